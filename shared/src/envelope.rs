@@ -1,0 +1,158 @@
+//! The envelope around every event. Parsed without copying; the payload stays unparsed, so that
+//! routing decides who reads it.
+
+use std::{borrow::Cow, fmt, ops::Deref};
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// A JSON string, borrowed from the record unless it had to be unescaped.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub struct Text<'a>(#[serde(borrow)] pub Cow<'a, str>);
+
+impl Deref for Text<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What producers wrap an event in. Unknown keys are ignored; only `event_type` and `data` are
+/// required.
+#[derive(Debug, Deserialize)]
+pub struct Envelope<'a> {
+    /// Routes the event.
+    #[serde(borrow)]
+    pub event_type: Text<'a>,
+    /// The payload: a JSON object, as sent.
+    #[serde(borrow)]
+    pub data: &'a RawValue,
+    /// Identity of the event, by convention a UUID.
+    #[serde(borrow)]
+    pub event_id: Option<Text<'a>>,
+    /// The event's time where the payload has none.
+    #[serde(borrow)]
+    pub event_timestamp: Option<Text<'a>>,
+    /// Who sent it; for logs.
+    #[serde(borrow)]
+    pub source_service: Option<Text<'a>>,
+    /// Goes into the notification and into logs.
+    #[serde(borrow)]
+    pub correlation_id: Option<Text<'a>>,
+    /// Holds `traceparent` and `tracestate`; left unparsed, as few records need it.
+    #[serde(borrow)]
+    pub metadata: Option<&'a RawValue>,
+}
+
+/// Why a record is not an envelope. Never quotes the record.
+#[derive(Debug, thiserror::Error)]
+pub enum EnvelopeError {
+    /// The bytes are not UTF-8 JSON.
+    #[error("not JSON: {0}")]
+    NotJson(String),
+    /// JSON, but not an object with a string `event_type` and an object `data`.
+    #[error("no envelope: {0}")]
+    NoEnvelope(String),
+}
+
+impl<'a> Envelope<'a> {
+    /// Reads a record's value.
+    ///
+    /// # Errors
+    /// [`EnvelopeError`] says which of the two it failed at.
+    pub fn parse(value: &'a [u8]) -> Result<Self, EnvelopeError> {
+        let text = std::str::from_utf8(value)
+            .map_err(|error| EnvelopeError::NotJson(format!("invalid UTF-8: {error}")))?;
+        let envelope: Self = serde_json::from_str(text).map_err(|error| classify(text, &error))?;
+        if envelope.data.get().starts_with('{') {
+            Ok(envelope)
+        } else {
+            Err(EnvelopeError::NoEnvelope("`data` is not an object".into()))
+        }
+    }
+}
+
+fn classify(text: &str, error: &serde_json::Error) -> EnvelopeError {
+    let detail = describe(error);
+    // A wrong shape is found before the end is read, so whether the rest is JSON is asked anew.
+    if error.is_data() && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() {
+        EnvelopeError::NoEnvelope(detail)
+    } else {
+        EnvelopeError::NotJson(detail)
+    }
+}
+
+/// Says what is wrong with some JSON and where, without repeating any of it.
+#[must_use]
+pub fn describe(error: &serde_json::Error) -> String {
+    let kind = match error.classify() {
+        serde_json::error::Category::Eof => "ends too early",
+        serde_json::error::Category::Syntax => "syntax error",
+        serde_json::error::Category::Data => "missing field or wrong type",
+        serde_json::error::Category::Io => "unreadable",
+    };
+    format!("{kind} at line {} column {}", error.line(), error.column())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_type_and_data_are_required() {
+        let envelope = Envelope::parse(br#"{"data":{"a":1},"event_type":"t","x":[1]}"#).unwrap();
+        assert_eq!(&*envelope.event_type, "t");
+        assert_eq!(envelope.data.get(), r#"{"a":1}"#);
+        assert!(envelope.event_id.is_none() && envelope.metadata.is_none());
+    }
+
+    #[test]
+    fn nulls_are_as_missing_and_escapes_are_text() {
+        let record =
+            r#"{"event_type":"\u00c5\ud83d\ude00","data":{},"event_id":null,"metadata":null}"#;
+        let envelope = Envelope::parse(record.as_bytes()).unwrap();
+        assert_eq!(&*envelope.event_type, "Å😀");
+        assert!(envelope.event_id.is_none());
+    }
+
+    #[test]
+    fn what_is_not_json_is_told_from_what_is_no_envelope() {
+        let deep = format!("{}{}", "[".repeat(20_000), "]".repeat(20_000));
+        for bad in ["", "{", "nope", r#"{"event_type":"t","data":{}"#, r#"{"event_type":1,"#] {
+            let error = Envelope::parse(bad.as_bytes()).unwrap_err();
+            assert!(matches!(error, EnvelopeError::NotJson(_)), "{bad}: {error}");
+        }
+        for bad in [
+            "null",
+            "[]",
+            "1",
+            "{}",
+            r#"{"event_type":"t"}"#,
+            r#"{"data":{}}"#,
+            r#"{"event_type":1,"data":{}}"#,
+            r#"{"event_type":"t","data":[]}"#,
+            r#"{"event_type":"t","data":"x"}"#,
+            r#"{"event_type":"t","data":null}"#,
+            &deep,
+        ] {
+            let error = Envelope::parse(bad.as_bytes()).unwrap_err();
+            assert!(matches!(error, EnvelopeError::NoEnvelope(_)), "{error}");
+        }
+        assert!(matches!(Envelope::parse(b"\xff{}"), Err(EnvelopeError::NotJson(_))));
+    }
+
+    #[test]
+    fn errors_never_quote_the_record() {
+        let error = Envelope::parse(br#"{"event_type":"t","data":{},"event_id":"s3cret"x}"#);
+        assert!(!error.unwrap_err().to_string().contains("s3cret"));
+        let error = Envelope::parse(br#"{"event_type":{"s3cret":1},"data":{}}"#);
+        assert!(!error.unwrap_err().to_string().contains("s3cret"));
+    }
+}

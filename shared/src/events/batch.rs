@@ -1,0 +1,158 @@
+//! How a batch comes along, as the essay lifecycle service reports it.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Counted, Event, Subject, Topic};
+
+/// All essays of a batch are there.
+#[derive(Debug, Deserialize)]
+#[expect(missing_docs, reason = "the fields are the producer's words")]
+pub struct BatchEssaysReadyV1 {
+    pub batch_id: Option<String>,
+    pub essay_count: Option<u64>,
+    pub ready_essays: Option<Counted>,
+}
+
+/// What a browser receives of [`BatchEssaysReadyV1`].
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "the fields are the contract's words")]
+pub struct BatchEssaysReadyData {
+    pub batch_id: Option<String>,
+    pub essay_count: Option<u64>,
+    pub status: &'static str,
+    pub message: String,
+}
+
+impl Event for BatchEssaysReadyV1 {
+    const TYPE: &'static str = "huleedu.batch.essays.ready.v1";
+    const ALIASES: &'static [&'static str] = &["huleedu.els.batch.essays.ready.v1"];
+    const TOPIC: Topic = Topic { setting: "BATCH_ESSAYS_READY_TOPIC", default: Self::TYPE };
+    const OTHER_TOPICS: &'static [&'static str] = Self::ALIASES;
+
+    fn subject(&self) -> Subject<'_> {
+        Subject { batch: self.batch_id.as_deref(), ..Subject::default() }
+    }
+}
+
+/// Some essays of a batch cannot be used.
+#[derive(Debug, Deserialize)]
+#[expect(missing_docs, reason = "the fields are the producer's words")]
+pub struct BatchValidationErrorsV1 {
+    pub batch_id: Option<String>,
+    pub validation_errors: Option<Vec<ValidationError>>,
+    pub failed_essays: Option<Vec<FailedEssay>>,
+}
+
+/// An essay of [`BatchValidationErrorsV1`] as the deployed service describes it. Its details,
+/// stack trace and service names are left where they are: not even read.
+#[derive(Debug, Deserialize)]
+#[expect(missing_docs, reason = "the fields are the producer's words")]
+pub struct FailedEssay {
+    pub essay_id: Option<String>,
+    pub file_name: Option<String>,
+    pub error_detail: Option<ErrorDetail>,
+}
+
+/// The part of a producer's error that users may see.
+#[derive(Debug, Default, Deserialize)]
+#[expect(missing_docs, reason = "the fields are the producer's words")]
+pub struct ErrorDetail {
+    pub error_code: Option<String>,
+    pub message: Option<String>,
+}
+
+/// One error, as the design's producers send it and as a browser receives it.
+#[derive(Debug, Deserialize, Serialize)]
+#[expect(missing_docs, reason = "the fields are the contract's words")]
+pub struct ValidationError {
+    pub essay_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file_name: Option<String>,
+    pub error_code: Option<String>,
+    pub message: Option<String>,
+}
+
+/// What a browser receives of [`BatchValidationErrorsV1`].
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "the fields are the contract's words")]
+pub struct BatchValidationErrorsData {
+    pub batch_id: Option<String>,
+    pub validation_errors: Option<Vec<ValidationError>>,
+    pub error_count: Option<usize>,
+    pub message: String,
+}
+
+impl Event for BatchValidationErrorsV1 {
+    const TYPE: &'static str = "huleedu.batch.validation.errors.v1";
+    const ALIASES: &'static [&'static str] = &["huleedu.els.batch.validation.errors.v1"];
+    const TOPIC: Topic = Topic { setting: "BATCH_VALIDATION_ERRORS_TOPIC", default: Self::TYPE };
+    const OTHER_TOPICS: &'static [&'static str] = Self::ALIASES;
+
+    fn subject(&self) -> Subject<'_> {
+        Subject { batch: self.batch_id.as_deref(), ..Subject::default() }
+    }
+}
+
+/// The contents of a batch's files have been stored.
+#[derive(Debug, Deserialize)]
+#[expect(missing_docs, reason = "the fields are the producer's words")]
+pub struct BatchContentProvisioningCompletedV1 {
+    pub batch_id: Option<String>,
+    pub provisioned_count: Option<u64>,
+    pub expected_count: Option<u64>,
+}
+
+/// What a browser receives of [`BatchContentProvisioningCompletedV1`].
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "the fields are the contract's words")]
+pub struct BatchContentProvisioningCompletedData {
+    pub batch_id: Option<String>,
+    pub provisioned_count: Option<u64>,
+    pub expected_count: Option<u64>,
+    pub status: Option<&'static str>,
+    pub message: String,
+}
+
+impl Event for BatchContentProvisioningCompletedV1 {
+    const TYPE: &'static str = "huleedu.batch.content.provisioning.completed.v1";
+    const ALIASES: &'static [&'static str] =
+        &["huleedu.els.batch.content.provisioning.completed.v1"];
+    const TOPIC: Topic =
+        Topic { setting: "BATCH_CONTENT_PROVISIONING_COMPLETED_TOPIC", default: Self::TYPE };
+    const OTHER_TOPICS: &'static [&'static str] = Self::ALIASES;
+
+    fn subject(&self) -> Subject<'_> {
+        Subject { batch: self.batch_id.as_deref(), ..Subject::default() }
+    }
+}
+
+/// A phase of a batch's processing has ended.
+#[derive(Debug, Deserialize)]
+#[expect(missing_docs, reason = "the fields are the producer's words")]
+pub struct ElsBatchPhaseOutcomeV1 {
+    pub batch_id: Option<String>,
+    pub phase: Option<String>,
+    pub phase_name: Option<String>,
+    pub outcome_status: Option<String>,
+    pub phase_status: Option<String>,
+}
+
+/// What a browser receives of [`ElsBatchPhaseOutcomeV1`].
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "the fields are the contract's words")]
+pub struct BatchPhaseOutcomeData {
+    pub batch_id: Option<String>,
+    pub phase: Option<String>,
+    pub outcome_status: Option<String>,
+    pub status: Option<String>,
+    pub message: String,
+}
+
+impl Event for ElsBatchPhaseOutcomeV1 {
+    const TYPE: &'static str = "huleedu.els.batch.phase.outcome.v1";
+    const TOPIC: Topic = Topic { setting: "BATCH_PHASE_OUTCOME_TOPIC", default: Self::TYPE };
+
+    fn subject(&self) -> Subject<'_> {
+        Subject { batch: self.batch_id.as_deref(), ..Subject::default() }
+    }
+}

@@ -1,0 +1,57 @@
+//! Files of a batch, as the file service reports them.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Event, Subject, Topic};
+
+/// A file was added to a batch.
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+pub struct BatchFileAddedV1(pub BatchFile);
+
+/// A file was taken out of a batch.
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+pub struct BatchFileRemovedV1(pub BatchFile);
+
+/// What both say.
+#[derive(Debug, Deserialize)]
+#[expect(missing_docs, reason = "the fields are the producer's words")]
+pub struct BatchFile {
+    pub batch_id: Option<String>,
+    pub file_upload_id: Option<String>,
+    pub filename: Option<String>,
+}
+
+/// What a browser receives of both.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "the fields are the contract's words")]
+pub struct BatchFileData {
+    pub batch_id: Option<String>,
+    pub file_upload_id: Option<String>,
+    pub filename: Option<String>,
+}
+
+impl BatchFile {
+    fn subject(&self) -> Subject<'_> {
+        Subject { batch: self.batch_id.as_deref(), ..Subject::default() }
+    }
+}
+
+impl Event for BatchFileAddedV1 {
+    const TYPE: &'static str = "huleedu.file.batch.file.added.v1";
+    const TOPIC: Topic = Topic { setting: "BATCH_FILE_ADDED_TOPIC", default: Self::TYPE };
+
+    fn subject(&self) -> Subject<'_> {
+        self.0.subject()
+    }
+}
+
+impl Event for BatchFileRemovedV1 {
+    const TYPE: &'static str = "huleedu.file.batch.file.removed.v1";
+    const TOPIC: Topic = Topic { setting: "BATCH_FILE_REMOVED_TOPIC", default: Self::TYPE };
+
+    fn subject(&self) -> Subject<'_> {
+        self.0.subject()
+    }
+}

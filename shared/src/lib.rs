@@ -1,0 +1,18 @@
+//! What `ingest-worker` and `ws-gateway` must agree on.
+//!
+//! The contract: [`envelope`] and [`events`] (what producers send), [`notification`] (what a
+//! browser receives), [`user`] (whom it is for) and [`keys`] (the names both use in Redis).
+//! The runtime: [`config`], [`telemetry`], [`lifecycle`], [`admin`] and [`redis`].
+//! No business rules live here.
+
+pub mod admin;
+pub mod config;
+pub mod envelope;
+pub mod events;
+pub mod keys;
+pub mod lifecycle;
+pub mod notification;
+pub mod redis;
+pub mod telemetry;
+pub mod time;
+pub mod user;

@@ -1,0 +1,165 @@
+//! What a browser receives. The text of a notification is built once, by the worker, and passes
+//! through Redis and the gateway unparsed.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
+use uuid::Uuid;
+
+use crate::{time::Timestamp, user::UserId};
+
+/// What a notification is about; clients filter by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Category {
+    /// A batch moved on.
+    BatchProgress,
+    /// Results of a check or an assessment are there.
+    ProcessingResults,
+    /// Files were added, removed or read.
+    FileOperations,
+    /// Classes and their students.
+    ClassManagement,
+    /// Matching essays with students.
+    StudentWorkflow,
+    /// Something needs attention.
+    SystemAlerts,
+}
+
+/// How long a notification may wait to share a write with others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Priority {
+    /// Never waits.
+    Critical,
+    /// Never waits.
+    Immediate,
+    /// Never waits.
+    High,
+    /// Never waits.
+    Standard,
+    /// May wait a little.
+    Low,
+}
+
+/// A notification that has no recipient yet.
+#[derive(Clone, Debug)]
+pub struct Notification {
+    event: Cow<'static, str>,
+    category: Category,
+    priority: Priority,
+    timestamp: Timestamp,
+    event_id: Option<Uuid>,
+    correlation_id: Option<String>,
+    data: Box<RawValue>,
+}
+
+/// `data` as sent: what the event says, then what every notification repeats there because
+/// frontends read it there.
+#[derive(Serialize)]
+struct Data<D> {
+    #[serde(flatten)]
+    event: D,
+    timestamp: Timestamp,
+    category: Category,
+    priority: Priority,
+}
+
+impl Notification {
+    /// A notification named `event` that says `data`, an object without the keys `timestamp`,
+    /// `category` and `priority`.
+    ///
+    /// # Panics
+    /// If `data` does not serialise as an object: an error in its type, which its fixture shows.
+    #[must_use]
+    pub fn new(
+        event: impl Into<Cow<'static, str>>,
+        category: Category,
+        priority: Priority,
+        timestamp: Timestamp,
+        data: impl Serialize,
+    ) -> Self {
+        let data = Data { event: data, timestamp, category, priority };
+        Self {
+            event: event.into(),
+            category,
+            priority,
+            timestamp,
+            event_id: None,
+            correlation_id: None,
+            data: to_raw_value(&data).expect("the data of an event is an object"),
+        }
+    }
+
+    /// Names the event it was made from.
+    #[must_use]
+    pub fn caused_by(mut self, event_id: Option<Uuid>, correlation_id: Option<&str>) -> Self {
+        self.event_id = event_id;
+        self.correlation_id = correlation_id.map(str::to_owned);
+        self
+    }
+
+    /// The text for one recipient: a JSON object that still lacks the `id` that Redis gives it.
+    ///
+    /// # Panics
+    /// Never: every field serialises.
+    #[must_use]
+    pub fn to_text(&self, user: &UserId) -> String {
+        #[derive(Serialize)]
+        struct Frame<'a> {
+            event: &'a str,
+            category: Category,
+            priority: Priority,
+            timestamp: Timestamp,
+            user_id: &'a str,
+            event_id: Option<Uuid>,
+            correlation_id: Option<&'a str>,
+            data: &'a RawValue,
+        }
+        let frame = Frame {
+            event: &self.event,
+            category: self.category,
+            priority: self.priority,
+            timestamp: self.timestamp,
+            user_id: user.as_str(),
+            event_id: self.event_id,
+            correlation_id: self.correlation_id.as_deref(),
+            data: &self.data,
+        };
+        serde_json::to_string(&frame).expect("a frame holds only strings and raw JSON")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_keeps_the_order_of_keys_and_what_producers_wrote() {
+        #[derive(Serialize)]
+        struct Said {
+            message: &'static str,
+        }
+        let at = crate::time::parse("2025-08-06T09:15:31.000000Z").unwrap();
+        let text = Notification::new(
+            "class_created",
+            Category::ClassManagement,
+            Priority::Standard,
+            at,
+            Said { message: "<b>Åsa</b>" },
+        )
+        .caused_by(None, Some("c-1"))
+        .to_text(&UserId::new("t\"1").unwrap());
+        assert_eq!(
+            text,
+            concat!(
+                r#"{"event":"class_created","category":"class_management","priority":"standard","#,
+                r#""timestamp":"2025-08-06T09:15:31Z","user_id":"t\"1","event_id":null,"#,
+                r#""correlation_id":"c-1","data":{"message":"<b>Åsa</b>","#,
+                r#""timestamp":"2025-08-06T09:15:31Z","category":"class_management","#,
+                r#""priority":"standard"}}"#
+            )
+        );
+    }
+}

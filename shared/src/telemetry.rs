@@ -1,0 +1,67 @@
+//! Logs, on standard error: JSON for machines, or text for people.
+
+use clap::ValueEnum;
+use tracing_subscriber::{EnvFilter, fmt, prelude::*};
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// Text for a terminal.
+    Console,
+}
+
+/// The least important level that is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "UPPER")]
+pub enum LogLevel {
+    /// Failures that need a person.
+    Error,
+    /// And what may become one.
+    Warn,
+    /// And what happens once in a while.
+    Info,
+    /// And every event and connection.
+    Debug,
+    /// And every detail.
+    Trace,
+}
+
+impl LogLevel {
+    fn directive(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            // Libraries report what the services themselves report better.
+            Self::Info => "info,librdkafka=warn,rdkafka=error",
+            Self::Debug => "debug,hyper=info,rdkafka=info",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+/// The logging of a service.
+#[derive(Clone, Debug, clap::Args)]
+pub struct TelemetrySettings {
+    /// Least important level that is logged
+    #[arg(long, env = "LOG_LEVEL", default_value = "INFO", ignore_case = true)]
+    pub log_level: LogLevel,
+    /// Form of a log line
+    #[arg(long, env = "LOG_FORMAT", default_value = "json", ignore_case = true)]
+    pub log_format: LogFormat,
+}
+
+/// Starts logging for the whole process. A second call changes nothing.
+pub fn init(settings: &TelemetrySettings) {
+    let filter = EnvFilter::new(settings.log_level.directive());
+    let registry = tracing_subscriber::registry().with(filter);
+    let lines = fmt::layer().with_writer(std::io::stderr);
+    let started = match settings.log_format {
+        LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init(),
+        LogFormat::Console => registry.with(lines.compact()).try_init(),
+    };
+    if started.is_err() {
+        tracing::debug!("logging was already started");
+    }
+}

@@ -1,0 +1,40 @@
+//! Times as producers write them: RFC 3339 with any offset, or naive, which means UTC.
+//! Written out, a [`Timestamp`] is UTC with `Z` and the shortest fraction.
+
+pub use jiff::Timestamp;
+use jiff::{civil::DateTime, tz::Offset};
+
+/// Reads a time, or `None` if the text is not one.
+#[must_use]
+pub fn parse(text: &str) -> Option<Timestamp> {
+    text.parse().ok().or_else(|| {
+        let naive: DateTime = text.parse().ok()?;
+        Offset::UTC.to_timestamp(naive).ok()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_offset_and_precision_comes_out_as_the_shortest_utc() {
+        for (text, expected) in [
+            ("2025-08-06T09:15:31.000000Z", "2025-08-06T09:15:31Z"),
+            ("2025-08-06T09:15:30.123456", "2025-08-06T09:15:30.123456Z"),
+            ("2025-08-06T09:15:30.123456+00:00", "2025-08-06T09:15:30.123456Z"),
+            ("2025-08-06T11:15:30.1+02:00", "2025-08-06T09:15:30.1Z"),
+            ("2025-08-06T09:15:30.123456789Z", "2025-08-06T09:15:30.123456789Z"),
+            ("2025-08-06T09:15:30", "2025-08-06T09:15:30Z"),
+        ] {
+            assert_eq!(parse(text).unwrap().to_string(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_time_is_none() {
+        for text in ["", "soon", "2025-13-01T00:00:00Z", "1754471730", "2025-08-06T25:00:00Z"] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Both services as processes, against real Kafka and Redis.
