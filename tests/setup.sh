@@ -16,7 +16,6 @@ find_missing() {
     has cc || missing+=(gcc libc6-dev)
     has make || missing+=(make)
     has pkg-config || missing+=(pkg-config)
-    has perl || missing+=(perl)
     has redis-server || missing+=(redis-server)
     has_header openssl/ssl.h || missing+=(libssl-dev)
     has_header zlib.h || missing+=(zlib1g-dev)
@@ -43,8 +42,7 @@ as_root() {
 
 with_apt() {
     as_root apt-get update -qq </dev/null
-    # A package may start its server at once; ours are started by the tests alone.
-    as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+    as_root env DEBIAN_FRONTEND=noninteractive \
         apt-get install -y -qq --no-install-recommends "${missing[@]}" </dev/null >/dev/null
 }
 
@@ -52,7 +50,7 @@ with_brew() {
     local package
     for package in "${missing[@]}"; do
         case $package in
-            gcc | libc6-dev | make | perl) has cc || xcode-select --install ;;
+            gcc | libc6-dev | make) has cc || xcode-select --install ;;
             libssl-dev) brew install openssl@3 ;;
             zlib1g-dev) brew install zlib ;;
             redis-server) brew install redis ;;

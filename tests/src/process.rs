@@ -4,6 +4,7 @@
 
 use std::{
     fs::File,
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Command, ExitStatus, Stdio},
     sync::mpsc,
@@ -136,7 +137,8 @@ fn tied_to_this_process(command: &Command) -> Command {
     } else {
         Command::new(command.get_program())
     };
-    tied.args(command.get_args());
+    // A group of its own: Ctrl-C is for us, and we end our children in order.
+    tied.args(command.get_args()).process_group(0);
     for (name, value) in command.get_envs() {
         match value {
             Some(value) => tied.env(name, value),
