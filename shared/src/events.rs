@@ -15,6 +15,7 @@ pub mod essay;
 pub mod file;
 pub mod matching;
 pub mod results;
+pub mod teacher;
 
 /// The payload of one event type.
 pub trait Event: DeserializeOwned {
@@ -51,13 +52,15 @@ pub struct Subject<'a> {
     pub essay: Option<&'a str>,
     /// The student.
     pub student: Option<&'a str>,
+    /// The teacher, where the event is a message to one.
+    pub teacher: Option<&'a str>,
 }
 
 impl Subject<'_> {
     /// Whether the event names anything at all.
     #[must_use]
     pub fn is_named(&self) -> bool {
-        [self.batch, self.class, self.essay, self.student]
+        [self.batch, self.class, self.essay, self.student, self.teacher]
             .into_iter()
             .any(|id| usable(id).is_some())
     }

@@ -156,3 +156,25 @@ impl Event for ElsBatchPhaseOutcomeV1 {
         Subject { batch: self.batch_id.as_deref(), ..Subject::default() }
     }
 }
+
+/// A batch was registered. Nobody is told; it teaches who owns the batch and its class.
+#[derive(Debug, Deserialize)]
+#[expect(missing_docs, reason = "the fields are the producer's words")]
+pub struct BatchEssaysRegisteredV1 {
+    /// The batch.
+    pub entity_id: Option<String>,
+    pub class_id: Option<String>,
+}
+
+impl Event for BatchEssaysRegisteredV1 {
+    const TYPE: &'static str = "huleedu.batch.essays.registered.v1";
+    const TOPIC: Topic = Topic { setting: "BATCH_ESSAYS_REGISTERED_TOPIC", default: Self::TYPE };
+
+    fn subject(&self) -> Subject<'_> {
+        Subject {
+            batch: self.entity_id.as_deref(),
+            class: self.class_id.as_deref(),
+            ..Subject::default()
+        }
+    }
+}

@@ -14,6 +14,7 @@ pub struct BatchAuthorMatchesSuggestedV1 {
     pub class_id: Option<String>,
     /// What the suggestions are about: a batch, or, from a legacy producer, one essay.
     pub entity_type: Option<String>,
+    pub entity_id: Option<String>,
     pub suggested_matches: Option<Vec<SuggestedMatch>>,
     pub match_results: Option<Vec<MatchResult>>,
     pub confirmation_deadline: Option<String>,
@@ -58,11 +59,22 @@ pub struct StudentMatchesSuggestedData {
     pub action_required: bool,
 }
 
+impl BatchAuthorMatchesSuggestedV1 {
+    /// A legacy producer reports each essay on its own, under a batch id that it makes up.
+    #[must_use]
+    pub fn is_about_one_essay(&self) -> bool {
+        self.entity_type.as_deref() == Some("essay")
+    }
+}
+
 impl Event for BatchAuthorMatchesSuggestedV1 {
     const TYPE: &'static str = "huleedu.batch.author.matches.suggested.v1";
     const TOPIC: Topic = Topic { setting: "STUDENT_MATCHES_SUGGESTED_TOPIC", default: Self::TYPE };
 
     fn subject(&self) -> Subject<'_> {
+        if self.is_about_one_essay() {
+            return Subject { essay: self.entity_id.as_deref(), ..Subject::default() };
+        }
         Subject {
             batch: self.batch_id.as_deref(),
             class: self.class_id.as_deref(),

@@ -1,0 +1,70 @@
+//! What makes two records the same event.
+
+use clap::ValueEnum;
+use sha2::{Digest, Sha256};
+use shared::envelope::Envelope;
+use uuid::Uuid;
+
+use crate::notification::publisher::Identity;
+
+/// Which records count as the same event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum IdentityRule {
+    /// Those with the same `event_id`; without one, those with the same content.
+    EventId,
+    /// Those with the same type and payload, whatever their `event_id`.
+    Content,
+}
+
+impl IdentityRule {
+    /// The identity of an event whose id, if it has one, is `event_id`.
+    #[must_use]
+    pub fn identity(self, envelope: &Envelope<'_>, event_id: Option<Uuid>) -> Identity {
+        match (self, event_id) {
+            (Self::EventId, Some(id)) => Identity::EventId(id),
+            (Self::EventId, None) | (Self::Content, _) => {
+                let hash = Sha256::new()
+                    .chain_update(envelope.event_type.as_bytes())
+                    // No text contains this byte, so type and payload cannot run together.
+                    .chain_update([0xff])
+                    .chain_update(envelope.data.get());
+                Identity::Content(hash.finalize().into())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(rule: IdentityRule, json: &str, id: Option<u128>) -> Identity {
+        rule.identity(&Envelope::parse(json.as_bytes()).unwrap(), id.map(Uuid::from_u128))
+    }
+
+    #[test]
+    fn by_event_id_the_content_does_not_matter() {
+        let rule = IdentityRule::EventId;
+        let one = identity(rule, r#"{"event_type":"t","data":{"a":1}}"#, Some(1));
+        assert_eq!(one, identity(rule, r#"{"event_type":"t","data":{"a":2}}"#, Some(1)));
+        assert_ne!(one, identity(rule, r#"{"event_type":"t","data":{"a":1}}"#, Some(2)));
+    }
+
+    #[test]
+    fn by_content_the_event_id_does_not_matter() {
+        let rule = IdentityRule::Content;
+        let one = identity(rule, r#"{"event_type":"t","data":{"a":1}}"#, Some(1));
+        assert_eq!(one, identity(rule, r#"{"data":{"a":1},"event_type":"t"}"#, Some(2)));
+        assert_ne!(one, identity(rule, r#"{"event_type":"t","data":{"a":2}}"#, Some(1)));
+        assert_ne!(one, identity(rule, r#"{"event_type":"u","data":{"a":1}}"#, Some(1)));
+    }
+
+    #[test]
+    fn an_event_without_an_id_is_known_by_its_content() {
+        let json = r#"{"event_type":"t","data":{}}"#;
+        let by_content = identity(IdentityRule::Content, json, Some(1));
+        assert_eq!(identity(IdentityRule::EventId, json, None), by_content);
+        assert_eq!(by_content.to_string().len(), 64);
+    }
+}

@@ -1,0 +1,212 @@
+//! From records to outcomes, in two steps: [`Processor::judge`] decides what a record is and is
+//! pure; [`Processor::deliver`] finds who is told and tells them, a whole batch at a time. What
+//! cannot be used is an outcome; only the outside world can fail, and then the batch may be
+//! delivered again.
+
+use std::time::Duration;
+
+use shared::{
+    envelope::{self, Envelope, EnvelopeError},
+    events::Common,
+    notification::Notification,
+    time::{self, Timestamp},
+    user::UserId,
+};
+use uuid::Uuid;
+
+use super::{
+    identity::IdentityRule,
+    recipients::{self, Address, Owned, OwnerDirectory},
+    record::{Ignored, Outcome, Reason, Record, Rejection},
+    routes::{Reading, Routes},
+};
+use crate::notification::publisher::{Delivery, Identity, NotNow, Publisher, Receipt};
+
+/// Turns records into notifications.
+#[derive(Debug)]
+pub struct Processor<P, D> {
+    routes: Routes,
+    identity: IdentityRule,
+    max_age: Option<Duration>,
+    publisher: P,
+    directory: D,
+}
+
+/// What a record turned out to be.
+#[derive(Debug)]
+pub struct Verdict {
+    /// Its type if it has a route, for metrics; never a producer's own text.
+    pub event_type: &'static str,
+    /// What is to be done.
+    pub action: Action,
+}
+
+/// What is to be done about a record.
+#[derive(Debug)]
+pub enum Action {
+    /// Somebody may have to be told, once it is known whom.
+    Tell(Box<Telling>),
+    /// Nothing: the outcome is clear.
+    Settle(Outcome),
+}
+
+/// A notification before its recipient is known.
+#[derive(Debug)]
+pub struct Telling {
+    address: Address,
+    identity: Identity,
+    /// `None` for an event that only teaches who owns what.
+    notification: Option<Notification>,
+    out_of_patience: bool,
+}
+
+/// The label of records that have no route.
+pub const UNROUTED: &str = "unrouted";
+
+impl<P: Publisher, D: OwnerDirectory> Processor<P, D> {
+    /// A processor that tells through `publisher` and asks `directory` whom. Records older than
+    /// `max_age` are ignored.
+    pub fn new(
+        routes: Routes,
+        identity: IdentityRule,
+        max_age: Option<Duration>,
+        publisher: P,
+        directory: D,
+    ) -> Self {
+        Self { routes, identity, max_age, publisher, directory }
+    }
+
+    /// Decides what a record is. `now` is the time to measure its age by.
+    #[must_use]
+    pub fn judge(&self, record: &Record<'_>, now: Timestamp) -> Verdict {
+        let unrouted = |outcome| Verdict { event_type: UNROUTED, action: Action::Settle(outcome) };
+        if self.is_too_old(record, now) {
+            return unrouted(Outcome::Ignored(Ignored::TooOld));
+        }
+        let envelope = match decode(record) {
+            Ok(envelope) => envelope,
+            Err(rejection) => return unrouted(Outcome::DeadLetter(rejection)),
+        };
+        let Some(route) = self.routes.find(&envelope.event_type, record.topic) else {
+            return unrouted(Outcome::Ignored(Ignored::NoRoute));
+        };
+        let action = match self.read(route.read, record, &envelope, now) {
+            Ok(telling) => Action::Tell(Box::new(telling)),
+            Err(rejection) => Action::Settle(Outcome::DeadLetter(rejection)),
+        };
+        Verdict { event_type: route.event_type, action }
+    }
+
+    fn is_too_old(&self, record: &Record<'_>, now: Timestamp) -> bool {
+        let age = record.written_at.map(|at| now.duration_since(at).unsigned_abs());
+        let in_the_past = record.written_at.is_some_and(|at| at < now);
+        in_the_past && age.zip(self.max_age).is_some_and(|(age, max)| age > max)
+    }
+
+    fn read(
+        &self,
+        read: fn(&serde_json::value::RawValue, Timestamp) -> Result<Reading, Rejection>,
+        record: &Record<'_>,
+        envelope: &Envelope<'_>,
+        now: Timestamp,
+    ) -> Result<Telling, Rejection> {
+        let common: Common<'_> = serde_json::from_str(envelope.data.get()).map_err(|error| {
+            Reason::Malformed.at(format!("payload: {}", envelope::describe(&error)))
+        })?;
+        let user = common.user().map(UserId::new).transpose();
+        let user = user.map_err(|error| Reason::Malformed.at(error.to_string()))?;
+        let happened_at = common
+            .happened_at()
+            .and_then(time::parse)
+            .or_else(|| time::parse(envelope.event_timestamp.as_deref()?))
+            .or(record.written_at)
+            .unwrap_or(now);
+        let reading = read(envelope.data, happened_at)?;
+        let event_id = record.event_id.or(envelope.event_id.as_deref());
+        let event_id = event_id.and_then(|id| Uuid::try_parse(id).ok());
+        let correlation_id = envelope.correlation_id.as_deref();
+        let owned = [reading.batch.map(Owned::Batch), reading.class.map(Owned::Class)];
+        Ok(Telling {
+            address: Address { user, owned: owned.into_iter().flatten().collect() },
+            identity: self.identity.identity(envelope, event_id),
+            notification: reading
+                .notification
+                .map(|notification| notification.caused_by(event_id, correlation_id)),
+            out_of_patience: record.out_of_patience,
+        })
+    }
+
+    /// Tells everybody whom the verdicts concern; an outcome each, in the same order.
+    ///
+    /// # Errors
+    /// [`NotNow`] if the outside world failed at any of it. Nobody is told twice if the same
+    /// verdicts are delivered again.
+    pub async fn deliver(&self, verdicts: &[Verdict]) -> Result<Vec<Outcome>, NotNow> {
+        let tellings: Vec<&Telling> = verdicts.iter().filter_map(Verdict::telling).collect();
+        let addresses: Vec<&Address> = tellings.iter().map(|telling| &telling.address).collect();
+        let users = recipients::resolve(&self.directory, &addresses).await?;
+        let deliveries: Vec<Delivery> = tellings
+            .iter()
+            .zip(&users)
+            .filter_map(|(telling, user)| telling.delivery(user.as_ref()))
+            .collect();
+        let receipts = if deliveries.is_empty() {
+            Vec::new()
+        } else {
+            self.publisher.publish(&deliveries).await?
+        };
+        let (mut users, mut receipts) = (users.into_iter(), receipts.into_iter());
+        let outcome = |verdict: &Verdict| match &verdict.action {
+            Action::Settle(outcome) => outcome.clone(),
+            Action::Tell(telling) => {
+                telling.outcome(users.next().flatten().is_some(), &mut receipts)
+            }
+        };
+        Ok(verdicts.iter().map(outcome).collect())
+    }
+}
+
+impl Verdict {
+    fn telling(&self) -> Option<&Telling> {
+        match &self.action {
+            Action::Tell(telling) => Some(telling),
+            Action::Settle(_) => None,
+        }
+    }
+}
+
+impl Telling {
+    fn delivery(&self, user: Option<&UserId>) -> Option<Delivery> {
+        let (user, notification) = (user?, self.notification.as_ref()?);
+        let text = notification.to_text(user);
+        Some(Delivery { user: user.clone(), identity: self.identity, text })
+    }
+
+    /// The outcome; takes its receipt if it has one.
+    fn outcome(&self, has_user: bool, receipts: &mut impl Iterator<Item = Receipt>) -> Outcome {
+        if self.notification.is_none() {
+            return Outcome::Ignored(Ignored::ByRule);
+        }
+        if !has_user {
+            // Without anything that has an owner, waiting would not help.
+            let in_vain = self.out_of_patience || self.address.owned.is_empty();
+            let nobody = || Reason::RecipientUnknown.at("nobody said who is to be told");
+            return if in_vain { Outcome::DeadLetter(nobody()) } else { Outcome::OwnerUnknown };
+        }
+        match receipts.next().expect("a publisher gives a receipt for each delivery") {
+            Receipt::Published => Outcome::Published,
+            Receipt::Duplicate => Outcome::Duplicate,
+        }
+    }
+}
+
+fn decode<'a>(record: &Record<'a>) -> Result<Envelope<'a>, Rejection> {
+    let value = record.value.ok_or_else(|| Reason::NotJson.at("the record has no value"))?;
+    Envelope::parse(value).map_err(|error| match error {
+        EnvelopeError::NotJson(detail) => Reason::NotJson.at(detail),
+        EnvelopeError::NoEnvelope(detail) => Reason::NoEnvelope.at(detail),
+    })
+}
+
+#[cfg(test)]
+mod tests;

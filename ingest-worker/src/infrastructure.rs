@@ -1,0 +1,11 @@
+//! The mechanics of Kafka and Redis, and the only place that names them. Drives the domain.
+
+pub mod dead_letters;
+pub mod kafka;
+mod message;
+pub mod offsets;
+pub mod pump;
+pub mod redis;
+pub mod retry;
+pub mod stage;
+mod waiting;

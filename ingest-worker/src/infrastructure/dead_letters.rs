@@ -1,0 +1,188 @@
+//! The dead-letter topic: records that cannot be used, as they were, with the reason in headers.
+
+use std::time::Duration;
+
+use rdkafka::{
+    error::KafkaError,
+    message::{Header, OwnedHeaders},
+    producer::{FutureProducer, FutureRecord, Producer as _, future_producer::DeliveryFuture},
+    types::RDKafkaErrorCode,
+};
+
+use super::{
+    kafka::{common_client_config, set_properties},
+    message::InHand,
+};
+use crate::{config::Config, domain::record::Rejection, notification::publisher::NotNow};
+
+/// Headers that say why and whence a record came to the dead-letter topic.
+pub mod header {
+    /// The kind of fault.
+    pub const REASON: &str = "dlq.reason";
+    /// Where the fault was found.
+    pub const DETAIL: &str = "dlq.detail";
+    /// The record's own topic.
+    pub const TOPIC: &str = "dlq.topic";
+    /// Its partition there.
+    pub const PARTITION: &str = "dlq.partition";
+    /// Its offset there.
+    pub const OFFSET: &str = "dlq.offset";
+    /// When it was written there, RFC 3339.
+    pub const TIMESTAMP: &str = "dlq.timestamp";
+    /// Which worker gave it up.
+    pub const WORKER: &str = "dlq.worker";
+    /// Present when the record was too large to be written again: only its own topic has it.
+    pub const VALUE_OMITTED: &str = "dlq.value_omitted";
+}
+
+/// Longest time for a record to be acknowledged before it is tried again.
+const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(10);
+
+/// Writes to the dead-letter topic.
+#[derive(Clone)]
+pub struct DeadLetters {
+    producer: FutureProducer,
+    topic: String,
+    worker: String,
+}
+
+impl std::fmt::Debug for DeadLetters {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DeadLetters").field("topic", &self.topic).finish_non_exhaustive()
+    }
+}
+
+impl DeadLetters {
+    /// A writer; the brokers need not be there yet.
+    ///
+    /// # Errors
+    /// When a property is unknown to the client or has a wrong value.
+    pub fn new(config: &Config) -> Result<Self, KafkaError> {
+        let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "unknown-host".into());
+        Ok(Self {
+            producer: producer(config)?,
+            topic: config.fixed.dead_letter_topic.clone(),
+            worker: format!("{}@{host}", config.fixed.kafka_consumer_client_id),
+        })
+    }
+
+    /// Writes all of `letters`; returns once the brokers have acknowledged them.
+    ///
+    /// # Errors
+    /// [`NotNow`] if any is in doubt. Written again, some may be there twice.
+    pub(super) async fn write(&self, letters: &[(&InHand<'_>, &Rejection)]) -> Result<(), NotNow> {
+        let mut sent = Vec::with_capacity(letters.len());
+        for (record, rejection) in letters {
+            sent.push(self.send(record, rejection, true)?);
+        }
+        for (delivery, (record, rejection)) in sent.into_iter().zip(letters) {
+            match acknowledged(delivery).await {
+                Err(error) if is_too_large(&error) => {
+                    let delivery = self.send(record, rejection, false)?;
+                    acknowledged(delivery).await.map_err(|error| not_now(&error))?;
+                }
+                result => result.map_err(|error| not_now(&error))?,
+            }
+        }
+        Ok(())
+    }
+
+    fn send(
+        &self,
+        record: &InHand<'_>,
+        rejection: &Rejection,
+        with_value: bool,
+    ) -> Result<DeliveryFuture, NotNow> {
+        let original = record.record();
+        let value = original.value.filter(|_| with_value);
+        let mut letter = FutureRecord::<[u8], [u8]>::to(&self.topic)
+            .headers(self.headers(record, rejection, with_value));
+        letter.key = record.key();
+        letter.payload = value;
+        match self.producer.send_result(letter) {
+            Ok(delivery) => Ok(delivery),
+            Err((error, _)) if with_value && is_too_large(&error) => {
+                self.send(record, rejection, false)
+            }
+            Err((error, _)) => Err(not_now(&error)),
+        }
+    }
+
+    fn headers(&self, record: &InHand<'_>, why: &Rejection, with_value: bool) -> OwnedHeaders {
+        let written_at = record.record().written_at.map(|at| at.to_string()).unwrap_or_default();
+        let partition = record.partition().to_string();
+        let offset = record.offset().to_string();
+        let mut headers = OwnedHeaders::new();
+        for (key, value) in record.headers() {
+            headers = headers.insert(Header { key, value });
+        }
+        for (key, value) in [
+            (header::REASON, why.reason.label()),
+            (header::DETAIL, &why.detail),
+            (header::TOPIC, record.topic()),
+            (header::PARTITION, &partition),
+            (header::OFFSET, &offset),
+            (header::TIMESTAMP, &written_at),
+            (header::WORKER, &self.worker),
+        ] {
+            headers = headers.insert(Header { key, value: Some(value) });
+        }
+        if with_value {
+            return headers;
+        }
+        headers.insert(Header { key: header::VALUE_OMITTED, value: Some("true") })
+    }
+
+    /// Waits until everything written is acknowledged or given up; blocks.
+    pub fn flush(&self, within: Duration) {
+        if let Err(error) = self.producer.flush(within) {
+            tracing::warn!(%error, "some dead letters were not acknowledged");
+        }
+    }
+}
+
+/// A producer that writes each record once and waits for every replica.
+pub(super) fn producer(config: &Config) -> Result<FutureProducer, KafkaError> {
+    let mut client = common_client_config(config);
+    // Compressed, a record of the largest size has room for the headers.
+    client.set("compression.type", "zstd").set("message.max.bytes", "4194304");
+    set_producer_properties(&mut client, config);
+    client
+        .set("enable.idempotence", "true")
+        .set("message.timeout.ms", ACKNOWLEDGED_WITHIN.as_millis().to_string());
+    client.create()
+}
+
+/// Properties that are the consumer's alone would be refused, or warned of, by a producer.
+fn set_producer_properties(client: &mut rdkafka::ClientConfig, config: &Config) {
+    set_properties(client, config);
+    for name in CONSUMER_ONLY {
+        client.remove(name);
+    }
+}
+
+/// What a deployment may set for the consumer and a producer would warn of.
+const CONSUMER_ONLY: [&str; 6] = [
+    "fetch.wait.max.ms",
+    "max.poll.interval.ms",
+    "session.timeout.ms",
+    "heartbeat.interval.ms",
+    "group.instance.id",
+    "partition.assignment.strategy",
+];
+
+async fn acknowledged(delivery: DeliveryFuture) -> Result<(), KafkaError> {
+    match delivery.await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err((error, _))) => Err(error),
+        Err(_) => Err(KafkaError::Canceled),
+    }
+}
+
+fn is_too_large(error: &KafkaError) -> bool {
+    error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge)
+}
+
+fn not_now(error: &KafkaError) -> NotNow {
+    NotNow { system: "kafka", detail: format!("dead-letter topic: {error}") }
+}

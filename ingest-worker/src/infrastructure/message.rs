@@ -1,0 +1,119 @@
+//! A record that has been read and is not finished, and what the domain sees of it.
+
+use rdkafka::{
+    Message,
+    message::{BorrowedMessage, Headers, OwnedMessage},
+};
+use shared::time::Timestamp;
+use tokio::time::Instant;
+
+use super::offsets::Lease;
+use crate::domain::record::Record;
+
+/// A record in hand.
+#[derive(Debug)]
+pub(super) struct InHand<'c> {
+    body: Body<'c>,
+    /// Under which assignment it was read.
+    pub(super) lease: Lease,
+    /// When it was first read.
+    pub(super) since: Instant,
+    /// Whether it may wait no longer for its owner.
+    pub(super) out_of_patience: bool,
+}
+
+/// Fresh records are borrowed from the client; those that wait are copied, as a borrowed one
+/// keeps everything in memory that was fetched with it.
+#[derive(Debug)]
+enum Body<'c> {
+    Fresh(BorrowedMessage<'c>),
+    Waited(OwnedMessage),
+}
+
+impl<'c> InHand<'c> {
+    pub(super) fn new(message: BorrowedMessage<'c>, lease: Lease) -> Self {
+        let since = Instant::now();
+        Self { body: Body::Fresh(message), lease, since, out_of_patience: false }
+    }
+
+    /// The same, in memory of its own.
+    pub(super) fn detach(self) -> InHand<'static> {
+        let Self { body, lease, since, out_of_patience } = self;
+        let body = match body {
+            Body::Fresh(message) => Body::Waited(message.detach()),
+            Body::Waited(message) => Body::Waited(message),
+        };
+        InHand { body, lease, since, out_of_patience }
+    }
+
+    pub(super) fn record(&self) -> Record<'_> {
+        let record = match &self.body {
+            Body::Fresh(message) => record(message),
+            Body::Waited(message) => record(message),
+        };
+        Record { out_of_patience: self.out_of_patience, ..record }
+    }
+
+    pub(super) fn topic(&self) -> &str {
+        match &self.body {
+            Body::Fresh(message) => message.topic(),
+            Body::Waited(message) => message.topic(),
+        }
+    }
+
+    pub(super) fn partition(&self) -> i32 {
+        match &self.body {
+            Body::Fresh(message) => message.partition(),
+            Body::Waited(message) => message.partition(),
+        }
+    }
+
+    pub(super) fn offset(&self) -> i64 {
+        match &self.body {
+            Body::Fresh(message) => message.offset(),
+            Body::Waited(message) => message.offset(),
+        }
+    }
+
+    pub(super) fn key(&self) -> Option<&[u8]> {
+        match &self.body {
+            Body::Fresh(message) => message.key(),
+            Body::Waited(message) => message.key(),
+        }
+    }
+
+    /// Each header's name and value.
+    pub(super) fn headers(&self) -> Vec<(&str, Option<&[u8]>)> {
+        match &self.body {
+            Body::Fresh(message) => headers(message.headers()),
+            Body::Waited(message) => headers(message.headers()),
+        }
+    }
+
+    /// The bytes it keeps in memory.
+    pub(super) fn size(&self) -> usize {
+        self.record().value.map_or(0, <[u8]>::len)
+    }
+}
+
+fn record<M: Message>(message: &M) -> Record<'_> {
+    let event_id = message.headers().and_then(|headers| {
+        headers.iter().find(|header| header.key == "event_id").and_then(|header| header.value)
+    });
+    Record {
+        topic: message.topic(),
+        written_at: message
+            .timestamp()
+            .to_millis()
+            .and_then(|millis| Timestamp::from_millisecond(millis).ok()),
+        value: message.payload(),
+        event_id: event_id.and_then(|id| std::str::from_utf8(id).ok()),
+        out_of_patience: false,
+    }
+}
+
+fn headers<H: Headers>(headers: Option<&H>) -> Vec<(&str, Option<&[u8]>)> {
+    headers.map_or_else(Vec::new, |headers| {
+        headers.iter().map(|header| (header.key, header.value)).collect()
+    })
+}

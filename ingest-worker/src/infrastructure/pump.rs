@@ -1,0 +1,235 @@
+//! The loop that moves records from Kafka through the domain, one batch at a time and in order.
+//! It polls whatever happens: while a batch cannot be finished, reading is paused but the worker
+//! stays a member of its group.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    pin::Pin,
+    time::Duration,
+};
+
+use futures_util::{StreamExt, stream::ReadyChunks};
+use rdkafka::{
+    consumer::MessageStream,
+    error::KafkaResult,
+    message::{BorrowedMessage, Message as _},
+};
+use shared::time::Timestamp;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::{
+    kafka::{Assignments, Consumer},
+    message::InHand,
+    offsets::Partition,
+    stage::{Batch, Stage},
+    waiting::WaitingRoom,
+};
+use crate::{
+    domain::{recipients::OwnerDirectory, record::Outcome},
+    notification::publisher::Publisher,
+};
+
+/// Most records in a batch. Beyond it, pipelining them gains nothing more.
+const BATCH: usize = 256;
+/// How long a batch may take before reading is paused.
+const PAUSE_AFTER: Duration = Duration::from_secs(1);
+/// How often records without an owner are tried again.
+const RETRY_WAITING: Duration = Duration::from_millis(200);
+
+/// A batch that is being finished, which ends in its outcomes.
+type Finishing<'c> = Pin<Box<dyn Future<Output = (Batch<'c>, Vec<Outcome>)> + Send + 'c>>;
+
+/// The moving parts of the loop.
+struct Pump<'c, P, D> {
+    consumer: &'c Consumer,
+    stage: &'c Stage<P, D>,
+    stream: ReadyChunks<MessageStream<'c, Assignments>>,
+    finishing: Option<Finishing<'c>>,
+    /// When the batch that is being finished will have taken too long.
+    late_at: Instant,
+    queue: VecDeque<Batch<'c>>,
+    room: WaitingRoom,
+    stuck: bool,
+    paused: BTreeSet<Partition>,
+    ticks: Interval,
+}
+
+/// Moves records until `shutdown`, then finishes the batch in hand, for at most `grace`.
+///
+/// # Errors
+/// When the client says that this member of the group cannot go on.
+pub async fn run<P: Publisher, D: OwnerDirectory>(
+    consumer: &Consumer,
+    stage: &Stage<P, D>,
+    patience: Duration,
+    waiting_limit: usize,
+    shutdown: CancellationToken,
+    grace: Duration,
+) -> anyhow::Result<()> {
+    let mut ticks = interval(RETRY_WAITING);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut pump = Pump {
+        consumer,
+        stage,
+        stream: consumer.client.stream().ready_chunks(BATCH),
+        finishing: None,
+        late_at: Instant::now(),
+        queue: VecDeque::new(),
+        room: WaitingRoom::new(patience, waiting_limit),
+        stuck: false,
+        paused: BTreeSet::new(),
+        ticks,
+    };
+    while !shutdown.is_cancelled() {
+        if let Some(reason) = consumer.fatal_error() {
+            anyhow::bail!("Kafka client: {reason}");
+        }
+        pump.turn(&shutdown).await;
+    }
+    pump.wind_up(grace).await;
+    Ok(())
+}
+
+impl<'c, P: Publisher, D: OwnerDirectory> Pump<'c, P, D> {
+    /// Waits for the next thing to happen and deals with it.
+    async fn turn(&mut self, shutdown: &CancellationToken) {
+        if self.finishing.is_none() {
+            self.start_next();
+        }
+        // One batch is judged while the one before it is being finished; when stuck, polling is
+        // for the sake of the group, and what still arrives is little.
+        let may_read = self.queue.is_empty() || self.stuck;
+        let busy = self.finishing.is_some();
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => {}
+            (batch, outcomes) = finished(&mut self.finishing) => self.settle(batch, &outcomes),
+            () = sleep_until(self.late_at), if busy && !self.stuck => self.set_stuck(true),
+            _ = self.ticks.tick() => self.retry_waiting(),
+            Some(chunk) = self.stream.next(), if may_read => self.read(chunk),
+        }
+        if self.consumer.take_assignment_changed() {
+            self.paused.clear();
+            self.apply_pauses();
+        }
+    }
+
+    fn start_next(&mut self) {
+        let Some(batch) = self.queue.pop_front() else { return };
+        self.late_at = Instant::now() + PAUSE_AFTER;
+        self.finishing = Some(Box::pin(self.stage.finish(batch)));
+    }
+
+    fn read(&mut self, chunk: Vec<KafkaResult<BorrowedMessage<'c>>>) {
+        let mut records = Vec::with_capacity(chunk.len());
+        {
+            let mut offsets = self.consumer.offsets();
+            for message in chunk {
+                match message {
+                    Ok(message) => {
+                        let (topic, partition) = (message.topic(), message.partition());
+                        let lease = offsets.read(topic, partition, message.offset());
+                        records.push(InHand::new(message, lease));
+                    }
+                    // The client recovers by itself; its context has counted and said it.
+                    Err(error) => debug!(%error, "no record"),
+                }
+            }
+        }
+        self.stage.metrics.consumed.inc_by(records.len() as u64);
+        self.enqueue(records, false);
+    }
+
+    fn enqueue(&mut self, records: Vec<InHand<'c>>, waited: bool) {
+        if records.is_empty() {
+            return;
+        }
+        let now = Timestamp::now();
+        let judge = |record: &InHand<'_>| self.stage.processor.judge(&record.record(), now);
+        let verdicts = records.iter().map(judge).collect();
+        self.queue.push_back(Batch { records, verdicts, waited });
+    }
+
+    fn retry_waiting(&mut self) {
+        let waiting = self.room.leave(&self.consumer.offsets(), Instant::now());
+        let mut waiting = waiting.into_iter().peekable();
+        while waiting.peek().is_some() {
+            self.enqueue(waiting.by_ref().take(BATCH).collect(), true);
+        }
+    }
+
+    /// Books the outcomes of a batch.
+    fn settle(&mut self, batch: Batch<'c>, outcomes: &[Outcome]) {
+        let tried = if batch.waited { batch.records.len() } else { 0 };
+        {
+            let mut offsets = self.consumer.offsets();
+            for ((record, verdict), outcome) in
+                batch.records.into_iter().zip(&batch.verdicts).zip(outcomes)
+            {
+                self.stage.count(&record, verdict, outcome);
+                if *outcome == Outcome::OwnerUnknown {
+                    self.room.admit(record);
+                } else {
+                    let (partition, offset) = (record.partition(), record.offset());
+                    offsets.finish(record.topic(), partition, offset, record.lease);
+                }
+            }
+        }
+        self.consumer.store_finished();
+        self.room.returned(tried);
+        self.stage.metrics.waiting.set(i64::try_from(self.room.len()).unwrap_or(i64::MAX));
+        if self.stuck {
+            self.set_stuck(false);
+        } else {
+            self.apply_pauses();
+        }
+    }
+
+    fn set_stuck(&mut self, stuck: bool) {
+        self.stuck = stuck;
+        self.stage.metrics.paused.set(stuck.into());
+        self.stage.readiness.set("delivering", !stuck);
+        self.apply_pauses();
+    }
+
+    /// Pauses what is to be paused and resumes the rest.
+    fn apply_pauses(&mut self) {
+        let assigned = || self.consumer.assigned();
+        let Some(wanted) = (if self.stuck { Some(assigned()) } else { self.room.to_pause() })
+        else {
+            return;
+        };
+        if wanted == self.paused {
+            return;
+        }
+        let resume = self.paused.difference(&wanted).cloned().collect();
+        let pause: BTreeSet<Partition> = wanted.difference(&self.paused).cloned().collect();
+        info!(paused = wanted.len(), "pausing partitions changed");
+        self.consumer.set_paused(&resume, false);
+        self.consumer.set_paused(&pause, true);
+        self.paused = wanted;
+    }
+
+    /// Finishes the batch in hand; what is queued behind it is read again by whoever is next.
+    async fn wind_up(&mut self, grace: Duration) {
+        if self.finishing.is_none() {
+            return;
+        }
+        let in_time = timeout(grace, finished(&mut self.finishing)).await;
+        if let Ok((batch, outcomes)) = in_time {
+            self.settle(batch, &outcomes);
+        } else {
+            warn!("a batch could not be finished in time; it will be read again");
+        }
+    }
+}
+
+/// The end of the batch in hand; never, if there is none.
+async fn finished<'c>(finishing: &mut Option<Finishing<'c>>) -> (Batch<'c>, Vec<Outcome>) {
+    let Some(batch) = finishing else { return std::future::pending().await };
+    let end = batch.await;
+    *finishing = None;
+    end
+}

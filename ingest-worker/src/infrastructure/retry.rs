@@ -1,0 +1,73 @@
+//! The one place that retries: the same again, with growing pauses, for as long as it takes.
+
+use std::{future::Future, time::Duration};
+
+use tracing::{info, warn};
+
+use crate::{metrics::Metrics, notification::publisher::NotNow};
+
+/// The first pause; each further one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// The longest pause: how late a recovery may be noticed.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// Tries `attempt` until it works. Warns once an outage, and says when it is over.
+pub async fn until_done<T, F>(metrics: &Metrics, mut attempt: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Result<T, NotNow>>,
+{
+    let mut pause = FIRST_PAUSE;
+    let mut failures = 0_u64;
+    loop {
+        match attempt().await {
+            Ok(done) => {
+                if failures > 0 {
+                    info!(failures, "working again");
+                }
+                return done;
+            }
+            Err(not_now) => {
+                failures += 1;
+                metrics.retries.with_label_values(&[not_now.system]).inc();
+                if failures == 1 {
+                    warn!(
+                        system = not_now.system,
+                        reason = not_now.detail,
+                        "not now, trying again"
+                    );
+                }
+            }
+        }
+        // Without jitter, workers that failed together come back together.
+        let jitter = pause.mul_f64(jitter());
+        tokio::time::sleep(pause / 2 + jitter / 2).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// A number in 0..1 that differs between processes and calls.
+fn jitter() -> f64 {
+    f64::from(uuid::Uuid::new_v4().as_fields().0) / f64::from(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_same_is_tried_until_it_works() {
+        let metrics = Metrics::new().unwrap();
+        let mut left = 20;
+        let done = until_done(&metrics, || {
+            left -= 1;
+            let outcome = if left == 0 {
+                Ok("done")
+            } else {
+                Err(NotNow { system: "redis", detail: "told to fail".into() })
+            };
+            async move { outcome }
+        });
+        assert_eq!(done.await, "done");
+        assert_eq!(metrics.retries.with_label_values(&["redis"]).get(), 19);
+    }
+}

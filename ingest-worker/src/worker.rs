@@ -1,0 +1,163 @@
+//! The wiring: [`Worker::connect`] builds everything from the settings, [`Worker::run`] moves
+//! records until it is told to stop.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use shared::{
+    admin::{Admin, Readiness},
+    lifecycle,
+    redis::Redis,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{info, warn};
+
+use crate::{
+    config::Config,
+    domain::{processor::Processor, routes::Routes},
+    infrastructure::{
+        dead_letters::DeadLetters,
+        kafka::Consumer,
+        pump,
+        redis::{RedisStore, Retention},
+        stage::Stage,
+    },
+    metrics::Metrics,
+};
+
+/// How often it is checked that the brokers answer.
+const CHECK_BROKERS: Duration = Duration::from_secs(5);
+
+/// The service, ready to run.
+#[derive(Debug)]
+pub struct Worker {
+    config: Config,
+    topics: Vec<String>,
+    stage: Stage<RedisStore, RedisStore>,
+    store: RedisStore,
+    admin: Admin,
+}
+
+impl Worker {
+    /// Binds the admin port and prepares the clients. Neither Kafka nor Redis need be there yet.
+    ///
+    /// # Errors
+    /// Names the setting or address at fault.
+    pub async fn connect(config: Config) -> anyhow::Result<Self> {
+        let fixed = &config.fixed;
+        let redis = Redis::new(&fixed.redis).context("REDIS_URL")?;
+        let store = RedisStore::new(
+            redis,
+            Retention {
+                seen: fixed.idempotency_ttl,
+                history: fixed.history_ttl,
+                history_length: fixed.history_max_len.get(),
+                owners: fixed.owner_ttl,
+            },
+        );
+        let routes = Routes::new(fixed.notification_source, |topic| config.topic(topic));
+        let topics = routes.topics().map(str::to_owned).collect();
+        let metrics = Metrics::new().context("metrics")?;
+        let readiness = Readiness::default();
+        for condition in ["kafka", "redis", "delivering"] {
+            readiness.set(condition, false);
+        }
+        let address = SocketAddr::new(fixed.bind_address, fixed.admin_port);
+        let registry = metrics.registry.clone();
+        let admin = Admin::bind(address, readiness.clone(), registry).await?;
+        let processor = Processor::new(
+            routes,
+            fixed.idempotency_identity,
+            fixed.max_event_age,
+            store.clone(),
+            store.clone(),
+        );
+        let dead_letters = DeadLetters::new(&config).context("Kafka producer settings")?;
+        let stage = Stage { processor, dead_letters, metrics, readiness };
+        Ok(Self { config, topics, stage, store, admin })
+    }
+
+    /// Moves records until `shutdown`, then finishes what is in hand and leaves the group.
+    ///
+    /// # Errors
+    /// When a Kafka property is wrong, or this member of the group cannot go on.
+    pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let Self { config, topics, stage, store, admin } = self;
+        info!(admin_address = %admin.address()?, "listening");
+        let (tasks, admin_stop) = (TaskTracker::new(), CancellationToken::new());
+        tasks.spawn(admin.run(admin_stop.clone()));
+        let consumer = Consumer::subscribe(&config, topics, stage.metrics.clone());
+        let consumer = Arc::new(consumer.context("Kafka consumer settings")?);
+        let checks = TaskTracker::new();
+        let stop_checks = shutdown.child_token();
+        checks.spawn(check_redis(store, stage.readiness.clone(), stop_checks.clone()));
+        let readiness = stage.readiness.clone();
+        checks.spawn(check_brokers(Arc::clone(&consumer), readiness, stop_checks.clone()));
+        stage.readiness.set("delivering", true);
+        let ended = pump::run(
+            &consumer,
+            &stage,
+            config.fixed.owner_wait,
+            config.fixed.owner_wait_limit.get(),
+            shutdown,
+            config.fixed.shutdown_grace,
+        )
+        .await;
+        stage.readiness.set("delivering", false);
+        stop_checks.cancel();
+        lifecycle::finish(&checks, config.fixed.shutdown_grace).await;
+        // Leaving the group and flushing block, for as long as the brokers take.
+        let leave = tokio::task::spawn_blocking(move || {
+            drop(consumer);
+            stage.dead_letters.flush(config.fixed.shutdown_grace);
+        });
+        leave.await.context("leaving the consumer group")?;
+        admin_stop.cancel();
+        lifecycle::finish(&tasks, config.fixed.shutdown_grace).await;
+        ended
+    }
+}
+
+/// Waits until Redis can be used for the first time; later outages show as undelivered batches.
+async fn check_redis(store: RedisStore, readiness: Readiness, stop: CancellationToken) {
+    let mut warned = false;
+    while let Err(reason) = store.ready().await {
+        if !warned {
+            warn!(%reason, "waiting for Redis");
+            warned = true;
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+        }
+    }
+    readiness.set("redis", true);
+}
+
+/// Checks every few seconds that brokers answer; says once which topics are missing.
+async fn check_brokers(consumer: Arc<Consumer>, readiness: Readiness, stop: CancellationToken) {
+    let mut topics_named = false;
+    loop {
+        let consumer = Arc::clone(&consumer);
+        let name_topics = !topics_named;
+        let check = move || {
+            if !name_topics {
+                return consumer.reaches_brokers();
+            }
+            let missing = consumer.missing_topics();
+            if let Ok(missing) = &missing
+                && !missing.is_empty()
+            {
+                info!(?missing, "subscribed topics that do not exist yet");
+            }
+            missing.is_ok()
+        };
+        let reached = tokio::task::spawn_blocking(check).await.unwrap_or(false);
+        topics_named |= reached;
+        readiness.set("kafka", reached);
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(CHECK_BROKERS) => {}
+        }
+    }
+}
