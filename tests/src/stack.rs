@@ -110,6 +110,8 @@ impl Stack {
         let mut settings = self.common_settings();
         settings.extend([
             ("WEBSOCKET_PORT".into(), "0".into()),
+            // Few clients come back from here, so they may do so at once.
+            ("DRAIN_WINDOW".into(), "500ms".into()),
             ("JWT_SECRET_KEY".into(), self.secret.clone()),
         ]);
         settings.extend(more.iter().map(|(name, value)| ((*name).into(), value.clone())));
@@ -192,6 +194,13 @@ impl Stack {
             Ok(())
         })
         .await
+    }
+
+    /// Ends a stack whose services the scenario has stopped or killed itself.
+    pub fn discard(mut self) {
+        self.workers.clear();
+        self.gateways.clear();
+        drop(self.folder.take());
     }
 
     /// Stops the services in order, checks that each ends with exit code 0, ends Redis and
