@@ -34,29 +34,43 @@ async fn only_the_infrastructure_names_kafka_and_redis(_: Arc<World>) -> anyhow:
             let is_allowed = |entry: &&str| {
                 if entry.ends_with('/') { name.starts_with(*entry) } else { name == **entry }
             };
-            if allowed.iter().any(|entry| is_allowed(entry)) {
+            if allowed.iter().any(is_allowed) {
                 continue;
             }
             let text = std::fs::read_to_string(&file)?;
-            let lines = text.lines().enumerate().filter(|(_, line)| names_a_library(line));
-            offences.extend(lines.map(|(line, _)| format!("{service}/src/{name}:{}", line + 1)));
+            let lines = library_lines(&text).into_iter();
+            offences.extend(lines.map(|line| format!("{service}/src/{name}:{line}")));
         }
     }
     ensure!(offences.is_empty(), "these lines name rdkafka or redis: {}", offences.join(", "));
     Ok(())
 }
 
-/// Whether a line of code uses one of the crates; `shared::redis` is ours and holds no commands.
-fn names_a_library(line: &str) -> bool {
-    let code = line.split("//").next().unwrap_or_default();
+/// The lines of code that use one of the crates. Imports from our own crates do not count:
+/// `shared::redis` holds settings and connections, and no commands.
+fn library_lines(text: &str) -> Vec<usize> {
+    let mut lines = Vec::new();
+    let mut in_own_import = false;
+    for (number, line) in (1..).zip(text.lines()) {
+        let code = line.split("//").next().unwrap_or_default().trim();
+        let own = ["use shared::", "use crate::", "use super::"];
+        in_own_import |= own.iter().any(|start| code.trim_start_matches("pub ").starts_with(start));
+        if !in_own_import && uses_a_library(code) {
+            lines.push(number);
+        }
+        in_own_import &= !code.ends_with(';');
+    }
+    lines
+}
+
+fn uses_a_library(code: &str) -> bool {
     ["rdkafka", "redis", "deadpool_redis"].iter().any(|library| {
         code.match_indices(library).any(|(at, _)| {
             let before = code[..at].chars().next_back();
-            let whole = !before.is_some_and(|c| c.is_alphanumeric() || "_:.\"".contains(c));
-            let after = &code[at + library.len()..];
-            let imports = after.starts_with("::")
-                || (code.trim_start().starts_with("use ") && after.starts_with([';', ' ', '{']));
-            whole && imports
+            let is_path = code[at + library.len()..].starts_with("::");
+            let is_import = code.starts_with("use ") && before == Some(' ');
+            let is_whole = !before.is_some_and(|c| c.is_alphanumeric() || "_:".contains(c));
+            is_whole && (is_path || is_import)
         })
     })
 }
