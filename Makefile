@@ -12,10 +12,11 @@ demo: ## the whole path on this machine with a page to watch it; ONCE=1 sends ea
 	$(CARGO) build --locked --workspace --bins
 	@ONCE=$(ONCE) target/debug/demo
 
+# All targets are built at once, so that the scenarios start what the tests were built with.
 test: lint ## everything that must pass: lint, unit tests, scenarios on real servers; ONLY=name for some
-	$(CARGO) test --locked --workspace --lib --bins
-	$(CARGO) build --locked --workspace --bins
-	$(CARGO) test --locked -p e2e --test scenarios -- $(ONLY)
+	$(CARGO) build --locked --workspace --all-targets
+	$(CARGO) test --locked --workspace --no-fail-fast --lib --bins $(ONLY)
+	$(CARGO) test --locked --workspace --no-fail-fast --test '*' $(ONLY)
 
 lint: setup ## formatting and clippy, warnings are errors
 	$(CARGO) fmt --all --check
