@@ -132,11 +132,13 @@ async fn a_filter_leaves_only_its_categories(world: Arc<World>) -> anyhow::Resul
         events.retain(|event| event.notification["category"] == category);
         Ok(events)
     };
-    stack.producer.send_all(&of("system_alerts")?).await?;
+    let unwanted = of("system_alerts")?;
+    stack.producer.send_all(&unwanted).await?;
     let files = of("file_operations")?;
     stack.producer.send_all(&files).await?;
     expect::exactly(&mut client, &files).await?;
 
+    expect::published(&stack, &user, unwanted.len() + files.len()).await?;
     client.send_json(&json!({"type": "filter", "categories": ["system_alerts"]})).await?;
     // What was sent before the answer was sent under the old filter.
     client.send_json(&json!({"type": "ping"})).await?;

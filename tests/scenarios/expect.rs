@@ -1,12 +1,18 @@
 //! What scenarios expect of a client, said once.
 
+use std::time::Duration;
+
 use anyhow::{bail, ensure};
 use e2e::{
     client::{Client, Closed},
     events::Event,
+    eventually,
     stack::{LIMIT, Stack},
 };
 use serde_json::{Value, json};
+
+/// Longest wait for events to be published, with a fault and all its time-outs on the way.
+const PUBLISHED_LIMIT: Duration = Duration::from_mins(1);
 
 /// Reads as many notifications as there are events, in any order, and checks that each is what
 /// its fixture says.
@@ -57,4 +63,18 @@ pub(crate) async fn refused(client: &mut Client, code: u16, error: &str) -> anyh
     ensure!(reason["error_code"] == error, "the reason is {reason}");
     ensure!(reason["message"].is_string(), "the reason is {reason}");
     Ok(())
+}
+
+/// Waits until a user's stream has so many entries.
+pub(crate) async fn published(
+    stack: &Stack,
+    user: &str,
+    entries: usize,
+) -> anyhow::Result<Vec<(String, String)>> {
+    eventually("the events are published", PUBLISHED_LIMIT, async || {
+        let stream = stack.redis.stream(user).await?;
+        ensure!(stream.len() >= entries, "{} of {entries} are", stream.len());
+        Ok(stream)
+    })
+    .await
 }

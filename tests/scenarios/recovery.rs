@@ -78,31 +78,17 @@ async fn what_a_client_missed_while_away_arrives_when_it_resumes(
     let (stack, user) = (world.stack().await?, fresh_user());
     let first = events::one_of_each(&user)?;
     stack.producer.send_all(&first).await?;
-    let stream = published(&stack, &user, first.len()).await?;
+    let stream = expect::published(&stack, &user, first.len()).await?;
     let position = &stream.last().context("the stream has entries")?.0;
     let missed = events::one_of_each(&user)?;
     stack.producer.send_all(&missed).await?;
-    published(&stack, &user, first.len() + missed.len()).await?;
+    expect::published(&stack, &user, first.len() + missed.len()).await?;
     let connection = stack.connection(1, &user)?.query("last_event_id", position);
     let mut clients = [connection.open().await?];
     let state = clients[0].authenticated(LIMIT).await?;
     ensure!(state["resume"] == "complete", "{state}");
     expect::exactly(&mut clients[0], &missed).await?;
     expect::nothing_else(&stack, &user, &mut clients).await
-}
-
-/// Waits until a user's stream has so many entries.
-async fn published(
-    stack: &Stack,
-    user: &str,
-    entries: usize,
-) -> anyhow::Result<Vec<(String, String)>> {
-    eventually("the events are published", RECOVERY_LIMIT, async || {
-        let stream = stack.redis.stream(user).await?;
-        ensure!(stream.len() >= entries, "{} of {entries} are", stream.len());
-        Ok(stream)
-    })
-    .await
 }
 
 async fn redis_killed_and_back_with_its_data_costs_no_event(
@@ -112,13 +98,13 @@ async fn redis_killed_and_back_with_its_data_costs_no_event(
     let user = fresh_user();
     let before = events::one_of_each(&user)?;
     stack.producer.send_all(&before).await?;
-    published(&stack, &user, before.len()).await?;
+    expect::published(&stack, &user, before.len()).await?;
     stack.redis.kill().await?;
     let during = events::one_of_each(&user)?;
     // The old ones again, too: Redis still knows them.
     stack.producer.send_all(&[before.clone(), during.clone()].concat()).await?;
     stack.redis.restart().await?;
-    published(&stack, &user, before.len() + during.len()).await?;
+    expect::published(&stack, &user, before.len() + during.len()).await?;
     judge(&stack, &[before, during].concat()).await?;
     delivers(&stack).await?;
     stack.stop().await
@@ -143,7 +129,7 @@ async fn redis_frozen_for_a_while_costs_no_event(world: Arc<World>) -> anyhow::R
     // Long enough for the worker to give up on an answer, which it tells on its metrics page.
     failed_attempts(&stack).await?;
     stack.redis.thaw()?;
-    published(&stack, &user, events.len()).await?;
+    expect::published(&stack, &user, events.len()).await?;
     judge(&stack, &events).await?;
     delivers(&stack).await?;
     stack.stop().await
@@ -167,7 +153,7 @@ async fn delivers(stack: &Stack) -> anyhow::Result<()> {
     let mut clients = [client.await?];
     let events = events::one_of_each(&user)?;
     stack.producer.send_all(&events).await?;
-    published(stack, &user, events.len()).await?;
+    expect::published(stack, &user, events.len()).await?;
     expect::exactly(&mut clients[0], &events).await?;
     expect::nothing_else(stack, &user, &mut clients).await
 }

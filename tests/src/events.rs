@@ -92,10 +92,10 @@ impl Event {
     }
 }
 
-/// Replaces each text that is `old` by `new`, however deep.
+/// Replaces `old` by `new` in each text, however deep; ids are parts of links, too.
 fn replace(value: &mut Value, old: &str, new: &str) {
     match value {
-        Value::String(text) if text == old => new.clone_into(text),
+        Value::String(text) if text.contains(old) => *text = text.replace(old, new),
         Value::Array(items) => items.iter_mut().for_each(|item| replace(item, old, new)),
         Value::Object(fields) => fields.values_mut().for_each(|field| replace(field, old, new)),
         _ => {}
