@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use anyhow::Context as _;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -80,15 +81,32 @@ impl Case {
 }
 
 impl Event {
-    /// The same event, happening now.
+    /// The same event, happening now; its other times keep their distance.
     #[must_use]
     pub fn happening_now(mut self) -> Self {
-        let now = jiff::Timestamp::now().to_string();
-        self.envelope["event_timestamp"] = now.clone().into();
-        self.envelope["data"]["timestamp"] = now.clone().into();
-        self.notification["timestamp"] = now.clone().into();
-        self.notification["data"]["timestamp"] = now.into();
+        let happened = self.envelope["data"]["timestamp"].as_str().and_then(|t| t.parse().ok());
+        if let Some(happened) = happened {
+            let shift = Timestamp::now().duration_since(happened);
+            shift_times(&mut self.envelope, shift);
+            shift_times(&mut self.notification, shift);
+        }
         self
+    }
+}
+
+/// Moves each text that is a time, however deep.
+fn shift_times(value: &mut Value, shift: SignedDuration) {
+    match value {
+        Value::String(text) => {
+            if let Some(moved) =
+                text.parse().ok().and_then(|t: Timestamp| t.checked_add(shift).ok())
+            {
+                *text = moved.to_string();
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| shift_times(item, shift)),
+        Value::Object(fields) => fields.values_mut().for_each(|field| shift_times(field, shift)),
+        _ => {}
     }
 }
 
@@ -178,6 +196,19 @@ mod tests {
         let mut names: Vec<_> = cases.iter().map(Case::name).collect();
         names.dedup();
         assert_eq!(names.len(), DESIGNED);
+    }
+
+    #[test]
+    fn an_event_of_now_keeps_the_distance_of_its_times() {
+        let time = |value: &Value| value.as_str().unwrap().parse::<Timestamp>().unwrap();
+        let started = Timestamp::now();
+        let event = designed().unwrap()[5].fresh("somebody").unwrap().happening_now();
+        let data = &event.notification["data"];
+        assert!(time(&data["timestamp"]) >= started);
+        let day = time(&data["timestamp"]) + SignedDuration::from_hours(24);
+        assert_eq!(time(&data["confirmation_deadline"]), day);
+        let same = ["timestamp", "confirmation_deadline"];
+        assert!(same.iter().all(|name| data[name] == event.envelope["data"][name]));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::{
     client::{Client, Connect, Transport},
-    eventually,
+    events, eventually,
     kafka::Kafka,
     producer::Producer,
     redis::Redis,
@@ -19,6 +19,9 @@ use crate::{
 
 /// Longest wait for anything that happens at once on an idle machine.
 pub const LIMIT: Duration = Duration::from_secs(20);
+
+/// Longest wait for a worker to join its group and to read what others left in the topics.
+const FLOW_LIMIT: Duration = Duration::from_mins(1);
 
 /// How many of what, and with which settings besides the addresses.
 #[derive(Clone, Debug)]
@@ -87,7 +90,23 @@ impl Stack {
             stack.add_gateway(&layout.gateway_settings).await?;
         }
         try_join_all(stack.workers.iter().chain(&stack.gateways).map(Service::ready)).await?;
+        if layout.workers > 0 {
+            stack.flows().await?;
+        }
         Ok(stack)
+    }
+
+    /// Waits until an event has come through: a worker that is ready may still be joining its
+    /// group.
+    async fn flows(&self) -> anyhow::Result<()> {
+        let user = events::fresh_user();
+        let case = events::designed()?.into_iter().next().context("there is a case")?;
+        self.producer.send(&case.fresh(&user)?).await?;
+        eventually("a first event comes through", FLOW_LIMIT, async || {
+            anyhow::ensure!(!self.redis.stream(&user).await?.is_empty(), "it does not");
+            Ok(())
+        })
+        .await
     }
 
     async fn add_worker(&mut self, group: &str, more: &[(&str, String)]) -> anyhow::Result<()> {
