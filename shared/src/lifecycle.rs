@@ -61,10 +61,7 @@ pub async fn finish(tasks: &TaskTracker, grace: Duration) -> bool {
 /// 1 after an error, which is logged.
 pub async fn run(service: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
     match service.await {
-        Ok(()) => {
-            info!("stopped");
-            ExitCode::SUCCESS
-        }
+        Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
             error!("{problem:#}");
             ExitCode::FAILURE
