@@ -4,7 +4,7 @@ use std::{collections::HashMap, net::IpAddr, time::Duration};
 
 use clap::{Arg, ArgMatches, Args as _, Command, FromArgMatches};
 use shared::{
-    config::{self, ConfigError, Settings, duration, positive_duration},
+    config::{Settings, duration, positive_duration},
     events::Topic,
     redis::RedisSettings,
     telemetry::TelemetrySettings,
@@ -92,14 +92,6 @@ pub struct Fixed {
 const PROPERTY_PREFIX: &str = "KAFKA_PROPERTY_";
 
 impl Config {
-    /// Reads the settings of this process.
-    ///
-    /// # Errors
-    /// [`ConfigError`] lists everything that is wrong.
-    pub fn from_env() -> Result<(Self, ArgMatches), ConfigError> {
-        config::read(command(), std::env::args_os())
-    }
-
     /// The name of a topic in this deployment.
     #[must_use]
     pub fn topic(&self, topic: Topic) -> String {
@@ -178,6 +170,8 @@ fn kafka_properties(
 
 #[cfg(test)]
 mod tests {
+    use shared::config::{self, ConfigError};
+
     use super::*;
 
     #[test]

@@ -4,6 +4,7 @@
 //! who is told), [`notification`] words it. Dependencies point in that order, and only the first
 //! names Kafka or Redis. [`worker`] wires them.
 
+pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod infrastructure;

@@ -2,17 +2,23 @@
 
 use std::process::ExitCode;
 
-use ingest_worker::{config::Config, worker::Worker};
+use ingest_worker::{
+    cli::{self, Task},
+    worker::Worker,
+};
 use shared::{lifecycle, telemetry};
 
 // One thread: the work is one batch after another, and what runs beside it is little.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let config = match Config::from_env() {
-        Ok((config, _)) => config,
+    let (config, task) = match cli::read() {
+        Ok(asked) => asked,
         Err(error) => error.exit(),
     };
     telemetry::init(&config.fixed.telemetry);
-    let shutdown = lifecycle::shutdown_on_signals();
-    lifecycle::run(async { Worker::connect(config).await?.run(shutdown).await }).await
+    let Some(Task::DeadLetters(tool)) = task else {
+        let shutdown = lifecycle::shutdown_on_signals();
+        return lifecycle::run(async { Worker::connect(config).await?.run(shutdown).await }).await;
+    };
+    lifecycle::run(async { tokio::task::spawn_blocking(move || tool.run(&config)).await? }).await
 }

@@ -114,6 +114,7 @@ impl Worker {
         leave.await.context("leaving the consumer group")?;
         admin_stop.cancel();
         lifecycle::finish(&tasks, config.fixed.shutdown_grace).await;
+        info!("stopped");
         ended
     }
 }

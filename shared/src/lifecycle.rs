@@ -1,13 +1,21 @@
 //! From start to exit: SIGTERM or Ctrl-C cancels one token, every task is tracked, and what has
 //! not ended within the grace period is given up.
 
-use std::{future::Future, process::ExitCode, time::Duration};
+use std::{
+    future::Future,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 
-/// Cancelled by the first SIGTERM or SIGINT; a second one ends the process at once.
+/// A signal this soon after the first is the same wish to stop, delivered twice: to the process
+/// and to its group.
+const SAME_SIGNAL: Duration = Duration::from_secs(1);
+
+/// Cancelled by the first SIGTERM or SIGINT; a later one ends the process at once.
 ///
 /// # Panics
 /// If the process cannot listen for signals, or outside a Tokio runtime.
@@ -18,16 +26,21 @@ pub fn shutdown_on_signals() -> CancellationToken {
     let shutdown = CancellationToken::new();
     let token = shutdown.clone();
     tokio::spawn(async move {
-        for round in 0.. {
+        let mut first: Option<Instant> = None;
+        loop {
             let name = tokio::select! {
                 _ = terminate.recv() => "SIGTERM",
                 _ = interrupt.recv() => "SIGINT",
             };
-            if round > 0 {
-                warn!(signal = name, "ending at once");
-                std::process::exit(130);
+            match first {
+                None => info!(signal = name, "stopping"),
+                Some(first) if first.elapsed() < SAME_SIGNAL => continue,
+                Some(_) => {
+                    warn!(signal = name, "ending at once");
+                    std::process::exit(130);
+                }
             }
-            info!(signal = name, "stopping");
+            first = Some(Instant::now());
             token.cancel();
         }
     });
@@ -48,10 +61,7 @@ pub async fn finish(tasks: &TaskTracker, grace: Duration) -> bool {
 /// 1 after an error, which is logged.
 pub async fn run(service: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
     match service.await {
-        Ok(()) => {
-            info!("stopped");
-            ExitCode::SUCCESS
-        }
+        Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
             error!("{problem:#}");
             ExitCode::FAILURE

@@ -1,5 +1,7 @@
 //! Logs, on standard error: JSON for machines, or text for people.
 
+use std::io::IsTerminal as _;
+
 use clap::ValueEnum;
 use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 
@@ -56,7 +58,8 @@ pub struct TelemetrySettings {
 pub fn init(settings: &TelemetrySettings) {
     let filter = EnvFilter::new(settings.log_level.directive());
     let registry = tracing_subscriber::registry().with(filter);
-    let lines = fmt::layer().with_writer(std::io::stderr);
+    let colours = std::io::stderr().is_terminal();
+    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(colours);
     let started = match settings.log_format {
         LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init(),
         LogFormat::Console => registry.with(lines.compact()).try_init(),

@@ -79,7 +79,8 @@ pub struct Rejection {
 }
 
 /// The kinds of fault that lead to the dead-letter topic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum)]
+#[value(rename_all = "snake_case")]
 pub enum Reason {
     /// Not UTF-8 JSON.
     NotJson,

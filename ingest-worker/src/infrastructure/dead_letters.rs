@@ -15,6 +15,8 @@ use super::{
 };
 use crate::{config::Config, domain::record::Rejection, notification::publisher::NotNow};
 
+pub mod tool;
+
 /// Headers that say why and whence a record came to the dead-letter topic.
 pub mod header {
     /// The kind of fault.

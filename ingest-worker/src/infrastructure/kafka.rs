@@ -130,9 +130,9 @@ impl Assignments {
 
 impl ClientContext for Assignments {
     fn error(&self, error: KafkaError, reason: &str) {
-        self.metrics.kafka_errors.inc();
-        // Missing topics are named by the worker itself, once.
+        // Missing topics are normal; the worker itself names them, once.
         if error.rdkafka_error_code() != Some(RDKafkaErrorCode::UnknownTopicOrPartition) {
+            self.metrics.kafka_errors.inc();
             warn!(%error, reason, "Kafka client");
         }
     }
@@ -185,6 +185,8 @@ fn client_config(config: &Config) -> ClientConfig {
         .set("auto.offset.reset", &fixed.kafka_auto_offset_reset)
         .set("partition.assignment.strategy", "cooperative-sticky")
         .set("auto.commit.interval.ms", "1000")
+        // How long nobody is told anything after a worker was killed.
+        .set("session.timeout.ms", "10000")
         // New topics are found this soon.
         .set("topic.metadata.refresh.interval.ms", "10000")
         // The default of a second adds up to a second of latency behind a full queue.
