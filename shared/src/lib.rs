@@ -2,7 +2,7 @@
 //!
 //! The contract: [`envelope`] and [`events`] (what producers send), [`notification`] (what a
 //! browser receives), [`user`] (whom it is for) and [`keys`] (the names both use in Redis).
-//! The runtime: [`config`], [`telemetry`], [`lifecycle`], [`admin`] and [`redis`].
+//! The runtime: [`config`], [`telemetry`], [`metrics`], [`lifecycle`], [`admin`] and [`redis`].
 //! No business rules live here.
 
 pub mod admin;
@@ -11,6 +11,7 @@ pub mod envelope;
 pub mod events;
 pub mod keys;
 pub mod lifecycle;
+pub mod metrics;
 pub mod notification;
 pub mod redis;
 pub mod telemetry;

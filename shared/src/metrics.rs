@@ -1,0 +1,112 @@
+//! Declaring metrics: [`metrics!`](crate::metrics!) turns a struct with documented fields into
+//! registered series, so that the sentence above a field is also its help text.
+
+use prometheus::core::Collector;
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts};
+
+/// A kind of series that [`metrics!`](crate::metrics!) can declare.
+pub trait Series: Collector + Clone + Sized + 'static {
+    /// What a declaration says beyond name and help.
+    type Shape;
+
+    /// Makes the series; it is not registered yet.
+    ///
+    /// # Errors
+    /// When the name or the shape is not valid.
+    fn create(opts: Opts, shape: Self::Shape) -> prometheus::Result<Self>;
+}
+
+impl Series for IntCounter {
+    type Shape = ();
+
+    fn create(opts: Opts, (): ()) -> prometheus::Result<Self> {
+        Self::with_opts(opts)
+    }
+}
+
+impl Series for IntGauge {
+    type Shape = ();
+
+    fn create(opts: Opts, (): ()) -> prometheus::Result<Self> {
+        Self::with_opts(opts)
+    }
+}
+
+impl Series for IntCounterVec {
+    /// The names of the labels.
+    type Shape = &'static [&'static str];
+
+    fn create(opts: Opts, labels: Self::Shape) -> prometheus::Result<Self> {
+        Self::new(opts, labels)
+    }
+}
+
+impl Series for Histogram {
+    /// The upper bounds of the buckets.
+    type Shape = &'static [f64];
+
+    fn create(opts: Opts, buckets: Self::Shape) -> prometheus::Result<Self> {
+        Self::with_opts(HistogramOpts { common_opts: opts, buckets: buckets.to_vec() })
+    }
+}
+
+/// Declares the metrics of a service: `field: Kind = "name", shape;` under the sentence that
+/// becomes the help text. The struct gets a `new` that registers every series.
+#[macro_export]
+macro_rules! metrics {
+    (
+        $(#[doc = $about:literal])+
+        pub struct $name:ident {
+            $($(#[doc = $help:literal])+ pub $field:ident: $kind:ty = $series:literal, $shape:expr;)+
+        }
+    ) => {
+        $(#[doc = $about])+
+        #[derive(Clone, Debug)]
+        pub struct $name {
+            $($(#[doc = $help])+ pub $field: $kind,)+
+        }
+
+        impl $name {
+            /// Makes the series and registers them.
+            ///
+            /// # Panics
+            /// If two series share a name: an error in the declaration, which any start shows.
+            #[must_use]
+            pub fn new(registry: &::prometheus::Registry) -> Self {
+                $(
+                    let help = concat!($($help),+).trim();
+                    let opts = ::prometheus::Opts::new($series, help);
+                    let $field = <$kind as $crate::metrics::Series>::create(opts, $shape)
+                        .expect("the declaration of a metric is valid");
+                    registry
+                        .register(Box::new($field.clone()))
+                        .expect("every metric has a name of its own");
+                )+
+                Self { $($field),+ }
+            }
+        }
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus::{IntCounterVec, Registry};
+
+    crate::metrics! {
+        /// Test metrics.
+        pub struct Metrics {
+            /// Apples picked,
+            /// by colour.
+            pub apples: IntCounterVec = "apples_total", &["colour"];
+        }
+    }
+
+    #[test]
+    fn the_sentence_above_a_field_is_its_help_text() {
+        let registry = Registry::new();
+        Metrics::new(&registry).apples.with_label_values(&["red"]).inc();
+        let families = registry.gather();
+        assert_eq!(families[0].name(), "apples_total");
+        assert_eq!(families[0].help(), "Apples picked, by colour.");
+    }
+}
