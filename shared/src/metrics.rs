@@ -92,19 +92,24 @@ macro_rules! metrics {
 mod tests {
     use prometheus::{IntCounterVec, Registry};
 
-    crate::metrics! {
-        /// Test metrics.
-        pub struct Metrics {
-            /// Apples picked,
-            /// by colour.
-            pub apples: IntCounterVec = "apples_total", &["colour"];
+    #[expect(unreachable_pub, reason = "the macro is made for the metrics of a service")]
+    mod service {
+        use super::IntCounterVec;
+
+        crate::metrics! {
+            /// Test metrics.
+            pub struct Metrics {
+                /// Apples picked,
+                /// by colour.
+                pub apples: IntCounterVec = "apples_total", &["colour"];
+            }
         }
     }
 
     #[test]
     fn the_sentence_above_a_field_is_its_help_text() {
         let registry = Registry::new();
-        Metrics::new(&registry).apples.with_label_values(&["red"]).inc();
+        service::Metrics::new(&registry).apples.with_label_values(&["red"]).inc();
         let families = registry.gather();
         assert_eq!(families[0].name(), "apples_total");
         assert_eq!(families[0].help(), "Apples picked, by colour.");

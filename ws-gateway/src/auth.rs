@@ -122,11 +122,13 @@ impl Authenticator {
         issuer: Option<&str>,
         leeway: Duration,
     ) -> Self {
-        let mut validation = Validation::default();
-        validation.algorithms = algorithms.to_vec();
-        validation.leeway = leeway.as_secs();
-        validation.validate_nbf = true;
-        validation.validate_aud = audience.is_some();
+        let mut validation = Validation {
+            algorithms: algorithms.to_vec(),
+            leeway: leeway.as_secs(),
+            validate_nbf: true,
+            validate_aud: audience.is_some(),
+            ..Validation::default()
+        };
         // A claim that is not required passes when it has the wrong type.
         let mut required = vec!["exp", "sub"];
         if let Some(audience) = audience {

@@ -8,6 +8,9 @@ use crate::position::Position;
 /// How far into a text the priority is looked for: it follows id, event and category.
 const PRIORITY_WITHIN: usize = 256;
 
+/// Comes before the priority. Inside a JSON string its quotes would be escaped.
+const PRIORITY: &[u8] = b",\"priority\":\"";
+
 /// A text to forward. Cheap to clone: all sockets share one copy of the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
@@ -49,12 +52,10 @@ fn position_of(text: &str) -> Option<Position> {
 }
 
 fn has_low_priority(text: &str) -> bool {
-    // Inside a JSON string the quotes would be escaped, so this cannot be found in one.
     let head = &text.as_bytes()[..text.len().min(PRIORITY_WITHIN)];
-    const KEY: &[u8] = b",\"priority\":\"";
-    head.windows(KEY.len())
-        .position(|window| window == KEY)
-        .is_some_and(|at| head[at + KEY.len()..].starts_with(b"low\""))
+    head.windows(PRIORITY.len())
+        .position(|window| window == PRIORITY)
+        .is_some_and(|at| head[at + PRIORITY.len()..].starts_with(b"low\""))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The Redis streams: what a user missed. Reads after a position, and says whether the stream
 //! still reaches back to it. The subscriber closes gaps with it, a connection resumes with it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use redis::{
     RedisResult, aio::MultiplexedConnection, cmd, pipe, streams::StreamId,
@@ -9,7 +9,8 @@ use redis::{
 };
 use shared::keys::{Keys, STREAM_FIELD};
 use shared::user::UserId;
-use tokio::{sync::watch, time::timeout};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
 
 use crate::{frame::Frame, position::Position};
 
@@ -119,6 +120,10 @@ fn entries(reply: RedisResult<StreamRangeReply>) -> RedisResult<Vec<(Position, O
     Ok(entries.into_iter().filter_map(read).collect())
 }
 
+/// Most clients whose past is read at once: when everybody comes back, the answers that are
+/// under way must not keep the connection from showing that it lives.
+const MAX_READS: usize = 64;
+
 /// What a client missed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Missed {
@@ -133,13 +138,14 @@ pub struct Missed {
 pub struct History {
     keys: Keys,
     connection: watch::Receiver<Option<MultiplexedConnection>>,
+    reads: Arc<Semaphore>,
 }
 
 impl History {
     /// Reads over `connection`, while there is one.
     #[must_use]
     pub fn new(keys: Keys, connection: watch::Receiver<Option<MultiplexedConnection>>) -> Self {
-        Self { keys, connection }
+        Self { keys, connection, reads: Arc::new(Semaphore::new(MAX_READS)) }
     }
 
     /// Whether Redis answers; known from checks that the subscriber makes all the time.
@@ -181,7 +187,11 @@ impl History {
                 // The subscriber has ended, and so will this connection.
                 std::future::pending().await
             };
-            match read(&mut connection, &self.keys, std::iter::once((user, position))).await {
+            // The semaphore is never closed.
+            let permit = self.reads.acquire().await;
+            let pages = read(&mut connection, &self.keys, std::iter::once((user, position))).await;
+            drop(permit);
+            match pages {
                 Ok(mut pages) if !pages.is_empty() => return pages.swap_remove(0),
                 Ok(_) => {}
                 Err(error) => tracing::debug!(%error, user.id = %user, "history not read"),

@@ -26,8 +26,8 @@ use crate::{
     protocol::CloseReason,
 };
 pub use registration::Registration;
-use user::User;
-pub use user::{Delivery, Settled};
+pub use user::Settled;
+use user::{Delivery, User};
 
 /// How many connections, and how much may wait for each.
 #[derive(Clone, Copy, Debug)]
@@ -121,7 +121,7 @@ impl Hub {
     }
 
     /// Hands a frame to every connection of `user`. Never waits.
-    pub fn deliver(&self, user: &str, frame: Frame) -> Delivery {
+    pub fn deliver(&self, user: &str, frame: Frame) {
         let mut state = self.state();
         let delivery = match state.users.get_mut(user) {
             Some(user) => user.deliver(frame, &self.0.metrics),
@@ -129,7 +129,6 @@ impl Hub {
         };
         drop(state);
         self.0.metrics.frames.with_label_values(&[delivery.label()]).inc();
-        delivery
     }
 
     /// Waits until there are changes.
@@ -162,6 +161,7 @@ impl Hub {
 
     /// Every subscription is lost. What comes from now on is held until each user is settled.
     /// Returns how many users have one to get back.
+    #[must_use]
     pub fn lose_subscriptions(&self) -> usize {
         let mut state = self.state();
         let State { users, changed } = &mut *state;
@@ -186,18 +186,17 @@ impl Hub {
     }
 
     /// Hands on what a user missed, in order.
-    pub fn fill(&self, user: &UserId, missing: Vec<Frame>) {
+    pub fn fill(&self, user: &UserId, missing: &[Frame]) {
         self.with(user, |entry| {
-            let before = entry.position;
             for frame in missing {
                 entry.forward(frame, &self.0.metrics);
             }
-            tracing::debug!(user.id = %user, ?before, after = ?entry.position, "gap filled");
         });
     }
 
     /// The subscription stands and nothing more is missing: releases what was held, and the
     /// connections that wait for this.
+    #[must_use]
     pub fn settle(&self, user: &UserId) -> Settled {
         self.with(user, |entry| entry.settle(&self.0.metrics)).unwrap_or(Settled::Done)
     }
@@ -235,3 +234,6 @@ impl Hub {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests;

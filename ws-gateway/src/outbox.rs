@@ -134,13 +134,11 @@ impl Outbox {
     pub async fn ended(&self) -> CloseReason {
         poll_fn(|context| {
             let mut state = self.state();
-            match state.ended {
-                Some(reason) => Poll::Ready(reason),
-                None => {
-                    state.waker = Some(context.waker().clone());
-                    Poll::Pending
-                }
+            if let Some(reason) = state.ended {
+                return Poll::Ready(reason);
             }
+            state.waker = Some(context.waker().clone());
+            Poll::Pending
         })
         .await
     }

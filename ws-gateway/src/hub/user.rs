@@ -16,7 +16,7 @@ const MAX_HELD: usize = 256;
 
 /// What became of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Delivery {
+pub(super) enum Delivery {
     /// Queued for every connection of the user.
     Delivered,
     /// The user has it already.
@@ -29,8 +29,7 @@ pub enum Delivery {
 
 impl Delivery {
     /// The label of metrics.
-    #[must_use]
-    pub fn label(self) -> &'static str {
+    pub(super) fn label(self) -> &'static str {
         match self {
             Self::Delivered => "delivered",
             Self::Duplicate => "duplicate",
@@ -107,7 +106,7 @@ impl User {
     }
 
     pub(super) fn deliver(&mut self, frame: Frame, metrics: &Metrics) -> Delivery {
-        let Some(open) = &mut self.open else { return self.forward(frame, metrics) };
+        let Some(open) = &mut self.open else { return self.forward(&frame, metrics) };
         if open.held.len() < MAX_HELD {
             open.held.push(frame);
         } else if frame.position.is_some() {
@@ -119,7 +118,7 @@ impl User {
     }
 
     /// Hands a frame to every connection, unless the user has it already.
-    pub(super) fn forward(&mut self, frame: Frame, metrics: &Metrics) -> Delivery {
+    pub(super) fn forward(&mut self, frame: &Frame, metrics: &Metrics) -> Delivery {
         if let Some(position) = frame.position {
             if self.position.is_some_and(|newest| position <= newest) {
                 return Delivery::Duplicate;
@@ -152,7 +151,7 @@ impl User {
             self.position = None;
         }
         for frame in std::mem::take(&mut open.held) {
-            self.forward(frame, metrics);
+            self.forward(&frame, metrics);
         }
         self.position = self.position.max(newest);
         if std::mem::take(&mut open.overflowed) {

@@ -67,18 +67,14 @@ impl Server {
     }
 
     fn not_an_upgrade(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-        match self.visit(request).identity {
-            Err(error) => {
-                self.count("unauthenticated");
-                let refusal = refusal(StatusCode::UNAUTHORIZED, error.message());
-                with(refusal, header::WWW_AUTHENTICATE, "Bearer")
-            }
-            Ok(_) => {
-                self.count("malformed");
-                let refusal = refusal(StatusCode::UPGRADE_REQUIRED, "this is for WebSockets");
-                with(with(refusal, header::UPGRADE, "websocket"), header::CONNECTION, "Upgrade")
-            }
+        if let Err(error) = self.visit(request).identity {
+            self.count("unauthenticated");
+            let refusal = refusal(StatusCode::UNAUTHORIZED, error.message());
+            return with(refusal, header::WWW_AUTHENTICATE, "Bearer");
         }
+        self.count("malformed");
+        let refusal = refusal(StatusCode::UPGRADE_REQUIRED, "this is for WebSockets");
+        with(with(refusal, header::UPGRADE, "websocket"), header::CONNECTION, "Upgrade")
     }
 
     fn visit(&self, request: &Request<Incoming>) -> Visit {

@@ -1,5 +1,7 @@
 //! How long Redis was away, and how long it took to close the gaps.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 use tracing::info;
 
@@ -48,7 +50,11 @@ impl Repair {
         let (outage, repair) = (lost_at.elapsed(), self.since.elapsed());
         metrics.outage_duration.observe(outage.as_secs_f64());
         metrics.repair_duration.observe(repair.as_secs_f64());
-        let (outage_ms, repair_ms) = (outage.as_millis(), repair.as_millis());
+        let (outage_ms, repair_ms) = (milliseconds(outage), milliseconds(repair));
         info!(outage_ms, repair_ms, "Redis is back and every gap is closed");
     }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

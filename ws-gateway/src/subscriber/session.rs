@@ -29,7 +29,7 @@ use crate::{
 const BATCH: usize = 512;
 
 /// Most streams read in one round trip, so that a repair does not keep Redis from others.
-const STREAMS_AT_ONCE: usize = 64;
+const STREAMS_AT_ONCE: usize = 256;
 
 /// How often Redis must show a sign of life. With [`CHECK_TIMEOUT`] a half-open connection is
 /// found within 5 s.
@@ -190,7 +190,7 @@ impl Session {
             if gap.is_repair {
                 self.metrics.messages_repaired.inc_by(page.frames.len() as u64);
             }
-            self.hub.fill(&gap.user, page.frames);
+            self.hub.fill(&gap.user, &page.frames);
             let read_on = if page.more {
                 Some(page.newest)
             } else {
