@@ -1,0 +1,26 @@
+# The verbs of this repository. `make` alone lists them.
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint setup
+CARGO := cargo
+export CARGO_TERM_COLOR ?= auto
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## the whole path on this machine with a page to watch it; ONCE=1 sends each event once and exits
+	@tests/setup.sh demo
+	$(CARGO) build --locked --workspace --bins
+	@ONCE=$(ONCE) target/debug/demo
+
+# All targets are built at once, so that the scenarios start what the tests were built with.
+test: lint ## everything that must pass: lint, unit tests, scenarios on real servers; ONLY=name for some
+	$(CARGO) build --locked --workspace --all-targets
+	$(CARGO) test --locked --workspace --no-fail-fast --lib --bins $(ONLY)
+	$(CARGO) test --locked --workspace --no-fail-fast --test '*' $(ONLY)
+
+lint: setup ## formatting and clippy, warnings are errors
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+setup: ## install what is missing to build and test (apt-get or Homebrew)
+	@tests/setup.sh test

@@ -1,0 +1,222 @@
+//! Who may connect: tokens, the ways they come, their life, and origins.
+
+use std::sync::Arc;
+
+use anyhow::ensure;
+use e2e::{
+    client::{Connect, Transport},
+    events::{self, fresh_user},
+    http,
+    stack::{LIMIT, Layout, Stack},
+    token,
+};
+use hyper::header;
+use jsonwebtoken::Algorithm;
+use serde_json::{Value, json};
+
+use crate::{Scenario, expect, scenario, world::World};
+
+pub(crate) fn scenarios() -> Vec<Scenario> {
+    vec![
+        scenario(a_token_is_taken_from_the_header_the_subprotocol_or_the_query),
+        scenario(the_first_of_several_tokens_decides),
+        scenario(without_a_subprotocol_a_client_sees_notifications_alone),
+        scenario(a_bad_token_is_refused_with_a_code_that_a_browser_can_read),
+        scenario(a_token_with_a_bad_signature_is_refused),
+        scenario(a_request_that_is_no_upgrade_gets_an_answer_in_http),
+        scenario(a_connection_ends_with_its_token_unless_it_gets_a_new_one),
+        scenario(a_token_of_somebody_else_does_not_take_over_a_connection),
+        scenario(only_pages_of_a_listed_origin_may_connect),
+    ]
+}
+
+const TRANSPORTS: [Transport; 3] = [Transport::Header, Transport::Subprotocol, Transport::Query];
+
+async fn a_token_is_taken_from_the_header_the_subprotocol_or_the_query(
+    world: Arc<World>,
+) -> anyhow::Result<()> {
+    let stack = world.stack().await?;
+    for transport in TRANSPORTS {
+        for path in ["/ws", "/ws/"] {
+            let user = fresh_user();
+            let token = stack.token(&user)?;
+            let connection = Connect::to(stack.gateways[0].address()).path(path);
+            let mut client = connection.token(&token, transport).open().await?;
+            let protocol = client.headers.get(header::SEC_WEBSOCKET_PROTOCOL);
+            let expected = (transport == Transport::Subprotocol).then_some("huleedu.v1");
+            ensure!(protocol.map(|name| name.to_str()).transpose()? == expected, "{protocol:?}");
+            stack.subscribed(&user, 1).await?;
+            let event = events::designed()?[0].fresh(&user)?;
+            stack.producer.send(&event).await?;
+            expect::exactly(&mut client, &[event]).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn the_first_of_several_tokens_decides(world: Arc<World>) -> anyhow::Result<()> {
+    let (stack, user) = (world.stack().await?, fresh_user());
+    let token = stack.token(&user)?;
+    let connection = Connect::to(stack.gateways[0].address());
+    let good_first = connection.clone().token(&token, Transport::Subprotocol);
+    good_first.token("bad", Transport::Query).open().await?.authenticated(LIMIT).await?;
+    let bad_first = connection.token("bad", Transport::Header).token(&token, Transport::Query);
+    expect::refused(&mut bad_first.open().await?, 1008, "AUTHENTICATION_ERROR").await
+}
+
+async fn without_a_subprotocol_a_client_sees_notifications_alone(
+    world: Arc<World>,
+) -> anyhow::Result<()> {
+    let (stack, user) = (world.stack().await?, fresh_user());
+    let connection = Connect::to(stack.gateways[0].address());
+    let mut client = connection.token(&stack.token(&user)?, Transport::Query).open().await?;
+    stack.subscribed(&user, 1).await?;
+    let foreign = json!({"event": "first", "data": {}});
+    stack.publish(&user, &foreign.to_string()).await?;
+    let first = client.frame(LIMIT).await?;
+    ensure!(first == foreign, "the first frame is {first}");
+    Ok(())
+}
+
+/// Claims that must be refused, by what is wrong with them.
+fn bad_claims(user: &str) -> Vec<(&'static str, Value)> {
+    let with = |name: &str, value: Value| {
+        let mut claims = token::claims(user, 3600);
+        claims[name] = value;
+        claims
+    };
+    let in_an_hour = token::claims(user, 3600)["exp"].clone();
+    let mut bad = vec![
+        ("expired", token::claims(user, -5)),
+        ("a refresh token", with("typ", "refresh".into())),
+        ("not valid yet", with("nbf", in_an_hour)),
+        ("no user", with("sub", Value::Null)),
+        ("an empty user", with("sub", "".into())),
+        ("a number as user", with("sub", 42.into())),
+        ("an expiry that is a text", with("exp", "tomorrow".into())),
+    ];
+    for name in ["sub", "exp"] {
+        let mut claims = token::claims(user, 3600);
+        claims.as_object_mut().map(|claims| claims.remove(name));
+        bad.push((if name == "sub" { "user missing" } else { "expiry missing" }, claims));
+    }
+    bad
+}
+
+async fn a_bad_token_is_refused_with_a_code_that_a_browser_can_read(
+    world: Arc<World>,
+) -> anyhow::Result<()> {
+    let (stack, user) = (world.stack().await?, fresh_user());
+    let connection = Connect::to(stack.gateways[0].address());
+    let mut client = connection.open().await?;
+    expect::refused(&mut client, 1008, "AUTHENTICATION_ERROR").await?;
+    for (what, claims) in bad_claims(&user) {
+        let token = token::sign(&claims, &stack.secret)?;
+        for transport in TRANSPORTS {
+            let mut client = connection.clone().token(&token, transport).open().await?;
+            let refused = expect::refused(&mut client, 1008, "AUTHENTICATION_ERROR").await;
+            refused.map_err(|problem| problem.context(format!("{what}, {transport:?}")))?;
+        }
+    }
+    Ok(())
+}
+
+async fn a_token_with_a_bad_signature_is_refused(world: Arc<World>) -> anyhow::Result<()> {
+    let (stack, user) = (world.stack().await?, fresh_user());
+    let claims = token::claims(&user, 3600);
+    let good = stack.token(&user)?;
+    let (head, body) = (good.split('.').next(), good.split('.').nth(1).unwrap_or_default());
+    // {"alg":"none","typ":"JWT"} and {"alg":"nOnE"}
+    let none = format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{body}.");
+    let spelled = format!("eyJhbGciOiJuT25FIn0.{body}.");
+    let other_user = token::sign(&token::claims("somebody", 3600), &stack.secret)?;
+    let swapped = other_user.split('.').nth(1).unwrap_or_default();
+    let signature = good.rsplit('.').next().unwrap_or_default();
+    for bad in [
+        token::sign(&claims, &token::fresh_secret())?,
+        token::sign_with(Algorithm::HS384, &claims, &stack.secret)?,
+        none,
+        spelled,
+        format!("{}.{swapped}.{signature}", head.unwrap_or_default()),
+        format!("{}.{body}.", head.unwrap_or_default()),
+        "a.b.c".to_owned(),
+        "x".repeat(4_000),
+    ] {
+        let connection = Connect::to(stack.gateways[0].address()).token(&bad, Transport::Query);
+        expect::refused(&mut connection.open().await?, 1008, "AUTHENTICATION_ERROR").await?;
+    }
+    Ok(())
+}
+
+async fn a_request_that_is_no_upgrade_gets_an_answer_in_http(
+    world: Arc<World>,
+) -> anyhow::Result<()> {
+    let stack = world.stack().await?;
+    let gateway = stack.gateways[0].address();
+    let token = format!("Bearer {}", stack.token(&fresh_user())?);
+    let answer = http::request(gateway, "/ws", &[]).await?;
+    ensure!([401, 426].contains(&answer.status().as_u16()), "{answer:?}");
+    let answer = http::request(gateway, "/ws", &[("authorization", &token)]).await?;
+    ensure!(answer.status() == 426, "{answer:?}");
+    let refused = Connect::to(gateway).path("/elsewhere").refused().await?;
+    ensure!(refused == 404, "another path: {refused}");
+    Ok(())
+}
+
+async fn a_connection_ends_with_its_token_unless_it_gets_a_new_one(
+    world: Arc<World>,
+) -> anyhow::Result<()> {
+    let (stack, user) = (world.stack().await?, fresh_user());
+    let short = token::sign(&token::claims(&user, 3), &stack.secret)?;
+    let connection = Connect::to(stack.gateways[0].address()).token(&short, Transport::Subprotocol);
+    let mut ends = connection.open().await?;
+    ends.authenticated(LIMIT).await?;
+    let mut stays = connection.open().await?;
+    stays.authenticated(LIMIT).await?;
+    stays.send_json(&json!({"type": "auth", "token": stack.token(&user)?})).await?;
+    expect::refused(&mut ends, 1008, "AUTHENTICATION_ERROR").await?;
+    expect::nothing_else(&stack, &user, &mut [stays]).await
+}
+
+async fn a_token_of_somebody_else_does_not_take_over_a_connection(
+    world: Arc<World>,
+) -> anyhow::Result<()> {
+    let (stack, user, other) = (world.stack().await?, fresh_user(), fresh_user());
+    let mut client = stack.client(&user).await?;
+    client.send_json(&json!({"type": "auth", "token": stack.token(&other)?})).await?;
+    // Refused, or ignored: in no way does the connection get what is the other's.
+    let mut other_client = stack.client(&other).await?;
+    let event = events::designed()?[0].fresh(&other)?;
+    stack.producer.send(&event).await?;
+    expect::exactly(&mut other_client, &[event]).await?;
+    stack.publish(&user, r#"{"event":"marker"}"#).await?;
+    match client.notification(LIMIT).await {
+        Ok(frame) => ensure!(frame["event"] == "marker", "another user's frame: {frame}"),
+        Err(closed) => ensure!(closed.to_string().contains("closed"), "{closed:#}"),
+    }
+    Ok(())
+}
+
+async fn only_pages_of_a_listed_origin_may_connect(world: Arc<World>) -> anyhow::Result<()> {
+    let origins = json!(["https://app.example", "http://127.0.0.1:5173"]).to_string();
+    let gateway_settings = vec![("CORS_ORIGINS", origins)];
+    let layout = Layout { workers: 0, gateway_settings, ..Layout::default() };
+    let stack: Stack = world.own_stack(&layout).await?;
+    let connection = stack.connection(0, &fresh_user())?;
+    connection.open().await?.authenticated(LIMIT).await?;
+    for listed in ["https://app.example", "http://127.0.0.1:5173"] {
+        let connection = connection.clone().header(header::ORIGIN, listed);
+        connection.open().await?.authenticated(LIMIT).await?;
+    }
+    for other in [
+        "null",
+        "https://app.example.evil.example",
+        "http://app.example",
+        "https://app.example:444",
+        "https://evil.example",
+    ] {
+        let status = connection.clone().header(header::ORIGIN, other).refused().await?;
+        ensure!(status == 403, "{other}: {status}");
+    }
+    stack.stop().await
+}

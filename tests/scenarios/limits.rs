@@ -1,0 +1,179 @@
+//! What a client may do and not do, and the close code for each.
+
+use std::sync::Arc;
+
+use anyhow::ensure;
+use e2e::{
+    client::Client,
+    events::{self, fresh_user},
+    stack::{LIMIT, Layout, Stack},
+};
+use serde_json::json;
+use tokio_tungstenite::tungstenite::{
+    Message,
+    protocol::frame::{
+        Frame,
+        coding::{Data, OpCode},
+    },
+};
+
+use crate::{Scenario, expect, scenario, world::World};
+
+pub(crate) fn scenarios() -> Vec<Scenario> {
+    vec![
+        scenario(a_ping_is_answered_and_other_text_is_ignored),
+        scenario(the_sixth_connection_of_a_user_is_refused),
+        scenario(a_closed_connection_makes_room_for_another),
+        scenario(the_oldest_connection_goes_where_that_is_the_policy),
+        scenario(binary_messages_are_refused),
+        scenario(a_message_over_the_limit_ends_the_connection),
+        scenario(a_protocol_error_ends_the_connection),
+        scenario(text_that_is_not_utf_8_ends_the_connection),
+        scenario(a_socket_that_does_not_read_is_closed_and_delays_nobody),
+        scenario(a_peer_that_shows_no_sign_of_life_is_closed),
+    ]
+}
+
+async fn client(world: &World) -> anyhow::Result<(Arc<Stack>, String, Client)> {
+    let (stack, user) = (world.stack().await?, fresh_user());
+    let client = stack.client(&user).await?;
+    Ok((stack, user, client))
+}
+
+async fn a_ping_is_answered_and_other_text_is_ignored(world: Arc<World>) -> anyhow::Result<()> {
+    let (stack, user, mut client) = client(&world).await?;
+    for text in ["", "hello", "[]", r#"{"type":"unheard_of"}"#, r#"{"type":5}"#, "{", "null"] {
+        client.send(Message::text(text)).await?;
+    }
+    client.send_json(&json!({"type": "ping"})).await?;
+    let answer = client.frame(LIMIT).await?;
+    ensure!(answer == json!({"type": "pong"}), "{answer}");
+    expect::nothing_else(&stack, &user, &mut [client]).await
+}
+
+async fn the_sixth_connection_of_a_user_is_refused(world: Arc<World>) -> anyhow::Result<()> {
+    let (stack, user) = (world.stack().await?, fresh_user());
+    let mut clients = Vec::new();
+    for _ in 0..5 {
+        clients.push(stack.client(&user).await?);
+    }
+    let mut sixth = stack.connection(0, &user)?.open().await?;
+    expect::refused(&mut sixth, 4000, "QUOTA_EXCEEDED").await?;
+    expect::nothing_else(&stack, &user, &mut clients).await
+}
+
+async fn a_closed_connection_makes_room_for_another(world: Arc<World>) -> anyhow::Result<()> {
+    let (stack, user) = (world.stack().await?, fresh_user());
+    let mut clients = Vec::new();
+    for _ in 0..5 {
+        clients.push(stack.client(&user).await?);
+    }
+    // One leaves politely, one just disappears.
+    clients[0].send(Message::Close(None)).await?;
+    clients.drain(..2);
+    for _ in 0..2 {
+        let opens =
+            e2e::eventually("there is room again", LIMIT, async || stack.client(&user).await);
+        clients.push(opens.await?);
+    }
+    expect::nothing_else(&stack, &user, &mut clients).await?;
+    clients.clear();
+    stack.subscribed(&user, 0).await
+}
+
+async fn the_oldest_connection_goes_where_that_is_the_policy(
+    world: Arc<World>,
+) -> anyhow::Result<()> {
+    let gateway_settings = vec![
+        ("CONNECTION_LIMIT_POLICY", "evict_oldest".to_owned()),
+        ("WEBSOCKET_MAX_CONNECTIONS_PER_USER", "2".to_owned()),
+    ];
+    let layout = Layout { workers: 0, gateway_settings, ..Layout::default() };
+    let (stack, user) = (world.own_stack(&layout).await?, fresh_user());
+    let mut oldest = stack.client(&user).await?;
+    let mut others = [stack.client(&user).await?, stack.client(&user).await?];
+    expect::refused(&mut oldest, 4000, "QUOTA_EXCEEDED").await?;
+    expect::nothing_else(&stack, &user, &mut others).await?;
+    stack.stop().await
+}
+
+async fn binary_messages_are_refused(world: Arc<World>) -> anyhow::Result<()> {
+    let (_stack, _, mut client) = client(&world).await?;
+    client.send(Message::binary("{}")).await?;
+    expect::closed(&mut client, 1003).await.map(drop)
+}
+
+async fn a_message_over_the_limit_ends_the_connection(world: Arc<World>) -> anyhow::Result<()> {
+    let (_stack, _, mut whole) = client(&world).await?;
+    whole.send(Message::text("x".repeat(4096))).await?;
+    whole.send(Message::text("x".repeat(4097))).await?;
+    expect::closed(&mut whole, 1009).await?;
+    // In parts, each of which is small enough.
+    let (_stack, _, mut parts) = client(&world).await?;
+    let first = Frame::message("x".repeat(4000), OpCode::Data(Data::Text), false);
+    parts.send(Message::Frame(first)).await?;
+    let second = Frame::message("x".repeat(4000), OpCode::Data(Data::Continue), true);
+    parts.send(Message::Frame(second)).await?;
+    expect::closed(&mut parts, 1009).await.map(drop)
+}
+
+async fn a_protocol_error_ends_the_connection(world: Arc<World>) -> anyhow::Result<()> {
+    let mut reserved_bit = Frame::message("x", OpCode::Data(Data::Text), true);
+    reserved_bit.header_mut().rsv1 = true;
+    let continues_nothing = Frame::message("x", OpCode::Data(Data::Continue), true);
+    for bad in [reserved_bit, continues_nothing] {
+        let (_stack, _, mut client) = client(&world).await?;
+        client.send(Message::Frame(bad)).await?;
+        expect::closed(&mut client, 1002).await?;
+    }
+    Ok(())
+}
+
+async fn text_that_is_not_utf_8_ends_the_connection(world: Arc<World>) -> anyhow::Result<()> {
+    let (_stack, _, mut client) = client(&world).await?;
+    let bad = Frame::message(&b"\xff\xfe"[..], OpCode::Data(Data::Text), true);
+    client.send(Message::Frame(bad)).await?;
+    expect::closed(&mut client, 1007).await.map(drop)
+}
+
+async fn a_socket_that_does_not_read_is_closed_and_delays_nobody(
+    world: Arc<World>,
+) -> anyhow::Result<()> {
+    let gateway_settings = vec![("OUTBOX_CAPACITY", "16".to_owned())];
+    let stack = world.own_stack(&Layout { gateway_settings, ..Layout::default() }).await?;
+    let (slow_user, quick_user) = (fresh_user(), fresh_user());
+    let connection = stack.connection(0, &slow_user)?.receive_buffer(4096);
+    let mut slow = connection.open().await?;
+    slow.authenticated(LIMIT).await?;
+    let mut quick = stack.client(&quick_user).await?;
+    let big = json!({"event": "big", "data": {"text": "x".repeat(64 << 10)}}).to_string();
+    // More than the kernel keeps for a socket, and the outbox on top.
+    for number in 0..256 {
+        stack.publish(&slow_user, &big).await?;
+        if number % 64 == 0 {
+            let event = events::designed()?[0].fresh(&quick_user)?;
+            stack.producer.send(&event).await?;
+            expect::exactly(&mut quick, &[event]).await?;
+        }
+    }
+    expect::closed(&mut slow, 1013).await?;
+    // Back again, it is served again.
+    let mut slow = [stack.client(&slow_user).await?];
+    expect::nothing_else(&stack, &slow_user, &mut slow).await?;
+    stack.stop().await
+}
+
+async fn a_peer_that_shows_no_sign_of_life_is_closed(world: Arc<World>) -> anyhow::Result<()> {
+    let gateway_settings = vec![("WEBSOCKET_PING_INTERVAL", "200ms".to_owned())];
+    let layout = Layout { workers: 0, gateway_settings, ..Layout::default() };
+    let (stack, silent, lively) = (world.own_stack(&layout).await?, fresh_user(), fresh_user());
+    // A client answers pings only while it reads.
+    let silent_client = stack.client(&silent).await?;
+    let mut lively_client = stack.client(&lively).await?;
+    let reads = tokio::spawn(async move { lively_client.notification(LIMIT).await });
+    stack.subscribed(&silent, 0).await?;
+    stack.publish(&lively, r#"{"event":"marker"}"#).await?;
+    ensure!(reads.await??["event"] == "marker", "the lively client is served");
+    drop(silent_client);
+    stack.stop().await
+}

@@ -1,0 +1,78 @@
+//! The scenarios: both services as processes, on real servers. A scenario is an async function
+//! with a sentence for a name; arguments filter by it, as in any test binary.
+
+use std::{future::Future, process::ExitCode, sync::Arc, time::Duration};
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use tokio::{runtime::Runtime, time::timeout};
+
+use world::{LeftOut, World};
+
+mod auth;
+mod bad_records;
+mod delivery;
+mod duplicates;
+mod expect;
+mod layers;
+mod limits;
+mod recovery;
+mod settings;
+mod shutdown;
+mod world;
+
+/// Scenarios wait far more than they work.
+const AT_ONCE: usize = 6;
+/// No scenario may take longer, whatever it waits for.
+const LIMIT: Duration = Duration::from_mins(3);
+
+/// A scenario that is given a world when there is one.
+type Scenario = Box<dyn FnOnce(Arc<Runtime>, Arc<World>) -> Trial>;
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = arguments.test_threads.or(Some(AT_ONCE));
+    let runtime = Arc::new(Runtime::new().expect("the runtime starts"));
+    let world = Arc::new(World::default());
+    let trials = [
+        layers::scenarios(),
+        settings::scenarios(),
+        delivery::scenarios(),
+        duplicates::scenarios(),
+        bad_records::scenarios(),
+        auth::scenarios(),
+        limits::scenarios(),
+        shutdown::scenarios(),
+        recovery::scenarios(),
+    ];
+    let prepare = |scenario: Scenario| scenario(Arc::clone(&runtime), Arc::clone(&world));
+    let trials = trials.into_iter().flatten().map(prepare).collect();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    let world = Arc::into_inner(world).expect("every scenario has ended");
+    if let Err(problem) = runtime.block_on(world.end()) {
+        eprintln!("the shared stack did not stop in order: {problem:#}");
+        return ExitCode::FAILURE;
+    }
+    conclusion.exit_code()
+}
+
+/// Makes a scenario of a function; its path is the scenario's name.
+fn scenario<Run, Running>(run: Run) -> Scenario
+where
+    Run: FnOnce(Arc<World>) -> Running + Send + 'static,
+    Running: Future<Output = anyhow::Result<()>> + Send,
+{
+    let path = std::any::type_name::<Run>();
+    let name = path.split_once("::").map_or(path, |(_, name)| name).to_owned();
+    Box::new(move |runtime, world| {
+        Trial::ignorable_test(name, move || {
+            let result = runtime.block_on(async { timeout(LIMIT, run(world)).await });
+            match result.unwrap_or_else(|_| Err(anyhow::anyhow!("not done after {LIMIT:?}"))) {
+                Ok(()) => Ok(Completion::Completed),
+                Err(problem) => match problem.downcast_ref::<LeftOut>() {
+                    Some(reason) => Ok(Completion::ignored_with(reason)),
+                    None => Err(Failed::from(format!("{problem:#}"))),
+                },
+            }
+        })
+    })
+}

@@ -1,0 +1,282 @@
+//! What dies comes back, and nothing is lost or told twice.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context as _, ensure};
+use e2e::{
+    checker::Ledger,
+    events::{self, Event, fresh_user},
+    eventually,
+    stack::{LIMIT, Layout, Stack},
+};
+use serde_json::Value;
+
+use crate::{Scenario, expect, scenario, world::World};
+
+pub(crate) fn scenarios() -> Vec<Scenario> {
+    vec![
+        scenario(events_sent_while_no_worker_runs_arrive_when_one_starts),
+        scenario(a_gateway_killed_and_started_again_serves_as_before),
+        scenario(what_a_client_missed_while_away_arrives_when_it_resumes),
+        scenario(redis_killed_and_back_with_its_data_costs_no_event),
+        scenario(redis_back_empty_costs_no_later_event),
+        scenario(redis_frozen_for_a_while_costs_no_event),
+        scenario(a_worker_killed_while_events_flow_publishes_each_exactly_once),
+        scenario(a_worker_killed_while_redis_hangs_publishes_each_exactly_once),
+        scenario(the_other_worker_takes_over_when_one_is_killed),
+    ]
+}
+
+/// Longest wait for a fault to be over, with all time-outs on the way.
+const RECOVERY_LIMIT: Duration = Duration::from_mins(1);
+/// A killed member of a group is missed after this; the default is 45 s.
+const SESSION_TIMEOUT_MS: &str = "6000";
+
+async fn events_sent_while_no_worker_runs_arrive_when_one_starts(
+    world: Arc<World>,
+) -> anyhow::Result<()> {
+    let mut stack = world.own_stack(&Layout::default()).await?;
+    let user = fresh_user();
+    let mut clients = [stack.client(&user).await?];
+    stack.workers[0].stop().await?;
+    let events = events::one_of_each(&user)?;
+    stack.producer.send_all(&events).await?;
+    stack.workers[0].restart().await?;
+    expect::exactly(&mut clients[0], &events).await?;
+    expect::nothing_else(&stack, &user, &mut clients).await?;
+    drop(clients);
+    stack.stop().await
+}
+
+async fn a_gateway_killed_and_started_again_serves_as_before(
+    world: Arc<World>,
+) -> anyhow::Result<()> {
+    let mut stack = world.own_stack(&Layout { gateways: 2, ..Layout::default() }).await?;
+    let user = fresh_user();
+    let mut lost = stack.client_of(0, &user).await?;
+    let mut clients = vec![stack.client_of(1, &user).await?];
+    stack.gateways[0].kill().await?;
+    ensure!(lost.frame(LIMIT).await.is_err(), "its socket has ended");
+    let events = events::one_of_each(&user)?;
+    stack.producer.send_all(&events).await?;
+    expect::exactly(&mut clients[0], &events).await?;
+    stack.gateways[0].restart().await?;
+    clients.push(stack.client_of(0, &user).await?);
+    let events = events::one_of_each(&user)?;
+    stack.producer.send_all(&events).await?;
+    for client in &mut clients {
+        expect::exactly(client, &events).await?;
+    }
+    expect::nothing_else(&stack, &user, &mut clients).await?;
+    drop(clients);
+    stack.stop().await
+}
+
+async fn what_a_client_missed_while_away_arrives_when_it_resumes(
+    world: Arc<World>,
+) -> anyhow::Result<()> {
+    let (stack, user) = (world.stack().await?, fresh_user());
+    let first = events::one_of_each(&user)?;
+    stack.producer.send_all(&first).await?;
+    let stream = expect::published(&stack, &user, first.len()).await?;
+    let position = &stream.last().context("the stream has entries")?.0;
+    let missed = events::one_of_each(&user)?;
+    stack.producer.send_all(&missed).await?;
+    expect::published(&stack, &user, first.len() + missed.len()).await?;
+    let connection = stack.connection(1, &user)?.query("last_event_id", position);
+    let mut clients = [connection.open().await?];
+    let state = clients[0].authenticated(LIMIT).await?;
+    ensure!(state["resume"] == "complete", "{state}");
+    expect::exactly(&mut clients[0], &missed).await?;
+    expect::nothing_else(&stack, &user, &mut clients).await
+}
+
+async fn redis_killed_and_back_with_its_data_costs_no_event(
+    world: Arc<World>,
+) -> anyhow::Result<()> {
+    let mut stack = world.own_stack(&Layout::default()).await?;
+    let user = fresh_user();
+    let before = events::one_of_each(&user)?;
+    stack.producer.send_all(&before).await?;
+    expect::published(&stack, &user, before.len()).await?;
+    stack.redis.kill().await?;
+    let during = events::one_of_each(&user)?;
+    // The old ones again, too: Redis still knows them.
+    stack.producer.send_all(&[before.clone(), during.clone()].concat()).await?;
+    stack.redis.restart().await?;
+    expect::published(&stack, &user, before.len() + during.len()).await?;
+    judge(&stack, &[before, during].concat()).await?;
+    delivers(&stack).await?;
+    stack.stop().await
+}
+
+async fn redis_back_empty_costs_no_later_event(world: Arc<World>) -> anyhow::Result<()> {
+    let mut stack = world.own_stack(&Layout::default()).await?;
+    delivers(&stack).await?;
+    stack.redis.kill().await?;
+    stack.redis.restart_empty().await?;
+    delivers(&stack).await?;
+    stack.stop().await
+}
+
+async fn redis_frozen_for_a_while_costs_no_event(world: Arc<World>) -> anyhow::Result<()> {
+    let stack = world.own_stack(&Layout::default()).await?;
+    let user = fresh_user();
+    delivers(&stack).await?;
+    stack.redis.freeze()?;
+    let events = events::one_of_each(&user)?;
+    stack.producer.send_all(&events).await?;
+    // Long enough for the worker to give up on an answer, which it tells on its metrics page.
+    failed_attempts(&stack).await?;
+    stack.redis.thaw()?;
+    expect::published(&stack, &user, events.len()).await?;
+    judge(&stack, &events).await?;
+    delivers(&stack).await?;
+    stack.stop().await
+}
+
+/// Waits until the worker has given up on Redis at least once.
+async fn failed_attempts(stack: &Stack) -> anyhow::Result<()> {
+    eventually("the worker gives up on an answer", RECOVERY_LIMIT, async || {
+        let (status, _) = e2e::http::get(stack.workers[0].admin(), "/readyz").await?;
+        ensure!(status == 503, "it says it is ready");
+        Ok(())
+    })
+    .await
+}
+
+/// Checks that a fresh user gets each event, once Redis is back with the gateway and the worker.
+async fn delivers(stack: &Stack) -> anyhow::Result<()> {
+    let user = fresh_user();
+    let client =
+        eventually("a client is served", RECOVERY_LIMIT, async || stack.client(&user).await);
+    let mut clients = [client.await?];
+    let events = events::one_of_each(&user)?;
+    stack.producer.send_all(&events).await?;
+    expect::published(stack, &user, events.len()).await?;
+    expect::exactly(&mut clients[0], &events).await?;
+    expect::nothing_else(stack, &user, &mut clients).await
+}
+
+/// Checks that the streams hold exactly these events, each once and at its user.
+async fn judge(stack: &Stack, events: &[Event]) -> anyhow::Result<()> {
+    let mut ledger = Ledger::default();
+    let mut users: Vec<&str> = Vec::new();
+    for event in events {
+        ledger.sent(&event.user, &event.id);
+        users.push(&event.user);
+    }
+    users.sort_unstable();
+    users.dedup();
+    for user in users {
+        for (position, text) in stack.redis.stream(user).await? {
+            let mut notification: Value = serde_json::from_str(&text)?;
+            notification["id"] = position.into();
+            ledger.arrived(user, &notification)?;
+        }
+    }
+    ledger.verdict().check()
+}
+
+const USERS: usize = 50;
+/// Few enough for a stream to keep them all.
+const EVENTS_OF_A_USER: usize = 200;
+
+fn ten_thousand() -> anyhow::Result<(Vec<String>, Vec<Event>)> {
+    let users: Vec<String> = (0..USERS).map(|_| fresh_user()).collect();
+    let cases = events::designed()?;
+    let mut events = Vec::with_capacity(USERS * EVENTS_OF_A_USER);
+    for number in 0..EVENTS_OF_A_USER {
+        for user in &users {
+            events.push(cases[number % cases.len()].fresh(user)?);
+        }
+    }
+    Ok((users, events))
+}
+
+/// How many entries the streams of these users have.
+async fn progress(stack: &Stack, users: &[String]) -> anyhow::Result<usize> {
+    let mut connection = stack.redis.connection().await?;
+    let mut pipeline = redis::pipe();
+    for user in users {
+        pipeline.cmd("XLEN").arg(format!("ws:stream:{{{user}}}"));
+    }
+    let lengths: Vec<usize> = pipeline.query_async(&mut connection).await?;
+    Ok(lengths.iter().sum())
+}
+
+async fn progressed(stack: &Stack, users: &[String], entries: usize) -> anyhow::Result<usize> {
+    eventually("the events are published", RECOVERY_LIMIT, async || {
+        let progress = progress(stack, users).await?;
+        ensure!(progress >= entries, "{progress} of {entries} are");
+        Ok(progress)
+    })
+    .await
+}
+
+async fn a_worker_killed_while_events_flow_publishes_each_exactly_once(
+    world: Arc<World>,
+) -> anyhow::Result<()> {
+    world.durable_kafka().await?;
+    let mut stack = world.own_stack(&killable(1)).await?;
+    let (users, events) = ten_thousand()?;
+    let producer = stack.producer.clone();
+    let sent = events.clone();
+    let sending = tokio::spawn(async move {
+        for some in sent.chunks(250) {
+            producer.send_all(some).await?;
+        }
+        anyhow::Ok(())
+    });
+    for goal in [1_000, 4_000, 7_000] {
+        let progress = progressed(&stack, &users, goal).await?;
+        stack.workers[0].kill().await?;
+        ensure!(progress < events.len(), "killed in mid-flow, not at its end");
+        stack.workers[0].restart().await?;
+    }
+    sending.await??;
+    progressed(&stack, &users, events.len()).await?;
+    judge(&stack, &events).await?;
+    stack.stop().await
+}
+
+async fn a_worker_killed_while_redis_hangs_publishes_each_exactly_once(
+    world: Arc<World>,
+) -> anyhow::Result<()> {
+    world.durable_kafka().await?;
+    let mut stack = world.own_stack(&killable(1)).await?;
+    let (users, events) = ten_thousand()?;
+    let (first, second) = events.split_at(events.len() / 2);
+    stack.producer.send_all(first).await?;
+    progressed(&stack, &users, first.len() / 10).await?;
+    stack.redis.freeze()?;
+    stack.producer.send_all(second).await?;
+    failed_attempts(&stack).await?;
+    stack.workers[0].kill().await?;
+    stack.redis.thaw()?;
+    stack.workers[0].restart().await?;
+    progressed(&stack, &users, events.len()).await?;
+    judge(&stack, &events).await?;
+    stack.stop().await
+}
+
+async fn the_other_worker_takes_over_when_one_is_killed(world: Arc<World>) -> anyhow::Result<()> {
+    world.durable_kafka().await?;
+    let stack = world.own_stack(&killable(2)).await?;
+    let (users, events) = ten_thousand()?;
+    let (first, second) = events.split_at(events.len() / 2);
+    stack.producer.send_all(first).await?;
+    progressed(&stack, &users, first.len() / 10).await?;
+    stack.workers[0].kill().await?;
+    stack.producer.send_all(second).await?;
+    progressed(&stack, &users, events.len()).await?;
+    judge(&stack, &events).await?;
+    stack.discard();
+    Ok(())
+}
+
+/// Workers alone: killing one is noticed soon, and nobody listens.
+fn killable(workers: usize) -> Layout {
+    let session = ("KAFKA_PROPERTY_SESSION_TIMEOUT_MS", SESSION_TIMEOUT_MS.to_owned());
+    Layout { workers, gateways: 0, worker_settings: vec![session], ..Layout::default() }
+}

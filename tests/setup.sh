@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# Installs what is missing on Debian, Ubuntu (apt-get) or macOS (Homebrew); does nothing when all
+# is there. `setup.sh demo`: what the demo needs. `setup.sh test`: also what Apache Kafka needs;
+# without it the tests use librdkafka's embedded broker.
+set -euo pipefail
+
+purpose=${1:-test}
+missing=() # what to install, by Debian's names
+
+has() { command -v "$1" >/dev/null 2>&1; }
+# Whether the C compiler finds a header; librdkafka is compiled against it.
+has_header() { echo "#include <$1>" | cc ${CPPFLAGS:-} -E - >/dev/null 2>&1; }
+
+find_missing() {
+    missing=()
+    has cc || missing+=(gcc libc6-dev)
+    has make || missing+=(make)
+    has pkg-config || missing+=(pkg-config)
+    has redis-server || missing+=(redis-server)
+    has_header openssl/ssl.h || missing+=(libssl-dev)
+    has_header zlib.h || missing+=(zlib1g-dev)
+}
+
+java_version() {
+    java -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p' | head -n 1
+}
+
+find_missing_for_kafka() {
+    missing=()
+    local version
+    version=$(has java && java_version || true)
+    [ "${version:-0}" -ge 17 ] || missing+=(default-jre-headless)
+    has mvn || missing+=(maven)
+}
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then "$@"; elif has sudo; then sudo "$@"; else
+        echo "setup: run as root, or install yourself: ${missing[*]}" >&2
+        return 1
+    fi
+}
+
+with_apt() {
+    as_root apt-get update -qq </dev/null
+    as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq --no-install-recommends "${missing[@]}" </dev/null >/dev/null
+}
+
+with_brew() {
+    local package
+    for package in "${missing[@]}"; do
+        case $package in
+            gcc | libc6-dev | make) has cc || xcode-select --install ;;
+            libssl-dev) brew install openssl@3 ;;
+            zlib1g-dev) brew install zlib ;;
+            redis-server) brew install redis ;;
+            default-jre-headless) brew install openjdk ;;
+            *) brew install "$package" ;;
+        esac
+    done
+}
+
+install_missing() {
+    [ ${#missing[@]} -gt 0 ] || return 0
+    echo "setup: installing ${missing[*]}"
+    if has apt-get; then with_apt; elif has brew; then with_brew; else
+        echo "setup: no apt-get and no brew; install yourself: ${missing[*]}" >&2
+        return 1
+    fi
+}
+
+if ! has cargo; then
+    echo "setup: Rust is missing; see https://rustup.rs" >&2
+    exit 1
+fi
+find_missing
+install_missing
+if [ "$purpose" = test ] && [ -z "${KAFKA_BOOTSTRAP_SERVERS:-}" ]; then
+    find_missing_for_kafka
+    install_missing || echo "setup: without Java 17 and Maven the tests use the embedded broker"
+fi

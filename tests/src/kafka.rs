@@ -1,0 +1,146 @@
+//! The broker: somebody else's (`KAFKA_BOOTSTRAP_SERVERS`), else Apache Kafka, else librdkafka's
+//! embedded one. The embedded broker lives in this process and forgets everything with it, so it
+//! is never the judge of durability.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context as _, bail};
+use rdkafka::{
+    ClientConfig,
+    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    client::DefaultClientContext,
+    error::RDKafkaErrorCode,
+};
+
+use crate::events;
+use apache::Apache;
+use embedded::Embedded;
+
+mod apache;
+mod embedded;
+
+/// Enough for two workers to share, and for order to matter.
+const PARTITIONS: i32 = 3;
+
+/// A running broker with the topics of all events.
+#[derive(Debug)]
+pub struct Kafka {
+    bootstrap_servers: String,
+    broker: Broker,
+}
+
+#[derive(Debug)]
+enum Broker {
+    Given,
+    Apache {
+        #[expect(dead_code, reason = "held so that it runs as long as this")]
+        node: Apache,
+    },
+    Embedded(Embedded),
+}
+
+impl Kafka {
+    /// Starts the best broker there is and creates the topics of all events.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub async fn start() -> anyhow::Result<Arc<Self>> {
+        if let Ok(servers) = std::env::var("KAFKA_BOOTSTRAP_SERVERS") {
+            eprintln!("Kafka: {servers}, from KAFKA_BOOTSTRAP_SERVERS");
+            return Self::with_topics(servers, Broker::Given).await;
+        }
+        match Apache::start().await {
+            Ok(apache) => {
+                Self::with_topics(apache.address(), Broker::Apache { node: apache }).await
+            }
+            Err(problem) => {
+                eprintln!(
+                    "Kafka: embedded broker, as Apache Kafka did not start ({problem:#}); \
+                     scenarios on durability and rebalancing are left out"
+                );
+                Self::start_embedded().await
+            }
+        }
+    }
+
+    /// Starts the embedded broker, whatever else there is.
+    ///
+    /// # Errors
+    /// When librdkafka cannot start it.
+    pub async fn start_embedded() -> anyhow::Result<Arc<Self>> {
+        let embedded = Embedded::start()?;
+        Self::with_topics(embedded.address().to_owned(), Broker::Embedded(embedded)).await
+    }
+
+    async fn with_topics(bootstrap_servers: String, broker: Broker) -> anyhow::Result<Arc<Self>> {
+        let kafka = Self { bootstrap_servers, broker };
+        kafka.create_topics(&events::topics()?).await?;
+        Ok(Arc::new(kafka))
+    }
+
+    /// The address for clients.
+    #[must_use]
+    pub fn bootstrap_servers(&self) -> &str {
+        &self.bootstrap_servers
+    }
+
+    /// Whether it is the embedded broker, on which durability cannot be judged.
+    #[must_use]
+    pub fn is_embedded(&self) -> bool {
+        matches!(self.broker, Broker::Embedded(_))
+    }
+
+    /// The settings that a worker needs for this broker.
+    #[must_use]
+    pub fn worker_settings(&self) -> Vec<(&'static str, &'static str)> {
+        match self.broker {
+            // This broker sleeps the whole time on an empty fetch.
+            Broker::Embedded(_) => vec![("KAFKA_PROPERTY_FETCH_WAIT_MAX_MS", "2")],
+            Broker::Given | Broker::Apache { .. } => Vec::new(),
+        }
+    }
+
+    /// Creates topics; one that exists stays as it is.
+    ///
+    /// # Errors
+    /// When the broker refuses.
+    pub async fn create_topics(&self, topics: &[String]) -> anyhow::Result<()> {
+        if let Broker::Embedded(embedded) = &self.broker {
+            return topics.iter().try_for_each(|topic| embedded.create_topic(topic, PARTITIONS));
+        }
+        let new = |topic| NewTopic::new(topic, PARTITIONS, TopicReplication::Fixed(1));
+        let new: Vec<NewTopic<'_>> = topics.iter().map(|topic| new(topic)).collect();
+        let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
+        for result in self.admin()?.create_topics(&new, &options).await? {
+            match result {
+                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                Err((topic, error)) => bail!("create topic {topic}: {error}"),
+            }
+        }
+        Ok(())
+    }
+
+    fn admin(&self) -> anyhow::Result<AdminClient<DefaultClientContext>> {
+        self.client_config().create().context("create the admin client")
+    }
+
+    /// The settings of any client of this broker.
+    #[must_use]
+    pub fn client_config(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.bootstrap_servers);
+        config
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_embedded_broker_says_what_it_is() {
+        let kafka = Kafka::start_embedded().await.unwrap();
+        assert!(kafka.is_embedded());
+        kafka.create_topics(&["one-more".into()]).await.unwrap();
+    }
+}

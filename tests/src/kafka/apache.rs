@@ -1,0 +1,154 @@
+//! Apache Kafka: one node in `KRaft` mode, run from jars that Maven fetches once.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context as _, ensure};
+use rdkafka::{ClientConfig, consumer::BaseConsumer, consumer::Consumer as _};
+use tempfile::TempDir;
+
+use crate::{eventually, free_port, process::Process, workspace};
+
+/// The first version of Java that Kafka 4 runs on.
+const JAVA_VERSION: u32 = 17;
+const FETCH_LIMIT: Duration = Duration::from_mins(5);
+const START_LIMIT: Duration = Duration::from_mins(1);
+
+/// A running broker with its data in a directory of its own.
+#[derive(Debug)]
+pub(super) struct Apache {
+    port: u16,
+    // Ends before its directory is removed.
+    _process: Process,
+    _folder: TempDir,
+}
+
+impl Apache {
+    pub(super) async fn start() -> anyhow::Result<Self> {
+        let java = Java { jars: jars().await? };
+        let folder = workspace::temporary("kafka-")?;
+        let (port, controller) = (free_port()?, free_port()?);
+        let properties = folder.path().join("server.properties");
+        std::fs::write(&properties, server_properties(folder.path(), port, controller))?;
+        java.format(&properties, folder.path()).await?;
+        let mut command = java.command();
+        command.args(["-Xms256m", "-Xmx512m", "kafka.Kafka"]).arg(&properties);
+        let process = Process::start("kafka", &command, &folder.path().join("kafka.log"))?;
+        eventually("Apache Kafka answers", START_LIMIT, async || {
+            ensure!(process.is_running(), "it has ended: {}", process.tail());
+            answers(port).await
+        })
+        .await?;
+        Ok(Self { port, _process: process, _folder: folder })
+    }
+
+    pub(super) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+}
+
+struct Java {
+    jars: PathBuf,
+}
+
+impl Java {
+    fn command(&self) -> Command {
+        let mut command = Command::new("java");
+        // A test broker lives for minutes: starting fast beats running fast.
+        command.args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp"]);
+        command.arg(self.jars.join("*"));
+        command
+    }
+
+    async fn format(&self, properties: &Path, folder: &Path) -> anyhow::Result<()> {
+        // Any 16 bytes in URL-safe base64 are a cluster id.
+        let mut command = self.command();
+        command.args(["kafka.tools.StorageTool", "format", "-t", "ZTJlLWUyZS1lMmUtZTJlLQ", "-c"]);
+        command.arg(properties);
+        let format = Process::start("format", &command, &folder.join("format.log"))?;
+        let status = format.ended(START_LIMIT).await?;
+        ensure!(status.success(), "the storage cannot be formatted: {}", format.tail());
+        Ok(())
+    }
+}
+
+fn server_properties(folder: &Path, port: u16, controller: u16) -> String {
+    format!(
+        "process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+controller.listener.names=CONTROLLER
+log.dirs={}
+auto.create.topics.enable=false
+offsets.topic.num.partitions=4
+offsets.topic.replication.factor=1
+transaction.state.log.num.partitions=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+group.initial.rebalance.delay.ms=0
+",
+        folder.join("data").display()
+    )
+}
+
+async fn answers(port: u16) -> anyhow::Result<()> {
+    let asking = tokio::task::spawn_blocking(move || {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", format!("127.0.0.1:{port}"));
+        // A refused connection while it starts is no news.
+        config.set("log_level", "2");
+        let client: BaseConsumer = config.create()?;
+        let metadata = client.fetch_metadata(None, Duration::from_secs(5))?;
+        ensure!(!metadata.brokers().is_empty(), "no broker is registered");
+        Ok(())
+    });
+    asking.await?
+}
+
+/// The folder with Kafka's jars; fetched on first use.
+async fn jars() -> anyhow::Result<PathBuf> {
+    let version = java_version().context("Java is not installed")?;
+    ensure!(version >= JAVA_VERSION, "Java {version} is older than {JAVA_VERSION}");
+    let jars = workspace::cache()?.join("kafka-jars");
+    if jars.exists() {
+        return Ok(jars);
+    }
+    eprintln!("Kafka: fetching Apache Kafka through Maven, once");
+    // Fetched aside and renamed, so that an interrupted fetch is never taken for a whole one.
+    let aside = workspace::temporary("kafka-jars-")?;
+    let mut maven = Command::new("mvn");
+    maven
+        .args(["--quiet", "--batch-mode", "--file"])
+        .arg(workspace::package().join("kafka/pom.xml"));
+    maven.args(["dependency:copy-dependencies", "-DincludeScope=runtime"]);
+    maven.arg(format!("-DoutputDirectory={}", aside.path().join("jars").display()));
+    let fetch = Process::start("mvn", &maven, &aside.path().join("mvn.log"))
+        .context("Maven is not installed")?;
+    let status = fetch.ended(FETCH_LIMIT).await?;
+    ensure!(status.success(), "Maven cannot fetch it: {}", fetch.tail());
+    std::fs::rename(aside.path().join("jars"), &jars)?;
+    Ok(jars)
+}
+
+fn java_version() -> Option<u32> {
+    let output = Command::new("java").arg("-version").output().ok()?;
+    // `openjdk version "17.0.15" 2025-04-15`
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    text.split('"').nth(1)?.split('.').next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_broker_listens_on_loopback_only_and_keeps_its_data_in_its_folder() {
+        let properties = server_properties(Path::new("/somewhere"), 1, 2);
+        assert!(properties.contains("listeners=PLAINTEXT://127.0.0.1:1,CONTROLLER://127.0.0.1:2"));
+        assert!(properties.contains("log.dirs=/somewhere/data"));
+    }
+}

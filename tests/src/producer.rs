@@ -1,0 +1,153 @@
+//! Both sides of a topic: what upstream services do, and reading back what is in it.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use futures_util::future::try_join_all;
+use rdkafka::{
+    Message as _, Offset, TopicPartitionList,
+    consumer::{Consumer as _, StreamConsumer},
+    message::{Header, Headers as _, OwnedHeaders, OwnedMessage},
+    producer::{FutureProducer, FutureRecord},
+};
+use tokio::time::{Instant, timeout_at};
+
+use crate::{events::Event, kafka::Kafka};
+
+const SEND_LIMIT: Duration = Duration::from_secs(30);
+
+/// Sends events as upstream services do. Cheap to clone.
+#[derive(Clone)]
+pub struct Producer(FutureProducer);
+
+/// A record as it is, event or not.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Record<'a> {
+    /// Where to send it.
+    pub topic: &'a str,
+    /// Its key, if any.
+    pub key: Option<&'a str>,
+    /// Its value; none is a tombstone.
+    pub value: Option<&'a [u8]>,
+    /// Its headers.
+    pub headers: &'a [(&'a str, &'a str)],
+}
+
+impl Producer {
+    /// A producer that waits for the broker to have written each record.
+    ///
+    /// # Errors
+    /// When librdkafka refuses its settings.
+    pub fn new(kafka: &Kafka) -> anyhow::Result<Self> {
+        let mut config = kafka.client_config();
+        config.set("acks", "all").set("linger.ms", "1").set("message.max.bytes", "2000000");
+        Ok(Self(config.create().context("create a producer")?))
+    }
+
+    /// Sends one event and waits until the broker has it.
+    ///
+    /// # Errors
+    /// When the broker does not take it.
+    pub async fn send(&self, event: &Event) -> anyhow::Result<()> {
+        let value = serde_json::to_vec(&event.envelope)?;
+        let key = Some(&*event.key);
+        self.send_record(Record { topic: &event.topic, key, value: Some(&value), headers: &[] })
+            .await
+    }
+
+    /// Sends events as fast as the broker takes them, and waits until it has all.
+    ///
+    /// # Errors
+    /// When the broker does not take one of them.
+    pub async fn send_all(&self, events: &[Event]) -> anyhow::Result<()> {
+        for some in events.chunks(5_000) {
+            try_join_all(some.iter().map(|event| self.send(event))).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends a record, whatever it is, and waits until the broker has it.
+    ///
+    /// # Errors
+    /// When the broker does not take it.
+    pub async fn send_record(&self, record: Record<'_>) -> anyhow::Result<()> {
+        let mut headers = OwnedHeaders::new();
+        for &(key, value) in record.headers {
+            headers = headers.insert(Header { key, value: Some(value) });
+        }
+        let sent: FutureRecord<'_, str, [u8]> = FutureRecord {
+            topic: record.topic,
+            partition: None,
+            payload: record.value,
+            key: record.key,
+            timestamp: None,
+            headers: Some(headers),
+        };
+        let sent = self.0.send(sent, SEND_LIMIT).await;
+        sent.map_err(|(error, _)| error).with_context(|| format!("send to {}", record.topic))?;
+        Ok(())
+    }
+}
+
+/// Reads a topic from its beginning, outside of any group.
+///
+/// # Errors
+/// When the topic does not exist, or `enough` does not say so within `limit`.
+pub async fn read_topic(
+    kafka: &Kafka,
+    topic: &str,
+    limit: Duration,
+    mut enough: impl FnMut(&[OwnedMessage]) -> bool,
+) -> anyhow::Result<Vec<OwnedMessage>> {
+    let mut config = kafka.client_config();
+    config.set("group.id", "e2e-reader").set("enable.auto.commit", "false");
+    config.set("fetch.wait.max.ms", "10");
+    let consumer: StreamConsumer = config.create()?;
+    let mut partitions = TopicPartitionList::new();
+    let metadata = consumer.fetch_metadata(Some(topic), SEND_LIMIT)?;
+    for partition in metadata.topics().iter().flat_map(rdkafka::metadata::MetadataTopic::partitions)
+    {
+        partitions.add_partition_offset(topic, partition.id(), Offset::Beginning)?;
+    }
+    consumer.assign(&partitions)?;
+    let deadline = Instant::now() + limit;
+    let mut records = Vec::new();
+    while !enough(&records) {
+        let record = timeout_at(deadline, consumer.recv()).await;
+        let record = record.with_context(|| format!("{topic} has only {}", records.len()))?;
+        records.push(record?.detach());
+    }
+    Ok(records)
+}
+
+/// The text of a record's header.
+#[must_use]
+pub fn header<'a>(record: &'a OwnedMessage, name: &str) -> Option<&'a str> {
+    let header = record.headers()?.iter().find(|header| header.key == name)?;
+    std::str::from_utf8(header.value?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_is_sent_can_be_read_back() {
+        let kafka = Kafka::start_embedded().await.unwrap();
+        let producer = Producer::new(&kafka).unwrap();
+        let event = events::designed().unwrap()[0].fresh("somebody").unwrap();
+        producer.send(&event).await.unwrap();
+        let headers = [("traceparent", "00-1-2-01")];
+        let tombstone =
+            Record { topic: &event.topic, key: Some("k"), value: None, headers: &headers };
+        producer.send_record(tombstone).await.unwrap();
+        let both = |records: &[OwnedMessage]| records.len() == 2;
+        let limit = Duration::from_secs(10);
+        let mut records = read_topic(&kafka, &event.topic, limit, both).await.unwrap();
+        records.sort_by_key(|record| record.payload().is_none());
+        assert_eq!(records[0].payload().unwrap(), event.envelope.to_string().as_bytes());
+        assert_eq!((records[1].payload(), records[1].key()), (None, Some(&b"k"[..])));
+        assert_eq!(header(&records[1], "traceparent"), Some("00-1-2-01"));
+    }
+}

@@ -1,0 +1,162 @@
+//! A redis-server of our own: on a free port, with its data in our directory.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use redis::{Client, aio::MultiplexedConnection};
+
+use crate::{
+    eventually, free_port,
+    process::{Process, Signal},
+};
+
+const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// A real Redis server. It keeps its data when it is killed.
+#[derive(Debug)]
+pub struct Redis {
+    port: u16,
+    folder: PathBuf,
+    process: Process,
+}
+
+impl Redis {
+    /// Starts a server with its data in `folder`.
+    ///
+    /// # Errors
+    /// When it does not answer in time.
+    pub async fn start(folder: &Path) -> anyhow::Result<Self> {
+        let (port, folder) = (free_port()?, folder.join("redis"));
+        let process = launch(port, &folder).await?;
+        Ok(Self { port, folder, process })
+    }
+
+    /// Its address, as the services are told it.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// A connection of our own.
+    ///
+    /// # Errors
+    /// When the server does not accept it.
+    pub async fn connection(&self) -> anyhow::Result<MultiplexedConnection> {
+        Ok(Client::open(self.url())?.get_multiplexed_async_connection().await?)
+    }
+
+    /// Ends it at once; its data stay.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub async fn kill(&self) -> anyhow::Result<()> {
+        self.process.kill().await
+    }
+
+    /// Starts it again after [`Redis::kill`], on the same port and with its data.
+    ///
+    /// # Errors
+    /// When it does not answer in time.
+    pub async fn restart(&mut self) -> anyhow::Result<()> {
+        self.process = launch(self.port, &self.folder).await?;
+        Ok(())
+    }
+
+    /// Starts it again after [`Redis::kill`], on the same port and empty.
+    ///
+    /// # Errors
+    /// When it does not answer in time.
+    pub async fn restart_empty(&mut self) -> anyhow::Result<()> {
+        std::fs::remove_dir_all(&self.folder)?;
+        self.restart().await
+    }
+
+    /// Stops it from answering, without closing anything, until [`Redis::thaw`].
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn freeze(&self) -> anyhow::Result<()> {
+        self.process.signal(Signal::STOP)
+    }
+
+    /// Lets it answer again.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn thaw(&self) -> anyhow::Result<()> {
+        self.process.signal(Signal::CONT)
+    }
+
+    /// How often a text is being listened for on a channel.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn subscribers(&self, channel: &str) -> anyhow::Result<u64> {
+        let mut connection = self.connection().await?;
+        let (_, count): (String, u64) =
+            redis::cmd("PUBSUB").arg("NUMSUB").arg(channel).query_async(&mut connection).await?;
+        Ok(count)
+    }
+
+    /// The texts in a user's stream, each with its stream id, oldest first.
+    ///
+    /// # Errors
+    /// When the server does not answer, or an entry is not a notification.
+    pub async fn stream(&self, user: &str) -> anyhow::Result<Vec<(String, String)>> {
+        let mut connection = self.connection().await?;
+        let key = format!("ws:stream:{{{user}}}");
+        let entries: redis::streams::StreamRangeReply =
+            redis::cmd("XRANGE").arg(key).arg("-").arg("+").query_async(&mut connection).await?;
+        let text = |entry: redis::streams::StreamId| {
+            let text = entry.get(shared::keys::STREAM_FIELD).context("an entry has a text")?;
+            Ok((entry.id, text))
+        };
+        entries.ids.into_iter().map(text).collect()
+    }
+}
+
+async fn launch(port: u16, folder: &Path) -> anyhow::Result<Process> {
+    std::fs::create_dir_all(folder)?;
+    let mut command = Command::new("redis-server");
+    command
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
+        .args(["--appendonly", "yes", "--appendfsync", "no", "--daemonize", "no"])
+        .arg("--dir")
+        .arg(folder);
+    let process = Process::start("redis-server", &command, &folder.join("redis.log"))?;
+    let url = format!("redis://127.0.0.1:{port}");
+    eventually("redis-server answers", START_LIMIT, async || {
+        anyhow::ensure!(process.is_running(), "redis-server has ended: {}", process.tail());
+        let mut connection = Client::open(&*url)?.get_multiplexed_async_connection().await?;
+        Ok(redis::cmd("PING").query_async::<String>(&mut connection).await?)
+    })
+    .await?;
+    Ok(process)
+}
+
+#[cfg(test)]
+mod tests {
+    use redis::AsyncCommands as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn data_survive_a_kill_and_not_an_empty_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut server = Redis::start(folder.path()).await.unwrap();
+        let mut connection = server.connection().await.unwrap();
+        let () = connection.set("key", "value").await.unwrap();
+        server.kill().await.unwrap();
+        server.restart().await.unwrap();
+        let mut connection = server.connection().await.unwrap();
+        assert_eq!(connection.get::<_, String>("key").await.unwrap(), "value");
+        server.kill().await.unwrap();
+        server.restart_empty().await.unwrap();
+        let mut connection = server.connection().await.unwrap();
+        assert_eq!(connection.get::<_, Option<String>>("key").await.unwrap(), None);
+    }
+}

@@ -1,0 +1,200 @@
+//! One of the two services as a process: started with settings alone, its ports read from its
+//! log, restarted on the same ports.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus},
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail, ensure};
+use serde_json::Value;
+
+use crate::{
+    eventually, http,
+    process::{Process, Signal},
+    workspace,
+};
+
+/// Longest wait for a service to bind its ports.
+const LISTEN_LIMIT: Duration = Duration::from_secs(20);
+/// Longest wait for a service to be ready; joining a consumer group takes seconds.
+const READY_LIMIT: Duration = Duration::from_mins(1);
+/// Longest wait for a service to stop.
+const STOP_LIMIT: Duration = Duration::from_secs(40);
+
+/// Settings of a service: environment variables.
+pub type Settings = BTreeMap<String, String>;
+
+/// A running `ingest-worker` or `ws-gateway`.
+#[derive(Debug)]
+pub struct Service {
+    binary: &'static str,
+    name: String,
+    folder: PathBuf,
+    settings: Settings,
+    starts: u32,
+    process: Process,
+    admin: SocketAddr,
+    public: Option<SocketAddr>,
+}
+
+impl Service {
+    /// Starts `binary` under `name` and waits until it listens; it may not be ready yet.
+    ///
+    /// # Errors
+    /// When it has not been built, or does not listen in time.
+    pub async fn start(
+        binary: &'static str,
+        name: String,
+        folder: &Path,
+        settings: Settings,
+    ) -> anyhow::Result<Self> {
+        let process = launch(binary, &folder.join(format!("{name}.log")), &settings)?;
+        let (admin, public) = addresses(&name, &process).await?;
+        let folder = folder.to_owned();
+        Ok(Self { binary, name, folder, settings, starts: 1, process, admin, public })
+    }
+
+    /// Waits until it says that it can do its job.
+    ///
+    /// # Errors
+    /// When it does not in time, or ends.
+    pub async fn ready(&self) -> anyhow::Result<()> {
+        eventually(&format!("{} is ready", self.name), READY_LIMIT, async || {
+            ensure!(self.process.is_running(), "it has ended: {}", self.process.tail());
+            let (status, body) = http::get(self.admin, "/readyz").await?;
+            ensure!(status == 200, "{status} {body}");
+            Ok(())
+        })
+        .await
+    }
+
+    /// The address for clients.
+    ///
+    /// # Panics
+    /// If it is a worker, which has none.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.public.expect("a gateway has an address for clients")
+    }
+
+    /// The address of its admin server.
+    #[must_use]
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// The `/metrics` page.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn metrics(&self) -> anyhow::Result<String> {
+        let (status, page) = http::get(self.admin, "/metrics").await?;
+        ensure!(status == 200, "/metrics of {}: {status}", self.name);
+        Ok(page)
+    }
+
+    /// Ends it at once (`kill -9`).
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub async fn kill(&self) -> anyhow::Result<()> {
+        self.process.kill().await
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        self.process.signal(signal)
+    }
+
+    /// Waits until it has ended.
+    ///
+    /// # Errors
+    /// When it still runs after `limit`.
+    pub async fn ended(&self, limit: Duration) -> anyhow::Result<ExitStatus> {
+        self.process.ended(limit).await
+    }
+
+    /// Stops it in order and checks that it says so with exit code 0.
+    ///
+    /// # Errors
+    /// When it does not run, does not stop in time, or ends with another code.
+    pub async fn stop(&self) -> anyhow::Result<()> {
+        let status = self.process.terminate(STOP_LIMIT).await?;
+        ensure!(status.success(), "{} ended with {status}: {}", self.name, self.process.tail());
+        Ok(())
+    }
+
+    /// Starts it again after it has ended, on the same ports, and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it does not become ready in time.
+    pub async fn restart(&mut self) -> anyhow::Result<()> {
+        ensure!(!self.process.is_running(), "{} still runs", self.name);
+        self.settings.insert("ADMIN_PORT".into(), self.admin.port().to_string());
+        if let Some(public) = self.public {
+            self.settings.insert("WEBSOCKET_PORT".into(), public.port().to_string());
+        }
+        self.starts += 1;
+        let log = self.folder.join(format!("{}.{}.log", self.name, self.starts));
+        self.process = launch(self.binary, &log, &self.settings)?;
+        addresses(&self.name, &self.process).await?;
+        self.ready().await
+    }
+}
+
+/// Starts a service with these settings and nothing else from our environment.
+///
+/// # Errors
+/// When it has not been built or cannot be started.
+pub fn launch(binary: &str, log: &Path, settings: &Settings) -> anyhow::Result<Process> {
+    let mut command = Command::new(workspace::binary(binary)?);
+    for (name, _) in std::env::vars_os() {
+        command.env_remove(name);
+    }
+    command.env("RUST_BACKTRACE", "1").envs(settings);
+    Process::start(binary, &command, log)
+}
+
+/// The admin and the public address that a service says it listens on.
+async fn addresses(
+    name: &str,
+    process: &Process,
+) -> anyhow::Result<(SocketAddr, Option<SocketAddr>)> {
+    eventually(&format!("{name} listens"), LISTEN_LIMIT, async || {
+        if let Some(line) = listening(&std::fs::read_to_string(process.log())?) {
+            let address = |field: &str| line[field].as_str().map(str::parse).transpose();
+            let admin = address("admin_address")?.context("it names its admin address")?;
+            return Ok((admin, address("address")?));
+        }
+        if process.is_running() {
+            bail!("it does not say so")
+        }
+        bail!("it has ended: {}", process.tail())
+    })
+    .await
+}
+
+fn listening(log: &str) -> Option<Value> {
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.into_iter().find(|line| line["message"] == "listening")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_addresses_are_read_from_the_log() {
+        let log = "text\n{\"message\":\"starting\"}\n\
+                   {\"message\":\"listening\",\"admin_address\":\"127.0.0.1:7\"}\n{\"mess";
+        assert_eq!(listening(log).unwrap()["admin_address"], "127.0.0.1:7");
+        assert_eq!(listening("{\"message\":\"starting\"}"), None);
+    }
+}

@@ -1,0 +1,251 @@
+//! Everything at once: Redis, workers and gateways of our own around a broker, on free ports and
+//! in a directory of our own. What is dropped is killed; [`Stack::stop`] stops it in order.
+
+use std::{fmt, path::Path, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use futures_util::future::try_join_all;
+use tempfile::TempDir;
+
+use crate::{
+    client::{Client, Connect, Transport},
+    events, eventually,
+    kafka::Kafka,
+    producer::Producer,
+    redis::Redis,
+    service::{Service, Settings},
+    token, workspace,
+};
+
+/// Longest wait for anything that happens at once on an idle machine.
+pub const LIMIT: Duration = Duration::from_secs(20);
+
+/// Longest wait for a worker to join its group and to read what others left in the topics.
+const FLOW_LIMIT: Duration = Duration::from_mins(1);
+
+/// How many of what, and with which settings besides the addresses.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    /// How many workers share the consumer group.
+    pub workers: usize,
+    /// How many gateways there are.
+    pub gateways: usize,
+    /// Further settings of each worker.
+    pub worker_settings: Vec<(&'static str, String)>,
+    /// Further settings of each gateway.
+    pub gateway_settings: Vec<(&'static str, String)>,
+}
+
+impl Default for Layout {
+    fn default() -> Self {
+        let none = Vec::new();
+        Self { workers: 1, gateways: 1, worker_settings: none.clone(), gateway_settings: none }
+    }
+}
+
+/// A running system. The servers and services may be stopped and started one by one.
+pub struct Stack {
+    /// The broker; it may be shared with other stacks.
+    pub kafka: Arc<Kafka>,
+    /// The workers.
+    pub workers: Vec<Service>,
+    /// The gateways.
+    pub gateways: Vec<Service>,
+    /// Redis.
+    pub redis: Redis,
+    /// Sends events.
+    pub producer: Producer,
+    /// The topic for records that cannot be handled, of this stack alone.
+    pub dead_letter_topic: String,
+    /// The key that signs tokens.
+    pub secret: String,
+    folder: Option<TempDir>,
+}
+
+impl Stack {
+    /// Starts everything and waits until it is ready.
+    ///
+    /// # Errors
+    /// When something does not become ready in time; says why.
+    pub async fn start(kafka: Arc<Kafka>, layout: &Layout) -> anyhow::Result<Self> {
+        let folder = workspace::temporary("stack-")?;
+        let redis = Redis::start(folder.path()).await?;
+        let id = uuid::Uuid::new_v4().simple();
+        let mut stack = Self {
+            producer: Producer::new(&kafka)?,
+            kafka,
+            workers: Vec::new(),
+            gateways: Vec::new(),
+            redis,
+            dead_letter_topic: format!("dead-letters-{id}"),
+            secret: token::fresh_secret(),
+            folder: Some(folder),
+        };
+        stack.kafka.create_topics(std::slice::from_ref(&stack.dead_letter_topic)).await?;
+        let group = format!("workers-{id}");
+        for _ in 0..layout.workers {
+            stack.add_worker(&group, &layout.worker_settings).await?;
+        }
+        for _ in 0..layout.gateways {
+            stack.add_gateway(&layout.gateway_settings).await?;
+        }
+        try_join_all(stack.workers.iter().chain(&stack.gateways).map(Service::ready)).await?;
+        if layout.workers > 0 {
+            stack.flows().await?;
+        }
+        Ok(stack)
+    }
+
+    /// Waits until an event has come through: a worker that is ready may still be joining its
+    /// group.
+    async fn flows(&self) -> anyhow::Result<()> {
+        let user = events::fresh_user();
+        let case = events::designed()?.into_iter().next().context("there is a case")?;
+        self.producer.send(&case.fresh(&user)?).await?;
+        eventually("a first event comes through", FLOW_LIMIT, async || {
+            anyhow::ensure!(!self.redis.stream(&user).await?.is_empty(), "it does not");
+            Ok(())
+        })
+        .await
+    }
+
+    async fn add_worker(&mut self, group: &str, more: &[(&str, String)]) -> anyhow::Result<()> {
+        let mut settings = self.common_settings();
+        let broker = self.kafka.worker_settings();
+        settings.extend(broker.into_iter().map(|(name, value)| (name.into(), value.into())));
+        settings.extend([
+            ("KAFKA_BOOTSTRAP_SERVERS".into(), self.kafka.bootstrap_servers().into()),
+            ("KAFKA_CONSUMER_GROUP".into(), group.into()),
+            ("DEAD_LETTER_TOPIC".into(), self.dead_letter_topic.clone()),
+        ]);
+        settings.extend(more.iter().map(|(name, value)| ((*name).into(), value.clone())));
+        let name = format!("ingest-worker-{}", self.workers.len() + 1);
+        let worker = Service::start("ingest-worker", name, self.folder()?, settings).await?;
+        self.workers.push(worker);
+        Ok(())
+    }
+
+    async fn add_gateway(&mut self, more: &[(&str, String)]) -> anyhow::Result<()> {
+        let mut settings = self.common_settings();
+        settings.extend([
+            ("WEBSOCKET_PORT".into(), "0".into()),
+            // Few clients come back from here, so they may do so at once.
+            ("DRAIN_WINDOW".into(), "500ms".into()),
+            ("JWT_SECRET_KEY".into(), self.secret.clone()),
+        ]);
+        settings.extend(more.iter().map(|(name, value)| ((*name).into(), value.clone())));
+        let name = format!("ws-gateway-{}", self.gateways.len() + 1);
+        let gateway = Service::start("ws-gateway", name, self.folder()?, settings).await?;
+        self.gateways.push(gateway);
+        Ok(())
+    }
+
+    fn common_settings(&self) -> Settings {
+        [
+            ("BIND_ADDRESS", "127.0.0.1"),
+            ("ADMIN_PORT", "0"),
+            ("REDIS_URL", &self.redis.url()),
+            ("LOG_FORMAT", "json"),
+            ("LOG_LEVEL", "INFO"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into()
+    }
+
+    fn folder(&self) -> anyhow::Result<&Path> {
+        Ok(self.folder.as_ref().context("the stack runs")?.path())
+    }
+
+    /// A token for `user`, valid for an hour.
+    ///
+    /// # Errors
+    /// When it cannot be signed.
+    pub fn token(&self, user: &str) -> anyhow::Result<String> {
+        token::sign(&token::claims(user, 3600), &self.secret)
+    }
+
+    /// A connection of `user` to a gateway, to be opened.
+    ///
+    /// # Errors
+    /// When its token cannot be signed.
+    pub fn connection(&self, gateway: usize, user: &str) -> anyhow::Result<Connect> {
+        let address = self.gateways.get(gateway).context("there is such a gateway")?.address();
+        Ok(Connect::to(address).token(&self.token(user)?, Transport::Subprotocol))
+    }
+
+    /// An open connection of `user` to the first gateway, subscribed.
+    ///
+    /// # Errors
+    /// When it is refused or not subscribed in time.
+    pub async fn client(&self, user: &str) -> anyhow::Result<Client> {
+        self.client_of(0, user).await
+    }
+
+    /// An open connection of `user` to one of the gateways, subscribed.
+    ///
+    /// # Errors
+    /// When it is refused or not subscribed in time.
+    pub async fn client_of(&self, gateway: usize, user: &str) -> anyhow::Result<Client> {
+        let mut client = self.connection(gateway, user)?.open().await?;
+        client.authenticated(LIMIT).await?;
+        Ok(client)
+    }
+
+    /// Publishes a text on a user's channel, as other services do.
+    ///
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn publish(&self, user: &str, text: &str) -> anyhow::Result<u64> {
+        let mut connection = self.redis.connection().await?;
+        let channel = format!("ws:{user}");
+        Ok(redis::cmd("PUBLISH").arg(channel).arg(text).query_async(&mut connection).await?)
+    }
+
+    /// Waits until the gateways have as many subscriptions of a user's channel.
+    ///
+    /// # Errors
+    /// When they do not in time.
+    pub async fn subscribed(&self, user: &str, gateways: u64) -> anyhow::Result<()> {
+        let channel = format!("ws:{user}");
+        eventually("the subscriptions are there", LIMIT, async || {
+            let count = self.redis.subscribers(&channel).await?;
+            anyhow::ensure!(count == gateways, "{count} instead of {gateways}");
+            Ok(())
+        })
+        .await
+    }
+
+    /// Ends a stack whose services the scenario has stopped or killed itself.
+    pub fn discard(mut self) {
+        self.workers.clear();
+        self.gateways.clear();
+        drop(self.folder.take());
+    }
+
+    /// Stops the services in order, checks that each ends with exit code 0, ends Redis and
+    /// removes the directory.
+    ///
+    /// # Errors
+    /// When a service does not stop as it should.
+    pub async fn stop(mut self) -> anyhow::Result<()> {
+        try_join_all(self.workers.iter().chain(&self.gateways).map(Service::stop)).await?;
+        self.redis.kill().await?;
+        drop(self.folder.take());
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Stack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stack").field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        // Not stopped in order: something failed, and the logs say what.
+        if let Some(folder) = self.folder.take() {
+            eprintln!("the logs are kept in {}", folder.keep().display());
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Where things are: the built binaries, the cache under `target/`, and the sources of this
+//! package. Nothing outside the workspace is written.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use tempfile::TempDir;
+
+/// The sources of this package.
+#[must_use]
+pub fn package() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The fixtures: the cases of every event.
+#[must_use]
+pub fn fixtures() -> PathBuf {
+    package().join("../shared/fixtures")
+}
+
+/// A binary of this workspace, built with the same profile as the running program.
+///
+/// # Errors
+/// When it has not been built; says how to.
+pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
+    let path = profile()?.join(name);
+    anyhow::ensure!(
+        path.exists(),
+        "{} does not exist; build it with `cargo build --workspace`",
+        path.display()
+    );
+    Ok(path)
+}
+
+/// A folder under `target/` that survives a run.
+///
+/// # Errors
+/// When it cannot be created.
+pub fn cache() -> anyhow::Result<PathBuf> {
+    let path = profile()?.join("../e2e");
+    std::fs::create_dir_all(&path).with_context(|| format!("create {}", path.display()))?;
+    Ok(path.canonicalize()?)
+}
+
+/// A fresh folder under `target/`, removed when it is dropped.
+///
+/// # Errors
+/// When it cannot be created.
+pub fn temporary(prefix: &str) -> anyhow::Result<TempDir> {
+    Ok(tempfile::Builder::new().prefix(prefix).tempdir_in(cache()?)?)
+}
+
+/// `target/debug` or `target/release`, whichever the running program lies in.
+fn profile() -> anyhow::Result<PathBuf> {
+    let program = std::env::current_exe()?;
+    let folder = program.parent().context("a program lies in a folder")?;
+    let folder = if folder.ends_with("deps") { folder.parent() } else { Some(folder) };
+    Ok(folder.context("a build folder has a parent")?.to_owned())
+}
