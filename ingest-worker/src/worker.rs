@@ -57,13 +57,13 @@ impl Worker {
         );
         let routes = Routes::new(fixed.notification_source, |topic| config.topic(topic));
         let topics = routes.topics().map(str::to_owned).collect();
-        let metrics = Metrics::new().context("metrics")?;
+        let registry = shared::metrics::registry().context("process metrics")?;
+        let metrics = Metrics::new(&registry);
         let readiness = Readiness::default();
         for condition in ["kafka", "redis", "delivering"] {
             readiness.set(condition, false);
         }
         let address = SocketAddr::new(fixed.bind_address, fixed.admin_port);
-        let registry = metrics.registry.clone();
         let admin = Admin::bind(address, readiness.clone(), registry).await?;
         let processor = Processor::new(
             routes,

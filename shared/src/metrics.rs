@@ -1,60 +1,59 @@
-//! Metrics as documented fields: the sentence on a field is the help text of its series.
+//! Declaring metrics: [`metrics!`](crate::metrics!) turns a struct with documented fields into
+//! registered series, so that the sentence above a field is also its help text.
 
-use prometheus::{
-    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, core::Collector,
-};
+use prometheus::core::Collector;
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
-/// A kind of series. One without labels or buckets ignores them.
-pub trait Series: Collector + Clone + 'static {
-    /// Creates the series.
+/// A kind of series that [`metrics!`](crate::metrics!) can declare.
+pub trait Series: Collector + Clone + Sized + 'static {
+    /// What a declaration says beyond name and help.
+    type Shape;
+
+    /// Makes the series; it is not registered yet.
     ///
     /// # Errors
-    /// When its name or a label is not valid.
-    fn create(options: Opts, labels: &[&str], buckets: &[f64]) -> prometheus::Result<Self>;
+    /// When the name or the shape is not valid.
+    fn create(opts: Opts, shape: Self::Shape) -> prometheus::Result<Self>;
 }
 
-macro_rules! series {
-    ($($kind:ident: |$options:ident, $labels:pat_param, $buckets:pat_param| $create:expr;)+) => {$(
-        impl Series for $kind {
-            fn create($options: Opts, $labels: &[&str], $buckets: &[f64]) -> prometheus::Result<Self> {
-                $create
-            }
-        }
-    )+};
+impl Series for IntCounter {
+    type Shape = ();
+
+    fn create(opts: Opts, (): ()) -> prometheus::Result<Self> {
+        Self::with_opts(opts)
+    }
 }
 
-series! {
-    IntCounter: |options, _, _| Self::with_opts(options);
-    IntCounterVec: |options, labels, _| Self::new(options, labels);
-    IntGauge: |options, _, _| Self::with_opts(options);
-    IntGaugeVec: |options, labels, _| Self::new(options, labels);
-    Gauge: |options, _, _| Self::with_opts(options);
-    Histogram: |options, _, buckets|
-        Self::with_opts(HistogramOpts::from(options).buckets(buckets.to_vec()));
-    HistogramVec: |options, labels, buckets|
-        Self::new(HistogramOpts::from(options).buckets(buckets.to_vec()), labels);
+impl Series for IntGauge {
+    type Shape = ();
+
+    fn create(opts: Opts, (): ()) -> prometheus::Result<Self> {
+        Self::with_opts(opts)
+    }
 }
 
-/// Creates a series and registers it.
+impl Series for IntCounterVec {
+    /// The names of the labels.
+    type Shape = &'static [&'static str];
+
+    fn create(opts: Opts, labels: Self::Shape) -> prometheus::Result<Self> {
+        Self::new(opts, labels)
+    }
+}
+
+impl Series for Histogram {
+    /// The upper bounds of the buckets.
+    type Shape = &'static [f64];
+
+    fn create(opts: Opts, buckets: Self::Shape) -> prometheus::Result<Self> {
+        Self::with_opts(HistogramOpts { common_opts: opts, buckets: buckets.to_vec() })
+    }
+}
+
+/// A registry with what the system knows of this process; on Linux that is memory, CPU and files.
 ///
 /// # Errors
-/// When its name or a label is not valid, or its name is taken.
-pub fn register<S: Series>(
-    registry: &Registry,
-    (name, help): (&str, &str),
-    labels: &[&str],
-    buckets: &[f64],
-) -> prometheus::Result<S> {
-    let series = S::create(Opts::new(name, help.trim()), labels, buckets)?;
-    registry.register(Box::new(series.clone()))?;
-    Ok(series)
-}
-
-/// A registry that already has what the system knows of this process.
-///
-/// # Errors
-/// Never in a new registry.
+/// When the system does not tell.
 pub fn registry() -> prometheus::Result<Registry> {
     let registry = Registry::new();
     #[cfg(target_os = "linux")]
@@ -62,74 +61,68 @@ pub fn registry() -> prometheus::Result<Registry> {
     Ok(registry)
 }
 
-/// Declares a struct of series, each `/// help` `name: Kind = "series_name" [labels] {buckets}`,
-/// with a constructor that registers them.
+/// Declares the metrics of a service: `field: Kind = "name", shape;` under the sentence that
+/// becomes the help text. The struct gets a `new` that registers every series.
 #[macro_export]
 macro_rules! metrics {
     (
         $(#[doc = $about:literal])+
-        pub struct $Metrics:ident {
-            $(
-                #[doc = $help:literal]
-                $field:ident: $Kind:ty = $name:literal
-                    $([$($label:literal),+])? $({$($bucket:literal),+})?,
-            )+
+        pub struct $name:ident {
+            $($(#[doc = $help:literal])+ pub $field:ident: $kind:ty = $series:literal, $shape:expr;)+
         }
     ) => {
         $(#[doc = $about])+
         #[derive(Clone, Debug)]
-        pub struct $Metrics {
-            /// Holds all of them.
-            pub registry: ::prometheus::Registry,
-            $(#[doc = $help] pub $field: $Kind,)+
+        pub struct $name {
+            $($(#[doc = $help])+ pub $field: $kind,)+
         }
 
-        impl $Metrics {
-            /// Creates and registers all series.
+        impl $name {
+            /// Makes the series and registers them.
             ///
-            /// # Errors
-            /// When two series have the same name.
-            pub fn new() -> ::prometheus::Result<Self> {
-                let registry = $crate::metrics::registry()?;
-                Ok(Self {
-                    $($field: $crate::metrics::register(
-                        &registry, ($name, $help), &[$($($label),+)?], &[$($($bucket),+)?],
-                    )?,)+
-                    registry,
-                })
+            /// # Panics
+            /// If two series share a name: an error in the declaration, which any start shows.
+            #[must_use]
+            pub fn new(registry: &::prometheus::Registry) -> Self {
+                $(
+                    let help = concat!($($help),+).trim();
+                    let opts = ::prometheus::Opts::new($series, help);
+                    let $field = <$kind as $crate::metrics::Series>::create(opts, $shape)
+                        .expect("the declaration of a metric is valid");
+                    registry
+                        .register(Box::new($field.clone()))
+                        .expect("every metric has a name of its own");
+                )+
+                Self { $($field),+ }
             }
         }
     };
 }
 
 #[cfg(test)]
-#[expect(unreachable_pub, reason = "the macro declares what a service exports")]
 mod tests {
-    use prometheus::{Histogram, IntCounterVec, TextEncoder};
+    use prometheus::{IntCounterVec, Registry};
 
-    crate::metrics! {
-        /// For this test.
-        pub struct Metrics {
-            /// Things that happened.
-            things: IntCounterVec = "things_total" ["kind"],
-            /// How long they took.
-            seconds: Histogram = "seconds" {0.5, 1.0},
+    #[expect(unreachable_pub, reason = "the macro is made for the metrics of a service")]
+    mod service {
+        use super::IntCounterVec;
+
+        crate::metrics! {
+            /// Test metrics.
+            pub struct Metrics {
+                /// Apples picked,
+                /// by colour.
+                pub apples: IntCounterVec = "apples_total", &["colour"];
+            }
         }
     }
 
     #[test]
-    fn a_series_has_its_sentence_labels_and_buckets() {
-        let metrics = Metrics::new().unwrap();
-        metrics.things.with_label_values(&["odd"]).inc();
-        metrics.seconds.observe(0.7);
-        let text = TextEncoder::new().encode_to_string(&metrics.registry.gather()).unwrap();
-        for line in [
-            "# HELP things_total Things that happened.",
-            "things_total{kind=\"odd\"} 1",
-            "seconds_bucket{le=\"0.5\"} 0",
-            "seconds_bucket{le=\"1\"} 1",
-        ] {
-            assert!(text.contains(line), "{line} is missing in {text}");
-        }
+    fn the_sentence_above_a_field_is_its_help_text() {
+        let registry = Registry::new();
+        service::Metrics::new(&registry).apples.with_label_values(&["red"]).inc();
+        let families = registry.gather();
+        assert_eq!(families[0].name(), "apples_total");
+        assert_eq!(families[0].help(), "Apples picked, by colour.");
     }
 }

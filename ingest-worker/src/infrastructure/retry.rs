@@ -56,7 +56,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_same_is_tried_until_it_works() {
-        let metrics = Metrics::new().unwrap();
+        let metrics = Metrics::new(&prometheus::Registry::new());
         let mut left = 20;
         let done = until_done(&metrics, || {
             left -= 1;

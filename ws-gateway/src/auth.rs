@@ -1,0 +1,202 @@
+//! From a request to the user behind it: where the token is found ([`token`]) and what it must
+//! say. Algorithms and keys are fixed by the settings, never chosen by a token. Tokens and what
+//! is in them are never logged.
+
+mod token;
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, errors::ErrorKind};
+use serde::Deserialize;
+use shared::{config::Secret, user::UserId};
+
+pub use token::token;
+
+/// Whom a connection belongs to, and for how long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The subject of the token.
+    pub user: UserId,
+    /// When the token expires, in seconds since 1970.
+    pub expires_at: u64,
+}
+
+impl Identity {
+    /// How long the token is still valid.
+    #[must_use]
+    pub fn valid_for(&self) -> Duration {
+        Duration::from_secs(self.expires_at).saturating_sub(since_1970())
+    }
+}
+
+/// Why a token is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.message())]
+pub enum AuthError {
+    /// The request has none.
+    Missing,
+    /// Not a token, or signed by somebody else, or with another algorithm.
+    Invalid,
+    /// Its time is over, or it has no end.
+    Expired,
+    /// Its time has not come.
+    NotYetValid,
+    /// For another audience or from another issuer.
+    Foreign,
+    /// Meant for something else than access.
+    WrongKind,
+    /// The subject is no user.
+    NoUser,
+    /// A new token for a live connection names another user.
+    OtherUser,
+}
+
+impl AuthError {
+    /// Every reason.
+    pub const ALL: [Self; 8] = [
+        Self::Missing,
+        Self::Invalid,
+        Self::Expired,
+        Self::NotYetValid,
+        Self::Foreign,
+        Self::WrongKind,
+        Self::NoUser,
+        Self::OtherUser,
+    ];
+
+    /// The label of metrics.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Invalid => "invalid",
+            Self::Expired => "expired",
+            Self::NotYetValid => "not_yet_valid",
+            Self::Foreign => "foreign",
+            Self::WrongKind => "wrong_kind",
+            Self::NoUser => "no_user",
+            Self::OtherUser => "other_user",
+        }
+    }
+
+    /// What the client is told: enough to act, nothing about keys.
+    #[must_use]
+    pub fn message(self) -> &'static str {
+        match self {
+            Self::Missing => "Authentication token missing",
+            Self::Invalid => "Invalid authentication token",
+            Self::Expired => "Authentication token has expired",
+            Self::NotYetValid => "Authentication token is not valid yet",
+            Self::Foreign => "Authentication token is for another audience",
+            Self::WrongKind => "Not an access token",
+            Self::NoUser => "Authentication token names no user",
+            Self::OtherUser => "Authentication token is for another user",
+        }
+    }
+}
+
+/// The accepted ones of a token's claims.
+#[derive(Debug, Deserialize)]
+struct Claims {
+    sub: String,
+    exp: f64,
+    iat: Option<f64>,
+    typ: Option<String>,
+}
+
+/// Checks tokens.
+#[derive(Debug)]
+pub struct Authenticator {
+    key: DecodingKey,
+    validation: Validation,
+}
+
+impl Authenticator {
+    /// Accepts tokens that are signed with `secret` by one of `algorithms`, all of the HMAC
+    /// family. `audience` and `issuer` are checked exactly when they are given.
+    #[must_use]
+    pub fn with_secret(
+        secret: &Secret,
+        algorithms: &[Algorithm],
+        audience: Option<&str>,
+        issuer: Option<&str>,
+        leeway: Duration,
+    ) -> Self {
+        let mut validation = Validation {
+            algorithms: algorithms.to_vec(),
+            leeway: leeway.as_secs(),
+            validate_nbf: true,
+            validate_aud: audience.is_some(),
+            ..Validation::default()
+        };
+        // A claim that is not required passes when it has the wrong type.
+        let mut required = vec!["exp", "sub"];
+        if let Some(audience) = audience {
+            validation.set_audience(&[audience]);
+            required.push("aud");
+        }
+        if let Some(issuer) = issuer {
+            validation.set_issuer(&[issuer]);
+            required.push("iss");
+        }
+        validation.set_required_spec_claims(&required);
+        Self { key: DecodingKey::from_secret(secret.expose().as_bytes()), validation }
+    }
+
+    /// The identity that a token proves.
+    ///
+    /// # Errors
+    /// Why the token is refused.
+    pub fn authenticate(&self, token: Option<&str>) -> Result<Identity, AuthError> {
+        let token = token.ok_or(AuthError::Missing)?;
+        let token = decode::<Claims>(token, &self.key, &self.validation)
+            .map_err(|error| refusal(error.kind()))?;
+        let claims = token.claims;
+        // RFC 7515: what a token marks as critical must be understood, and nothing is.
+        if token.header.crit.is_some() {
+            return Err(AuthError::Invalid);
+        }
+        if claims.typ.is_some_and(|kind| kind.eq_ignore_ascii_case("refresh")) {
+            return Err(AuthError::WrongKind);
+        }
+        let latest = (since_1970() + Duration::from_secs(self.validation.leeway)).as_secs_f64();
+        if claims.iat.is_some_and(|issued_at| issued_at > latest) {
+            return Err(AuthError::NotYetValid);
+        }
+        let user = UserId::new(&claims.sub).map_err(|_| AuthError::NoUser)?;
+        // The library accepted it as a number of seconds, so it is finite and not negative.
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let expires_at = (claims.exp as u64).saturating_add(self.validation.leeway);
+        Ok(Identity { user, expires_at })
+    }
+
+    /// The identity that a new token proves for the connection of `user`.
+    ///
+    /// # Errors
+    /// Why the token is refused; another user's is.
+    pub fn renew(&self, user: &UserId, token: &str) -> Result<Identity, AuthError> {
+        let identity = self.authenticate(Some(token))?;
+        if identity.user == *user { Ok(identity) } else { Err(AuthError::OtherUser) }
+    }
+}
+
+fn refusal(kind: &ErrorKind) -> AuthError {
+    match kind {
+        ErrorKind::ExpiredSignature => AuthError::Expired,
+        ErrorKind::ImmatureSignature => AuthError::NotYetValid,
+        ErrorKind::InvalidAudience | ErrorKind::InvalidIssuer => AuthError::Foreign,
+        ErrorKind::MissingRequiredClaim(claim) => match claim.as_str() {
+            "aud" | "iss" => AuthError::Foreign,
+            "sub" => AuthError::NoUser,
+            _ => AuthError::Expired,
+        },
+        _ => AuthError::Invalid,
+    }
+}
+
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,145 @@
+use jsonwebtoken::{EncodingKey, Header, encode};
+use serde_json::{Value, json};
+
+use super::*;
+
+const SECRET: &str = "a-secret-that-is-long-enough-for-tests";
+
+fn now() -> u64 {
+    since_1970().as_secs()
+}
+
+fn sign_with(algorithm: Algorithm, secret: &str, claims: &Value) -> String {
+    let key = EncodingKey::from_secret(secret.as_bytes());
+    encode(&Header::new(algorithm), claims, &key).unwrap()
+}
+
+fn sign(claims: &Value) -> String {
+    sign_with(Algorithm::HS256, SECRET, claims)
+}
+
+fn authenticator(audience: Option<&str>, issuer: Option<&str>) -> Authenticator {
+    let algorithms = [Algorithm::HS256];
+    Authenticator::with_secret(&SECRET.into(), &algorithms, audience, issuer, Duration::ZERO)
+}
+
+fn check(claims: &Value) -> Result<Identity, AuthError> {
+    authenticator(None, None).authenticate(Some(&sign(claims)))
+}
+
+#[test]
+fn a_valid_token_names_its_user_and_its_end() {
+    let exp = now() + 60;
+    let claims =
+        json!({"sub": "teacher-42", "exp": exp, "iat": now(), "nbf": now(), "typ": "access"});
+    let identity = check(&claims).unwrap();
+    assert_eq!(identity.user.as_str(), "teacher-42");
+    assert_eq!(identity.expires_at, exp);
+    assert!(identity.valid_for() <= Duration::from_mins(1));
+}
+
+#[test]
+fn the_algorithm_is_fixed_by_the_settings() {
+    let claims = json!({"sub": "u", "exp": now() + 60});
+    let token = sign_with(Algorithm::HS512, SECRET, &claims);
+    assert_eq!(authenticator(None, None).authenticate(Some(&token)), Err(AuthError::Invalid));
+    let payload = sign(&claims).split('.').nth(1).unwrap().to_owned();
+    // {"alg":"none"}, {"alg":"NONE"} and {"alg":"RS256"}
+    for header in ["eyJhbGciOiJub25lIn0", "eyJhbGciOiJOT05FIn0", "eyJhbGciOiJSUzI1NiJ9"] {
+        let token = format!("{header}.{payload}.");
+        let refused = authenticator(None, None).authenticate(Some(&token));
+        assert_eq!(refused, Err(AuthError::Invalid));
+    }
+}
+
+#[test]
+fn a_signature_of_somebody_else_is_refused() {
+    let claims = json!({"sub": "u", "exp": now() + 60});
+    let forged = sign_with(Algorithm::HS256, "another secret", &claims);
+    let token = sign(&claims);
+    let other = sign(&json!({"sub": "v", "exp": now() + 60}));
+    let (head, _) = token.rsplit_once('.').unwrap();
+    let spliced = format!("{head}.{}", other.rsplit_once('.').unwrap().1);
+    let unsigned = format!("{head}.");
+    for token in [forged.as_str(), &spliced, &unsigned, head, "", "a.b.c", "....", "😀"] {
+        let refused = authenticator(None, None).authenticate(Some(token));
+        assert_eq!(refused, Err(AuthError::Invalid), "{token}");
+    }
+    assert_eq!(authenticator(None, None).authenticate(None), Err(AuthError::Missing));
+}
+
+#[test]
+fn a_token_needs_an_end_that_has_not_come() {
+    assert_eq!(check(&json!({"sub": "u", "exp": now() - 1})), Err(AuthError::Expired));
+    for exp in [json!(null), json!("never"), json!(-1), json!([1])] {
+        assert!(check(&json!({"sub": "u", "exp": exp})).is_err(), "{exp}");
+    }
+    assert!(check(&json!({"sub": "u"})).is_err());
+}
+
+#[test]
+fn a_token_from_the_future_is_refused() {
+    let (now, exp) = (now(), now() + 600);
+    let later = now + 300;
+    for claims in [
+        json!({"sub": "u", "exp": exp, "nbf": later}),
+        json!({"sub": "u", "exp": exp, "iat": later}),
+    ] {
+        assert_eq!(check(&claims), Err(AuthError::NotYetValid));
+        let lenient = Duration::from_secs(301);
+        let algorithms = [Algorithm::HS256];
+        let lenient = Authenticator::with_secret(&SECRET.into(), &algorithms, None, None, lenient);
+        assert!(lenient.authenticate(Some(&sign(&claims))).is_ok());
+    }
+    assert!(check(&json!({"sub": "u", "exp": exp, "nbf": "soon"})).is_err());
+    assert!(check(&json!({"sub": "u", "exp": exp, "iat": "soon"})).is_err());
+}
+
+#[test]
+fn a_refresh_token_opens_no_connection() {
+    for kind in ["refresh", "Refresh"] {
+        let claims = json!({"sub": "u", "exp": now() + 60, "typ": kind});
+        assert_eq!(check(&claims), Err(AuthError::WrongKind));
+    }
+}
+
+#[test]
+fn the_subject_must_be_a_user() {
+    for sub in [json!(""), json!(7), json!(null), json!("a\r\nb"), json!("x".repeat(300))] {
+        assert!(check(&json!({"sub": sub, "exp": now() + 60})).is_err(), "{sub}");
+    }
+    assert_eq!(check(&json!({"sub": "", "exp": now() + 60})), Err(AuthError::NoUser));
+}
+
+#[test]
+fn audience_and_issuer_are_checked_exactly_when_they_are_set() {
+    let both = json!({"sub": "u", "exp": now() + 60, "aud": ["x", "us"], "iss": "they"});
+    assert!(check(&both).is_ok());
+    assert!(authenticator(Some("us"), Some("they")).authenticate(Some(&sign(&both))).is_ok());
+    let neither = json!({"sub": "u", "exp": now() + 60});
+    let odd = json!({"sub": "u", "exp": now() + 60, "aud": 7, "iss": {}});
+    for checked in [authenticator(Some("we"), None), authenticator(None, Some("we"))] {
+        for claims in [&both, &neither, &odd] {
+            let refused = checked.authenticate(Some(&sign(claims)));
+            assert_eq!(refused, Err(AuthError::Foreign), "{claims}");
+        }
+    }
+}
+
+#[test]
+fn what_a_token_marks_as_critical_is_not_understood() {
+    let mut header = Header::new(Algorithm::HS256);
+    header.crit = Some(vec!["b64".into()]);
+    let claims = json!({"sub": "u", "exp": now() + 60});
+    let token = encode(&header, &claims, &EncodingKey::from_secret(SECRET.as_bytes())).unwrap();
+    assert_eq!(authenticator(None, None).authenticate(Some(&token)), Err(AuthError::Invalid));
+}
+
+#[test]
+fn a_live_connection_is_renewed_by_its_own_user_only() {
+    let token = sign(&json!({"sub": "u", "exp": now() + 60}));
+    let user = UserId::new("u").unwrap();
+    let other = UserId::new("v").unwrap();
+    assert!(authenticator(None, None).renew(&user, &token).is_ok());
+    assert_eq!(authenticator(None, None).renew(&other, &token), Err(AuthError::OtherUser));
+}

@@ -1,0 +1,58 @@
+//! The web origins that may connect.
+
+use std::{collections::HashSet, str::FromStr};
+
+/// A list of origins. An empty list is one: no browser may connect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origins(HashSet<String>);
+
+impl Origins {
+    /// Whether `origin`, as a browser sends it, is on the list.
+    #[must_use]
+    pub fn allow(&self, origin: &[u8]) -> bool {
+        std::str::from_utf8(origin).is_ok_and(|origin| self.0.contains(origin))
+    }
+}
+
+impl FromStr for Origins {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let listed: Vec<String> = serde_json::from_str(text)
+            .map_err(|_| "not a JSON list like [\"https://app.example.org\"]".to_owned())?;
+        listed.iter().map(|origin| normal(origin)).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+/// Browsers send the scheme and the host in lower case, and no slash at the end.
+fn normal(origin: &str) -> Result<String, String> {
+    let origin = origin.trim_end_matches('/').to_ascii_lowercase();
+    match origin.split_once("://") {
+        Some((_, host)) if !host.is_empty() && !host.contains(['/', '*']) => Ok(origin),
+        _ => Err(format!("{origin:?} is not an origin like https://app.example.org")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_listed_is_allowed() {
+        let origins: Origins =
+            r#"["https://App.example.org/","http://localhost:5173"]"#.parse().unwrap();
+        assert!(origins.allow(b"https://app.example.org"));
+        assert!(origins.allow(b"http://localhost:5173"));
+        for other in [&b"null"[..], b"", b"https://example.org", b"http://app.example.org", b"\xff"]
+        {
+            assert!(!origins.allow(other));
+        }
+    }
+
+    #[test]
+    fn a_list_of_anything_else_is_refused() {
+        for text in ["*", r#"["*"]"#, r#"["null"]"#, "https://a", r#"["https://a/b"]"#, "[1]"] {
+            assert!(text.parse::<Origins>().is_err(), "{text}");
+        }
+    }
+}

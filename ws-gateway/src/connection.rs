@@ -1,0 +1,395 @@
+//! One socket's pump, in one task: outbox, frames of the client, heartbeat, token expiry and
+//! shutdown, until there is a reason to end. Nothing a client says stops delivery, but for a
+//! protocol error.
+
+mod clock;
+mod farewell;
+mod wire;
+
+use std::{
+    collections::VecDeque,
+    ops::ControlFlow::{self, Break, Continue},
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
+
+use futures_util::{SinkExt, StreamExt};
+use jiff::Timestamp;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{pin, select, time};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{Error as SocketError, Message, Utf8Bytes},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    auth::{AuthError, Authenticator, Identity},
+    frame::Frame,
+    hub::Registration,
+    metrics::Metrics,
+    outbox::{Due, Item},
+    position::Position,
+    protocol::{ClientMessage, CloseReason, Filter, PONG, Resume, State},
+};
+use clock::Clock;
+pub use farewell::close;
+pub use wire::socket_config;
+
+/// What holds for every connection.
+#[derive(Debug)]
+pub struct Terms {
+    /// How often a client is pinged.
+    pub ping_interval: Duration,
+    /// How long a client may give no sign of life.
+    pub silence_limit: Duration,
+    /// Time over which connections close when the gateway stops.
+    pub drain_window: Duration,
+    /// Checks new tokens of live connections.
+    pub authenticator: Authenticator,
+    /// Counts.
+    pub metrics: Metrics,
+}
+
+/// What a client asked for when it connected.
+#[derive(Debug)]
+pub struct Wishes {
+    /// Whether it understands frames of the connection.
+    pub understands_states: bool,
+    /// What it wants to receive.
+    pub filter: Filter,
+}
+
+/// What a connection begins with, once its subscription stands.
+#[derive(Debug)]
+pub struct Opening {
+    /// Whether the client missed anything that does not follow.
+    pub resume: Resume,
+    /// What it missed.
+    pub missed: Vec<Frame>,
+}
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The gateway has a reason to close it.
+    Close(CloseReason),
+    /// The client left or cannot be reached.
+    ClientLeft,
+}
+
+impl End {
+    /// The label of metrics and logs.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Close(reason) => reason.label(),
+            Self::ClientLeft => "client",
+        }
+    }
+}
+
+/// Most messages of a client in a second; beyond them it is not read until the second is over.
+const MAX_MESSAGES_PER_SECOND: u32 = 50;
+
+/// A socket and all that its task needs.
+#[derive(Debug)]
+pub struct Connection<S> {
+    socket: WebSocketStream<S>,
+    registration: Registration,
+    wishes: Wishes,
+    token_expires_at: u64,
+    terms: Arc<Terms>,
+    clock: Clock,
+    /// What is queued up to here was sent as missed; none once something newer came.
+    resumed_to: Option<Position>,
+    /// Whether a text was begun and not finished.
+    in_fragments: bool,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// A connection that is ready to run.
+    pub fn new(
+        socket: WebSocketStream<S>,
+        registration: Registration,
+        identity: &Identity,
+        wishes: Wishes,
+        terms: Arc<Terms>,
+    ) -> Self {
+        let clock = Clock::new(&terms, identity.valid_for());
+        let token_expires_at = identity.expires_at;
+        let (resumed_to, in_fragments) = (None, false);
+        Self {
+            socket,
+            registration,
+            wishes,
+            token_expires_at,
+            terms,
+            clock,
+            resumed_to,
+            in_fragments,
+        }
+    }
+
+    /// Lasts as long as the connection: until `opening` the client only sees pongs, then
+    /// everything. After `shutdown` it ends within the drain window.
+    pub async fn run(
+        mut self,
+        opening: Pin<Box<dyn Future<Output = Opening> + Send>>,
+        shutdown: CancellationToken,
+    ) -> End {
+        let mut opening = Some(opening);
+        let timer = time::sleep_until(self.clock.next());
+        let stopping = shutdown.cancelled();
+        pin!(timer, stopping);
+        let outbox = self.registration.outbox().clone();
+        let end = loop {
+            if timer.deadline() != self.clock.next() {
+                timer.as_mut().reset(self.clock.next());
+            }
+            let step = select! {
+                due = outbox.due(self.clock.flush_by), if opening.is_none() => self.on_due(due).await,
+                reason = outbox.ended(), if opening.is_some() => Break(End::Close(reason)),
+                opened = poll(&mut opening) => {
+                    // Its memory is not needed any more.
+                    opening = None;
+                    self.open(opened).await
+                }
+                message = self.socket.next(), if self.clock.reads() => self.on_message(message).await,
+                () = &mut timer => self.on_time().await,
+                () = &mut stopping, if self.clock.leave_at.is_none() => {
+                    self.clock.leave_within(self.terms.drain_window);
+                    Continue(())
+                }
+            };
+            if let Break(end) = step {
+                break end;
+            }
+        };
+        self.finish(end).await;
+        end
+    }
+
+    async fn finish(self, end: End) {
+        let Self { mut socket, registration, terms, wishes, in_fragments, .. } = self;
+        // From here on nothing is queued, and the place is free for another connection.
+        drop(registration);
+        match end {
+            End::Close(reason) => {
+                let state = reason.reconnect_within(terms.drain_window).map(disconnected);
+                let state = state.filter(|_| wishes.understands_states && !in_fragments);
+                close(socket, reason, state).await;
+            }
+            // The answer to the client's own close.
+            End::ClientLeft => drop(time::timeout(farewell::TIMEOUT, socket.flush()).await),
+        }
+    }
+
+    async fn open(&mut self, opening: Opening) -> ControlFlow<End> {
+        let Opening { resume, missed } = opening;
+        self.terms.metrics.resumes.with_label_values(&[resume.label()]).inc();
+        self.resumed_to = missed.last().and_then(|frame| frame.position);
+        let mut texts = Vec::with_capacity(1);
+        if self.wishes.understands_states {
+            texts.push(self.authenticated(resume));
+        }
+        texts.extend(missed.into_iter().filter_map(|frame| self.wanted(frame)));
+        // What was lost before this client came is not its business.
+        let queued = self.registration.outbox().take().into_iter();
+        let queued: VecDeque<Item> = queued.filter(|item| *item != Item::Gap).collect();
+        texts.extend(self.texts(queued));
+        self.send(texts).await
+    }
+
+    async fn on_due(&mut self, due: Due) -> ControlFlow<End> {
+        match due {
+            Due::Now => self.drain().await,
+            Due::By(time) => {
+                self.clock.flush_by = Some(time);
+                Continue(())
+            }
+            Due::Ended(reason) => Break(End::Close(reason)),
+        }
+    }
+
+    async fn drain(&mut self) -> ControlFlow<End> {
+        self.clock.flush_by = None;
+        let queued = self.registration.outbox().take();
+        let texts = self.texts(queued);
+        self.send(texts).await
+    }
+
+    /// The texts to send for what is queued: without duplicates, through the filter.
+    fn texts(&mut self, queued: VecDeque<Item>) -> Vec<Utf8Bytes> {
+        let mut texts = Vec::with_capacity(queued.len());
+        for item in queued {
+            match item {
+                Item::Frame(frame) if self.was_resumed(&frame) => {}
+                Item::Frame(frame) => texts.extend(self.wanted(frame)),
+                Item::Gap if self.wishes.understands_states => {
+                    texts.push(self.authenticated(Resume::Incomplete));
+                }
+                Item::Gap => {}
+            }
+        }
+        texts
+    }
+
+    fn was_resumed(&mut self, frame: &Frame) -> bool {
+        let (Some(resumed_to), Some(position)) = (self.resumed_to, frame.position) else {
+            return false;
+        };
+        if position > resumed_to {
+            // The queue is in order, so nothing after this was sent before.
+            self.resumed_to = None;
+        }
+        position <= resumed_to
+    }
+
+    fn wanted(&self, frame: Frame) -> Option<Utf8Bytes> {
+        if self.wishes.filter.passes(&frame.text) {
+            return Some(frame.text);
+        }
+        self.terms.metrics.messages_filtered.inc();
+        None
+    }
+
+    async fn on_message(
+        &mut self,
+        message: Option<Result<Message, SocketError>>,
+    ) -> ControlFlow<End> {
+        let message = match message {
+            Some(Ok(message)) => message,
+            Some(Err(error)) => return Break(wire::end_after(&error)),
+            None => return Break(End::ClientLeft),
+        };
+        if self.clock.heard(MAX_MESSAGES_PER_SECOND) {
+            self.terms.metrics.client_floods.inc();
+        }
+        match message {
+            Message::Text(text) => self.on_text(&text).await,
+            Message::Binary(_) => Break(End::Close(CloseReason::Binary)),
+            // The pong is queued already.
+            Message::Ping(_) => self.send(Vec::new()).await,
+            Message::Pong(_) | Message::Frame(_) => Continue(()),
+            Message::Close(_) => Break(End::ClientLeft),
+        }
+    }
+
+    async fn on_text(&mut self, text: &str) -> ControlFlow<End> {
+        let count = |kind| self.terms.metrics.client_messages.with_label_values(&[kind]).inc();
+        match ClientMessage::parse(text) {
+            Some(ClientMessage::Ping) => {
+                count("ping");
+                self.send(vec![PONG]).await
+            }
+            Some(ClientMessage::Filter { categories }) => {
+                count("filter");
+                self.wishes.filter = Filter::new(categories.iter().map(String::as_str));
+                Continue(())
+            }
+            Some(ClientMessage::Auth { token }) => {
+                count("auth");
+                let state = self.renew(&token);
+                if !self.wishes.understands_states {
+                    return Continue(());
+                }
+                self.send(vec![state.to_text()]).await
+            }
+            None => {
+                count("ignored");
+                Continue(())
+            }
+        }
+    }
+
+    /// A token that is refused changes nothing: the old one still runs to its end.
+    fn renew(&mut self, token: &str) -> State {
+        let renewed = self.terms.authenticator.renew(self.registration.user(), token);
+        let result = renewed.as_ref().map_or_else(|error| error.label(), |_| "valid");
+        self.terms.metrics.jwt_validations.with_label_values(&[result]).inc();
+        match renewed {
+            Ok(identity) => {
+                self.clock.expire_in(identity.valid_for());
+                self.token_expires_at = identity.expires_at;
+                State::Connected {
+                    connection_id: self.registration.connection(),
+                    token_expires_at: timestamp(self.token_expires_at),
+                }
+            }
+            Err(error) => refused(error),
+        }
+    }
+
+    async fn on_time(&mut self) -> ControlFlow<End> {
+        match self.clock.due() {
+            Some(clock::Event::Leave) => Break(End::Close(CloseReason::Restarting)),
+            Some(clock::Event::TokenExpired) => Break(End::Close(CloseReason::TokenExpired)),
+            Some(clock::Event::Silent) => Break(End::Close(CloseReason::Silent)),
+            Some(clock::Event::Flush) => self.drain().await,
+            Some(clock::Event::Ping) => {
+                let ping = self.socket.feed(Message::Ping(Vec::new().into()));
+                match time::timeout(self.terms.silence_limit, ping).await {
+                    Ok(Ok(())) => self.send(Vec::new()).await,
+                    _ => Break(End::ClientLeft),
+                }
+            }
+            None => Continue(()),
+        }
+    }
+
+    /// Writes texts and everything the socket has queued, and flushes once.
+    async fn send(&mut self, texts: Vec<Utf8Bytes>) -> ControlFlow<End> {
+        let count = texts.len() as u64;
+        let outbox = self.registration.outbox().clone();
+        let written = select! {
+            biased;
+            written = wire::write(&mut self.socket, texts, &mut self.in_fragments) => written,
+            reason = outbox.ended() => return Break(End::Close(reason)),
+            () = time::sleep(self.terms.silence_limit) => return Break(End::Close(CloseReason::Silent)),
+        };
+        if let Err(error) = written {
+            self.terms.metrics.messages_failed.with_label_values(&["write_failed"]).inc_by(count);
+            return Break(wire::end_after(&error));
+        }
+        self.terms.metrics.messages_sent.inc_by(count);
+        Continue(())
+    }
+
+    fn authenticated(&self, resume: Resume) -> Utf8Bytes {
+        let state = State::Authenticated {
+            connection_id: self.registration.connection(),
+            last_event_id: self.registration.position().max(self.resumed_to.unwrap_or_default()),
+            resume,
+            ping_interval_s: self.terms.ping_interval.as_secs(),
+            token_expires_at: timestamp(self.token_expires_at),
+        };
+        state.to_text()
+    }
+}
+
+/// Waits for the opening, if it has not come yet.
+async fn poll(opening: &mut Option<Pin<Box<dyn Future<Output = Opening> + Send>>>) -> Opening {
+    match opening {
+        Some(opening) => opening.await,
+        None => std::future::pending().await,
+    }
+}
+
+fn disconnected((reason, after): (&'static str, Duration)) -> Utf8Bytes {
+    let reconnect_after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+    State::Disconnected { reason, reconnect_after_ms }.to_text()
+}
+
+fn refused(error: AuthError) -> State {
+    State::Error { error_code: "AUTHENTICATION_ERROR", message: error.message() }
+}
+
+fn timestamp(seconds: u64) -> Timestamp {
+    let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+    Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,263 @@
+use std::num::NonZeroUsize;
+
+use futures_util::FutureExt;
+use prometheus::Registry;
+use serde_json::{Value, json};
+use shared::user::UserId;
+use tokio::{io::DuplexStream, task::JoinHandle};
+use tokio_tungstenite::tungstenite::protocol::Role;
+use uuid::Uuid;
+
+use super::*;
+use crate::hub::{self, Hub, Settled};
+use crate::{config::LimitPolicy, outbox};
+
+const TOKEN_LIFE: Duration = Duration::from_secs(1000);
+
+/// A client, the hub it is connected to, and the task of its connection.
+struct Harness {
+    client: WebSocketStream<DuplexStream>,
+    hub: Hub,
+    shutdown: CancellationToken,
+    task: JoinHandle<End>,
+}
+
+fn user() -> UserId {
+    UserId::new("u").unwrap()
+}
+
+fn terms() -> Arc<Terms> {
+    let secret = "a-secret-that-is-long-enough-for-tests".into();
+    let algorithms = [jsonwebtoken::Algorithm::HS256];
+    Arc::new(Terms {
+        ping_interval: Duration::from_secs(30),
+        silence_limit: Duration::from_mins(1),
+        drain_window: Duration::from_secs(10),
+        authenticator: Authenticator::with_secret(&secret, &algorithms, None, None, Duration::ZERO),
+        metrics: Metrics::new(&Registry::new()),
+    })
+}
+
+fn hub() -> Hub {
+    let outbox = outbox::Limits { capacity: 64, max_delay: Duration::from_millis(500) };
+    let per_user = NonZeroUsize::new(5).unwrap();
+    let limits = hub::Limits { per_user, policy: LimitPolicy::Reject, outbox };
+    Hub::new(limits, Metrics::new(&Registry::new()))
+}
+
+async fn connect(
+    understands_states: bool,
+    opening: impl Future<Output = Opening> + Send + 'static,
+) -> Harness {
+    let (client, server) = tokio::io::duplex(1 << 12);
+    let server = WebSocketStream::from_raw_socket(server, Role::Server, Some(socket_config(4096)));
+    let client = WebSocketStream::from_raw_socket(client, Role::Client, None);
+    let (server, client) = tokio::join!(server, client);
+    let hub = hub();
+    let registration = hub.register(&user(), Uuid::new_v4()).unwrap();
+    assert_eq!(hub.settle(&user()), Settled::Done);
+    let expires_at = u64::try_from(Timestamp::now().as_second()).unwrap() + TOKEN_LIFE.as_secs();
+    let identity = Identity { user: user(), expires_at };
+    let wishes = Wishes { understands_states, filter: Filter::default() };
+    let connection = Connection::new(server, registration, &identity, wishes, terms());
+    let shutdown = CancellationToken::new();
+    let task = tokio::spawn(connection.run(Box::pin(opening), shutdown.clone()));
+    Harness { client, hub, shutdown, task }
+}
+
+fn nothing_missed() -> impl Future<Output = Opening> + Send {
+    std::future::ready(Opening { resume: Resume::None, missed: Vec::new() })
+}
+
+fn frame(ms: u64) -> Frame {
+    Frame::published(format!("{{\"id\":\"{ms}-0\",\"category\":\"a\",\"data\":{{}}}}").into())
+}
+
+fn waiting(ms: u64) -> Frame {
+    Frame { may_wait: true, ..frame(ms) }
+}
+
+impl Harness {
+    async fn json(&mut self) -> Value {
+        loop {
+            match self.client.next().await.unwrap().unwrap() {
+                Message::Text(text) => return serde_json::from_str(&text).unwrap(),
+                Message::Ping(_) | Message::Pong(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    async fn say(&mut self, message: impl Into<Message>) {
+        self.client.send(message.into()).await.unwrap();
+    }
+
+    /// The close code, after whatever comes before it.
+    async fn closed(mut self) -> (u16, End) {
+        let mut code = None;
+        while let Some(Ok(message)) = self.client.next().await {
+            if let Message::Close(Some(frame)) = message {
+                code = Some(frame.code.into());
+            }
+        }
+        drop(self.client);
+        (code.expect("a close frame"), self.task.await.unwrap())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_understands_it_is_first_told_where_it_stands() {
+    let mut harness = connect(true, nothing_missed()).await;
+    harness.hub.deliver("u", frame(7));
+    let first = harness.json().await;
+    assert_eq!(first["data"]["state"], "authenticated");
+    assert_eq!(first["data"]["resume"], "none");
+    assert_eq!(first["data"]["ping_interval_s"], 30);
+    assert_eq!(harness.json().await["id"], "7-0");
+}
+
+#[tokio::test(start_paused = true)]
+async fn live_frames_wait_behind_what_was_missed_and_nothing_comes_twice() {
+    let (missed, resume) = (vec![frame(1), frame(2), frame(3)], Resume::Complete);
+    let (start, started) = tokio::sync::oneshot::channel::<()>();
+    let opening = async move {
+        started.await.unwrap();
+        Opening { resume, missed }
+    };
+    let mut harness = connect(false, opening).await;
+    harness.hub.deliver("u", frame(2));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(harness.client.next().now_or_never().is_none());
+    start.send(()).unwrap();
+    assert_eq!(harness.json().await["id"], "1-0");
+    harness.hub.deliver("u", frame(3));
+    harness.hub.deliver("u", frame(4));
+    for id in ["2-0", "3-0", "4-0"] {
+        assert_eq!(harness.json().await["id"], id);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn low_priority_waits_for_company_but_not_for_long() {
+    let mut harness = connect(false, nothing_missed()).await;
+    tokio::task::yield_now().await;
+    let start = time::Instant::now();
+    harness.hub.deliver("u", waiting(1));
+    assert_eq!(harness.json().await["id"], "1-0");
+    assert_eq!(start.elapsed().as_millis() / 10, 50);
+    harness.hub.deliver("u", waiting(2));
+    harness.hub.deliver("u", frame(3));
+    assert_eq!(harness.json().await["id"], "2-0");
+    assert_eq!(harness.json().await["id"], "3-0");
+    assert_eq!(start.elapsed().as_millis() / 10, 50);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_may_ping_filter_and_talk_nonsense() {
+    let mut harness = connect(true, nothing_missed()).await;
+    harness.json().await;
+    harness.say("nonsense").await;
+    harness.say(r#"{"type":"filter","categories":["b"]}"#).await;
+    harness.say(r#"{"type":"ping"}"#).await;
+    assert_eq!(harness.json().await, json!({"type": "pong"}));
+    harness.hub.deliver("u", frame(1));
+    harness.say(r#"{"type":"auth","token":"a.b.c"}"#).await;
+    let refused = harness.json().await;
+    assert_eq!(refused["data"]["state"], "error");
+    assert_eq!(refused["data"]["error_code"], "AUTHENTICATION_ERROR");
+    harness.say(r#"{"type":"filter","categories":[]}"#).await;
+    harness.say(r#"{"type":"ping"}"#).await;
+    harness.json().await;
+    harness.hub.deliver("u", frame(2));
+    assert_eq!(harness.json().await["id"], "2-0");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_text_of_the_protocol_ends_the_connection_with_its_code() {
+    for (message, code) in
+        [(Message::Binary(vec![1].into()), 1003), (Message::Text("x".repeat(5000).into()), 1009)]
+    {
+        let mut harness = connect(false, nothing_missed()).await;
+        harness.say(message).await;
+        assert_eq!(harness.closed().await.0, code);
+    }
+    for (bytes, code) in [
+        // An unmasked text; a masked text that is not UTF-8.
+        (&[0x81, 0x01, b'x'][..], 1002),
+        (&[0x81, 0x81, 0, 0, 0, 0, 0xff][..], 1007),
+    ] {
+        let mut harness = connect(false, nothing_missed()).await;
+        tokio::io::AsyncWriteExt::write_all(harness.client.get_mut(), bytes).await.unwrap();
+        assert_eq!(harness.closed().await.0, code);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_ends_with_its_token() {
+    let start = time::Instant::now();
+    let (code, end) = connect(false, nothing_missed()).await.closed().await;
+    assert_eq!((code, end), (1008, End::Close(CloseReason::TokenExpired)));
+    assert!(start.elapsed() <= TOKEN_LIFE + Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_client_is_given_up_after_two_intervals() {
+    let harness = connect(false, nothing_missed()).await;
+    let start = time::Instant::now();
+    // The client does not read, and so does not answer pings.
+    assert_eq!(harness.task.await.unwrap(), End::Close(CloseReason::Silent));
+    assert_eq!(start.elapsed().as_secs(), 60 + farewell::TIMEOUT.as_secs());
+    drop(harness.client);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_client_is_told_to_come_back_and_its_place_is_free() {
+    let harness = connect(false, nothing_missed()).await;
+    let text = format!("{{\"id\":\"1-0\",\"data\":\"{}\"}}", "x".repeat(100_000));
+    harness.hub.deliver("u", Frame::published(text.into()));
+    for ms in 2..200 {
+        tokio::task::yield_now().await;
+        harness.hub.deliver("u", frame(ms));
+    }
+    let hub = harness.hub.clone();
+    assert_eq!(harness.closed().await, (1013, End::Close(CloseReason::TooSlow)));
+    assert_eq!(hub.position(&user()), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gateway_that_stops_says_when_to_come_back_and_closes_as_restarting() {
+    let mut harness = connect(true, nothing_missed()).await;
+    harness.json().await;
+    let start = time::Instant::now();
+    harness.shutdown.cancel();
+    let last = harness.json().await;
+    assert_eq!(last["data"]["state"], "disconnected");
+    assert_eq!(last["data"]["reason"], "restarting");
+    assert!(last["data"]["reconnect_after_ms"].as_u64().unwrap() <= 10_000);
+    assert!(start.elapsed() <= Duration::from_secs(10));
+    assert_eq!(harness.closed().await, (1012, End::Close(CloseReason::Restarting)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gap_behind_the_gateway_is_told_in_its_place() {
+    let mut harness = connect(true, nothing_missed()).await;
+    harness.json().await;
+    harness.hub.deliver("u", frame(1));
+    harness.hub.report_gap(&user(), None);
+    assert_eq!(harness.json().await["id"], "1-0");
+    assert_eq!(harness.json().await["data"]["resume"], "incomplete");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_is_not_read_but_does_not_stop_delivery() {
+    let mut harness = connect(false, nothing_missed()).await;
+    for _ in 0..=MAX_MESSAGES_PER_SECOND {
+        harness.say(Message::Ping(Vec::new().into())).await;
+    }
+    let start = time::Instant::now();
+    harness.say(r#"{"type":"ping"}"#).await;
+    harness.hub.deliver("u", frame(1));
+    assert_eq!(harness.json().await["id"], "1-0");
+    assert_eq!(harness.json().await, json!({"type": "pong"}));
+    assert!(start.elapsed() >= Duration::from_millis(900));
+}

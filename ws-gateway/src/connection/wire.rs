@@ -1,0 +1,97 @@
+//! Frames on the wire: the sizes of buffers, texts in one or several frames, and what an error
+//! of the socket means.
+
+use futures_util::SinkExt;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::{
+    Bytes, Error as SocketError, Message, Utf8Bytes,
+    error::ProtocolError,
+    protocol::{
+        WebSocketConfig,
+        frame::{
+            Frame,
+            coding::{Data, OpCode},
+        },
+    },
+};
+
+use super::End;
+use crate::protocol::CloseReason;
+
+/// Longer texts are sent in frames of this size, so that the write buffer stays small whatever
+/// is published.
+const FRAGMENT: usize = 32 << 10;
+
+/// Buffers sized for many quiet sockets; the defaults would take 136 KiB each.
+#[must_use]
+pub fn socket_config(max_message_size: usize) -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(512)
+        .write_buffer_size(4096)
+        .max_write_buffer_size(64 << 10)
+        .max_message_size(Some(max_message_size))
+        .max_frame_size(Some(max_message_size))
+}
+
+/// Writes all texts, with one flush. `in_fragments` is true while a text is begun.
+pub(super) async fn write<S: AsyncRead + AsyncWrite + Unpin>(
+    socket: &mut WebSocketStream<S>,
+    texts: Vec<Utf8Bytes>,
+    in_fragments: &mut bool,
+) -> Result<(), SocketError> {
+    for text in texts {
+        if text.len() <= FRAGMENT {
+            socket.feed(Message::Text(text)).await?;
+            continue;
+        }
+        *in_fragments = true;
+        for fragment in fragments(text.into()) {
+            socket.feed(Message::Frame(fragment)).await?;
+        }
+        *in_fragments = false;
+    }
+    socket.flush().await
+}
+
+fn fragments(mut rest: Bytes) -> impl Iterator<Item = Frame> {
+    let mut kind = Data::Text;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let part = rest.split_to(rest.len().min(FRAGMENT));
+        let kind = std::mem::replace(&mut kind, Data::Continue);
+        Some(Frame::message(part, OpCode::Data(kind), rest.is_empty()))
+    })
+}
+
+/// How a connection ends after an error of its socket.
+pub(super) fn end_after(error: &SocketError) -> End {
+    match error {
+        SocketError::Capacity(_) => End::Close(CloseReason::TooBig),
+        SocketError::Utf8(_) => End::Close(CloseReason::BadUtf8),
+        SocketError::Protocol(
+            ProtocolError::ResetWithoutClosingHandshake | ProtocolError::SendAfterClosing,
+        ) => End::ClientLeft,
+        SocketError::Protocol(_) | SocketError::AttackAttempt => End::Close(CloseReason::Protocol),
+        _ => End::ClientLeft,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_goes_out_in_frames_that_add_up_to_it() {
+        let text = Bytes::from("å".repeat(FRAGMENT));
+        let frames: Vec<Frame> = fragments(text.clone()).collect();
+        assert_eq!(frames.len(), 2);
+        assert_eq!(frames[0].header().opcode, OpCode::Data(Data::Text));
+        assert_eq!(frames[1].header().opcode, OpCode::Data(Data::Continue));
+        assert!(!frames[0].header().is_final && frames[1].header().is_final);
+        let whole: Vec<u8> = frames.iter().flat_map(|frame| frame.payload().to_vec()).collect();
+        assert_eq!(whole, text);
+    }
+}

@@ -1,0 +1,131 @@
+//! Wiring: puts the parts of the gateway together, starts them and ends them in order.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use shared::{admin::Admin, admin::Readiness, lifecycle, redis::Redis};
+use tokio::{net::TcpListener, sync::watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::info;
+
+use crate::{
+    auth::Authenticator,
+    config::Config,
+    connection::Terms,
+    history::History,
+    hub::{self, Hub},
+    metrics::Metrics,
+    outbox,
+    server::Server,
+    subscriber::Subscriber,
+};
+
+/// After the drain window, the time for the last clients to take their close frames.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// The condition that holds until the gateway stops.
+const READINESS: &str = "running";
+
+/// A gateway that has its ports and does not answer yet.
+#[derive(Debug)]
+pub struct Gateway {
+    config: Config,
+    listener: TcpListener,
+    admin: Admin,
+    redis: Redis,
+    readiness: Readiness,
+    metrics: Metrics,
+}
+
+impl Gateway {
+    /// Takes both ports, and says in the log which they are. Redis is not connected yet.
+    ///
+    /// # Errors
+    /// Names the setting and the address that cannot be used.
+    pub async fn bind(config: Config) -> anyhow::Result<Self> {
+        let registry = shared::metrics::registry().context("process metrics")?;
+        let readiness = Readiness::default();
+        let metrics = Metrics::new(&registry);
+        let redis = Redis::new(&config.redis).context("REDIS_URL")?;
+        let address = SocketAddr::new(config.bind_address, config.websocket_port);
+        let listener = TcpListener::bind(address)
+            .await
+            .with_context(|| format!("WEBSOCKET_PORT: cannot listen on {address}"))?;
+        let admin = SocketAddr::new(config.bind_address, config.admin_port);
+        let admin = Admin::bind(admin, readiness.clone(), registry).await?;
+        let gateway = Self { config, listener, admin, redis, readiness, metrics };
+        let (address, admin_address) = (gateway.address()?, gateway.admin.address()?);
+        info!(%address, %admin_address, "listening");
+        Ok(gateway)
+    }
+
+    /// The address for clients.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub fn address(&self) -> anyhow::Result<SocketAddr> {
+        self.listener.local_addr().context("the listener has no address")
+    }
+
+    /// Serves until `shutdown`, then closes every socket within the drain window. Probes are
+    /// answered, and Redis is listened to, until the last socket is closed.
+    ///
+    /// # Errors
+    /// When the settings lack a key to check tokens with.
+    pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let Self { config, listener, admin, redis, readiness, metrics } = self;
+        let hub = Hub::new(limits(&config), metrics.clone());
+        let (connection, connected) = watch::channel(None);
+        let history = History::new(redis.keys.clone(), connected);
+        let terms = terms(&config, &metrics)?;
+        let (last, background) = (CancellationToken::new(), TaskTracker::new());
+        let subscriber =
+            Subscriber::new(redis, hub.clone(), readiness.clone(), metrics, connection);
+        readiness.set(READINESS, true);
+        background.spawn(admin.run(last.clone()));
+        background.spawn(subscriber.run(last.clone()));
+        let clients = TaskTracker::new();
+        let server = Server::new(&config, hub, history, terms, clients.clone(), shutdown.clone());
+        let unready = async {
+            shutdown.cancelled().await;
+            readiness.set(READINESS, false);
+        };
+        // The port is free once this is over.
+        tokio::join!(server.accept(listener), unready);
+        lifecycle::finish(&clients, config.drain_window + GRACE).await;
+        last.cancel();
+        lifecycle::finish(&background, GRACE).await;
+        Ok(())
+    }
+}
+
+fn limits(config: &Config) -> hub::Limits {
+    hub::Limits {
+        per_user: config.websocket_max_connections_per_user,
+        policy: config.connection_limit_policy,
+        outbox: outbox::Limits {
+            capacity: config.outbox_capacity.get(),
+            max_delay: config.low_priority_max_delay,
+        },
+    }
+}
+
+fn terms(config: &Config, metrics: &Metrics) -> anyhow::Result<Terms> {
+    let secret = config.jwt_secret_key.as_ref().context("JWT_SECRET_KEY is not set")?;
+    let authenticator = Authenticator::with_secret(
+        secret,
+        &config.jwt_algorithm,
+        config.jwt_audience.as_deref(),
+        config.jwt_issuer.as_deref(),
+        config.jwt_leeway,
+    );
+    let ping_interval = config.websocket_ping_interval;
+    Ok(Terms {
+        ping_interval,
+        silence_limit: config.websocket_idle_timeout.min(ping_interval.saturating_mul(2)),
+        drain_window: config.drain_window,
+        authenticator,
+        metrics: metrics.clone(),
+    })
+}

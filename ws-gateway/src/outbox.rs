@@ -1,0 +1,222 @@
+//! The bounded queue of one socket, and when it is flushed. The hub puts frames in and never
+//! waits; the socket's task takes them out. When it is full the socket ends as too slow.
+
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Poll, Waker},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::{frame::Frame, protocol::CloseReason};
+
+/// What waits for a socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Item {
+    /// A text to send.
+    Frame(Frame),
+    /// Something was lost here that no longer exists.
+    Gap,
+}
+
+/// When the queue is to be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// At once.
+    Now,
+    /// Not before something urgent comes, but at this time at the latest.
+    By(Instant),
+    /// Never: the socket is to be closed.
+    Ended(CloseReason),
+}
+
+/// The queue of one socket; clones are the same queue. It takes no memory while it is empty.
+#[derive(Clone, Debug)]
+pub struct Outbox(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    limits: Limits,
+    state: Mutex<State>,
+}
+
+/// How much and how long.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Most items that wait.
+    pub capacity: usize,
+    /// Longest wait of a frame that may wait.
+    pub max_delay: Duration,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    queue: VecDeque<Item>,
+    /// By when the queue is to be taken; none while it is empty.
+    due: Option<Instant>,
+    ended: Option<CloseReason>,
+    waker: Option<Waker>,
+}
+
+impl State {
+    fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    fn end(&mut self, reason: CloseReason) {
+        if self.ended.is_none() {
+            self.ended = Some(reason);
+            self.queue = VecDeque::new();
+            self.wake();
+        }
+    }
+}
+
+impl Outbox {
+    /// An empty queue.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self(Arc::new(Shared { limits, state: Mutex::default() }))
+    }
+
+    /// Appends an item. Returns whether there was room; without it, the socket ends.
+    pub fn push(&self, item: Item) -> bool {
+        let mut state = self.state();
+        if state.ended.is_some() {
+            return false;
+        }
+        if state.queue.len() >= self.0.limits.capacity {
+            state.end(CloseReason::TooSlow);
+            return false;
+        }
+        let may_wait = matches!(&item, Item::Frame(frame) if frame.may_wait);
+        let now = Instant::now();
+        let by = if may_wait { now + self.0.limits.max_delay } else { now };
+        state.queue.push_back(item);
+        if state.due.is_none_or(|due| by < due) {
+            state.due = Some(by);
+            state.wake();
+        }
+        true
+    }
+
+    /// Ends the socket; what still waits is dropped. The first reason counts.
+    pub fn end(&self, reason: CloseReason) {
+        self.state().end(reason);
+    }
+
+    /// Waits until the queue is due, or due earlier than `known`. One task at a time may wait.
+    pub async fn due(&self, known: Option<Instant>) -> Due {
+        poll_fn(|context| {
+            let mut state = self.state();
+            if let Some(reason) = state.ended {
+                return Poll::Ready(Due::Ended(reason));
+            }
+            match state.due {
+                Some(due) if due <= Instant::now() => Poll::Ready(Due::Now),
+                Some(due) if known.is_none_or(|known| due < known) => Poll::Ready(Due::By(due)),
+                _ => {
+                    state.waker = Some(context.waker().clone());
+                    Poll::Pending
+                }
+            }
+        })
+        .await
+    }
+
+    /// Waits until the socket is to end, whatever is queued.
+    pub async fn ended(&self) -> CloseReason {
+        poll_fn(|context| {
+            let mut state = self.state();
+            if let Some(reason) = state.ended {
+                return Poll::Ready(reason);
+            }
+            state.waker = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Takes everything, in order.
+    #[must_use]
+    pub fn take(&self) -> VecDeque<Item> {
+        let mut state = self.state();
+        state.due = None;
+        mem::take(&mut state.queue)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // The state is whole after every step, so a panic elsewhere does not spoil it.
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    const LIMITS: Limits = Limits { capacity: 2, max_delay: Duration::from_millis(500) };
+
+    fn frame(id: u64, may_wait: bool) -> Item {
+        let mut frame = Frame::published(format!("{{\"id\":\"{id}-0\",\"event\":\"e\"}}").into());
+        frame.may_wait = may_wait;
+        Item::Frame(frame)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_urgent_frame_is_due_at_once_and_takes_the_waiting_ones_along_in_order() {
+        let outbox = Outbox::new(LIMITS);
+        assert_eq!(outbox.due(None).now_or_never(), None);
+        assert!(outbox.push(frame(1, true)));
+        let by = Instant::now() + LIMITS.max_delay;
+        assert_eq!(outbox.due(None).await, Due::By(by));
+        assert_eq!(outbox.due(Some(by)).now_or_never(), None);
+        assert!(outbox.push(frame(2, false)));
+        assert_eq!(outbox.due(Some(by)).await, Due::Now);
+        assert_eq!(outbox.take(), [frame(1, true), frame(2, false)]);
+        assert_eq!(outbox.due(None).now_or_never(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_frame_that_may_wait_waits_no_longer_than_its_limit() {
+        let outbox = Outbox::new(LIMITS);
+        outbox.push(frame(1, true));
+        tokio::time::advance(Duration::from_millis(300)).await;
+        outbox.push(frame(2, true));
+        tokio::time::advance(Duration::from_millis(200)).await;
+        assert_eq!(outbox.due(None).await, Due::Now);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sleeping_socket_is_woken_by_a_frame_and_by_its_end() {
+        let outbox = Outbox::new(LIMITS);
+        let waiting = tokio::spawn({
+            let outbox = outbox.clone();
+            async move { outbox.due(None).await }
+        });
+        tokio::task::yield_now().await;
+        outbox.push(frame(1, false));
+        assert_eq!(waiting.await.unwrap(), Due::Now);
+        outbox.end(CloseReason::LimitReached);
+        outbox.end(CloseReason::TooSlow);
+        assert_eq!(outbox.ended().await, CloseReason::LimitReached);
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_ends_the_socket_and_frees_its_memory() {
+        let outbox = Outbox::new(LIMITS);
+        assert!(outbox.push(frame(1, false)) && outbox.push(Item::Gap));
+        assert!(!outbox.push(frame(3, false)));
+        assert_eq!(outbox.due(None).await, Due::Ended(CloseReason::TooSlow));
+        assert!(outbox.take().is_empty());
+        assert!(!outbox.push(frame(4, false)));
+    }
+}

@@ -1,0 +1,76 @@
+//! A place in a user's stream: the id that Redis gave to an entry, and that a client resumes
+//! from. Later entries have greater positions.
+
+use std::{fmt, num::ParseIntError, str::FromStr};
+
+use serde::{Serialize, Serializer};
+
+/// The id of a stream entry, `<milliseconds>-<sequence>`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    ms: u64,
+    seq: u64,
+}
+
+impl Position {
+    /// Before every entry: the position in a stream that has none.
+    pub const START: Self = Self { ms: 0, seq: 0 };
+}
+
+/// The text is not a position.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a position has the form 1754471730123-0")]
+pub struct InvalidPosition;
+
+impl From<ParseIntError> for InvalidPosition {
+    fn from(_: ParseIntError) -> Self {
+        Self
+    }
+}
+
+impl FromStr for Position {
+    type Err = InvalidPosition;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPosition> {
+        let (ms, seq) = text.split_once('-').ok_or(InvalidPosition)?;
+        // `parse` alone would accept a plus sign.
+        if !(ms.bytes().chain(seq.bytes())).all(|byte| byte.is_ascii_digit()) {
+            return Err(InvalidPosition);
+        }
+        Ok(Self { ms: ms.parse()?, seq: seq.parse()? })
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.ms, self.seq)
+    }
+}
+
+impl Serialize for Position {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_are_ordered_as_numbers_and_keep_their_text() {
+        let earlier: Position = "9-10".parse().unwrap();
+        let later: Position = "10-9".parse().unwrap();
+        assert!(Position::START < earlier && earlier < later);
+        assert_eq!(later.to_string(), "10-9");
+    }
+
+    #[test]
+    fn what_is_no_position_is_refused() {
+        for text in
+            ["", "-", "1", "1-", "-1", "+1-0", "1-0-0", "1-0 ", "$", "18446744073709551616-0"]
+        {
+            assert_eq!(text.parse::<Position>(), Err(InvalidPosition), "{text}");
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Why a socket is closed, and what the client is told.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio_tungstenite::tungstenite::{
+    Utf8Bytes,
+    protocol::{CloseFrame, frame::coding::CloseCode},
+};
+
+use crate::auth::AuthError;
+
+/// Why the gateway closes a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The token was refused.
+    Unauthenticated(AuthError),
+    /// The token came to its end.
+    TokenExpired,
+    /// The user has as many connections as one may have.
+    LimitReached,
+    /// This gateway stops.
+    Restarting,
+    /// The queue of the connection is full.
+    TooSlow,
+    /// No sign of life.
+    Silent,
+    /// A message over the size limit.
+    TooBig,
+    /// A binary message.
+    Binary,
+    /// Not the WebSocket protocol.
+    Protocol,
+    /// A text that is not UTF-8.
+    BadUtf8,
+}
+
+/// The longest reason that fits into a close frame, in bytes.
+const MAX_REASON: usize = 123;
+
+impl CloseReason {
+    /// The close code.
+    #[must_use]
+    pub fn code(self) -> u16 {
+        match self {
+            Self::Unauthenticated(_) | Self::TokenExpired => 1008,
+            Self::LimitReached => 4000,
+            // Deployed clients do not come back from 1000 or 1001.
+            Self::Restarting => 1012,
+            Self::TooSlow | Self::Silent => 1013,
+            Self::TooBig => 1009,
+            Self::Binary => 1003,
+            Self::Protocol => 1002,
+            Self::BadUtf8 => 1007,
+        }
+    }
+
+    /// The label of metrics and logs.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Unauthenticated(_) => "unauthenticated",
+            Self::TokenExpired => "token_expired",
+            Self::LimitReached => "limit_reached",
+            Self::Restarting => "restarting",
+            Self::TooSlow => "too_slow",
+            Self::Silent => "silent",
+            Self::TooBig => "too_big",
+            Self::Binary => "binary",
+            Self::Protocol => "protocol_error",
+            Self::BadUtf8 => "bad_utf8",
+        }
+    }
+
+    /// Whether the client should come back, why and when: at some time within `window` after a
+    /// restart, so that not everybody comes at once.
+    #[must_use]
+    pub fn reconnect_within(self, window: Duration) -> Option<(&'static str, Duration)> {
+        let window = match self {
+            Self::Restarting => window,
+            Self::TooSlow | Self::Silent => Duration::from_secs(1),
+            _ => return None,
+        };
+        Some((self.label(), window.mul_f64(rand::random_range(0.0..=1.0))))
+    }
+
+    /// The close frame: code, and a reason that fits.
+    #[must_use]
+    pub fn frame(self) -> CloseFrame {
+        CloseFrame { code: CloseCode::from(self.code()), reason: self.reason() }
+    }
+
+    fn reason(self) -> Utf8Bytes {
+        match self {
+            Self::Unauthenticated(error) => coded("AUTHENTICATION_ERROR", error.message()),
+            Self::TokenExpired => coded("AUTHENTICATION_ERROR", AuthError::Expired.message()),
+            Self::LimitReached => coded("QUOTA_EXCEEDED", "Connection limit exceeded"),
+            Self::Restarting => Utf8Bytes::from_static("restarting: reconnect"),
+            Self::TooSlow => Utf8Bytes::from_static("too slow: reconnect and resume"),
+            Self::Silent => Utf8Bytes::from_static("no sign of life: reconnect and resume"),
+            Self::TooBig => Utf8Bytes::from_static("message too big"),
+            Self::Binary => Utf8Bytes::from_static("text only"),
+            Self::Protocol => Utf8Bytes::from_static("protocol error"),
+            Self::BadUtf8 => Utf8Bytes::from_static("not UTF-8"),
+        }
+    }
+}
+
+/// A reason for programs: always whole, or a browser could not parse it.
+fn coded(error_code: &'static str, message: &'static str) -> Utf8Bytes {
+    #[derive(Serialize)]
+    struct Coded {
+        error_code: &'static str,
+        message: &'static str,
+    }
+    let text = serde_json::to_string(&Coded { error_code, message });
+    let text = text.expect("two texts serialise");
+    debug_assert!(text.len() <= MAX_REASON, "{text}");
+    text.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [CloseReason; 9] = [
+        CloseReason::TokenExpired,
+        CloseReason::LimitReached,
+        CloseReason::Restarting,
+        CloseReason::TooSlow,
+        CloseReason::Silent,
+        CloseReason::TooBig,
+        CloseReason::Binary,
+        CloseReason::Protocol,
+        CloseReason::BadUtf8,
+    ];
+
+    #[test]
+    fn every_reason_fits_into_a_close_frame_and_no_code_keeps_clients_away() {
+        let refused = AuthError::ALL.map(CloseReason::Unauthenticated);
+        for reason in refused.into_iter().chain(ALL) {
+            assert!(reason.frame().reason.len() <= MAX_REASON, "{reason:?}");
+            assert!(!matches!(reason.code(), 1000 | 1001), "{reason:?}");
+        }
+    }
+
+    #[test]
+    fn the_reason_of_a_refusal_is_json() {
+        for error in AuthError::ALL {
+            let reason = CloseReason::Unauthenticated(error).frame().reason;
+            let reason: serde_json::Value = serde_json::from_str(&reason).unwrap();
+            assert_eq!(reason["error_code"], "AUTHENTICATION_ERROR");
+            assert!(reason["message"].is_string());
+        }
+        assert_eq!(
+            CloseReason::LimitReached.frame().reason.as_str(),
+            r#"{"error_code":"QUOTA_EXCEEDED","message":"Connection limit exceeded"}"#
+        );
+    }
+}

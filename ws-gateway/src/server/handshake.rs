@@ -1,0 +1,138 @@
+//! From a request on `/ws` to a WebSocket, or to the answer that says why not.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, body::Incoming};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use super::Server;
+use super::answers::{refusal, with};
+use super::socket::{From, Visit};
+use crate::{
+    auth,
+    connection::Wishes,
+    protocol::{Filter, SUBPROTOCOL},
+};
+
+impl Server {
+    /// The order of the checks: what costs least, then what a browser could not see anyway. A
+    /// bad token is no reason to refuse the handshake: only a close code reaches a browser.
+    pub(super) fn handshake(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        if request.method() != Method::GET {
+            let refusal = refusal(StatusCode::METHOD_NOT_ALLOWED, "only GET is possible here");
+            return with(refusal, header::ALLOW, "GET");
+        }
+        if !self.is_origin_allowed(request.headers()) {
+            self.count("forbidden_origin");
+            return refusal(StatusCode::FORBIDDEN, "this origin may not connect");
+        }
+        if !self.0.rate.admits() {
+            self.count("rate_limited");
+            let refusal = refusal(StatusCode::SERVICE_UNAVAILABLE, "too many handshakes");
+            return with(refusal, header::RETRY_AFTER, "1");
+        }
+        if !asks_for_websocket(request.headers()) {
+            return self.not_an_upgrade(&request);
+        }
+        let accept = match accept_key(request.headers()) {
+            Ok(accept) => accept,
+            Err(refusal) => {
+                self.count("malformed");
+                return *refusal;
+            }
+        };
+        let Ok(permit) = Arc::clone(&self.0.sockets).try_acquire_owned() else {
+            self.count("full");
+            let refusal = refusal(StatusCode::SERVICE_UNAVAILABLE, "no connection is free");
+            return with(refusal, header::RETRY_AFTER, "5");
+        };
+        let visit = self.visit(&request);
+        let mut response = switching_protocols(accept);
+        if visit.wishes.understands_states {
+            response = with(response, header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL);
+        }
+        let server = self.clone();
+        self.0.tasks.spawn(server.serve(hyper::upgrade::on(request), visit, permit));
+        response
+    }
+
+    fn is_origin_allowed(&self, headers: &HeaderMap) -> bool {
+        let (Some(allowed), Some(origin)) = (&self.0.origins, headers.get(header::ORIGIN)) else {
+            return true;
+        };
+        allowed.allow(origin.as_bytes())
+    }
+
+    fn not_an_upgrade(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        if let Err(error) = self.visit(request).identity {
+            self.count("unauthenticated");
+            let refusal = refusal(StatusCode::UNAUTHORIZED, error.message());
+            return with(refusal, header::WWW_AUTHENTICATE, "Bearer");
+        }
+        self.count("malformed");
+        let refusal = refusal(StatusCode::UPGRADE_REQUIRED, "this is for WebSockets");
+        with(with(refusal, header::UPGRADE, "websocket"), header::CONNECTION, "Upgrade")
+    }
+
+    fn visit(&self, request: &Request<Incoming>) -> Visit {
+        let query = request.uri().query().unwrap_or_default();
+        let token = auth::token(request.headers(), query);
+        let identity = self.0.terms.authenticator.authenticate(token.as_deref());
+        let result = identity.as_ref().map_or_else(|error| error.label(), |_| "valid");
+        self.0.terms.metrics.jwt_validations.with_label_values(&[result]).inc();
+        let understands_states = offers_subprotocol(request.headers());
+        let (mut from, mut filter) = (From::Now, Filter::default());
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            match &*name {
+                "last_event_id" if !value.is_empty() => {
+                    from = value.parse().map_or(From::Unknown, From::Position);
+                }
+                "categories" => filter = Filter::new(value.split(',')),
+                _ => {}
+            }
+        }
+        Visit { identity, from, wishes: Wishes { understands_states, filter } }
+    }
+}
+
+fn asks_for_websocket(headers: &HeaderMap) -> bool {
+    lists(headers, &header::CONNECTION, "upgrade") && lists(headers, &header::UPGRADE, "websocket")
+}
+
+fn offers_subprotocol(headers: &HeaderMap) -> bool {
+    let offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).into_iter();
+    let mut offered = offered.filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(','));
+    offered.any(|entry| entry.trim() == SUBPROTOCOL)
+}
+
+/// Whether a header lists `wanted`, in any case.
+fn lists(headers: &HeaderMap, name: &HeaderName, wanted: &str) -> bool {
+    let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|entry| entry.trim().eq_ignore_ascii_case(wanted))
+}
+
+/// The answer to the client's key.
+fn accept_key(headers: &HeaderMap) -> Result<String, Box<Response<Full<Bytes>>>> {
+    if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        let refusal =
+            refusal(StatusCode::UPGRADE_REQUIRED, "only WebSocket version 13 is possible");
+        return Err(Box::new(with(refusal, header::SEC_WEBSOCKET_VERSION, "13")));
+    }
+    // 16 bytes in base64.
+    let key = headers.get(header::SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes);
+    match key {
+        Some(key) if key.len() == 24 && key.ends_with(b"==") => Ok(derive_accept_key(key)),
+        _ => Err(Box::new(refusal(StatusCode::BAD_REQUEST, "Sec-WebSocket-Key is not a key"))),
+    }
+}
+
+fn switching_protocols(accept: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let accept = HeaderValue::try_from(accept).expect("base64 is a valid header value");
+    response.headers_mut().insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    with(with(response, header::UPGRADE, "websocket"), header::CONNECTION, "Upgrade")
+}

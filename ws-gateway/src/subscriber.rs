@@ -1,0 +1,114 @@
+//! The Redis pub/sub connection: obeys the hub, feeds it, and comes back after every loss.
+//! After a loss all subscriptions are renewed and every gap is closed from the streams, in
+//! place: no socket is closed because of Redis.
+
+mod backoff;
+mod outage;
+mod session;
+
+use redis::{ErrorKind, RedisError, aio::MultiplexedConnection};
+use shared::{admin::Readiness, redis::Redis};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, warn};
+
+use crate::{hub::Hub, metrics::Metrics};
+use backoff::Backoff;
+use outage::Outage;
+use session::Session;
+
+/// The condition that holds from the first connection to Redis on.
+pub const READINESS: &str = "redis";
+
+/// Keeps the subscriptions that the hub wants.
+#[derive(Debug)]
+pub struct Subscriber {
+    redis: Redis,
+    hub: Hub,
+    readiness: Readiness,
+    metrics: Metrics,
+    connection: watch::Sender<Option<MultiplexedConnection>>,
+}
+
+impl Subscriber {
+    /// Will keep in `connection` one that may be read from, while there is one.
+    #[must_use]
+    pub fn new(
+        redis: Redis,
+        hub: Hub,
+        readiness: Readiness,
+        metrics: Metrics,
+        connection: watch::Sender<Option<MultiplexedConnection>>,
+    ) -> Self {
+        readiness.set(READINESS, false);
+        Self { redis, hub, readiness, metrics, connection }
+    }
+
+    /// Works until `shutdown`.
+    pub async fn run(self, shutdown: CancellationToken) {
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = self.keep_connected() => {}
+        }
+    }
+
+    async fn keep_connected(&self) {
+        let mut backoff = Backoff::default();
+        let mut outage = Outage::at_start();
+        loop {
+            match Session::open(&self.redis, self.hub.clone(), self.metrics.clone()).await {
+                Ok(session) => {
+                    outage = self.serve(session, outage, &mut backoff).await;
+                }
+                Err(error) => {
+                    self.metrics.redis_connect_failures.inc();
+                    report(&error, &mut outage);
+                    if is_refusal(&error) {
+                        backoff.slow_down();
+                    }
+                }
+            }
+            backoff.wait().await;
+        }
+    }
+
+    /// Lasts as long as the session; returns the outage that its end begins.
+    async fn serve(&self, mut session: Session, outage: Outage, backoff: &mut Backoff) -> Outage {
+        self.readiness.set(READINESS, true);
+        self.metrics.redis_connected.set(1);
+        self.connection.send_replace(Some(session.reader()));
+        let repair = outage.redis_is_back();
+        let lost = match session.catch_up().await {
+            Ok(()) => {
+                backoff.reset();
+                repair.done(&self.metrics);
+                session.run().await
+            }
+            Err(lost) => lost,
+        };
+        self.connection.send_replace(None);
+        self.metrics.redis_connected.set(0);
+        self.metrics.subscriptions.set(0);
+        self.metrics.redis_outages.inc();
+        drop(session);
+        let users = self.hub.lose_subscriptions();
+        warn!(error = %lost, users, "Redis lost, reconnecting");
+        Outage::begins()
+    }
+}
+
+/// Logs the first failure of an outage, and one that needs a person as an error.
+fn report(error: &RedisError, outage: &mut Outage) {
+    if !outage.is_news() {
+        debug!(%error, "Redis cannot be reached");
+    } else if is_refusal(error) {
+        error!(%error, "Redis refuses the credentials of REDIS_URL, trying on");
+    } else {
+        warn!(%error, "Redis cannot be reached, trying on");
+    }
+}
+
+fn is_refusal(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::AuthenticationFailed
+        || matches!(error.code(), Some("NOAUTH" | "WRONGPASS" | "NOPERM"))
+}

@@ -1,0 +1,276 @@
+//! One life of the connections to Redis: subscribes, feeds the hub, closes gaps, and ends at the
+//! first sign that something may have been missed.
+//!
+//! Two connections to one server, as large answers on a subscribed one count against the
+//! server's output limit for subscribers, and would have it closed.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    convert::Infallible,
+    sync::Arc,
+    time::Duration,
+};
+
+use redis::aio::MultiplexedConnection;
+use redis::{ErrorKind, PushInfo, PushKind, RedisError, RedisResult, Value};
+use shared::{keys::Keys, redis::Redis, user::UserId};
+use tokio::{sync::Notify, time};
+use tracing::{debug, warn};
+
+use crate::{
+    frame::Frame,
+    history,
+    hub::{Hub, Joining, Settled},
+    metrics::Metrics,
+    position::Position,
+};
+
+/// Most channels in one command, and most users brought up to date together.
+const BATCH: usize = 512;
+
+/// Most streams read in one round trip, so that a repair does not keep Redis from others.
+const STREAMS_AT_ONCE: usize = 256;
+
+/// How often Redis must show a sign of life. With [`CHECK_TIMEOUT`] a half-open connection is
+/// found within 5 s.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long it may take.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
+
+#[derive(Debug)]
+pub(super) struct Session {
+    keys: Keys,
+    hub: Hub,
+    metrics: Metrics,
+    pushes: MultiplexedConnection,
+    reads: MultiplexedConnection,
+    subscribed: HashSet<UserId>,
+    /// Told when the connection of the pushes is gone.
+    lost: Arc<Notify>,
+}
+
+/// A user whose stream is being read.
+struct Gap {
+    user: UserId,
+    position: Position,
+    /// Whether the user was up to date before.
+    is_repair: bool,
+}
+
+impl Session {
+    pub(super) async fn open(redis: &Redis, hub: Hub, metrics: Metrics) -> RedisResult<Self> {
+        let lost = Arc::new(Notify::new());
+        let receiver = receiver(redis.keys.clone(), hub.clone(), metrics.clone(), lost.clone());
+        let (pushes, reads) =
+            tokio::try_join!(redis.connect_with_pushes(receiver), redis.connect())?;
+        let (keys, subscribed) = (redis.keys.clone(), HashSet::new());
+        let mut session = Self { keys, hub, metrics, pushes, reads, subscribed, lost };
+        // A server that is loading, or wants a password, accepts connections all the same.
+        history::ping(&mut session.reads).await?;
+        Ok(session)
+    }
+
+    /// A connection to the same server, for reading.
+    pub(super) fn reader(&self) -> MultiplexedConnection {
+        self.reads.clone()
+    }
+
+    /// Lasts until Redis is lost, and says how.
+    pub(super) async fn run(&mut self) -> RedisError {
+        let lost = Arc::clone(&self.lost);
+        let mut check = time::interval(CHECK_INTERVAL);
+        check.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
+        loop {
+            let step = tokio::select! {
+                () = lost.notified() => return disconnected(),
+                () = self.hub.changed() => self.catch_up().await,
+                _ = check.tick() => self.check().await,
+            };
+            if let Err(error) = step {
+                return error;
+            }
+        }
+    }
+
+    /// Makes the subscriptions what the hub wants them to be. One step at a time, so that a user
+    /// who leaves and comes back meanwhile is looked at again and ends up subscribed.
+    pub(super) async fn catch_up(&mut self) -> RedisResult<()> {
+        let mut pending = VecDeque::from(self.hub.take_changed());
+        while !pending.is_empty() {
+            let batch = pending.drain(..pending.len().min(BATCH));
+            let plan = self.hub.plan(batch);
+            self.unsubscribe(plan.leave).await?;
+            self.join(plan.join).await?;
+            self.count();
+            // Who has just come should not wait until a large repair is done.
+            for user in self.hub.take_changed() {
+                pending.push_front(user);
+            }
+        }
+        Ok(())
+    }
+
+    /// Subscribes first and reads second: what is published between the two is held by the hub.
+    async fn join(&mut self, joining: Vec<Joining>) -> RedisResult<()> {
+        if joining.is_empty() {
+            return Ok(());
+        }
+        let mut gaps = self.positions(joining).await?;
+        self.subscribe(&gaps).await?;
+        while !gaps.is_empty() {
+            let rest = gaps.split_off(gaps.len().min(STREAMS_AT_ONCE));
+            let unfinished = self.close(gaps).await?;
+            gaps = rest;
+            gaps.extend(unfinished);
+            // Sockets get to send before more is queued for them.
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+
+    /// From where each user is to be read: for a new one, from where the stream ends now.
+    async fn positions(&mut self, joining: Vec<Joining>) -> RedisResult<Vec<Gap>> {
+        let mut gaps = Vec::with_capacity(joining.len());
+        let mut new = Vec::new();
+        for Joining { user, position } in joining {
+            match position {
+                Some(position) => gaps.push(Gap { user, position, is_repair: true }),
+                None => new.push(user),
+            }
+        }
+        for users in new.chunks(STREAMS_AT_ONCE) {
+            let newest = history::newest(&mut self.reads, &self.keys, users.iter()).await?;
+            let new = users.iter().cloned().zip(newest);
+            gaps.extend(new.map(|(user, position)| Gap { user, position, is_repair: false }));
+        }
+        for gap in &gaps {
+            self.hub.begin_at(&gap.user, gap.position);
+        }
+        Ok(gaps)
+    }
+
+    async fn subscribe(&mut self, gaps: &[Gap]) -> RedisResult<()> {
+        let new = gaps.iter().map(|gap| &gap.user).filter(|user| !self.subscribed.contains(*user));
+        let users: Vec<UserId> = new.cloned().collect();
+        if users.is_empty() {
+            return Ok(());
+        }
+        let channels: Vec<String> = users.iter().map(|user| self.keys.channel(user)).collect();
+        self.pushes.subscribe(channels).await?;
+        self.subscribed.extend(users);
+        Ok(())
+    }
+
+    async fn unsubscribe(&mut self, users: Vec<UserId>) -> RedisResult<()> {
+        let known = users.iter().filter(|user| self.subscribed.contains(*user));
+        let channels: Vec<String> = known.map(|user| self.keys.channel(user)).collect();
+        if channels.is_empty() {
+            return Ok(());
+        }
+        self.pushes.unsubscribe(channels).await?;
+        for user in &users {
+            self.subscribed.remove(user);
+        }
+        Ok(())
+    }
+
+    /// Reads a page for each user and hands it on. Returns who needs another.
+    async fn close(&mut self, gaps: Vec<Gap>) -> RedisResult<Vec<Gap>> {
+        let from = gaps.iter().map(|gap| (&gap.user, gap.position));
+        let pages = history::read(&mut self.reads, &self.keys, from).await?;
+        let mut unfinished = Vec::new();
+        for (gap, page) in gaps.into_iter().zip(pages) {
+            // A user who never had an entry has none to miss.
+            let was_lost = gap.position != Position::START && !page.reaches_back;
+            if was_lost {
+                self.report_gap(&gap, page.is_empty).await?;
+            }
+            self.metrics.malformed_frames.inc_by(page.malformed as u64);
+            if gap.is_repair {
+                self.metrics.messages_repaired.inc_by(page.frames.len() as u64);
+            }
+            self.hub.fill(&gap.user, &page.frames);
+            let read_on = if page.more {
+                Some(page.newest)
+            } else {
+                match self.hub.settle(&gap.user) {
+                    Settled::Done => None,
+                    Settled::ReadOn(position) => Some(position),
+                }
+            };
+            match read_on {
+                Some(position) => unfinished.push(Gap { position, ..gap }),
+                None if gap.is_repair => {
+                    let result = if was_lost { "incomplete" } else { "complete" };
+                    self.metrics.gaps.with_label_values(&[result]).inc();
+                }
+                None => {}
+            }
+        }
+        Ok(unfinished)
+    }
+
+    async fn report_gap(&mut self, gap: &Gap, stream_ended_before: bool) -> RedisResult<()> {
+        let mut newest = None;
+        if stream_ended_before {
+            let user = std::iter::once(&gap.user);
+            newest = history::newest(&mut self.reads, &self.keys, user).await?.pop();
+        }
+        debug!(user.id = %gap.user, position = %gap.position, "history no longer reaches back");
+        self.hub.report_gap(&gap.user, newest);
+        Ok(())
+    }
+
+    async fn check(&mut self) -> RedisResult<()> {
+        let Self { pushes, reads, .. } = self;
+        let both = async { tokio::try_join!(history::ping(pushes), history::ping(reads)) };
+        match time::timeout(CHECK_TIMEOUT, both).await {
+            Ok(answered) => answered.map(|_| ()),
+            Err(_) => Err(disconnected()),
+        }
+    }
+
+    fn count(&self) {
+        let subscribed = i64::try_from(self.subscribed.len()).unwrap_or(i64::MAX);
+        self.metrics.subscriptions.set(subscribed);
+    }
+}
+
+fn disconnected() -> RedisError {
+    (ErrorKind::Io, "the connection is gone or silent").into()
+}
+
+/// Takes what Redis pushes, in the task of the connection: straight into the hub.
+fn receiver(
+    keys: Keys,
+    hub: Hub,
+    metrics: Metrics,
+    lost: Arc<Notify>,
+) -> impl Fn(PushInfo) -> Result<(), Infallible> + Send + Sync + 'static {
+    move |push| {
+        match push.kind {
+            PushKind::Message => {
+                if deliver(push.data, &keys, &hub).is_none() {
+                    metrics.malformed_frames.inc();
+                }
+            }
+            PushKind::Disconnection => lost.notify_one(),
+            PushKind::Subscribe | PushKind::Unsubscribe => {}
+            kind => warn!(?kind, "unexpected push from Redis"),
+        }
+        Ok(())
+    }
+}
+
+fn deliver(data: Vec<Value>, keys: &Keys, hub: &Hub) -> Option<()> {
+    let [Value::BulkString(channel), Value::BulkString(text)] =
+        <[Value; 2]>::try_from(data).ok()?
+    else {
+        return None;
+    };
+    let user = keys.user_of(std::str::from_utf8(&channel).ok()?)?;
+    let text = String::from_utf8(text).ok()?;
+    hub.deliver(user, Frame::published(text.into()));
+    Some(())
+}
