@@ -13,8 +13,10 @@ mod bad_records;
 mod delivery;
 mod duplicates;
 mod expect;
+mod faults;
 mod layers;
 mod limits;
+mod ownership;
 mod recovery;
 mod settings;
 mod shutdown;
@@ -43,6 +45,8 @@ fn main() -> ExitCode {
         limits::scenarios(),
         shutdown::scenarios(),
         recovery::scenarios(),
+        faults::scenarios(),
+        ownership::scenarios(),
     ];
     let prepare = |scenario: Scenario| scenario(Arc::clone(&runtime), Arc::clone(&world));
     let trials = trials.into_iter().flatten().map(prepare).collect();
