@@ -91,7 +91,10 @@ impl Page {
     }
 
     fn file(&self, kind: &'static str, content: &'static str) -> anyhow::Result<Answer> {
-        let policy = format!("default-src 'self'; connect-src 'self' ws://{}", self.gateway());
+        let policy = format!(
+            "default-src 'self'; img-src data:; connect-src 'self' ws://{}",
+            self.gateway()
+        );
         Ok(Response::builder()
             .header(header::CONTENT_TYPE, kind)
             .header(header::CONTENT_SECURITY_POLICY, policy)
