@@ -175,6 +175,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_readme_lists_every_setting() {
+        let readme = config::table_in(include_str!("../../README.md"), "ingest-worker");
+        assert_eq!(readme.trim(), config::markdown_table(&command()).trim());
+    }
+
+    #[test]
     fn the_command_line_is_sound() {
         command().debug_assert();
     }

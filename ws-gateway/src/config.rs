@@ -161,6 +161,12 @@ mod tests {
     }
 
     #[test]
+    fn the_readme_lists_every_setting() {
+        let readme = shared::config::table_in(include_str!("../../README.md"), "ws-gateway");
+        assert_eq!(readme.trim(), shared::config::markdown_table(&command()).trim());
+    }
+
+    #[test]
     fn the_defaults_are_those_of_the_contract() {
         let config = Config::try_parse_from(["ws-gateway"]).unwrap();
         assert_eq!((config.websocket_port, config.admin_port), (8080, 9090));

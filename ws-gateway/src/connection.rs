@@ -2,12 +2,13 @@
 //! shutdown, until there is a reason to end. Nothing a client says stops delivery, but for a
 //! protocol error.
 
+mod client;
 mod clock;
 mod farewell;
+mod feed;
 mod wire;
 
 use std::{
-    collections::VecDeque,
     ops::ControlFlow::{self, Break, Continue},
     pin::Pin,
     sync::Arc,
@@ -20,18 +21,18 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::{pin, select, time};
 use tokio_tungstenite::{
     WebSocketStream,
-    tungstenite::{Error as SocketError, Message, Utf8Bytes},
+    tungstenite::{Message, Utf8Bytes},
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    auth::{AuthError, Authenticator, Identity},
+    auth::{Authenticator, Identity},
     frame::Frame,
     hub::Registration,
     metrics::Metrics,
-    outbox::{Due, Item},
+    outbox::Due,
     position::Position,
-    protocol::{ClientMessage, CloseReason, Filter, PONG, Resume, State},
+    protocol::{CloseReason, Filter, Resume, State},
 };
 use clock::Clock;
 pub use farewell::close;
@@ -90,9 +91,6 @@ impl End {
     }
 }
 
-/// Most messages of a client in a second; beyond them it is not read until the second is over.
-const MAX_MESSAGES_PER_SECOND: u32 = 50;
-
 /// A socket and all that its task needs.
 #[derive(Debug)]
 pub struct Connection<S> {
@@ -109,33 +107,31 @@ pub struct Connection<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    /// A connection that is ready to run.
+    /// A connection that is ready to run. Boxed, as the future of [`Connection::run`] would hold
+    /// it twice.
     pub fn new(
         socket: WebSocketStream<S>,
         registration: Registration,
         identity: &Identity,
         wishes: Wishes,
         terms: Arc<Terms>,
-    ) -> Self {
-        let clock = Clock::new(&terms, identity.valid_for());
-        let token_expires_at = identity.expires_at;
-        let (resumed_to, in_fragments) = (None, false);
-        Self {
+    ) -> Box<Self> {
+        Box::new(Self {
             socket,
             registration,
             wishes,
-            token_expires_at,
+            token_expires_at: identity.expires_at,
+            clock: Clock::new(&terms, identity.valid_for()),
             terms,
-            clock,
-            resumed_to,
-            in_fragments,
-        }
+            resumed_to: None,
+            in_fragments: false,
+        })
     }
 
     /// Lasts as long as the connection: until `opening` the client only sees pongs, then
     /// everything. After `shutdown` it ends within the drain window.
     pub async fn run(
-        mut self,
+        mut self: Box<Self>,
         opening: Pin<Box<dyn Future<Output = Opening> + Send>>,
         shutdown: CancellationToken,
     ) -> End {
@@ -154,7 +150,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 opened = poll(&mut opening) => {
                     // Its memory is not needed any more.
                     opening = None;
-                    self.open(opened).await
+                    Box::pin(self.open(opened)).await
                 }
                 message = self.socket.next(), if self.clock.reads() => self.on_message(message).await,
                 () = &mut timer => self.on_time().await,
@@ -167,12 +163,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 break end;
             }
         };
-        self.finish(end).await;
+        // Boxed, as it is needed only once.
+        Box::pin(self.finish(end)).await;
         end
     }
 
-    async fn finish(self, end: End) {
-        let Self { mut socket, registration, terms, wishes, in_fragments, .. } = self;
+    async fn finish(self: Box<Self>, end: End) {
+        let Self { mut socket, registration, terms, wishes, in_fragments, .. } = *self;
         // From here on nothing is queued, and the place is free for another connection.
         drop(registration);
         match end {
@@ -186,22 +183,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    async fn open(&mut self, opening: Opening) -> ControlFlow<End> {
-        let Opening { resume, missed } = opening;
-        self.terms.metrics.resumes.with_label_values(&[resume.label()]).inc();
-        self.resumed_to = missed.last().and_then(|frame| frame.position);
-        let mut texts = Vec::with_capacity(1);
-        if self.wishes.understands_states {
-            texts.push(self.authenticated(resume));
-        }
-        texts.extend(missed.into_iter().filter_map(|frame| self.wanted(frame)));
-        // What was lost before this client came is not its business.
-        let queued = self.registration.outbox().take().into_iter();
-        let queued: VecDeque<Item> = queued.filter(|item| *item != Item::Gap).collect();
-        texts.extend(self.texts(queued));
-        self.send(texts).await
-    }
-
     async fn on_due(&mut self, due: Due) -> ControlFlow<End> {
         match due {
             Due::Now => self.drain().await,
@@ -210,115 +191,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Continue(())
             }
             Due::Ended(reason) => Break(End::Close(reason)),
-        }
-    }
-
-    async fn drain(&mut self) -> ControlFlow<End> {
-        self.clock.flush_by = None;
-        let queued = self.registration.outbox().take();
-        let texts = self.texts(queued);
-        self.send(texts).await
-    }
-
-    /// The texts to send for what is queued: without duplicates, through the filter.
-    fn texts(&mut self, queued: VecDeque<Item>) -> Vec<Utf8Bytes> {
-        let mut texts = Vec::with_capacity(queued.len());
-        for item in queued {
-            match item {
-                Item::Frame(frame) if self.was_resumed(&frame) => {}
-                Item::Frame(frame) => texts.extend(self.wanted(frame)),
-                Item::Gap if self.wishes.understands_states => {
-                    texts.push(self.authenticated(Resume::Incomplete));
-                }
-                Item::Gap => {}
-            }
-        }
-        texts
-    }
-
-    fn was_resumed(&mut self, frame: &Frame) -> bool {
-        let (Some(resumed_to), Some(position)) = (self.resumed_to, frame.position) else {
-            return false;
-        };
-        if position > resumed_to {
-            // The queue is in order, so nothing after this was sent before.
-            self.resumed_to = None;
-        }
-        position <= resumed_to
-    }
-
-    fn wanted(&self, frame: Frame) -> Option<Utf8Bytes> {
-        if self.wishes.filter.passes(&frame.text) {
-            return Some(frame.text);
-        }
-        self.terms.metrics.messages_filtered.inc();
-        None
-    }
-
-    async fn on_message(
-        &mut self,
-        message: Option<Result<Message, SocketError>>,
-    ) -> ControlFlow<End> {
-        let message = match message {
-            Some(Ok(message)) => message,
-            Some(Err(error)) => return Break(wire::end_after(&error)),
-            None => return Break(End::ClientLeft),
-        };
-        if self.clock.heard(MAX_MESSAGES_PER_SECOND) {
-            self.terms.metrics.client_floods.inc();
-        }
-        match message {
-            Message::Text(text) => self.on_text(&text).await,
-            Message::Binary(_) => Break(End::Close(CloseReason::Binary)),
-            // The pong is queued already.
-            Message::Ping(_) => self.send(Vec::new()).await,
-            Message::Pong(_) | Message::Frame(_) => Continue(()),
-            Message::Close(_) => Break(End::ClientLeft),
-        }
-    }
-
-    async fn on_text(&mut self, text: &str) -> ControlFlow<End> {
-        let count = |kind| self.terms.metrics.client_messages.with_label_values(&[kind]).inc();
-        match ClientMessage::parse(text) {
-            Some(ClientMessage::Ping) => {
-                count("ping");
-                self.send(vec![PONG]).await
-            }
-            Some(ClientMessage::Filter { categories }) => {
-                count("filter");
-                self.wishes.filter = Filter::new(categories.iter().map(String::as_str));
-                Continue(())
-            }
-            Some(ClientMessage::Auth { token }) => {
-                count("auth");
-                let state = self.renew(&token);
-                if !self.wishes.understands_states {
-                    return Continue(());
-                }
-                self.send(vec![state.to_text()]).await
-            }
-            None => {
-                count("ignored");
-                Continue(())
-            }
-        }
-    }
-
-    /// A token that is refused changes nothing: the old one still runs to its end.
-    fn renew(&mut self, token: &str) -> State {
-        let renewed = self.terms.authenticator.renew(self.registration.user(), token);
-        let result = renewed.as_ref().map_or_else(|error| error.label(), |_| "valid");
-        self.terms.metrics.jwt_validations.with_label_values(&[result]).inc();
-        match renewed {
-            Ok(identity) => {
-                self.clock.expire_in(identity.valid_for());
-                self.token_expires_at = identity.expires_at;
-                State::Connected {
-                    connection_id: self.registration.connection(),
-                    token_expires_at: timestamp(self.token_expires_at),
-                }
-            }
-            Err(error) => refused(error),
         }
     }
 
@@ -356,17 +228,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.terms.metrics.messages_sent.inc_by(count);
         Continue(())
     }
-
-    fn authenticated(&self, resume: Resume) -> Utf8Bytes {
-        let state = State::Authenticated {
-            connection_id: self.registration.connection(),
-            last_event_id: self.registration.position().max(self.resumed_to.unwrap_or_default()),
-            resume,
-            ping_interval_s: self.terms.ping_interval.as_secs(),
-            token_expires_at: timestamp(self.token_expires_at),
-        };
-        state.to_text()
-    }
 }
 
 /// Waits for the opening, if it has not come yet.
@@ -380,10 +241,6 @@ async fn poll(opening: &mut Option<Pin<Box<dyn Future<Output = Opening> + Send>>
 fn disconnected((reason, after): (&'static str, Duration)) -> Utf8Bytes {
     let reconnect_after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
     State::Disconnected { reason, reconnect_after_ms }.to_text()
-}
-
-fn refused(error: AuthError) -> State {
-    State::Error { error_code: "AUTHENTICATION_ERROR", message: error.message() }
 }
 
 fn timestamp(seconds: u64) -> Timestamp {

@@ -8,6 +8,7 @@ use tokio::{io::DuplexStream, task::JoinHandle};
 use tokio_tungstenite::tungstenite::protocol::Role;
 use uuid::Uuid;
 
+use super::client::MAX_MESSAGES_PER_SECOND;
 use super::*;
 use crate::hub::{self, Hub, Settled};
 use crate::{config::LimitPolicy, outbox};
@@ -260,4 +261,18 @@ async fn a_flood_is_not_read_but_does_not_stop_delivery() {
     assert_eq!(harness.json().await["id"], "1-0");
     assert_eq!(harness.json().await, json!({"type": "pong"}));
     assert!(start.elapsed() >= Duration::from_millis(900));
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_small() {
+    let (_client, server) = tokio::io::duplex(1 << 12);
+    let config = Some(socket_config(4096));
+    let socket = WebSocketStream::from_raw_socket(server, Role::Server, config).await;
+    let registration = hub().register(&user(), Uuid::new_v4()).unwrap();
+    let identity = Identity { user: user(), expires_at: 0 };
+    let wishes = Wishes { understands_states: true, filter: Filter::default() };
+    let connection = Connection::new(socket, registration, &identity, wishes, terms());
+    let size = size_of_val(&*connection);
+    let task = connection.run(Box::pin(nothing_missed()), CancellationToken::new());
+    assert!(size + size_of_val(&task) < 2048, "{size} and {} bytes", size_of_val(&task));
 }

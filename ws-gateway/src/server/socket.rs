@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use hyper::upgrade::{OnUpgrade, Parts};
 use hyper_util::rt::TokioIo;
+use shared::user::UserId;
 use tokio::net::TcpStream;
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use tokio_tungstenite::{WebSocketStream, tungstenite::protocol::Role};
@@ -13,10 +14,9 @@ use uuid::Uuid;
 use super::Server;
 use crate::{
     auth::{AuthError, Identity},
-    connection::{Connection, End, Opening, Wishes, close},
+    connection::{Connection, End, Opening, Terms, Wishes, close},
     history::{History, Missed},
     hub::Registration,
-    metrics::Metrics,
     position::Position,
     protocol::{CloseReason, Resume},
 };
@@ -41,7 +41,7 @@ pub(super) enum From {
 }
 
 impl Server {
-    /// Lasts as long as the socket.
+    /// Brings a socket from the handshake to the task of its connection, or to its end.
     pub(super) async fn serve(
         self,
         upgrade: OnUpgrade,
@@ -49,22 +49,25 @@ impl Server {
         permit: OwnedSemaphorePermit,
     ) {
         if let Some(socket) = self.upgraded(upgrade).await {
-            self.welcome(socket, visit).await;
+            self.welcome(socket, visit, permit).await;
         }
-        drop(permit);
     }
 
     async fn upgraded(&self, upgrade: OnUpgrade) -> Option<WebSocketStream<TcpStream>> {
         let upgraded = upgrade.await.ok()?;
         let Parts { io, read_buf, .. } = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
-        let (stream, config) = (io.into_inner(), Some(self.0.socket_config));
-        Some(
-            WebSocketStream::from_partially_read(stream, read_buf.into(), Role::Server, config)
-                .await,
-        )
+        // A copy of the few bytes, or none: otherwise the buffer of the request would live on.
+        let (stream, read) = (io.into_inner(), read_buf.to_vec());
+        let config = Some(self.0.socket_config);
+        Some(WebSocketStream::from_partially_read(stream, read, Role::Server, config).await)
     }
 
-    async fn welcome(&self, socket: WebSocketStream<TcpStream>, visit: Visit) {
+    async fn welcome(
+        &self,
+        socket: WebSocketStream<TcpStream>,
+        visit: Visit,
+        permit: OwnedSemaphorePermit,
+    ) {
         let Visit { identity, from, wishes } = visit;
         let identity = match identity {
             Ok(identity) => identity,
@@ -75,15 +78,17 @@ impl Server {
             return self.refuse(socket, CloseReason::LimitReached).await;
         };
         self.count("accepted");
-        let user = identity.user.clone();
-        debug!(conn.id = %id, user.id = %user, "connected");
-        let open = Open::begins(&self.0.terms.metrics);
         let opening = Box::pin(opening(&mut registration, self.0.history.clone(), from));
         let terms = Arc::clone(&self.0.terms);
         let connection = Connection::new(socket, registration, &identity, wishes, terms);
-        let end = connection.run(opening, self.0.shutdown.clone()).await;
-        open.ends(end);
-        debug!(conn.id = %id, user.id = %user, reason = end.label(), "disconnected");
+        let open = Open::begins(id, identity.user, Arc::clone(&self.0.terms));
+        let shutdown = self.0.shutdown.clone();
+        // A fresh task: it lives long, so it must not carry along what the handshake needed.
+        self.0.tasks.spawn(async move {
+            let end = connection.run(opening, shutdown).await;
+            open.ends(end);
+            drop(permit);
+        });
     }
 
     async fn refuse(&self, socket: WebSocketStream<TcpStream>, reason: CloseReason) {
@@ -117,24 +122,30 @@ fn opening(
 
 /// A socket that is open: counted as long as this lives.
 struct Open {
-    metrics: Metrics,
+    id: Uuid,
+    user: UserId,
+    terms: Arc<Terms>,
     since: Instant,
 }
 
 impl Open {
-    fn begins(metrics: &Metrics) -> Self {
-        metrics.active_connections.inc();
-        Self { metrics: metrics.clone(), since: Instant::now() }
+    fn begins(id: Uuid, user: UserId, terms: Arc<Terms>) -> Self {
+        terms.metrics.active_connections.inc();
+        debug!(conn.id = %id, user.id = %user, "connected");
+        Self { id, user, terms, since: Instant::now() }
     }
 
     fn ends(self, end: End) {
-        self.metrics.closes.with_label_values(&[end.label()]).inc();
+        let reason = end.label();
+        debug!(conn.id = %self.id, user.id = %self.user, reason, "disconnected");
+        self.terms.metrics.closes.with_label_values(&[reason]).inc();
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.metrics.active_connections.dec();
-        self.metrics.connection_duration.observe(self.since.elapsed().as_secs_f64());
+        let metrics = &self.terms.metrics;
+        metrics.active_connections.dec();
+        metrics.connection_duration.observe(self.since.elapsed().as_secs_f64());
     }
 }

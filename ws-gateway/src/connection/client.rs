@@ -1,0 +1,89 @@
+//! What a client says, and what comes of it.
+
+use std::ops::ControlFlow::{self, Break, Continue};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
+
+use super::{Connection, End, timestamp, wire};
+use crate::{
+    auth::AuthError,
+    protocol::{ClientMessage, CloseReason, Filter, PONG, State},
+};
+
+/// Most messages of a client in a second; beyond them it is not read until the second is over.
+pub(super) const MAX_MESSAGES_PER_SECOND: u32 = 50;
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    pub(super) async fn on_message(
+        &mut self,
+        message: Option<Result<Message, SocketError>>,
+    ) -> ControlFlow<End> {
+        let message = match message {
+            Some(Ok(message)) => message,
+            Some(Err(error)) => return Break(wire::end_after(&error)),
+            None => return Break(End::ClientLeft),
+        };
+        if self.clock.heard(MAX_MESSAGES_PER_SECOND) {
+            self.terms.metrics.client_floods.inc();
+        }
+        match message {
+            // Boxed, as it is rare and would make every connection bigger.
+            Message::Text(text) => Box::pin(self.on_text(&text)).await,
+            Message::Binary(_) => Break(End::Close(CloseReason::Binary)),
+            // The pong is queued already.
+            Message::Ping(_) => self.send(Vec::new()).await,
+            Message::Pong(_) | Message::Frame(_) => Continue(()),
+            Message::Close(_) => Break(End::ClientLeft),
+        }
+    }
+
+    async fn on_text(&mut self, text: &str) -> ControlFlow<End> {
+        let count = |kind| self.terms.metrics.client_messages.with_label_values(&[kind]).inc();
+        match ClientMessage::parse(text) {
+            Some(ClientMessage::Ping) => {
+                count("ping");
+                self.send(vec![PONG]).await
+            }
+            Some(ClientMessage::Filter { categories }) => {
+                count("filter");
+                self.wishes.filter = Filter::new(categories.iter().map(String::as_str));
+                Continue(())
+            }
+            Some(ClientMessage::Auth { token }) => {
+                count("auth");
+                let state = self.renew(&token);
+                if !self.wishes.understands_states {
+                    return Continue(());
+                }
+                self.send(vec![state.to_text()]).await
+            }
+            None => {
+                count("ignored");
+                Continue(())
+            }
+        }
+    }
+
+    /// A token that is refused changes nothing: the old one still runs to its end.
+    fn renew(&mut self, token: &str) -> State {
+        let renewed = self.terms.authenticator.renew(self.registration.user(), token);
+        let result = renewed.as_ref().map_or_else(|error| error.label(), |_| "valid");
+        self.terms.metrics.jwt_validations.with_label_values(&[result]).inc();
+        match renewed {
+            Ok(identity) => {
+                self.clock.expire_in(identity.valid_for());
+                self.token_expires_at = identity.expires_at;
+                State::Connected {
+                    connection_id: self.registration.connection(),
+                    token_expires_at: timestamp(self.token_expires_at),
+                }
+            }
+            Err(error) => refused(error),
+        }
+    }
+}
+
+fn refused(error: AuthError) -> State {
+    State::Error { error_code: "AUTHENTICATION_ERROR", message: error.message() }
+}
