@@ -29,8 +29,6 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
 
 /// Longest wait for a fault to be over, with all time-outs on the way.
 const RECOVERY_LIMIT: Duration = Duration::from_mins(1);
-/// A killed member of a group is missed after this; the default is 45 s.
-const SESSION_TIMEOUT_MS: &str = "6000";
 
 async fn events_sent_while_no_worker_runs_arrive_when_one_starts(
     world: Arc<World>,
@@ -275,8 +273,12 @@ async fn the_other_worker_takes_over_when_one_is_killed(world: Arc<World>) -> an
     Ok(())
 }
 
-/// Workers alone: killing one is noticed soon, and nobody listens.
+/// Workers alone: killing one is noticed soon, and an offset stored too early is committed before
+/// the kill, so that it shows.
 fn killable(workers: usize) -> Layout {
-    let session = ("KAFKA_PROPERTY_SESSION_TIMEOUT_MS", SESSION_TIMEOUT_MS.to_owned());
-    Layout { workers, gateways: 0, worker_settings: vec![session], ..Layout::default() }
+    let worker_settings = vec![
+        ("KAFKA_PROPERTY_SESSION_TIMEOUT_MS", "6000".to_owned()),
+        ("KAFKA_PROPERTY_AUTO_COMMIT_INTERVAL_MS", "100".to_owned()),
+    ];
+    Layout { workers, gateways: 0, worker_settings, ..Layout::default() }
 }

@@ -6,8 +6,8 @@
 
 use std::{future::Future, net::TcpListener, time::Duration};
 
-use anyhow::{Context as _, bail};
-use tokio::time::{Instant, sleep};
+use anyhow::{Context as _, anyhow};
+use tokio::time::{Instant, sleep, timeout_at};
 
 pub mod checker;
 pub mod client;
@@ -39,12 +39,14 @@ where
     Answer: Future<Output = anyhow::Result<T>>,
 {
     let deadline = Instant::now() + limit;
+    let mut problem = anyhow!("there was no answer at all");
     loop {
-        let problem = match tokio::time::timeout_at(deadline, probe()).await {
+        match timeout_at(deadline, probe()).await {
             Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(problem)) => problem,
-            Err(_) => bail!("{what}: no answer within {limit:?}"),
-        };
+            Ok(Err(latest)) => problem = latest,
+            // The last answer says more than that the next one did not come in time.
+            Err(_) => {}
+        }
         if Instant::now() >= deadline {
             return Err(problem).with_context(|| format!("{what}: not within {limit:?}"));
         }
@@ -74,11 +76,11 @@ mod tests {
         let mut looks = 0;
         let answer = eventually("three looks", Duration::from_secs(5), || {
             looks += 1;
-            std::future::ready(if looks == 3 { Ok(looks) } else { Err(anyhow::anyhow!("no")) })
+            std::future::ready(if looks == 3 { Ok(looks) } else { Err(anyhow!("no")) })
         });
         assert_eq!(answer.await.unwrap(), 3);
         let never = eventually("it", Duration::ZERO, || {
-            std::future::ready(Err::<(), _>(anyhow::anyhow!("closed")))
+            std::future::ready(Err::<(), _>(anyhow!("closed")))
         });
         assert_eq!(format!("{:#}", never.await.unwrap_err()), "it: not within 0ns: closed");
     }
