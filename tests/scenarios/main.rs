@@ -15,6 +15,8 @@ mod duplicates;
 mod expect;
 mod layers;
 mod limits;
+mod owners;
+mod producers;
 mod recovery;
 mod settings;
 mod shutdown;
@@ -43,6 +45,8 @@ fn main() -> ExitCode {
         limits::scenarios(),
         shutdown::scenarios(),
         recovery::scenarios(),
+        producers::scenarios(),
+        owners::scenarios(),
     ];
     let prepare = |scenario: Scenario| scenario(Arc::clone(&runtime), Arc::clone(&world));
     let trials = trials.into_iter().flatten().map(prepare).collect();

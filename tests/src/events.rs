@@ -16,10 +16,13 @@ pub const DESIGNED: usize = 17;
 /// One fixture case: what a producer sends and what a browser receives.
 #[derive(Clone, Debug)]
 pub struct Case {
-    /// The topic of the design.
+    /// The topic of the design, or for a deployed case the one it is deployed on.
     pub topic: String,
     envelope: Value,
+    /// Null for an event that is by rule no notification.
     notification: Value,
+    /// What must be known of owners: `batch:<id>` or `class:<id>`, and the user.
+    owners: Value,
 }
 
 /// A case with fresh ids, ready to be sent.
@@ -35,8 +38,19 @@ pub struct Event {
     pub key: String,
     /// The record's value.
     pub envelope: Value,
-    /// What the user receives, without the position that Redis gives it.
+    /// What the user receives, without the position that Redis gives it; null if nothing.
     pub notification: Value,
+    /// The batch and the class whose owner must be known, if the event itself names no user.
+    pub owned: Owned,
+}
+
+/// Ids of a batch and of a class.
+#[derive(Clone, Debug, Default)]
+pub struct Owned {
+    /// The batch.
+    pub batch: Option<String>,
+    /// The class.
+    pub class: Option<String>,
 }
 
 impl Case {
@@ -53,22 +67,29 @@ impl Case {
     pub fn fresh(&self, user: &str) -> anyhow::Result<Event> {
         let data = &self.envelope["data"];
         let id = Uuid::new_v4().to_string();
+        let owned = |kind| {
+            let owners = self.owners.as_object()?;
+            owners.keys().find_map(|key| key.strip_prefix(kind))
+        };
+        let (batch, class) = (owned("batch:"), owned("class:"));
+        let [new_batch, new_class] = [(); 2].map(|()| Uuid::new_v4().to_string());
         let replacements = [
-            (self.envelope["event_id"].as_str(), id.clone()),
-            (self.notification["user_id"].as_str(), user.to_owned()),
-            (data["batch_id"].as_str(), Uuid::new_v4().to_string()),
-            (data["class_id"].as_str(), Uuid::new_v4().to_string()),
+            (self.envelope["event_id"].as_str(), &id),
+            (self.notification["user_id"].as_str(), &user.to_owned()),
+            (batch.or(data["batch_id"].as_str()), &new_batch),
+            (class.or(data["class_id"].as_str()), &new_class),
         ];
         let mut pair = Value::from(vec![self.envelope.clone(), self.notification.clone()]);
         for (old, new) in replacements {
             if let Some(old) = old {
-                replace(&mut pair, old, &new);
+                replace(&mut pair, old, new);
             }
         }
         let (notification, envelope) = (pair[1].take(), pair[0].take());
-        let subject = ["batch_id", "class_id", "student_id"];
+        let subject = ["batch_id", "entity_id", "class_id", "student_id"];
         let key = subject.iter().find_map(|name| envelope["data"][name].as_str());
         let key = key.context("an event has a subject")?.to_owned();
+        let owned = Owned { batch: batch.map(|_| new_batch), class: class.map(|_| new_class) };
         Ok(Event {
             topic: self.topic.clone(),
             id,
@@ -76,6 +97,7 @@ impl Case {
             key,
             envelope,
             notification,
+            owned,
         })
     }
 }
@@ -127,19 +149,60 @@ fn replace(value: &mut Value, old: &str, new: &str) {
 pub fn designed() -> anyhow::Result<Vec<Case>> {
     let mut cases = Vec::with_capacity(DESIGNED);
     for fixture in read_fixtures()? {
-        let of_design =
-            |case: &&Value| case["name"].as_str().is_some_and(|n| n.starts_with("design"));
-        let Some(case) = fixture["cases"].as_array().and_then(|cases| cases.iter().find(of_design))
-        else {
-            continue;
-        };
-        cases.push(Case {
-            topic: fixture["topics"][0].as_str().context("a fixture has a topic")?.to_owned(),
-            envelope: case["envelope"].clone(),
-            notification: case["notification"].clone(),
-        });
+        let topic = fixture["topics"][0].as_str().context("a fixture has a topic")?;
+        cases.extend(named(&fixture, "design").next().map(|case| Case::read(topic, case)));
     }
     Ok(cases)
+}
+
+/// What the deployed services send of the same events, every case of it.
+///
+/// # Errors
+/// When a fixture cannot be read.
+pub fn deployed() -> anyhow::Result<Vec<Case>> {
+    let mut cases = Vec::new();
+    for fixture in read_fixtures()? {
+        let topics = fixture["topics"].as_array().context("a fixture has topics")?;
+        let topic = topics.last().and_then(Value::as_str).context("a fixture has a topic")?;
+        cases.extend(named(&fixture, "deployed").map(|case| Case::read(topic, case)));
+    }
+    Ok(cases)
+}
+
+/// The cases of a fixture whose names have a word.
+fn named<'a>(fixture: &'a Value, word: &'a str) -> impl Iterator<Item = &'a Value> {
+    let cases = fixture["cases"].as_array().map(Vec::as_slice).unwrap_or_default();
+    cases.iter().filter(move |case| case["name"].as_str().is_some_and(|n| n.contains(word)))
+}
+
+impl Case {
+    fn read(topic: &str, case: &Value) -> Self {
+        Self {
+            topic: topic.to_owned(),
+            envelope: case["envelope"].clone(),
+            notification: case["notification"].clone(),
+            owners: case["owners"].clone(),
+        }
+    }
+}
+
+/// The registration of a batch, which teaches who owns it and its class.
+///
+/// # Errors
+/// When its fixture cannot be read.
+pub fn registration(owned: &Owned, user: &str) -> anyhow::Result<Event> {
+    let fixture = read_fixture(&workspace::fixtures().join("ownership.json"))?;
+    let mut envelope = fixture["envelope"].clone();
+    let id = Uuid::new_v4().to_string();
+    envelope["event_id"] = id.clone().into();
+    let data = &mut envelope["data"];
+    let key = owned.batch.clone().unwrap_or_else(|| Uuid::new_v4().to_string());
+    data["user_id"] = user.into();
+    data["entity_id"] = key.clone().into();
+    data["class_id"] = owned.class.clone().into();
+    let topic = fixture["topics"][0].as_str().context("the fixture has a topic")?.to_owned();
+    let (user, notification, owned) = (user.to_owned(), Value::Null, owned.clone());
+    Ok(Event { topic, id, user, key, envelope, notification, owned })
 }
 
 /// A fresh event of each of the 17, for one user.
