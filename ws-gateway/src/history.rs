@@ -129,6 +129,8 @@ const MAX_READS: usize = 64;
 pub struct Missed {
     /// Whether these are all notifications since the client's position.
     pub complete: bool,
+    /// Up to where the client has everything then, if that can be said.
+    pub newest: Option<Position>,
     /// The notifications, in order.
     pub frames: Vec<Frame>,
 }
@@ -157,10 +159,14 @@ impl History {
     /// What `user` missed since `position`. While Redis is away it tries again for some seconds;
     /// then the answer is incomplete.
     pub async fn since(&self, user: &UserId, position: Position) -> Missed {
-        let mut missed = Missed { complete: true, frames: Vec::new() };
+        let mut missed = Missed { complete: true, ..Missed::default() };
         let read = self.read_all(user, position, &mut missed);
         if timeout(RESUME_TIMEOUT, read).await.is_err() {
             missed.complete = false;
+        }
+        if !missed.complete {
+            // The client's own position may be ahead of all that will come.
+            missed.newest = missed.frames.last().and_then(|frame| frame.position);
         }
         missed
     }
@@ -171,6 +177,7 @@ impl History {
             missed.complete &= page.reaches_back;
             missed.frames.extend(page.frames);
             position = page.newest;
+            missed.newest = Some(position);
             if !page.more {
                 return;
             }

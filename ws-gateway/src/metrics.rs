@@ -18,7 +18,7 @@ shared::metrics! {
         pub active_connections: IntGauge = "websocket_active_connections", ();
         /// Users that have a WebSocket open now.
         pub connected_users: IntGauge = "websocket_connected_users", ();
-        /// Notifications written to sockets.
+        /// Texts written to sockets: notifications, and what the gateway itself says.
         pub messages_sent: IntCounter = "websocket_messages_sent_total", ();
         /// Notifications that did not reach a socket they were meant for: too_slow (its queue
         /// was full), write_failed (the client was gone), dropped_in_gap (a frame without an id
