@@ -4,8 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use redis::{
-    RedisResult, aio::MultiplexedConnection, cmd, pipe, streams::StreamId,
-    streams::StreamRangeReply,
+    RedisResult, aio::MultiplexedConnection, pipe, streams::StreamId, streams::StreamRangeReply,
 };
 use shared::keys::{Keys, STREAM_FIELD};
 use shared::user::UserId;
@@ -95,14 +94,6 @@ pub async fn newest(
     let replies: Vec<RedisResult<StreamRangeReply>> = pipeline.query_async(connection).await?;
     let newest = |reply| Ok(entries(reply)?.first().map_or(Position::START, |(id, _)| *id));
     replies.into_iter().map(newest).collect()
-}
-
-/// Asks for a sign of life.
-///
-/// # Errors
-/// When there is none.
-pub async fn ping(connection: &mut MultiplexedConnection) -> RedisResult<()> {
-    cmd("PING").query_async(connection).await
 }
 
 fn entries(reply: RedisResult<StreamRangeReply>) -> RedisResult<Vec<(Position, Option<Frame>)>> {

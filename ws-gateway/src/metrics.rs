@@ -12,7 +12,8 @@ shared::metrics! {
     /// The metrics of the gateway. Cheap to clone.
     pub struct Metrics {
         /// WebSocket handshakes by outcome: accepted, unauthenticated, limit_reached,
-        /// forbidden_origin, rate_limited, full, malformed.
+        /// forbidden_origin, rate_limited, full, malformed, accept_failed (no file descriptor is
+        /// left, most likely).
         pub connections: IntCounterVec = "websocket_connections_total", &["status"];
         /// WebSockets that are open now.
         pub active_connections: IntGauge = "websocket_active_connections", ();

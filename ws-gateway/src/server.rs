@@ -94,6 +94,7 @@ impl Server {
                 Ok((stream, _)) => self.receive(stream),
                 Err(error) => {
                     // Out of file descriptors, most likely; accepting again at once would spin.
+                    self.count("accept_failed");
                     debug!(%error, "cannot accept");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }

@@ -75,7 +75,7 @@ impl Session {
         let (keys, subscribed) = (redis.keys.clone(), HashSet::new());
         let mut session = Self { keys, hub, metrics, pushes, reads, subscribed, lost };
         // A server that is loading, or wants a password, accepts connections all the same.
-        history::ping(&mut session.reads).await?;
+        ping(&mut session.reads).await?;
         Ok(session)
     }
 
@@ -233,7 +233,7 @@ impl Session {
 
     async fn check(&mut self) -> RedisResult<()> {
         let Self { pushes, reads, .. } = self;
-        let both = async { tokio::try_join!(history::ping(pushes), history::ping(reads)) };
+        let both = async { tokio::try_join!(ping(pushes), ping(reads)) };
         match time::timeout(CHECK_TIMEOUT, both).await {
             Ok(answered) => answered.map(|_| ()),
             Err(_) => Err(disconnected()),
@@ -244,6 +244,11 @@ impl Session {
         let subscribed = i64::try_from(self.subscribed.len()).unwrap_or(i64::MAX);
         self.metrics.subscriptions.set(subscribed);
     }
+}
+
+/// Asks for a sign of life.
+async fn ping(connection: &mut MultiplexedConnection) -> RedisResult<()> {
+    redis::cmd("PING").query_async(connection).await
 }
 
 fn disconnected() -> RedisError {
