@@ -2,7 +2,7 @@
 //!
 //! The contract: [`envelope`] and [`events`] (what producers send), [`notification`] (what a
 //! browser receives), [`user`] (whom it is for) and [`keys`] (the names both use in Redis).
-//! The runtime: [`config`], [`telemetry`], [`metrics`], [`lifecycle`], [`admin`] and [`redis`].
+//! The runtime: [`config`], [`telemetry`], [`mod@metrics`], [`lifecycle`], [`admin`] and [`redis`].
 //! No business rules live here.
 
 pub mod admin;

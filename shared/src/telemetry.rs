@@ -37,8 +37,9 @@ impl LogLevel {
             Self::Warn => "warn",
             // Libraries report what the services themselves report better.
             Self::Info => "info,librdkafka=warn,rdkafka=error",
-            Self::Debug => "debug,hyper=info,rdkafka=info",
-            Self::Trace => "trace",
+            Self::Debug => "debug,hyper=info,rdkafka=info,tungstenite=info,tokio_tungstenite=info",
+            // They would log what clients send, and with it their tokens.
+            Self::Trace => "trace,tungstenite=info,tokio_tungstenite=info",
         }
     }
 }

@@ -37,7 +37,7 @@ async fn dead_letter(
     let key = Uuid::new_v4().to_string();
     next.key.clone_from(&key);
     let headers = [("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")];
-    let record = Record { topic, key: Some(&key), value, headers: &headers };
+    let record = Record { topic, key: Some(&key), value, headers: &headers, ..Record::default() };
     stack.producer.send_record(record).await?;
     stack.producer.send(&next).await?;
     expect::exactly(&mut client, &[next]).await.context("the next record")?;

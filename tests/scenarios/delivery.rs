@@ -114,7 +114,7 @@ async fn escaped_text_arrives_as_the_text_it_stands_for(world: Arc<World>) -> an
     event.envelope["data"]["filename"] = "Åsa 😀 </script>".into();
     let escaped = ascii_only(&event.envelope);
     let (topic, key) = (&*event.topic, Some(&*event.key));
-    let record = Record { topic, key, value: Some(escaped.as_bytes()), headers: &[] };
+    let record = Record { topic, key, value: Some(escaped.as_bytes()), ..Record::default() };
     stack.producer.send_record(record).await?;
     let frame = client.notification(LIMIT).await?;
     ensure!(frame["data"]["filename"] == "Åsa 😀 </script>", "{frame}");

@@ -89,7 +89,8 @@ async fn a_header_with_the_event_id_wins_over_the_body(world: Arc<World>) -> any
         let value = serde_json::to_vec(&event.envelope)?;
         let headers = [("event_id", &*real)];
         let (topic, key) = (&*event.topic, Some(&*event.key));
-        let record = Record { topic, key, value: Some(&value), headers: &headers };
+        let value = Some(&*value);
+        let record = Record { topic, key, value, headers: &headers, ..Record::default() };
         stack.producer.send_record(record).await?;
     }
     event.notification["event_id"] = real.clone().into();

@@ -16,7 +16,8 @@ mod expect;
 mod faults;
 mod layers;
 mod limits;
-mod ownership;
+mod owners;
+mod producers;
 mod recovery;
 mod settings;
 mod shutdown;
@@ -46,7 +47,8 @@ fn main() -> ExitCode {
         shutdown::scenarios(),
         recovery::scenarios(),
         faults::scenarios(),
-        ownership::scenarios(),
+        producers::scenarios(),
+        owners::scenarios(),
     ];
     let prepare = |scenario: Scenario| scenario(Arc::clone(&runtime), Arc::clone(&world));
     let trials = trials.into_iter().flatten().map(prepare).collect();

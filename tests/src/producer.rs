@@ -31,6 +31,8 @@ pub struct Record<'a> {
     pub value: Option<&'a [u8]>,
     /// Its headers.
     pub headers: &'a [(&'a str, &'a str)],
+    /// When it was written, in milliseconds since 1970; now, if nothing is said.
+    pub written_at: Option<i64>,
 }
 
 impl Producer {
@@ -51,8 +53,8 @@ impl Producer {
     pub async fn send(&self, event: &Event) -> anyhow::Result<()> {
         let value = serde_json::to_vec(&event.envelope)?;
         let key = Some(&*event.key);
-        self.send_record(Record { topic: &event.topic, key, value: Some(&value), headers: &[] })
-            .await
+        let (topic, value) = (&*event.topic, Some(&*value));
+        self.send_record(Record { topic, key, value, ..Record::default() }).await
     }
 
     /// Sends events as fast as the broker takes them, and waits until it has all.
@@ -80,7 +82,7 @@ impl Producer {
             partition: None,
             payload: record.value,
             key: record.key,
-            timestamp: None,
+            timestamp: record.written_at,
             headers: Some(headers),
         };
         let sent = self.0.send(sent, SEND_LIMIT).await;
@@ -140,7 +142,7 @@ mod tests {
         producer.send(&event).await.unwrap();
         let headers = [("traceparent", "00-1-2-01")];
         let tombstone =
-            Record { topic: &event.topic, key: Some("k"), value: None, headers: &headers };
+            Record { topic: &event.topic, key: Some("k"), headers: &headers, ..Record::default() };
         producer.send_record(tombstone).await.unwrap();
         let both = |records: &[OwnedMessage]| records.len() == 2;
         let limit = Duration::from_secs(10);

@@ -5,12 +5,13 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Command, ExitStatus},
+    process::{Command, ExitStatus, Stdio},
     time::Duration,
 };
 
 use anyhow::{Context as _, bail, ensure};
 use serde_json::Value;
+use tokio::{io::AsyncWriteExt as _, time::timeout};
 
 use crate::{
     eventually, http,
@@ -24,6 +25,18 @@ const LISTEN_LIMIT: Duration = Duration::from_secs(20);
 const READY_LIMIT: Duration = Duration::from_mins(1);
 /// Longest wait for a service to stop.
 const STOP_LIMIT: Duration = Duration::from_secs(40);
+
+/// Longest time for a task of an operator.
+const TASK_LIMIT: Duration = Duration::from_secs(40);
+
+/// What a task wrote.
+#[derive(Debug)]
+pub struct Answer {
+    /// On standard output.
+    pub said: String,
+    /// On standard error.
+    pub complained: String,
+}
 
 /// Settings of a service: environment variables.
 pub type Settings = BTreeMap<String, String>;
@@ -56,6 +69,25 @@ impl Service {
         let (admin, public) = addresses(&name, &process).await?;
         let folder = folder.to_owned();
         Ok(Self { binary, name, folder, settings, starts: 1, process, admin, public })
+    }
+
+    /// Runs its binary with its settings for a task, `input` on standard input, and waits.
+    ///
+    /// # Errors
+    /// When it does not end in time.
+    pub async fn task(&self, arguments: &[&str], input: &str) -> anyhow::Result<Answer> {
+        let mut command = tokio::process::Command::new(workspace::binary(self.binary)?);
+        command.args(arguments).env_clear().envs(&self.settings).kill_on_drop(true);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut process = command.spawn()?;
+        let mut stdin = process.stdin.take().context("its standard input is ours")?;
+        stdin.write_all(input.as_bytes()).await?;
+        drop(stdin);
+        let output = timeout(TASK_LIMIT, process.wait_with_output()).await.context("a task")??;
+        let [said, complained] = [output.stdout, output.stderr]
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        ensure!(output.status.success(), "{arguments:?}: {}: {complained}", output.status);
+        Ok(Answer { said, complained })
     }
 
     /// Waits until it says that it can do its job.

@@ -59,6 +59,8 @@ pub struct Stack {
     pub dead_letter_topic: String,
     /// The key that signs tokens.
     pub secret: String,
+    group: String,
+    worker_settings: Vec<(&'static str, String)>,
     folder: Option<TempDir>,
 }
 
@@ -79,10 +81,12 @@ impl Stack {
             redis,
             dead_letter_topic: format!("dead-letters-{id}"),
             secret: token::fresh_secret(),
+            group: format!("workers-{id}"),
+            worker_settings: layout.worker_settings.clone(),
             folder: Some(folder),
         };
         stack.kafka.create_topics(std::slice::from_ref(&stack.dead_letter_topic)).await?;
-        let group = format!("workers-{id}");
+        let group = stack.group.clone();
         for _ in 0..layout.workers {
             stack.add_worker(&group, &layout.worker_settings).await?;
         }
@@ -100,13 +104,26 @@ impl Stack {
     /// group.
     async fn flows(&self) -> anyhow::Result<()> {
         let user = events::fresh_user();
-        let case = events::designed()?.into_iter().next().context("there is a case")?;
+        // One that every worker subscribes to, whatever its source.
+        let mut cases = events::designed()?.into_iter();
+        let case = cases.find(|case| case.name() == "batch_essays_ready");
+        let case = case.context("there is such an event")?;
         self.producer.send(&case.fresh(&user)?).await?;
         eventually("a first event comes through", FLOW_LIMIT, async || {
             anyhow::ensure!(!self.redis.stream(&user).await?.is_empty(), "it does not");
             Ok(())
         })
         .await
+    }
+
+    /// Starts one more worker in the same group, with the settings of the first.
+    ///
+    /// # Errors
+    /// When it does not become ready in time.
+    pub async fn another_worker(&mut self) -> anyhow::Result<()> {
+        let (group, more) = (self.group.clone(), self.worker_settings.clone());
+        self.add_worker(&group, &more).await?;
+        self.workers.last().context("it has just been added")?.ready().await
     }
 
     async fn add_worker(&mut self, group: &str, more: &[(&str, String)]) -> anyhow::Result<()> {

@@ -1,4 +1,4 @@
-//! From a request to the user behind it: where the token is found ([`token`]) and what it must
+//! From a request to the user behind it: where the token is found ([`fn@token`]) and what it must
 //! say. Algorithms and keys are fixed by the settings, never chosen by a token. Tokens and what
 //! is in them are never logged.
 

@@ -69,6 +69,16 @@ pub struct Opening {
     pub resume: Resume,
     /// What it missed.
     pub missed: Vec<Frame>,
+    /// Up to where it has everything then; what is queued up to here is not sent again.
+    pub resumed_to: Option<Position>,
+}
+
+impl Opening {
+    /// For a client that is sent nothing of the past.
+    #[must_use]
+    pub fn without_past(resume: Resume) -> Self {
+        Self { resume, missed: Vec::new(), resumed_to: None }
+    }
 }
 
 /// How a connection ended.

@@ -4,8 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use redis::{
-    RedisResult, aio::MultiplexedConnection, cmd, pipe, streams::StreamId,
-    streams::StreamRangeReply,
+    RedisResult, aio::MultiplexedConnection, pipe, streams::StreamId, streams::StreamRangeReply,
 };
 use shared::keys::{Keys, STREAM_FIELD};
 use shared::user::UserId;
@@ -97,14 +96,6 @@ pub async fn newest(
     replies.into_iter().map(newest).collect()
 }
 
-/// Asks for a sign of life.
-///
-/// # Errors
-/// When there is none.
-pub async fn ping(connection: &mut MultiplexedConnection) -> RedisResult<()> {
-    cmd("PING").query_async(connection).await
-}
-
 fn entries(reply: RedisResult<StreamRangeReply>) -> RedisResult<Vec<(Position, Option<Frame>)>> {
     let entries = match reply {
         Ok(reply) => reply.ids,
@@ -129,6 +120,8 @@ const MAX_READS: usize = 64;
 pub struct Missed {
     /// Whether these are all notifications since the client's position.
     pub complete: bool,
+    /// Up to where the client has everything then, if that can be said.
+    pub newest: Option<Position>,
     /// The notifications, in order.
     pub frames: Vec<Frame>,
 }
@@ -157,10 +150,14 @@ impl History {
     /// What `user` missed since `position`. While Redis is away it tries again for some seconds;
     /// then the answer is incomplete.
     pub async fn since(&self, user: &UserId, position: Position) -> Missed {
-        let mut missed = Missed { complete: true, frames: Vec::new() };
+        let mut missed = Missed { complete: true, ..Missed::default() };
         let read = self.read_all(user, position, &mut missed);
         if timeout(RESUME_TIMEOUT, read).await.is_err() {
             missed.complete = false;
+        }
+        if !missed.complete {
+            // The client's own position may be ahead of all that will come.
+            missed.newest = missed.frames.last().and_then(|frame| frame.position);
         }
         missed
     }
@@ -171,6 +168,7 @@ impl History {
             missed.complete &= page.reaches_back;
             missed.frames.extend(page.frames);
             position = page.newest;
+            missed.newest = Some(position);
             if !page.more {
                 return;
             }

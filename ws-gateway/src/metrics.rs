@@ -12,13 +12,14 @@ shared::metrics! {
     /// The metrics of the gateway. Cheap to clone.
     pub struct Metrics {
         /// WebSocket handshakes by outcome: accepted, unauthenticated, limit_reached,
-        /// forbidden_origin, rate_limited, full, malformed.
+        /// forbidden_origin, rate_limited, full, malformed, accept_failed (no file descriptor is
+        /// left, most likely).
         pub connections: IntCounterVec = "websocket_connections_total", &["status"];
         /// WebSockets that are open now.
         pub active_connections: IntGauge = "websocket_active_connections", ();
         /// Users that have a WebSocket open now.
         pub connected_users: IntGauge = "websocket_connected_users", ();
-        /// Notifications written to sockets.
+        /// Texts written to sockets: notifications, and what the gateway itself says.
         pub messages_sent: IntCounter = "websocket_messages_sent_total", ();
         /// Notifications that did not reach a socket they were meant for: too_slow (its queue
         /// was full), write_failed (the client was gone), dropped_in_gap (a frame without an id

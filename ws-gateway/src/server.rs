@@ -94,6 +94,7 @@ impl Server {
                 Ok((stream, _)) => self.receive(stream),
                 Err(error) => {
                     // Out of file descriptors, most likely; accepting again at once would spin.
+                    self.count("accept_failed");
                     debug!(%error, "cannot accept");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
@@ -118,7 +119,7 @@ impl Server {
     async fn answer(self, stream: TcpStream, permit: OwnedSemaphorePermit) {
         let timeout = self.0.handshake_timeout;
         let shutdown = self.0.shutdown.clone();
-        let service = service_fn(move |request| {
+        let service = service_fn(move |request: Request<Incoming>| {
             let response = self.respond(request);
             async move { Ok::<_, Infallible>(response) }
         });
@@ -133,7 +134,7 @@ impl Server {
         drop(permit);
     }
 
-    fn respond(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    fn respond<B: Send + 'static>(&self, request: Request<B>) -> Response<Full<Bytes>> {
         match request.uri().path() {
             "/ws" | "/ws/" => self.handshake(request),
             path => self.0.about.answer(request.method(), path, &self.0),
@@ -144,3 +145,6 @@ impl Server {
         self.0.terms.metrics.connections.with_label_values(&[status]).inc();
     }
 }
+
+#[cfg(test)]
+mod tests;

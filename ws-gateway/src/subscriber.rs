@@ -62,10 +62,10 @@ impl Subscriber {
                 }
                 Err(error) => {
                     self.metrics.redis_connect_failures.inc();
-                    report(&error, &mut outage);
                     if is_refusal(&error) {
                         backoff.slow_down();
                     }
+                    report(&error, &mut outage);
                 }
             }
             backoff.wait().await;
@@ -84,7 +84,13 @@ impl Subscriber {
                 repair.done(&self.metrics);
                 session.run().await
             }
-            Err(lost) => lost,
+            Err(lost) => {
+                if is_refusal(&lost) {
+                    backoff.slow_down();
+                    error!(error = %lost, "Redis refuses what the gateway needs, trying on");
+                }
+                lost
+            }
         };
         self.connection.send_replace(None);
         self.metrics.redis_connected.set(0);
@@ -97,11 +103,13 @@ impl Subscriber {
     }
 }
 
-/// Logs the first failure of an outage, and one that needs a person as an error.
+/// Logs the first failure of an outage as a warning, and the first that needs a person as an
+/// error.
 fn report(error: &RedisError, outage: &mut Outage) {
-    if !outage.is_news() {
+    let is_refusal = is_refusal(error);
+    if !outage.is_news(is_refusal) {
         debug!(%error, "Redis cannot be reached");
-    } else if is_refusal(error) {
+    } else if is_refusal {
         error!(%error, "Redis refuses the credentials of REDIS_URL, trying on");
     } else {
         warn!(%error, "Redis cannot be reached, trying on");

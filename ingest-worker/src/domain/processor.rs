@@ -12,9 +12,11 @@ use shared::{
     time::{self, Timestamp},
     user::UserId,
 };
+use tracing::info;
 use uuid::Uuid;
 
 use super::{
+    announced::Announced,
     identity::IdentityRule,
     recipients::{self, Address, Owned, OwnerDirectory},
     record::{Ignored, Outcome, Reason, Record, Rejection},
@@ -30,6 +32,7 @@ pub struct Processor<P, D> {
     max_age: Option<Duration>,
     publisher: P,
     directory: D,
+    ignored_types: Announced,
 }
 
 /// What a record turned out to be.
@@ -73,7 +76,8 @@ impl<P: Publisher, D: OwnerDirectory> Processor<P, D> {
         publisher: P,
         directory: D,
     ) -> Self {
-        Self { routes, identity, max_age, publisher, directory }
+        let ignored_types = Announced::default();
+        Self { routes, identity, max_age, publisher, directory, ignored_types }
     }
 
     /// Decides what a record is. `now` is the time to measure its age by.
@@ -88,13 +92,28 @@ impl<P: Publisher, D: OwnerDirectory> Processor<P, D> {
             Err(rejection) => return unrouted(Outcome::DeadLetter(rejection)),
         };
         let Some(route) = self.routes.find(&envelope.event_type, record.topic) else {
+            self.announce(&envelope.event_type, Ignored::NoRoute);
             return unrouted(Outcome::Ignored(Ignored::NoRoute));
         };
         let action = match self.read(route.read, record, &envelope, now) {
-            Ok(telling) => Action::Tell(Box::new(telling)),
+            Ok(telling) => {
+                if telling.notification.is_none() {
+                    self.announce(route.event_type, Ignored::ByRule);
+                }
+                Action::Tell(Box::new(telling))
+            }
             Err(rejection) => Action::Settle(Outcome::DeadLetter(rejection)),
         };
         Verdict { event_type: route.event_type, action }
+    }
+
+    /// Says, once a type, that events of it are ignored.
+    fn announce(&self, event_type: &str, why: Ignored) {
+        if self.ignored_types.is_news(event_type) {
+            // A type without a route is a producer's text; it may be as long as a record.
+            let shown: String = event_type.chars().take(128).collect();
+            info!(event.type = shown, reason = why.label(), "events of this type are ignored");
+        }
     }
 
     fn is_too_old(&self, record: &Record<'_>, now: Timestamp) -> bool {

@@ -27,7 +27,10 @@ use super::{
     waiting::WaitingRoom,
 };
 use crate::{
-    domain::{recipients::OwnerDirectory, record::Outcome},
+    domain::{
+        recipients::OwnerDirectory,
+        record::{Ignored, Outcome},
+    },
     notification::publisher::Publisher,
 };
 
@@ -54,6 +57,10 @@ struct Pump<'c, P, D> {
     stuck: bool,
     paused: BTreeSet<Partition>,
     ticks: Interval,
+    /// Whether the batch that was started last had not waited before.
+    last_was_fresh: bool,
+    /// Events skipped as too old and not yet reported.
+    skipped: usize,
 }
 
 /// Moves records until `shutdown`, then finishes the batch in hand, for at most `grace`.
@@ -81,6 +88,8 @@ pub async fn run<P: Publisher, D: OwnerDirectory>(
         stuck: false,
         paused: BTreeSet::new(),
         ticks,
+        last_was_fresh: false,
+        skipped: 0,
     };
     while !shutdown.is_cancelled() {
         if let Some(reason) = consumer.fatal_error() {
@@ -107,7 +116,7 @@ impl<'c, P: Publisher, D: OwnerDirectory> Pump<'c, P, D> {
             () = shutdown.cancelled() => {}
             (batch, outcomes) = finished(&mut self.finishing) => self.settle(batch, &outcomes),
             () = sleep_until(self.late_at), if busy && !self.stuck => self.set_stuck(true),
-            _ = self.ticks.tick() => self.retry_waiting(),
+            _ = self.ticks.tick() => self.room.begin_round(),
             Some(chunk) = self.stream.next(), if may_read => self.read(chunk),
         }
         if self.consumer.take_assignment_changed() {
@@ -116,10 +125,19 @@ impl<'c, P: Publisher, D: OwnerDirectory> Pump<'c, P, D> {
         }
     }
 
+    /// Starts the next batch: records that wait and fresh ones take turns.
     fn start_next(&mut self) {
-        let Some(batch) = self.queue.pop_front() else { return };
+        let fresh = if self.last_was_fresh { None } else { self.queue.pop_front() };
+        let next = fresh.or_else(|| self.next_waiting()).or_else(|| self.queue.pop_front());
+        let Some(batch) = next else { return };
+        self.last_was_fresh = !batch.waited;
         self.late_at = Instant::now() + PAUSE_AFTER;
         self.finishing = Some(Box::pin(self.stage.finish(batch)));
+    }
+
+    fn next_waiting(&mut self) -> Option<Batch<'c>> {
+        let records = self.room.next_due(BATCH, &self.consumer.offsets(), Instant::now());
+        (!records.is_empty()).then(|| self.judged(records, true))
     }
 
     fn read(&mut self, chunk: Vec<KafkaResult<BorrowedMessage<'c>>>) {
@@ -139,25 +157,17 @@ impl<'c, P: Publisher, D: OwnerDirectory> Pump<'c, P, D> {
             }
         }
         self.stage.metrics.consumed.inc_by(records.len() as u64);
-        self.enqueue(records, false);
+        if !records.is_empty() {
+            let batch = self.judged(records, false);
+            self.queue.push_back(batch);
+        }
     }
 
-    fn enqueue(&mut self, records: Vec<InHand<'c>>, waited: bool) {
-        if records.is_empty() {
-            return;
-        }
+    fn judged(&self, records: Vec<InHand<'c>>, waited: bool) -> Batch<'c> {
         let now = Timestamp::now();
         let judge = |record: &InHand<'_>| self.stage.processor.judge(&record.record(), now);
         let verdicts = records.iter().map(judge).collect();
-        self.queue.push_back(Batch { records, verdicts, waited });
-    }
-
-    fn retry_waiting(&mut self) {
-        let waiting = self.room.leave(&self.consumer.offsets(), Instant::now());
-        let mut waiting = waiting.into_iter().peekable();
-        while waiting.peek().is_some() {
-            self.enqueue(waiting.by_ref().take(BATCH).collect(), true);
-        }
+        Batch { records, verdicts, waited }
     }
 
     /// Books the outcomes of a batch.
@@ -177,6 +187,7 @@ impl<'c, P: Publisher, D: OwnerDirectory> Pump<'c, P, D> {
                 }
             }
         }
+        self.report_skipped(outcomes);
         self.consumer.store_finished();
         self.room.returned(tried);
         self.stage.metrics.waiting.set(i64::try_from(self.room.len()).unwrap_or(i64::MAX));
@@ -184,6 +195,17 @@ impl<'c, P: Publisher, D: OwnerDirectory> Pump<'c, P, D> {
             self.set_stuck(false);
         } else {
             self.apply_pauses();
+        }
+    }
+
+    /// Says how many events were too old, once newer ones follow.
+    fn report_skipped(&mut self, outcomes: &[Outcome]) {
+        let too_old = Outcome::Ignored(Ignored::TooOld);
+        let skipped = outcomes.iter().filter(|outcome| **outcome == too_old).count();
+        self.skipped += skipped;
+        if self.skipped > 0 && skipped < outcomes.len() {
+            info!(events = self.skipped, "skipped events older than MAX_EVENT_AGE");
+            self.skipped = 0;
         }
     }
 

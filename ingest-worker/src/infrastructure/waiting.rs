@@ -1,7 +1,10 @@
 //! Records whose owner is not known yet. They are tried again a few times a second, and for the
 //! last time when their patience is over. Their offsets stay open, so a crash loses none.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
@@ -13,12 +16,15 @@ use super::{
 /// The most memory that waiting records may take before their partitions pause.
 const MOST_BYTES: usize = 64 << 20;
 
-/// The waiting records, oldest first.
+/// The waiting records, oldest first. They are tried in rounds, a few at a time, so that others
+/// get their turn in between.
 #[derive(Debug)]
 pub(super) struct WaitingRoom {
-    records: Vec<InHand<'static>>,
+    records: VecDeque<InHand<'static>>,
     bytes: usize,
-    /// Those that are being tried right now.
+    /// How many of the first are still to be tried in this round.
+    due: usize,
+    /// How many are being tried right now.
     away: usize,
     patience: Duration,
     limit: usize,
@@ -27,27 +33,42 @@ pub(super) struct WaitingRoom {
 impl WaitingRoom {
     /// A room in which a record waits for `patience`, and about `limit` of them.
     pub(super) fn new(patience: Duration, limit: usize) -> Self {
-        Self { records: Vec::new(), bytes: 0, away: 0, patience, limit }
+        Self { records: VecDeque::new(), bytes: 0, due: 0, away: 0, patience, limit }
     }
 
     pub(super) fn admit(&mut self, record: InHand<'_>) {
         self.bytes += record.size();
-        self.records.push(record.detach());
+        self.records.push_back(record.detach());
     }
 
-    /// Everything that waits, to be tried again; nothing while the last try is under way. Those
-    /// whose partition has been taken away are dropped: its new owner reads them.
-    pub(super) fn leave(&mut self, offsets: &Offsets, now: Instant) -> Vec<InHand<'static>> {
-        if self.away > 0 {
-            return Vec::new();
+    /// Begins a round with everything that waits, unless the last one is still under way.
+    pub(super) fn begin_round(&mut self) {
+        if !self.is_in_round() {
+            self.due = self.records.len();
         }
-        let mut records = std::mem::take(&mut self.records);
+    }
+
+    fn is_in_round(&self) -> bool {
+        self.due > 0 || self.away > 0
+    }
+
+    /// The next few of the round, to be tried again. Those whose partition has been taken away
+    /// are dropped: its new owner reads them.
+    pub(super) fn next_due(
+        &mut self,
+        most: usize,
+        offsets: &Offsets,
+        now: Instant,
+    ) -> Vec<InHand<'static>> {
+        let count = self.due.min(most);
+        self.due -= count;
+        let mut records: Vec<_> = self.records.drain(..count).collect();
+        self.bytes -= records.iter().map(InHand::size).sum::<usize>();
         records.retain(|r| offsets.is_valid(r.topic(), r.partition(), r.lease));
         for record in &mut records {
             record.out_of_patience = now.duration_since(record.since) >= self.patience;
         }
-        self.bytes = 0;
-        self.away = records.len();
+        self.away += records.len();
         records
     }
 
@@ -64,8 +85,8 @@ impl WaitingRoom {
     /// The partitions to pause: those of the waiting records once there are too many of them.
     pub(super) fn to_pause(&self) -> Option<BTreeSet<Partition>> {
         let full = self.len() >= self.limit || self.bytes >= MOST_BYTES;
-        // While they are being tried it is not known which remain; nothing changes then.
-        (self.away == 0).then(|| {
+        // In mid-round it is not known which remain; nothing changes then.
+        (!self.is_in_round()).then(|| {
             let causing = self.records.iter().filter(|_| full);
             causing.map(|r| (r.topic().to_owned(), r.partition())).collect()
         })

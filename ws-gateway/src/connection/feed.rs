@@ -15,9 +15,9 @@ use crate::{
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(super) async fn open(&mut self, opening: Opening) -> ControlFlow<End> {
-        let Opening { resume, missed } = opening;
+        let Opening { resume, missed, resumed_to } = opening;
         self.terms.metrics.resumes.with_label_values(&[resume.label()]).inc();
-        self.resumed_to = missed.last().and_then(|frame| frame.position);
+        self.resumed_to = resumed_to;
         let mut texts = Vec::with_capacity(1);
         if self.wishes.understands_states {
             texts.push(self.authenticated(resume));

@@ -67,7 +67,7 @@ async fn connect(
 }
 
 fn nothing_missed() -> impl Future<Output = Opening> + Send {
-    std::future::ready(Opening { resume: Resume::None, missed: Vec::new() })
+    std::future::ready(Opening::without_past(Resume::None))
 }
 
 fn frame(ms: u64) -> Frame {
@@ -123,7 +123,7 @@ async fn live_frames_wait_behind_what_was_missed_and_nothing_comes_twice() {
     let (start, started) = tokio::sync::oneshot::channel::<()>();
     let opening = async move {
         started.await.unwrap();
-        Opening { resume, missed }
+        Opening { resume, missed, resumed_to: frame(3).position }
     };
     let mut harness = connect(false, opening).await;
     harness.hub.deliver("u", frame(2));

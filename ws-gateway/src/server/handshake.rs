@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{self, HeaderName, HeaderValue};
-use hyper::{HeaderMap, Method, Request, Response, StatusCode, body::Incoming};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::Server;
@@ -20,7 +20,7 @@ use crate::{
 impl Server {
     /// The order of the checks: what costs least, then what a browser could not see anyway. A
     /// bad token is no reason to refuse the handshake: only a close code reaches a browser.
-    pub(super) fn handshake(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    pub(super) fn handshake<B>(&self, request: Request<B>) -> Response<Full<Bytes>> {
         if request.method() != Method::GET {
             let refusal = refusal(StatusCode::METHOD_NOT_ALLOWED, "only GET is possible here");
             return with(refusal, header::ALLOW, "GET");
@@ -66,7 +66,7 @@ impl Server {
         allowed.allow(origin.as_bytes())
     }
 
-    fn not_an_upgrade(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    fn not_an_upgrade<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
         if let Err(error) = self.visit(request).identity {
             self.count("unauthenticated");
             let refusal = refusal(StatusCode::UNAUTHORIZED, error.message());
@@ -77,7 +77,7 @@ impl Server {
         with(with(refusal, header::UPGRADE, "websocket"), header::CONNECTION, "Upgrade")
     }
 
-    fn visit(&self, request: &Request<Incoming>) -> Visit {
+    fn visit<B>(&self, request: &Request<B>) -> Visit {
         let query = request.uri().query().unwrap_or_default();
         let token = auth::token(request.headers(), query);
         let identity = self.0.terms.authenticator.authenticate(token.as_deref());

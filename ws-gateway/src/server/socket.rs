@@ -109,12 +109,12 @@ fn opening(
     async move {
         confirmed.await;
         match from {
-            From::Now => Opening { resume: Resume::None, missed: Vec::new() },
-            From::Unknown => Opening { resume: Resume::Incomplete, missed: Vec::new() },
+            From::Now => Opening::without_past(Resume::None),
+            From::Unknown => Opening::without_past(Resume::Incomplete),
             From::Position(position) => {
-                let Missed { complete, frames } = history.since(&user, position).await;
+                let Missed { complete, newest, frames } = history.since(&user, position).await;
                 let resume = if complete { Resume::Complete } else { Resume::Incomplete };
-                Opening { resume, missed: frames }
+                Opening { resume, missed: frames, resumed_to: newest }
             }
         }
     }

@@ -12,21 +12,23 @@ use crate::metrics::Metrics;
 pub(super) struct Outage {
     /// None before the first connection.
     since: Option<Instant>,
-    told: bool,
+    told_failure: bool,
+    told_refusal: bool,
 }
 
 impl Outage {
     pub(super) fn at_start() -> Self {
-        Self { since: None, told: false }
+        Self { since: None, told_failure: false, told_refusal: false }
     }
 
     pub(super) fn begins() -> Self {
-        Self { since: Some(Instant::now()), told: false }
+        Self { since: Some(Instant::now()), ..Self::at_start() }
     }
 
-    /// Whether this is the first failure to be told of.
-    pub(super) fn is_news(&mut self) -> bool {
-        !std::mem::replace(&mut self.told, true)
+    /// Whether this is the first failure, or the first refusal, to be told of.
+    pub(super) fn is_news(&mut self, is_refusal: bool) -> bool {
+        let told = if is_refusal { &mut self.told_refusal } else { &mut self.told_failure };
+        !std::mem::replace(told, true)
     }
 
     pub(super) fn redis_is_back(self) -> Repair {
@@ -57,4 +59,17 @@ impl Repair {
 
 fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_of_failure_is_told_once_an_outage() {
+        let mut outage = Outage::begins();
+        assert!(outage.is_news(false) && !outage.is_news(false));
+        assert!(outage.is_news(true) && !outage.is_news(true));
+        assert!(Outage::begins().is_news(true));
+    }
 }

@@ -15,11 +15,11 @@ use redis::aio::MultiplexedConnection;
 use redis::{ErrorKind, PushInfo, PushKind, RedisError, RedisResult, Value};
 use shared::{keys::Keys, redis::Redis, user::UserId};
 use tokio::{sync::Notify, time};
-use tracing::{debug, warn};
+use tracing::warn;
 
 use crate::{
     frame::Frame,
-    history,
+    history::{self, Page},
     hub::{Hub, Joining, Settled},
     metrics::Metrics,
     position::Position,
@@ -58,6 +58,14 @@ struct Gap {
     is_repair: bool,
 }
 
+impl Gap {
+    /// Whether something is missing that the stream no longer holds. A user who never had an
+    /// entry has none to miss.
+    fn is_lost(&self, page: &Page) -> bool {
+        self.position != Position::START && !page.reaches_back
+    }
+}
+
 impl Session {
     pub(super) async fn open(redis: &Redis, hub: Hub, metrics: Metrics) -> RedisResult<Self> {
         let lost = Arc::new(Notify::new());
@@ -67,7 +75,7 @@ impl Session {
         let (keys, subscribed) = (redis.keys.clone(), HashSet::new());
         let mut session = Self { keys, hub, metrics, pushes, reads, subscribed, lost };
         // A server that is loading, or wants a password, accepts connections all the same.
-        history::ping(&mut session.reads).await?;
+        ping(&mut session.reads).await?;
         Ok(session)
     }
 
@@ -179,52 +187,53 @@ impl Session {
     async fn close(&mut self, gaps: Vec<Gap>) -> RedisResult<Vec<Gap>> {
         let from = gaps.iter().map(|gap| (&gap.user, gap.position));
         let pages = history::read(&mut self.reads, &self.keys, from).await?;
-        let mut unfinished = Vec::new();
-        for (gap, page) in gaps.into_iter().zip(pages) {
-            // A user who never had an entry has none to miss.
-            let was_lost = gap.position != Position::START && !page.reaches_back;
-            if was_lost {
-                self.report_gap(&gap, page.is_empty).await?;
-            }
-            self.metrics.malformed_frames.inc_by(page.malformed as u64);
-            if gap.is_repair {
-                self.metrics.messages_repaired.inc_by(page.frames.len() as u64);
-            }
-            self.hub.fill(&gap.user, &page.frames);
-            let read_on = if page.more {
-                Some(page.newest)
-            } else {
-                match self.hub.settle(&gap.user) {
-                    Settled::Done => None,
-                    Settled::ReadOn(position) => Some(position),
-                }
-            };
-            match read_on {
-                Some(position) => unfinished.push(Gap { position, ..gap }),
-                None if gap.is_repair => {
-                    let result = if was_lost { "incomplete" } else { "complete" };
-                    self.metrics.gaps.with_label_values(&[result]).inc();
-                }
-                None => {}
-            }
-        }
-        Ok(unfinished)
+        let read: Vec<(Gap, Page)> = gaps.into_iter().zip(pages).collect();
+        self.report_lost(&read).await?;
+        Ok(read.into_iter().filter_map(|(gap, page)| self.hand_on(gap, &page)).collect())
     }
 
-    async fn report_gap(&mut self, gap: &Gap, stream_ended_before: bool) -> RedisResult<()> {
-        let mut newest = None;
-        if stream_ended_before {
-            let user = std::iter::once(&gap.user);
-            newest = history::newest(&mut self.reads, &self.keys, user).await?.pop();
+    /// Tells the users whose stream no longer reaches back, before they get what is left of it.
+    async fn report_lost(&mut self, read: &[(Gap, Page)]) -> RedisResult<()> {
+        let lost = || read.iter().filter(|(gap, page)| gap.is_lost(page));
+        for (gap, _) in lost().filter(|(_, page)| !page.is_empty) {
+            self.hub.report_gap(&gap.user, None);
         }
-        debug!(user.id = %gap.user, position = %gap.position, "history no longer reaches back");
-        self.hub.report_gap(&gap.user, newest);
+        // Where there is nothing left, new positions may be smaller than the old one.
+        let users: Vec<&UserId> =
+            lost().filter(|(_, page)| page.is_empty).map(|(gap, _)| &gap.user).collect();
+        if users.is_empty() {
+            return Ok(());
+        }
+        let newest = history::newest(&mut self.reads, &self.keys, users.iter().copied()).await?;
+        for (user, newest) in users.into_iter().zip(newest) {
+            self.hub.report_gap(user, Some(newest));
+        }
         Ok(())
+    }
+
+    /// Returns the user again if there is more to read.
+    fn hand_on(&self, gap: Gap, page: &Page) -> Option<Gap> {
+        self.metrics.malformed_frames.inc_by(page.malformed as u64);
+        if gap.is_repair {
+            self.metrics.messages_repaired.inc_by(page.frames.len() as u64);
+        }
+        self.hub.fill(&gap.user, &page.frames);
+        if page.more {
+            return Some(Gap { position: page.newest, ..gap });
+        }
+        if let Settled::ReadOn(position) = self.hub.settle(&gap.user) {
+            return Some(Gap { position, ..gap });
+        }
+        if gap.is_repair {
+            let result = if gap.is_lost(page) { "incomplete" } else { "complete" };
+            self.metrics.gaps.with_label_values(&[result]).inc();
+        }
+        None
     }
 
     async fn check(&mut self) -> RedisResult<()> {
         let Self { pushes, reads, .. } = self;
-        let both = async { tokio::try_join!(history::ping(pushes), history::ping(reads)) };
+        let both = async { tokio::try_join!(ping(pushes), ping(reads)) };
         match time::timeout(CHECK_TIMEOUT, both).await {
             Ok(answered) => answered.map(|_| ()),
             Err(_) => Err(disconnected()),
@@ -235,6 +244,11 @@ impl Session {
         let subscribed = i64::try_from(self.subscribed.len()).unwrap_or(i64::MAX);
         self.metrics.subscriptions.set(subscribed);
     }
+}
+
+/// Asks for a sign of life.
+async fn ping(connection: &mut MultiplexedConnection) -> RedisResult<()> {
+    redis::cmd("PING").query_async(connection).await
 }
 
 fn disconnected() -> RedisError {

@@ -1,0 +1,143 @@
+//! What the deployed services send today: other names, other topics, owners that must be learned.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use e2e::{
+    events::{self, Event, fresh_user},
+    stack::{LIMIT, Layout},
+};
+use rand::{SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
+use uuid::Uuid;
+
+use crate::{Scenario, expect, scenario, world::World};
+
+pub(crate) fn scenarios() -> Vec<Scenario> {
+    vec![
+        scenario(deployed_events_arrive_once_at_the_right_user_in_whatever_order),
+        scenario(requests_for_notifications_are_forwarded_under_their_own_type),
+        scenario(a_fact_that_is_told_twice_is_heard_from_one_source),
+        scenario(a_topic_that_appears_later_is_picked_up),
+    ]
+}
+
+/// Every deployed case of the 17 events for one user, and what teaches who owns what.
+fn for_user(user: &str) -> anyhow::Result<(Vec<Event>, Vec<Event>)> {
+    let request = "huleedu.notification.teacher.requested.v1";
+    let cases = events::deployed()?.into_iter().filter(|case| case.topic != request);
+    let events = cases.map(|case| case.fresh(user)).collect::<anyhow::Result<Vec<_>>>()?;
+    let nameless = events.iter().map(|event| &event.owned);
+    let nameless = nameless.filter(|owned| owned.batch.is_some() || owned.class.is_some());
+    let registrations =
+        nameless.map(|owned| events::registration(owned, user)).collect::<anyhow::Result<_>>()?;
+    Ok((events, registrations))
+}
+
+async fn deployed_events_arrive_once_at_the_right_user_in_whatever_order(
+    world: Arc<World>,
+) -> anyhow::Result<()> {
+    let stack = world.stack().await?;
+    let seed: u64 = rand::random();
+    let mut order = StdRng::seed_from_u64(seed);
+    let (mut all, mut last, mut users) = (Vec::new(), Vec::new(), Vec::new());
+    for user in [(); 4].map(|()| fresh_user()) {
+        let (events, registrations) = for_user(&user)?;
+        users.push((user, events.clone()));
+        all.extend(events);
+        last.extend(registrations);
+    }
+    all.shuffle(&mut order);
+    last.shuffle(&mut order);
+    for event in &mut all {
+        // Any partition, so that nothing but the owner decides when an event can be told.
+        event.key = Uuid::new_v4().to_string();
+    }
+    let mut clients = Vec::new();
+    for (user, _) in &users {
+        clients.push([stack.client(user).await?]);
+    }
+    stack.producer.send_all(&all).await?;
+    stack.producer.send_all(&last).await?;
+    for ((user, mut events), client) in users.into_iter().zip(&mut clients) {
+        events.retain(|event| !event.notification.is_null());
+        let arrived = expect::exactly(&mut client[0], &events).await;
+        arrived.with_context(|| format!("{user}, seed {seed}"))?;
+        expect::nothing_else(&stack, &user, client).await?;
+    }
+    Ok(())
+}
+
+/// The requests of the deployed platform, for one user.
+fn requests(user: &str) -> anyhow::Result<Vec<Event>> {
+    let cases = events::deployed()?.into_iter();
+    let requests = cases.filter(|case| case.topic.ends_with("teacher.requested.v1"));
+    requests.map(|case| case.fresh(user)).collect()
+}
+
+async fn requests_for_notifications_are_forwarded_under_their_own_type(
+    world: Arc<World>,
+) -> anyhow::Result<()> {
+    let worker_settings = vec![("NOTIFICATION_SOURCE", "both".to_owned())];
+    let stack = world.own_stack(&Layout { worker_settings, ..Layout::default() }).await?;
+    let user = fresh_user();
+    let mut client = stack.client(&user).await?;
+    let mut events = requests(&user)?;
+    anyhow::ensure!(events.len() >= 2, "only {} requests", events.len());
+    events.extend(events::one_of_each(&user)?);
+    stack.producer.send_all(&events).await?;
+    expect::exactly(&mut client, &events).await?;
+    stack.stop().await
+}
+
+async fn a_fact_that_is_told_twice_is_heard_from_one_source(
+    world: Arc<World>,
+) -> anyhow::Result<()> {
+    let worker_settings = vec![("NOTIFICATION_SOURCE", "teacher".to_owned())];
+    let stack = world.own_stack(&Layout { worker_settings, ..Layout::default() }).await?;
+    let user = fresh_user();
+    let mut clients = [stack.client(&user).await?];
+    let events = events::one_of_each(&user)?;
+    let requests = requests(&user)?;
+    stack.producer.send_all(&events).await?;
+    stack.producer.send_all(&requests).await?;
+    let also_requested = [
+        "batch_file_added",
+        "batch_file_removed",
+        "cj_assessment_completed",
+        "batch_phase_outcome",
+        "essay_validation_failed",
+        "class_created",
+        "student_created",
+    ];
+    let unique = events.into_iter().filter(|event| {
+        event.notification["event"].as_str().is_some_and(|name| !also_requested.contains(&name))
+    });
+    let expected: Vec<Event> = unique.chain(requests).collect();
+    expect::exactly(&mut clients[0], &expected).await?;
+    expect::nothing_else(&stack, &user, &mut clients).await?;
+    stack.stop().await
+}
+
+async fn a_topic_that_appears_later_is_picked_up(world: Arc<World>) -> anyhow::Result<()> {
+    let topic = format!("late-{}", Uuid::new_v4().simple());
+    let worker_settings = vec![
+        ("CLASS_CREATED_TOPIC", topic.clone()),
+        ("KAFKA_PROPERTY_TOPIC_METADATA_REFRESH_INTERVAL_MS", "500".to_owned()),
+    ];
+    let stack = world.own_stack(&Layout { worker_settings, ..Layout::default() }).await?;
+    let user = fresh_user();
+    let mut client = stack.client(&user).await?;
+    // The worker works without it meanwhile.
+    let first = events::designed()?[0].fresh(&user)?;
+    stack.producer.send(&first).await?;
+    expect::exactly(&mut client, &[first]).await?;
+    stack.kafka.create_topics(std::slice::from_ref(&topic)).await?;
+    let cases = events::designed()?;
+    let case = cases.iter().find(|case| case.name() == "class_created");
+    let mut event = case.context("there is such an event")?.fresh(&user)?;
+    event.topic = topic;
+    stack.producer.send(&event).await?;
+    let notification = client.notification(LIMIT).await?;
+    anyhow::ensure!(notification["event_id"] == *event.id, "{notification}");
+    stack.stop().await
+}
