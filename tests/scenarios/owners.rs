@@ -150,7 +150,7 @@ async fn an_event_without_an_owner_is_dead_lettered_and_can_be_replayed(
     let line = listed.lines().find(|line| line.starts_with(&format!("{at}\t")));
     let line = line.with_context(|| format!("{at} is not in {listed}"))?;
     ensure!(line.contains("recipient_unknown") && line.contains(&event.topic), "{line}");
-    ensure!(!listed.contains("spellcheck"), "a payload is shown: {listed}");
+    ensure!(!line.contains("spellcheck"), "a payload is shown: {line}");
     let others = worker.task(&["dead-letters", "list", "--reason", "not_json"], "").await?.said;
     ensure!(!others.contains(line), "{others}");
 
