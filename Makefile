@@ -1,6 +1,6 @@
 # The verbs of this repository. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint setup
+.PHONY: help demo test lint setup up down
 CARGO := cargo
 export CARGO_TERM_COLOR ?= auto
 
@@ -10,7 +10,7 @@ help: ## this list
 demo: ## the whole path on this machine with a page to watch it; ONCE=1 sends each event once and exits
 	@tests/setup.sh demo
 	$(CARGO) build --locked --workspace --bins
-	@ONCE=$(ONCE) target/debug/demo
+	@ONCE=$(ONCE) $${CARGO_TARGET_DIR:-target}/debug/demo
 
 # All targets are built at once, so that the scenarios start what the tests were built with.
 test: lint ## everything that must pass: lint, unit tests, scenarios on real servers; ONLY=name for some
@@ -24,3 +24,10 @@ lint: setup ## formatting and clippy, warnings are errors
 
 setup: ## install what is missing to build and test (apt-get or Homebrew)
 	@tests/setup.sh test
+
+up: ## Kafka, Redis and both services in containers; needs JWT_SECRET_KEY and Docker
+	docker compose up --build --detach --wait
+
+down: ## stop the containers; their data stay
+	@# The compose file asks for a key whatever it is told to do.
+	JWT_SECRET_KEY=unused docker compose down

@@ -14,6 +14,7 @@ has_header() { echo "#include <$1>" | cc ${CPPFLAGS:-} -E - >/dev/null 2>&1; }
 find_missing() {
     missing=()
     has cc || missing+=(gcc libc6-dev)
+    has c++ || missing+=(g++) # librdkafka's configure asks for it
     has make || missing+=(make)
     has pkg-config || missing+=(pkg-config)
     has redis-server || missing+=(redis-server)
@@ -29,7 +30,7 @@ find_missing_for_kafka() {
     missing=()
     local version
     version=$(has java && java_version || true)
-    [ "${version:-0}" -ge 17 ] || missing+=(default-jre-headless)
+    [ "${version:-0}" -ge 17 ] || missing+=(java)
     has mvn || missing+=(maven)
 }
 
@@ -40,8 +41,21 @@ as_root() {
     fi
 }
 
+# Debian and Ubuntu have different versions of Java; the newest that is known to do is taken.
+java_package() {
+    local package
+    for package in openjdk-21-jre-headless openjdk-17-jre-headless; do
+        if apt-cache show "$package" >/dev/null 2>&1; then break; fi
+    done
+    echo "$package"
+}
+
 with_apt() {
     as_root apt-get update -qq </dev/null
+    local number
+    for number in "${!missing[@]}"; do
+        [ "${missing[number]}" != java ] || missing[number]=$(java_package)
+    done
     as_root env DEBIAN_FRONTEND=noninteractive \
         apt-get install -y -qq --no-install-recommends "${missing[@]}" </dev/null >/dev/null
 }
@@ -50,11 +64,11 @@ with_brew() {
     local package
     for package in "${missing[@]}"; do
         case $package in
-            gcc | libc6-dev | make) has cc || xcode-select --install ;;
+            gcc | libc6-dev | g++ | make) has cc || xcode-select --install ;;
             libssl-dev) brew install openssl@3 ;;
             zlib1g-dev) brew install zlib ;;
             redis-server) brew install redis ;;
-            default-jre-headless) brew install openjdk ;;
+            java) brew install openjdk ;;
             *) brew install "$package" ;;
         esac
     done

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, sync::Arc};
 use anyhow::ensure;
 use e2e::{
     events::{self, fresh_user},
-    http,
+    eventually, http,
     producer::Record,
     stack::LIMIT,
 };
@@ -17,6 +17,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
     vec![
         scenario(each_event_reaches_every_socket_of_its_user_on_every_gateway),
         scenario(events_reach_nobody_but_their_user),
+        scenario(the_workers_of_a_group_share_the_partitions),
         scenario(frames_of_other_publishers_pass_unchanged),
         scenario(a_user_id_of_odd_characters_is_served_like_any_other),
         scenario(escaped_text_arrives_as_the_text_it_stands_for),
@@ -60,6 +61,19 @@ async fn events_reach_nobody_but_their_user(world: Arc<World>) -> anyhow::Result
         expect::nothing_else(&stack, user, std::slice::from_mut(client)).await?;
     }
     Ok(())
+}
+
+async fn the_workers_of_a_group_share_the_partitions(world: Arc<World>) -> anyhow::Result<()> {
+    let stack = world.stack().await?;
+    eventually("each worker has partitions", LIMIT, async || {
+        for worker in &stack.workers {
+            let page = worker.metrics().await?;
+            let partitions = http::metric(&page, "ingest_worker_assigned_partitions");
+            ensure!(partitions > Some(0.0), "one has {partitions:?}");
+        }
+        Ok(())
+    })
+    .await
 }
 
 async fn frames_of_other_publishers_pass_unchanged(world: Arc<World>) -> anyhow::Result<()> {

@@ -30,6 +30,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         scenario(a_protocol_error_ends_the_connection),
         scenario(text_that_is_not_utf_8_ends_the_connection),
         scenario(a_socket_that_does_not_read_is_closed_and_delays_nobody),
+        scenario(a_gateway_that_is_full_asks_to_come_later),
         scenario(a_peer_that_shows_no_sign_of_life_is_closed),
     ]
 }
@@ -175,5 +176,18 @@ async fn a_peer_that_shows_no_sign_of_life_is_closed(world: Arc<World>) -> anyho
     stack.publish(&lively, r#"{"event":"marker"}"#).await?;
     ensure!(reads.await??["event"] == "marker", "the lively client is served");
     drop(silent_client);
+    stack.stop().await
+}
+
+async fn a_gateway_that_is_full_asks_to_come_later(world: Arc<World>) -> anyhow::Result<()> {
+    let gateway_settings = vec![("MAX_CONNECTIONS", "1".to_owned())];
+    let layout = Layout { workers: 0, gateway_settings, ..Layout::default() };
+    let stack = world.own_stack(&layout).await?;
+    let client = stack.client(&fresh_user()).await?;
+    let status = stack.connection(0, &fresh_user())?.refused().await?;
+    ensure!(status == 503, "refused with {status}");
+    drop(client);
+    e2e::eventually("there is room again", LIMIT, async || stack.client(&fresh_user()).await)
+        .await?;
     stack.stop().await
 }

@@ -13,6 +13,7 @@ mod bad_records;
 mod delivery;
 mod duplicates;
 mod expect;
+mod faults;
 mod layers;
 mod limits;
 mod owners;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         recovery::scenarios(),
         producers::scenarios(),
         owners::scenarios(),
+        faults::scenarios(),
     ];
     let prepare = |scenario: Scenario| scenario(Arc::clone(&runtime), Arc::clone(&world));
     let trials = trials.into_iter().flatten().map(prepare).collect();

@@ -1,0 +1,72 @@
+//! What Redis and Kafka do to the services while they run.
+
+use std::sync::Arc;
+
+use e2e::{
+    events::{self, fresh_user},
+    stack::Layout,
+};
+
+use crate::{Scenario, expect, scenario, world::World};
+
+pub(crate) fn scenarios() -> Vec<Scenario> {
+    vec![
+        scenario(a_lost_subscription_costs_no_event_and_no_socket),
+        scenario(flushed_scripts_and_keys_cost_no_later_event),
+        scenario(a_topic_that_is_created_later_is_picked_up),
+    ]
+}
+
+async fn a_lost_subscription_costs_no_event_and_no_socket(world: Arc<World>) -> anyhow::Result<()> {
+    let (stack, user) = (world.own_stack(&Layout::default()).await?, fresh_user());
+    let mut clients = [stack.client(&user).await?, stack.client(&user).await?];
+    let mut redis = stack.redis.connection().await?;
+    let mut sent = Vec::new();
+    for _ in 0..5 {
+        let events = events::one_of_each(&user)?;
+        stack.producer.send_all(&events).await?;
+        let mut kill = redis::cmd("CLIENT");
+        kill.arg("KILL").arg("TYPE").arg("pubsub").exec_async(&mut redis).await?;
+        sent.extend(events);
+    }
+    for client in &mut clients {
+        expect::exactly(client, &sent).await?;
+    }
+    stack.subscribed(&user, 1).await?;
+    expect::nothing_else(&stack, &user, &mut clients).await?;
+    drop(clients);
+    stack.stop().await
+}
+
+async fn flushed_scripts_and_keys_cost_no_later_event(world: Arc<World>) -> anyhow::Result<()> {
+    let (stack, user) = (world.own_stack(&Layout::default()).await?, fresh_user());
+    let mut clients = [stack.client(&user).await?];
+    let mut redis = stack.redis.connection().await?;
+    for flush in [["SCRIPT", "FLUSH"], ["FLUSHALL", "SYNC"]] {
+        redis::cmd(flush[0]).arg(flush[1]).exec_async(&mut redis).await?;
+        let events = events::one_of_each(&user)?;
+        stack.producer.send_all(&events).await?;
+        expect::exactly(&mut clients[0], &events).await?;
+    }
+    expect::nothing_else(&stack, &user, &mut clients).await?;
+    drop(clients);
+    stack.stop().await
+}
+
+async fn a_topic_that_is_created_later_is_picked_up(world: Arc<World>) -> anyhow::Result<()> {
+    let topic = format!("renamed-{}", uuid::Uuid::new_v4().simple());
+    let worker_settings = vec![
+        ("BATCH_FILE_REMOVED_TOPIC", topic.clone()),
+        ("KAFKA_PROPERTY_TOPIC_METADATA_REFRESH_INTERVAL_MS", "500".to_owned()),
+    ];
+    let stack = world.own_stack(&Layout { worker_settings, ..Layout::default() }).await?;
+    let user = fresh_user();
+    let mut client = stack.client(&user).await?;
+    stack.kafka.create_topics(std::slice::from_ref(&topic)).await?;
+    let mut event = events::designed()?[1].fresh(&user)?;
+    event.topic = topic;
+    stack.producer.send(&event).await?;
+    expect::exactly(&mut client, &[event]).await?;
+    drop(client);
+    stack.stop().await
+}
