@@ -1,4 +1,4 @@
-//! What Redis may do to the services while they run.
+//! What Redis and Kafka do to the services while they run.
 
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
     vec![
         scenario(a_lost_subscription_costs_no_event_and_no_socket),
         scenario(flushed_scripts_and_keys_cost_no_later_event),
+        scenario(a_topic_that_is_created_later_is_picked_up),
     ]
 }
 
@@ -49,5 +50,23 @@ async fn flushed_scripts_and_keys_cost_no_later_event(world: Arc<World>) -> anyh
     }
     expect::nothing_else(&stack, &user, &mut clients).await?;
     drop(clients);
+    stack.stop().await
+}
+
+async fn a_topic_that_is_created_later_is_picked_up(world: Arc<World>) -> anyhow::Result<()> {
+    let topic = format!("renamed-{}", uuid::Uuid::new_v4().simple());
+    let worker_settings = vec![
+        ("BATCH_FILE_REMOVED_TOPIC", topic.clone()),
+        ("KAFKA_PROPERTY_TOPIC_METADATA_REFRESH_INTERVAL_MS", "500".to_owned()),
+    ];
+    let stack = world.own_stack(&Layout { worker_settings, ..Layout::default() }).await?;
+    let user = fresh_user();
+    let mut client = stack.client(&user).await?;
+    stack.kafka.create_topics(std::slice::from_ref(&topic)).await?;
+    let mut event = events::designed()?[1].fresh(&user)?;
+    event.topic = topic;
+    stack.producer.send(&event).await?;
+    expect::exactly(&mut client, &[event]).await?;
+    drop(client);
     stack.stop().await
 }

@@ -46,9 +46,9 @@ fn main() -> ExitCode {
         limits::scenarios(),
         shutdown::scenarios(),
         recovery::scenarios(),
-        faults::scenarios(),
         producers::scenarios(),
         owners::scenarios(),
+        faults::scenarios(),
     ];
     let prepare = |scenario: Scenario| scenario(Arc::clone(&runtime), Arc::clone(&world));
     let trials = trials.into_iter().flatten().map(prepare).collect();

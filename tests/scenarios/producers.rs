@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use e2e::{
     events::{self, Event, fresh_user},
-    stack::{LIMIT, Layout},
+    stack::Layout,
 };
 use rand::{SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 use uuid::Uuid;
@@ -17,7 +17,6 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         scenario(deployed_events_arrive_once_at_the_right_user_in_whatever_order),
         scenario(requests_for_notifications_are_forwarded_under_their_own_type),
         scenario(a_fact_that_is_told_twice_is_heard_from_one_source),
-        scenario(a_topic_that_appears_later_is_picked_up),
     ]
 }
 
@@ -26,10 +25,7 @@ fn for_user(user: &str) -> anyhow::Result<(Vec<Event>, Vec<Event>)> {
     let request = "huleedu.notification.teacher.requested.v1";
     let cases = events::deployed()?.into_iter().filter(|case| case.topic != request);
     let events = cases.map(|case| case.fresh(user)).collect::<anyhow::Result<Vec<_>>>()?;
-    let nameless = events.iter().map(|event| &event.owned);
-    let nameless = nameless.filter(|owned| owned.batch.is_some() || owned.class.is_some());
-    let registrations =
-        nameless.map(|owned| events::registration(owned, user)).collect::<anyhow::Result<_>>()?;
+    let registrations = events.iter().map(Event::registration).collect();
     Ok((events, registrations))
 }
 
@@ -115,29 +111,5 @@ async fn a_fact_that_is_told_twice_is_heard_from_one_source(
     let expected: Vec<Event> = unique.chain(requests).collect();
     expect::exactly(&mut clients[0], &expected).await?;
     expect::nothing_else(&stack, &user, &mut clients).await?;
-    stack.stop().await
-}
-
-async fn a_topic_that_appears_later_is_picked_up(world: Arc<World>) -> anyhow::Result<()> {
-    let topic = format!("late-{}", Uuid::new_v4().simple());
-    let worker_settings = vec![
-        ("CLASS_CREATED_TOPIC", topic.clone()),
-        ("KAFKA_PROPERTY_TOPIC_METADATA_REFRESH_INTERVAL_MS", "500".to_owned()),
-    ];
-    let stack = world.own_stack(&Layout { worker_settings, ..Layout::default() }).await?;
-    let user = fresh_user();
-    let mut client = stack.client(&user).await?;
-    // The worker works without it meanwhile.
-    let first = events::designed()?[0].fresh(&user)?;
-    stack.producer.send(&first).await?;
-    expect::exactly(&mut client, &[first]).await?;
-    stack.kafka.create_topics(std::slice::from_ref(&topic)).await?;
-    let cases = events::designed()?;
-    let case = cases.iter().find(|case| case.name() == "class_created");
-    let mut event = case.context("there is such an event")?.fresh(&user)?;
-    event.topic = topic;
-    stack.producer.send(&event).await?;
-    let notification = client.notification(LIMIT).await?;
-    anyhow::ensure!(notification["event_id"] == *event.id, "{notification}");
     stack.stop().await
 }

@@ -13,16 +13,17 @@ use crate::workspace;
 /// How many events the design has.
 pub const DESIGNED: usize = 17;
 
+/// Carries the events from which workers learn who owns a batch.
+const REGISTRATION_TOPIC: &str = "huleedu.batch.essays.registered.v1";
+
 /// One fixture case: what a producer sends and what a browser receives.
 #[derive(Clone, Debug)]
 pub struct Case {
-    /// The topic of the design, or for a deployed case the one it is deployed on.
+    /// Where it is sent.
     pub topic: String,
     envelope: Value,
-    /// Null for an event that is by rule no notification.
     notification: Value,
-    /// What must be known of owners: `batch:<id>` or `class:<id>`, and the user.
-    owners: Value,
+    registration: Value,
 }
 
 /// A case with fresh ids, ready to be sent.
@@ -38,19 +39,9 @@ pub struct Event {
     pub key: String,
     /// The record's value.
     pub envelope: Value,
-    /// What the user receives, without the position that Redis gives it; null if nothing.
+    /// What the user receives, without the position that Redis gives it; null: nothing.
     pub notification: Value,
-    /// The batch and the class whose owner must be known, if the event itself names no user.
-    pub owned: Owned,
-}
-
-/// Ids of a batch and of a class.
-#[derive(Clone, Debug, Default)]
-pub struct Owned {
-    /// The batch.
-    pub batch: Option<String>,
-    /// The class.
-    pub class: Option<String>,
+    registration: Value,
 }
 
 impl Case {
@@ -65,44 +56,46 @@ impl Case {
     /// # Errors
     /// When the case is not one of the fixtures' form.
     pub fn fresh(&self, user: &str) -> anyhow::Result<Event> {
-        let data = &self.envelope["data"];
-        let id = Uuid::new_v4().to_string();
-        let owned = |kind| {
-            let owners = self.owners.as_object()?;
-            owners.keys().find_map(|key| key.strip_prefix(kind))
-        };
-        let (batch, class) = (owned("batch:"), owned("class:"));
-        let [new_batch, new_class] = [(); 2].map(|()| Uuid::new_v4().to_string());
+        let registered = &self.registration["data"];
+        let (id, batch) = (Uuid::new_v4().to_string(), Uuid::new_v4().to_string());
         let replacements = [
-            (self.envelope["event_id"].as_str(), &id),
-            (self.notification["user_id"].as_str(), &user.to_owned()),
-            (batch.or(data["batch_id"].as_str()), &new_batch),
-            (class.or(data["class_id"].as_str()), &new_class),
+            (&self.envelope["event_id"], &*id),
+            (&registered["user_id"], user),
+            (&registered["entity_id"], &batch),
+            (&registered["class_id"], &Uuid::new_v4().to_string()),
         ];
-        let mut pair = Value::from(vec![self.envelope.clone(), self.notification.clone()]);
+        let mut event = Event {
+            topic: self.topic.clone(),
+            id: id.clone(),
+            user: user.to_owned(),
+            key: batch.clone(),
+            envelope: self.envelope.clone(),
+            notification: self.notification.clone(),
+            registration: self.registration.clone(),
+        };
         for (old, new) in replacements {
-            if let Some(old) = old {
-                replace(&mut pair, old, new);
+            let old = old.as_str().context("a case has ids")?;
+            for value in [&mut event.envelope, &mut event.notification, &mut event.registration] {
+                replace(value, old, new);
             }
         }
-        let (notification, envelope) = (pair[1].take(), pair[0].take());
-        let subject = ["batch_id", "entity_id", "class_id", "student_id"];
-        let key = subject.iter().find_map(|name| envelope["data"][name].as_str());
-        let key = key.context("an event has a subject")?.to_owned();
-        let owned = Owned { batch: batch.map(|_| new_batch), class: class.map(|_| new_class) };
-        Ok(Event {
-            topic: self.topic.clone(),
-            id,
-            user: user.to_owned(),
-            key,
-            envelope,
-            notification,
-            owned,
-        })
+        Ok(event)
     }
 }
 
 impl Event {
+    /// The event with which the owner of this one's batch and class becomes known.
+    #[must_use]
+    pub fn registration(&self) -> Self {
+        let mut registration = self.clone();
+        registration.id = Uuid::new_v4().to_string();
+        registration.envelope = self.registration.clone();
+        registration.envelope["event_id"] = registration.id.clone().into();
+        registration.topic = REGISTRATION_TOPIC.into();
+        registration.notification = Value::Null;
+        registration
+    }
+
     /// The same event, happening now; its other times keep their distance.
     #[must_use]
     pub fn happening_now(mut self) -> Self {
@@ -147,62 +140,44 @@ fn replace(value: &mut Value, old: &str, new: &str) {
 /// # Errors
 /// When a fixture cannot be read.
 pub fn designed() -> anyhow::Result<Vec<Case>> {
+    let (registration, fixtures) = read_fixtures()?;
     let mut cases = Vec::with_capacity(DESIGNED);
-    for fixture in read_fixtures()? {
+    for fixture in fixtures {
         let topic = fixture["topics"][0].as_str().context("a fixture has a topic")?;
-        cases.extend(named(&fixture, "design").next().map(|case| Case::read(topic, case)));
+        let mut of_design = cases_with(&fixture, "design").into_iter();
+        cases.extend(of_design.next().map(|case| read_case(case, topic, &registration)));
     }
     Ok(cases)
 }
 
-/// What the deployed services send of the same events, every case of it.
+/// Every case of the services that send events today, on their topics.
 ///
 /// # Errors
 /// When a fixture cannot be read.
 pub fn deployed() -> anyhow::Result<Vec<Case>> {
+    let (registration, fixtures) = read_fixtures()?;
     let mut cases = Vec::new();
-    for fixture in read_fixtures()? {
-        let topics = fixture["topics"].as_array().context("a fixture has topics")?;
-        let topic = topics.last().and_then(Value::as_str).context("a fixture has a topic")?;
-        cases.extend(named(&fixture, "deployed").map(|case| Case::read(topic, case)));
+    for fixture in fixtures {
+        let topics = fixture["topics"].as_array().and_then(|topics| topics.last());
+        let topic = topics.and_then(Value::as_str).context("a fixture has a topic")?;
+        let of_today = cases_with(&fixture, "deployed").into_iter();
+        cases.extend(of_today.map(|case| read_case(case, topic, &registration)));
     }
     Ok(cases)
 }
 
-/// The cases of a fixture whose names have a word.
-fn named<'a>(fixture: &'a Value, word: &'a str) -> impl Iterator<Item = &'a Value> {
-    let cases = fixture["cases"].as_array().map(Vec::as_slice).unwrap_or_default();
-    cases.iter().filter(move |case| case["name"].as_str().is_some_and(|n| n.contains(word)))
+fn cases_with<'a>(fixture: &'a Value, word: &str) -> Vec<&'a Value> {
+    let cases = fixture["cases"].as_array().into_iter().flatten();
+    cases.filter(|case| case["name"].as_str().is_some_and(|name| name.contains(word))).collect()
 }
 
-impl Case {
-    fn read(topic: &str, case: &Value) -> Self {
-        Self {
-            topic: topic.to_owned(),
-            envelope: case["envelope"].clone(),
-            notification: case["notification"].clone(),
-            owners: case["owners"].clone(),
-        }
+fn read_case(case: &Value, topic: &str, registration: &Value) -> Case {
+    Case {
+        topic: topic.to_owned(),
+        envelope: case["envelope"].clone(),
+        notification: case["notification"].clone(),
+        registration: registration.clone(),
     }
-}
-
-/// The registration of a batch, which teaches who owns it and its class.
-///
-/// # Errors
-/// When its fixture cannot be read.
-pub fn registration(owned: &Owned, user: &str) -> anyhow::Result<Event> {
-    let fixture = read_fixture(&workspace::fixtures().join("ownership.json"))?;
-    let mut envelope = fixture["envelope"].clone();
-    let id = Uuid::new_v4().to_string();
-    envelope["event_id"] = id.clone().into();
-    let data = &mut envelope["data"];
-    let key = owned.batch.clone().unwrap_or_else(|| Uuid::new_v4().to_string());
-    data["user_id"] = user.into();
-    data["entity_id"] = key.clone().into();
-    data["class_id"] = owned.class.clone().into();
-    let topic = fixture["topics"][0].as_str().context("the fixture has a topic")?.to_owned();
-    let (user, notification, owned) = (user.to_owned(), Value::Null, owned.clone());
-    Ok(Event { topic, id, user, key, envelope, notification, owned })
 }
 
 /// A fresh event of each of the 17, for one user.
@@ -218,8 +193,8 @@ pub fn one_of_each(user: &str) -> anyhow::Result<Vec<Event>> {
 /// # Errors
 /// When a fixture cannot be read.
 pub fn topics() -> anyhow::Result<Vec<String>> {
-    let mut topics = Vec::new();
-    for fixture in read_fixtures()? {
+    let mut topics = vec![REGISTRATION_TOPIC.to_owned()];
+    for fixture in read_fixtures()?.1 {
         let names = fixture["topics"].as_array().context("a fixture has topics")?;
         topics.extend(names.iter().filter_map(Value::as_str).map(str::to_owned));
     }
@@ -234,13 +209,19 @@ pub fn fresh_user() -> String {
     format!("teacher-{}", Uuid::new_v4().simple())
 }
 
-fn read_fixtures() -> anyhow::Result<Vec<Value>> {
+/// The envelope that registers a batch, and the fixtures of all event types.
+fn read_fixtures() -> anyhow::Result<(Value, Vec<Value>)> {
     let mut paths = std::fs::read_dir(workspace::fixtures())?
         .map(|entry| Ok(entry?.path()))
         .collect::<anyhow::Result<Vec<_>>>()?;
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
     paths.sort();
-    paths.iter().map(|path| read_fixture(path)).collect()
+    let fixtures = paths.iter().map(|path| read_fixture(path));
+    let mut fixtures = fixtures.collect::<anyhow::Result<Vec<_>>>()?;
+    let registers = |fixture: &Value| fixture["event_type"] == REGISTRATION_TOPIC;
+    let at = fixtures.iter().position(registers).context("a fixture registers a batch")?;
+    let registration = fixtures.remove(at)["envelope"].take();
+    Ok((registration, fixtures))
 }
 
 fn read_fixture(path: &Path) -> anyhow::Result<Value> {
@@ -284,8 +265,9 @@ mod tests {
             assert_ne!(event.envelope["event_id"], case.envelope["event_id"]);
             assert!(!event.envelope.to_string().contains("teacher-42"));
             let batch = &event.envelope["data"]["batch_id"];
-            assert!(batch.is_null() || *batch != case.envelope["data"]["batch_id"]);
+            assert!(batch.is_null() || *batch == *event.key, "{}", case.name());
             assert_eq!(event.notification["data"]["batch_id"], *batch, "{}", case.name());
+            assert_eq!(event.registration().envelope["data"]["entity_id"], *event.key);
         }
     }
 }
