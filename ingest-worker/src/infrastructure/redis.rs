@@ -108,9 +108,10 @@ impl Publisher for RedisStore {
             pipeline
                 .cmd("EVALSHA")
                 .arg(&script)
-                .arg(2)
+                .arg(3)
                 .arg(keys.seen(user, identity))
                 .arg(keys.stream(user))
+                .arg(keys.start(user))
                 .arg(keys.channel(user))
                 .arg(text)
                 .arg(millis(self.retention.seen))
