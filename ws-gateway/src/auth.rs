@@ -2,14 +2,16 @@
 //! say. Algorithms and keys are fixed by the settings, never chosen by a token. Tokens and what
 //! is in them are never logged.
 
+mod keys;
 mod token;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, errors::ErrorKind};
+use jsonwebtoken::{decode, decode_header, errors::ErrorKind};
 use serde::Deserialize;
-use shared::{config::Secret, user::UserId};
+use shared::user::UserId;
 
+pub use keys::{Key, KeyError, Rules};
 pub use token::token;
 
 /// Whom a connection belongs to, and for how long.
@@ -107,40 +109,14 @@ struct Claims {
 /// Checks tokens.
 #[derive(Debug)]
 pub struct Authenticator {
-    key: DecodingKey,
-    validation: Validation,
+    keys: Vec<Key>,
 }
 
 impl Authenticator {
-    /// Accepts tokens that are signed with `secret` by one of `algorithms`, all of the HMAC
-    /// family. `audience` and `issuer` are checked exactly when they are given.
+    /// Accepts tokens that are signed with one of `keys`.
     #[must_use]
-    pub fn with_secret(
-        secret: &Secret,
-        algorithms: &[Algorithm],
-        audience: Option<&str>,
-        issuer: Option<&str>,
-        leeway: Duration,
-    ) -> Self {
-        let mut validation = Validation {
-            algorithms: algorithms.to_vec(),
-            leeway: leeway.as_secs(),
-            validate_nbf: true,
-            validate_aud: audience.is_some(),
-            ..Validation::default()
-        };
-        // A claim that is not required passes when it has the wrong type.
-        let mut required = vec!["exp", "sub"];
-        if let Some(audience) = audience {
-            validation.set_audience(&[audience]);
-            required.push("aud");
-        }
-        if let Some(issuer) = issuer {
-            validation.set_issuer(&[issuer]);
-            required.push("iss");
-        }
-        validation.set_required_spec_claims(&required);
-        Self { key: DecodingKey::from_secret(secret.expose().as_bytes()), validation }
+    pub fn new(keys: Vec<Key>) -> Self {
+        Self { keys }
     }
 
     /// The identity that a token proves.
@@ -149,25 +125,21 @@ impl Authenticator {
     /// Why the token is refused.
     pub fn authenticate(&self, token: Option<&str>) -> Result<Identity, AuthError> {
         let token = token.ok_or(AuthError::Missing)?;
-        let token = decode::<Claims>(token, &self.key, &self.validation)
-            .map_err(|error| refusal(error.kind()))?;
-        let claims = token.claims;
+        let header = decode_header(token).map_err(|_| AuthError::Invalid)?;
         // RFC 7515: what a token marks as critical must be understood, and nothing is.
-        if token.header.crit.is_some() {
+        if header.crit.is_some() {
             return Err(AuthError::Invalid);
         }
-        if claims.typ.is_some_and(|kind| kind.eq_ignore_ascii_case("refresh")) {
-            return Err(AuthError::WrongKind);
+        let mut refused = AuthError::Invalid;
+        for key in self.keys.iter().filter(|key| key.fits(header.alg)) {
+            match check(token, key) {
+                Ok(identity) => return Ok(identity),
+                // Signed with another key, perhaps; any other refusal is about the token itself.
+                Err(AuthError::Invalid) => {}
+                Err(error) => refused = error,
+            }
         }
-        let latest = (since_1970() + Duration::from_secs(self.validation.leeway)).as_secs_f64();
-        if claims.iat.is_some_and(|issued_at| issued_at > latest) {
-            return Err(AuthError::NotYetValid);
-        }
-        let user = UserId::new(&claims.sub).map_err(|_| AuthError::NoUser)?;
-        // The library accepted it as a number of seconds, so it is finite and not negative.
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        let expires_at = (claims.exp as u64).saturating_add(self.validation.leeway);
-        Ok(Identity { user, expires_at })
+        Err(refused)
     }
 
     /// The identity that a new token proves for the connection of `user`.
@@ -178,6 +150,23 @@ impl Authenticator {
         let identity = self.authenticate(Some(token))?;
         if identity.user == *user { Ok(identity) } else { Err(AuthError::OtherUser) }
     }
+}
+
+fn check(token: &str, Key { key, validation }: &Key) -> Result<Identity, AuthError> {
+    let token = decode::<Claims>(token, key, validation).map_err(|error| refusal(error.kind()))?;
+    let claims = token.claims;
+    if claims.typ.is_some_and(|kind| kind.eq_ignore_ascii_case("refresh")) {
+        return Err(AuthError::WrongKind);
+    }
+    let latest = (since_1970() + Duration::from_secs(validation.leeway)).as_secs_f64();
+    if claims.iat.is_some_and(|issued_at| issued_at > latest) {
+        return Err(AuthError::NotYetValid);
+    }
+    let user = UserId::new(&claims.sub).map_err(|_| AuthError::NoUser)?;
+    // The library accepted it as a number of seconds, so it is finite and not negative.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let expires_at = (claims.exp as u64).saturating_add(validation.leeway);
+    Ok(Identity { user, expires_at })
 }
 
 fn refusal(kind: &ErrorKind) -> AuthError {

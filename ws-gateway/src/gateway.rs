@@ -112,14 +112,8 @@ fn limits(config: &Config) -> hub::Limits {
 }
 
 fn terms(config: &Config, metrics: &Metrics) -> anyhow::Result<Terms> {
-    let secret = config.jwt_secret_key.as_ref().context("JWT_SECRET_KEY is not set")?;
-    let authenticator = Authenticator::with_secret(
-        secret,
-        &config.jwt_algorithm,
-        config.jwt_audience.as_deref(),
-        config.jwt_issuer.as_deref(),
-        config.jwt_leeway,
-    );
+    let keys = config.keys().map_err(|bad| anyhow::anyhow!(bad.join(", ")))?;
+    let authenticator = Authenticator::new(keys);
     let ping_interval = config.websocket_ping_interval;
     Ok(Terms {
         ping_interval,

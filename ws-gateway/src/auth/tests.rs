@@ -1,4 +1,4 @@
-use jsonwebtoken::{EncodingKey, Header, encode};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 
 use super::*;
@@ -19,8 +19,8 @@ fn sign(claims: &Value) -> String {
 }
 
 fn authenticator(audience: Option<&str>, issuer: Option<&str>) -> Authenticator {
-    let algorithms = [Algorithm::HS256];
-    Authenticator::with_secret(&SECRET.into(), &algorithms, audience, issuer, Duration::ZERO)
+    let rules = Rules::new(&[Algorithm::HS256], audience, issuer, Duration::ZERO);
+    Authenticator::new(vec![Key::from_secret(&SECRET.into(), &rules).unwrap()])
 }
 
 fn check(claims: &Value) -> Result<Identity, AuthError> {
@@ -87,8 +87,8 @@ fn a_token_from_the_future_is_refused() {
     ] {
         assert_eq!(check(&claims), Err(AuthError::NotYetValid));
         let lenient = Duration::from_secs(301);
-        let algorithms = [Algorithm::HS256];
-        let lenient = Authenticator::with_secret(&SECRET.into(), &algorithms, None, None, lenient);
+        let rules = Rules::new(&[Algorithm::HS256], None, None, lenient);
+        let lenient = Authenticator::new(vec![Key::from_secret(&SECRET.into(), &rules).unwrap()]);
         assert!(lenient.authenticate(Some(&sign(&claims))).is_ok());
     }
     assert!(check(&json!({"sub": "u", "exp": exp, "nbf": "soon"})).is_err());
@@ -142,4 +142,76 @@ fn a_live_connection_is_renewed_by_its_own_user_only() {
     let other = UserId::new("v").unwrap();
     assert!(authenticator(None, None).renew(&user, &token).is_ok());
     assert_eq!(authenticator(None, None).renew(&other, &token), Err(AuthError::OtherUser));
+}
+
+/// The public keys of pairs that exist for these tests only, and tokens signed with the others.
+const RSA: &str = include_str!("tests/rsa.pub.pem");
+const EC: &str = include_str!("tests/ec.pub.pem");
+const ED: &str = include_str!("tests/ed.pub.pem");
+
+fn sign_with_pair(algorithm: Algorithm) -> String {
+    let key = match algorithm {
+        Algorithm::ES256 => EncodingKey::from_ec_pem(include_bytes!("tests/ec.key.pem")),
+        Algorithm::EdDSA => EncodingKey::from_ed_pem(include_bytes!("tests/ed.key.pem")),
+        _ => EncodingKey::from_rsa_pem(include_bytes!("tests/rsa.key.pem")),
+    };
+    let claims = json!({"sub": "u", "exp": now() + 60});
+    encode(&Header::new(algorithm), &claims, &key.unwrap()).unwrap()
+}
+
+fn with_keys(algorithms: &[Algorithm], pems: &[&str]) -> Authenticator {
+    let rules = Rules::new(algorithms, None, None, Duration::ZERO);
+    Authenticator::new(pems.iter().map(|pem| Key::from_pem(pem, &rules).unwrap()).collect())
+}
+
+#[test]
+fn a_public_key_of_each_kind_checks_its_own_signatures() {
+    use Algorithm::{ES256, EdDSA, PS256, PS512, RS256, RS384};
+    let accepted = [RS256, RS384, PS256, PS512, ES256, EdDSA];
+    let all = with_keys(&accepted, &[RSA, EC, ED]);
+    for algorithm in accepted {
+        let token = sign_with_pair(algorithm);
+        assert!(all.authenticate(Some(&token)).is_ok(), "{algorithm:?}");
+    }
+    let refused = with_keys(&[RS256], &[RSA]).authenticate(Some(&sign_with_pair(RS384)));
+    assert_eq!(refused, Err(AuthError::Invalid), "it was not on the list");
+}
+
+#[test]
+fn a_public_key_is_never_used_as_a_secret() {
+    let both = [Algorithm::RS256, Algorithm::HS256];
+    let rules = Rules::new(&both, None, None, Duration::ZERO);
+    let keys = vec![
+        Key::from_pem(RSA, &rules).unwrap(),
+        Key::from_secret(&SECRET.into(), &rules).unwrap(),
+    ];
+    let authenticator = Authenticator::new(keys);
+    let claims = json!({"sub": "u", "exp": now() + 60});
+    let confused = sign_with(Algorithm::HS256, RSA, &claims);
+    assert_eq!(authenticator.authenticate(Some(&confused)), Err(AuthError::Invalid));
+    assert!(authenticator.authenticate(Some(&sign(&claims))).is_ok());
+}
+
+#[test]
+fn a_previous_secret_is_accepted_beside_the_new_one() {
+    let rules = Rules::new(&[Algorithm::HS256], None, None, Duration::ZERO);
+    let secrets = ["the-new-secret-of-more-than-32-bytes", SECRET];
+    let keys = secrets.map(|secret| Key::from_secret(&secret.into(), &rules).unwrap());
+    let authenticator = Authenticator::new(keys.into());
+    for secret in secrets {
+        let token = sign_with(Algorithm::HS256, secret, &json!({"sub": "u", "exp": now() + 60}));
+        assert!(authenticator.authenticate(Some(&token)).is_ok());
+    }
+    let expired = sign(&json!({"sub": "u", "exp": now() - 60}));
+    assert_eq!(authenticator.authenticate(Some(&expired)), Err(AuthError::Expired));
+}
+
+#[test]
+fn a_key_without_an_algorithm_and_a_text_that_is_no_key_are_errors() {
+    let rules = Rules::new(&[Algorithm::RS256], None, None, Duration::ZERO);
+    assert_eq!(Key::from_pem(EC, &rules).unwrap_err(), KeyError::NoAlgorithm);
+    assert_eq!(Key::from_secret(&SECRET.into(), &rules).unwrap_err(), KeyError::NoAlgorithm);
+    for text in ["", "secret", &RSA[..200]] {
+        assert_eq!(Key::from_pem(text, &rules).unwrap_err(), KeyError::NotPem);
+    }
 }

@@ -5,7 +5,13 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::*;
-use crate::{auth::Authenticator, config::LimitPolicy, hub, metrics::Metrics, outbox};
+use crate::{
+    auth::{Authenticator, Key, Rules},
+    config::LimitPolicy,
+    hub,
+    metrics::Metrics,
+    outbox,
+};
 
 const SECRET: &str = "a-secret-that-is-long-enough-for-tests";
 
@@ -27,12 +33,13 @@ fn server(arguments: &[&str]) -> Server {
     let keys = shared::keys::Keys::new("ws");
     let history = History::new(keys, watch::channel(None).1);
     let algorithms = [jsonwebtoken::Algorithm::HS256];
+    let rules = Rules::new(&algorithms, None, None, Duration::ZERO);
     let secret = SECRET.into();
     let terms = Terms {
         ping_interval: Duration::from_secs(30),
         silence_limit: Duration::from_mins(1),
         drain_window: Duration::ZERO,
-        authenticator: Authenticator::with_secret(&secret, &algorithms, None, None, Duration::ZERO),
+        authenticator: Authenticator::new(vec![Key::from_secret(&secret, &rules).unwrap()]),
         metrics: metrics.clone(),
     };
     let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
