@@ -2,6 +2,7 @@
 //! say. Algorithms and keys are fixed by the settings, never chosen by a token. Tokens and what
 //! is in them are never logged.
 
+pub mod jwks;
 mod keys;
 mod token;
 
@@ -11,6 +12,7 @@ use jsonwebtoken::{decode, decode_header, errors::ErrorKind};
 use serde::Deserialize;
 use shared::user::UserId;
 
+use jwks::Published;
 pub use keys::{Key, KeyError, Rules};
 pub use token::token;
 
@@ -37,6 +39,8 @@ impl Identity {
 pub enum AuthError {
     /// The request has none.
     Missing,
+    /// It names a key that is not known.
+    UnknownKey,
     /// Not a token, or signed by somebody else, or with another algorithm.
     Invalid,
     /// Its time is over, or it has no end.
@@ -55,8 +59,9 @@ pub enum AuthError {
 
 impl AuthError {
     /// Every reason.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Missing,
+        Self::UnknownKey,
         Self::Invalid,
         Self::Expired,
         Self::NotYetValid,
@@ -71,6 +76,7 @@ impl AuthError {
     pub fn label(self) -> &'static str {
         match self {
             Self::Missing => "missing",
+            Self::UnknownKey => "unknown_key",
             Self::Invalid => "invalid",
             Self::Expired => "expired",
             Self::NotYetValid => "not_yet_valid",
@@ -86,7 +92,7 @@ impl AuthError {
     pub fn message(self) -> &'static str {
         match self {
             Self::Missing => "Authentication token missing",
-            Self::Invalid => "Invalid authentication token",
+            Self::Invalid | Self::UnknownKey => "Invalid authentication token",
             Self::Expired => "Authentication token has expired",
             Self::NotYetValid => "Authentication token is not valid yet",
             Self::Foreign => "Authentication token is for another audience",
@@ -110,28 +116,52 @@ struct Claims {
 #[derive(Debug)]
 pub struct Authenticator {
     keys: Vec<Key>,
+    published: Option<Published>,
 }
 
 impl Authenticator {
-    /// Accepts tokens that are signed with one of `keys`.
+    /// Accepts tokens that are signed with one of `keys`, or with one that the issuer publishes.
     #[must_use]
-    pub fn new(keys: Vec<Key>) -> Self {
-        Self { keys }
+    pub fn new(keys: Vec<Key>, published: Option<Published>) -> Self {
+        Self { keys, published }
     }
 
-    /// The identity that a token proves.
+    /// The identity that a token proves. A key that is not known yet is asked for.
     ///
     /// # Errors
     /// Why the token is refused.
-    pub fn authenticate(&self, token: Option<&str>) -> Result<Identity, AuthError> {
+    pub async fn authenticate(&self, token: Option<&str>) -> Result<Identity, AuthError> {
+        let identity = self.check(token);
+        if let (Err(AuthError::UnknownKey), Some(published)) = (&identity, &self.published) {
+            published.look_again().await;
+            return self.check(token);
+        }
+        identity
+    }
+
+    /// The identity that a new token proves for the connection of `user`.
+    ///
+    /// # Errors
+    /// Why the token is refused; another user's is.
+    pub async fn renew(&self, user: &UserId, token: &str) -> Result<Identity, AuthError> {
+        let identity = self.authenticate(Some(token)).await?;
+        if identity.user == *user { Ok(identity) } else { Err(AuthError::OtherUser) }
+    }
+
+    fn check(&self, token: Option<&str>) -> Result<Identity, AuthError> {
         let token = token.ok_or(AuthError::Missing)?;
         let header = decode_header(token).map_err(|_| AuthError::Invalid)?;
         // RFC 7515: what a token marks as critical must be understood, and nothing is.
         if header.crit.is_some() {
             return Err(AuthError::Invalid);
         }
-        let mut refused = AuthError::Invalid;
-        for key in self.keys.iter().filter(|key| key.fits(header.alg)) {
+        let published = self.published.as_ref().map(Published::keys);
+        let published = published.as_deref().unwrap_or_default();
+        let mut fitting =
+            self.keys.iter().chain(published).filter(|key| key.fits(&header)).peekable();
+        let is_unknown = fitting.peek().is_none() && header.kid.is_some();
+        let mut refused = if is_unknown { AuthError::UnknownKey } else { AuthError::Invalid };
+        for key in fitting {
             match check(token, key) {
                 Ok(identity) => return Ok(identity),
                 // Signed with another key, perhaps; any other refusal is about the token itself.
@@ -141,19 +171,11 @@ impl Authenticator {
         }
         Err(refused)
     }
-
-    /// The identity that a new token proves for the connection of `user`.
-    ///
-    /// # Errors
-    /// Why the token is refused; another user's is.
-    pub fn renew(&self, user: &UserId, token: &str) -> Result<Identity, AuthError> {
-        let identity = self.authenticate(Some(token))?;
-        if identity.user == *user { Ok(identity) } else { Err(AuthError::OtherUser) }
-    }
 }
 
-fn check(token: &str, Key { key, validation }: &Key) -> Result<Identity, AuthError> {
-    let token = decode::<Claims>(token, key, validation).map_err(|error| refusal(error.kind()))?;
+fn check(token: &str, Key { decoding, validation, .. }: &Key) -> Result<Identity, AuthError> {
+    let token =
+        decode::<Claims>(token, decoding, validation).map_err(|error| refusal(error.kind()))?;
     let claims = token.claims;
     if claims.typ.is_some_and(|kind| kind.eq_ignore_ascii_case("refresh")) {
         return Err(AuthError::WrongKind);

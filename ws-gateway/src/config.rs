@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser, ValueEnum};
-use jsonwebtoken::Algorithm;
+use hyper::Uri;
+use jsonwebtoken::{Algorithm, AlgorithmFamily};
 use shared::config::{Secret, Settings, duration, positive_duration};
 use shared::{redis::RedisSettings, telemetry::TelemetrySettings};
 
@@ -73,6 +74,9 @@ pub struct Config {
     /// File with such a public key, read at start
     #[arg(long, env = "JWT_PUBLIC_KEY_PATH")]
     pub jwt_public_key_path: Option<PathBuf>,
+    /// Address of the key set that the issuer publishes (JWKS)
+    #[arg(long, env = "JWT_JWKS_URL", value_parser = key_set_url)]
+    pub jwt_jwks_url: Option<Uri>,
     /// Accepted signature algorithms, a comma list; each is used with keys of its own kind only
     #[arg(long, env = "JWT_ALGORITHM", default_value = "HS256", value_delimiter = ',', value_parser = algorithm)]
     pub jwt_algorithm: Vec<Algorithm>,
@@ -122,9 +126,16 @@ impl Settings for Config {
     fn problems(&self) -> Vec<String> {
         let mut problems: Vec<String> = self.short_secrets().collect();
         match self.keys() {
-            Ok(keys) if keys.is_empty() => problems.push(NO_KEY.into()),
+            Ok(keys) if keys.is_empty() && self.jwt_jwks_url.is_none() => {
+                problems.push(NO_KEY.into());
+            }
             Ok(keys) => {
-                let unused = |algorithm: &&Algorithm| !keys.iter().any(|key| key.fits(**algorithm));
+                let published = |algorithm: Algorithm| {
+                    self.jwt_jwks_url.is_some() && algorithm.family() != AlgorithmFamily::Hmac
+                };
+                let unused = |algorithm: &&Algorithm| {
+                    !published(**algorithm) && !keys.iter().any(|key| key.is_for(**algorithm))
+                };
                 let unused = self.jwt_algorithm.iter().filter(unused);
                 problems
                     .extend(unused.map(|a| format!("JWT_ALGORITHM: there is no key for {a:?}")));
@@ -135,17 +146,23 @@ impl Settings for Config {
     }
 }
 
-const NO_KEY: &str = "there is no key to check tokens with: set JWT_SECRET_KEY, JWT_PUBLIC_KEY \
-                      or JWT_PUBLIC_KEY_PATH, and JWT_ALGORITHM to match";
+const NO_KEY: &str = "there is no key to check tokens with: set JWT_SECRET_KEY, JWT_PUBLIC_KEY, \
+                      JWT_PUBLIC_KEY_PATH or JWT_JWKS_URL, and JWT_ALGORITHM to match";
 
 impl Config {
-    /// The keys that tokens may be signed with.
+    /// What must hold for every token.
+    #[must_use]
+    pub fn rules(&self) -> Rules {
+        let (audience, issuer) = (self.jwt_audience.as_deref(), self.jwt_issuer.as_deref());
+        Rules::new(&self.jwt_algorithm, audience, issuer, self.jwt_leeway)
+    }
+
+    /// The keys that tokens may be signed with, but for those that the issuer publishes.
     ///
     /// # Errors
     /// Names every setting with a key that cannot be used.
     pub fn keys(&self) -> Result<Vec<Key>, Vec<String>> {
-        let (audience, issuer) = (self.jwt_audience.as_deref(), self.jwt_issuer.as_deref());
-        let rules = Rules::new(&self.jwt_algorithm, audience, issuer, self.jwt_leeway);
+        let rules = self.rules();
         let secret = |secret: &Option<Secret>| {
             secret
                 .as_ref()
@@ -199,6 +216,14 @@ pub fn command() -> clap::Command {
 fn algorithm(name: &str) -> Result<Algorithm, String> {
     let known = "one of HS, RS, PS 256, 384, 512, ES256, ES384, EdDSA, as in RS256";
     name.trim().parse().map_err(|_| known.to_owned())
+}
+
+fn key_set_url(text: &str) -> Result<Uri, String> {
+    let url: Uri = text.parse().map_err(|_| "not a URL".to_owned())?;
+    match url.scheme_str() {
+        Some("https" | "http") if url.host().is_some() => Ok(url),
+        _ => Err("a URL like https://issuer.example.org/.well-known/jwks.json".into()),
+    }
 }
 
 fn leeway(text: &str) -> Result<Duration, String> {

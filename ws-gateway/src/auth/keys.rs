@@ -1,7 +1,10 @@
 //! The keys that tokens may be signed with. Each is used with the accepted algorithms of its own
 //! family and with no other; a token's header only picks among them.
 
-use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use jsonwebtoken::{
+    Algorithm, DecodingKey, Header, Validation,
+    jwk::{AlgorithmParameters, Jwk, PublicKeyUse},
+};
 use shared::config::Secret;
 
 /// What must hold for every token, whatever its key.
@@ -46,7 +49,9 @@ impl Rules {
 /// A key, and how it may be used.
 #[derive(Debug)]
 pub struct Key {
-    pub(super) key: DecodingKey,
+    /// A token that names a key is tried with that one; a key without an id is tried for all.
+    id: Option<String>,
+    pub(super) decoding: DecodingKey,
     pub(super) validation: Validation,
 }
 
@@ -59,6 +64,9 @@ pub enum KeyError {
     /// None of the accepted algorithms is one of this kind of key.
     #[error("no algorithm of JWT_ALGORITHM is for this kind of key")]
     NoAlgorithm,
+    /// It is meant for something else, or of a kind that is not supported.
+    #[error("not a public key for signatures")]
+    NotForSignatures,
 }
 
 impl Key {
@@ -67,7 +75,7 @@ impl Key {
     /// # Errors
     /// When no HMAC algorithm is accepted.
     pub fn from_secret(secret: &Secret, rules: &Rules) -> Result<Self, KeyError> {
-        Self::new(DecodingKey::from_secret(secret.expose().as_bytes()), rules)
+        Self::new(None, DecodingKey::from_secret(secret.expose().as_bytes()), rules, |_| true)
     }
 
     /// A public key in PEM.
@@ -80,22 +88,50 @@ impl Key {
             .or_else(|_| DecodingKey::from_ec_pem(pem))
             .or_else(|_| DecodingKey::from_ed_pem(pem))
             .map_err(|_| KeyError::NotPem)?;
-        Self::new(key, rules)
+        Self::new(None, key, rules, |_| true)
     }
 
-    fn new(key: DecodingKey, rules: &Rules) -> Result<Self, KeyError> {
-        let own = rules.algorithms.iter().filter(|algorithm| algorithm.family() == key.family());
-        let algorithms: Vec<Algorithm> = own.copied().collect();
+    /// A public key of a published set. Its `use` and `alg` are optional. A shared secret is
+    /// refused: what is published is no secret.
+    ///
+    /// # Errors
+    /// When it is not for signatures, or no algorithm of its kind is accepted.
+    pub fn from_jwk(jwk: &Jwk, rules: &Rules) -> Result<Self, KeyError> {
+        let signs = matches!(jwk.common.public_key_use, None | Some(PublicKeyUse::Signature));
+        if !signs || matches!(jwk.algorithm, AlgorithmParameters::OctetKey(_)) {
+            return Err(KeyError::NotForSignatures);
+        }
+        let key = DecodingKey::from_jwk(jwk).map_err(|_| KeyError::NotForSignatures)?;
+        let only = jwk.common.key_algorithm.map(|algorithm| algorithm.to_string());
+        let may = |algorithm| only.as_ref().is_none_or(|only| only.parse() == Ok(algorithm));
+        Self::new(jwk.common.key_id.clone(), key, rules, may)
+    }
+
+    fn new(
+        id: Option<String>,
+        key: DecodingKey,
+        rules: &Rules,
+        may: impl Fn(Algorithm) -> bool,
+    ) -> Result<Self, KeyError> {
+        let own = |algorithm: &Algorithm| algorithm.family() == key.family() && may(*algorithm);
+        let algorithms: Vec<Algorithm> = rules.algorithms.iter().copied().filter(own).collect();
         if algorithms.is_empty() {
             return Err(KeyError::NoAlgorithm);
         }
         let validation = Validation { algorithms, ..rules.validation.clone() };
-        Ok(Self { key, validation })
+        Ok(Self { id, decoding: key, validation })
     }
 
-    /// Whether a token signed with `algorithm` may be signed with this key.
+    /// Whether a token with this header may be signed with this key.
     #[must_use]
-    pub fn fits(&self, algorithm: Algorithm) -> bool {
+    pub fn fits(&self, header: &Header) -> bool {
+        let named = self.id.as_ref().zip(header.kid.as_ref()).is_none_or(|(id, kid)| id == kid);
+        named && self.is_for(header.alg)
+    }
+
+    /// Whether tokens signed with `algorithm` may be signed with this key.
+    #[must_use]
+    pub fn is_for(&self, algorithm: Algorithm) -> bool {
         self.validation.algorithms.contains(&algorithm)
     }
 }

@@ -36,7 +36,7 @@ fn terms() -> Arc<Terms> {
         ping_interval: Duration::from_secs(30),
         silence_limit: Duration::from_mins(1),
         drain_window: Duration::from_secs(10),
-        authenticator: Authenticator::new(vec![Key::from_secret(&secret, &rules).unwrap()]),
+        authenticator: Authenticator::new(vec![Key::from_secret(&secret, &rules).unwrap()], None),
         metrics: Metrics::new(&Registry::new()),
     })
 }
