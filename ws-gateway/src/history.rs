@@ -4,10 +4,13 @@
 use std::{sync::Arc, time::Duration};
 
 use redis::{
-    RedisResult, aio::MultiplexedConnection, pipe, streams::StreamId, streams::StreamRangeReply,
+    Cmd, RedisResult, Value, cmd, from_redis_value, streams::StreamId, streams::StreamRangeReply,
 };
-use shared::keys::{Keys, STREAM_FIELD};
-use shared::user::UserId;
+use shared::{
+    keys::{Keys, STREAM_FIELD},
+    redis::Commands,
+    user::UserId,
+};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
@@ -61,18 +64,15 @@ impl Page {
 /// # Errors
 /// When Redis does not answer. What is no stream counts as an empty one.
 pub async fn read(
-    connection: &mut MultiplexedConnection,
+    commands: &Commands,
     keys: &Keys,
     from: impl Iterator<Item = (&UserId, Position)> + Clone,
 ) -> RedisResult<Vec<Page>> {
-    let mut pipeline = pipe();
-    pipeline.ignore_errors();
-    for (user, position) in from.clone() {
-        let key = keys.stream(user);
-        let start = position.to_string();
-        pipeline.cmd("XRANGE").arg(key).arg(start).arg("+").arg("COUNT").arg(PAGE_ENTRIES);
-    }
-    let replies: Vec<RedisResult<StreamRangeReply>> = pipeline.query_async(connection).await?;
+    let range = |(user, position): (&UserId, Position)| {
+        let (key, start) = (keys.stream(user), position.to_string());
+        command("XRANGE", [&key, &start, "+"], PAGE_ENTRIES)
+    };
+    let replies = commands.run(from.clone().map(range).collect()).await?;
     from.zip(replies).map(|((_, after), reply)| Ok(Page::new(after, entries(reply)?))).collect()
 }
 
@@ -81,24 +81,25 @@ pub async fn read(
 /// # Errors
 /// As [`read`].
 pub async fn newest(
-    connection: &mut MultiplexedConnection,
+    commands: &Commands,
     keys: &Keys,
     users: impl Iterator<Item = &UserId>,
 ) -> RedisResult<Vec<Position>> {
-    let mut pipeline = pipe();
-    pipeline.ignore_errors();
-    for user in users {
-        let key = keys.stream(user);
-        pipeline.cmd("XREVRANGE").arg(key).arg("+").arg("-").arg("COUNT").arg(1);
-    }
-    let replies: Vec<RedisResult<StreamRangeReply>> = pipeline.query_async(connection).await?;
+    let range = |user| command("XREVRANGE", [&keys.stream(user), "+", "-"], 1);
+    let replies = commands.run(users.map(range).collect()).await?;
     let newest = |reply| Ok(entries(reply)?.first().map_or(Position::START, |(id, _)| *id));
     replies.into_iter().map(newest).collect()
 }
 
-fn entries(reply: RedisResult<StreamRangeReply>) -> RedisResult<Vec<(Position, Option<Frame>)>> {
+fn command(name: &str, arguments: [&str; 3], most: usize) -> Cmd {
+    let mut command = cmd(name);
+    command.arg(&arguments).arg("COUNT").arg(most);
+    command
+}
+
+fn entries(reply: RedisResult<Value>) -> RedisResult<Vec<(Position, Option<Frame>)>> {
     let entries = match reply {
-        Ok(reply) => reply.ids,
+        Ok(reply) => from_redis_value::<StreamRangeReply>(reply)?.ids,
         // Somebody else's key: one user without history must not hold up all others.
         Err(error) if error.code() == Some("WRONGTYPE") => Vec::new(),
         Err(error) => return Err(error),
@@ -130,14 +131,14 @@ pub struct Missed {
 #[derive(Clone, Debug)]
 pub struct History {
     keys: Keys,
-    connection: watch::Receiver<Option<MultiplexedConnection>>,
+    connection: watch::Receiver<Option<Commands>>,
     reads: Arc<Semaphore>,
 }
 
 impl History {
     /// Reads over `connection`, while there is one.
     #[must_use]
-    pub fn new(keys: Keys, connection: watch::Receiver<Option<MultiplexedConnection>>) -> Self {
+    pub fn new(keys: Keys, connection: watch::Receiver<Option<Commands>>) -> Self {
         Self { keys, connection, reads: Arc::new(Semaphore::new(MAX_READS)) }
     }
 
@@ -181,13 +182,13 @@ impl History {
         loop {
             let connection =
                 connections.wait_for(Option::is_some).await.ok().and_then(|c| c.clone());
-            let Some(mut connection) = connection else {
+            let Some(connection) = connection else {
                 // The subscriber has ended, and so will this connection.
                 std::future::pending().await
             };
             // The semaphore is never closed.
             let permit = self.reads.acquire().await;
-            let pages = read(&mut connection, &self.keys, std::iter::once((user, position))).await;
+            let pages = read(&connection, &self.keys, std::iter::once((user, position))).await;
             drop(permit);
             match pages {
                 Ok(mut pages) if !pages.is_empty() => return pages.swap_remove(0),
