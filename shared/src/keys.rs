@@ -34,6 +34,13 @@ impl Keys {
         format!("{}:stream:{{{user}}}", self.prefix)
     }
 
+    /// The mark that a user had no history when a client last asked, and with which entry it
+    /// began since.
+    #[must_use]
+    pub fn start(&self, user: &UserId) -> String {
+        format!("{}:start:{{{user}}}", self.prefix)
+    }
+
     /// The mark that an event has been published to a user.
     #[must_use]
     pub fn seen(&self, user: &UserId, identity: impl std::fmt::Display) -> String {
@@ -66,6 +73,7 @@ mod tests {
         let user = UserId::new("teacher-42").unwrap();
         assert_eq!(keys.channel(&user), "ws:teacher-42");
         assert_eq!(keys.stream(&user), "ws:stream:{teacher-42}");
+        assert_eq!(keys.start(&user), "ws:start:{teacher-42}");
         assert_eq!(keys.seen(&user, "e-1"), "ws:seen:{teacher-42}:e-1");
         assert_eq!(keys.batch_owner("b"), "ws:owner:batch:b");
         assert_eq!(keys.class_owner("c"), "ws:owner:class:c");

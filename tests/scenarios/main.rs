@@ -19,6 +19,7 @@ mod limits;
 mod owners;
 mod producers;
 mod recovery;
+mod resume;
 mod settings;
 mod shutdown;
 mod world;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         limits::scenarios(),
         shutdown::scenarios(),
         recovery::scenarios(),
+        resume::scenarios(),
         producers::scenarios(),
         owners::scenarios(),
         faults::scenarios(),

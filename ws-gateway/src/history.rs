@@ -1,10 +1,13 @@
 //! The Redis streams: what a user missed. Reads after a position, and says whether the stream
 //! still reaches back to it. The subscriber closes gaps with it, a connection resumes with it.
 
+mod page;
+
 use std::{sync::Arc, time::Duration};
 
 use redis::{
-    Cmd, RedisResult, Value, cmd, from_redis_value, streams::StreamId, streams::StreamRangeReply,
+    Cmd, RedisError, RedisResult, Value, cmd, from_redis_value, streams::StreamId,
+    streams::StreamRangeReply,
 };
 use shared::{
     keys::{Keys, STREAM_FIELD},
@@ -15,10 +18,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
 use crate::{frame::Frame, position::Position};
-
-/// Most entries read at once: enough for most gaps, and small enough that the answer for a batch
-/// of users stays in the megabytes.
-const PAGE_ENTRIES: usize = 64;
+use page::PAGE_ENTRIES;
+pub use page::Page;
 
 /// Most pages read for one client, several times the default length of a stream.
 const MAX_PAGES: usize = 64;
@@ -26,38 +27,11 @@ const MAX_PAGES: usize = 64;
 /// How long a client waits for its past while Redis is away; after that it is told to reload.
 const RESUME_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A part of a user's stream.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Page {
-    /// Whether the entry at the position is still there. Entries go oldest first, so that none
-    /// after it is missing. A position without an entry shows nothing: what stood between may
-    /// have been trimmed, flushed, or lost in a failover.
-    pub reaches_back: bool,
-    /// Whether the stream has nothing at the position or after it.
-    pub is_empty: bool,
-    /// The notifications after the position.
-    pub frames: Vec<Frame>,
-    /// Where to read on.
-    pub newest: Position,
-    /// Whether there may be more.
-    pub more: bool,
-    /// Entries that are no notification.
-    pub malformed: usize,
-}
+/// How long a user without history can resume. As long as histories are kept by default, and any
+/// other time would be right as well: a mark that is gone shows nothing.
+const START_LIFETIME: Duration = Duration::from_hours(24);
 
-impl Page {
-    /// Judges the entries at `after` and behind it, as far as they were read.
-    fn new(after: Position, entries: Vec<(Position, Option<Frame>)>) -> Self {
-        let reaches_back = entries.first().is_some_and(|(first, _)| *first == after);
-        let newest = entries.last().map_or(after, |(last, _)| *last);
-        let (is_empty, more) = (entries.is_empty(), entries.len() >= PAGE_ENTRIES);
-        let missed = entries.into_iter().filter(|(position, _)| *position > after);
-        let frames: Vec<Option<Frame>> = missed.map(|(_, frame)| frame).collect();
-        let malformed = frames.iter().filter(|frame| frame.is_none()).count();
-        let frames = frames.into_iter().flatten().collect();
-        Self { reaches_back, is_empty, frames, newest, more, malformed }
-    }
-}
+const NEWEST: &str = include_str!("history/newest.lua");
 
 /// Reads, for each user, the page that starts at a position; in one round trip.
 ///
@@ -68,15 +42,29 @@ pub async fn read(
     keys: &Keys,
     from: impl Iterator<Item = (&UserId, Position)> + Clone,
 ) -> RedisResult<Vec<Page>> {
-    let range = |(user, position): (&UserId, Position)| {
+    let mut reads = Vec::new();
+    for (user, position) in from.clone() {
         let (key, start) = (keys.stream(user), position.to_string());
-        command("XRANGE", [&key, &start, "+"], PAGE_ENTRIES)
-    };
-    let replies = commands.run(from.clone().map(range).collect()).await?;
-    from.zip(replies).map(|((_, after), reply)| Ok(Page::new(after, entries(reply)?))).collect()
+        let mut range = cmd("XRANGE");
+        range.arg(key).arg(start).arg("+").arg("COUNT").arg(PAGE_ENTRIES);
+        reads.push(range);
+        if position.is_start() {
+            reads.push(Cmd::get(keys.start(user)));
+        }
+    }
+    let mut replies = commands.run(reads).await?.into_iter();
+    let mut pages = Vec::new();
+    for (_, after) in from {
+        let entries = entries(replies.next().unwrap_or(Ok(Value::Nil)))?;
+        let mark = if after.is_start() { replies.next().transpose()? } else { None };
+        let mark: Option<String> = mark.and_then(|mark| from_redis_value(mark).ok());
+        pages.push(Page::new(after, entries, mark.as_deref()));
+    }
+    Ok(pages)
 }
 
-/// The newest position of each user's stream; in one round trip.
+/// The newest position of each user's stream; in one round trip. A user without history gets a
+/// position to resume from all the same.
 ///
 /// # Errors
 /// As [`read`].
@@ -85,23 +73,39 @@ pub async fn newest(
     keys: &Keys,
     users: impl Iterator<Item = &UserId>,
 ) -> RedisResult<Vec<Position>> {
-    let range = |user| command("XREVRANGE", [&keys.stream(user), "+", "-"], 1);
-    let replies = commands.run(users.map(range).collect()).await?;
-    let newest = |reply| Ok(entries(reply)?.first().map_or(Position::START, |(id, _)| *id));
+    let newest = |user| {
+        let mut newest = cmd("EVAL");
+        newest
+            .arg(NEWEST)
+            .arg(2)
+            .arg(keys.stream(user))
+            .arg(keys.start(user))
+            .arg(Position::fresh_start().to_string())
+            .arg(START_LIFETIME.as_millis().to_string());
+        newest
+    };
+    let replies = commands.run(users.map(newest).collect()).await?;
+    let newest = |reply: RedisResult<Value>| match reply {
+        Ok(position) => {
+            Ok(from_redis_value::<String>(position)?.parse().unwrap_or(Position::START))
+        }
+        Err(error) if is_no_stream(&error) => Ok(Position::START),
+        Err(error) => Err(error),
+    };
     replies.into_iter().map(newest).collect()
 }
 
-fn command(name: &str, arguments: [&str; 3], most: usize) -> Cmd {
-    let mut command = cmd(name);
-    command.arg(&arguments).arg("COUNT").arg(most);
-    command
+/// Somebody else's key, or a user whose keys a cluster cannot keep together: one user without
+/// history must not hold up all others.
+fn is_no_stream(error: &RedisError) -> bool {
+    matches!(error.code(), Some("WRONGTYPE" | "CROSSSLOT"))
 }
 
 fn entries(reply: RedisResult<Value>) -> RedisResult<Vec<(Position, Option<Frame>)>> {
     let entries = match reply {
+        Ok(Value::Nil) => Vec::new(),
         Ok(reply) => from_redis_value::<StreamRangeReply>(reply)?.ids,
-        // Somebody else's key: one user without history must not hold up all others.
-        Err(error) if error.code() == Some("WRONGTYPE") => Vec::new(),
+        Err(error) if is_no_stream(&error) => Vec::new(),
         Err(error) => return Err(error),
     };
     let read = |entry: StreamId| {
@@ -198,64 +202,5 @@ impl History {
             // The subscriber notices a dead connection within seconds.
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn position(text: &str) -> Position {
-        text.parse().unwrap()
-    }
-
-    fn page(after: &str, stream: &[&str]) -> Page {
-        let after = position(after);
-        let entries = stream.iter().map(|id| position(id)).filter(|id| *id >= after);
-        Page::new(after, entries.map(|id| (id, Frame::stored(id, "{\"event\":1}"))).collect())
-    }
-
-    fn ids(page: &Page) -> Vec<String> {
-        page.frames.iter().map(|frame| frame.position.unwrap().to_string()).collect()
-    }
-
-    #[test]
-    fn a_stream_that_still_has_the_position_reaches_back() {
-        let page = page("2-0", &["1-0", "2-0", "2-1", "3-0"]);
-        assert!(page.reaches_back && !page.more);
-        assert_eq!(ids(&page), ["2-1", "3-0"]);
-        assert_eq!(page.newest, position("3-0"));
-    }
-
-    #[test]
-    fn the_newest_position_has_missed_nothing() {
-        let page = page("3-0", &["1-0", "3-0"]);
-        assert!(page.reaches_back && page.frames.is_empty() && !page.is_empty);
-    }
-
-    #[test]
-    fn nothing_is_shown_by_a_position_without_an_entry() {
-        // Trimmed, ahead of the stream, lost in a failover, gone, and never there.
-        for (after, stream) in [
-            ("1-0", &["2-0", "3-0"][..]),
-            ("9-0", &["2-0", "3-0"]),
-            ("2-5", &["2-0", "3-0"]),
-            ("2-0", &[]),
-            ("0-0", &["2-0"]),
-            ("0-0", &[]),
-        ] {
-            assert!(!page(after, stream).reaches_back, "{after} in {stream:?}");
-        }
-        assert_eq!(ids(&page("1-0", &["2-0", "3-0"])), ["2-0", "3-0"]);
-        assert!(page("9-0", &["2-0"]).is_empty);
-    }
-
-    #[test]
-    fn a_full_page_is_read_on_from_its_end() {
-        let entries = |n| (1..=n).map(|seq| (position(&format!("1-{seq}")), None)).collect();
-        let page = Page::new(position("1-1"), entries(PAGE_ENTRIES));
-        assert!(page.more && page.malformed == PAGE_ENTRIES - 1);
-        assert_eq!(page.newest, position(&format!("1-{PAGE_ENTRIES}")));
-        assert!(!Page::new(position("1-1"), entries(PAGE_ENTRIES - 1)).more);
     }
 }

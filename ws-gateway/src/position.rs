@@ -13,8 +13,21 @@ pub struct Position {
 }
 
 impl Position {
-    /// Before every entry: the position in a stream that has none.
+    /// Before every entry.
     pub const START: Self = Self { ms: 0, seq: 0 };
+
+    /// A position before every entry, of its own: that of a user who has no history yet.
+    #[must_use]
+    pub fn fresh_start() -> Self {
+        // Clients may read the number as a double.
+        Self { ms: 0, seq: rand::random_range(1..1 << 53) }
+    }
+
+    /// Whether it is before every entry.
+    #[must_use]
+    pub fn is_start(self) -> bool {
+        self.ms == 0
+    }
 }
 
 /// The text is not a position.

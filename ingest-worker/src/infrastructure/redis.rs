@@ -106,9 +106,10 @@ impl Publisher for RedisStore {
         let call = |Delivery { user, identity, text }: &Delivery| {
             let mut call = cmd("EVALSHA");
             call.arg(&script)
-                .arg(2)
+                .arg(3)
                 .arg(keys.seen(user, identity))
                 .arg(keys.stream(user))
+                .arg(keys.start(user))
                 .arg(keys.channel(user))
                 .arg(text)
                 .arg(millis(self.retention.seen))

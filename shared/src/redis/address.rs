@@ -126,7 +126,7 @@ mod tests {
         assert_eq!(printed("redis://admin:hunter2@example.org:6380/1"), "example.org:6380");
         assert_eq!(
             printed("rediss+sentinel://admin:hunter2@a,b:5,[::1]/main/2"),
-            "main of the sentinels a:26379, b:5, [::1]:26379"
+            "main of the sentinels a:26379, b:5, ::1:26379"
         );
         assert_eq!(printed("redis+cluster://:hunter2@a,b:5/"), "the cluster of a:6379, b:5");
         for url in ["redix://:hunter2@", "redis+sentinel://:hunter2@a", "redis+cluster://:hunter2@"]

@@ -70,7 +70,7 @@ fn key_of(command: &Cmd) -> Option<&[u8]> {
         _ => b"",
     });
     match arguments.next()? {
-        b"EVALSHA" => arguments.nth(2),
+        b"EVAL" | b"EVALSHA" => arguments.nth(2),
         _ => arguments.next(),
     }
 }

@@ -1,0 +1,168 @@
+//! What a client is told about its past is true: `complete` when nothing is missing, and only
+//! then.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, ensure};
+use e2e::{
+    client::Client,
+    events::{self, Event, fresh_user},
+    stack::{LIMIT, Layout, Stack},
+};
+use serde_json::Value;
+
+use crate::{Scenario, expect, scenario, world::World};
+
+pub(crate) fn scenarios() -> Vec<Scenario> {
+    vec![
+        scenario(a_user_without_history_resumes_with_everything_since),
+        scenario(a_position_that_was_trimmed_or_lost_is_told_as_incomplete),
+        scenario(a_position_that_never_was_is_told_as_incomplete),
+        scenario(the_hand_over_from_history_to_live_leaves_no_gap_and_no_overlap),
+    ]
+}
+
+/// Connects with a position; returns the client, what it was told, and its new position.
+async fn resume(
+    stack: &Stack,
+    user: &str,
+    position: &str,
+) -> anyhow::Result<(Client, String, String)> {
+    let mut client = stack.connection(0, user)?.query("last_event_id", position).open().await?;
+    let state = client.authenticated(LIMIT).await?;
+    let text = |name: &str| state[name].as_str().map(str::to_owned).context("a state is whole");
+    Ok((client, text("resume")?, text("last_event_id")?))
+}
+
+async fn check(stack: &Stack, user: &str, position: &str, expected: &str) -> anyhow::Result<()> {
+    let (_, told, _) = resume(stack, user, position).await?;
+    ensure!(told == expected, "{position} is told to be {told}, not {expected}");
+    Ok(())
+}
+
+/// Sends events to a user and waits until they are published.
+async fn publish(stack: &Stack, user: &str, count: usize) -> anyhow::Result<Vec<Event>> {
+    let before = stack.redis.stream(user).await?.len();
+    let case = &events::designed()?[0];
+    let events = (0..count).map(|_| case.fresh(user)).collect::<anyhow::Result<Vec<_>>>()?;
+    stack.producer.send_all(&events).await?;
+    expect::published(stack, user, before + count).await?;
+    Ok(events)
+}
+
+async fn a_user_without_history_resumes_with_everything_since(
+    world: Arc<World>,
+) -> anyhow::Result<()> {
+    let (stack, user) = (world.stack().await?, fresh_user());
+    let state = stack.connection(0, &user)?.open().await?.authenticated(LIMIT).await?;
+    let start = state["last_event_id"].as_str().context("it has a position")?;
+    ensure!(state["resume"] == "none", "{state}");
+    // Nothing has happened since; then one event; then more.
+    check(&stack, &user, start, "complete").await?;
+    let mut events = Vec::new();
+    for count in [1, 5] {
+        events.extend(publish(&stack, &user, count).await?);
+        let (mut client, told, newest) = resume(&stack, &user, start).await?;
+        ensure!(told == "complete", "after {} events: {told}", events.len());
+        expect::exactly(&mut client, &events).await?;
+        check(&stack, &user, &newest, "complete").await?;
+    }
+    Ok(())
+}
+
+async fn a_position_that_was_trimmed_or_lost_is_told_as_incomplete(
+    world: Arc<World>,
+) -> anyhow::Result<()> {
+    let worker_settings = vec![("HISTORY_MAX_LEN", "5".to_owned())];
+    let stack = world.own_stack(&Layout { worker_settings, ..Layout::default() }).await?;
+    let mut redis = stack.redis.connection().await?;
+    let user = fresh_user();
+    let (_, _, start) = resume(&stack, &user, "0-0").await?;
+    publish(&stack, &user, 1).await?;
+    let first = stack.redis.stream(&user).await?.remove(0).0;
+    for position in [&start, &first] {
+        check(&stack, &user, position, "complete").await?;
+    }
+    let case = &events::designed()?[0];
+    let many = (0..300).map(|_| case.fresh(&user)).collect::<anyhow::Result<Vec<_>>>()?;
+    stack.producer.send_all(&many).await?;
+    let last = &many[many.len() - 1].id;
+    e2e::eventually("all are published", LIMIT, async || {
+        let stream = stack.redis.stream(&user).await?;
+        ensure!(stream.iter().any(|(_, text)| text.contains(last)), "the last one is not");
+        Ok(())
+    })
+    .await?;
+    for position in [&start, &first] {
+        check(&stack, &user, position, "incomplete").await?;
+    }
+    let newest = stack.redis.stream(&user).await?.pop().context("some are left")?.0;
+    check(&stack, &user, &newest, "complete").await?;
+
+    redis::cmd("DEL").arg(format!("ws:stream:{{{user}}}")).exec_async(&mut redis).await?;
+    check(&stack, &user, &newest, "incomplete").await?;
+    publish(&stack, &user, 1).await?;
+    for position in [&start, &newest] {
+        check(&stack, &user, position, "incomplete").await?;
+    }
+    let other = fresh_user();
+    let (_, _, start) = resume(&stack, &other, "0-0").await?;
+    publish(&stack, &other, 1).await?;
+    redis::cmd("FLUSHALL").exec_async(&mut redis).await?;
+    check(&stack, &other, &start, "incomplete").await?;
+    stack.stop().await
+}
+
+async fn a_position_that_never_was_is_told_as_incomplete(world: Arc<World>) -> anyhow::Result<()> {
+    let (stack, user) = (world.stack().await?, fresh_user());
+    for position in ["0-0", "0-1", "99999999999999-0", "soon", "-", "1", "%24"] {
+        check(&stack, &user, position, "incomplete").await?;
+    }
+    publish(&stack, &user, 2).await?;
+    for position in ["0-0", "1-1", "99999999999999-0"] {
+        check(&stack, &user, position, "incomplete").await?;
+    }
+    Ok(())
+}
+
+async fn the_hand_over_from_history_to_live_leaves_no_gap_and_no_overlap(
+    world: Arc<World>,
+) -> anyhow::Result<()> {
+    const EVENTS: usize = 1_000;
+    let (stack, user) = (world.stack().await?, fresh_user());
+    let case = &events::designed()?[0];
+    let mut first = case.fresh(&user)?;
+    first.key.clone_from(&user);
+    stack.producer.send(&first).await?;
+    let mut position = expect::published(&stack, &user, 1).await?.remove(0).0;
+    let mut events = (0..EVENTS).map(|_| case.fresh(&user)).collect::<anyhow::Result<Vec<_>>>()?;
+    // One partition, so that they arrive in the order they are sent.
+    for event in &mut events {
+        event.key.clone_from(&user);
+    }
+    let sender = Arc::clone(&stack);
+    let sent = events.clone();
+    let sending = tokio::spawn(async move {
+        for some in sent.chunks(10) {
+            sender.producer.send_all(some).await?;
+        }
+        anyhow::Ok(())
+    });
+    let mut expected = events.iter();
+    let mut connects = 0;
+    while expected.len() > 0 {
+        let (mut client, told, _) = resume(&stack, &user, &position).await?;
+        ensure!(told == "complete", "at {position}, connect {connects}: {told}");
+        connects += 1;
+        for event in expected.by_ref().take(37) {
+            let frame: Value = client.notification(LIMIT).await?;
+            ensure!(
+                frame["event_id"] == *event.id,
+                "connect {connects}: not {}: {frame}",
+                event.id
+            );
+            frame["id"].as_str().context("it has a position")?.clone_into(&mut position);
+        }
+    }
+    sending.await?
+}
