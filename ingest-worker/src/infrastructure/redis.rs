@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use redis::{Cmd, ErrorKind, RedisError, RedisResult, Value, cmd};
 use shared::{
-    redis::{Commands, Redis},
+    redis::{Acknowledged, Commands, Redis},
     user::UserId,
 };
 use tokio::sync::Mutex;
@@ -34,6 +34,7 @@ pub struct Retention {
 pub struct RedisStore {
     redis: Redis,
     retention: Retention,
+    acknowledged: Option<Acknowledged>,
     connection: std::sync::Arc<Mutex<Option<Connection>>>,
 }
 
@@ -47,10 +48,11 @@ struct Connection {
 const PUBLISH_ONCE: &str = include_str!("publish_once.lua");
 
 impl RedisStore {
-    /// Takes the settings; the first use connects.
+    /// Takes the settings; the first use connects. What is written counts only when it is
+    /// `acknowledged` by replicas, if that is asked for.
     #[must_use]
-    pub fn new(redis: Redis, retention: Retention) -> Self {
-        Self { redis, retention, connection: std::sync::Arc::default() }
+    pub fn new(redis: Redis, retention: Retention, acknowledged: Option<Acknowledged>) -> Self {
+        Self { redis, retention, acknowledged, connection: std::sync::Arc::default() }
     }
 
     /// Makes sure that there is a connection.
@@ -63,9 +65,14 @@ impl RedisStore {
     }
 
     /// Runs commands and returns their results, all of them good.
-    async fn run(&self, commands: Vec<Cmd>) -> Result<Vec<Value>, NotNow> {
+    async fn run(&self, commands: Vec<Cmd>, write: bool) -> Result<Vec<Value>, NotNow> {
         let connection = self.connection().await.map_err(|error| not_now(&error))?;
-        let results = connection.commands.run(commands).await;
+        let results = match self.acknowledged {
+            Some(acknowledged) if write => {
+                connection.commands.run_acknowledged(commands, acknowledged).await
+            }
+            _ => connection.commands.run(commands).await,
+        };
         self.keep_if(results.and_then(|results| results.into_iter().collect())).await
     }
 
@@ -117,10 +124,15 @@ impl Publisher for RedisStore {
                 .arg(self.retention.history_length);
             call
         };
-        let values = self.run(deliveries.iter().map(call).collect()).await?;
-        let receipt =
-            |value| if value == Value::Nil { Receipt::Duplicate } else { Receipt::Published };
-        Ok(values.into_iter().map(receipt).collect())
+        let can_keep = |delivery: &&Delivery| self.redis.can_keep(&delivery.user);
+        let calls = deliveries.iter().filter(can_keep).map(call).collect();
+        let mut values = self.run(calls, true).await?.into_iter();
+        let receipt = |delivery| match can_keep(&delivery).then(|| values.next()).flatten() {
+            None => Receipt::Refused("in Redis Cluster a user id may not begin with }"),
+            Some(Value::Nil) => Receipt::Duplicate,
+            Some(_) => Receipt::Published,
+        };
+        Ok(deliveries.iter().map(receipt).collect())
     }
 }
 
@@ -138,7 +150,7 @@ impl OwnerDirectory for RedisStore {
             commands.push(set);
         }
         commands.extend(asked.iter().map(|owned| Cmd::get(self.owner_key(owned))));
-        let values = self.run(commands).await?;
+        let values = self.run(commands, !taught.is_empty()).await?;
         let user = |value: Value| {
             let id: Option<String> = redis::from_redis_value(value).ok().flatten();
             // What is no user id was not written by a worker; it is as good as nothing.

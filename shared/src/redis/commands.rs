@@ -140,6 +140,9 @@ impl Commands {
         commands: Vec<Cmd>,
         acknowledged: Option<Acknowledged>,
     ) -> RedisResult<Vec<RedisResult<Value>>> {
+        if commands.is_empty() {
+            return Ok(Vec::new());
+        }
         let Topology::Cluster(map) = &self.topology else {
             return exchange(&self.nodes[0].1, commands, acknowledged).await;
         };
