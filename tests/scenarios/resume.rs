@@ -50,6 +50,17 @@ async fn publish(stack: &Stack, user: &str, count: usize) -> anyhow::Result<Vec<
     Ok(events)
 }
 
+/// Events that are published in the order they are sent.
+fn in_one_partition(user: &str, count: usize) -> anyhow::Result<Vec<Event>> {
+    let case = &events::designed()?[0];
+    let event = |_| {
+        let mut event = case.fresh(user)?;
+        user.clone_into(&mut event.key);
+        Ok(event)
+    };
+    (0..count).map(event).collect()
+}
+
 async fn a_user_without_history_resumes_with_everything_since(
     world: Arc<World>,
 ) -> anyhow::Result<()> {
@@ -83,8 +94,7 @@ async fn a_position_that_was_trimmed_or_lost_is_told_as_incomplete(
     for position in [&start, &first] {
         check(&stack, &user, position, "complete").await?;
     }
-    let case = &events::designed()?[0];
-    let many = (0..300).map(|_| case.fresh(&user)).collect::<anyhow::Result<Vec<_>>>()?;
+    let many = in_one_partition(&user, 300)?;
     stack.producer.send_all(&many).await?;
     let last = &many[many.len() - 1].id;
     e2e::eventually("all are published", LIMIT, async || {
@@ -130,16 +140,9 @@ async fn the_hand_over_from_history_to_live_leaves_no_gap_and_no_overlap(
 ) -> anyhow::Result<()> {
     const EVENTS: usize = 1_000;
     let (stack, user) = (world.stack().await?, fresh_user());
-    let case = &events::designed()?[0];
-    let mut first = case.fresh(&user)?;
-    first.key.clone_from(&user);
-    stack.producer.send(&first).await?;
+    stack.producer.send_all(&in_one_partition(&user, 1)?).await?;
     let mut position = expect::published(&stack, &user, 1).await?.remove(0).0;
-    let mut events = (0..EVENTS).map(|_| case.fresh(&user)).collect::<anyhow::Result<Vec<_>>>()?;
-    // One partition, so that they arrive in the order they are sent.
-    for event in &mut events {
-        event.key.clone_from(&user);
-    }
+    let events = in_one_partition(&user, EVENTS)?;
     let sender = Arc::clone(&stack);
     let sent = events.clone();
     let sending = tokio::spawn(async move {

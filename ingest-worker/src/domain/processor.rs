@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use shared::{
-    envelope::{self, Envelope, EnvelopeError},
+    envelope::{self, Envelope, EnvelopeError, Text},
     events::Common,
     notification::Notification,
     time::{self, Timestamp},
@@ -40,8 +40,34 @@ pub struct Processor<P, D> {
 pub struct Verdict {
     /// Its type if it has a route, for metrics; never a producer's own text.
     pub event_type: &'static str,
+    /// What its envelope says of where it comes from, for logs.
+    pub source: Source,
     /// What is to be done.
     pub action: Action,
+}
+
+/// Where an event comes from, in its producer's words and not at any length.
+#[derive(Debug, Default)]
+pub struct Source {
+    /// The service that sent it.
+    pub service: Option<Box<str>>,
+    /// What it belongs to.
+    pub correlation_id: Option<Box<str>>,
+}
+
+impl Source {
+    fn of(envelope: &Envelope<'_>) -> Self {
+        let shown = |text: &Text<'_>| beginning(text).into();
+        Self {
+            service: envelope.source_service.as_ref().map(shown),
+            correlation_id: envelope.correlation_id.as_ref().map(shown),
+        }
+    }
+}
+
+/// As much of a producer's text as a log line may hold; the text may be as long as a record.
+fn beginning(text: &str) -> &str {
+    text.char_indices().nth(128).map_or(text, |(end, _)| &text[..end])
 }
 
 /// What is to be done about a record.
@@ -83,17 +109,22 @@ impl<P: Publisher, D: OwnerDirectory> Processor<P, D> {
     /// Decides what a record is. `now` is the time to measure its age by.
     #[must_use]
     pub fn judge(&self, record: &Record<'_>, now: Timestamp) -> Verdict {
-        let unrouted = |outcome| Verdict { event_type: UNROUTED, action: Action::Settle(outcome) };
+        let unrouted = |source, outcome| Verdict {
+            event_type: UNROUTED,
+            source,
+            action: Action::Settle(outcome),
+        };
         if self.is_too_old(record, now) {
-            return unrouted(Outcome::Ignored(Ignored::TooOld));
+            return unrouted(Source::default(), Outcome::Ignored(Ignored::TooOld));
         }
         let envelope = match decode(record) {
             Ok(envelope) => envelope,
-            Err(rejection) => return unrouted(Outcome::DeadLetter(rejection)),
+            Err(rejection) => return unrouted(Source::default(), Outcome::DeadLetter(rejection)),
         };
+        let source = Source::of(&envelope);
         let Some(route) = self.routes.find(&envelope.event_type, record.topic) else {
             self.announce(&envelope.event_type, Ignored::NoRoute);
-            return unrouted(Outcome::Ignored(Ignored::NoRoute));
+            return unrouted(source, Outcome::Ignored(Ignored::NoRoute));
         };
         let action = match self.read(route.read, record, &envelope, now) {
             Ok(telling) => {
@@ -104,15 +135,13 @@ impl<P: Publisher, D: OwnerDirectory> Processor<P, D> {
             }
             Err(rejection) => Action::Settle(Outcome::DeadLetter(rejection)),
         };
-        Verdict { event_type: route.event_type, action }
+        Verdict { event_type: route.event_type, source, action }
     }
 
     /// Says, once a type, that events of it are ignored.
     fn announce(&self, event_type: &str, why: Ignored) {
         if self.ignored_types.is_news(event_type) {
-            // A type without a route is a producer's text; it may be as long as a record.
-            let shown: String = event_type.chars().take(128).collect();
-            info!(event.type = shown, reason = why.label(), "events of this type are ignored");
+            info!(event.type = beginning(event_type), reason = why.label(), "events of this type are ignored");
         }
     }
 

@@ -120,8 +120,7 @@ impl<'c, P: Publisher, D: OwnerDirectory> Pump<'c, P, D> {
             Some(chunk) = self.stream.next(), if may_read => self.read(chunk),
         }
         if self.consumer.take_assignment_changed() {
-            self.paused.clear();
-            self.apply_pauses();
+            self.renew_pauses();
         }
     }
 
@@ -213,6 +212,14 @@ impl<'c, P: Publisher, D: OwnerDirectory> Pump<'c, P, D> {
         self.stuck = stuck;
         self.stage.metrics.paused.set(stuck.into());
         self.stage.readiness.set("delivering", !stuck);
+        self.apply_pauses();
+    }
+
+    /// After a rebalance: what came back comes unpaused, and what is gone is not to be resumed.
+    fn renew_pauses(&mut self) {
+        let assigned = self.consumer.assigned();
+        self.paused.retain(|partition| assigned.contains(partition));
+        self.consumer.set_paused(&self.paused, true);
         self.apply_pauses();
     }
 

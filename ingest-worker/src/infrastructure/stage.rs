@@ -84,6 +84,8 @@ impl<P, D> Stage<P, D> {
                     kafka.partition = record.partition(),
                     kafka.offset = record.offset(),
                     event.type = verdict.event_type,
+                    source_service = verdict.source.service,
+                    correlation_id = verdict.source.correlation_id,
                     reason = rejection.reason.label(),
                     detail = rejection.detail,
                     "record dead-lettered"
@@ -96,6 +98,8 @@ impl<P, D> Stage<P, D> {
             kafka.partition = record.partition(),
             kafka.offset = record.offset(),
             event.type = verdict.event_type,
+            source_service = verdict.source.service,
+            correlation_id = verdict.source.correlation_id,
             outcome = outcome.label(),
             "record settled"
         );
