@@ -15,7 +15,7 @@ mod slots;
 use std::{sync::Arc, time::Duration};
 
 use redis::{
-    AsyncConnectionConfig, RedisResult,
+    RedisResult,
     aio::{AsyncPushSender, MultiplexedConnection},
 };
 
@@ -29,7 +29,7 @@ use address::Topology;
 use cluster::Cluster;
 pub use commands::{Acknowledged, Commands};
 use sentinel::Sentinels;
-use server::Servers;
+use server::{Limits, Servers};
 
 /// Where Redis is and how long to wait for it.
 #[derive(Clone, Debug, clap::Args)]
@@ -54,6 +54,9 @@ pub struct RedisSettings {
     /// Longest wait for an answer of Redis
     #[arg(long, env = "REDIS_RESPONSE_TIMEOUT", default_value = "2s", value_parser = config::positive_duration)]
     pub redis_response_timeout: Duration,
+    /// Most connections to a server for occasional work, such as the past of clients that come back
+    #[arg(long, env = "REDIS_POOL_SIZE", default_value = "8")]
+    pub redis_pool_size: std::num::NonZeroUsize,
 }
 
 fn prefix(text: &str) -> Result<String, String> {
@@ -84,21 +87,21 @@ impl Redis {
     /// # Errors
     /// When the URL asks for something that the client cannot do.
     pub fn new(settings: &RedisSettings) -> RedisResult<Self> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(settings.redis_connect_timeout))
-            .set_response_timeout(Some(settings.redis_response_timeout))
-            .set_pipeline_buffer_size(1024)
-            .set_write_backpressure_boundary(256 << 10);
+        let limits = Limits {
+            connect: settings.redis_connect_timeout,
+            response: settings.redis_response_timeout,
+            pool_size: settings.redis_pool_size.get(),
+        };
         let place = match settings.redis_url.topology().clone() {
             Topology::Standalone(server) => {
-                Place::Standalone(Arc::new(Servers::new(server, config)?))
+                Place::Standalone(Arc::new(Servers::new(server, limits)?))
             }
             Topology::Sentinel { sentinels, master, server } => {
                 let password = settings.redis_sentinel_password.as_ref();
-                let servers = Servers::new(server, config)?;
+                let servers = Servers::new(server, limits)?;
                 Place::Sentinel(Arc::new(Sentinels::new(sentinels, master, password, servers)))
             }
-            Topology::Cluster { seeds } => Place::Cluster(Arc::new(Cluster::new(seeds, config)?)),
+            Topology::Cluster { seeds } => Place::Cluster(Arc::new(Cluster::new(seeds, limits)?)),
         };
         Ok(Self { place, keys: Keys::new(&settings.redis_channel_prefix) })
     }

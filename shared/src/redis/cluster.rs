@@ -4,13 +4,12 @@ use std::sync::{Mutex, PoisonError};
 
 use futures_util::{StreamExt as _, future::try_join_all, stream::FuturesUnordered};
 use redis::{
-    AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, RedisError, RedisResult, Value,
-    aio::MultiplexedConnection,
+    ConnectionAddr, ConnectionInfo, RedisError, RedisResult, Value, aio::MultiplexedConnection,
 };
 
 use super::{
     address::list,
-    server::{Part, Server, Servers, check, unusable},
+    server::{Limits, Part, Server, Servers, check, unusable},
     slots::SlotMap,
 };
 
@@ -27,15 +26,12 @@ pub(super) struct Cluster {
 pub(super) type Node = (Server, MultiplexedConnection);
 
 impl Cluster {
-    pub(super) fn new(
-        seeds: Vec<ConnectionInfo>,
-        config: AsyncConnectionConfig,
-    ) -> RedisResult<Self> {
+    pub(super) fn new(seeds: Vec<ConnectionInfo>, limits: Limits) -> RedisResult<Self> {
         let addresses = seeds.iter().map(|seed| seed.addr().clone()).collect();
         let first = seeds.into_iter().next();
         let first =
             first.ok_or_else(|| unusable("no node of the cluster is named", String::new()))?;
-        let servers = Servers::new(first, config)?;
+        let servers = Servers::new(first, limits)?;
         Ok(Self { servers, seeds: addresses, known: Mutex::default() })
     }
 

@@ -2,13 +2,17 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use deadpool_redis::Pool;
 use futures_util::future::{join_all, try_join_all};
-use redis::{Cmd, Pipeline, RedisResult, Value, aio::MultiplexedConnection};
+use redis::{
+    Cmd, Pipeline, RedisResult, Value,
+    aio::{ConnectionLike, MultiplexedConnection},
+};
 
 use super::{
     cluster::{Cluster, check_state},
     sentinel::Sentinels,
-    server::{Part, Server, Servers, check, unusable},
+    server::{Part, Server, Servers, check, pooled, unusable},
     slots::SlotMap,
 };
 
@@ -21,6 +25,8 @@ const SENTINELS_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct Commands {
     nodes: Arc<[(Server, MultiplexedConnection)]>,
     topology: Topology,
+    /// Where commands go that are not to hold up others, one for each node.
+    pools: Option<Arc<[Pool]>>,
 }
 
 #[derive(Clone)]
@@ -43,23 +49,39 @@ impl Commands {
     pub(super) async fn to_server(servers: &Servers) -> RedisResult<Self> {
         let server = servers.given()?;
         let connection = server.connect().await?;
-        Ok(Self { nodes: [(server, connection)].into(), topology: Topology::Standalone })
+        Ok(Self {
+            nodes: [(server, connection)].into(),
+            topology: Topology::Standalone,
+            pools: None,
+        })
     }
 
     pub(super) async fn to_master(sentinels: &Arc<Sentinels>) -> RedisResult<Self> {
         let node = sentinels.connect().await?;
-        Ok(Self { nodes: [node].into(), topology: Topology::Sentinel(Arc::clone(sentinels)) })
+        let topology = Topology::Sentinel(Arc::clone(sentinels));
+        Ok(Self { nodes: [node].into(), topology, pools: None })
     }
 
     pub(super) async fn to_cluster(cluster: &Cluster) -> RedisResult<Self> {
         let (map, nodes) = cluster.connect().await?;
-        Ok(Self { nodes: nodes.into(), topology: Topology::Cluster(Arc::new(map)) })
+        Ok(Self { nodes: nodes.into(), topology: Topology::Cluster(Arc::new(map)), pools: None })
     }
 
     /// One of the servers; in a cluster another each time.
     pub(super) fn any_server(&self) -> &Server {
         let number = usize::from(uuid::Uuid::new_v4().as_fields().1);
         &self.nodes[number % self.nodes.len()].0
+    }
+
+    /// The same servers over connections of their own, from a pool: for occasional work whose
+    /// answers may be large.
+    ///
+    /// # Errors
+    /// When the address asks for something that the client cannot do.
+    pub fn aside(&self) -> RedisResult<Self> {
+        let pools = self.nodes.iter().map(|(server, _)| server.pool());
+        let pools = pools.collect::<RedisResult<Vec<Pool>>>()?;
+        Ok(Self { pools: Some(pools.into()), ..self.clone() })
     }
 
     /// Runs commands that have a key each, in one round trip, with a result for each. Those of
@@ -144,7 +166,7 @@ impl Commands {
             return Ok(Vec::new());
         }
         let Topology::Cluster(map) = &self.topology else {
-            return exchange(&self.nodes[0].1, commands, acknowledged).await;
+            return self.exchange(0, commands, acknowledged).await;
         };
         let total = commands.len();
         let mut shares: Vec<(Vec<usize>, Vec<Cmd>)> = vec![Default::default(); self.nodes.len()];
@@ -154,9 +176,9 @@ impl Commands {
             shares[master].0.push(place);
             shares[master].1.push(command);
         }
-        let shares = self.nodes.iter().zip(shares).filter(|(_, (places, _))| !places.is_empty());
-        let exchanges = shares.map(|((_, connection), (places, commands))| async move {
-            (places, exchange(connection, commands, acknowledged).await)
+        let shares = shares.into_iter().enumerate().filter(|(_, (places, _))| !places.is_empty());
+        let exchanges = shares.map(|(node, (places, commands))| async move {
+            (places, self.exchange(node, commands, acknowledged).await)
         });
         let mut results: Vec<Option<RedisResult<Value>>> = vec![None; total];
         for (places, answers) in join_all(exchanges).await {
@@ -166,11 +188,23 @@ impl Commands {
         }
         Ok(results.into_iter().flatten().collect())
     }
+
+    async fn exchange(
+        &self,
+        node: usize,
+        commands: Vec<Cmd>,
+        acknowledged: Option<Acknowledged>,
+    ) -> RedisResult<Vec<RedisResult<Value>>> {
+        match &self.pools {
+            Some(pools) => exchange(&mut pooled(&pools[node]).await?, commands, acknowledged).await,
+            None => exchange(&mut self.nodes[node].1.clone(), commands, acknowledged).await,
+        }
+    }
 }
 
 /// One round trip to one server.
 async fn exchange(
-    connection: &MultiplexedConnection,
+    connection: &mut impl ConnectionLike,
     commands: Vec<Cmd>,
     acknowledged: Option<Acknowledged>,
 ) -> RedisResult<Vec<RedisResult<Value>>> {
@@ -183,8 +217,7 @@ async fn exchange(
         let millis = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
         pipeline.cmd("WAIT").arg(replicas).arg(millis);
     }
-    let mut results: Vec<RedisResult<Value>> =
-        pipeline.query_async(&mut connection.clone()).await?;
+    let mut results: Vec<RedisResult<Value>> = pipeline.query_async(connection).await?;
     if let Some(Acknowledged { replicas, .. }) = acknowledged {
         let have: u32 = match results.pop() {
             Some(answer) => redis::from_redis_value(answer?)?,

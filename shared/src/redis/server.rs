@@ -1,7 +1,8 @@
 //! One server: opening a connection to it, and whether it is what it should be.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
+use deadpool_redis::{Manager, Pool, PoolError, Runtime};
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo,
     ProtocolVersion, RedisConnectionInfo, RedisError, RedisResult, Value,
@@ -15,24 +16,42 @@ use crate::config::Secret;
 #[derive(Clone)]
 pub(super) struct Servers {
     info: ConnectionInfo,
-    config: AsyncConnectionConfig,
+    limits: Limits,
+}
+
+/// How long to wait for a server, and how many connections its pool has.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) connect: Duration,
+    pub(super) response: Duration,
+    pub(super) pool_size: usize,
+}
+
+impl Limits {
+    fn config(self) -> AsyncConnectionConfig {
+        AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.connect))
+            .set_response_timeout(Some(self.response))
+            .set_pipeline_buffer_size(1024)
+            .set_write_backpressure_boundary(256 << 10)
+    }
 }
 
 /// A server that may be connected to.
 #[derive(Clone, Debug)]
 pub(super) struct Server {
     client: Client,
-    config: AsyncConnectionConfig,
+    limits: Limits,
 }
 
 impl Servers {
-    pub(super) fn new(info: ConnectionInfo, config: AsyncConnectionConfig) -> RedisResult<Self> {
+    pub(super) fn new(info: ConnectionInfo, limits: Limits) -> RedisResult<Self> {
         // Redis leaves the Nagle algorithm to its clients, and theirs is on by default.
         let protocol = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         let info = info
             .set_redis_settings(protocol)
             .set_tcp_settings(TcpSettings::default().set_nodelay(true));
-        let servers = Self { info, config };
+        let servers = Self { info, limits };
         servers.given()?;
         Ok(servers)
     }
@@ -45,7 +64,7 @@ impl Servers {
     /// The one at another address.
     pub(super) fn at(&self, address: ConnectionAddr) -> RedisResult<Server> {
         let client = Client::open(self.info.clone().set_addr(address))?;
-        Ok(Server { client, config: self.config.clone() })
+        Ok(Server { client, limits: self.limits })
     }
 
     /// An address with as much encryption as the given one.
@@ -71,7 +90,7 @@ impl Servers {
             RedisConnectionInfo::default().set_password(password.expose())
         });
         let info = address.into_connection_info()?.set_redis_settings(settings);
-        Ok(Server { client: Client::open(info)?, config: self.config.clone() })
+        Ok(Server { client: Client::open(info)?, limits: self.limits })
     }
 }
 
@@ -87,16 +106,43 @@ impl Server {
     }
 
     pub(super) async fn connect(&self) -> RedisResult<MultiplexedConnection> {
-        self.client.get_multiplexed_async_connection_with_config(&self.config).await
+        self.client.get_multiplexed_async_connection_with_config(&self.limits.config()).await
     }
 
     pub(super) async fn connect_with_pushes(
         &self,
         receiver: impl AsyncPushSender,
     ) -> RedisResult<MultiplexedConnection> {
-        let config = self.config.clone().set_push_sender(receiver);
+        let config = self.limits.config().set_push_sender(receiver);
         self.client.get_multiplexed_async_connection_with_config(&config).await
     }
+
+    /// A pool of connections, opened when they are needed.
+    pub(super) fn pool(&self) -> RedisResult<Pool> {
+        let Limits { connect, response, pool_size } = self.limits;
+        let info = self.client.get_connection_info().clone();
+        let manager = Manager::new_with_config(info, self.limits.config())?;
+        let pool = Pool::builder(manager)
+            .max_size(pool_size)
+            .wait_timeout(Some(response))
+            .create_timeout(Some(connect))
+            .recycle_timeout(Some(response))
+            .runtime(Runtime::Tokio1)
+            .build()
+            .expect("the pool has a runtime for its time-outs");
+        Ok(pool)
+    }
+}
+
+/// A connection of a pool, checked when it is handed out.
+///
+/// # Errors
+/// When none is free or can be opened in time.
+pub(super) async fn pooled(pool: &Pool) -> RedisResult<deadpool_redis::Connection> {
+    pool.get().await.map_err(|error| match error {
+        PoolError::Backend(error) => error,
+        other => unusable("no connection in the pool", other.to_string()),
+    })
 }
 
 /// What a server has to be.

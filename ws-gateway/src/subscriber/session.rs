@@ -49,6 +49,7 @@ pub(super) struct Session {
     metrics: Metrics,
     pushes: MultiplexedConnection,
     reads: Commands,
+    aside: Commands,
     subscribed: HashSet<UserId>,
     /// Told when the connection of the pushes is gone.
     lost: Arc<Notify>,
@@ -76,14 +77,16 @@ impl Session {
         let receiver = receiver(redis.keys.clone(), hub.clone(), metrics.clone(), lost.clone());
         let (pushes, reads) = redis.connect_with_pushes(receiver).await?;
         let (keys, subscribed) = (redis.keys.clone(), HashSet::new());
-        let mut session = Self { keys, hub, metrics, pushes, reads, subscribed, lost };
+        let aside = reads.aside()?;
+        let mut session = Self { keys, hub, metrics, pushes, reads, aside, subscribed, lost };
         session.check().await?;
         Ok(session)
     }
 
-    /// Connections for reading what is published here.
+    /// Connections for reading what is published here: of their own, so that many clients that
+    /// come back hold up neither a repair nor a sign of life.
     pub(super) fn reader(&self) -> Commands {
-        self.reads.clone()
+        self.aside.clone()
     }
 
     /// Lasts until Redis is lost, and says how.
