@@ -1,16 +1,23 @@
 //! Masters that share the keys.
 
 use anyhow::ensure;
-use e2e::{redis::Cluster, stack::Layout, workspace};
+use e2e::{
+    events::{self, fresh_user},
+    producer::{header, read_topic},
+    redis::Cluster,
+    stack::{LIMIT, Layout},
+    workspace,
+};
 
 use super::{World, delivers, flow::Flow};
-use crate::{Scenario, scenario};
+use crate::{Scenario, expect, scenario};
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     vec![
         scenario(every_event_arrives_through_a_cluster),
         scenario(a_cluster_master_killed_while_events_flow_costs_none),
         scenario(a_slot_moved_while_events_flow_costs_none),
+        scenario(a_user_whose_keys_have_no_common_slot_holds_up_nobody),
     ]
 }
 
@@ -56,5 +63,22 @@ async fn a_slot_moved_while_events_flow_costs_none(world: World) -> anyhow::Resu
     }
     flow.end().await?.check()?;
     delivers(&stack).await?;
+    stack.stop().await
+}
+
+async fn a_user_whose_keys_have_no_common_slot_holds_up_nobody(world: World) -> anyhow::Result<()> {
+    let folder = workspace::temporary("cluster-")?;
+    let redis = Cluster::start(folder.path(), &[0, 0, 0]).await?;
+    let stack = world.stack_around(&Layout::default(), folder, redis).await?;
+    let (user, odd) = (fresh_user(), format!("}}{}", fresh_user()));
+    let mut clients = [stack.client(&user).await?, stack.client(&odd).await?];
+    let case = &events::designed()?[0];
+    let (first, refused, last) = (case.fresh(&user)?, case.fresh(&odd)?, case.fresh(&user)?);
+    stack.producer.send_all(&[first.clone(), refused, last.clone()]).await?;
+    expect::exactly(&mut clients[0], &[first, last]).await?;
+    let one = |records: &[_]| records.len() == 1;
+    let letters = read_topic(&stack.kafka, &stack.dead_letter_topic, LIMIT, one).await?;
+    ensure!(header(&letters[0], "dlq.reason") == Some("malformed"), "{letters:?}");
+    expect::nothing_else(&stack, &odd, &mut clients[1..]).await?;
     stack.stop().await
 }

@@ -83,6 +83,33 @@ impl Sentinel {
         .await
     }
 
+    /// Asks a sentinel for a failover although the master is well.
+    ///
+    /// # Errors
+    /// When it refuses.
+    pub async fn fail_over(&self) -> anyhow::Result<()> {
+        let mut connection = connect(self.sentinels[0].0).await?;
+        Ok(redis::cmd("SENTINEL").arg("FAILOVER").arg(MASTER).exec_async(&mut connection).await?)
+    }
+
+    /// Waits until all replicas of a server have everything it has.
+    ///
+    /// # Errors
+    /// When they have not in time.
+    pub async fn caught_up(&self, server: usize) -> anyhow::Result<()> {
+        let mut connection = self.connection(server).await?;
+        let replicas = self.servers.len() - 1;
+        let () = redis::cmd("SET").arg("caught-up").arg(1).query_async(&mut connection).await?;
+        eventually("the replicas have everything", MEET_LIMIT, async || {
+            let mut wait = redis::cmd("WAIT");
+            wait.arg(replicas).arg(100);
+            let have: usize = wait.query_async(&mut connection.clone()).await?;
+            ensure!(have == replicas, "{have} of {replicas} have");
+            Ok(())
+        })
+        .await
+    }
+
     /// One of the servers.
     #[must_use]
     pub fn server(&self, server: usize) -> &Process {
