@@ -2,14 +2,18 @@
 //! say. Algorithms and keys are fixed by the settings, never chosen by a token. Tokens and what
 //! is in them are never logged.
 
+pub mod jwks;
+mod keys;
 mod token;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, errors::ErrorKind};
+use jsonwebtoken::{decode, decode_header, errors::ErrorKind};
 use serde::Deserialize;
-use shared::{config::Secret, user::UserId};
+use shared::user::UserId;
 
+use jwks::Published;
+pub use keys::{Key, KeyError, Rules};
 pub use token::token;
 
 /// Whom a connection belongs to, and for how long.
@@ -35,6 +39,8 @@ impl Identity {
 pub enum AuthError {
     /// The request has none.
     Missing,
+    /// It names a key that is not known.
+    UnknownKey,
     /// Not a token, or signed by somebody else, or with another algorithm.
     Invalid,
     /// Its time is over, or it has no end.
@@ -53,8 +59,9 @@ pub enum AuthError {
 
 impl AuthError {
     /// Every reason.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Missing,
+        Self::UnknownKey,
         Self::Invalid,
         Self::Expired,
         Self::NotYetValid,
@@ -69,6 +76,7 @@ impl AuthError {
     pub fn label(self) -> &'static str {
         match self {
             Self::Missing => "missing",
+            Self::UnknownKey => "unknown_key",
             Self::Invalid => "invalid",
             Self::Expired => "expired",
             Self::NotYetValid => "not_yet_valid",
@@ -84,7 +92,7 @@ impl AuthError {
     pub fn message(self) -> &'static str {
         match self {
             Self::Missing => "Authentication token missing",
-            Self::Invalid => "Invalid authentication token",
+            Self::Invalid | Self::UnknownKey => "Invalid authentication token",
             Self::Expired => "Authentication token has expired",
             Self::NotYetValid => "Authentication token is not valid yet",
             Self::Foreign => "Authentication token is for another audience",
@@ -107,77 +115,80 @@ struct Claims {
 /// Checks tokens.
 #[derive(Debug)]
 pub struct Authenticator {
-    key: DecodingKey,
-    validation: Validation,
+    keys: Vec<Key>,
+    published: Option<Published>,
 }
 
 impl Authenticator {
-    /// Accepts tokens that are signed with `secret` by one of `algorithms`, all of the HMAC
-    /// family. `audience` and `issuer` are checked exactly when they are given.
+    /// Accepts tokens that are signed with one of `keys`, or with one that the issuer publishes.
     #[must_use]
-    pub fn with_secret(
-        secret: &Secret,
-        algorithms: &[Algorithm],
-        audience: Option<&str>,
-        issuer: Option<&str>,
-        leeway: Duration,
-    ) -> Self {
-        let mut validation = Validation {
-            algorithms: algorithms.to_vec(),
-            leeway: leeway.as_secs(),
-            validate_nbf: true,
-            validate_aud: audience.is_some(),
-            ..Validation::default()
-        };
-        // A claim that is not required passes when it has the wrong type.
-        let mut required = vec!["exp", "sub"];
-        if let Some(audience) = audience {
-            validation.set_audience(&[audience]);
-            required.push("aud");
-        }
-        if let Some(issuer) = issuer {
-            validation.set_issuer(&[issuer]);
-            required.push("iss");
-        }
-        validation.set_required_spec_claims(&required);
-        Self { key: DecodingKey::from_secret(secret.expose().as_bytes()), validation }
+    pub fn new(keys: Vec<Key>, published: Option<Published>) -> Self {
+        Self { keys, published }
     }
 
-    /// The identity that a token proves.
+    /// The identity that a token proves. A key that is not known yet is asked for.
     ///
     /// # Errors
     /// Why the token is refused.
-    pub fn authenticate(&self, token: Option<&str>) -> Result<Identity, AuthError> {
-        let token = token.ok_or(AuthError::Missing)?;
-        let token = decode::<Claims>(token, &self.key, &self.validation)
-            .map_err(|error| refusal(error.kind()))?;
-        let claims = token.claims;
-        // RFC 7515: what a token marks as critical must be understood, and nothing is.
-        if token.header.crit.is_some() {
-            return Err(AuthError::Invalid);
+    pub async fn authenticate(&self, token: Option<&str>) -> Result<Identity, AuthError> {
+        let identity = self.check(token);
+        if let (Err(AuthError::UnknownKey), Some(published)) = (&identity, &self.published) {
+            published.look_again().await;
+            return self.check(token);
         }
-        if claims.typ.is_some_and(|kind| kind.eq_ignore_ascii_case("refresh")) {
-            return Err(AuthError::WrongKind);
-        }
-        let latest = (since_1970() + Duration::from_secs(self.validation.leeway)).as_secs_f64();
-        if claims.iat.is_some_and(|issued_at| issued_at > latest) {
-            return Err(AuthError::NotYetValid);
-        }
-        let user = UserId::new(&claims.sub).map_err(|_| AuthError::NoUser)?;
-        // The library accepted it as a number of seconds, so it is finite and not negative.
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        let expires_at = (claims.exp as u64).saturating_add(self.validation.leeway);
-        Ok(Identity { user, expires_at })
+        identity
     }
 
     /// The identity that a new token proves for the connection of `user`.
     ///
     /// # Errors
     /// Why the token is refused; another user's is.
-    pub fn renew(&self, user: &UserId, token: &str) -> Result<Identity, AuthError> {
-        let identity = self.authenticate(Some(token))?;
+    pub async fn renew(&self, user: &UserId, token: &str) -> Result<Identity, AuthError> {
+        let identity = self.authenticate(Some(token)).await?;
         if identity.user == *user { Ok(identity) } else { Err(AuthError::OtherUser) }
     }
+
+    fn check(&self, token: Option<&str>) -> Result<Identity, AuthError> {
+        let token = token.ok_or(AuthError::Missing)?;
+        let header = decode_header(token).map_err(|_| AuthError::Invalid)?;
+        // RFC 7515: what a token marks as critical must be understood, and nothing is.
+        if header.crit.is_some() {
+            return Err(AuthError::Invalid);
+        }
+        let published = self.published.as_ref().map(Published::keys);
+        let published = published.as_deref().unwrap_or_default();
+        let mut fitting =
+            self.keys.iter().chain(published).filter(|key| key.fits(&header)).peekable();
+        let is_unknown = fitting.peek().is_none() && header.kid.is_some();
+        let mut refused = if is_unknown { AuthError::UnknownKey } else { AuthError::Invalid };
+        for key in fitting {
+            match check(token, key) {
+                Ok(identity) => return Ok(identity),
+                // Signed with another key, perhaps; any other refusal is about the token itself.
+                Err(AuthError::Invalid) => {}
+                Err(error) => refused = error,
+            }
+        }
+        Err(refused)
+    }
+}
+
+fn check(token: &str, Key { decoding, validation, .. }: &Key) -> Result<Identity, AuthError> {
+    let token =
+        decode::<Claims>(token, decoding, validation).map_err(|error| refusal(error.kind()))?;
+    let claims = token.claims;
+    if claims.typ.is_some_and(|kind| kind.eq_ignore_ascii_case("refresh")) {
+        return Err(AuthError::WrongKind);
+    }
+    let latest = (since_1970() + Duration::from_secs(validation.leeway)).as_secs_f64();
+    if claims.iat.is_some_and(|issued_at| issued_at > latest) {
+        return Err(AuthError::NotYetValid);
+    }
+    let user = UserId::new(&claims.sub).map_err(|_| AuthError::NoUser)?;
+    // The library accepted it as a number of seconds, so it is finite and not negative.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let expires_at = (claims.exp as u64).saturating_add(validation.leeway);
+    Ok(Identity { user, expires_at })
 }
 
 fn refusal(kind: &ErrorKind) -> AuthError {

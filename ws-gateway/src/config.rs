@@ -4,13 +4,16 @@ mod origin;
 
 use std::net::IpAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser, ValueEnum};
+use hyper::Uri;
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
 use shared::config::{Secret, Settings, duration, positive_duration};
 use shared::{redis::RedisSettings, telemetry::TelemetrySettings};
 
+use crate::auth::{Key, Rules};
 pub use origin::Origins;
 
 /// Fans the notifications of each user out to that user's WebSockets.
@@ -59,10 +62,22 @@ pub struct Config {
     /// Time over which connections are closed, and asked to come back, when the gateway stops
     #[arg(long, env = "DRAIN_WINDOW", default_value = "10s", value_parser = duration)]
     pub drain_window: Duration,
-    /// Secret that tokens are signed with
+    /// Secret that tokens are signed with (HS256, HS384, HS512)
     #[arg(long, env = "JWT_SECRET_KEY", hide_env_values = true)]
     pub jwt_secret_key: Option<Secret>,
-    /// Accepted signature algorithms, a comma list of HS256, HS384, HS512
+    /// Secret that is still accepted while `JWT_SECRET_KEY` is being replaced
+    #[arg(long, env = "JWT_SECRET_KEY_PREVIOUS", hide_env_values = true)]
+    pub jwt_secret_key_previous: Option<Secret>,
+    /// Public key, in PEM, of the key that tokens are signed with (RS, PS, ES, `EdDSA`)
+    #[arg(long, env = "JWT_PUBLIC_KEY")]
+    pub jwt_public_key: Option<String>,
+    /// File with such a public key, read at start
+    #[arg(long, env = "JWT_PUBLIC_KEY_PATH")]
+    pub jwt_public_key_path: Option<PathBuf>,
+    /// Address of the key set that the issuer publishes (JWKS)
+    #[arg(long, env = "JWT_JWKS_URL", value_parser = key_set_url)]
+    pub jwt_jwks_url: Option<Uri>,
+    /// Accepted signature algorithms, a comma list; each is used with keys of its own kind only
     #[arg(long, env = "JWT_ALGORITHM", default_value = "HS256", value_delimiter = ',', value_parser = algorithm)]
     pub jwt_algorithm: Vec<Algorithm>,
     /// Audience that tokens must name; unset: any
@@ -109,24 +124,86 @@ const MAX_LEEWAY: Duration = Duration::from_mins(10);
 
 impl Settings for Config {
     fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        match &self.jwt_secret_key {
-            None => problems.push(
-                "there is no key to check tokens with: set JWT_SECRET_KEY, the shared secret of \
-                 JWT_ALGORITHM HS256, HS384 or HS512"
-                    .into(),
-            ),
-            Some(secret)
-                if self.environment.eq_ignore_ascii_case("production")
-                    && secret.expose().len() < MIN_SECRET_BYTES =>
-            {
-                problems.push(format!(
-                    "JWT_SECRET_KEY: at least {MIN_SECRET_BYTES} bytes with ENVIRONMENT=production"
-                ));
+        let mut problems: Vec<String> = self.short_secrets().collect();
+        match self.keys() {
+            Ok(keys) if keys.is_empty() && self.jwt_jwks_url.is_none() => {
+                problems.push(NO_KEY.into());
             }
-            Some(_) => {}
+            Ok(keys) => {
+                let published = |algorithm: Algorithm| {
+                    self.jwt_jwks_url.is_some() && algorithm.family() != AlgorithmFamily::Hmac
+                };
+                let unused = |algorithm: &&Algorithm| {
+                    !published(**algorithm) && !keys.iter().any(|key| key.is_for(**algorithm))
+                };
+                let unused = self.jwt_algorithm.iter().filter(unused);
+                problems
+                    .extend(unused.map(|a| format!("JWT_ALGORITHM: there is no key for {a:?}")));
+            }
+            Err(bad) => problems.extend(bad),
         }
         problems
+    }
+}
+
+const NO_KEY: &str = "there is no key to check tokens with: set JWT_SECRET_KEY, JWT_PUBLIC_KEY, \
+                      JWT_PUBLIC_KEY_PATH or JWT_JWKS_URL, and JWT_ALGORITHM to match";
+
+impl Config {
+    /// What must hold for every token.
+    #[must_use]
+    pub fn rules(&self) -> Rules {
+        let (audience, issuer) = (self.jwt_audience.as_deref(), self.jwt_issuer.as_deref());
+        Rules::new(&self.jwt_algorithm, audience, issuer, self.jwt_leeway)
+    }
+
+    /// The keys that tokens may be signed with, but for those that the issuer publishes.
+    ///
+    /// # Errors
+    /// Names every setting with a key that cannot be used.
+    pub fn keys(&self) -> Result<Vec<Key>, Vec<String>> {
+        let rules = self.rules();
+        let secret = |secret: &Option<Secret>| {
+            secret
+                .as_ref()
+                .map(|secret| Key::from_secret(secret, &rules).map_err(|e| e.to_string()))
+        };
+        let pem = |pem: &str| Key::from_pem(pem, &rules).map_err(|error| error.to_string());
+        let file = |path: &PathBuf| match std::fs::read_to_string(path) {
+            Ok(text) => pem(&text),
+            Err(error) => Err(format!("{}: {error}", path.display())),
+        };
+        let found = [
+            ("JWT_SECRET_KEY", secret(&self.jwt_secret_key)),
+            ("JWT_SECRET_KEY_PREVIOUS", secret(&self.jwt_secret_key_previous)),
+            ("JWT_PUBLIC_KEY", self.jwt_public_key.as_deref().map(pem)),
+            ("JWT_PUBLIC_KEY_PATH", self.jwt_public_key_path.as_ref().map(file)),
+        ];
+        let (mut keys, mut bad) = (Vec::new(), Vec::new());
+        for (setting, key) in found {
+            match key {
+                Some(Ok(key)) => keys.push(key),
+                Some(Err(problem)) => bad.push(format!("{setting}: {problem}")),
+                None => {}
+            }
+        }
+        if bad.is_empty() { Ok(keys) } else { Err(bad) }
+    }
+
+    /// The secrets that are too short for production.
+    fn short_secrets(&self) -> impl Iterator<Item = String> {
+        let production = self.environment.eq_ignore_ascii_case("production");
+        let secrets = [
+            ("JWT_SECRET_KEY", &self.jwt_secret_key),
+            ("JWT_SECRET_KEY_PREVIOUS", &self.jwt_secret_key_previous),
+        ];
+        let is_short = |secret: &Secret| secret.expose().len() < MIN_SECRET_BYTES;
+        let short = secrets
+            .into_iter()
+            .filter(move |(_, secret)| production && secret.as_ref().is_some_and(is_short));
+        short.map(|(setting, _)| {
+            format!("{setting}: at least {MIN_SECRET_BYTES} bytes with ENVIRONMENT=production")
+        })
     }
 }
 
@@ -137,9 +214,15 @@ pub fn command() -> clap::Command {
 }
 
 fn algorithm(name: &str) -> Result<Algorithm, String> {
-    match name.trim().parse::<Algorithm>() {
-        Ok(algorithm) if algorithm.family() == AlgorithmFamily::Hmac => Ok(algorithm),
-        _ => Err("one of HS256, HS384, HS512".into()),
+    let known = "one of HS, RS, PS 256, 384, 512, ES256, ES384, EdDSA, as in RS256";
+    name.trim().parse().map_err(|_| known.to_owned())
+}
+
+fn key_set_url(text: &str) -> Result<Uri, String> {
+    let url: Uri = text.parse().map_err(|_| "not a URL".to_owned())?;
+    match url.scheme_str() {
+        Some("https" | "http") if url.host().is_some() => Ok(url),
+        _ => Err("a URL like https://issuer.example.org/.well-known/jwks.json".into()),
     }
 }
 
@@ -190,9 +273,20 @@ mod tests {
     }
 
     #[test]
-    fn only_algorithms_that_the_key_can_have_are_accepted() {
+    fn a_key_and_an_algorithm_go_together() {
+        let problems = |arguments: &[&str]| problems(arguments).join("; ");
+        assert!(problems(&["--jwt-algorithm", "RS256"]).contains("JWT_SECRET_KEY: no algorithm"));
+        let unused = problems(&["--jwt-algorithm", "HS256,RS256"]);
+        assert_eq!(unused, "JWT_ALGORITHM: there is no key for RS256");
+        assert!(problems(&["--jwt-public-key", "x"]).contains("JWT_PUBLIC_KEY: not a public key"));
+        let nowhere = problems(&["--jwt-public-key-path", "/nowhere"]);
+        assert!(nowhere.contains("JWT_PUBLIC_KEY_PATH: /nowhere: "), "{nowhere}");
+    }
+
+    #[test]
+    fn only_known_algorithms_are_accepted() {
         assert_eq!(algorithm(" HS512"), Ok(Algorithm::HS512));
-        for other in ["none", "RS256", "hs256", "ES256", ""] {
+        for other in ["none", "None", "hs256", "ES512", ""] {
             assert!(algorithm(other).is_err(), "{other}");
         }
     }

@@ -10,7 +10,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
 
 use crate::{
-    auth::Authenticator,
+    auth::{Authenticator, jwks::Published},
     config::Config,
     connection::Terms,
     history::History,
@@ -78,8 +78,12 @@ impl Gateway {
         let hub = Hub::new(limits(&config), metrics.clone());
         let (connection, connected) = watch::channel(None);
         let history = History::new(redis.keys.clone(), connected);
-        let terms = terms(&config, &metrics)?;
         let (last, background) = (CancellationToken::new(), TaskTracker::new());
+        let published = published_keys(&config, &metrics)?;
+        if let Some(published) = published.clone() {
+            background.spawn(published.run(readiness.clone(), last.clone()));
+        }
+        let terms = terms(&config, published, &metrics)?;
         let subscriber =
             Subscriber::new(redis, hub.clone(), readiness.clone(), metrics, connection);
         readiness.set(READINESS, true);
@@ -111,15 +115,18 @@ fn limits(config: &Config) -> hub::Limits {
     }
 }
 
-fn terms(config: &Config, metrics: &Metrics) -> anyhow::Result<Terms> {
-    let secret = config.jwt_secret_key.as_ref().context("JWT_SECRET_KEY is not set")?;
-    let authenticator = Authenticator::with_secret(
-        secret,
-        &config.jwt_algorithm,
-        config.jwt_audience.as_deref(),
-        config.jwt_issuer.as_deref(),
-        config.jwt_leeway,
-    );
+fn published_keys(config: &Config, metrics: &Metrics) -> anyhow::Result<Option<Published>> {
+    let Some(url) = config.jwt_jwks_url.clone() else { return Ok(None) };
+    Published::new(url, config.rules(), metrics.clone()).context("JWT_JWKS_URL").map(Some)
+}
+
+fn terms(
+    config: &Config,
+    published: Option<Published>,
+    metrics: &Metrics,
+) -> anyhow::Result<Terms> {
+    let keys = config.keys().map_err(|bad| anyhow::anyhow!(bad.join(", ")))?;
+    let authenticator = Authenticator::new(keys, published);
     let ping_interval = config.websocket_ping_interval;
     Ok(Terms {
         ping_interval,

@@ -29,6 +29,8 @@ shared::metrics! {
         pub messages_filtered: IntCounter = "websocket_messages_filtered_total", ();
         /// Tokens checked, by result: valid, or why they were refused.
         pub jwt_validations: IntCounterVec = "jwt_validation_total", &["result"];
+        /// Fetches of the issuer's key set by result: ok, failed.
+        pub jwks_fetches: IntCounterVec = "gateway_jwks_fetches_total", &["result"];
         /// How long WebSockets were open, in seconds.
         pub connection_duration: Histogram = "websocket_connection_duration_seconds", LASTING;
         /// WebSockets closed, by reason; client: the client left.

@@ -120,8 +120,9 @@ impl Server {
         let timeout = self.0.handshake_timeout;
         let shutdown = self.0.shutdown.clone();
         let service = service_fn(move |request: Request<Incoming>| {
-            let response = self.respond(request);
-            async move { Ok::<_, Infallible>(response) }
+            // Nothing that is answered here has a body.
+            let (server, request) = (self.clone(), request.map(drop));
+            async move { Ok::<_, Infallible>(server.respond(request).await) }
         });
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(timeout).max_buf_size(MAX_HEAD);
@@ -134,9 +135,9 @@ impl Server {
         drop(permit);
     }
 
-    fn respond<B: Send + 'static>(&self, request: Request<B>) -> Response<Full<Bytes>> {
+    async fn respond(&self, request: Request<()>) -> Response<Full<Bytes>> {
         match request.uri().path() {
-            "/ws" | "/ws/" => self.handshake(request),
+            "/ws" | "/ws/" => self.handshake(request).await,
             path => self.0.about.answer(request.method(), path, &self.0),
         }
     }

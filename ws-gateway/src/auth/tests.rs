@@ -1,4 +1,4 @@
-use jsonwebtoken::{EncodingKey, Header, encode};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 
 use super::*;
@@ -19,12 +19,12 @@ fn sign(claims: &Value) -> String {
 }
 
 fn authenticator(audience: Option<&str>, issuer: Option<&str>) -> Authenticator {
-    let algorithms = [Algorithm::HS256];
-    Authenticator::with_secret(&SECRET.into(), &algorithms, audience, issuer, Duration::ZERO)
+    let rules = Rules::new(&[Algorithm::HS256], audience, issuer, Duration::ZERO);
+    Authenticator::new(vec![Key::from_secret(&SECRET.into(), &rules).unwrap()], None)
 }
 
 fn check(claims: &Value) -> Result<Identity, AuthError> {
-    authenticator(None, None).authenticate(Some(&sign(claims)))
+    authenticator(None, None).check(Some(&sign(claims)))
 }
 
 #[test]
@@ -42,12 +42,12 @@ fn a_valid_token_names_its_user_and_its_end() {
 fn the_algorithm_is_fixed_by_the_settings() {
     let claims = json!({"sub": "u", "exp": now() + 60});
     let token = sign_with(Algorithm::HS512, SECRET, &claims);
-    assert_eq!(authenticator(None, None).authenticate(Some(&token)), Err(AuthError::Invalid));
+    assert_eq!(authenticator(None, None).check(Some(&token)), Err(AuthError::Invalid));
     let payload = sign(&claims).split('.').nth(1).unwrap().to_owned();
     // {"alg":"none"}, {"alg":"NONE"} and {"alg":"RS256"}
     for header in ["eyJhbGciOiJub25lIn0", "eyJhbGciOiJOT05FIn0", "eyJhbGciOiJSUzI1NiJ9"] {
         let token = format!("{header}.{payload}.");
-        let refused = authenticator(None, None).authenticate(Some(&token));
+        let refused = authenticator(None, None).check(Some(&token));
         assert_eq!(refused, Err(AuthError::Invalid));
     }
 }
@@ -62,10 +62,10 @@ fn a_signature_of_somebody_else_is_refused() {
     let spliced = format!("{head}.{}", other.rsplit_once('.').unwrap().1);
     let unsigned = format!("{head}.");
     for token in [forged.as_str(), &spliced, &unsigned, head, "", "a.b.c", "....", "😀"] {
-        let refused = authenticator(None, None).authenticate(Some(token));
+        let refused = authenticator(None, None).check(Some(token));
         assert_eq!(refused, Err(AuthError::Invalid), "{token}");
     }
-    assert_eq!(authenticator(None, None).authenticate(None), Err(AuthError::Missing));
+    assert_eq!(authenticator(None, None).check(None), Err(AuthError::Missing));
 }
 
 #[test]
@@ -87,9 +87,10 @@ fn a_token_from_the_future_is_refused() {
     ] {
         assert_eq!(check(&claims), Err(AuthError::NotYetValid));
         let lenient = Duration::from_secs(301);
-        let algorithms = [Algorithm::HS256];
-        let lenient = Authenticator::with_secret(&SECRET.into(), &algorithms, None, None, lenient);
-        assert!(lenient.authenticate(Some(&sign(&claims))).is_ok());
+        let rules = Rules::new(&[Algorithm::HS256], None, None, lenient);
+        let lenient =
+            Authenticator::new(vec![Key::from_secret(&SECRET.into(), &rules).unwrap()], None);
+        assert!(lenient.check(Some(&sign(&claims))).is_ok());
     }
     assert!(check(&json!({"sub": "u", "exp": exp, "nbf": "soon"})).is_err());
     assert!(check(&json!({"sub": "u", "exp": exp, "iat": "soon"})).is_err());
@@ -115,12 +116,12 @@ fn the_subject_must_be_a_user() {
 fn audience_and_issuer_are_checked_exactly_when_they_are_set() {
     let both = json!({"sub": "u", "exp": now() + 60, "aud": ["x", "us"], "iss": "they"});
     assert!(check(&both).is_ok());
-    assert!(authenticator(Some("us"), Some("they")).authenticate(Some(&sign(&both))).is_ok());
+    assert!(authenticator(Some("us"), Some("they")).check(Some(&sign(&both))).is_ok());
     let neither = json!({"sub": "u", "exp": now() + 60});
     let odd = json!({"sub": "u", "exp": now() + 60, "aud": 7, "iss": {}});
     for checked in [authenticator(Some("we"), None), authenticator(None, Some("we"))] {
         for claims in [&both, &neither, &odd] {
-            let refused = checked.authenticate(Some(&sign(claims)));
+            let refused = checked.check(Some(&sign(claims)));
             assert_eq!(refused, Err(AuthError::Foreign), "{claims}");
         }
     }
@@ -132,14 +133,86 @@ fn what_a_token_marks_as_critical_is_not_understood() {
     header.crit = Some(vec!["b64".into()]);
     let claims = json!({"sub": "u", "exp": now() + 60});
     let token = encode(&header, &claims, &EncodingKey::from_secret(SECRET.as_bytes())).unwrap();
-    assert_eq!(authenticator(None, None).authenticate(Some(&token)), Err(AuthError::Invalid));
+    assert_eq!(authenticator(None, None).check(Some(&token)), Err(AuthError::Invalid));
 }
 
-#[test]
-fn a_live_connection_is_renewed_by_its_own_user_only() {
+#[tokio::test]
+async fn a_live_connection_is_renewed_by_its_own_user_only() {
     let token = sign(&json!({"sub": "u", "exp": now() + 60}));
     let user = UserId::new("u").unwrap();
     let other = UserId::new("v").unwrap();
-    assert!(authenticator(None, None).renew(&user, &token).is_ok());
-    assert_eq!(authenticator(None, None).renew(&other, &token), Err(AuthError::OtherUser));
+    assert!(authenticator(None, None).renew(&user, &token).await.is_ok());
+    assert_eq!(authenticator(None, None).renew(&other, &token).await, Err(AuthError::OtherUser));
+}
+
+/// The public keys of pairs that exist for these tests only, and tokens signed with the others.
+const RSA: &str = include_str!("tests/rsa.pub.pem");
+const EC: &str = include_str!("tests/ec.pub.pem");
+const ED: &str = include_str!("tests/ed.pub.pem");
+
+fn sign_with_pair(algorithm: Algorithm) -> String {
+    let key = match algorithm {
+        Algorithm::ES256 => EncodingKey::from_ec_pem(include_bytes!("tests/ec.key.pem")),
+        Algorithm::EdDSA => EncodingKey::from_ed_pem(include_bytes!("tests/ed.key.pem")),
+        _ => EncodingKey::from_rsa_pem(include_bytes!("tests/rsa.key.pem")),
+    };
+    let claims = json!({"sub": "u", "exp": now() + 60});
+    encode(&Header::new(algorithm), &claims, &key.unwrap()).unwrap()
+}
+
+fn with_keys(algorithms: &[Algorithm], pems: &[&str]) -> Authenticator {
+    let rules = Rules::new(algorithms, None, None, Duration::ZERO);
+    Authenticator::new(pems.iter().map(|pem| Key::from_pem(pem, &rules).unwrap()).collect(), None)
+}
+
+#[test]
+fn a_public_key_of_each_kind_checks_its_own_signatures() {
+    use Algorithm::{ES256, EdDSA, PS256, PS512, RS256, RS384};
+    let accepted = [RS256, RS384, PS256, PS512, ES256, EdDSA];
+    let all = with_keys(&accepted, &[RSA, EC, ED]);
+    for algorithm in accepted {
+        let token = sign_with_pair(algorithm);
+        assert!(all.check(Some(&token)).is_ok(), "{algorithm:?}");
+    }
+    let refused = with_keys(&[RS256], &[RSA]).check(Some(&sign_with_pair(RS384)));
+    assert_eq!(refused, Err(AuthError::Invalid), "it was not on the list");
+}
+
+#[test]
+fn a_public_key_is_never_used_as_a_secret() {
+    let both = [Algorithm::RS256, Algorithm::HS256];
+    let rules = Rules::new(&both, None, None, Duration::ZERO);
+    let keys = vec![
+        Key::from_pem(RSA, &rules).unwrap(),
+        Key::from_secret(&SECRET.into(), &rules).unwrap(),
+    ];
+    let authenticator = Authenticator::new(keys, None);
+    let claims = json!({"sub": "u", "exp": now() + 60});
+    let confused = sign_with(Algorithm::HS256, RSA, &claims);
+    assert_eq!(authenticator.check(Some(&confused)), Err(AuthError::Invalid));
+    assert!(authenticator.check(Some(&sign(&claims))).is_ok());
+}
+
+#[test]
+fn a_previous_secret_is_accepted_beside_the_new_one() {
+    let rules = Rules::new(&[Algorithm::HS256], None, None, Duration::ZERO);
+    let secrets = ["the-new-secret-of-more-than-32-bytes", SECRET];
+    let keys = secrets.map(|secret| Key::from_secret(&secret.into(), &rules).unwrap());
+    let authenticator = Authenticator::new(keys.into(), None);
+    for secret in secrets {
+        let token = sign_with(Algorithm::HS256, secret, &json!({"sub": "u", "exp": now() + 60}));
+        assert!(authenticator.check(Some(&token)).is_ok());
+    }
+    let expired = sign(&json!({"sub": "u", "exp": now() - 60}));
+    assert_eq!(authenticator.check(Some(&expired)), Err(AuthError::Expired));
+}
+
+#[test]
+fn a_key_without_an_algorithm_and_a_text_that_is_no_key_are_errors() {
+    let rules = Rules::new(&[Algorithm::RS256], None, None, Duration::ZERO);
+    assert_eq!(Key::from_pem(EC, &rules).unwrap_err(), KeyError::NoAlgorithm);
+    assert_eq!(Key::from_secret(&SECRET.into(), &rules).unwrap_err(), KeyError::NoAlgorithm);
+    for text in ["", "secret", &RSA[..200]] {
+        assert_eq!(Key::from_pem(text, &rules).unwrap_err(), KeyError::NotPem);
+    }
 }

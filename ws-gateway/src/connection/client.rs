@@ -52,7 +52,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             Some(ClientMessage::Auth { token }) => {
                 count("auth");
-                let state = self.renew(&token);
+                let state = self.renew(&token).await;
                 if !self.wishes.understands_states {
                     return Continue(());
                 }
@@ -66,8 +66,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// A token that is refused changes nothing: the old one still runs to its end.
-    fn renew(&mut self, token: &str) -> State {
-        let renewed = self.terms.authenticator.renew(self.registration.user(), token);
+    async fn renew(&mut self, token: &str) -> State {
+        let renewed = self.terms.authenticator.renew(self.registration.user(), token).await;
         let result = renewed.as_ref().map_or_else(|error| error.label(), |_| "valid");
         self.terms.metrics.jwt_validations.with_label_values(&[result]).inc();
         match renewed {

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::client::MAX_MESSAGES_PER_SECOND;
 use super::*;
+use crate::auth::{Key, Rules};
 use crate::hub::{self, Hub, Settled};
 use crate::{config::LimitPolicy, outbox};
 
@@ -30,11 +31,12 @@ fn user() -> UserId {
 fn terms() -> Arc<Terms> {
     let secret = "a-secret-that-is-long-enough-for-tests".into();
     let algorithms = [jsonwebtoken::Algorithm::HS256];
+    let rules = Rules::new(&algorithms, None, None, Duration::ZERO);
     Arc::new(Terms {
         ping_interval: Duration::from_secs(30),
         silence_limit: Duration::from_mins(1),
         drain_window: Duration::from_secs(10),
-        authenticator: Authenticator::with_secret(&secret, &algorithms, None, None, Duration::ZERO),
+        authenticator: Authenticator::new(vec![Key::from_secret(&secret, &rules).unwrap()], None),
         metrics: Metrics::new(&Registry::new()),
     })
 }

@@ -20,7 +20,7 @@ use crate::{
 impl Server {
     /// The order of the checks: what costs least, then what a browser could not see anyway. A
     /// bad token is no reason to refuse the handshake: only a close code reaches a browser.
-    pub(super) fn handshake<B>(&self, request: Request<B>) -> Response<Full<Bytes>> {
+    pub(super) async fn handshake(&self, request: Request<()>) -> Response<Full<Bytes>> {
         if request.method() != Method::GET {
             let refusal = refusal(StatusCode::METHOD_NOT_ALLOWED, "only GET is possible here");
             return with(refusal, header::ALLOW, "GET");
@@ -35,7 +35,7 @@ impl Server {
             return with(refusal, header::RETRY_AFTER, "1");
         }
         if !asks_for_websocket(request.headers()) {
-            return self.not_an_upgrade(&request);
+            return self.not_an_upgrade(&request).await;
         }
         let accept = match accept_key(request.headers()) {
             Ok(accept) => accept,
@@ -49,7 +49,7 @@ impl Server {
             let refusal = refusal(StatusCode::SERVICE_UNAVAILABLE, "no connection is free");
             return with(refusal, header::RETRY_AFTER, "5");
         };
-        let visit = self.visit(&request);
+        let visit = self.visit(&request).await;
         let mut response = switching_protocols(accept);
         if visit.wishes.understands_states {
             response = with(response, header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL);
@@ -66,8 +66,8 @@ impl Server {
         allowed.allow(origin.as_bytes())
     }
 
-    fn not_an_upgrade<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
-        if let Err(error) = self.visit(request).identity {
+    async fn not_an_upgrade(&self, request: &Request<()>) -> Response<Full<Bytes>> {
+        if let Err(error) = self.visit(request).await.identity {
             self.count("unauthenticated");
             let refusal = refusal(StatusCode::UNAUTHORIZED, error.message());
             return with(refusal, header::WWW_AUTHENTICATE, "Bearer");
@@ -77,10 +77,10 @@ impl Server {
         with(with(refusal, header::UPGRADE, "websocket"), header::CONNECTION, "Upgrade")
     }
 
-    fn visit<B>(&self, request: &Request<B>) -> Visit {
+    async fn visit(&self, request: &Request<()>) -> Visit {
         let query = request.uri().query().unwrap_or_default();
         let token = auth::token(request.headers(), query);
-        let identity = self.0.terms.authenticator.authenticate(token.as_deref());
+        let identity = self.0.terms.authenticator.authenticate(token.as_deref()).await;
         let result = identity.as_ref().map_or_else(|error| error.label(), |_| "valid");
         self.0.terms.metrics.jwt_validations.with_label_values(&[result]).inc();
         let understands_states = offers_subprotocol(request.headers());

@@ -5,7 +5,13 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::*;
-use crate::{auth::Authenticator, config::LimitPolicy, hub, metrics::Metrics, outbox};
+use crate::{
+    auth::{Authenticator, Key, Rules},
+    config::LimitPolicy,
+    hub,
+    metrics::Metrics,
+    outbox,
+};
 
 const SECRET: &str = "a-secret-that-is-long-enough-for-tests";
 
@@ -27,12 +33,13 @@ fn server(arguments: &[&str]) -> Server {
     let keys = shared::keys::Keys::new("ws");
     let history = History::new(keys, watch::channel(None).1);
     let algorithms = [jsonwebtoken::Algorithm::HS256];
+    let rules = Rules::new(&algorithms, None, None, Duration::ZERO);
     let secret = SECRET.into();
     let terms = Terms {
         ping_interval: Duration::from_secs(30),
         silence_limit: Duration::from_mins(1),
         drain_window: Duration::ZERO,
-        authenticator: Authenticator::with_secret(&secret, &algorithms, None, None, Duration::ZERO),
+        authenticator: Authenticator::new(vec![Key::from_secret(&secret, &rules).unwrap()], None),
         metrics: metrics.clone(),
     };
     let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
@@ -64,7 +71,7 @@ async fn a_handshake_is_answered_and_the_token_is_not_repeated() {
     let offered = (header::SEC_WEBSOCKET_PROTOCOL, token.as_str());
     for uri in ["/ws", "/ws/"] {
         let request = get(uri, &[&UPGRADE[..], std::slice::from_ref(&offered)].concat());
-        let response = server(&[]).respond(request);
+        let response = server(&[]).respond(request).await;
         assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
         let accept = &response.headers()[header::SEC_WEBSOCKET_ACCEPT];
         assert_eq!(accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
@@ -74,34 +81,34 @@ async fn a_handshake_is_answered_and_the_token_is_not_repeated() {
 
 #[tokio::test]
 async fn a_bad_token_still_completes_the_handshake() {
-    let response = server(&[]).respond(get("/ws?token=a.b.c", &UPGRADE));
+    let response = server(&[]).respond(get("/ws?token=a.b.c", &UPGRADE)).await;
     assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
     assert!(!response.headers().contains_key(header::SEC_WEBSOCKET_PROTOCOL));
 }
 
-#[test]
-fn a_request_that_is_no_upgrade_is_unauthorised_or_told_to_upgrade() {
+#[tokio::test]
+async fn a_request_that_is_no_upgrade_is_unauthorised_or_told_to_upgrade() {
     let server = server(&[]);
-    assert_eq!(server.respond(get("/ws", &[])).status(), StatusCode::UNAUTHORIZED);
-    let valid = server.respond(get(&format!("/ws?token={}", token()), &[]));
+    assert_eq!(server.respond(get("/ws", &[])).await.status(), StatusCode::UNAUTHORIZED);
+    let valid = server.respond(get(&format!("/ws?token={}", token()), &[])).await;
     assert_eq!(valid.status(), StatusCode::UPGRADE_REQUIRED);
     assert_eq!(valid.headers()[header::UPGRADE], "websocket");
     let mut post = get("/ws", &UPGRADE);
     *post.method_mut() = Method::POST;
-    assert_eq!(server.respond(post).status(), StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(server.respond(post).await.status(), StatusCode::METHOD_NOT_ALLOWED);
 }
 
-#[test]
-fn a_broken_handshake_is_refused() {
+#[tokio::test]
+async fn a_broken_handshake_is_refused() {
     let server = server(&[]);
     let mut old = UPGRADE;
     old[2].1 = "8";
-    let response = server.respond(get("/ws", &old));
+    let response = server.respond(get("/ws", &old)).await;
     assert_eq!(response.status(), StatusCode::UPGRADE_REQUIRED);
     assert_eq!(response.headers()[header::SEC_WEBSOCKET_VERSION], "13");
     let mut short = UPGRADE;
     short[3].1 = "dGhl";
-    assert_eq!(server.respond(get("/ws", &short)).status(), StatusCode::BAD_REQUEST);
+    assert_eq!(server.respond(get("/ws", &short)).await.status(), StatusCode::BAD_REQUEST);
 }
 
 #[tokio::test]
@@ -113,9 +120,9 @@ async fn only_listed_origins_connect() {
         ("null", StatusCode::FORBIDDEN),
     ] {
         let request = get("/ws", &[&UPGRADE[..], &[(header::ORIGIN, origin)]].concat());
-        assert_eq!(listed.respond(request).status(), status, "{origin}");
+        assert_eq!(listed.respond(request).await.status(), status, "{origin}");
     }
-    let no_browser = listed.respond(get("/ws", &UPGRADE));
+    let no_browser = listed.respond(get("/ws", &UPGRADE)).await;
     assert_eq!(no_browser.status(), StatusCode::SWITCHING_PROTOCOLS);
 }
 
@@ -123,9 +130,9 @@ async fn only_listed_origins_connect() {
 async fn too_many_handshakes_or_sockets_are_put_off() {
     for limit in ["--max-handshakes-per-second", "--max-connections"] {
         let server = server(&[limit, "1"]);
-        let first = server.respond(get("/ws", &UPGRADE));
+        let first = server.respond(get("/ws", &UPGRADE)).await;
         assert_eq!(first.status(), StatusCode::SWITCHING_PROTOCOLS);
-        let second = server.respond(get("/ws", &UPGRADE));
+        let second = server.respond(get("/ws", &UPGRADE)).await;
         assert_eq!(second.status(), StatusCode::SERVICE_UNAVAILABLE, "{limit}");
         assert!(second.headers().contains_key(header::RETRY_AFTER));
     }
@@ -134,18 +141,18 @@ async fn too_many_handshakes_or_sockets_are_put_off() {
 #[tokio::test]
 async fn health_is_told_as_existing_checks_expect_it() {
     let server = server(&["--service-name", "s", "--environment", "e"]);
-    let health = server.respond(get("/healthz", &[]));
+    let health = server.respond(get("/healthz", &[])).await;
     assert_eq!(health.status(), StatusCode::OK);
     let health = body(health).await;
     assert_eq!((&health["service"], &health["status"]), (&json!("s"), &json!("healthy")));
     assert_eq!(health["environment"], "e");
     assert!(health["timestamp"].is_string() && health["uptime_seconds"].is_number());
-    let redis = server.respond(get("/healthz/redis", &[]));
+    let redis = server.respond(get("/healthz/redis", &[])).await;
     assert_eq!(redis.status(), StatusCode::SERVICE_UNAVAILABLE);
-    let sockets = body(server.respond(get("/healthz/websocket", &[]))).await;
+    let sockets = body(server.respond(get("/healthz/websocket", &[])).await).await;
     assert_eq!(
         (&sockets["total_connections"], &sockets["max_connections_per_user"]),
         (&json!(0), &json!(5))
     );
-    assert_eq!(server.respond(get("/metrics", &[])).status(), StatusCode::NOT_FOUND);
+    assert_eq!(server.respond(get("/metrics", &[])).await.status(), StatusCode::NOT_FOUND);
 }
