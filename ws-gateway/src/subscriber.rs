@@ -80,11 +80,11 @@ impl Subscriber {
         self.readiness.set(READINESS, true);
         self.metrics.redis_connected.set(1);
         self.connection.send_replace(Some(session.reader()));
-        let repair = outage.redis_is_back();
+        let (repair, reader) = (outage.redis_is_back(), session.reader());
         let lost = match session.catch_up().await {
             Ok(()) => {
                 backoff.reset();
-                repair.done(&self.metrics);
+                repair.done(&self.metrics, &reader);
                 session.run().await
             }
             Err(lost) => {

@@ -124,6 +124,10 @@ impl Sentinels {
             return (ErrorKind::MasterNameNotFoundBySentinel, what, detail).into();
         }
         match problem {
+            Some(error) if is_refusal(&error) => {
+                let what = "a sentinel refuses REDIS_SENTINEL_PASSWORD";
+                (ErrorKind::AuthenticationFailed, what, error.to_string()).into()
+            }
             Some(error) if error.kind() != ErrorKind::Io => error,
             problem => {
                 let sentinels = list(self.all.iter().map(|sentinel| &sentinel.address));
@@ -149,4 +153,9 @@ impl Sentinel {
         *slot = Some(connection);
         Ok(place)
     }
+}
+
+fn is_refusal(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::AuthenticationFailed
+        || matches!(error.code(), Some("NOAUTH" | "WRONGPASS"))
 }
