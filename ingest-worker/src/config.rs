@@ -6,7 +6,7 @@ use clap::{Arg, ArgMatches, Args as _, Command, FromArgMatches};
 use shared::{
     config::{Settings, duration, positive_duration},
     events::Topic,
-    redis::RedisSettings,
+    redis::{Acknowledged, RedisSettings},
     telemetry::TelemetrySettings,
 };
 
@@ -83,6 +83,12 @@ pub struct Fixed {
     #[command(flatten)]
     #[expect(missing_docs, reason = "its own type documents it")]
     pub redis: RedisSettings,
+    /// How many replicas must have what was published before it counts; 0: the master alone
+    #[arg(long, env = "REDIS_WAIT_REPLICAS", default_value = "0")]
+    pub redis_wait_replicas: u32,
+    /// How long they may take before the same is published again; less than `REDIS_RESPONSE_TIMEOUT`
+    #[arg(long, env = "REDIS_WAIT_TIMEOUT", default_value = "1s", value_parser = positive_duration)]
+    pub redis_wait_timeout: Duration,
     #[command(flatten)]
     #[expect(missing_docs, reason = "its own type documents it")]
     pub telemetry: TelemetrySettings,
@@ -92,6 +98,13 @@ pub struct Fixed {
 const PROPERTY_PREFIX: &str = "KAFKA_PROPERTY_";
 
 impl Config {
+    /// What replicas must have acknowledged, if anything.
+    #[must_use]
+    pub fn acknowledged(&self) -> Option<Acknowledged> {
+        let (replicas, timeout) = (self.fixed.redis_wait_replicas, self.fixed.redis_wait_timeout);
+        (replicas > 0).then_some(Acknowledged { replicas, timeout })
+    }
+
     /// The name of a topic in this deployment.
     #[must_use]
     pub fn topic(&self, topic: Topic) -> String {
@@ -152,6 +165,10 @@ impl Settings for Config {
         }
         for (setting, topic) in self.topics.iter().filter(|(_, topic)| *topic == dead_letters) {
             problems.push(format!("DEAD_LETTER_TOPIC and {setting} are the same topic: {topic}"));
+        }
+        let longest = self.fixed.redis.redis_response_timeout;
+        if self.acknowledged().is_some_and(|acknowledged| acknowledged.timeout >= longest) {
+            problems.push("REDIS_WAIT_TIMEOUT: less than REDIS_RESPONSE_TIMEOUT".into());
         }
         problems
     }

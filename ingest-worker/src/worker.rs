@@ -54,6 +54,7 @@ impl Worker {
                 history_length: fixed.history_max_len.get(),
                 owners: fixed.owner_ttl,
             },
+            config.acknowledged(),
         );
         let routes = Routes::new(fixed.notification_source, |topic| config.topic(topic));
         let topics = routes.topics().map(str::to_owned).collect();

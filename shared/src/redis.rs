@@ -1,22 +1,40 @@
-//! Connecting to Redis: addresses, time-outs, and the two ways to use it. A single multiplexed
-//! connection is for hot paths; the pool is for occasional work, as it checks a connection each
-//! time it hands one out.
+//! Connecting to Redis: settings, time-outs, and where in which topology the commands go. Who
+//! uses it sees [`Commands`] and one connection for pushes, and never the topology.
+//!
+//! Nothing here retries: what fails is dropped, and connecting anew looks at the topology again.
+//! The library's own Sentinel and Cluster clients retry inside, and hide the connection that WAIT
+//! has to follow.
 
-use std::{fmt, str::FromStr, time::Duration};
+mod address;
+mod cluster;
+mod commands;
+mod sentinel;
+mod server;
+mod slots;
 
-use deadpool_redis::{Manager, Pool, Runtime};
+use std::{sync::Arc, time::Duration};
+
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo, ProtocolVersion,
+    RedisResult,
     aio::{AsyncPushSender, MultiplexedConnection},
-    io::tcp::TcpSettings,
 };
 
-use crate::{config, keys::Keys};
+use crate::{
+    config::{self, Secret},
+    keys::Keys,
+    user::UserId,
+};
+pub use address::RedisUrl;
+use address::Topology;
+use cluster::Cluster;
+pub use commands::{Acknowledged, Commands};
+use sentinel::Sentinels;
+use server::{Limits, Servers};
 
 /// Where Redis is and how long to wait for it.
 #[derive(Clone, Debug, clap::Args)]
 pub struct RedisSettings {
-    /// Redis that both services use: `redis://` or, with TLS, `rediss://[:password@]host[:port][/db]`
+    /// Redis that both services use: `redis://[user:password@]host[:port][/db]`, `redis+sentinel://[user:password@]host[:port],.../master[/db]` or `redis+cluster://[user:password@]host[:port],...`; with TLS `rediss` in place of `redis`
     #[arg(
         long,
         env = "REDIS_URL",
@@ -24,6 +42,9 @@ pub struct RedisSettings {
         hide_env_values = true
     )]
     pub redis_url: RedisUrl,
+    /// Password of the sentinels themselves, if they want one
+    #[arg(long, env = "REDIS_SENTINEL_PASSWORD", hide_env_values = true)]
+    pub redis_sentinel_password: Option<Secret>,
     /// First part of every channel and key name
     #[arg(long, env = "REDIS_CHANNEL_PREFIX", default_value = "ws", value_parser = prefix)]
     pub redis_channel_prefix: String,
@@ -33,7 +54,7 @@ pub struct RedisSettings {
     /// Longest wait for an answer of Redis
     #[arg(long, env = "REDIS_RESPONSE_TIMEOUT", default_value = "2s", value_parser = config::positive_duration)]
     pub redis_response_timeout: Duration,
-    /// Most connections of the pool for occasional work
+    /// Most connections to a server for occasional work, such as the past of clients that come back
     #[arg(long, env = "REDIS_POOL_SIZE", default_value = "8")]
     pub redis_pool_size: std::num::NonZeroUsize,
 }
@@ -44,36 +65,20 @@ fn prefix(text: &str) -> Result<String, String> {
     if valid { Ok(text.to_owned()) } else { Err("letters, digits and - _ . only".into()) }
 }
 
-/// The address of a Redis server. Printed without user and password.
-#[derive(Clone)]
-pub struct RedisUrl(ConnectionInfo);
-
-impl FromStr for RedisUrl {
-    type Err = String;
-
-    fn from_str(url: &str) -> Result<Self, String> {
-        // What the parser says could quote the URL, and with it a password.
-        url.into_connection_info().map(Self).map_err(|_| {
-            "not a URL like redis://host:6379 or rediss://:password@host:6380/0".into()
-        })
-    }
-}
-
-impl fmt::Debug for RedisUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0.addr())
-    }
-}
-
 /// Opens connections to Redis. Cheap to clone; opening is what does I/O.
 #[derive(Clone, Debug)]
 pub struct Redis {
-    client: Client,
-    connect_timeout: Duration,
-    response_timeout: Duration,
-    pool_size: usize,
+    place: Place,
     /// The names in use.
     pub keys: Keys,
+}
+
+/// Where the servers are to be found.
+#[derive(Clone, Debug)]
+enum Place {
+    Standalone(Arc<Servers>),
+    Sentinel(Arc<Sentinels>),
+    Cluster(Arc<Cluster>),
 }
 
 impl Redis {
@@ -81,84 +86,68 @@ impl Redis {
     ///
     /// # Errors
     /// When the URL asks for something that the client cannot do.
-    pub fn new(settings: &RedisSettings) -> redis::RedisResult<Self> {
-        // Redis leaves the Nagle algorithm to its clients, and theirs is on by default.
-        let info = settings.redis_url.0.clone();
-        let protocol = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let info = info
-            .set_redis_settings(protocol)
-            .set_tcp_settings(TcpSettings::default().set_nodelay(true));
-        Ok(Self {
-            client: Client::open(info)?,
-            connect_timeout: settings.redis_connect_timeout,
-            response_timeout: settings.redis_response_timeout,
+    pub fn new(settings: &RedisSettings) -> RedisResult<Self> {
+        let limits = Limits {
+            connect: settings.redis_connect_timeout,
+            response: settings.redis_response_timeout,
             pool_size: settings.redis_pool_size.get(),
-            keys: Keys::new(&settings.redis_channel_prefix),
-        })
+        };
+        let place = match settings.redis_url.topology().clone() {
+            Topology::Standalone(server) => {
+                Place::Standalone(Arc::new(Servers::new(server, limits)?))
+            }
+            Topology::Sentinel { sentinels, master, server } => {
+                let password = settings.redis_sentinel_password.as_ref();
+                let servers = Servers::new(server, limits)?;
+                Place::Sentinel(Arc::new(Sentinels::new(sentinels, master, password, servers)))
+            }
+            Topology::Cluster { seeds } => Place::Cluster(Arc::new(Cluster::new(seeds, limits)?)),
+        };
+        Ok(Self { place, keys: Keys::new(&settings.redis_channel_prefix) })
     }
 
-    /// Opens a connection that may be shared: commands of many callers are pipelined.
+    /// Opens what commands need: a connection to the server, or one to each master of a cluster.
+    /// They may be shared: commands of many callers are pipelined.
     ///
     /// # Errors
-    /// When Redis cannot be reached in time or refuses the credentials.
-    pub async fn connect(&self) -> redis::RedisResult<MultiplexedConnection> {
-        self.client.get_multiplexed_async_connection_with_config(&self.config()).await
+    /// When Redis cannot be reached in time, refuses the credentials, or is no master.
+    pub async fn connect(&self) -> RedisResult<Commands> {
+        // Boxed, as it is rarely done and its state is large.
+        match &self.place {
+            Place::Standalone(servers) => Box::pin(Commands::to_server(servers)).await,
+            Place::Sentinel(sentinels) => Box::pin(Commands::to_master(sentinels)).await,
+            Place::Cluster(cluster) => Box::pin(Commands::to_cluster(cluster)).await,
+        }
     }
 
-    /// Opens a connection that hands every pushed message to `receiver`, in the connection's own
-    /// task; the receiver must not block.
+    /// As [`Redis::connect`], and a connection for subscriptions besides, to the same server or to
+    /// one of the cluster. What is pushed goes to `receiver`, in that connection's own task; the
+    /// receiver must not block.
     ///
     /// # Errors
     /// As [`Redis::connect`].
     pub async fn connect_with_pushes(
         &self,
         receiver: impl AsyncPushSender,
-    ) -> redis::RedisResult<MultiplexedConnection> {
-        let config = self.config().set_push_sender(receiver);
-        self.client.get_multiplexed_async_connection_with_config(&config).await
+    ) -> RedisResult<(MultiplexedConnection, Commands)> {
+        // Which server it is must be clear before: one that is tried in vain would tell the
+        // receiver that it is gone.
+        let commands = self.connect().await?;
+        let pushes = commands.any_server().connect_with_pushes(receiver).await?;
+        Ok((pushes, commands))
     }
 
-    /// A pool of connections, opened when they are needed.
-    ///
-    /// # Errors
-    /// When the URL asks for something that the client cannot do.
-    ///
-    /// # Panics
-    /// Never: the runtime that its time-outs need is given.
-    pub fn pool(&self) -> redis::RedisResult<Pool> {
-        let info = self.client.get_connection_info().clone();
-        let manager = Manager::new_with_config(info, self.config())?;
-        let pool = Pool::builder(manager)
-            .max_size(self.pool_size)
-            .wait_timeout(Some(self.response_timeout))
-            .create_timeout(Some(self.connect_timeout))
-            .recycle_timeout(Some(self.response_timeout))
-            .runtime(Runtime::Tokio1)
-            .build()
-            .expect("the pool has a runtime for its time-outs");
-        Ok(pool)
-    }
-
-    fn config(&self) -> AsyncConnectionConfig {
-        AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.connect_timeout))
-            .set_response_timeout(Some(self.response_timeout))
-            .set_pipeline_buffer_size(1024)
-            .set_write_backpressure_boundary(256 << 10)
+    /// Whether one script can reach all keys of a user. In Cluster they share a slot by the user
+    /// id in braces, which an id that begins with the closing one leaves empty.
+    #[must_use]
+    pub fn can_keep(&self, user: &UserId) -> bool {
+        !matches!(self.place, Place::Cluster(_)) || !user.as_str().starts_with('}')
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_url_is_printed_without_its_password() {
-        let url: RedisUrl = "redis://admin:hunter2@example.org:6380/1".parse().unwrap();
-        assert_eq!(format!("{url:?}"), "example.org:6380");
-        let error = "redix://:hunter2@".parse::<RedisUrl>().unwrap_err();
-        assert!(!error.contains("hunter2"));
-    }
 
     #[test]
     fn a_prefix_cannot_form_a_pattern_or_a_second_key() {

@@ -7,6 +7,7 @@ use e2e::{
     client::{Client, Closed},
     events::Event,
     eventually,
+    redis::Store,
     stack::{LIMIT, Stack},
 };
 use serde_json::{Value, json};
@@ -34,7 +35,7 @@ pub(crate) async fn exactly(client: &mut Client, events: &[Event]) -> anyhow::Re
 /// Checks that nothing else has arrived at any of a user's clients: what is published now is the
 /// next frame of each.
 pub(crate) async fn nothing_else(
-    stack: &Stack,
+    stack: &Stack<impl Store>,
     user: &str,
     clients: &mut [Client],
 ) -> anyhow::Result<()> {
@@ -67,12 +68,12 @@ pub(crate) async fn refused(client: &mut Client, code: u16, error: &str) -> anyh
 
 /// Waits until a user's stream has so many entries.
 pub(crate) async fn published(
-    stack: &Stack,
+    stack: &Stack<impl Store>,
     user: &str,
     entries: usize,
 ) -> anyhow::Result<Vec<(String, String)>> {
     eventually("the events are published", PUBLISHED_LIMIT, async || {
-        let stream = stack.redis.stream(user).await?;
+        let stream = stack.stream(user).await?;
         ensure!(stream.len() >= entries, "{} of {entries} are", stream.len());
         Ok(stream)
     })

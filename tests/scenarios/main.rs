@@ -23,6 +23,7 @@ mod recovery;
 mod resume;
 mod settings;
 mod shutdown;
+mod topologies;
 mod world;
 
 /// Scenarios wait far more than they work.
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         producers::scenarios(),
         owners::scenarios(),
         faults::scenarios(),
+        topologies::scenarios(),
     ];
     let prepare = |scenario: Scenario| scenario(Arc::clone(&runtime), Arc::clone(&world));
     let trials = trials.into_iter().flatten().map(prepare).collect();

@@ -7,8 +7,10 @@ use std::{fmt, sync::Arc};
 use anyhow::anyhow;
 use e2e::{
     kafka::Kafka,
+    redis::Store,
     stack::{Layout, Stack},
 };
+use tempfile::TempDir;
 use tokio::sync::{Mutex, OnceCell};
 
 /// Remembers a failed start as well, so that it is not tried by every scenario again.
@@ -65,6 +67,18 @@ impl World {
         let kafka = self.kafka().await?;
         let _starting = self.starting.lock().await;
         Stack::start(kafka, layout).await
+    }
+
+    /// The same around servers that the scenario has started.
+    pub(crate) async fn stack_around<R: Store>(
+        &self,
+        layout: &Layout,
+        folder: TempDir,
+        redis: R,
+    ) -> anyhow::Result<Stack<R>> {
+        let kafka = self.kafka().await?;
+        let _starting = self.starting.lock().await;
+        Stack::around(kafka, layout, folder, redis).await
     }
 
     /// Stops what is shared, in order.

@@ -1,4 +1,8 @@
-//! A redis-server of our own: on a free port, with its data in our directory.
+//! A redis-server of our own: on a free port, with its data in our directory. Several of them
+//! make a master with its sentinels, or a cluster; a [`Store`] is any of the three.
+
+mod cluster;
+mod sentinel;
 
 use std::{
     path::{Path, PathBuf},
@@ -7,14 +11,50 @@ use std::{
 };
 
 use anyhow::Context as _;
-use redis::{Client, aio::MultiplexedConnection};
+use redis::{Client, aio::MultiplexedConnection, streams::StreamRangeReply};
 
 use crate::{
     eventually, free_port,
     process::{Process, Signal},
 };
 
+pub use cluster::Cluster;
+pub use sentinel::Sentinel;
+
 const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// What services and scenarios do with Redis, whatever servers it is made of.
+pub trait Store: Send + Sync {
+    /// Its address, as the services are told it.
+    fn url(&self) -> String;
+
+    /// A connection to the server that has a key now, or to any if there is no key.
+    ///
+    /// # Errors
+    /// When there is no such server.
+    fn connection_for(
+        &self,
+        key: &str,
+    ) -> impl Future<Output = anyhow::Result<MultiplexedConnection>> + Send;
+
+    /// Ends all servers.
+    fn end(&mut self);
+}
+
+impl Store for Redis {
+    fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    async fn connection_for(&self, _: &str) -> anyhow::Result<MultiplexedConnection> {
+        self.connection().await
+    }
+
+    fn end(&mut self) {
+        // Whether it still runs is up to the scenario.
+        drop(self.process.signal(Signal::KILL));
+    }
+}
 
 /// A real Redis server. It keeps its data when it is killed.
 #[derive(Debug)]
@@ -31,14 +71,8 @@ impl Redis {
     /// When it does not answer in time.
     pub async fn start(folder: &Path) -> anyhow::Result<Self> {
         let (port, folder) = (free_port()?, folder.join("redis"));
-        let process = launch(port, &folder).await?;
+        let process = launch(port, &folder, &[]).await?;
         Ok(Self { port, folder, process })
-    }
-
-    /// Its address, as the services are told it.
-    #[must_use]
-    pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
     }
 
     /// A connection of our own.
@@ -46,7 +80,7 @@ impl Redis {
     /// # Errors
     /// When the server does not accept it.
     pub async fn connection(&self) -> anyhow::Result<MultiplexedConnection> {
-        Ok(Client::open(self.url())?.get_multiplexed_async_connection().await?)
+        connect(self.port).await
     }
 
     /// Ends it at once; its data stay.
@@ -62,7 +96,7 @@ impl Redis {
     /// # Errors
     /// When it does not answer in time.
     pub async fn restart(&mut self) -> anyhow::Result<()> {
-        self.process = launch(self.port, &self.folder).await?;
+        self.process = launch(self.port, &self.folder, &[]).await?;
         Ok(())
     }
 
@@ -107,35 +141,67 @@ impl Redis {
     /// # Errors
     /// When the server does not answer, or an entry is not a notification.
     pub async fn stream(&self, user: &str) -> anyhow::Result<Vec<(String, String)>> {
-        let mut connection = self.connection().await?;
-        let key = format!("ws:stream:{{{user}}}");
-        let entries: redis::streams::StreamRangeReply =
-            redis::cmd("XRANGE").arg(key).arg("-").arg("+").query_async(&mut connection).await?;
-        let text = |entry: redis::streams::StreamId| {
-            let text = entry.get(shared::keys::STREAM_FIELD).context("an entry has a text")?;
-            Ok((entry.id, text))
-        };
-        entries.ids.into_iter().map(text).collect()
+        read_stream(&mut self.connection().await?, user).await
     }
 }
 
-async fn launch(port: u16, folder: &Path) -> anyhow::Result<Process> {
+/// The texts in a user's stream, each with its stream id, oldest first.
+pub(crate) async fn read_stream(
+    connection: &mut MultiplexedConnection,
+    user: &str,
+) -> anyhow::Result<Vec<(String, String)>> {
+    let key = stream_key(user);
+    let mut range = redis::cmd("XRANGE");
+    let entries: StreamRangeReply =
+        range.arg(key).arg("-").arg("+").query_async(connection).await?;
+    let text = |entry: redis::streams::StreamId| {
+        let text = entry.get(shared::keys::STREAM_FIELD).context("an entry has a text")?;
+        Ok((entry.id, text))
+    };
+    entries.ids.into_iter().map(text).collect()
+}
+
+/// The name of a user's stream.
+#[must_use]
+pub fn stream_key(user: &str) -> String {
+    format!("ws:stream:{{{user}}}")
+}
+
+/// Starts a server with further settings and waits until it answers.
+async fn launch(port: u16, folder: &Path, more: &[&str]) -> anyhow::Result<Process> {
     std::fs::create_dir_all(folder)?;
     let mut command = Command::new("redis-server");
     command
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
         .args(["--appendonly", "yes", "--appendfsync", "no", "--daemonize", "no"])
+        .args(more)
         .arg("--dir")
         .arg(folder);
     let process = Process::start("redis-server", &command, &folder.join("redis.log"))?;
-    let url = format!("redis://127.0.0.1:{port}");
+    answers(&process, port).await?;
+    Ok(process)
+}
+
+/// Waits until a server answers.
+async fn answers(process: &Process, port: u16) -> anyhow::Result<()> {
     eventually("redis-server answers", START_LIMIT, async || {
         anyhow::ensure!(process.is_running(), "redis-server has ended: {}", process.tail());
-        let mut connection = Client::open(&*url)?.get_multiplexed_async_connection().await?;
-        Ok(redis::cmd("PING").query_async::<String>(&mut connection).await?)
+        let mut connection = connect(port).await?;
+        Ok(redis::cmd("PING").exec_async(&mut connection).await?)
     })
-    .await?;
-    Ok(process)
+    .await
+}
+
+/// How many replicas follow a server.
+async fn online_replicas(port: u16) -> anyhow::Result<usize> {
+    let mut question = redis::cmd("INFO");
+    let info: String = question.arg("replication").query_async(&mut connect(port).await?).await?;
+    Ok(info.matches("state=online").count())
+}
+
+async fn connect(port: u16) -> anyhow::Result<MultiplexedConnection> {
+    let client = Client::open(("127.0.0.1", port))?;
+    Ok(client.get_multiplexed_async_connection().await?)
 }
 
 #[cfg(test)]

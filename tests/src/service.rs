@@ -104,6 +104,14 @@ impl Service {
         .await
     }
 
+    /// Everything it has written since it was started last.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn log(&self) -> anyhow::Result<String> {
+        Ok(std::fs::read_to_string(self.process.log())?)
+    }
+
     /// The address for clients.
     ///
     /// # Panics

@@ -12,7 +12,7 @@ use crate::{
     events, eventually,
     kafka::Kafka,
     producer::Producer,
-    redis::Redis,
+    redis::{self as store, Redis, Store},
     service::{Service, Settings},
     token, workspace,
 };
@@ -44,7 +44,7 @@ impl Default for Layout {
 }
 
 /// A running system. The servers and services may be stopped and started one by one.
-pub struct Stack {
+pub struct Stack<R: Store = Redis> {
     /// The broker; it may be shared with other stacks.
     pub kafka: Arc<Kafka>,
     /// The workers.
@@ -52,7 +52,7 @@ pub struct Stack {
     /// The gateways.
     pub gateways: Vec<Service>,
     /// Redis.
-    pub redis: Redis,
+    pub redis: R,
     /// Sends events.
     pub producer: Producer,
     /// The topic for records that cannot be handled, of this stack alone.
@@ -72,6 +72,35 @@ impl Stack {
     pub async fn start(kafka: Arc<Kafka>, layout: &Layout) -> anyhow::Result<Self> {
         let folder = workspace::temporary("stack-")?;
         let redis = Redis::start(folder.path()).await?;
+        Self::around(kafka, layout, folder, redis).await
+    }
+
+    /// Waits until the gateways have as many subscriptions of a user's channel.
+    ///
+    /// # Errors
+    /// When they do not in time.
+    pub async fn subscribed(&self, user: &str, gateways: u64) -> anyhow::Result<()> {
+        let channel = format!("ws:{user}");
+        eventually("the subscriptions are there", LIMIT, async || {
+            let count = self.redis.subscribers(&channel).await?;
+            anyhow::ensure!(count == gateways, "{count} instead of {gateways}");
+            Ok(())
+        })
+        .await
+    }
+}
+
+impl<R: Store> Stack<R> {
+    /// Starts everything else around servers that are there, whose data are in `folder`.
+    ///
+    /// # Errors
+    /// As [`Stack::start`].
+    pub async fn around(
+        kafka: Arc<Kafka>,
+        layout: &Layout,
+        folder: TempDir,
+        redis: R,
+    ) -> anyhow::Result<Self> {
         let id = uuid::Uuid::new_v4().simple();
         let mut stack = Self {
             producer: Producer::new(&kafka)?,
@@ -110,7 +139,7 @@ impl Stack {
         let case = case.context("there is such an event")?;
         self.producer.send(&case.fresh(&user)?).await?;
         eventually("a first event comes through", FLOW_LIMIT, async || {
-            anyhow::ensure!(!self.redis.stream(&user).await?.is_empty(), "it does not");
+            anyhow::ensure!(!self.stream(&user).await?.is_empty(), "it does not");
             Ok(())
         })
         .await
@@ -208,28 +237,23 @@ impl Stack {
         Ok(client)
     }
 
+    /// The texts in a user's stream, each with its stream id, oldest first.
+    ///
+    /// # Errors
+    /// When the server that has it does not answer, or an entry is not a notification.
+    pub async fn stream(&self, user: &str) -> anyhow::Result<Vec<(String, String)>> {
+        let mut connection = self.redis.connection_for(&store::stream_key(user)).await?;
+        store::read_stream(&mut connection, user).await
+    }
+
     /// Publishes a text on a user's channel, as other services do.
     ///
     /// # Errors
     /// When Redis does not answer.
     pub async fn publish(&self, user: &str, text: &str) -> anyhow::Result<u64> {
-        let mut connection = self.redis.connection().await?;
+        let mut connection = self.redis.connection_for("").await?;
         let channel = format!("ws:{user}");
         Ok(redis::cmd("PUBLISH").arg(channel).arg(text).query_async(&mut connection).await?)
-    }
-
-    /// Waits until the gateways have as many subscriptions of a user's channel.
-    ///
-    /// # Errors
-    /// When they do not in time.
-    pub async fn subscribed(&self, user: &str, gateways: u64) -> anyhow::Result<()> {
-        let channel = format!("ws:{user}");
-        eventually("the subscriptions are there", LIMIT, async || {
-            let count = self.redis.subscribers(&channel).await?;
-            anyhow::ensure!(count == gateways, "{count} instead of {gateways}");
-            Ok(())
-        })
-        .await
     }
 
     /// Ends a stack whose services the scenario has stopped or killed itself.
@@ -246,19 +270,19 @@ impl Stack {
     /// When a service does not stop as it should.
     pub async fn stop(mut self) -> anyhow::Result<()> {
         try_join_all(self.workers.iter().chain(&self.gateways).map(Service::stop)).await?;
-        self.redis.kill().await?;
+        self.redis.end();
         drop(self.folder.take());
         Ok(())
     }
 }
 
-impl fmt::Debug for Stack {
+impl<R: Store> fmt::Debug for Stack<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Stack").field("folder", &self.folder).finish_non_exhaustive()
     }
 }
 
-impl Drop for Stack {
+impl<R: Store> Drop for Stack<R> {
     fn drop(&mut self) {
         // Not stopped in order: something failed, and the logs say what.
         if let Some(folder) = self.folder.take() {

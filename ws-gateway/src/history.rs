@@ -6,11 +6,14 @@ mod page;
 use std::{sync::Arc, time::Duration};
 
 use redis::{
-    RedisError, RedisResult, Value, aio::MultiplexedConnection, pipe, streams::StreamId,
+    Cmd, RedisError, RedisResult, Value, cmd, from_redis_value, streams::StreamId,
     streams::StreamRangeReply,
 };
-use shared::keys::{Keys, STREAM_FIELD};
-use shared::user::UserId;
+use shared::{
+    keys::{Keys, STREAM_FIELD},
+    redis::Commands,
+    user::UserId,
+};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
@@ -35,26 +38,26 @@ const NEWEST: &str = include_str!("history/newest.lua");
 /// # Errors
 /// When Redis does not answer. What is no stream counts as an empty one.
 pub async fn read(
-    connection: &mut MultiplexedConnection,
+    commands: &Commands,
     keys: &Keys,
     from: impl Iterator<Item = (&UserId, Position)> + Clone,
 ) -> RedisResult<Vec<Page>> {
-    let mut pipeline = pipe();
-    pipeline.ignore_errors();
+    let mut reads = Vec::new();
     for (user, position) in from.clone() {
         let (key, start) = (keys.stream(user), position.to_string());
-        pipeline.cmd("XRANGE").arg(key).arg(start).arg("+").arg("COUNT").arg(PAGE_ENTRIES);
+        let mut range = cmd("XRANGE");
+        range.arg(key).arg(start).arg("+").arg("COUNT").arg(PAGE_ENTRIES);
+        reads.push(range);
         if position.is_start() {
-            pipeline.cmd("GET").arg(keys.start(user));
+            reads.push(Cmd::get(keys.start(user)));
         }
     }
-    let replies: Vec<RedisResult<Value>> = pipeline.query_async(connection).await?;
-    let mut replies = replies.into_iter();
+    let mut replies = commands.run(reads).await?.into_iter();
     let mut pages = Vec::new();
     for (_, after) in from {
         let entries = entries(replies.next().unwrap_or(Ok(Value::Nil)))?;
         let mark = if after.is_start() { replies.next().transpose()? } else { None };
-        let mark: Option<String> = mark.and_then(|mark| redis::from_redis_value(mark).ok());
+        let mark: Option<String> = mark.and_then(|mark| from_redis_value(mark).ok());
         pages.push(Page::new(after, entries, mark.as_deref()));
     }
     Ok(pages)
@@ -66,40 +69,42 @@ pub async fn read(
 /// # Errors
 /// As [`read`].
 pub async fn newest(
-    connection: &mut MultiplexedConnection,
+    commands: &Commands,
     keys: &Keys,
     users: impl Iterator<Item = &UserId>,
 ) -> RedisResult<Vec<Position>> {
-    let mut pipeline = pipe();
-    pipeline.ignore_errors();
-    for user in users {
-        pipeline
-            .cmd("EVAL")
+    let newest = |user| {
+        let mut newest = cmd("EVAL");
+        newest
             .arg(NEWEST)
             .arg(2)
             .arg(keys.stream(user))
             .arg(keys.start(user))
             .arg(Position::fresh_start().to_string())
             .arg(START_LIFETIME.as_millis().to_string());
-    }
-    let replies: Vec<RedisResult<String>> = pipeline.query_async(connection).await?;
-    let newest = |reply: RedisResult<String>| match reply {
-        Ok(position) => Ok(position.parse().unwrap_or(Position::START)),
+        newest
+    };
+    let replies = commands.run(users.map(newest).collect()).await?;
+    let newest = |reply: RedisResult<Value>| match reply {
+        Ok(position) => {
+            Ok(from_redis_value::<String>(position)?.parse().unwrap_or(Position::START))
+        }
         Err(error) if is_no_stream(&error) => Ok(Position::START),
         Err(error) => Err(error),
     };
     replies.into_iter().map(newest).collect()
 }
 
-/// Somebody else's key: one user without history must not hold up all others.
+/// Somebody else's key, or a user whose keys a cluster cannot keep together: one user without
+/// history must not hold up all others.
 fn is_no_stream(error: &RedisError) -> bool {
-    error.code() == Some("WRONGTYPE")
+    matches!(error.code(), Some("WRONGTYPE" | "CROSSSLOT"))
 }
 
 fn entries(reply: RedisResult<Value>) -> RedisResult<Vec<(Position, Option<Frame>)>> {
     let entries = match reply {
         Ok(Value::Nil) => Vec::new(),
-        Ok(reply) => redis::from_redis_value::<StreamRangeReply>(reply)?.ids,
+        Ok(reply) => from_redis_value::<StreamRangeReply>(reply)?.ids,
         Err(error) if is_no_stream(&error) => Vec::new(),
         Err(error) => return Err(error),
     };
@@ -130,14 +135,14 @@ pub struct Missed {
 #[derive(Clone, Debug)]
 pub struct History {
     keys: Keys,
-    connection: watch::Receiver<Option<MultiplexedConnection>>,
+    connection: watch::Receiver<Option<Commands>>,
     reads: Arc<Semaphore>,
 }
 
 impl History {
     /// Reads over `connection`, while there is one.
     #[must_use]
-    pub fn new(keys: Keys, connection: watch::Receiver<Option<MultiplexedConnection>>) -> Self {
+    pub fn new(keys: Keys, connection: watch::Receiver<Option<Commands>>) -> Self {
         Self { keys, connection, reads: Arc::new(Semaphore::new(MAX_READS)) }
     }
 
@@ -181,13 +186,13 @@ impl History {
         loop {
             let connection =
                 connections.wait_for(Option::is_some).await.ok().and_then(|c| c.clone());
-            let Some(mut connection) = connection else {
+            let Some(connection) = connection else {
                 // The subscriber has ended, and so will this connection.
                 std::future::pending().await
             };
             // The semaphore is never closed.
             let permit = self.reads.acquire().await;
-            let pages = read(&mut connection, &self.keys, std::iter::once((user, position))).await;
+            let pages = read(&connection, &self.keys, std::iter::once((user, position))).await;
             drop(permit);
             match pages {
                 Ok(mut pages) if !pages.is_empty() => return pages.swap_remove(0),

@@ -6,8 +6,11 @@ mod backoff;
 mod outage;
 mod session;
 
-use redis::{ErrorKind, RedisError, aio::MultiplexedConnection};
-use shared::{admin::Readiness, redis::Redis};
+use redis::{ErrorKind, RedisError};
+use shared::{
+    admin::Readiness,
+    redis::{Commands, Redis},
+};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
@@ -27,18 +30,18 @@ pub struct Subscriber {
     hub: Hub,
     readiness: Readiness,
     metrics: Metrics,
-    connection: watch::Sender<Option<MultiplexedConnection>>,
+    connection: watch::Sender<Option<Commands>>,
 }
 
 impl Subscriber {
-    /// Will keep in `connection` one that may be read from, while there is one.
+    /// Will keep in `connection` what may be read from, while there is something.
     #[must_use]
     pub fn new(
         redis: Redis,
         hub: Hub,
         readiness: Readiness,
         metrics: Metrics,
-        connection: watch::Sender<Option<MultiplexedConnection>>,
+        connection: watch::Sender<Option<Commands>>,
     ) -> Self {
         readiness.set(READINESS, false);
         Self { redis, hub, readiness, metrics, connection }
@@ -77,11 +80,11 @@ impl Subscriber {
         self.readiness.set(READINESS, true);
         self.metrics.redis_connected.set(1);
         self.connection.send_replace(Some(session.reader()));
-        let repair = outage.redis_is_back();
+        let (repair, reader) = (outage.redis_is_back(), session.reader());
         let lost = match session.catch_up().await {
             Ok(()) => {
                 backoff.reset();
-                repair.done(&self.metrics);
+                repair.done(&self.metrics, &reader);
                 session.run().await
             }
             Err(lost) => {
@@ -110,13 +113,15 @@ fn report(error: &RedisError, outage: &mut Outage) {
     if !outage.is_news(is_refusal) {
         debug!(%error, "Redis cannot be reached");
     } else if is_refusal {
-        error!(%error, "Redis refuses the credentials of REDIS_URL, trying on");
+        error!(%error, "Redis refuses what REDIS_URL says, trying on");
     } else {
         warn!(%error, "Redis cannot be reached, trying on");
     }
 }
 
 fn is_refusal(error: &RedisError) -> bool {
-    error.kind() == ErrorKind::AuthenticationFailed
-        || matches!(error.code(), Some("NOAUTH" | "WRONGPASS" | "NOPERM"))
+    matches!(
+        error.kind(),
+        ErrorKind::AuthenticationFailed | ErrorKind::MasterNameNotFoundBySentinel
+    ) || matches!(error.code(), Some("NOAUTH" | "WRONGPASS" | "NOPERM"))
 }

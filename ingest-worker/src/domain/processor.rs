@@ -244,6 +244,7 @@ impl Telling {
         match receipts.next().expect("a publisher gives a receipt for each delivery") {
             Receipt::Published => Outcome::Published,
             Receipt::Duplicate => Outcome::Duplicate,
+            Receipt::Refused(why) => Outcome::DeadLetter(Reason::Malformed.at(why)),
         }
     }
 }

@@ -6,8 +6,10 @@
 -- ARGV[3] lifetime of the claim, ms    ARGV[4] lifetime of the stream, ms
 -- ARGV[5] most entries of the stream
 --
--- Returns the stream id, or nil if the claim was taken.
+-- Returns the stream id, or nil if the claim was taken. Even then it writes, so that a WAIT that
+-- follows covers what the claim stands for.
 if not redis.call('SET', KEYS[1], '', 'NX', 'PX', ARGV[3]) then
+  redis.call('PEXPIRE', KEYS[1], ARGV[3])
   return nil
 end
 

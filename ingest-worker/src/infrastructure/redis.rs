@@ -1,10 +1,13 @@
-//! The publisher and the owner directory on Redis: one multiplexed connection, one pipeline a
-//! batch. A connection that failed in any way is dropped; the next attempt opens a new one.
+//! The publisher and the owner directory on Redis: one pipeline a batch and
+//! server. A connection that failed in any way is dropped; the next attempt opens a new one.
 
 use std::time::Duration;
 
-use redis::{ErrorKind, Pipeline, RedisError, RedisResult, Value, aio::MultiplexedConnection};
-use shared::{redis::Redis, user::UserId};
+use redis::{Cmd, ErrorKind, RedisError, RedisResult, Value, cmd};
+use shared::{
+    redis::{Acknowledged, Commands, Redis},
+    user::UserId,
+};
 use tokio::sync::Mutex;
 use tracing::info;
 
@@ -31,23 +34,25 @@ pub struct Retention {
 pub struct RedisStore {
     redis: Redis,
     retention: Retention,
+    acknowledged: Option<Acknowledged>,
     connection: std::sync::Arc<Mutex<Option<Connection>>>,
 }
 
 #[derive(Clone, Debug)]
 struct Connection {
-    multiplexed: MultiplexedConnection,
-    /// The name under which this server knows the script.
+    commands: Commands,
+    /// The name under which the servers know the script.
     script: String,
 }
 
 const PUBLISH_ONCE: &str = include_str!("publish_once.lua");
 
 impl RedisStore {
-    /// Takes the settings; the first use connects.
+    /// Takes the settings; the first use connects. What is written counts only when it is
+    /// `acknowledged` by replicas, if that is asked for.
     #[must_use]
-    pub fn new(redis: Redis, retention: Retention) -> Self {
-        Self { redis, retention, connection: std::sync::Arc::default() }
+    pub fn new(redis: Redis, retention: Retention, acknowledged: Option<Acknowledged>) -> Self {
+        Self { redis, retention, acknowledged, connection: std::sync::Arc::default() }
     }
 
     /// Makes sure that there is a connection.
@@ -55,23 +60,28 @@ impl RedisStore {
     /// # Errors
     /// [`NotNow`] if Redis cannot be used.
     pub async fn ready(&self) -> Result<(), NotNow> {
-        let mut ping = redis::pipe();
-        ping.cmd("PING");
-        self.run(ping).await.map(|_| ())
+        let connection = self.connection().await.map_err(|error| not_now(&error))?;
+        self.keep_if(connection.commands.check().await).await
     }
 
-    /// Runs a pipeline and returns its results, all of them good.
-    async fn run(&self, mut pipeline: Pipeline) -> Result<Vec<Value>, NotNow> {
-        let mut connection = self.connection().await.map_err(|error| not_now(&error))?.multiplexed;
-        pipeline.ignore_errors();
-        let results = pipeline.query_async::<Vec<RedisResult<Value>>>(&mut connection).await;
-        match results.and_then(|results| results.into_iter().collect()) {
-            Ok(values) => Ok(values),
-            Err(error) => {
-                *self.connection.lock().await = None;
-                Err(not_now(&error))
+    /// Runs commands and returns their results, all of them good.
+    async fn run(&self, commands: Vec<Cmd>, write: bool) -> Result<Vec<Value>, NotNow> {
+        let connection = self.connection().await.map_err(|error| not_now(&error))?;
+        let results = match self.acknowledged {
+            Some(acknowledged) if write => {
+                connection.commands.run_acknowledged(commands, acknowledged).await
             }
+            _ => connection.commands.run(commands).await,
+        };
+        self.keep_if(results.and_then(|results| results.into_iter().collect())).await
+    }
+
+    /// Keeps the connection if all is well with it.
+    async fn keep_if<T>(&self, result: RedisResult<T>) -> Result<T, NotNow> {
+        if result.is_err() {
+            *self.connection.lock().await = None;
         }
+        result.map_err(|error| not_now(&error))
     }
 
     async fn connection(&self) -> RedisResult<Connection> {
@@ -79,14 +89,11 @@ impl RedisStore {
         if let Some(connection) = &*slot {
             return Ok(connection.clone());
         }
-        let mut multiplexed = self.redis.connect().await?;
-        let script = redis::cmd("SCRIPT")
-            .arg("LOAD")
-            .arg(PUBLISH_ONCE)
-            .query_async(&mut multiplexed)
-            .await?;
-        info!("connected to Redis");
-        let connection = Connection { multiplexed, script };
+        let commands = self.redis.connect().await?;
+        let load = commands.run_everywhere(cmd("SCRIPT").arg("LOAD").arg(PUBLISH_ONCE)).await?;
+        let script = load.into_iter().next().unwrap_or_default();
+        info!(redis = ?commands, "connected to Redis");
+        let connection = Connection { commands, script: redis::from_redis_value(script)? };
         *slot = Some(connection.clone());
         Ok(connection)
     }
@@ -103,11 +110,9 @@ impl Publisher for RedisStore {
     async fn publish(&self, deliveries: &[Delivery]) -> Result<Vec<Receipt>, NotNow> {
         let script = self.connection().await.map_err(|error| not_now(&error))?.script;
         let keys = &self.redis.keys;
-        let mut pipeline = Pipeline::with_capacity(deliveries.len());
-        for Delivery { user, identity, text } in deliveries {
-            pipeline
-                .cmd("EVALSHA")
-                .arg(&script)
+        let call = |Delivery { user, identity, text }: &Delivery| {
+            let mut call = cmd("EVALSHA");
+            call.arg(&script)
                 .arg(3)
                 .arg(keys.seen(user, identity))
                 .arg(keys.stream(user))
@@ -117,11 +122,17 @@ impl Publisher for RedisStore {
                 .arg(millis(self.retention.seen))
                 .arg(millis(self.retention.history))
                 .arg(self.retention.history_length);
-        }
-        let values = self.run(pipeline).await?;
-        let receipt =
-            |value| if value == Value::Nil { Receipt::Duplicate } else { Receipt::Published };
-        Ok(values.into_iter().map(receipt).collect())
+            call
+        };
+        let can_keep = |delivery: &&Delivery| self.redis.can_keep(&delivery.user);
+        let calls = deliveries.iter().filter(can_keep).map(call).collect();
+        let mut values = self.run(calls, true).await?.into_iter();
+        let receipt = |delivery| match can_keep(&delivery).then(|| values.next()).flatten() {
+            None => Receipt::Refused("in Redis Cluster a user id may not begin with }"),
+            Some(Value::Nil) => Receipt::Duplicate,
+            Some(_) => Receipt::Published,
+        };
+        Ok(deliveries.iter().map(receipt).collect())
     }
 }
 
@@ -131,20 +142,15 @@ impl OwnerDirectory for RedisStore {
         taught: &[(Owned, UserId)],
         asked: &[Owned],
     ) -> Result<Vec<Option<UserId>>, NotNow> {
-        let mut pipeline = Pipeline::with_capacity(taught.len() + asked.len());
+        let lifetime = millis(self.retention.owners);
+        let mut commands = Vec::with_capacity(taught.len() + asked.len());
         for (owned, user) in taught {
-            let lifetime = millis(self.retention.owners);
-            pipeline
-                .cmd("SET")
-                .arg(self.owner_key(owned))
-                .arg(user.as_str())
-                .arg("PX")
-                .arg(lifetime);
+            let mut set = cmd("SET");
+            set.arg(self.owner_key(owned)).arg(user.as_str()).arg("PX").arg(lifetime);
+            commands.push(set);
         }
-        for owned in asked {
-            pipeline.cmd("GET").arg(self.owner_key(owned));
-        }
-        let values = self.run(pipeline).await?;
+        commands.extend(asked.iter().map(|owned| Cmd::get(self.owner_key(owned))));
+        let values = self.run(commands, !taught.is_empty()).await?;
         let user = |value: Value| {
             let id: Option<String> = redis::from_redis_value(value).ok().flatten();
             // What is no user id was not written by a worker; it is as good as nothing.

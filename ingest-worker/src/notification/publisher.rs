@@ -41,6 +41,8 @@ pub enum Receipt {
     Published,
     /// It had been published before.
     Duplicate,
+    /// It can never be published there, and why.
+    Refused(&'static str),
 }
 
 /// The outside world does not answer as it should; the same again later may work.
@@ -72,6 +74,8 @@ pub trait Publisher: Send + Sync {
 pub(crate) struct FakePublisher {
     pub(crate) published: std::sync::Mutex<Vec<Delivery>>,
     pub(crate) fails: std::sync::atomic::AtomicBool,
+    /// A user who can never be told.
+    pub(crate) refused: Option<UserId>,
 }
 
 #[cfg(test)]
@@ -82,6 +86,9 @@ impl Publisher for FakePublisher {
         }
         let mut published = self.published.lock().unwrap();
         let receipt = |delivery: &Delivery| {
+            if self.refused.as_ref() == Some(&delivery.user) {
+                return Receipt::Refused("told to refuse");
+            }
             let same =
                 |old: &Delivery| (&old.user, old.identity) == (&delivery.user, delivery.identity);
             if published.iter().any(same) {

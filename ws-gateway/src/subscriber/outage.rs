@@ -44,16 +44,17 @@ pub(super) struct Repair {
 }
 
 impl Repair {
-    pub(super) fn done(self, metrics: &Metrics) {
+    /// `redis` is what it is connected to now.
+    pub(super) fn done(self, metrics: &Metrics, redis: &impl std::fmt::Debug) {
         let Some(lost_at) = self.outage.since else {
-            info!("connected to Redis");
+            info!(?redis, "connected to Redis");
             return;
         };
         let (outage, repair) = (lost_at.elapsed(), self.since.elapsed());
         metrics.outage_duration.observe(outage.as_secs_f64());
         metrics.repair_duration.observe(repair.as_secs_f64());
         let (outage_ms, repair_ms) = (milliseconds(outage), milliseconds(repair));
-        info!(outage_ms, repair_ms, "Redis is back and every gap is closed");
+        info!(outage_ms, repair_ms, ?redis, "Redis is back and every gap is closed");
     }
 }
 

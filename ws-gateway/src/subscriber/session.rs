@@ -1,8 +1,8 @@
 //! One life of the connections to Redis: subscribes, feeds the hub, closes gaps, and ends at the
 //! first sign that something may have been missed.
 //!
-//! Two connections to one server, as large answers on a subscribed one count against the
-//! server's output limit for subscribers, and would have it closed.
+//! Subscriptions have a connection of their own, as large answers on a subscribed one count
+//! against the server's output limit for subscribers, and would have it closed.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -13,7 +13,11 @@ use std::{
 
 use redis::aio::MultiplexedConnection;
 use redis::{ErrorKind, PushInfo, PushKind, RedisError, RedisResult, Value};
-use shared::{keys::Keys, redis::Redis, user::UserId};
+use shared::{
+    keys::Keys,
+    redis::{Commands, Redis},
+    user::UserId,
+};
 use tokio::{sync::Notify, time};
 use tracing::warn;
 
@@ -44,7 +48,8 @@ pub(super) struct Session {
     hub: Hub,
     metrics: Metrics,
     pushes: MultiplexedConnection,
-    reads: MultiplexedConnection,
+    reads: Commands,
+    aside: Commands,
     subscribed: HashSet<UserId>,
     /// Told when the connection of the pushes is gone.
     lost: Arc<Notify>,
@@ -70,18 +75,18 @@ impl Session {
     pub(super) async fn open(redis: &Redis, hub: Hub, metrics: Metrics) -> RedisResult<Self> {
         let lost = Arc::new(Notify::new());
         let receiver = receiver(redis.keys.clone(), hub.clone(), metrics.clone(), lost.clone());
-        let (pushes, reads) =
-            tokio::try_join!(redis.connect_with_pushes(receiver), redis.connect())?;
+        let (pushes, reads) = redis.connect_with_pushes(receiver).await?;
         let (keys, subscribed) = (redis.keys.clone(), HashSet::new());
-        let mut session = Self { keys, hub, metrics, pushes, reads, subscribed, lost };
-        // A server that is loading, or wants a password, accepts connections all the same.
-        ping(&mut session.reads).await?;
+        let aside = reads.aside()?;
+        let mut session = Self { keys, hub, metrics, pushes, reads, aside, subscribed, lost };
+        session.check().await?;
         Ok(session)
     }
 
-    /// A connection to the same server, for reading.
-    pub(super) fn reader(&self) -> MultiplexedConnection {
-        self.reads.clone()
+    /// Connections for reading what is published here: of their own, so that many clients that
+    /// come back hold up neither a repair nor a sign of life.
+    pub(super) fn reader(&self) -> Commands {
+        self.aside.clone()
     }
 
     /// Lasts until Redis is lost, and says how.
@@ -148,7 +153,7 @@ impl Session {
             }
         }
         for users in new.chunks(STREAMS_AT_ONCE) {
-            let newest = history::newest(&mut self.reads, &self.keys, users.iter()).await?;
+            let newest = history::newest(&self.reads, &self.keys, users.iter()).await?;
             let new = users.iter().cloned().zip(newest);
             gaps.extend(new.map(|(user, position)| Gap { user, position, is_repair: false }));
         }
@@ -186,7 +191,7 @@ impl Session {
     /// Reads a page for each user and hands it on. Returns who needs another.
     async fn close(&mut self, gaps: Vec<Gap>) -> RedisResult<Vec<Gap>> {
         let from = gaps.iter().map(|gap| (&gap.user, gap.position));
-        let pages = history::read(&mut self.reads, &self.keys, from).await?;
+        let pages = history::read(&self.reads, &self.keys, from).await?;
         let read: Vec<(Gap, Page)> = gaps.into_iter().zip(pages).collect();
         self.report_lost(&read).await?;
         Ok(read.into_iter().filter_map(|(gap, page)| self.hand_on(gap, &page)).collect())
@@ -204,7 +209,7 @@ impl Session {
         if users.is_empty() {
             return Ok(());
         }
-        let newest = history::newest(&mut self.reads, &self.keys, users.iter().copied()).await?;
+        let newest = history::newest(&self.reads, &self.keys, users.iter().copied()).await?;
         for (user, newest) in users.into_iter().zip(newest) {
             self.hub.report_gap(user, Some(newest));
         }
@@ -233,7 +238,7 @@ impl Session {
 
     async fn check(&mut self) -> RedisResult<()> {
         let Self { pushes, reads, .. } = self;
-        let both = async { tokio::try_join!(ping(pushes), ping(reads)) };
+        let both = async { tokio::try_join!(reads.check_pushes(pushes), reads.check()) };
         match time::timeout(CHECK_TIMEOUT, both).await {
             Ok(answered) => answered.map(|_| ()),
             Err(_) => Err(disconnected()),
@@ -244,11 +249,6 @@ impl Session {
         let subscribed = i64::try_from(self.subscribed.len()).unwrap_or(i64::MAX);
         self.metrics.subscriptions.set(subscribed);
     }
-}
-
-/// Asks for a sign of life.
-async fn ping(connection: &mut MultiplexedConnection) -> RedisResult<()> {
-    redis::cmd("PING").query_async(connection).await
 }
 
 fn disconnected() -> RedisError {

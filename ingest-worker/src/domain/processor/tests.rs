@@ -262,3 +262,15 @@ async fn a_failing_publisher_is_no_outcome_and_the_same_may_be_delivered_again()
     processor.publisher.fails.store(false, Ordering::Relaxed);
     assert_eq!(processor.deliver(&verdicts).await.unwrap(), [Outcome::Published]);
 }
+
+#[tokio::test]
+async fn what_can_never_be_published_is_dead_lettered_and_the_rest_is_published() {
+    let mut processor = processor();
+    processor.publisher.refused = Some(UserId::new("}").unwrap());
+    let class = |user: &str| class_created(&json!({"class_id": "c", "user_id": user})).to_string();
+    let values = [class("u"), class("}"), class("v")];
+    let values: Vec<&[u8]> = values.iter().map(String::as_bytes).collect();
+    let outcomes = outcomes(&processor, "any", &values).await;
+    let refused = Outcome::DeadLetter(Reason::Malformed.at("told to refuse"));
+    assert_eq!(outcomes, [Outcome::Published, refused, Outcome::Published]);
+}

@@ -1,0 +1,179 @@
+//! One server: opening a connection to it, and whether it is what it should be.
+
+use std::{collections::HashMap, time::Duration};
+
+use deadpool_redis::{Manager, Pool, PoolError, Runtime};
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo,
+    ProtocolVersion, RedisConnectionInfo, RedisError, RedisResult, Value,
+    aio::{AsyncPushSender, MultiplexedConnection},
+    io::tcp::TcpSettings,
+};
+
+use crate::config::Secret;
+
+/// Opens connections to servers that differ by their address alone.
+#[derive(Clone)]
+pub(super) struct Servers {
+    info: ConnectionInfo,
+    limits: Limits,
+}
+
+/// How long to wait for a server, and how many connections its pool has.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) connect: Duration,
+    pub(super) response: Duration,
+    pub(super) pool_size: usize,
+}
+
+impl Limits {
+    fn config(self) -> AsyncConnectionConfig {
+        AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.connect))
+            .set_response_timeout(Some(self.response))
+            .set_pipeline_buffer_size(1024)
+            .set_write_backpressure_boundary(256 << 10)
+    }
+}
+
+/// A server that may be connected to.
+#[derive(Clone, Debug)]
+pub(super) struct Server {
+    client: Client,
+    limits: Limits,
+}
+
+impl Servers {
+    pub(super) fn new(info: ConnectionInfo, limits: Limits) -> RedisResult<Self> {
+        // Redis leaves the Nagle algorithm to its clients, and theirs is on by default.
+        let protocol = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+        let info = info
+            .set_redis_settings(protocol)
+            .set_tcp_settings(TcpSettings::default().set_nodelay(true));
+        let servers = Self { info, limits };
+        servers.given()?;
+        Ok(servers)
+    }
+
+    /// The one whose address was given.
+    pub(super) fn given(&self) -> RedisResult<Server> {
+        self.at(self.info.addr().clone())
+    }
+
+    /// The one at another address.
+    pub(super) fn at(&self, address: ConnectionAddr) -> RedisResult<Server> {
+        let client = Client::open(self.info.clone().set_addr(address))?;
+        Ok(Server { client, limits: self.limits })
+    }
+
+    /// An address with as much encryption as the given one.
+    pub(super) fn address(&self, host: String, port: u16) -> ConnectionAddr {
+        match self.info.addr() {
+            ConnectionAddr::TcpTls { insecure, tls_params, .. } => ConnectionAddr::TcpTls {
+                host,
+                port,
+                insecure: *insecure,
+                tls_params: tls_params.clone(),
+            },
+            _ => ConnectionAddr::Tcp(host, port),
+        }
+    }
+
+    /// A sentinel: it has no databases, and a password of its own.
+    pub(super) fn sentinel(
+        &self,
+        address: ConnectionAddr,
+        password: Option<&Secret>,
+    ) -> RedisResult<Server> {
+        let settings = password.map_or_else(RedisConnectionInfo::default, |password| {
+            RedisConnectionInfo::default().set_password(password.expose())
+        });
+        let info = address.into_connection_info()?.set_redis_settings(settings);
+        Ok(Server { client: Client::open(info)?, limits: self.limits })
+    }
+}
+
+impl std::fmt::Debug for Servers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.info.addr())
+    }
+}
+
+impl Server {
+    pub(super) fn address(&self) -> &ConnectionAddr {
+        self.client.get_connection_info().addr()
+    }
+
+    pub(super) async fn connect(&self) -> RedisResult<MultiplexedConnection> {
+        self.client.get_multiplexed_async_connection_with_config(&self.limits.config()).await
+    }
+
+    pub(super) async fn connect_with_pushes(
+        &self,
+        receiver: impl AsyncPushSender,
+    ) -> RedisResult<MultiplexedConnection> {
+        let config = self.limits.config().set_push_sender(receiver);
+        self.client.get_multiplexed_async_connection_with_config(&config).await
+    }
+
+    /// A pool of connections, opened when they are needed.
+    pub(super) fn pool(&self) -> RedisResult<Pool> {
+        let Limits { connect, response, pool_size } = self.limits;
+        let info = self.client.get_connection_info().clone();
+        let manager = Manager::new_with_config(info, self.limits.config())?;
+        let pool = Pool::builder(manager)
+            .max_size(pool_size)
+            .wait_timeout(Some(response))
+            .create_timeout(Some(connect))
+            .recycle_timeout(Some(response))
+            .runtime(Runtime::Tokio1)
+            .build()
+            .expect("the pool has a runtime for its time-outs");
+        Ok(pool)
+    }
+}
+
+/// A connection of a pool, checked when it is handed out.
+///
+/// # Errors
+/// When none is free or can be opened in time.
+pub(super) async fn pooled(pool: &Pool) -> RedisResult<deadpool_redis::Connection> {
+    pool.get().await.map_err(|error| match error {
+        PoolError::Backend(error) => error,
+        other => unusable("no connection in the pool", other.to_string()),
+    })
+}
+
+/// What a server has to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// Whatever it is.
+    Any,
+    /// A master: others do not take what is written.
+    Master,
+}
+
+/// Asks for a sign of life, and whether the server still plays its part.
+///
+/// # Errors
+/// When it does not answer, or is a replica.
+pub(super) async fn check(connection: &mut MultiplexedConnection, part: Part) -> RedisResult<()> {
+    // A server that is loading, or wants a password, accepts connections all the same.
+    let () = redis::cmd("PING").query_async::<()>(connection).await?;
+    if part == Part::Any {
+        return Ok(());
+    }
+    // Says the same as ROLE, and needs no permission.
+    let hello: HashMap<String, Value> = redis::cmd("HELLO").query_async(connection).await?;
+    match hello.get("role") {
+        Some(Value::BulkString(role)) if role == b"master" => Ok(()),
+        Some(Value::SimpleString(role)) if role == "master" => Ok(()),
+        _ => Err(unusable("the server is no longer the master", String::new())),
+    }
+}
+
+/// A server or a topology that cannot be used as it is.
+pub(super) fn unusable(what: &'static str, detail: String) -> RedisError {
+    (ErrorKind::Io, what, detail).into()
+}

@@ -1,0 +1,84 @@
+//! Masters that share the keys.
+
+use anyhow::ensure;
+use e2e::{
+    events::{self, fresh_user},
+    producer::{header, read_topic},
+    redis::Cluster,
+    stack::{LIMIT, Layout},
+    workspace,
+};
+
+use super::{World, delivers, flow::Flow};
+use crate::{Scenario, expect, scenario};
+
+pub(super) fn scenarios() -> Vec<Scenario> {
+    vec![
+        scenario(every_event_arrives_through_a_cluster),
+        scenario(a_cluster_master_killed_while_events_flow_costs_none),
+        scenario(a_slot_moved_while_events_flow_costs_none),
+        scenario(a_user_whose_keys_have_no_common_slot_holds_up_nobody),
+    ]
+}
+
+async fn every_event_arrives_through_a_cluster(world: World) -> anyhow::Result<()> {
+    let folder = workspace::temporary("cluster-")?;
+    let redis = Cluster::start(folder.path(), &[0, 0, 0]).await?;
+    let stack = world.stack_around(&Layout::default(), folder, redis).await?;
+    delivers(&stack).await?;
+    stack.stop().await
+}
+
+async fn a_cluster_master_killed_while_events_flow_costs_none(world: World) -> anyhow::Result<()> {
+    let folder = workspace::temporary("cluster-")?;
+    // After the first is gone, one replica must be left to acknowledge.
+    let redis = Cluster::start(folder.path(), &[2, 1, 1]).await?;
+    let worker_settings = vec![("REDIS_WAIT_REPLICAS", "1".to_owned())];
+    let layout = Layout { worker_settings, ..Layout::default() };
+    let stack = world.stack_around(&layout, folder, redis).await?;
+    let mut flow = Flow::begin(&stack, 600).await?;
+    flow.reaches(100).await?;
+    stack.redis.node(0).kill().await?;
+    let verdict = flow.end().await?;
+    ensure!(verdict.missing.is_empty() && verdict.misdirected.is_empty(), "{verdict:?}");
+    ensure!(verdict.steps_back == 0, "{verdict:?}");
+    delivers(&stack).await?;
+    stack.stop().await
+}
+
+async fn a_slot_moved_while_events_flow_costs_none(world: World) -> anyhow::Result<()> {
+    let folder = workspace::temporary("cluster-")?;
+    let redis = Cluster::start(folder.path(), &[0, 0, 0]).await?;
+    let stack = world.stack_around(&Layout::default(), folder, redis).await?;
+    let mut flow = Flow::begin(&stack, 600).await?;
+    for (step, user) in flow.users().into_iter().take(3).enumerate() {
+        flow.reaches(100 * (step + 1)).await?;
+        let slot = stack.redis.slot(&e2e::redis::stream_key(&user)).await?;
+        let from = stack.redis.node_of(slot).await?;
+        let to = (from + 1) % 3;
+        stack.redis.begin_migration(slot, from, to).await?;
+        // Some are on their way meanwhile.
+        flow.reaches(100 * (step + 1) + 1).await?;
+        stack.redis.end_migration(slot, from, to).await?;
+    }
+    flow.end().await?.check()?;
+    delivers(&stack).await?;
+    stack.stop().await
+}
+
+async fn a_user_whose_keys_have_no_common_slot_holds_up_nobody(world: World) -> anyhow::Result<()> {
+    let folder = workspace::temporary("cluster-")?;
+    let redis = Cluster::start(folder.path(), &[0, 0, 0]).await?;
+    let stack = world.stack_around(&Layout::default(), folder, redis).await?;
+    let (user, odd) = (fresh_user(), format!("}}{}", fresh_user()));
+    let mut clients = [stack.client(&user).await?, stack.client(&odd).await?];
+    let case = &events::designed()?[0];
+    let (first, refused, last) = (case.fresh(&user)?, case.fresh(&odd)?, case.fresh(&user)?);
+    stack.producer.send_all(&[first.clone(), refused, last.clone()]).await?;
+    expect::exactly(&mut clients[0], &[first, last]).await?;
+    let one = |records: &[_]| records.len() == 1;
+    let letters = read_topic(&stack.kafka, &stack.dead_letter_topic, LIMIT, one).await?;
+    ensure!(header(&letters[0], "dlq.reason") == Some("malformed"), "{letters:?}");
+    expect::nothing_else(&stack, &odd, &mut clients[1..]).await?;
+    stack.stop().await
+}

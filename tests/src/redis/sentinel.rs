@@ -1,0 +1,196 @@
+//! A master with replicas, and the sentinels that choose the next one.
+
+use std::{path::Path, process::Command, time::Duration};
+
+use anyhow::{Context as _, ensure};
+use redis::aio::MultiplexedConnection;
+
+use super::{Store, answers, connect, launch, online_replicas};
+use crate::{
+    eventually, free_port,
+    process::{Process, Signal},
+};
+
+/// The name of the master among its sentinels.
+const MASTER: &str = "main";
+
+/// Sentinels introduce themselves to each other every two seconds.
+const MEET_LIMIT: Duration = Duration::from_secs(30);
+
+/// Servers that replicate one of them, and three sentinels.
+#[derive(Debug)]
+pub struct Sentinel {
+    servers: Vec<(u16, Process)>,
+    sentinels: Vec<(u16, Process)>,
+}
+
+impl Sentinel {
+    /// Starts a master with so many replicas, and three sentinels that know them and each other.
+    ///
+    /// # Errors
+    /// When they do not in time.
+    pub async fn start(folder: &Path, replicas: usize) -> anyhow::Result<Self> {
+        let mut group = Self { servers: Vec::new(), sentinels: Vec::new() };
+        let master = free_port()?;
+        let of_master = ["--replicaof", "127.0.0.1", &master.to_string()];
+        for number in 0..=replicas {
+            let folder = folder.join(format!("redis-{number}"));
+            let mut more = vec!["--repl-diskless-sync-delay", "0"];
+            let mut port = master;
+            if number > 0 {
+                more.extend(of_master);
+                port = free_port()?;
+            }
+            group.servers.push((port, launch(port, &folder, &more).await?));
+        }
+        group.in_step(0, replicas).await?;
+        for number in 0..3 {
+            let folder = folder.join(format!("sentinel-{number}"));
+            group.sentinels.push(watch(&folder, master).await?);
+        }
+        group.acquainted(replicas).await?;
+        Ok(group)
+    }
+
+    /// Which of the servers most sentinels take for the master.
+    ///
+    /// # Errors
+    /// When they do not agree, or name no server of ours.
+    pub async fn master(&self) -> anyhow::Result<usize> {
+        let mut votes = vec![0; self.servers.len()];
+        for (sentinel, _) in self.sentinels.iter().filter(|(_, process)| process.is_running()) {
+            let mut connection = connect(*sentinel).await?;
+            let mut question = redis::cmd("SENTINEL");
+            question.arg("GET-MASTER-ADDR-BY-NAME").arg(MASTER);
+            let (_, port): (String, u16) = question.query_async(&mut connection).await?;
+            let server = self.servers.iter().position(|(known, _)| *known == port);
+            votes[server.with_context(|| format!("{port} is ours"))?] += 1;
+        }
+        let elected = votes.iter().position(|votes| *votes > self.sentinels.len() / 2);
+        elected.context("most sentinels agree")
+    }
+
+    /// Waits until most sentinels have another master.
+    ///
+    /// # Errors
+    /// When they have not in time.
+    pub async fn master_other_than(&self, old: usize) -> anyhow::Result<usize> {
+        eventually("there is another master", MEET_LIMIT, async || {
+            let master = self.master().await?;
+            ensure!(master != old, "it is still the old one");
+            Ok(master)
+        })
+        .await
+    }
+
+    /// Asks a sentinel for a failover although the master is well.
+    ///
+    /// # Errors
+    /// When it refuses.
+    pub async fn fail_over(&self) -> anyhow::Result<()> {
+        let mut connection = connect(self.sentinels[0].0).await?;
+        Ok(redis::cmd("SENTINEL").arg("FAILOVER").arg(MASTER).exec_async(&mut connection).await?)
+    }
+
+    /// Waits until all replicas of a server have everything it has.
+    ///
+    /// # Errors
+    /// When they have not in time.
+    pub async fn caught_up(&self, server: usize) -> anyhow::Result<()> {
+        let mut connection = self.connection(server).await?;
+        let replicas = self.servers.len() - 1;
+        let () = redis::cmd("SET").arg("caught-up").arg(1).query_async(&mut connection).await?;
+        eventually("the replicas have everything", MEET_LIMIT, async || {
+            let mut wait = redis::cmd("WAIT");
+            wait.arg(replicas).arg(100);
+            let have: usize = wait.query_async(&mut connection.clone()).await?;
+            ensure!(have == replicas, "{have} of {replicas} have");
+            Ok(())
+        })
+        .await
+    }
+
+    /// One of the servers.
+    #[must_use]
+    pub fn server(&self, server: usize) -> &Process {
+        &self.servers[server].1
+    }
+
+    /// A connection to one of the servers.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn connection(&self, server: usize) -> anyhow::Result<MultiplexedConnection> {
+        connect(self.servers[server].0).await
+    }
+
+    /// One of the sentinels.
+    #[must_use]
+    pub fn sentinel(&self, sentinel: usize) -> &Process {
+        &self.sentinels[sentinel].1
+    }
+
+    /// Waits until a server has so many replicas that follow it.
+    ///
+    /// # Errors
+    /// When it has not in time.
+    pub async fn in_step(&self, server: usize, replicas: usize) -> anyhow::Result<()> {
+        eventually("the replicas follow", MEET_LIMIT, async || {
+            let online = online_replicas(self.servers[server].0).await?;
+            ensure!(online == replicas, "{online} of {replicas} do");
+            Ok(())
+        })
+        .await
+    }
+
+    /// Waits until each sentinel knows all servers and both others.
+    async fn acquainted(&self, replicas: usize) -> anyhow::Result<()> {
+        eventually("the sentinels know each other", MEET_LIMIT, async || {
+            for (port, _) in &self.sentinels {
+                let mut connection = connect(*port).await?;
+                for (whom, expected) in [("REPLICAS", replicas), ("SENTINELS", 2)] {
+                    let mut question = redis::cmd("SENTINEL");
+                    question.arg(whom).arg(MASTER);
+                    let known: Vec<redis::Value> = question.query_async(&mut connection).await?;
+                    ensure!(known.len() == expected, "{} of {expected} {whom}", known.len());
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+async fn watch(folder: &Path, master: u16) -> anyhow::Result<(u16, Process)> {
+    std::fs::create_dir_all(folder)?;
+    let (port, settings) = (free_port()?, folder.join("sentinel.conf"));
+    let text = format!(
+        "port {port}\nbind 127.0.0.1\nsentinel monitor {MASTER} 127.0.0.1 {master} 2\n\
+         sentinel down-after-milliseconds {MASTER} 500\n\
+         sentinel failover-timeout {MASTER} 3000\n"
+    );
+    std::fs::write(&settings, text)?;
+    let mut command = Command::new("redis-server");
+    command.arg(&settings).arg("--sentinel").current_dir(folder);
+    let process = Process::start("redis-sentinel", &command, &folder.join("sentinel.log"))?;
+    answers(&process, port).await?;
+    Ok((port, process))
+}
+
+impl Store for Sentinel {
+    fn url(&self) -> String {
+        let sentinels = self.sentinels.iter().map(|(port, _)| format!("127.0.0.1:{port}"));
+        format!("redis+sentinel://{}/{MASTER}", sentinels.collect::<Vec<_>>().join(","))
+    }
+
+    async fn connection_for(&self, _: &str) -> anyhow::Result<MultiplexedConnection> {
+        self.connection(self.master().await?).await
+    }
+
+    fn end(&mut self) {
+        for (_, process) in self.sentinels.iter().chain(&self.servers) {
+            // Whether it still runs is up to the scenario.
+            drop(process.signal(Signal::KILL));
+        }
+    }
+}
