@@ -12,6 +12,7 @@ use crate::{
     events, eventually,
     kafka::Kafka,
     producer::Producer,
+    proxy::Proxy,
     redis::Redis,
     service::{Service, Settings},
     token, workspace,
@@ -34,12 +35,24 @@ pub struct Layout {
     pub worker_settings: Vec<(&'static str, String)>,
     /// Further settings of each gateway.
     pub gateway_settings: Vec<(&'static str, String)>,
+    /// Whether the services reach Redis through proxies.
+    pub proxied: bool,
+}
+
+/// The proxies between the services and Redis.
+#[derive(Debug)]
+pub struct Ways {
+    /// That of all workers.
+    pub worker: Proxy,
+    /// That of all gateways.
+    pub gateway: Proxy,
 }
 
 impl Default for Layout {
     fn default() -> Self {
         let none = Vec::new();
-        Self { workers: 1, gateways: 1, worker_settings: none.clone(), gateway_settings: none }
+        let (worker_settings, gateway_settings) = (none.clone(), none);
+        Self { workers: 1, gateways: 1, worker_settings, gateway_settings, proxied: false }
     }
 }
 
@@ -53,6 +66,8 @@ pub struct Stack {
     pub gateways: Vec<Service>,
     /// Redis.
     pub redis: Redis,
+    /// The proxies, where the layout asks for them.
+    pub ways: Option<Ways>,
     /// Sends events.
     pub producer: Producer,
     /// The topic for records that cannot be handled, of this stack alone.
@@ -72,6 +87,12 @@ impl Stack {
     pub async fn start(kafka: Arc<Kafka>, layout: &Layout) -> anyhow::Result<Self> {
         let folder = workspace::temporary("stack-")?;
         let redis = Redis::start(folder.path()).await?;
+        let ways = if layout.proxied {
+            let [worker, gateway] = [Proxy::start(redis.address()), Proxy::start(redis.address())];
+            Some(Ways { worker: worker.await?, gateway: gateway.await? })
+        } else {
+            None
+        };
         let id = uuid::Uuid::new_v4().simple();
         let mut stack = Self {
             producer: Producer::new(&kafka)?,
@@ -79,6 +100,7 @@ impl Stack {
             workers: Vec::new(),
             gateways: Vec::new(),
             redis,
+            ways,
             dead_letter_topic: format!("dead-letters-{id}"),
             secret: token::fresh_secret(),
             group: format!("workers-{id}"),
@@ -127,7 +149,7 @@ impl Stack {
     }
 
     async fn add_worker(&mut self, group: &str, more: &[(&str, String)]) -> anyhow::Result<()> {
-        let mut settings = self.common_settings();
+        let mut settings = self.common_settings(self.ways.as_ref().map(|ways| &ways.worker));
         let broker = self.kafka.worker_settings();
         settings.extend(broker.into_iter().map(|(name, value)| (name.into(), value.into())));
         settings.extend([
@@ -143,7 +165,7 @@ impl Stack {
     }
 
     async fn add_gateway(&mut self, more: &[(&str, String)]) -> anyhow::Result<()> {
-        let mut settings = self.common_settings();
+        let mut settings = self.common_settings(self.ways.as_ref().map(|ways| &ways.gateway));
         settings.extend([
             ("WEBSOCKET_PORT".into(), "0".into()),
             // Few clients come back from here, so they may do so at once.
@@ -157,11 +179,13 @@ impl Stack {
         Ok(())
     }
 
-    fn common_settings(&self) -> Settings {
+    fn common_settings(&self, way: Option<&Proxy>) -> Settings {
+        let redis =
+            way.map_or_else(|| self.redis.url(), |way| format!("redis://{}", way.address()));
         [
             ("BIND_ADDRESS", "127.0.0.1"),
             ("ADMIN_PORT", "0"),
-            ("REDIS_URL", &self.redis.url()),
+            ("REDIS_URL", &redis),
             ("LOG_FORMAT", "json"),
             ("LOG_LEVEL", "INFO"),
         ]
