@@ -1,20 +1,46 @@
 //! What Redis and Kafka do to the services while they run.
 
-use std::sync::Arc;
+mod network;
+
+use std::{sync::Arc, time::Duration};
 
 use e2e::{
     events::{self, fresh_user},
-    stack::Layout,
+    http,
+    stack::{Layout, Stack},
 };
 
 use crate::{Scenario, expect, scenario, world::World};
 
+/// Longest wait for a fault to be over, with all time-outs on the way.
+const RECOVERY_LIMIT: Duration = Duration::from_mins(1);
+
 pub(crate) fn scenarios() -> Vec<Scenario> {
-    vec![
+    let mut scenarios = vec![
         scenario(a_lost_subscription_costs_no_event_and_no_socket),
         scenario(flushed_scripts_and_keys_cost_no_later_event),
         scenario(a_topic_that_is_created_later_is_picked_up),
-    ]
+    ];
+    scenarios.extend(network::scenarios());
+    scenarios
+}
+
+/// Prints how long the gateways themselves say that it took to close all gaps, once Redis was
+/// back.
+async fn report_repairs(what: &str, stack: &Stack) -> anyhow::Result<()> {
+    for gateway in &stack.gateways {
+        let page = gateway.metrics().await?;
+        let value = |name: &str| http::metric(&page, name).unwrap_or_default();
+        let repairs = value("gateway_gap_repair_seconds_count");
+        let mean = value("gateway_gap_repair_seconds_sum") / repairs.max(1.0) * 1e3;
+        let within_1s = value(r#"gateway_gap_repair_seconds_bucket{le="1"}"#);
+        let messages = value("gateway_messages_repaired_total");
+        eprintln!(
+            "{what}: {repairs} repairs, {mean:.0} ms on average, {within_1s} within 1 s, \
+             {messages} notifications read from streams"
+        );
+    }
+    Ok(())
 }
 
 async fn a_lost_subscription_costs_no_event_and_no_socket(world: Arc<World>) -> anyhow::Result<()> {
