@@ -1,12 +1,14 @@
 //! What Redis and Kafka do to the services while they run.
 
 mod network;
+mod redis;
 
 use std::{sync::Arc, time::Duration};
 
 use e2e::{
     events::{self, fresh_user},
     http,
+    service::Service,
     stack::{Layout, Stack},
 };
 
@@ -21,8 +23,15 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         scenario(flushed_scripts_and_keys_cost_no_later_event),
         scenario(a_topic_that_is_created_later_is_picked_up),
     ];
-    scenarios.extend(network::scenarios());
+    for more in [network::scenarios(), redis::scenarios()] {
+        scenarios.extend(more);
+    }
     scenarios
+}
+
+/// The value of a series that a service exports; nothing counted yet is 0.
+async fn counted(service: &Service, series: &str) -> anyhow::Result<f64> {
+    Ok(http::metric(&service.metrics().await?, series).unwrap_or_default())
 }
 
 /// Prints how long the gateways themselves say that it took to close all gaps, once Redis was
@@ -51,7 +60,7 @@ async fn a_lost_subscription_costs_no_event_and_no_socket(world: Arc<World>) -> 
     for _ in 0..5 {
         let events = events::one_of_each(&user)?;
         stack.producer.send_all(&events).await?;
-        let mut kill = redis::cmd("CLIENT");
+        let mut kill = ::redis::cmd("CLIENT");
         kill.arg("KILL").arg("TYPE").arg("pubsub").exec_async(&mut redis).await?;
         sent.extend(events);
     }
@@ -69,7 +78,7 @@ async fn flushed_scripts_and_keys_cost_no_later_event(world: Arc<World>) -> anyh
     let mut clients = [stack.client(&user).await?];
     let mut redis = stack.redis.connection().await?;
     for flush in [["SCRIPT", "FLUSH"], ["FLUSHALL", "SYNC"]] {
-        redis::cmd(flush[0]).arg(flush[1]).exec_async(&mut redis).await?;
+        ::redis::cmd(flush[0]).arg(flush[1]).exec_async(&mut redis).await?;
         let events = events::one_of_each(&user)?;
         stack.producer.send_all(&events).await?;
         expect::exactly(&mut clients[0], &events).await?;

@@ -2,8 +2,9 @@
 //! was sent to each and what arrived when.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     future::ready,
+    iter::repeat_n,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -14,7 +15,7 @@ use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
     checker::{Ledger, Position, position},
-    client::{Client, Connect},
+    client::{Client, Closed, Connect},
     events::fresh_user,
     eventually,
     stack::{LIMIT, Stack},
@@ -22,6 +23,9 @@ use crate::{
 
 /// Longer than any scenario: how long a client may hear nothing.
 const PATIENCE: Duration = Duration::from_hours(1);
+/// How long a client waits before it comes back, at first and at most.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// What a client does when its connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +34,8 @@ pub enum Manner {
     Stays,
     /// It comes back, to the next gateway, and resumes from the last position it knows.
     Returns,
+    /// It leaves after each notification, comes back at once and resumes.
+    Restless,
 }
 
 /// Some users, each with one client.
@@ -51,7 +57,10 @@ pub(crate) struct Books {
     present: HashSet<String>,
     /// Whom the last marker has reached.
     marked: HashSet<String>,
-    returns: u64,
+    /// How often connections ended with each close code; 0: without one.
+    codes: BTreeMap<u16, u64>,
+    /// After how many milliseconds clients were asked to come back.
+    pauses: Vec<u64>,
     incomplete: u64,
     complaints: Vec<String>,
 }
@@ -63,25 +72,27 @@ pub struct Repair {
 }
 
 impl Audience {
-    /// Opens a connection for each of `size` fresh users, in turn to each gateway, and waits
+    /// Opens a connection for each of so many fresh users, in turn to each gateway, and waits
     /// until all are subscribed.
     ///
     /// # Errors
     /// When they are not in time.
-    pub async fn gather(stack: &Stack, size: usize, manner: Manner) -> anyhow::Result<Self> {
-        let users: Vec<String> = (0..size).map(|_| fresh_user()).collect();
+    pub async fn gather(stack: &Stack, sizes: &[(usize, Manner)]) -> anyhow::Result<Self> {
         let books = Arc::new(Mutex::new(Books::default()));
-        let mut audience = Self { users, books, listening: JoinSet::new() };
-        for (number, user) in audience.users.iter().enumerate() {
+        let mut audience = Self { users: Vec::new(), books, listening: JoinSet::new() };
+        for manner in sizes.iter().flat_map(|(size, manner)| repeat_n(*manner, *size)) {
+            let (number, user) = (audience.users.len(), fresh_user());
             let gateways = 0..stack.gateways.len();
-            let connections = gateways.map(|gateway| stack.connection(gateway, user));
+            let connections = gateways.map(|gateway| stack.connection(gateway, &user));
             let listener = Listener {
                 user: user.clone(),
+                manner,
                 connections: connections.collect::<anyhow::Result<_>>()?,
                 books: Arc::clone(&audience.books),
                 position: None,
             };
-            audience.listening.spawn(listener.listen(number, manner));
+            audience.listening.spawn(listener.listen(number));
+            audience.users.push(user);
         }
         audience.present().await?;
         Ok(audience)
@@ -161,10 +172,16 @@ impl Audience {
         .await
     }
 
-    /// How often a client came back.
+    /// How often connections ended with each close code; 0 stands for none.
     #[must_use]
-    pub fn returns(&self) -> u64 {
-        self.books().returns
+    pub fn codes(&self) -> BTreeMap<u16, u64> {
+        self.books().codes.clone()
+    }
+
+    /// After how many milliseconds clients were asked to come back.
+    #[must_use]
+    pub fn pauses(&self) -> Vec<u64> {
+        self.books().pauses.clone()
     }
 
     /// How many clients were told that they cannot have everything since their position.
@@ -203,56 +220,76 @@ pub(crate) fn lock(books: &Mutex<Books>) -> MutexGuard<'_, Books> {
 /// The client of one user.
 struct Listener {
     user: String,
+    manner: Manner,
     connections: Vec<Connect>,
     books: Arc<Mutex<Books>>,
     position: Option<(Position, String)>,
 }
 
 impl Listener {
-    async fn listen(mut self, first: usize, manner: Manner) {
-        let mut turn = first;
-        loop {
+    async fn listen(mut self, first: usize) {
+        let mut pause = FIRST_PAUSE;
+        for turn in first.. {
             let mut connection = self.connections[turn % self.connections.len()].clone();
             if let Some((_, position)) = &self.position {
                 connection = connection.query("last_event_id", position);
             }
-            if let Ok(mut client) = connection.open().await {
-                let ended = self.hear(&mut client).await;
-                let mut books = lock(&self.books);
-                books.present.remove(&self.user);
-                if let (Manner::Stays, Err(problem)) = (manner, ended) {
-                    return books.complaints.push(format!("{}: {problem:#}", self.user));
+            if let Ok(client) = connection.open().await {
+                pause = FIRST_PAUSE;
+                let ended = self.hear(client).await;
+                if !self.note(ended) {
+                    return;
                 }
-                books.returns += 1;
             }
-            turn += 1;
-            tokio::time::sleep(crate::POLL_INTERVAL).await;
+            // Whoever was refused comes back later and later, as a good client does.
+            tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
-    /// Takes everything until the connection ends, which is an error.
-    async fn hear(&mut self, client: &mut Client) -> anyhow::Result<()> {
-        let state = client.authenticated(LIMIT).await?;
-        {
-            let mut books = lock(&self.books);
-            books.present.insert(self.user.clone());
-            if state["resume"] == "incomplete" {
-                books.incomplete += 1;
-            }
+    /// Books the end of a connection; returns whether the client comes back.
+    fn note(&self, ended: anyhow::Result<()>) -> bool {
+        // Restless clients are never away for long.
+        let Err(problem) = ended else { return true };
+        let mut books = lock(&self.books);
+        books.present.remove(&self.user);
+        let code = problem.downcast_ref::<Closed>().map_or(0, |closed| closed.code);
+        *books.codes.entry(code).or_default() += 1;
+        if self.manner == Manner::Stays {
+            books.complaints.push(format!("{}: {problem:#}", self.user));
         }
-        if self.position.is_none() {
-            self.reach(state["last_event_id"].as_str())?;
-        }
+        self.manner != Manner::Stays
+    }
+
+    /// Takes everything until the connection ends, which is an error, or the client leaves.
+    async fn hear(&mut self, mut client: Client) -> anyhow::Result<()> {
         loop {
-            let frame = client.notification(PATIENCE).await?;
-            self.take(&frame)?;
+            let frame = client.frame(PATIENCE).await?;
+            if frame["event"] == "connection_state" {
+                self.be_told(&frame["data"])?;
+            } else if self.take(&frame)? && self.manner == Manner::Restless {
+                return Ok(());
+            }
         }
     }
 
-    fn take(&mut self, frame: &Value) -> anyhow::Result<()> {
+    fn be_told(&mut self, state: &Value) -> anyhow::Result<()> {
+        let mut books = lock(&self.books);
+        if state["state"] == "authenticated" {
+            books.present.insert(self.user.clone());
+        }
+        // In mid-connection this tells of a gap that could not be closed.
+        books.incomplete += u64::from(state["resume"] == "incomplete");
+        books.pauses.extend(state["reconnect_after_ms"].as_u64());
+        drop(books);
+        if self.position.is_none() { self.reach(state["last_event_id"].as_str()) } else { Ok(()) }
+    }
+
+    /// Returns whether it is a notification.
+    fn take(&mut self, frame: &Value) -> anyhow::Result<bool> {
         if frame["event"] == "marker" {
             lock(&self.books).marked.insert(self.user.clone());
-            return Ok(());
+            return Ok(false);
         }
         let id = frame["event_id"].as_str().context("a notification has an event id")?;
         {
@@ -260,7 +297,8 @@ impl Listener {
             books.ledger.arrived(&self.user, frame)?;
             books.arrived.entry(id.to_owned()).or_insert_with(Instant::now);
         }
-        self.reach(frame["id"].as_str())
+        self.reach(frame["id"].as_str())?;
+        Ok(true)
     }
 
     fn reach(&mut self, id: Option<&str>) -> anyhow::Result<()> {

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use redis::{Client, aio::MultiplexedConnection};
 
 use crate::{
@@ -73,6 +73,35 @@ impl Redis {
         Ok(())
     }
 
+    /// Starts it again after [`Redis::kill`] such that it says `LOADING` until
+    /// [`Redis::load_on`]: with a pause for each command that it reads back, and answers in
+    /// between.
+    ///
+    /// # Errors
+    /// When it does not say so in time.
+    pub async fn restart_loading(&mut self) -> anyhow::Result<()> {
+        let slowly = ["--key-load-delay", "100", "--loading-process-events-interval-bytes", "1024"];
+        self.process = spawn(self.port, &self.folder, &slowly)?;
+        eventually("redis-server loads", START_LIMIT, async || {
+            let answer = answer(&self.url()).await;
+            ensure!(answer.is_err_and(|error| error.code() == Some("LOADING")), "it does not");
+            Ok(())
+        })
+        .await
+    }
+
+    /// Lets it load the rest at once.
+    ///
+    /// # Errors
+    /// When it has not in time.
+    pub async fn load_on(&self) -> anyhow::Result<()> {
+        let mut config = redis::cmd("CONFIG");
+        config.arg("SET").arg("key-load-delay").arg("0");
+        config.exec_async(&mut self.connection().await?).await?;
+        eventually("redis-server has loaded", START_LIMIT, async || Ok(answer(&self.url()).await?))
+            .await
+    }
+
     /// Starts it again after [`Redis::kill`], on the same port and empty.
     ///
     /// # Errors
@@ -127,22 +156,32 @@ impl Redis {
 }
 
 async fn launch(port: u16, folder: &Path) -> anyhow::Result<Process> {
+    let process = spawn(port, folder, &[])?;
+    let url = format!("redis://127.0.0.1:{port}");
+    eventually("redis-server answers", START_LIMIT, async || {
+        ensure!(process.is_running(), "redis-server has ended: {}", process.tail());
+        Ok(answer(&url).await?)
+    })
+    .await?;
+    Ok(process)
+}
+
+fn spawn(port: u16, folder: &Path, more: &[&str]) -> anyhow::Result<Process> {
     std::fs::create_dir_all(folder)?;
     let mut command = Command::new("redis-server");
     command
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
         .args(["--appendonly", "yes", "--appendfsync", "no", "--daemonize", "no"])
         .arg("--dir")
-        .arg(folder);
-    let process = Process::start("redis-server", &command, &folder.join("redis.log"))?;
-    let url = format!("redis://127.0.0.1:{port}");
-    eventually("redis-server answers", START_LIMIT, async || {
-        anyhow::ensure!(process.is_running(), "redis-server has ended: {}", process.tail());
-        let mut connection = Client::open(&*url)?.get_multiplexed_async_connection().await?;
-        Ok(redis::cmd("PING").query_async::<String>(&mut connection).await?)
-    })
-    .await?;
-    Ok(process)
+        .arg(folder)
+        .args(more);
+    Process::start("redis-server", &command, &folder.join("redis.log"))
+}
+
+/// Whether it can be used.
+async fn answer(url: &str) -> redis::RedisResult<()> {
+    let mut connection = Client::open(url)?.get_multiplexed_async_connection().await?;
+    redis::cmd("PING").exec_async(&mut connection).await
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use crate::{
 
 /// Few enough events a user for every stream to keep them all.
 const USERS: usize = 20;
-const PER_SECOND: u32 = 200;
+const PER_SECOND: u32 = 100;
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     vec![
@@ -52,7 +52,7 @@ async fn whatever_breaks_on_both_ways_to_redis_no_event_and_no_socket_is_lost(
 async fn breaks(world: &World, what: &str, on: fn(&Ways) -> Vec<&Proxy>) -> anyhow::Result<()> {
     let stack = world.own_stack(&Layout { proxied: true, ..Layout::default() }).await?;
     let ways = on(stack.ways.as_ref().context("there are proxies")?);
-    let audience = Audience::gather(&stack, USERS, Manner::Stays).await?;
+    let audience = Audience::gather(&stack, &[(USERS, Manner::Stays)]).await?;
     let mut flow = Flow::start(&stack, &audience, PER_SECOND, seed(what)).await?;
     let mut all = Repair::default();
     for fault in FAULTS {
@@ -75,8 +75,8 @@ async fn outlasts(
     flow: &mut Flow,
     audience: &Audience,
 ) -> anyhow::Result<Repair> {
-    let events = Length::of_run().pick(400, 2_400);
-    flow.more(50).await?;
+    let events = Length::of_run().pick(200, 1_200);
+    flow.more(20).await?;
     set(ways, fault);
     flow.more(events).await?;
     set(ways, Fault::None);
