@@ -189,6 +189,9 @@ fn client_config(config: &Config) -> ClientConfig {
         .set("session.timeout.ms", "10000")
         // New topics are found this soon.
         .set("topic.metadata.refresh.interval.ms", "10000")
+        // Partitions that are resumed wait for the fetch under way, which lasts so long when there
+        // is nothing new in the others.
+        .set("fetch.wait.max.ms", "100")
         // The default of a second adds up to a second of latency behind a full queue.
         .set("fetch.queue.backoff.ms", "10")
         .set("queued.max.messages.kbytes", "16384");

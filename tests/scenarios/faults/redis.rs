@@ -117,7 +117,7 @@ async fn endures(world: &World, what: &str, troubles: &[Trouble]) -> anyhow::Res
         let noticed = notices(&stack).await?;
         flow.more(20).await?;
         trouble.begin(&stack, &mut admin).await?;
-        flow.more(Length::of_run().pick(200, 1_000)).await?;
+        flow.more(Length::of_run().pick(250, 1_000)).await?;
         trouble.end(&stack, &mut admin).await?;
         let repair = audience.repaired(RECOVERY_LIMIT).await;
         let repair = repair.with_context(|| format!("{trouble:?}"))?;
