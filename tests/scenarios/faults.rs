@@ -1,5 +1,6 @@
 //! What Redis and Kafka do to the services while they run.
 
+mod crowd;
 mod network;
 mod redis;
 
@@ -23,7 +24,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         scenario(flushed_scripts_and_keys_cost_no_later_event),
         scenario(a_topic_that_is_created_later_is_picked_up),
     ];
-    for more in [network::scenarios(), redis::scenarios()] {
+    for more in [network::scenarios(), redis::scenarios(), crowd::scenarios()] {
         scenarios.extend(more);
     }
     scenarios
