@@ -74,7 +74,8 @@ pub struct Stack {
     pub dead_letter_topic: String,
     /// The key that signs tokens.
     pub secret: String,
-    group: String,
+    /// The consumer group of the workers.
+    pub group: String,
     worker_settings: Vec<(&'static str, String)>,
     folder: Option<TempDir>,
 }
