@@ -1,6 +1,9 @@
 //! What Redis and Kafka do to the services while they run.
 
+mod chaos;
 mod crowd;
+mod groups;
+mod kafka;
 mod network;
 mod redis;
 
@@ -24,7 +27,14 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         scenario(flushed_scripts_and_keys_cost_no_later_event),
         scenario(a_topic_that_is_created_later_is_picked_up),
     ];
-    for more in [network::scenarios(), redis::scenarios(), crowd::scenarios()] {
+    for more in [
+        network::scenarios(),
+        redis::scenarios(),
+        crowd::scenarios(),
+        kafka::scenarios(),
+        groups::scenarios(),
+        chaos::scenarios(),
+    ] {
         scenarios.extend(more);
     }
     scenarios
