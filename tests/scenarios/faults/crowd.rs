@@ -155,18 +155,18 @@ async fn a_slow_reader_resumes_what_the_fast_ones_have_got(
     slow.authenticated(LIMIT).await?;
     let audience = Audience::gather(&stack, &[(10, Manner::Stays)]).await?;
     let flow = Flow::start(&stack, &audience, PER_SECOND, seed("slow reader")).await?;
-    let mut ledger = Ledger::default();
-    for event in large(&user)? {
+    let (events, mut ledger) = (large(&user)?, Ledger::default());
+    for event in &events {
         ledger.sent(&user, &event.id);
-        stack.producer.send(&event).await?;
     }
-    eventually("it is found too slow", LIMIT, async || {
-        let lost = r#"websocket_messages_failed_total{error_type="too_slow"}"#;
-        ensure!(counted(&stack.gateways[0], lost).await? > 0.0, "it is not");
-        Ok(())
-    })
-    .await?;
-    let (mut last, ended) = drain(&mut slow, &user, &mut ledger).await;
+    // It reads as soon as it is found too slow: a gateway does not keep a close frame for long.
+    let read = async {
+        too_slow(&stack).await?;
+        anyhow::Ok(drain(&mut slow, &user, &mut ledger).await)
+    };
+    let (sent, read) = tokio::join!(stack.producer.send_all(&events), read);
+    sent?;
+    let (mut last, ended) = read?;
     let code = ended.downcast_ref::<Closed>().map(|closed| closed.code);
     ensure!(code == Some(1013), "it ended otherwise: {ended:#}");
     while ledger.arrivals() < EVENTS {
@@ -184,6 +184,15 @@ async fn a_slow_reader_resumes_what_the_fast_ones_have_got(
     audience.judge(&stack).await?;
     drop(audience);
     stack.stop().await
+}
+
+async fn too_slow(stack: &Stack) -> anyhow::Result<()> {
+    let lost = r#"websocket_messages_failed_total{error_type="too_slow"}"#;
+    eventually("it is found too slow", LIMIT, async || {
+        ensure!(counted(&stack.gateways[0], lost).await? > 0.0, "it is not");
+        Ok(())
+    })
+    .await
 }
 
 fn large(user: &str) -> anyhow::Result<Vec<Event>> {
