@@ -1,6 +1,6 @@
 # The verbs of this repository. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint setup up down
+.PHONY: help demo test chaos lint setup up down
 CARGO := cargo
 export CARGO_TERM_COLOR ?= auto
 
@@ -17,6 +17,11 @@ test: lint ## everything that must pass: lint, unit tests, scenarios on real ser
 	$(CARGO) build --locked --workspace --all-targets
 	$(CARGO) test --locked --workspace --no-fail-fast --lib --bins $(ONLY)
 	$(CARGO) test --locked --workspace --no-fail-fast --test '*' $(ONLY)
+
+# Three at once, as each is meant to have a processor for itself most of the time.
+chaos: setup ## the scenarios on faults in their long form, half an hour; SEED=n repeats a run
+	$(CARGO) build --locked --workspace --all-targets
+	CHAOS=1 $(CARGO) test --locked --package e2e --test scenarios -- faults:: --test-threads 3
 
 lint: setup ## formatting and clippy, warnings are errors
 	$(CARGO) fmt --all --check

@@ -26,7 +26,7 @@ shared::metrics! {
         pub retries: IntCounterVec = "ingest_worker_retries_total", &["system"];
         /// Records whose owner is not known yet.
         pub waiting: IntGauge = "ingest_worker_waiting_records", ();
-        /// Whether reading is paused because an earlier batch cannot be finished: 0 or 1.
+        /// Whether a batch cannot be finished and is tried again and again: 0 or 1.
         pub paused: IntGauge = "ingest_worker_paused", ();
         /// Partitions assigned to this worker.
         pub assigned_partitions: IntGauge = "ingest_worker_assigned_partitions", ();

@@ -1,20 +1,66 @@
 //! What Redis and Kafka do to the services while they run.
 
-use std::sync::Arc;
+mod chaos;
+mod crowd;
+mod groups;
+mod kafka;
+mod network;
+mod redis;
+
+use std::{sync::Arc, time::Duration};
 
 use e2e::{
     events::{self, fresh_user},
-    stack::Layout,
+    http,
+    service::Service,
+    stack::{Layout, Stack},
 };
 
 use crate::{Scenario, expect, scenario, world::World};
 
+/// Longest wait for a fault to be over, with all time-outs on the way.
+const RECOVERY_LIMIT: Duration = Duration::from_mins(1);
+
 pub(crate) fn scenarios() -> Vec<Scenario> {
-    vec![
+    let mut scenarios = vec![
         scenario(a_lost_subscription_costs_no_event_and_no_socket),
         scenario(flushed_scripts_and_keys_cost_no_later_event),
         scenario(a_topic_that_is_created_later_is_picked_up),
-    ]
+    ];
+    for more in [
+        network::scenarios(),
+        redis::scenarios(),
+        crowd::scenarios(),
+        kafka::scenarios(),
+        groups::scenarios(),
+        chaos::scenarios(),
+    ] {
+        scenarios.extend(more);
+    }
+    scenarios
+}
+
+/// The value of a series that a service exports; nothing counted yet is 0.
+async fn counted(service: &Service, series: &str) -> anyhow::Result<f64> {
+    Ok(http::metric(&service.metrics().await?, series).unwrap_or_default())
+}
+
+/// Prints how long the gateways themselves say that it took to close all gaps, once Redis was
+/// back.
+async fn report_repairs(what: &str, stack: &Stack) -> anyhow::Result<()> {
+    for gateway in &stack.gateways {
+        let page = gateway.metrics().await?;
+        let value = |name: &str| http::metric(&page, name).unwrap_or_default();
+        let repairs = value("gateway_gap_repair_seconds_count");
+        let mean = value("gateway_gap_repair_seconds_sum") / repairs.max(1.0) * 1e3;
+        let within_1s = value(r#"gateway_gap_repair_seconds_bucket{le="1"}"#);
+        let messages = value("gateway_messages_repaired_total");
+        eprintln!(
+            "{what}: {repairs} repairs, {mean:.0} ms on average, {within_1s} within 1 s, \
+             {messages} notifications read from streams"
+        );
+    }
+    Ok(())
 }
 
 async fn a_lost_subscription_costs_no_event_and_no_socket(world: Arc<World>) -> anyhow::Result<()> {
@@ -25,7 +71,7 @@ async fn a_lost_subscription_costs_no_event_and_no_socket(world: Arc<World>) -> 
     for _ in 0..5 {
         let events = events::one_of_each(&user)?;
         stack.producer.send_all(&events).await?;
-        let mut kill = redis::cmd("CLIENT");
+        let mut kill = ::redis::cmd("CLIENT");
         kill.arg("KILL").arg("TYPE").arg("pubsub").exec_async(&mut redis).await?;
         sent.extend(events);
     }
@@ -43,7 +89,7 @@ async fn flushed_scripts_and_keys_cost_no_later_event(world: Arc<World>) -> anyh
     let mut clients = [stack.client(&user).await?];
     let mut redis = stack.redis.connection().await?;
     for flush in [["SCRIPT", "FLUSH"], ["FLUSHALL", "SYNC"]] {
-        redis::cmd(flush[0]).arg(flush[1]).exec_async(&mut redis).await?;
+        ::redis::cmd(flush[0]).arg(flush[1]).exec_async(&mut redis).await?;
         let events = events::one_of_each(&user)?;
         stack.producer.send_all(&events).await?;
         expect::exactly(&mut clients[0], &events).await?;

@@ -6,6 +6,7 @@ use std::{future::Future, process::ExitCode, sync::Arc, time::Duration};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use tokio::{runtime::Runtime, time::timeout};
 
+use length::Length;
 use world::{LeftOut, World};
 
 mod auth;
@@ -16,6 +17,7 @@ mod expect;
 mod faults;
 mod keys;
 mod layers;
+mod length;
 mod limits;
 mod owners;
 mod producers;
@@ -28,8 +30,8 @@ mod world;
 
 /// Scenarios wait far more than they work.
 const AT_ONCE: usize = 6;
-/// No scenario may take longer, whatever it waits for.
-const LIMIT: Duration = Duration::from_mins(3);
+/// No scenario may take longer in a short run, or in a long one, whatever it waits for.
+const LIMITS: (Duration, Duration) = (Duration::from_mins(3), Duration::from_mins(15));
 
 /// A scenario that is given a world when there is one.
 type Scenario = Box<dyn FnOnce(Arc<Runtime>, Arc<World>) -> Trial>;
@@ -77,8 +79,9 @@ where
     let name = path.split_once("::").map_or(path, |(_, name)| name).to_owned();
     Box::new(move |runtime, world| {
         Trial::ignorable_test(name, move || {
-            let result = runtime.block_on(async { timeout(LIMIT, run(world)).await });
-            match result.unwrap_or_else(|_| Err(anyhow::anyhow!("not done after {LIMIT:?}"))) {
+            let limit = Length::of_run().pick(LIMITS.0, LIMITS.1);
+            let result = runtime.block_on(async { timeout(limit, run(world)).await });
+            match result.unwrap_or_else(|_| Err(anyhow::anyhow!("not done after {limit:?}"))) {
                 Ok(()) => Ok(Completion::Completed),
                 Err(problem) => match problem.downcast_ref::<LeftOut>() {
                     Some(reason) => Ok(Completion::ignored_with(reason)),

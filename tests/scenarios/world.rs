@@ -81,6 +81,16 @@ impl World {
         Stack::around(kafka, layout, folder, redis).await
     }
 
+    /// A broker for one scenario, which breaks it, and a stack around it.
+    pub(crate) async fn own_broker(&self, layout: &Layout) -> anyhow::Result<Stack> {
+        self.durable_kafka().await?;
+        let _starting = self.starting.lock().await;
+        let Ok(kafka) = Kafka::start_apache().await else {
+            return Err(LeftOut("Apache Kafka does not run on this machine").into());
+        };
+        Stack::start(kafka, layout).await
+    }
+
     /// Stops what is shared, in order.
     pub(crate) async fn end(self) -> anyhow::Result<()> {
         match self.stack.into_inner() {

@@ -1,6 +1,6 @@
 //! A WebSocket client as a browser, a mobile app or a rude stranger would be one.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{fmt, net::SocketAddr, time::Duration};
 
 use anyhow::{Context as _, bail, ensure};
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -12,7 +12,10 @@ use tokio::{
 };
 use tokio_tungstenite::{
     WebSocketStream, client_async,
-    tungstenite::{Error, Message, client::IntoClientRequest as _, handshake::client::Request},
+    tungstenite::{
+        Error, Message, client::IntoClientRequest as _, handshake::client::Request,
+        handshake::client::Response, protocol::CloseFrame,
+    },
 };
 
 /// Longest wait for a handshake.
@@ -55,6 +58,25 @@ pub struct Closed {
     /// The reason, as sent.
     pub reason: String,
 }
+
+impl From<Option<CloseFrame>> for Closed {
+    fn from(frame: Option<CloseFrame>) -> Self {
+        match frame {
+            Some(CloseFrame { code, reason }) => {
+                Self { code: code.into(), reason: reason.as_str().to_owned() }
+            }
+            None => Self { code: 1005, reason: String::new() },
+        }
+    }
+}
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "closed with {}: {}", self.code, self.reason)
+    }
+}
+
+impl std::error::Error for Closed {}
 
 impl Connect {
     /// A connection to `/ws` of the gateway at `address`, without a token.
@@ -119,10 +141,18 @@ impl Connect {
     /// # Errors
     /// When it is not refused.
     pub async fn refused(&self) -> anyhow::Result<StatusCode> {
+        Ok(self.refusal().await?.status())
+    }
+
+    /// Tries to open the connection and returns the answer it is refused with.
+    ///
+    /// # Errors
+    /// When it is not refused.
+    pub async fn refusal(&self) -> anyhow::Result<Response> {
         match timeout(OPEN_LIMIT, self.handshake()).await? {
             Ok(_) => bail!("the connection was opened"),
             Err(problem) => match problem.downcast::<Error>()? {
-                Error::Http(response) => Ok(response.status()),
+                Error::Http(response) => Ok(*response),
                 problem => Err(problem.into()),
             },
         }
@@ -161,7 +191,7 @@ impl Client {
             loop {
                 match self.socket.next().await.context("the connection has ended")?? {
                     Message::Text(text) => return anyhow::Ok(text),
-                    Message::Close(frame) => bail!("closed: {frame:?}"),
+                    Message::Close(frame) => return Err(Closed::from(frame).into()),
                     _ => {}
                 }
             }
@@ -200,15 +230,9 @@ impl Client {
     pub async fn closed(&mut self, limit: Duration) -> anyhow::Result<Closed> {
         let close = timeout(limit, async {
             loop {
-                match self.socket.next().await.context("ended without a close frame")?? {
-                    Message::Close(Some(frame)) => {
-                        let reason = frame.reason.as_str().to_owned();
-                        return Ok(Closed { code: frame.code.into(), reason });
-                    }
-                    Message::Close(None) => {
-                        return Ok(Closed { code: 1005, reason: String::new() });
-                    }
-                    _ => {}
+                let message = self.socket.next().await.context("ended without a close frame")??;
+                if let Message::Close(frame) = message {
+                    return Ok(frame.into());
                 }
             }
         });

@@ -51,6 +51,12 @@ impl Case {
         self.notification["event"].as_str().unwrap_or_default()
     }
 
+    /// Whether its notification may wait a little to share a write with others.
+    #[must_use]
+    pub fn may_wait(&self) -> bool {
+        self.notification["priority"] == "low"
+    }
+
     /// The same event for `user`, with an event id, a batch and a class of its own.
     ///
     /// # Errors

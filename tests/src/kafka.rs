@@ -2,17 +2,18 @@
 //! embedded one. The embedded broker lives in this process and forgets everything with it, so it
 //! is never the judge of durability.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 use rdkafka::{
-    ClientConfig,
+    ClientConfig, TopicPartitionList,
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     client::DefaultClientContext,
+    consumer::{BaseConsumer, Consumer as _},
     error::RDKafkaErrorCode,
 };
 
-use crate::events;
+use crate::{events, process::Signal};
 use apache::Apache;
 use embedded::Embedded;
 
@@ -32,10 +33,7 @@ pub struct Kafka {
 #[derive(Debug)]
 enum Broker {
     Given,
-    Apache {
-        #[expect(dead_code, reason = "held so that it runs as long as this")]
-        node: Apache,
-    },
+    Apache(Apache),
     Embedded(Embedded),
 }
 
@@ -50,9 +48,7 @@ impl Kafka {
             return Self::with_topics(servers, Broker::Given).await;
         }
         match Apache::start().await {
-            Ok(apache) => {
-                Self::with_topics(apache.address(), Broker::Apache { node: apache }).await
-            }
+            Ok(apache) => Self::with_topics(apache.address(), Broker::Apache(apache)).await,
             Err(problem) => {
                 eprintln!(
                     "Kafka: embedded broker, as Apache Kafka did not start ({problem:#}); \
@@ -61,6 +57,15 @@ impl Kafka {
                 Self::start_embedded().await
             }
         }
+    }
+
+    /// Starts Apache Kafka, whatever else there is, for a scenario that breaks its broker.
+    ///
+    /// # Errors
+    /// When it does not answer, or cannot run on this machine.
+    pub async fn start_apache() -> anyhow::Result<Arc<Self>> {
+        let apache = Apache::start().await?;
+        Self::with_topics(apache.address(), Broker::Apache(apache)).await
     }
 
     /// Starts the embedded broker, whatever else there is.
@@ -90,13 +95,63 @@ impl Kafka {
         matches!(self.broker, Broker::Embedded(_))
     }
 
+    /// Stops it from answering (`true`), or lets it go on.
+    ///
+    /// # Errors
+    /// When it is not ours to break.
+    pub async fn freeze(&self, frozen: bool) -> anyhow::Result<()> {
+        self.apache()?.signal(if frozen { Signal::STOP } else { Signal::CONT }).await
+    }
+
+    /// Kills it, waits for `away`, and starts it again on the same port and with its data.
+    ///
+    /// # Errors
+    /// When it is not ours to break, or does not come back in time.
+    pub async fn die_for(
+        &self,
+        away: impl Future<Output = anyhow::Result<()>>,
+    ) -> anyhow::Result<()> {
+        self.apache()?.die_for(away).await
+    }
+
+    fn apache(&self) -> anyhow::Result<&Apache> {
+        match &self.broker {
+            Broker::Apache(apache) => Ok(apache),
+            Broker::Given | Broker::Embedded(_) => bail!("this broker is not ours to break"),
+        }
+    }
+
+    /// What a group has committed, by topic and partition.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub async fn committed(&self, group: &str) -> anyhow::Result<BTreeMap<(String, i32), i64>> {
+        let mut config = self.client_config();
+        config.set("group.id", group);
+        let topics = events::topics()?;
+        let asking = tokio::task::spawn_blocking(move || {
+            let consumer: BaseConsumer = config.create()?;
+            let mut partitions = TopicPartitionList::new();
+            for topic in &topics {
+                partitions.add_partition_range(topic, 0, PARTITIONS - 1);
+            }
+            let committed = consumer.committed_offsets(partitions, Duration::from_secs(10))?;
+            let committed = committed.elements().into_iter().filter_map(|element| {
+                let partition = (element.topic().to_owned(), element.partition());
+                Some((partition, element.offset().to_raw()?))
+            });
+            anyhow::Ok(committed.collect())
+        });
+        asking.await?
+    }
+
     /// The settings that a worker needs for this broker.
     #[must_use]
     pub fn worker_settings(&self) -> Vec<(&'static str, &'static str)> {
         match self.broker {
             // This broker sleeps the whole time on an empty fetch.
             Broker::Embedded(_) => vec![("KAFKA_PROPERTY_FETCH_WAIT_MAX_MS", "2")],
-            Broker::Given | Broker::Apache { .. } => Vec::new(),
+            Broker::Given | Broker::Apache(_) => Vec::new(),
         }
     }
 
@@ -129,6 +184,8 @@ impl Kafka {
     pub fn client_config(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.bootstrap_servers);
+        // Back soon after a broker, so that what is measured is not our own waiting.
+        config.set("reconnect.backoff.max.ms", "200");
         config
     }
 }

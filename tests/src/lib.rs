@@ -9,13 +9,16 @@ use std::{future::Future, net::TcpListener, time::Duration};
 use anyhow::{Context as _, anyhow};
 use tokio::time::{Instant, sleep, timeout_at};
 
+pub mod audience;
 pub mod checker;
 pub mod client;
 pub mod events;
+pub mod flow;
 pub mod http;
 pub mod kafka;
 pub mod process;
 pub mod producer;
+pub mod proxy;
 pub mod redis;
 pub mod service;
 pub mod stack;

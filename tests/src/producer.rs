@@ -7,8 +7,9 @@ use futures_util::future::try_join_all;
 use rdkafka::{
     Message as _, Offset, TopicPartitionList,
     consumer::{Consumer as _, StreamConsumer},
+    error::KafkaResult,
     message::{Header, Headers as _, OwnedHeaders, OwnedMessage},
-    producer::{FutureProducer, FutureRecord},
+    producer::{FutureProducer, FutureRecord, Producer as _},
 };
 use tokio::time::{Instant, timeout_at};
 
@@ -41,9 +42,52 @@ impl Producer {
     /// # Errors
     /// When librdkafka refuses its settings.
     pub fn new(kafka: &Kafka) -> anyhow::Result<Self> {
+        Self::with(kafka, &[])
+    }
+
+    /// The same with further properties.
+    ///
+    /// # Errors
+    /// As [`Producer::new`].
+    pub fn with(kafka: &Kafka, properties: &[(&str, &str)]) -> anyhow::Result<Self> {
         let mut config = kafka.client_config();
         config.set("acks", "all").set("linger.ms", "1").set("message.max.bytes", "2000000");
+        for (name, value) in properties {
+            config.set(*name, *value);
+        }
         Ok(Self(config.create().context("create a producer")?))
+    }
+
+    /// Sends events in a transaction, which is then committed or aborted. For producers with the
+    /// property `transactional.id`.
+    ///
+    /// # Errors
+    /// When the broker does not take one of them.
+    pub async fn transaction(&self, events: &[Event], commit: bool) -> anyhow::Result<()> {
+        self.blocking(FutureProducer::begin_transaction).await?;
+        self.send_all(events).await?;
+        let end = if commit {
+            FutureProducer::commit_transaction::<Duration>
+        } else {
+            FutureProducer::abort_transaction::<Duration>
+        };
+        self.blocking(move |producer| end(producer, SEND_LIMIT)).await
+    }
+
+    /// Makes ready for transactions, once.
+    ///
+    /// # Errors
+    /// When the broker refuses.
+    pub async fn prepare_transactions(&self) -> anyhow::Result<()> {
+        self.blocking(|producer| producer.init_transactions(SEND_LIMIT)).await
+    }
+
+    async fn blocking(
+        &self,
+        step: impl FnOnce(&FutureProducer) -> KafkaResult<()> + Send + 'static,
+    ) -> anyhow::Result<()> {
+        let producer = self.0.clone();
+        Ok(tokio::task::spawn_blocking(move || step(&producer)).await??)
     }
 
     /// Sends one event and waits until the broker has it.

@@ -5,12 +5,13 @@ mod cluster;
 mod sentinel;
 
 use std::{
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use redis::{Client, aio::MultiplexedConnection, streams::StreamRangeReply};
 
 use crate::{
@@ -75,6 +76,12 @@ impl Redis {
         Ok(Self { port, folder, process })
     }
 
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.port).into()
+    }
+
     /// A connection of our own.
     ///
     /// # Errors
@@ -98,6 +105,35 @@ impl Redis {
     pub async fn restart(&mut self) -> anyhow::Result<()> {
         self.process = launch(self.port, &self.folder, &[]).await?;
         Ok(())
+    }
+
+    /// Starts it again after [`Redis::kill`] such that it says `LOADING` until
+    /// [`Redis::load_on`]: with a pause for each command that it reads back, and answers in
+    /// between.
+    ///
+    /// # Errors
+    /// When it does not say so in time.
+    pub async fn restart_loading(&mut self) -> anyhow::Result<()> {
+        let slowly = ["--key-load-delay", "100", "--loading-process-events-interval-bytes", "1024"];
+        self.process = spawn(self.port, &self.folder, &slowly)?;
+        eventually("redis-server loads", START_LIMIT, async || {
+            let answer = answer(self.port).await;
+            ensure!(answer.is_err_and(|error| error.code() == Some("LOADING")), "it does not");
+            Ok(())
+        })
+        .await
+    }
+
+    /// Lets it load the rest at once.
+    ///
+    /// # Errors
+    /// When it has not in time.
+    pub async fn load_on(&self) -> anyhow::Result<()> {
+        let mut config = redis::cmd("CONFIG");
+        config.arg("SET").arg("key-load-delay").arg("0");
+        config.exec_async(&mut self.connection().await?).await?;
+        eventually("redis-server has loaded", START_LIMIT, async || Ok(answer(self.port).await?))
+            .await
     }
 
     /// Starts it again after [`Redis::kill`], on the same port and empty.
@@ -169,6 +205,12 @@ pub fn stream_key(user: &str) -> String {
 
 /// Starts a server with further settings and waits until it answers.
 async fn launch(port: u16, folder: &Path, more: &[&str]) -> anyhow::Result<Process> {
+    let process = spawn(port, folder, more)?;
+    answers(&process, port).await?;
+    Ok(process)
+}
+
+fn spawn(port: u16, folder: &Path, more: &[&str]) -> anyhow::Result<Process> {
     std::fs::create_dir_all(folder)?;
     let mut command = Command::new("redis-server");
     command
@@ -177,19 +219,23 @@ async fn launch(port: u16, folder: &Path, more: &[&str]) -> anyhow::Result<Proce
         .args(more)
         .arg("--dir")
         .arg(folder);
-    let process = Process::start("redis-server", &command, &folder.join("redis.log"))?;
-    answers(&process, port).await?;
-    Ok(process)
+    Process::start("redis-server", &command, &folder.join("redis.log"))
 }
 
-/// Waits until a server answers.
+/// Waits until a server can be used.
 async fn answers(process: &Process, port: u16) -> anyhow::Result<()> {
     eventually("redis-server answers", START_LIMIT, async || {
-        anyhow::ensure!(process.is_running(), "redis-server has ended: {}", process.tail());
-        let mut connection = connect(port).await?;
-        Ok(redis::cmd("PING").exec_async(&mut connection).await?)
+        ensure!(process.is_running(), "redis-server has ended: {}", process.tail());
+        Ok(answer(port).await?)
     })
     .await
+}
+
+/// Whether it can be used.
+async fn answer(port: u16) -> redis::RedisResult<()> {
+    let client = Client::open(("127.0.0.1", port))?;
+    let mut connection = client.get_multiplexed_async_connection().await?;
+    redis::cmd("PING").exec_async(&mut connection).await
 }
 
 /// How many replicas follow a server.

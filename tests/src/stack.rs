@@ -1,6 +1,8 @@
 //! Everything at once: Redis, workers and gateways of our own around a broker, on free ports and
 //! in a directory of our own. What is dropped is killed; [`Stack::stop`] stops it in order.
 
+mod layout;
+
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
@@ -12,36 +14,19 @@ use crate::{
     events, eventually,
     kafka::Kafka,
     producer::Producer,
+    proxy::Proxy,
     redis::{self as store, Redis, Store},
     service::{Service, Settings},
     token, workspace,
 };
+
+pub use layout::{Layout, Ways};
 
 /// Longest wait for anything that happens at once on an idle machine.
 pub const LIMIT: Duration = Duration::from_secs(20);
 
 /// Longest wait for a worker to join its group and to read what others left in the topics.
 const FLOW_LIMIT: Duration = Duration::from_mins(1);
-
-/// How many of what, and with which settings besides the addresses.
-#[derive(Clone, Debug)]
-pub struct Layout {
-    /// How many workers share the consumer group.
-    pub workers: usize,
-    /// How many gateways there are.
-    pub gateways: usize,
-    /// Further settings of each worker.
-    pub worker_settings: Vec<(&'static str, String)>,
-    /// Further settings of each gateway.
-    pub gateway_settings: Vec<(&'static str, String)>,
-}
-
-impl Default for Layout {
-    fn default() -> Self {
-        let none = Vec::new();
-        Self { workers: 1, gateways: 1, worker_settings: none.clone(), gateway_settings: none }
-    }
-}
 
 /// A running system. The servers and services may be stopped and started one by one.
 pub struct Stack<R: Store = Redis> {
@@ -53,13 +38,16 @@ pub struct Stack<R: Store = Redis> {
     pub gateways: Vec<Service>,
     /// Redis.
     pub redis: R,
+    /// The proxies, where the layout asks for them.
+    pub ways: Option<Ways>,
     /// Sends events.
     pub producer: Producer,
     /// The topic for records that cannot be handled, of this stack alone.
     pub dead_letter_topic: String,
     /// The key that signs tokens.
     pub secret: String,
-    group: String,
+    /// The consumer group of the workers.
+    pub group: String,
     worker_settings: Vec<(&'static str, String)>,
     folder: Option<TempDir>,
 }
@@ -72,7 +60,13 @@ impl Stack {
     pub async fn start(kafka: Arc<Kafka>, layout: &Layout) -> anyhow::Result<Self> {
         let folder = workspace::temporary("stack-")?;
         let redis = Redis::start(folder.path()).await?;
-        Self::around(kafka, layout, folder, redis).await
+        let ways = if layout.proxied {
+            let [worker, gateway] = [Proxy::start(redis.address()), Proxy::start(redis.address())];
+            Some(Ways { worker: worker.await?, gateway: gateway.await? })
+        } else {
+            None
+        };
+        Self::assemble(kafka, layout, folder, (redis, ways)).await
     }
 
     /// Waits until the gateways have as many subscriptions of a user's channel.
@@ -101,6 +95,15 @@ impl<R: Store> Stack<R> {
         folder: TempDir,
         redis: R,
     ) -> anyhow::Result<Self> {
+        Self::assemble(kafka, layout, folder, (redis, None)).await
+    }
+
+    async fn assemble(
+        kafka: Arc<Kafka>,
+        layout: &Layout,
+        folder: TempDir,
+        (redis, ways): (R, Option<Ways>),
+    ) -> anyhow::Result<Self> {
         let id = uuid::Uuid::new_v4().simple();
         let mut stack = Self {
             producer: Producer::new(&kafka)?,
@@ -108,6 +111,7 @@ impl<R: Store> Stack<R> {
             workers: Vec::new(),
             gateways: Vec::new(),
             redis,
+            ways,
             dead_letter_topic: format!("dead-letters-{id}"),
             secret: token::fresh_secret(),
             group: format!("workers-{id}"),
@@ -156,7 +160,7 @@ impl<R: Store> Stack<R> {
     }
 
     async fn add_worker(&mut self, group: &str, more: &[(&str, String)]) -> anyhow::Result<()> {
-        let mut settings = self.common_settings();
+        let mut settings = self.common_settings(self.ways.as_ref().map(|ways| &ways.worker));
         let broker = self.kafka.worker_settings();
         settings.extend(broker.into_iter().map(|(name, value)| (name.into(), value.into())));
         settings.extend([
@@ -172,7 +176,7 @@ impl<R: Store> Stack<R> {
     }
 
     async fn add_gateway(&mut self, more: &[(&str, String)]) -> anyhow::Result<()> {
-        let mut settings = self.common_settings();
+        let mut settings = self.common_settings(self.ways.as_ref().map(|ways| &ways.gateway));
         settings.extend([
             ("WEBSOCKET_PORT".into(), "0".into()),
             // Few clients come back from here, so they may do so at once.
@@ -186,11 +190,13 @@ impl<R: Store> Stack<R> {
         Ok(())
     }
 
-    fn common_settings(&self) -> Settings {
+    fn common_settings(&self, way: Option<&Proxy>) -> Settings {
+        let redis =
+            way.map_or_else(|| self.redis.url(), |way| format!("redis://{}", way.address()));
         [
             ("BIND_ADDRESS", "127.0.0.1"),
             ("ADMIN_PORT", "0"),
-            ("REDIS_URL", &self.redis.url()),
+            ("REDIS_URL", &redis),
             ("LOG_FORMAT", "json"),
             ("LOG_LEVEL", "INFO"),
         ]

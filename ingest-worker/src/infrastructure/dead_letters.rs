@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use rdkafka::{
+    ClientContext,
+    config::RDKafkaLogLevel,
     error::KafkaError,
     message::{Header, OwnedHeaders},
     producer::{FutureProducer, FutureRecord, Producer as _, future_producer::DeliveryFuture},
     types::RDKafkaErrorCode,
 };
+use tracing::debug;
 
 use super::{
     kafka::{common_client_config, set_properties},
@@ -43,7 +46,7 @@ const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(10);
 /// Writes to the dead-letter topic.
 #[derive(Clone)]
 pub struct DeadLetters {
-    producer: FutureProducer,
+    producer: LetterProducer,
     topic: String,
     worker: String,
 }
@@ -143,8 +146,25 @@ impl DeadLetters {
     }
 }
 
+type LetterProducer = FutureProducer<Quiet>;
+
+/// The consumer tells of brokers that are away, and a letter that cannot be written is told of
+/// by whoever tries it again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Quiet;
+
+impl ClientContext for Quiet {
+    fn error(&self, error: KafkaError, reason: &str) {
+        debug!(%error, reason, "Kafka producer");
+    }
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        debug!(?level, facility, message, "Kafka producer");
+    }
+}
+
 /// A producer that writes each record once and waits for every replica.
-pub(super) fn producer(config: &Config) -> Result<FutureProducer, KafkaError> {
+pub(super) fn producer(config: &Config) -> Result<LetterProducer, KafkaError> {
     let mut client = common_client_config(config);
     // Compressed, a record of the largest size has room for the headers.
     client.set("compression.type", "zstd").set("message.max.bytes", "4194304");
@@ -152,7 +172,7 @@ pub(super) fn producer(config: &Config) -> Result<FutureProducer, KafkaError> {
     client
         .set("enable.idempotence", "true")
         .set("message.timeout.ms", ACKNOWLEDGED_WITHIN.as_millis().to_string());
-    client.create()
+    client.create_with_context(Quiet)
 }
 
 /// Properties that are the consumer's alone would be refused, or warned of, by a producer.

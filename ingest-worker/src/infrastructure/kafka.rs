@@ -37,6 +37,8 @@ pub struct Consumer {
 pub struct Assignments {
     offsets: Mutex<Offsets>,
     changed: AtomicBool,
+    /// Whether it was said that no broker can be reached.
+    told_outage: AtomicBool,
     metrics: Metrics,
 }
 
@@ -46,8 +48,12 @@ impl Consumer {
     /// # Errors
     /// When a property is unknown to the client or has a wrong value.
     pub fn subscribe(config: &Config, topics: Vec<String>, metrics: Metrics) -> KafkaResult<Self> {
-        let context =
-            Assignments { offsets: Mutex::default(), changed: AtomicBool::new(false), metrics };
+        let context = Assignments {
+            offsets: Mutex::default(),
+            changed: AtomicBool::new(false),
+            told_outage: AtomicBool::new(false),
+            metrics,
+        };
         let client: StreamConsumer<Assignments> =
             client_config(config).create_with_context(context)?;
         let names: Vec<&str> = topics.iter().map(String::as_str).collect();
@@ -104,9 +110,12 @@ impl Consumer {
     /// Asks the brokers for one topic; blocks. Whether they answered.
     #[must_use]
     pub fn reaches_brokers(&self) -> bool {
-        self.client
-            .fetch_metadata(self.topics.first().map(String::as_str), METADATA_TIMEOUT)
-            .is_ok()
+        let topic = self.topics.first().map(String::as_str);
+        let reached = self.client.fetch_metadata(topic, METADATA_TIMEOUT).is_ok();
+        if reached && self.client.context().told_outage.swap(false, Ordering::Relaxed) {
+            info!("Kafka answers again");
+        }
+        reached
     }
 
     /// The subscribed topics that do not exist; blocks.
@@ -130,9 +139,15 @@ impl Assignments {
 
 impl ClientContext for Assignments {
     fn error(&self, error: KafkaError, reason: &str) {
+        let code = error.rdkafka_error_code();
         // Missing topics are normal; the worker itself names them, once.
-        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::UnknownTopicOrPartition) {
-            self.metrics.kafka_errors.inc();
+        if code == Some(RDKafkaErrorCode::UnknownTopicOrPartition) {
+            return;
+        }
+        self.metrics.kafka_errors.inc();
+        if code.is_some_and(is_outage) && self.told_outage.swap(true, Ordering::Relaxed) {
+            debug!(%error, reason, "Kafka client");
+        } else {
             warn!(%error, reason, "Kafka client");
         }
     }
@@ -170,6 +185,17 @@ impl ConsumerContext for Assignments {
     }
 }
 
+/// Whether the client says so again and again until a broker answers.
+fn is_outage(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::AllBrokersDown
+            | RDKafkaErrorCode::BrokerTransportFailure
+            | RDKafkaErrorCode::OperationTimedOut
+            | RDKafkaErrorCode::Resolve
+    )
+}
+
 fn partitions(list: &TopicPartitionList) -> BTreeSet<Partition> {
     let elements = list.elements();
     elements.iter().map(|element| (element.topic().to_owned(), element.partition())).collect()
@@ -189,6 +215,9 @@ fn client_config(config: &Config) -> ClientConfig {
         .set("session.timeout.ms", "10000")
         // New topics are found this soon.
         .set("topic.metadata.refresh.interval.ms", "10000")
+        // Partitions that are resumed wait for the fetch under way, which lasts so long when there
+        // is nothing new in the others.
+        .set("fetch.wait.max.ms", "100")
         // The default of a second adds up to a second of latency behind a full queue.
         .set("fetch.queue.backoff.ms", "10")
         .set("queued.max.messages.kbytes", "16384");

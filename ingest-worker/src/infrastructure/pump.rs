@@ -1,5 +1,5 @@
 //! The loop that moves records from Kafka through the domain, one batch at a time and in order.
-//! It polls whatever happens: while a batch cannot be finished, reading is paused but the worker
+//! It polls whatever happens: while a batch cannot be finished it reads ahead, then pauses, and
 //! stays a member of its group.
 
 use std::{
@@ -36,8 +36,12 @@ use crate::{
 
 /// Most records in a batch. Beyond it, pipelining them gains nothing more.
 const BATCH: usize = 256;
-/// How long a batch may take before reading is paused.
-const PAUSE_AFTER: Duration = Duration::from_secs(1);
+/// How long a batch may take before it counts as stuck.
+const STUCK_AFTER: Duration = Duration::from_secs(1);
+/// The most that is read ahead behind a stuck batch, in records and in bytes; then reading is
+/// paused. What has been read is told at once afterwards, while a client that has paused
+/// everything needs up to a second to fetch again.
+const MOST_AHEAD: (usize, usize) = (16_384, 32 << 20);
 /// How often records without an owner are tried again.
 const RETRY_WAITING: Duration = Duration::from_millis(200);
 
@@ -53,6 +57,8 @@ struct Pump<'c, P, D> {
     /// When the batch that is being finished will have taken too long.
     late_at: Instant,
     queue: VecDeque<Batch<'c>>,
+    /// Records and bytes in the queue.
+    ahead: (usize, usize),
     room: WaitingRoom,
     stuck: bool,
     paused: BTreeSet<Partition>,
@@ -84,6 +90,7 @@ pub async fn run<P: Publisher, D: OwnerDirectory>(
         finishing: None,
         late_at: Instant::now(),
         queue: VecDeque::new(),
+        ahead: (0, 0),
         room: WaitingRoom::new(patience, waiting_limit),
         stuck: false,
         paused: BTreeSet::new(),
@@ -107,8 +114,8 @@ impl<'c, P: Publisher, D: OwnerDirectory> Pump<'c, P, D> {
         if self.finishing.is_none() {
             self.start_next();
         }
-        // One batch is judged while the one before it is being finished; when stuck, polling is
-        // for the sake of the group, and what still arrives is little.
+        // One batch is judged while the one before it is being finished; when stuck, polling goes
+        // on for the sake of the group.
         let may_read = self.queue.is_empty() || self.stuck;
         let busy = self.finishing.is_some();
         tokio::select! {
@@ -126,12 +133,19 @@ impl<'c, P: Publisher, D: OwnerDirectory> Pump<'c, P, D> {
 
     /// Starts the next batch: records that wait and fresh ones take turns.
     fn start_next(&mut self) {
-        let fresh = if self.last_was_fresh { None } else { self.queue.pop_front() };
-        let next = fresh.or_else(|| self.next_waiting()).or_else(|| self.queue.pop_front());
+        let fresh = if self.last_was_fresh { None } else { self.next_fresh() };
+        let next = fresh.or_else(|| self.next_waiting()).or_else(|| self.next_fresh());
         let Some(batch) = next else { return };
         self.last_was_fresh = !batch.waited;
-        self.late_at = Instant::now() + PAUSE_AFTER;
+        self.late_at = Instant::now() + STUCK_AFTER;
         self.finishing = Some(Box::pin(self.stage.finish(batch)));
+    }
+
+    fn next_fresh(&mut self) -> Option<Batch<'c>> {
+        let batch = self.queue.pop_front()?;
+        let (records, bytes) = batch.size();
+        self.ahead = (self.ahead.0 - records, self.ahead.1 - bytes);
+        Some(batch)
     }
 
     fn next_waiting(&mut self) -> Option<Batch<'c>> {
@@ -158,8 +172,24 @@ impl<'c, P: Publisher, D: OwnerDirectory> Pump<'c, P, D> {
         self.stage.metrics.consumed.inc_by(records.len() as u64);
         if !records.is_empty() {
             let batch = self.judged(records, false);
-            self.queue.push_back(batch);
+            self.enqueue(batch);
         }
+    }
+
+    fn enqueue(&mut self, batch: Batch<'c>) {
+        let (records, bytes) = batch.size();
+        self.ahead = (self.ahead.0 + records, self.ahead.1 + bytes);
+        match self.queue.back_mut() {
+            Some(last) if last.records.len() + records <= BATCH => last.append(batch),
+            _ => self.queue.push_back(batch),
+        }
+        if self.is_full() {
+            self.apply_pauses();
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.stuck && (self.ahead.0 >= MOST_AHEAD.0 || self.ahead.1 >= MOST_AHEAD.1)
     }
 
     fn judged(&self, records: Vec<InHand<'c>>, waited: bool) -> Batch<'c> {
@@ -226,7 +256,7 @@ impl<'c, P: Publisher, D: OwnerDirectory> Pump<'c, P, D> {
     /// Pauses what is to be paused and resumes the rest.
     fn apply_pauses(&mut self) {
         let assigned = || self.consumer.assigned();
-        let Some(wanted) = (if self.stuck { Some(assigned()) } else { self.room.to_pause() })
+        let Some(wanted) = (if self.is_full() { Some(assigned()) } else { self.room.to_pause() })
         else {
             return;
         };

@@ -8,8 +8,9 @@ use crate::{metrics::Metrics, notification::publisher::NotNow};
 
 /// The first pause; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-/// The longest pause: how late a recovery may be noticed.
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// The longest pause: how late a recovery may be noticed. What waited is to be told within a
+/// second after it.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// Tries `attempt` until it works. Warns once an outage, and says when it is over.
 pub async fn until_done<T, F>(metrics: &Metrics, mut attempt: impl FnMut() -> F) -> T

@@ -36,6 +36,19 @@ pub(super) struct Batch<'c> {
     pub(super) waited: bool,
 }
 
+impl<'c> Batch<'c> {
+    /// How many records and bytes.
+    pub(super) fn size(&self) -> (usize, usize) {
+        (self.records.len(), self.records.iter().map(InHand::size).sum())
+    }
+
+    /// Adds the records of another, which were read later.
+    pub(super) fn append(&mut self, mut later: Batch<'c>) {
+        self.records.append(&mut later.records);
+        self.verdicts.append(&mut later.verdicts);
+    }
+}
+
 impl<P: Publisher, D: OwnerDirectory> Stage<P, D> {
     /// Delivers a batch and writes its dead letters, for as long as it takes.
     pub(super) async fn finish<'c>(&self, batch: Batch<'c>) -> (Batch<'c>, Vec<Outcome>) {

@@ -1,6 +1,7 @@
 //! Apache Kafka: one node in `KRaft` mode, run from jars that Maven fetches once.
 
 use std::{
+    future::Future,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -9,11 +10,17 @@ use std::{
 use anyhow::{Context as _, ensure};
 use rdkafka::{ClientConfig, consumer::BaseConsumer, consumer::Consumer as _};
 use tempfile::TempDir;
+use tokio::sync::Mutex;
 
-use crate::{eventually, free_port, process::Process, workspace};
+use crate::{
+    eventually, free_port,
+    process::{Process, Signal},
+    workspace,
+};
 
 /// The first version of Java that Kafka 4 runs on.
 const JAVA_VERSION: u32 = 17;
+const PROPERTIES: &str = "server.properties";
 const FETCH_LIMIT: Duration = Duration::from_mins(5);
 const START_LIMIT: Duration = Duration::from_mins(1);
 
@@ -21,9 +28,10 @@ const START_LIMIT: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 pub(super) struct Apache {
     port: u16,
+    java: Java,
     // Ends before its directory is removed.
-    _process: Process,
-    _folder: TempDir,
+    process: Mutex<Process>,
+    folder: TempDir,
 }
 
 impl Apache {
@@ -31,25 +39,48 @@ impl Apache {
         let java = Java { jars: jars().await? };
         let folder = workspace::temporary("kafka-")?;
         let (port, controller) = (free_port()?, free_port()?);
-        let properties = folder.path().join("server.properties");
+        let properties = folder.path().join(PROPERTIES);
         std::fs::write(&properties, server_properties(folder.path(), port, controller))?;
         java.format(&properties, folder.path()).await?;
-        let mut command = java.command();
-        command.args(["-Xms256m", "-Xmx512m", "kafka.Kafka"]).arg(&properties);
-        let process = Process::start("kafka", &command, &folder.path().join("kafka.log"))?;
-        eventually("Apache Kafka answers", START_LIMIT, async || {
-            ensure!(process.is_running(), "it has ended: {}", process.tail());
-            answers(port).await
-        })
-        .await?;
-        Ok(Self { port, _process: process, _folder: folder })
+        let process = Mutex::new(launch(&java, port, folder.path()).await?);
+        Ok(Self { port, java, process, folder })
     }
 
     pub(super) fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
+
+    pub(super) async fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        self.process.lock().await.signal(signal)
+    }
+
+    /// Kills it and starts it again on the same port and with its data, once `away` is over.
+    pub(super) async fn die_for(
+        &self,
+        away: impl Future<Output = anyhow::Result<()>>,
+    ) -> anyhow::Result<()> {
+        let mut process = self.process.lock().await;
+        process.kill().await?;
+        away.await?;
+        *process = launch(&self.java, self.port, self.folder.path()).await?;
+        Ok(())
+    }
 }
 
+/// Starts the broker whose properties are in `folder`.
+async fn launch(java: &Java, port: u16, folder: &Path) -> anyhow::Result<Process> {
+    let mut command = java.command();
+    command.args(["-Xms256m", "-Xmx512m", "kafka.Kafka"]).arg(folder.join(PROPERTIES));
+    let process = Process::start("kafka", &command, &folder.join("kafka.log"))?;
+    eventually("Apache Kafka answers", START_LIMIT, async || {
+        ensure!(process.is_running(), "it has ended: {}", process.tail());
+        answers(port).await
+    })
+    .await?;
+    Ok(process)
+}
+
+#[derive(Debug)]
 struct Java {
     jars: PathBuf,
 }

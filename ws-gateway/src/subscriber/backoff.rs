@@ -5,8 +5,8 @@ use std::time::Duration;
 /// Short enough that a repair after a short outage still ends within a second.
 const LONGEST: Duration = Duration::from_millis(500);
 
-/// After a refusal that only a person can change.
-const REFUSED: Duration = Duration::from_secs(5);
+/// After a refusal that only a person can change. What was missed meanwhile is told soon after.
+const REFUSED: Duration = Duration::from_secs(1);
 
 /// Doubling waits with jitter, so that gateways do not come back in step.
 #[derive(Debug, Default)]

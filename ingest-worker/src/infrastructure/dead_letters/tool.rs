@@ -16,10 +16,10 @@ use rdkafka::{
     error::KafkaError,
     message::{BorrowedMessage, Header, Headers as _, OwnedHeaders},
     metadata::MetadataTopic,
-    producer::{FutureProducer, FutureRecord},
+    producer::FutureRecord,
 };
 
-use super::{acknowledged, header, producer};
+use super::{LetterProducer, acknowledged, header, producer};
 use crate::{
     config::Config,
     domain::record::Reason,
@@ -155,7 +155,7 @@ fn confirmed(count: usize) -> anyhow::Result<bool> {
 }
 
 /// Sends one record as it was and waits until it is acknowledged.
-fn send_back(producer: &FutureProducer, letter: &BorrowedMessage<'_>) -> anyhow::Result<()> {
+fn send_back(producer: &LetterProducer, letter: &BorrowedMessage<'_>) -> anyhow::Result<()> {
     let topic = said(letter, header::TOPIC);
     ensure!(!topic.is_empty(), "a record without the header {} has no topic", header::TOPIC);
     let mut headers = OwnedHeaders::new();

@@ -1,0 +1,264 @@
+//! Gateways that die or stop under load, and the clients that come back from them.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, ensure};
+use e2e::{
+    audience::{Audience, Manner},
+    checker::Ledger,
+    client::{Client, Closed},
+    events::{self, Event, fresh_user},
+    eventually,
+    flow::Flow,
+    process::Signal,
+    stack::{LIMIT, Layout, Stack},
+};
+use hyper::header::RETRY_AFTER;
+use tokio::time::Instant;
+
+use super::counted;
+use crate::{
+    Scenario, expect,
+    length::{Length, seed},
+    scenario,
+    world::World,
+};
+
+const PER_SECOND: u32 = 100;
+
+pub(super) fn scenarios() -> Vec<Scenario> {
+    vec![
+        scenario(the_clients_of_a_killed_gateway_miss_nothing_at_another),
+        scenario(a_crowd_that_comes_back_at_once_misses_nothing),
+        scenario(a_gateway_that_stops_under_load_spreads_its_clients_and_they_miss_nothing),
+        scenario(clients_that_reconnect_all_the_time_miss_nothing_and_harm_nobody),
+        scenario(handshakes_over_the_rate_are_asked_to_come_later),
+        scenario(a_slow_reader_resumes_what_the_fast_ones_have_got),
+        scenario(low_priority_waits_for_a_write_to_share),
+    ]
+}
+
+async fn the_clients_of_a_killed_gateway_miss_nothing_at_another(
+    world: Arc<World>,
+) -> anyhow::Result<()> {
+    let mut stack = world.own_stack(&Layout { gateways: 2, ..Layout::default() }).await?;
+    let audience = Audience::gather(&stack, &[(40, Manner::Returns)]).await?;
+    let mut flow = Flow::start(&stack, &audience, PER_SECOND, seed("killed gateway")).await?;
+    for round in 0..Length::of_run().pick(2, 12) {
+        let gateway = &mut stack.gateways[round % 2];
+        flow.more(50).await?;
+        gateway.kill().await?;
+        flow.more(100).await?;
+        gateway.restart().await?;
+        audience.present().await?;
+    }
+    flow.stop().await?;
+    audience.judge(&stack).await?;
+    drop(audience);
+    stack.stop().await
+}
+
+async fn a_crowd_that_comes_back_at_once_misses_nothing(world: Arc<World>) -> anyhow::Result<()> {
+    let mut stack = world.own_stack(&Layout::default()).await?;
+    let size = Length::of_run().pick(300, 5_000);
+    let audience = Audience::gather(&stack, &[(size, Manner::Returns)]).await?;
+    let mut flow = Flow::start(&stack, &audience, PER_SECOND, seed("crowd")).await?;
+    flow.more(50).await?;
+    stack.gateways[0].kill().await?;
+    flow.more(50).await?;
+    stack.gateways[0].restart().await?;
+    let back = Instant::now();
+    let (present, repair) = tokio::join!(audience.present(), audience.repaired(LIMIT * 3));
+    present?;
+    eprintln!("{size} clients, back within {:?}: {}", back.elapsed(), repair?);
+    flow.stop().await?;
+    audience.judge(&stack).await?;
+    drop(audience);
+    stack.stop().await
+}
+
+async fn a_gateway_that_stops_under_load_spreads_its_clients_and_they_miss_nothing(
+    world: Arc<World>,
+) -> anyhow::Result<()> {
+    let window = Length::of_run().pick(1, 10);
+    let gateway_settings = vec![("DRAIN_WINDOW", format!("{window}s"))];
+    let layout = Layout { gateways: 2, gateway_settings, ..Layout::default() };
+    let mut stack = world.own_stack(&layout).await?;
+    let audience = Audience::gather(&stack, &[(60, Manner::Returns)]).await?;
+    let mut flow = Flow::start(&stack, &audience, PER_SECOND, seed("stopped gateway")).await?;
+    flow.more(50).await?;
+    stack.gateways[0].signal(Signal::TERM)?;
+    let status = stack.gateways[0].ended(LIMIT * 2).await?;
+    ensure!(status.success(), "ended with {status}");
+    audience.present().await?;
+    flow.more(50).await?;
+    flow.stop().await?;
+    audience.judge(&stack).await?;
+    ensure!(audience.codes().keys().eq([&1012]), "closed with {:?}", audience.codes());
+    let mut pauses = audience.pauses();
+    pauses.sort_unstable();
+    pauses.dedup();
+    // Half of the clients were at this gateway, and few drew the same millisecond.
+    ensure!(pauses.len() > 15, "they are not spread: {pauses:?}");
+    ensure!(pauses.iter().all(|pause| *pause <= window * 1_000), "after the window: {pauses:?}");
+    drop(audience);
+    stack.gateways[0].restart().await?;
+    stack.stop().await
+}
+
+async fn clients_that_reconnect_all_the_time_miss_nothing_and_harm_nobody(
+    world: Arc<World>,
+) -> anyhow::Result<()> {
+    let stack = world.own_stack(&Layout { gateways: 2, ..Layout::default() }).await?;
+    let sizes = [(20, Manner::Stays), (20, Manner::Restless)];
+    let audience = Audience::gather(&stack, &sizes).await?;
+    let mut flow = Flow::start(&stack, &audience, PER_SECOND, seed("restless")).await?;
+    flow.more(Length::of_run().pick(400, 6_000)).await?;
+    flow.stop().await?;
+    audience.judge(&stack).await?;
+    let accepted = r#"websocket_connections_total{status="accepted"}"#;
+    let handshakes = counted(&stack.gateways[0], accepted).await?;
+    ensure!(handshakes > 100.0, "only {handshakes} handshakes: nobody was restless");
+    drop(audience);
+    stack.stop().await
+}
+
+async fn handshakes_over_the_rate_are_asked_to_come_later(world: Arc<World>) -> anyhow::Result<()> {
+    let gateway_settings = vec![("MAX_HANDSHAKES_PER_SECOND", "1".to_owned())];
+    let layout = Layout { workers: 0, gateway_settings, ..Layout::default() };
+    let stack = world.own_stack(&layout).await?;
+    let connection = stack.connection(0, &fresh_user())?;
+    // Of so many at once on a slow machine, too, some are too many.
+    let attempts: [_; 10] = std::array::from_fn(|_| connection.refusal());
+    let attempts = futures_util::future::join_all(attempts).await;
+    let refusal = attempts.into_iter().find_map(Result::ok).context("one is refused")?;
+    ensure!(refusal.status() == 503, "refused with {}", refusal.status());
+    let later = refusal.headers().get(RETRY_AFTER).context("it says when to come again")?;
+    ensure!(later == "1", "{later:?}");
+    eventually("who comes later is let in", LIMIT, async || connection.open().await).await?;
+    stack.stop().await
+}
+
+/// So much that no kernel keeps it for a socket.
+const EVENTS: usize = 256;
+const TEXT: usize = 64 << 10;
+
+async fn a_slow_reader_resumes_what_the_fast_ones_have_got(
+    world: Arc<World>,
+) -> anyhow::Result<()> {
+    let gateway_settings = vec![("OUTBOX_CAPACITY", "16".to_owned())];
+    let worker_settings = vec![("HISTORY_MAX_LEN", "10000".to_owned())];
+    let layout = Layout { worker_settings, gateway_settings, ..Layout::default() };
+    let (stack, user) = (world.own_stack(&layout).await?, fresh_user());
+    let connection = stack.connection(0, &user)?;
+    let mut slow = connection.clone().receive_buffer(4096).open().await?;
+    slow.authenticated(LIMIT).await?;
+    let audience = Audience::gather(&stack, &[(10, Manner::Stays)]).await?;
+    let flow = Flow::start(&stack, &audience, PER_SECOND, seed("slow reader")).await?;
+    let (events, mut ledger) = (large(&user)?, Ledger::default());
+    for event in &events {
+        ledger.sent(&user, &event.id);
+    }
+    // It reads as soon as it is found too slow: a gateway does not keep a close frame for long.
+    let read = async {
+        too_slow(&stack).await?;
+        anyhow::Ok(drain(&mut slow, &user, &mut ledger).await)
+    };
+    let (sent, read) = tokio::join!(stack.producer.send_all(&events), read);
+    sent?;
+    let (mut last, ended) = read?;
+    let code = ended.downcast_ref::<Closed>().map(|closed| closed.code);
+    ensure!(code == Some(1013), "it ended otherwise: {ended:#}");
+    while ledger.arrivals() < EVENTS {
+        let mut again = connection.clone();
+        if let Some(last) = &last {
+            again = again.query("last_event_id", last);
+        }
+        let mut client = again.open().await?;
+        let (reached, ended) = drain(&mut client, &user, &mut ledger).await;
+        ensure!(reached.is_some(), "nothing came after {last:?}: {ended:#}");
+        last = reached;
+    }
+    ledger.verdict().check()?;
+    flow.stop().await?;
+    audience.judge(&stack).await?;
+    drop(audience);
+    stack.stop().await
+}
+
+async fn too_slow(stack: &Stack) -> anyhow::Result<()> {
+    let lost = r#"websocket_messages_failed_total{error_type="too_slow"}"#;
+    eventually("it is found too slow", LIMIT, async || {
+        ensure!(counted(&stack.gateways[0], lost).await? > 0.0, "it is not");
+        Ok(())
+    })
+    .await
+}
+
+fn large(user: &str) -> anyhow::Result<Vec<Event>> {
+    let case = &events::designed()?[0];
+    let large = |_| {
+        let mut event = case.fresh(user)?;
+        event.envelope["data"]["filename"] = "x".repeat(TEXT).into();
+        Ok(event)
+    };
+    (0..EVENTS).map(large).collect()
+}
+
+/// Reads until everything has come or the connection ends; returns the last position, and why it
+/// ended.
+async fn drain(
+    client: &mut Client,
+    user: &str,
+    ledger: &mut Ledger,
+) -> (Option<String>, anyhow::Error) {
+    let mut last = None;
+    loop {
+        let ended = match client.notification(LIMIT).await {
+            Ok(frame) => match ledger.arrived(user, &frame) {
+                Ok(()) => {
+                    last = frame["id"].as_str().map(str::to_owned);
+                    if ledger.arrivals() < EVENTS {
+                        continue;
+                    }
+                    anyhow::anyhow!("everything has come")
+                }
+                Err(problem) => problem,
+            },
+            Err(problem) => problem,
+        };
+        return (last, ended);
+    }
+}
+
+async fn low_priority_waits_for_a_write_to_share(world: Arc<World>) -> anyhow::Result<()> {
+    // So long that only another event can be why they are sent.
+    let gateway_settings = vec![("LOW_PRIORITY_MAX_DELAY", "1h".to_owned())];
+    let stack = world.own_stack(&Layout { gateway_settings, ..Layout::default() }).await?;
+    let user = fresh_user();
+    let mut client = stack.client(&user).await?;
+    let (low, others): (Vec<_>, Vec<_>) =
+        events::designed()?.into_iter().partition(events::Case::may_wait);
+    let mut events =
+        low.iter().map(|case| case.fresh(&user)).collect::<anyhow::Result<Vec<_>>>()?;
+    stack.producer.send_all(&events).await?;
+    queued(&stack, events.len()).await?;
+    let sent = counted(&stack.gateways[0], "websocket_messages_sent_total").await?;
+    ensure!(sent < 1.5, "more than the first frame was sent: {sent}");
+    events.push(others[0].fresh(&user)?);
+    stack.producer.send(&events[events.len() - 1]).await?;
+    expect::exactly(&mut client, &events).await?;
+    drop(client);
+    stack.stop().await
+}
+
+/// Waits until the gateway has so many frames in its queues.
+async fn queued(stack: &Stack, frames: usize) -> anyhow::Result<()> {
+    let series = r#"gateway_frames_total{outcome="delivered"}"#;
+    eventually("the frames are queued", LIMIT, async || {
+        let delivered = counted(&stack.gateways[0], series).await?;
+        ensure!(delivered.round() >= f64::from(u32::try_from(frames)?), "{delivered} are");
+        Ok(())
+    })
+    .await
+}

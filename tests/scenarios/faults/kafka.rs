@@ -1,0 +1,141 @@
+//! What Kafka does: brokers that die or freeze, topics that are missing, records in every form
+//! that a producer may give them.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, ensure};
+use e2e::{
+    audience::{Audience, Manner},
+    events::{self, Event, fresh_user},
+    eventually,
+    flow::Flow,
+    producer::{Producer, Record, read_topic},
+    stack::{LIMIT, Layout},
+};
+use rdkafka::{Message as _, message::OwnedMessage};
+
+use super::{RECOVERY_LIMIT, counted};
+use crate::{
+    Scenario, expect,
+    length::{Length, seed},
+    scenario,
+    world::World,
+};
+
+const USERS: usize = 20;
+const PER_SECOND: u32 = 100;
+
+pub(super) fn scenarios() -> Vec<Scenario> {
+    vec![
+        scenario(a_broker_that_freezes_or_dies_and_comes_back_costs_no_event),
+        scenario(a_poison_record_waits_for_its_topic_and_holds_nobody_up_for_good),
+        scenario(events_compressed_with_each_codec_arrive),
+        scenario(events_of_aborted_transactions_are_not_told),
+    ]
+}
+
+async fn a_broker_that_freezes_or_dies_and_comes_back_costs_no_event(
+    world: Arc<World>,
+) -> anyhow::Result<()> {
+    let stack = world.own_broker(&Layout::default()).await?;
+    let audience = Audience::gather(&stack, &[(USERS, Manner::Stays)]).await?;
+    let mut flow = Flow::start(&stack, &audience, PER_SECOND, seed("broker")).await?;
+    for _ in 0..Length::of_run().pick(1, 4) {
+        flow.more(50).await?;
+        stack.kafka.freeze(true).await?;
+        flow.more(Length::of_run().pick(200, 1_500)).await?;
+        stack.kafka.freeze(false).await?;
+        eprintln!("the broker was frozen: {}", audience.repaired(RECOVERY_LIMIT).await?);
+        let away = async { flow.more(Length::of_run().pick(100, 1_000)).await };
+        stack.kafka.die_for(away).await?;
+        eprintln!("the broker was killed: {}", audience.repaired(RECOVERY_LIMIT).await?);
+    }
+    flow.stop().await?;
+    audience.judge(&stack).await?;
+    drop(audience);
+    stack.stop().await
+}
+
+async fn a_poison_record_waits_for_its_topic_and_holds_nobody_up_for_good(
+    world: Arc<World>,
+) -> anyhow::Result<()> {
+    world.durable_kafka().await?;
+    let topic = format!("late-dead-letters-{}", uuid::Uuid::new_v4().simple());
+    let worker_settings = vec![
+        ("DEAD_LETTER_TOPIC", topic.clone()),
+        ("KAFKA_PROPERTY_TOPIC_METADATA_REFRESH_INTERVAL_MS", "500".to_owned()),
+    ];
+    let stack = world.own_stack(&Layout { worker_settings, ..Layout::default() }).await?;
+    let user = fresh_user();
+    let mut client = stack.client(&user).await?;
+    let [before, mut after] = <[Event; 2]>::try_from(many(&user, 2)?).expect("they are two");
+    // In the partition of the poison, behind it.
+    after.key.clone_from(&before.key);
+    let poison = Record {
+        topic: &before.topic,
+        key: Some(&before.key),
+        value: Some(b"poison"),
+        ..Record::default()
+    };
+    stack.producer.send(&before).await?;
+    stack.producer.send_record(poison).await?;
+    stack.producer.send(&after).await?;
+    let retries = r#"ingest_worker_retries_total{system="kafka"}"#;
+    eventually("the worker tries the missing topic", RECOVERY_LIMIT, async || {
+        ensure!(counted(&stack.workers[0], retries).await? > 0.0, "it does not");
+        Ok(())
+    })
+    .await?;
+    stack.kafka.create_topics(std::slice::from_ref(&topic)).await?;
+    let is_poison = |letter: &OwnedMessage| letter.payload() == Some(b"poison");
+    let ended = |letters: &[OwnedMessage]| letters.iter().any(is_poison);
+    read_topic(&stack.kafka, &topic, RECOVERY_LIMIT, ended).await?;
+    for event in [&before, &after] {
+        expect::exactly(&mut client, std::slice::from_ref(event)).await.context("in order")?;
+    }
+    expect::nothing_else(&stack, &user, std::slice::from_mut(&mut client)).await?;
+    drop(client);
+    stack.stop().await
+}
+
+async fn events_compressed_with_each_codec_arrive(world: Arc<World>) -> anyhow::Result<()> {
+    let (stack, user) = (world.stack().await?, fresh_user());
+    let mut clients = [stack.client(&user).await?];
+    for codec in ["gzip", "snappy", "lz4", "zstd"] {
+        // Many in a batch, as one event alone is left as it is.
+        let properties = [("compression.type", codec), ("linger.ms", "50")];
+        let producer = Producer::with(&stack.kafka, &properties)?;
+        let events = many(&user, 100)?;
+        producer.send_all(&events).await?;
+        expect::exactly(&mut clients[0], &events).await.context(codec)?;
+    }
+    expect::nothing_else(&stack, &user, &mut clients).await
+}
+
+async fn events_of_aborted_transactions_are_not_told(world: Arc<World>) -> anyhow::Result<()> {
+    world.durable_kafka().await?;
+    let (stack, user) = (world.stack().await?, fresh_user());
+    let mut clients = [stack.client(&user).await?];
+    let id = uuid::Uuid::new_v4().to_string();
+    let producer = Producer::with(&stack.kafka, &[("transactional.id", &id)])?;
+    producer.prepare_transactions().await?;
+    let mut committed = Vec::new();
+    for number in 0..6 {
+        let (events, commit) = (many(&user, 5)?, number % 2 == 1);
+        producer.transaction(&events, commit).await?;
+        if commit {
+            committed.extend(events);
+        }
+    }
+    expect::exactly(&mut clients[0], &committed).await?;
+    // Behind all transactions in every partition.
+    let last = many(&user, 30)?;
+    stack.producer.send_all(&last).await?;
+    expect::exactly(&mut clients[0], &last).await?;
+    tokio::time::timeout(LIMIT, expect::nothing_else(&stack, &user, &mut clients)).await?
+}
+
+fn many(user: &str, events: usize) -> anyhow::Result<Vec<Event>> {
+    let case = &events::designed()?[0];
+    (0..events).map(|_| case.fresh(user)).collect()
+}

@@ -1,0 +1,90 @@
+//! What lies between the services and Redis breaks; Redis itself does not.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use e2e::{
+    audience::{Audience, Manner, Repair},
+    flow::Flow,
+    proxy::{FAULTS, Fault, Proxy},
+    stack::{Layout, Ways},
+};
+
+use super::{RECOVERY_LIMIT, report_repairs};
+use crate::{
+    Scenario,
+    length::{Length, seed},
+    scenario,
+    world::World,
+};
+
+/// Few enough events a user for every stream to keep them all.
+const USERS: usize = 20;
+const PER_SECOND: u32 = 100;
+
+pub(super) fn scenarios() -> Vec<Scenario> {
+    vec![
+        scenario(whatever_breaks_between_worker_and_redis_no_event_is_lost_or_told_twice),
+        scenario(whatever_breaks_between_gateway_and_redis_no_event_and_no_socket_is_lost),
+        scenario(whatever_breaks_on_both_ways_to_redis_no_event_and_no_socket_is_lost),
+    ]
+}
+
+async fn whatever_breaks_between_worker_and_redis_no_event_is_lost_or_told_twice(
+    world: Arc<World>,
+) -> anyhow::Result<()> {
+    breaks(&world, "worker to Redis", |ways| vec![&ways.worker]).await
+}
+
+async fn whatever_breaks_between_gateway_and_redis_no_event_and_no_socket_is_lost(
+    world: Arc<World>,
+) -> anyhow::Result<()> {
+    breaks(&world, "gateway to Redis", |ways| vec![&ways.gateway]).await
+}
+
+async fn whatever_breaks_on_both_ways_to_redis_no_event_and_no_socket_is_lost(
+    world: Arc<World>,
+) -> anyhow::Result<()> {
+    breaks(&world, "both to Redis", |ways| vec![&ways.worker, &ways.gateway]).await
+}
+
+/// Goes through all faults, under flow, and waits after each until it is over for everybody.
+async fn breaks(world: &World, what: &str, on: fn(&Ways) -> Vec<&Proxy>) -> anyhow::Result<()> {
+    let stack = world.own_stack(&Layout { proxied: true, ..Layout::default() }).await?;
+    let ways = on(stack.ways.as_ref().context("there are proxies")?);
+    let audience = Audience::gather(&stack, &[(USERS, Manner::Stays)]).await?;
+    let mut flow = Flow::start(&stack, &audience, PER_SECOND, seed(what)).await?;
+    let mut all = Repair::default();
+    for fault in FAULTS {
+        let repair = outlasts(fault, &ways, &mut flow, &audience).await;
+        let repair = repair.with_context(|| format!("{fault:?}"))?;
+        eprintln!("{what}, {fault:?}: {repair}");
+        all.add(repair);
+    }
+    eprintln!("{what}, all faults: {all}");
+    flow.stop().await?;
+    audience.judge(&stack).await?;
+    report_repairs(what, &stack).await?;
+    drop(audience);
+    stack.stop().await
+}
+
+async fn outlasts(
+    fault: Fault,
+    ways: &[&Proxy],
+    flow: &mut Flow,
+    audience: &Audience,
+) -> anyhow::Result<Repair> {
+    let events = Length::of_run().pick(200, 1_200);
+    flow.more(20).await?;
+    set(ways, fault);
+    flow.more(events).await?;
+    set(ways, Fault::None);
+    audience.repaired(RECOVERY_LIMIT).await
+}
+
+fn set(ways: &[&Proxy], fault: Fault) {
+    for way in ways {
+        way.set(fault);
+    }
+}

@@ -1,0 +1,210 @@
+//! Clients that listen while things break, one for each of some users, and the account of what
+//! was sent to each and what arrived when.
+
+mod listener;
+mod repair;
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    future::ready,
+    iter::repeat_n,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{anyhow, ensure};
+use serde_json::json;
+use tokio::{task::JoinSet, time::Instant};
+
+use crate::{
+    checker::Ledger,
+    events::fresh_user,
+    eventually,
+    stack::{LIMIT, Stack},
+};
+use listener::Listener;
+pub use repair::Repair;
+
+/// What a client does when its connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// It takes that as a fault of the system.
+    Stays,
+    /// It comes back, to the next gateway, and resumes from the last position it knows.
+    Returns,
+    /// It leaves after each notification, comes back at once and resumes.
+    Restless,
+}
+
+/// Some users, each with one client.
+#[derive(Debug)]
+pub struct Audience {
+    /// The users.
+    pub users: Vec<String>,
+    books: Arc<Mutex<Books>>,
+    listening: JoinSet<()>,
+}
+
+/// What is known of everybody.
+#[derive(Debug, Default)]
+pub(crate) struct Books {
+    ledger: Ledger,
+    sent: HashMap<String, Instant>,
+    arrived: HashMap<String, Instant>,
+    /// Who is listening now.
+    present: HashSet<String>,
+    /// Whom the last marker has reached.
+    marked: HashSet<String>,
+    /// How often connections ended with each close code; 0: without one.
+    codes: BTreeMap<u16, u64>,
+    /// After how many milliseconds clients were asked to come back.
+    pauses: Vec<u64>,
+    incomplete: u64,
+    complaints: Vec<String>,
+}
+
+impl Audience {
+    /// Opens a connection for each of so many fresh users, in turn to each gateway, and waits
+    /// until all are subscribed.
+    ///
+    /// # Errors
+    /// When they are not in time.
+    pub async fn gather(stack: &Stack, sizes: &[(usize, Manner)]) -> anyhow::Result<Self> {
+        let books = Arc::new(Mutex::new(Books::default()));
+        let mut audience = Self { users: Vec::new(), books, listening: JoinSet::new() };
+        for manner in sizes.iter().flat_map(|(size, manner)| repeat_n(*manner, *size)) {
+            let (number, user) = (audience.users.len(), fresh_user());
+            let gateways = 0..stack.gateways.len();
+            let connections = gateways.map(|gateway| stack.connection(gateway, &user));
+            let listener = Listener {
+                user: user.clone(),
+                manner,
+                connections: connections.collect::<anyhow::Result<_>>()?,
+                books: Arc::clone(&audience.books),
+                position: None,
+            };
+            audience.listening.spawn(listener.listen(number));
+            audience.users.push(user);
+        }
+        audience.present().await?;
+        Ok(audience)
+    }
+
+    /// Waits until all are connected and subscribed.
+    ///
+    /// # Errors
+    /// When they are not in time.
+    pub async fn present(&self) -> anyhow::Result<()> {
+        eventually("everybody is connected", LIMIT * 3, async || {
+            let present = self.books().present.len();
+            ensure!(present == self.users.len(), "{present} of {} are", self.users.len());
+            Ok(())
+        })
+        .await
+    }
+
+    /// Waits until everything has arrived that has been sent by now, and says how long each took
+    /// that had not arrived before.
+    ///
+    /// # Errors
+    /// When something does not arrive within `limit`.
+    pub async fn repaired(&self, limit: Duration) -> anyhow::Result<Repair> {
+        let ended = Instant::now();
+        let mut outstanding: HashSet<String> = {
+            let books = self.books();
+            books.sent.keys().filter(|id| !books.arrived.contains_key(*id)).cloned().collect()
+        };
+        let mut delays = Vec::with_capacity(outstanding.len());
+        eventually("what was sent before arrives", limit, || {
+            let books = self.books();
+            outstanding.retain(|id| {
+                let arrived = books.arrived.get(id);
+                delays.extend(arrived.map(|at| at.duration_since(ended)));
+                arrived.is_none()
+            });
+            let missing = outstanding.len();
+            ready(if missing == 0 { Ok(()) } else { Err(anyhow!("{missing} are missing")) })
+        })
+        .await?;
+        delays.sort_unstable();
+        Ok(Repair { delays })
+    }
+
+    /// Checks that each user got everything that was sent, once and in order, that what resumed
+    /// was complete, and that no connection ended that was to stay.
+    ///
+    /// # Errors
+    /// Says what went wrong.
+    pub async fn judge(&self, stack: &Stack) -> anyhow::Result<()> {
+        // A failure here is one of those that the verdict names.
+        let arrived = self.repaired(LIMIT * 3).await;
+        self.mark(stack).await?;
+        let books = self.books();
+        books.ledger.verdict().check()?;
+        ensure!(books.complaints.is_empty(), "{}", books.complaints.join("; "));
+        ensure!(books.incomplete == 0, "{} resumed incompletely", books.incomplete);
+        arrived.map(drop)
+    }
+
+    /// Waits until each client has received a marker, and so everything before it.
+    async fn mark(&self, stack: &Stack) -> anyhow::Result<()> {
+        self.books().marked.clear();
+        let marker = json!({"event": "marker"}).to_string();
+        eventually("a marker reaches everybody", LIMIT, async || {
+            let missing: Vec<&String> = {
+                let books = self.books();
+                self.users.iter().filter(|user| !books.marked.contains(*user)).collect()
+            };
+            for user in &missing {
+                stack.publish(user, &marker).await?;
+            }
+            ensure!(missing.is_empty(), "not {} of them", missing.len());
+            Ok(())
+        })
+        .await
+    }
+
+    /// How often connections ended with each close code; 0 stands for none.
+    #[must_use]
+    pub fn codes(&self) -> BTreeMap<u16, u64> {
+        self.books().codes.clone()
+    }
+
+    /// After how many milliseconds clients were asked to come back.
+    #[must_use]
+    pub fn pauses(&self) -> Vec<u64> {
+        self.books().pauses.clone()
+    }
+
+    /// How many clients were told that they cannot have everything since their position.
+    #[must_use]
+    pub fn incomplete(&self) -> u64 {
+        self.books().incomplete
+    }
+
+    /// How many different events have arrived.
+    #[must_use]
+    pub fn arrivals(&self) -> usize {
+        self.books().arrived.len()
+    }
+
+    pub(crate) fn account(&self) -> Arc<Mutex<Books>> {
+        Arc::clone(&self.books)
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        lock(&self.books)
+    }
+}
+
+impl Books {
+    pub(crate) fn send(&mut self, user: &str, event_id: &str) {
+        self.ledger.sent(user, event_id);
+        self.sent.insert(event_id.to_owned(), Instant::now());
+    }
+}
+
+pub(crate) fn lock(books: &Mutex<Books>) -> MutexGuard<'_, Books> {
+    // A listener that panicked has already failed its scenario.
+    books.lock().unwrap_or_else(PoisonError::into_inner)
+}
