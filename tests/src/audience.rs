@@ -138,6 +138,8 @@ impl Audience {
     pub async fn judge(&self, stack: &Stack) -> anyhow::Result<()> {
         // A failure here is one of those that the verdict names.
         let arrived = self.repaired(LIMIT * 3).await;
+        let complaints = self.books().complaints.join("; ");
+        ensure!(complaints.is_empty(), "{complaints}");
         self.mark(stack).await?;
         let books = self.books();
         books.ledger.verdict().check()?;

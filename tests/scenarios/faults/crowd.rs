@@ -140,18 +140,19 @@ async fn handshakes_over_the_rate_are_asked_to_come_later(world: Arc<World>) -> 
 }
 
 /// So much that no kernel keeps it for a socket.
-const EVENTS: usize = 256;
+const EVENTS: usize = 400;
 const TEXT: usize = 64 << 10;
 
 async fn a_slow_reader_resumes_what_the_fast_ones_have_got(
     world: Arc<World>,
 ) -> anyhow::Result<()> {
-    let gateway_settings = vec![("OUTBOX_CAPACITY", "16".to_owned())];
+    // Room for what a busy machine delivers to the fast ones at once, and not for all of it.
+    let gateway_settings = vec![("OUTBOX_CAPACITY", "100".to_owned())];
     let worker_settings = vec![("HISTORY_MAX_LEN", "10000".to_owned())];
     let layout = Layout { worker_settings, gateway_settings, ..Layout::default() };
     let (stack, user) = (world.own_stack(&layout).await?, fresh_user());
     let connection = stack.connection(0, &user)?;
-    let mut slow = connection.clone().receive_buffer(4096).open().await?;
+    let mut slow = connection.clone().receive_buffer(64 << 10).open().await?;
     slow.authenticated(LIMIT).await?;
     let audience = Audience::gather(&stack, &[(10, Manner::Stays)]).await?;
     let flow = Flow::start(&stack, &audience, PER_SECOND, seed("slow reader")).await?;
@@ -175,9 +176,9 @@ async fn a_slow_reader_resumes_what_the_fast_ones_have_got(
             again = again.query("last_event_id", last);
         }
         let mut client = again.open().await?;
-        let (reached, ended) = drain(&mut client, &user, &mut ledger).await;
-        ensure!(reached.is_some(), "nothing came after {last:?}: {ended:#}");
-        last = reached;
+        // While events still pour in it may be too slow again, even before the first of them.
+        let (reached, _) = drain(&mut client, &user, &mut ledger).await;
+        last = reached.or(last);
     }
     ledger.verdict().check()?;
     flow.stop().await?;
