@@ -14,6 +14,7 @@ mod delivery;
 mod duplicates;
 mod expect;
 mod faults;
+mod keys;
 mod layers;
 mod limits;
 mod owners;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         duplicates::scenarios(),
         bad_records::scenarios(),
         auth::scenarios(),
+        keys::scenarios(),
         limits::scenarios(),
         shutdown::scenarios(),
         recovery::scenarios(),

@@ -1,0 +1,119 @@
+//! Tokens that are signed with a key pair, whose public half the issuer publishes.
+
+use std::{
+    convert::Infallible,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use anyhow::{Context as _, ensure};
+use bytes::Bytes;
+use e2e::{
+    client::{Connect, Transport},
+    events::fresh_user,
+    eventually,
+    stack::{LIMIT, Layout, Stack},
+    token,
+};
+use http_body_util::Full;
+use hyper::{Response, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, jwk::Jwk};
+use serde_json::json;
+use tokio::{net::TcpListener, task::JoinSet};
+
+use crate::{Scenario, expect, scenario, world::World};
+
+pub(crate) fn scenarios() -> Vec<Scenario> {
+    vec![scenario(keys_change_without_a_restart_and_outlast_their_issuer)]
+}
+
+/// A key pair with the id under which it is published.
+struct Pair {
+    id: &'static str,
+    algorithm: Algorithm,
+    key: EncodingKey,
+}
+
+impl Pair {
+    /// Both pairs exist for tests only.
+    fn both() -> anyhow::Result<[Self; 2]> {
+        let ed = include_bytes!("../../ws-gateway/src/auth/tests/ed.key.pem");
+        let rsa = include_bytes!("../../ws-gateway/src/auth/tests/rsa.key.pem");
+        let (ed, rsa) = (EncodingKey::from_ed_pem(ed)?, EncodingKey::from_rsa_pem(rsa)?);
+        Ok([
+            Self { id: "old", algorithm: Algorithm::EdDSA, key: ed },
+            Self { id: "new", algorithm: Algorithm::RS256, key: rsa },
+        ])
+    }
+
+    fn published(&self) -> anyhow::Result<Jwk> {
+        let mut jwk = Jwk::from_encoding_key(&self.key, self.algorithm)?;
+        jwk.common.key_id = Some(self.id.to_owned());
+        Ok(jwk)
+    }
+
+    fn token(&self, user: &str) -> anyhow::Result<String> {
+        let mut header = Header::new(self.algorithm);
+        header.kid = Some(self.id.to_owned());
+        Ok(encode(&header, &token::claims(user, 3600), &self.key)?)
+    }
+
+    /// Connects with a token of this pair and checks that it is accepted.
+    async fn opens(&self, stack: &Stack) -> anyhow::Result<()> {
+        let token = self.token(&fresh_user())?;
+        let connection = Connect::to(stack.gateways[0].address());
+        let mut client = connection.token(&token, Transport::Subprotocol).open().await?;
+        client.authenticated(LIMIT).await.map(drop)
+    }
+}
+
+/// An issuer that publishes a text; it is away once its tasks are dropped.
+async fn issuer(text: &Arc<Mutex<String>>) -> anyhow::Result<(String, JoinSet<()>)> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}/jwks.json", listener.local_addr()?);
+    let (text, mut tasks) = (Arc::clone(text), JoinSet::new());
+    tasks.spawn(async move {
+        let mut connections = JoinSet::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            let text = Arc::clone(&text);
+            let service = service_fn(move |_| {
+                let text = text.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let body = Full::new(Bytes::from(text));
+                async move { Ok::<_, Infallible>(Response::new(body)) }
+            });
+            let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+            connections.spawn(async move { drop(connection.await) });
+        }
+    });
+    Ok((url, tasks))
+}
+
+async fn keys_change_without_a_restart_and_outlast_their_issuer(
+    world: Arc<World>,
+) -> anyhow::Result<()> {
+    let [old, new] = Pair::both()?;
+    let text = Arc::new(Mutex::new(json!({"keys": [old.published()?]}).to_string()));
+    let (url, tasks) = issuer(&text).await?;
+    let gateway_settings =
+        vec![("JWT_JWKS_URL", url), ("JWT_ALGORITHM", "HS256,RS256,EdDSA".to_owned())];
+    let layout = Layout { workers: 0, gateway_settings, ..Layout::default() };
+    let stack = world.own_stack(&layout).await?;
+    eventually("the published key is known", LIMIT, async || old.opens(&stack).await).await?;
+    // Beside the secret.
+    stack.client(&fresh_user()).await?;
+
+    let token = new.token(&fresh_user())?;
+    let connection = Connect::to(stack.gateways[0].address()).token(&token, Transport::Header);
+    expect::refused(&mut connection.open().await?, 1008, "AUTHENTICATION_ERROR").await?;
+    let both = json!({"keys": ["broken", old.published()?, new.published()?]}).to_string();
+    *text.lock().unwrap_or_else(PoisonError::into_inner) = both;
+    eventually("the new key is known", LIMIT, async || new.opens(&stack).await).await?;
+
+    drop(tasks);
+    for pair in [&old, &new] {
+        pair.opens(&stack).await.with_context(|| format!("{} without issuer", pair.id))?;
+    }
+    let page = stack.gateways[0].metrics().await?;
+    ensure!(page.contains("jwt_validation_total{result=\"unknown_key\"}"), "{page}");
+    stack.stop().await
+}
