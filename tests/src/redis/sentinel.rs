@@ -14,7 +14,7 @@ use crate::{
 /// The name of the master among its sentinels.
 const MASTER: &str = "main";
 
-/// Sentinels introduce themselves to each other every two seconds.
+/// Longest wait for servers and sentinels to agree.
 const MEET_LIMIT: Duration = Duration::from_secs(30);
 
 /// Servers that replicate one of them, and three sentinels.
@@ -44,9 +44,15 @@ impl Sentinel {
             group.servers.push((port, launch(port, &folder, &more).await?));
         }
         group.in_step(0, replicas).await?;
-        for number in 0..3 {
+        let replicas_of = group.servers[1..].iter().map(|(port, _)| *port).collect::<Vec<_>>();
+        let mut names = Vec::new();
+        for _ in 0..3 {
+            names.push((free_port()?, format!("{}00000000", uuid::Uuid::new_v4().simple())));
+        }
+        for (number, (port, _)) in names.iter().enumerate() {
             let folder = folder.join(format!("sentinel-{number}"));
-            group.sentinels.push(watch(&folder, master).await?);
+            let settings = settings(master, &replicas_of, &names, number);
+            group.sentinels.push((*port, watch(&folder, *port, &settings).await?));
         }
         group.acquainted(replicas).await?;
         Ok(group)
@@ -161,20 +167,34 @@ impl Sentinel {
     }
 }
 
-async fn watch(folder: &Path, master: u16) -> anyhow::Result<(u16, Process)> {
-    std::fs::create_dir_all(folder)?;
-    let (port, settings) = (free_port()?, folder.join("sentinel.conf"));
-    let text = format!(
-        "port {port}\nbind 127.0.0.1\nsentinel monitor {MASTER} 127.0.0.1 {master} 2\n\
+/// What a sentinel has to know; it would find the others by itself, but that takes seconds.
+fn settings(master: u16, replicas: &[u16], names: &[(u16, String)], number: usize) -> String {
+    let (port, id) = &names[number];
+    let mut text = format!(
+        "port {port}\nbind 127.0.0.1\nsentinel myid {id}\n\
+         sentinel monitor {MASTER} 127.0.0.1 {master} 2\n\
          sentinel down-after-milliseconds {MASTER} 500\n\
          sentinel failover-timeout {MASTER} 3000\n"
     );
+    let replica = |port| format!("sentinel known-replica {MASTER} 127.0.0.1 {port}\n");
+    text.extend(replicas.iter().map(replica));
+    let others = names.iter().filter(|(other, _)| other != port);
+    text.extend(
+        others
+            .map(|(port, id)| format!("sentinel known-sentinel {MASTER} 127.0.0.1 {port} {id}\n")),
+    );
+    text
+}
+
+async fn watch(folder: &Path, port: u16, text: &str) -> anyhow::Result<Process> {
+    std::fs::create_dir_all(folder)?;
+    let settings = folder.join("sentinel.conf");
     std::fs::write(&settings, text)?;
     let mut command = Command::new("redis-server");
     command.arg(&settings).arg("--sentinel").current_dir(folder);
     let process = Process::start("redis-sentinel", &command, &folder.join("sentinel.log"))?;
     answers(&process, port).await?;
-    Ok((port, process))
+    Ok(process)
 }
 
 impl Store for Sentinel {
