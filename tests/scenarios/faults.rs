@@ -21,6 +21,12 @@ use crate::{Scenario, expect, scenario, world::World};
 /// Longest wait for a fault to be over, with all time-outs on the way.
 const RECOVERY_LIMIT: Duration = Duration::from_mins(1);
 
+/// How many users are told while something breaks: few enough events a user for every stream to
+/// keep them all.
+const USERS: usize = 20;
+/// How many events a second they are told of: enough that some are under way at any time.
+const PER_SECOND: u32 = 100;
+
 pub(crate) fn scenarios() -> Vec<Scenario> {
     let mut scenarios = vec![
         scenario(a_lost_subscription_costs_no_event_and_no_socket),

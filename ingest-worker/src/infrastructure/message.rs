@@ -92,7 +92,11 @@ impl<'c> InHand<'c> {
 
     /// The bytes it keeps in memory.
     pub(super) fn size(&self) -> usize {
-        self.record().value.map_or(0, <[u8]>::len)
+        let value = match &self.body {
+            Body::Fresh(message) => message.payload(),
+            Body::Waited(message) => message.payload(),
+        };
+        value.map_or(0, <[u8]>::len)
     }
 }
 

@@ -1,5 +1,5 @@
-//! The publisher and the owner directory on Redis: one pipeline a batch and
-//! server. A connection that failed in any way is dropped; the next attempt opens a new one.
+//! The publisher and the owner directory on Redis: one pipeline a batch and server. A connection
+//! that failed in any way is dropped; the next attempt opens a new one.
 
 use std::time::Duration;
 

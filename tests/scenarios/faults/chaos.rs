@@ -15,7 +15,7 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _}
 use redis::aio::MultiplexedConnection;
 use tokio::time::Instant;
 
-use super::{RECOVERY_LIMIT, redis::Trouble};
+use super::{PER_SECOND, RECOVERY_LIMIT, redis::Trouble};
 use crate::{
     Scenario,
     length::{Length, seed},
@@ -24,7 +24,6 @@ use crate::{
 };
 
 const USERS: usize = 40;
-const PER_SECOND: u32 = 100;
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     vec![scenario(faults_at_random_cost_no_event)]

@@ -16,15 +16,13 @@ use e2e::{
 use hyper::header::RETRY_AFTER;
 use tokio::time::Instant;
 
-use super::counted;
+use super::{PER_SECOND, counted};
 use crate::{
     Scenario, expect,
     length::{Length, seed},
     scenario,
     world::World,
 };
-
-const PER_SECOND: u32 = 100;
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     vec![

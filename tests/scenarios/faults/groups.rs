@@ -11,16 +11,13 @@ use e2e::{
     stack::{Layout, Stack},
 };
 
-use super::RECOVERY_LIMIT;
+use super::{PER_SECOND, RECOVERY_LIMIT, USERS};
 use crate::{
     Scenario,
     length::{Length, seed},
     scenario,
     world::World,
 };
-
-const USERS: usize = 20;
-const PER_SECOND: u32 = 100;
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     vec![

@@ -14,16 +14,13 @@ use e2e::{
 };
 use rdkafka::{Message as _, message::OwnedMessage};
 
-use super::{RECOVERY_LIMIT, counted};
+use super::{PER_SECOND, RECOVERY_LIMIT, USERS, counted};
 use crate::{
     Scenario, expect,
     length::{Length, seed},
     scenario,
     world::World,
 };
-
-const USERS: usize = 20;
-const PER_SECOND: u32 = 100;
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     vec![

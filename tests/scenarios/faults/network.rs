@@ -10,17 +10,13 @@ use e2e::{
     stack::{Layout, Ways},
 };
 
-use super::{RECOVERY_LIMIT, report_repairs};
+use super::{PER_SECOND, RECOVERY_LIMIT, USERS, report_repairs};
 use crate::{
     Scenario,
     length::{Length, seed},
     scenario,
     world::World,
 };
-
-/// Few enough events a user for every stream to keep them all.
-const USERS: usize = 20;
-const PER_SECOND: u32 = 100;
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     vec![

@@ -11,16 +11,13 @@ use e2e::{
 };
 use redis::{aio::MultiplexedConnection, cmd};
 
-use super::{RECOVERY_LIMIT, counted, report_repairs};
+use super::{PER_SECOND, RECOVERY_LIMIT, USERS, counted, report_repairs};
 use crate::{
     Scenario, expect,
     length::{Length, seed},
     scenario,
     world::World,
 };
-
-const USERS: usize = 20;
-const PER_SECOND: u32 = 100;
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     vec![
