@@ -23,9 +23,10 @@ chaos: setup ## the scenarios on faults in their long form, half an hour; SEED=n
 	$(CARGO) build --locked --workspace --all-targets
 	CHAOS=1 $(CARGO) test --locked --package e2e --test scenarios -- faults:: --test-threads 3
 
-lint: setup ## formatting and clippy, warnings are errors
+lint: setup ## formatting, clippy, licences and origins of what is built in; warnings are errors
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	@tests/deny.sh
 
 setup: ## install what is missing to build and test (apt-get or Homebrew)
 	@tests/setup.sh test

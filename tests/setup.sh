@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # Installs what is missing on Debian, Ubuntu (apt-get) or macOS (Homebrew); does nothing when all
-# is there. `setup.sh demo`: what the demo needs. `setup.sh test`: also what Apache Kafka needs;
+# is there. `setup.sh demo`: what the demo needs. `setup.sh test`: also the tools of tests/tools.txt,
+# into target/, and what Apache Kafka needs;
 # without it the tests use librdkafka's embedded broker.
 set -euo pipefail
 
+cd "$(dirname "$0")/.."
 purpose=${1:-test}
 missing=() # what to install, by Debian's names
 
@@ -32,6 +34,21 @@ find_missing_for_kafka() {
     version=$(has java && java_version || true)
     [ "${version:-0}" -ge 17 ] || missing+=(java)
     has mvn || missing+=(maven)
+}
+
+find_missing_for_tools() {
+    missing=()
+    python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
+}
+
+# Into target/, so that nothing of the system changes.
+install_tools() {
+    local tools=target/tools
+    cmp -s tests/tools.txt "$tools/tools.txt" && return
+    rm -rf "$tools"
+    python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore --no-deps \
+        --require-hashes --only-binary :all: --target "$tools" --requirement tests/tools.txt
+    cp tests/tools.txt "$tools/"
 }
 
 as_root() {
@@ -69,6 +86,7 @@ with_brew() {
             zlib1g-dev) brew install zlib ;;
             redis-server) brew install redis ;;
             java) brew install openjdk ;;
+            python3-pip) brew install python ;;
             *) brew install "$package" ;;
         esac
     done
@@ -92,4 +110,9 @@ install_missing
 if [ "$purpose" = test ] && [ -z "${KAFKA_BOOTSTRAP_SERVERS:-}" ]; then
     find_missing_for_kafka
     install_missing || echo "setup: without Java 17 and Maven the tests use the embedded broker"
+fi
+if [ "$purpose" = test ]; then
+    find_missing_for_tools
+    install_missing
+    install_tools
 fi
