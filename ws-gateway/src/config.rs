@@ -1,20 +1,19 @@
 //! Every setting that the gateway reads.
 
+mod limits;
 mod origin;
+mod tokens;
 
 use std::net::IpAddr;
-use std::num::{NonZeroU32, NonZeroUsize};
-use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{CommandFactory, Parser, ValueEnum};
-use hyper::Uri;
-use jsonwebtoken::{Algorithm, AlgorithmFamily};
-use shared::config::{Secret, Settings, duration, positive_duration};
+use clap::{CommandFactory, Parser};
+use shared::config::{Settings, duration, positive_duration};
 use shared::{redis::RedisSettings, telemetry::TelemetrySettings};
 
-use crate::auth::{Key, Rules};
+pub use limits::{LimitPolicy, LimitSettings};
 pub use origin::Origins;
+pub use tokens::TokenSettings;
 
 /// Fans the notifications of each user out to that user's WebSockets.
 #[derive(Clone, Debug, Parser)]
@@ -35,60 +34,15 @@ pub struct Config {
     /// How long a client may neither answer pings nor send
     #[arg(long, env = "WEBSOCKET_IDLE_TIMEOUT", default_value = "300s", value_parser = positive_duration)]
     pub websocket_idle_timeout: Duration,
-    /// Most connections of one user
-    #[arg(long, env = "WEBSOCKET_MAX_CONNECTIONS_PER_USER", default_value = "5")]
-    pub websocket_max_connections_per_user: NonZeroUsize,
-    /// Largest message of a client, in bytes
-    #[arg(long, env = "WEBSOCKET_MAX_MESSAGE_SIZE", default_value = "4096")]
-    pub websocket_max_message_size: NonZeroUsize,
-    /// Which connection goes when a user has too many
-    #[arg(long, env = "CONNECTION_LIMIT_POLICY", default_value = "reject")]
-    pub connection_limit_policy: LimitPolicy,
-    /// Most WebSockets of this process; above, clients get 503
-    #[arg(long, env = "MAX_CONNECTIONS", default_value = "50000")]
-    pub max_connections: NonZeroUsize,
-    /// Most WebSocket handshakes a second; above, clients get 503 with Retry-After
-    #[arg(long, env = "MAX_HANDSHAKES_PER_SECOND", default_value = "1000")]
-    pub max_handshakes_per_second: NonZeroU32,
-    /// Longest wait for a client to complete its request
-    #[arg(long, env = "HANDSHAKE_TIMEOUT", default_value = "10s", value_parser = positive_duration)]
-    pub handshake_timeout: Duration,
-    /// Most frames that wait for one client; above, it is disconnected as too slow
-    #[arg(long, env = "OUTBOX_CAPACITY", default_value = "1024")]
-    pub outbox_capacity: NonZeroUsize,
-    /// Longest wait of a low-priority notification to share a write with others
-    #[arg(long, env = "LOW_PRIORITY_MAX_DELAY", default_value = "500ms", value_parser = duration)]
-    pub low_priority_max_delay: Duration,
+    /// How much clients may take.
+    #[command(flatten)]
+    pub limits: LimitSettings,
     /// Time over which connections are closed, and asked to come back, when the gateway stops
     #[arg(long, env = "DRAIN_WINDOW", default_value = "10s", value_parser = duration)]
     pub drain_window: Duration,
-    /// Secret that tokens are signed with (HS256, HS384, HS512)
-    #[arg(long, env = "JWT_SECRET_KEY", hide_env_values = true)]
-    pub jwt_secret_key: Option<Secret>,
-    /// Secret that is still accepted while `JWT_SECRET_KEY` is being replaced
-    #[arg(long, env = "JWT_SECRET_KEY_PREVIOUS", hide_env_values = true)]
-    pub jwt_secret_key_previous: Option<Secret>,
-    /// Public key, in PEM, of the key that tokens are signed with (RS, PS, ES, `EdDSA`)
-    #[arg(long, env = "JWT_PUBLIC_KEY")]
-    pub jwt_public_key: Option<String>,
-    /// File with such a public key, read at start
-    #[arg(long, env = "JWT_PUBLIC_KEY_PATH")]
-    pub jwt_public_key_path: Option<PathBuf>,
-    /// Address of the key set that the issuer publishes (JWKS)
-    #[arg(long, env = "JWT_JWKS_URL", value_parser = key_set_url)]
-    pub jwt_jwks_url: Option<Uri>,
-    /// Accepted signature algorithms, a comma list; each is used with keys of its own kind only
-    #[arg(long, env = "JWT_ALGORITHM", default_value = "HS256", value_delimiter = ',', value_parser = algorithm)]
-    pub jwt_algorithm: Vec<Algorithm>,
-    /// Audience that tokens must name; unset: any
-    #[arg(long, env = "JWT_AUDIENCE")]
-    pub jwt_audience: Option<String>,
-    /// Issuer that tokens must name; unset: any
-    #[arg(long, env = "JWT_ISSUER")]
-    pub jwt_issuer: Option<String>,
-    /// Tolerated difference between the clocks of issuer and gateway
-    #[arg(long, env = "JWT_LEEWAY", default_value = "0s", value_parser = leeway)]
-    pub jwt_leeway: Duration,
+    /// Tokens and the keys that they are checked with.
+    #[command(flatten)]
+    pub tokens: TokenSettings,
     /// Web origins that may connect, a JSON list; unset: any
     #[arg(long, env = "CORS_ORIGINS")]
     pub cors_origins: Option<Origins>,
@@ -106,104 +60,17 @@ pub struct Config {
     pub telemetry: TelemetrySettings,
 }
 
-/// Which connection goes when a user has too many.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "snake_case")]
-pub enum LimitPolicy {
-    /// The newest is refused.
-    Reject,
-    /// The oldest is closed.
-    EvictOldest,
-}
-
-/// HMAC keys shorter than the hash invite guessing (RFC 7518, 3.2).
-const MIN_SECRET_BYTES: usize = 32;
-
-/// A longer tolerance would mean that tokens do not end.
-const MAX_LEEWAY: Duration = Duration::from_mins(10);
-
 impl Settings for Config {
     fn problems(&self) -> Vec<String> {
-        let mut problems: Vec<String> = self.short_secrets().collect();
-        match self.keys() {
-            Ok(keys) if keys.is_empty() && self.jwt_jwks_url.is_none() => {
-                problems.push(NO_KEY.into());
-            }
-            Ok(keys) => {
-                let published = |algorithm: Algorithm| {
-                    self.jwt_jwks_url.is_some() && algorithm.family() != AlgorithmFamily::Hmac
-                };
-                let unused = |algorithm: &&Algorithm| {
-                    !published(**algorithm) && !keys.iter().any(|key| key.is_for(**algorithm))
-                };
-                let unused = self.jwt_algorithm.iter().filter(unused);
-                problems
-                    .extend(unused.map(|a| format!("JWT_ALGORITHM: there is no key for {a:?}")));
-            }
-            Err(bad) => problems.extend(bad),
-        }
-        problems
+        self.tokens.problems(self.is_production())
     }
 }
 
-const NO_KEY: &str = "there is no key to check tokens with: set JWT_SECRET_KEY, JWT_PUBLIC_KEY, \
-                      JWT_PUBLIC_KEY_PATH or JWT_JWKS_URL, and JWT_ALGORITHM to match";
-
 impl Config {
-    /// What must hold for every token.
+    /// Whether this is where mistakes are not forgiven.
     #[must_use]
-    pub fn rules(&self) -> Rules {
-        let (audience, issuer) = (self.jwt_audience.as_deref(), self.jwt_issuer.as_deref());
-        Rules::new(&self.jwt_algorithm, audience, issuer, self.jwt_leeway)
-    }
-
-    /// The keys that tokens may be signed with, but for those that the issuer publishes.
-    ///
-    /// # Errors
-    /// Names every setting with a key that cannot be used.
-    pub fn keys(&self) -> Result<Vec<Key>, Vec<String>> {
-        let rules = self.rules();
-        let secret = |secret: &Option<Secret>| {
-            secret
-                .as_ref()
-                .map(|secret| Key::from_secret(secret, &rules).map_err(|e| e.to_string()))
-        };
-        let pem = |pem: &str| Key::from_pem(pem, &rules).map_err(|error| error.to_string());
-        let file = |path: &PathBuf| match std::fs::read_to_string(path) {
-            Ok(text) => pem(&text),
-            Err(error) => Err(format!("{}: {error}", path.display())),
-        };
-        let found = [
-            ("JWT_SECRET_KEY", secret(&self.jwt_secret_key)),
-            ("JWT_SECRET_KEY_PREVIOUS", secret(&self.jwt_secret_key_previous)),
-            ("JWT_PUBLIC_KEY", self.jwt_public_key.as_deref().map(pem)),
-            ("JWT_PUBLIC_KEY_PATH", self.jwt_public_key_path.as_ref().map(file)),
-        ];
-        let (mut keys, mut bad) = (Vec::new(), Vec::new());
-        for (setting, key) in found {
-            match key {
-                Some(Ok(key)) => keys.push(key),
-                Some(Err(problem)) => bad.push(format!("{setting}: {problem}")),
-                None => {}
-            }
-        }
-        if bad.is_empty() { Ok(keys) } else { Err(bad) }
-    }
-
-    /// The secrets that are too short for production.
-    fn short_secrets(&self) -> impl Iterator<Item = String> {
-        let production = self.environment.eq_ignore_ascii_case("production");
-        let secrets = [
-            ("JWT_SECRET_KEY", &self.jwt_secret_key),
-            ("JWT_SECRET_KEY_PREVIOUS", &self.jwt_secret_key_previous),
-        ];
-        let is_short = |secret: &Secret| secret.expose().len() < MIN_SECRET_BYTES;
-        let short = secrets
-            .into_iter()
-            .filter(move |(_, secret)| production && secret.as_ref().is_some_and(is_short));
-        short.map(|(setting, _)| {
-            format!("{setting}: at least {MIN_SECRET_BYTES} bytes with ENVIRONMENT=production")
-        })
+    pub fn is_production(&self) -> bool {
+        self.environment.eq_ignore_ascii_case("production")
     }
 }
 
@@ -213,35 +80,9 @@ pub fn command() -> clap::Command {
     Config::command()
 }
 
-fn algorithm(name: &str) -> Result<Algorithm, String> {
-    let known = "one of HS, RS, PS 256, 384, 512, ES256, ES384, EdDSA, as in RS256";
-    name.trim().parse().map_err(|_| known.to_owned())
-}
-
-fn key_set_url(text: &str) -> Result<Uri, String> {
-    let url: Uri = text.parse().map_err(|_| "not a URL".to_owned())?;
-    match url.scheme_str() {
-        Some("https" | "http") if url.host().is_some() => Ok(url),
-        _ => Err("a URL like https://issuer.example.org/.well-known/jwks.json".into()),
-    }
-}
-
-fn leeway(text: &str) -> Result<Duration, String> {
-    match duration(text)? {
-        leeway if leeway > MAX_LEEWAY => Err("at most 10m".into()),
-        leeway => Ok(leeway),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn problems(arguments: &[&str]) -> Vec<String> {
-        let mut config = Config::try_parse_from([&["ws-gateway"], arguments].concat()).unwrap();
-        config.jwt_secret_key = Some("short".into());
-        config.problems()
-    }
 
     #[test]
     fn the_readme_lists_every_setting() {
@@ -255,39 +96,7 @@ mod tests {
         assert_eq!((config.websocket_port, config.admin_port), (8080, 9090));
         assert_eq!(config.websocket_ping_interval, Duration::from_secs(30));
         assert_eq!(config.websocket_idle_timeout, Duration::from_mins(5));
-        assert_eq!(config.jwt_algorithm, [Algorithm::HS256]);
+        assert_eq!(config.tokens.jwt_algorithm, [jsonwebtoken::Algorithm::HS256]);
         command().debug_assert();
-    }
-
-    #[test]
-    fn without_a_key_the_settings_that_would_give_one_are_named() {
-        let mut config = Config::try_parse_from(["ws-gateway"]).unwrap();
-        config.jwt_secret_key = None;
-        assert!(config.problems().iter().any(|problem| problem.contains("JWT_SECRET_KEY")));
-    }
-
-    #[test]
-    fn a_short_secret_is_refused_in_production_only() {
-        assert_eq!(problems(&["--environment", "development"]), Vec::<String>::new());
-        assert_eq!(problems(&["--environment", "Production"]).len(), 1);
-    }
-
-    #[test]
-    fn a_key_and_an_algorithm_go_together() {
-        let problems = |arguments: &[&str]| problems(arguments).join("; ");
-        assert!(problems(&["--jwt-algorithm", "RS256"]).contains("JWT_SECRET_KEY: no algorithm"));
-        let unused = problems(&["--jwt-algorithm", "HS256,RS256"]);
-        assert_eq!(unused, "JWT_ALGORITHM: there is no key for RS256");
-        assert!(problems(&["--jwt-public-key", "x"]).contains("JWT_PUBLIC_KEY: not a public key"));
-        let nowhere = problems(&["--jwt-public-key-path", "/nowhere"]);
-        assert!(nowhere.contains("JWT_PUBLIC_KEY_PATH: /nowhere: "), "{nowhere}");
-    }
-
-    #[test]
-    fn only_known_algorithms_are_accepted() {
-        assert_eq!(algorithm(" HS512"), Ok(Algorithm::HS512));
-        for other in ["none", "None", "hs256", "ES512", ""] {
-            assert!(algorithm(other).is_err(), "{other}");
-        }
     }
 }

@@ -106,18 +106,18 @@ impl Gateway {
 
 fn limits(config: &Config) -> hub::Limits {
     hub::Limits {
-        per_user: config.websocket_max_connections_per_user,
-        policy: config.connection_limit_policy,
+        per_user: config.limits.websocket_max_connections_per_user,
+        policy: config.limits.connection_limit_policy,
         outbox: outbox::Limits {
-            capacity: config.outbox_capacity.get(),
-            max_delay: config.low_priority_max_delay,
+            capacity: config.limits.outbox_capacity.get(),
+            max_delay: config.limits.low_priority_max_delay,
         },
     }
 }
 
 fn published_keys(config: &Config, metrics: &Metrics) -> anyhow::Result<Option<Published>> {
-    let Some(url) = config.jwt_jwks_url.clone() else { return Ok(None) };
-    Published::new(url, config.rules(), metrics.clone()).context("JWT_JWKS_URL").map(Some)
+    let Some(url) = config.tokens.jwt_jwks_url.clone() else { return Ok(None) };
+    Published::new(url, config.tokens.rules(), metrics.clone()).context("JWT_JWKS_URL").map(Some)
 }
 
 fn terms(
@@ -125,7 +125,7 @@ fn terms(
     published: Option<Published>,
     metrics: &Metrics,
 ) -> anyhow::Result<Terms> {
-    let keys = config.keys().map_err(|bad| anyhow::anyhow!(bad.join(", ")))?;
+    let keys = config.tokens.keys().map_err(|bad| anyhow::anyhow!(bad.join(", ")))?;
     let authenticator = Authenticator::new(keys, published);
     let ping_interval = config.websocket_ping_interval;
     Ok(Terms {

@@ -27,7 +27,7 @@ impl About {
         Self {
             service: config.service_name.clone(),
             environment: config.environment.clone(),
-            max_connections_per_user: config.websocket_max_connections_per_user.get(),
+            max_connections_per_user: config.limits.websocket_max_connections_per_user.get(),
             started: Instant::now(),
         }
     }

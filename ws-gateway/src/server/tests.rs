@@ -26,7 +26,7 @@ fn server(arguments: &[&str]) -> Server {
     let config = Config::try_parse_from([&["ws-gateway"], arguments].concat()).unwrap();
     let metrics = Metrics::new(&Registry::new());
     let limits = hub::Limits {
-        per_user: config.websocket_max_connections_per_user,
+        per_user: config.limits.websocket_max_connections_per_user,
         policy: LimitPolicy::Reject,
         outbox: outbox::Limits { capacity: 8, max_delay: Duration::ZERO },
     };
