@@ -25,6 +25,9 @@ use crate::{
 use listener::Listener;
 pub use repair::Repair;
 
+/// How many markers are published in one round trip.
+const PUBLISH_AT_ONCE: usize = 500;
+
 /// What a client does when its connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manner {
@@ -152,13 +155,19 @@ impl Audience {
     async fn mark(&self, stack: &Stack) -> anyhow::Result<()> {
         self.books().marked.clear();
         let marker = json!({"event": "marker"}).to_string();
+        let redis = stack.redis.connection().await?;
         eventually("a marker reaches everybody", LIMIT, async || {
             let missing: Vec<&String> = {
                 let books = self.books();
                 self.users.iter().filter(|user| !books.marked.contains(*user)).collect()
             };
-            for user in &missing {
-                stack.publish(user, &marker).await?;
+            // A crowd in a few round trips.
+            for users in missing.chunks(PUBLISH_AT_ONCE) {
+                let mut all = redis::pipe();
+                for user in users {
+                    all.publish(format!("ws:{user}"), &marker);
+                }
+                all.exec_async(&mut redis.clone()).await?;
             }
             ensure!(missing.is_empty(), "not {} of them", missing.len());
             Ok(())

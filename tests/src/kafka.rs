@@ -6,14 +6,14 @@ use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 use rdkafka::{
-    ClientConfig, TopicPartitionList,
+    ClientConfig, Offset, TopicPartitionList,
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     client::DefaultClientContext,
-    consumer::{BaseConsumer, Consumer as _},
+    consumer::{BaseConsumer, CommitMode, Consumer as _},
     error::RDKafkaErrorCode,
 };
 
-use crate::{events, process::Signal};
+use crate::{events, eventually, process::Signal};
 use apache::Apache;
 use embedded::Embedded;
 
@@ -22,6 +22,9 @@ mod embedded;
 
 /// Enough for two workers to share, and for order to matter.
 const PARTITIONS: i32 = 3;
+
+/// Longest wait for an answer of the broker.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// A running broker with the topics of all events.
 #[derive(Debug)]
@@ -135,7 +138,7 @@ impl Kafka {
             for topic in &topics {
                 partitions.add_partition_range(topic, 0, PARTITIONS - 1);
             }
-            let committed = consumer.committed_offsets(partitions, Duration::from_secs(10))?;
+            let committed = consumer.committed_offsets(partitions, ANSWER_LIMIT)?;
             let committed = committed.elements().into_iter().filter_map(|element| {
                 let partition = (element.topic().to_owned(), element.partition());
                 Some((partition, element.offset().to_raw()?))
@@ -143,6 +146,23 @@ impl Kafka {
             anyhow::Ok(committed.collect())
         });
         asking.await?
+    }
+
+    /// Has a new group begin behind everything that is in the topics of all events now, so that
+    /// its workers need not read what other scenarios have sent.
+    ///
+    /// # Errors
+    /// When the broker does not answer in time.
+    pub async fn skip_what_is_there(&self, group: &str) -> anyhow::Result<()> {
+        let mut config = self.client_config();
+        config.set("group.id", group);
+        let topics = events::topics()?;
+        // Partitions of topics that are quite new have no leader yet.
+        eventually("the ends of all topics are known", ANSWER_LIMIT * 3, async || {
+            let (config, topics) = (config.clone(), topics.clone());
+            tokio::task::spawn_blocking(move || commit_ends(&config, &topics)).await?
+        })
+        .await
     }
 
     /// The settings that a worker needs for this broker.
@@ -188,6 +208,18 @@ impl Kafka {
         config.set("reconnect.backoff.max.ms", "200");
         config
     }
+}
+
+fn commit_ends(config: &ClientConfig, topics: &[String]) -> anyhow::Result<()> {
+    let consumer: BaseConsumer = config.create()?;
+    let mut ends = TopicPartitionList::new();
+    for topic in topics {
+        for partition in 0..PARTITIONS {
+            let (_, end) = consumer.fetch_watermarks(topic, partition, ANSWER_LIMIT)?;
+            ends.add_partition_offset(topic, partition, Offset::Offset(end))?;
+        }
+    }
+    Ok(consumer.commit(&ends, CommitMode::Sync)?)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use redis::{Client, aio::MultiplexedConnection, streams::StreamRangeReply};
+use redis::{AsyncConnectionConfig, Client, aio::MultiplexedConnection, streams::StreamRangeReply};
 
 use crate::{
     eventually, free_port,
@@ -23,6 +23,8 @@ pub use cluster::Cluster;
 pub use sentinel::Sentinel;
 
 const START_LIMIT: Duration = Duration::from_secs(20);
+/// Longest wait for an answer of a server that is not known to be away.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// What services and scenarios do with Redis, whatever servers it is made of.
 pub trait Store: Send + Sync {
@@ -247,7 +249,9 @@ async fn online_replicas(port: u16) -> anyhow::Result<usize> {
 
 async fn connect(port: u16) -> anyhow::Result<MultiplexedConnection> {
     let client = Client::open(("127.0.0.1", port))?;
-    Ok(client.get_multiplexed_async_connection().await?)
+    // Flushing everything takes a while on a busy machine.
+    let patient = AsyncConnectionConfig::new().set_response_timeout(Some(ANSWER_LIMIT));
+    Ok(client.get_multiplexed_async_connection_with_config(&patient).await?)
 }
 
 #[cfg(test)]

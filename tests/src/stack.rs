@@ -120,6 +120,7 @@ impl<R: Store> Stack<R> {
         };
         stack.kafka.create_topics(std::slice::from_ref(&stack.dead_letter_topic)).await?;
         let group = stack.group.clone();
+        stack.kafka.skip_what_is_there(&group).await?;
         for _ in 0..layout.workers {
             stack.add_worker(&group, &layout.worker_settings).await?;
         }
@@ -168,8 +169,9 @@ impl<R: Store> Stack<R> {
             ("KAFKA_CONSUMER_GROUP".into(), group.into()),
             ("DEAD_LETTER_TOPIC".into(), self.dead_letter_topic.clone()),
         ]);
-        settings.extend(more.iter().map(|(name, value)| ((*name).into(), value.clone())));
         let name = format!("ingest-worker-{}", self.workers.len() + 1);
+        let own = |value: &String| value.replace(layout::WORKER, &name);
+        settings.extend(more.iter().map(|(name, value)| ((*name).into(), own(value))));
         let worker = Service::start("ingest-worker", name, self.folder()?, settings).await?;
         self.workers.push(worker);
         Ok(())
