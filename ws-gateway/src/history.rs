@@ -152,11 +152,17 @@ impl History {
         self.connection.borrow().is_some()
     }
 
-    /// What `user` missed since `position`. While Redis is away it tries again for some seconds;
-    /// then the answer is incomplete.
-    pub async fn since(&self, user: &UserId, position: Position) -> Missed {
+    /// What `user` missed since `position`, until `is_enough` says at the end of the stream that
+    /// nothing more is to be read. While Redis is away it tries again for some seconds; then the
+    /// answer is incomplete.
+    pub async fn since(
+        &self,
+        user: &UserId,
+        position: Position,
+        is_enough: impl Fn() -> bool,
+    ) -> Missed {
         let mut missed = Missed { complete: true, ..Missed::default() };
-        let read = self.read_all(user, position, &mut missed);
+        let read = self.read_all(user, position, is_enough, &mut missed);
         if timeout(RESUME_TIMEOUT, read).await.is_err() {
             missed.complete = false;
         }
@@ -167,14 +173,20 @@ impl History {
         missed
     }
 
-    async fn read_all(&self, user: &UserId, mut position: Position, missed: &mut Missed) {
+    async fn read_all(
+        &self,
+        user: &UserId,
+        mut position: Position,
+        is_enough: impl Fn() -> bool,
+        missed: &mut Missed,
+    ) {
         for _ in 0..MAX_PAGES {
             let page = self.page(user, position).await;
             missed.complete &= page.reaches_back;
             missed.frames.extend(page.frames);
             position = page.newest;
             missed.newest = Some(position);
-            if !page.more {
+            if !page.more && is_enough() {
                 return;
             }
         }

@@ -1,5 +1,6 @@
 //! The bounded queue of one socket, and when it is flushed. The hub puts frames in and never
-//! waits; the socket's task takes them out. When it is full the socket ends as too slow.
+//! waits; the socket's task takes them out. When it is full the socket ends as too slow, unless
+//! its client is still being sent its past: then what is queued is left to be read there, too.
 
 use std::{
     collections::VecDeque,
@@ -21,6 +22,13 @@ pub enum Item {
     Frame(Frame),
     /// Something was lost here that no longer exists.
     Gap,
+}
+
+impl Item {
+    /// Whether the user's stream has it as well.
+    fn is_stored(&self) -> bool {
+        matches!(self, Self::Frame(frame) if frame.position.is_some())
+    }
 }
 
 /// When the queue is to be taken.
@@ -59,6 +67,8 @@ struct State {
     /// By when the queue is to be taken; none while it is empty.
     due: Option<Instant>,
     ended: Option<CloseReason>,
+    /// While the client's past is being read: whether some of what was queued is gone again.
+    reading_past: Option<bool>,
     waker: Option<Waker>,
 }
 
@@ -66,6 +76,14 @@ impl State {
     fn wake(&mut self) {
         if let Some(waker) = self.waker.take() {
             waker.wake();
+        }
+    }
+
+    /// Makes room, if what is dropped can still be read from the stream.
+    fn drop_what_is_stored(&mut self) {
+        if let Some(dropped) = &mut self.reading_past {
+            *dropped = true;
+            self.queue.retain(|item| !item.is_stored());
         }
     }
 
@@ -92,6 +110,9 @@ impl Outbox {
             return false;
         }
         if state.queue.len() >= self.0.limits.capacity {
+            state.drop_what_is_stored();
+        }
+        if state.queue.len() >= self.0.limits.capacity {
             state.end(CloseReason::TooSlow);
             return false;
         }
@@ -104,6 +125,24 @@ impl Outbox {
             state.wake();
         }
         true
+    }
+
+    /// The client's past is going to be read. Until [`Outbox::follows_past`] says that what is
+    /// queued follows, or it is taken, a full queue does not end the socket.
+    pub fn read_past(&self) {
+        self.state().reading_past = Some(false);
+    }
+
+    /// Whether what is queued follows what has been read of the past; if not, some of it is gone
+    /// and the past is to be read on.
+    #[must_use]
+    pub fn follows_past(&self) -> bool {
+        let mut state = self.state();
+        let follows = state.reading_past.replace(false) != Some(true);
+        if follows {
+            state.reading_past = None;
+        }
+        follows
     }
 
     /// Ends the socket; what still waits is dropped. The first reason counts.
@@ -148,6 +187,7 @@ impl Outbox {
     pub fn take(&self) -> VecDeque<Item> {
         let mut state = self.state();
         state.due = None;
+        state.reading_past = None;
         mem::take(&mut state.queue)
     }
 
@@ -208,6 +248,24 @@ mod tests {
         outbox.end(CloseReason::LimitReached);
         outbox.end(CloseReason::TooSlow);
         assert_eq!(outbox.ended().await, CloseReason::LimitReached);
+    }
+
+    #[tokio::test]
+    async fn while_the_past_is_read_a_full_queue_leaves_to_it_what_the_stream_has() {
+        let outbox = Outbox::new(LIMITS);
+        outbox.read_past();
+        let foreign = Item::Frame(Frame::published("{}".into()));
+        for item in [foreign.clone(), frame(1, false), frame(2, false)] {
+            assert!(outbox.push(item));
+        }
+        assert!(!outbox.follows_past());
+        assert!(outbox.follows_past());
+        assert_eq!(outbox.take(), [foreign.clone(), frame(2, false)]);
+        outbox.read_past();
+        assert!(outbox.push(foreign.clone()) && outbox.push(Item::Gap));
+        // Nothing of this can be read again.
+        assert!(!outbox.push(frame(3, false)));
+        assert_eq!(outbox.ended().await, CloseReason::TooSlow);
     }
 
     #[tokio::test]

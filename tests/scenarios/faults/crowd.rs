@@ -174,9 +174,9 @@ async fn a_slow_reader_resumes_what_the_fast_ones_have_got(
             again = again.query("last_event_id", last);
         }
         let mut client = again.open().await?;
-        // While events still pour in it may be too slow again, even before the first of them.
-        let (reached, _) = drain(&mut client, &user, &mut ledger).await;
-        last = reached.or(last);
+        // While events still pour in it may be too slow again, but not before it gets anywhere.
+        let (reached, ended) = drain(&mut client, &user, &mut ledger).await;
+        last = Some(reached.with_context(|| format!("no progress: {ended:#}"))?);
     }
     ledger.verdict().check()?;
     flow.stop().await?;

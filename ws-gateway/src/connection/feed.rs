@@ -23,9 +23,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             texts.push(self.authenticated(resume));
         }
         texts.extend(missed.into_iter().filter_map(|frame| self.wanted(frame)));
-        // What was lost before this client came is not its business.
-        let queued = self.registration.outbox().take().into_iter();
-        let queued: VecDeque<Item> = queued.filter(|item| *item != Item::Gap).collect();
+        let queued = self.registration.outbox().take();
         texts.extend(self.texts(queued));
         self.send(texts).await
     }

@@ -214,10 +214,14 @@ fn a_gap_that_cannot_be_closed_is_reported_in_its_place() {
     let hub = hub(LimitPolicy::Reject);
     let connection = settled(&hub, "u", 1);
     assert_eq!(hub.lose_subscriptions(), 1);
+    // What was lost before it came is not its business.
+    let newcomer = register(&hub, "u");
     hub.report_gap(&user("u"), None);
     hub.fill(&user("u"), &[frame(7)]);
     assert_eq!(hub.settle(&user("u")), Settled::Done);
     assert_eq!(received(&connection), ["gap", "7-0"]);
+    hub.report_gap(&user("u"), None);
+    assert_eq!(received(&newcomer), ["7-0", "gap"]);
 }
 
 #[test]

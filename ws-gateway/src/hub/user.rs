@@ -52,6 +52,8 @@ pub enum Settled {
 pub(super) struct Connection {
     id: Uuid,
     pub(super) outbox: Outbox,
+    /// Whether it came while the subscription did not stand; it has been promised nothing yet.
+    waits: bool,
 }
 
 #[derive(Debug)]
@@ -87,7 +89,7 @@ impl User {
 
     /// Adds a connection; returns what tells it that the subscription stands, if it does not yet.
     pub(super) fn join(&mut self, id: Uuid, outbox: Outbox) -> Option<oneshot::Receiver<()>> {
-        self.connections.push(Connection { id, outbox });
+        self.connections.push(Connection { id, outbox, waits: self.open.is_some() });
         let open = self.open.as_mut()?;
         let (sender, receiver) = oneshot::channel();
         open.waiting.push(sender);
@@ -134,7 +136,7 @@ impl User {
     }
 
     pub(super) fn report_gap(&mut self, newest: Option<Position>) {
-        for connection in &self.connections {
+        for connection in self.connections.iter().filter(|connection| !connection.waits) {
             // A full queue ends the connection, which tells the client even more.
             connection.outbox.push(Item::Gap);
         }
@@ -157,6 +159,9 @@ impl User {
         if std::mem::take(&mut open.overflowed) {
             self.open = Some(open);
             return Settled::ReadOn(self.position.unwrap_or(Position::START));
+        }
+        for connection in &mut self.connections {
+            connection.waits = false;
         }
         for waiting in open.waiting {
             // A connection that is gone no longer waits.

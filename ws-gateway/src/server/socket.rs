@@ -98,21 +98,25 @@ impl Server {
 }
 
 /// Waits until the subscription stands, then reads what the client missed: whatever is published
-/// meanwhile waits in the queue of the connection.
+/// meanwhile waits in the queue of the connection, and is read as well when it is too much.
 fn opening(
     registration: &mut Registration,
     history: History,
     from: From,
 ) -> impl Future<Output = Opening> + Send + use<> {
     let confirmed = registration.confirmed();
-    let user = registration.user().clone();
+    let (user, outbox) = (registration.user().clone(), registration.outbox().clone());
+    if let From::Position(_) = from {
+        outbox.read_past();
+    }
     async move {
         confirmed.await;
         match from {
             From::Now => Opening::without_past(Resume::None),
             From::Unknown => Opening::without_past(Resume::Incomplete),
             From::Position(position) => {
-                let Missed { complete, newest, frames } = history.since(&user, position).await;
+                let missed = history.since(&user, position, || outbox.follows_past()).await;
+                let Missed { complete, newest, frames } = missed;
                 let resume = if complete { Resume::Complete } else { Resume::Incomplete };
                 Opening { resume, missed: frames, resumed_to: newest }
             }
