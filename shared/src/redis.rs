@@ -1,5 +1,5 @@
 //! Connecting to Redis: settings, time-outs, and where in which topology the commands go. Who
-//! uses it sees [`Commands`] and one connection for pushes, and never the topology.
+//! uses it sees [`Commands`] and [`Pushes`], and never the topology.
 //!
 //! Nothing here retries: what fails is dropped, and connecting anew looks at the topology again.
 //! The library's own Sentinel and Cluster clients retry inside, and hide the connection that WAIT
@@ -8,16 +8,14 @@
 mod address;
 mod cluster;
 mod commands;
+mod pushes;
 mod sentinel;
 mod server;
 mod slots;
 
 use std::{sync::Arc, time::Duration};
 
-use redis::{
-    RedisResult,
-    aio::{AsyncPushSender, MultiplexedConnection},
-};
+use redis::{RedisResult, aio::AsyncPushSender};
 
 use crate::{
     config::{self, Secret},
@@ -28,6 +26,7 @@ pub use address::RedisUrl;
 use address::Topology;
 use cluster::Cluster;
 pub use commands::{Acknowledged, Commands};
+pub use pushes::{Channel, Pushes};
 use sentinel::Sentinels;
 use server::{Limits, Servers};
 
@@ -120,20 +119,20 @@ impl Redis {
         }
     }
 
-    /// As [`Redis::connect`], and a connection for subscriptions besides, to the same server or to
-    /// one of the cluster. What is pushed goes to `receiver`, in that connection's own task; the
-    /// receiver must not block.
+    /// As [`Redis::connect`], and connections for subscriptions besides, to the same servers.
+    /// What is pushed goes to `receiver`, in those connections' own tasks; the receiver must not
+    /// block.
     ///
     /// # Errors
     /// As [`Redis::connect`].
     pub async fn connect_with_pushes(
         &self,
-        receiver: impl AsyncPushSender,
-    ) -> RedisResult<(MultiplexedConnection, Commands)> {
+        receiver: impl AsyncPushSender + Clone,
+    ) -> RedisResult<(Pushes, Commands)> {
         // Which server it is must be clear before: one that is tried in vain would tell the
         // receiver that it is gone.
         let commands = self.connect().await?;
-        let pushes = commands.any_server().connect_with_pushes(receiver).await?;
+        let pushes = commands.connect_with_pushes(receiver).await?;
         Ok((pushes, commands))
     }
 

@@ -95,7 +95,7 @@ impl Cluster {
 
     async fn map_of(&self, address: &ConnectionAddr) -> RedisResult<SlotMap> {
         let mut connection = self.servers.at(address.clone())?.connect().await?;
-        check_state(&mut connection).await?;
+        epoch(&mut connection).await?;
         let answer: Value = redis::cmd("CLUSTER").arg("SLOTS").query_async(&mut connection).await?;
         let host = match address {
             ConnectionAddr::Tcp(host, _) | ConnectionAddr::TcpTls { host, .. } => host,
@@ -105,14 +105,17 @@ impl Cluster {
     }
 }
 
-/// Whether a node sees most of its cluster: what is published elsewhere reaches it only then.
+/// How often, as a node knows, slots have changed hands; a sign of life besides.
 ///
 /// # Errors
-/// When it does not.
-pub(super) async fn check_state(connection: &mut MultiplexedConnection) -> RedisResult<()> {
-    let state: String = redis::cmd("CLUSTER").arg("INFO").query_async(connection).await?;
-    if state.lines().any(|line| line.trim_end() == "cluster_state:ok") {
-        return Ok(());
+/// When it does not see its cluster work.
+pub(super) async fn epoch(connection: &mut MultiplexedConnection) -> RedisResult<u64> {
+    let info: String = redis::cmd("CLUSTER").arg("INFO").query_async(connection).await?;
+    let field =
+        |name: &str| info.lines().find_map(|line| line.strip_prefix(name)).map(str::trim_end);
+    if field("cluster_state:") != Some("ok") {
+        return Err(unusable("the cluster is down", "cluster_state is not ok".into()));
     }
-    Err(unusable("the cluster is down", "cluster_state is not ok".into()))
+    let epoch = field("cluster_current_epoch:").and_then(|epoch| epoch.parse().ok());
+    epoch.ok_or_else(|| unusable("the cluster does not tell its epoch", String::new()))
 }

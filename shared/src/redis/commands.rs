@@ -6,11 +6,12 @@ use deadpool_redis::Pool;
 use futures_util::future::{join_all, try_join_all};
 use redis::{
     Cmd, Pipeline, RedisResult, Value,
-    aio::{ConnectionLike, MultiplexedConnection},
+    aio::{AsyncPushSender, ConnectionLike, MultiplexedConnection},
 };
 
 use super::{
-    cluster::{Cluster, check_state},
+    cluster::Cluster,
+    pushes::Pushes,
     sentinel::Sentinels,
     server::{Part, Server, Servers, check, pooled, unusable},
     slots::SlotMap,
@@ -67,10 +68,21 @@ impl Commands {
         Ok(Self { nodes: nodes.into(), topology: Topology::Cluster(Arc::new(map)), pools: None })
     }
 
-    /// One of the servers; in a cluster another each time.
-    pub(super) fn any_server(&self) -> &Server {
-        let number = usize::from(uuid::Uuid::new_v4().as_fields().1);
-        &self.nodes[number % self.nodes.len()].0
+    /// Connections for subscriptions to the same servers.
+    pub(super) async fn connect_with_pushes(
+        &self,
+        receiver: impl AsyncPushSender + Clone,
+    ) -> RedisResult<Pushes> {
+        let mut servers = self.nodes.iter().map(|(server, _)| server);
+        let part = match &self.topology {
+            Topology::Standalone => Part::Any,
+            Topology::Sentinel(_) => Part::Master,
+            Topology::Cluster(map) => {
+                return Pushes::from_cluster(servers, Arc::clone(map), receiver).await;
+            }
+        };
+        let server = servers.next().ok_or_else(|| unusable("there is no server", String::new()))?;
+        Pushes::from_server(server, part, receiver).await
     }
 
     /// The same servers over connections of their own, from a pool: for occasional work whose
@@ -143,18 +155,6 @@ impl Commands {
             return Err(unusable("the sentinels have another master", String::new()));
         }
         servers.map(|_| ())
-    }
-
-    /// As [`Commands::check`] for a connection with subscriptions.
-    ///
-    /// # Errors
-    /// When it may miss what is published.
-    pub async fn check_pushes(&self, pushes: &mut MultiplexedConnection) -> RedisResult<()> {
-        match &self.topology {
-            Topology::Standalone => check(pushes, Part::Any).await,
-            Topology::Sentinel(_) => check(pushes, Part::Master).await,
-            Topology::Cluster(_) => check_state(pushes).await,
-        }
     }
 
     async fn spread(

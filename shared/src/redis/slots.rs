@@ -44,7 +44,12 @@ impl SlotMap {
 
     /// The number of the master that has the key of a command, if any has.
     pub(super) fn master_of(&self, command: &Cmd) -> Option<usize> {
-        let slot = slot(key_of(command)?);
+        self.master_of_key(key_of(command)?)
+    }
+
+    /// The number of the master that has a key, if any has.
+    pub(super) fn master_of_key(&self, key: &[u8]) -> Option<usize> {
+        let slot = slot(key);
         let range = self.ranges.iter().find(|(slots, _)| slots.contains(&slot));
         range.map(|(_, master)| *master)
     }

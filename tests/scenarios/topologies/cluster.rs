@@ -4,6 +4,7 @@ use anyhow::ensure;
 use e2e::{
     events::{self, fresh_user},
     producer::{header, read_topic},
+    proxy::Fault,
     redis::Cluster,
     stack::{LIMIT, Layout},
     workspace,
@@ -17,6 +18,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     vec![
         scenario(every_event_arrives_through_a_cluster),
         scenario(a_cluster_master_killed_while_events_flow_costs_none),
+        scenario(links_between_nodes_that_break_and_return_cost_no_event),
         scenario(a_slot_moved_while_events_flow_costs_none),
         scenario(a_user_whose_keys_have_no_common_slot_holds_up_nobody),
     ]
@@ -44,6 +46,24 @@ async fn a_cluster_master_killed_while_events_flow_costs_none(world: World) -> a
     ensure!(verdict.missing.is_empty() && verdict.misdirected.is_empty(), "{verdict:?}");
     ensure!(verdict.steps_back == 0, "{verdict:?}");
     delivers(&stack).await?;
+    stack.stop().await
+}
+
+async fn links_between_nodes_that_break_and_return_cost_no_event(
+    world: World,
+) -> anyhow::Result<()> {
+    let folder = workspace::temporary("cluster-")?;
+    let redis = Cluster::start(folder.path(), &[0, 0, 0]).await?;
+    let stack = world.stack_around(&Layout::default(), folder, redis).await?;
+    let mut flow = Flow::begin(&stack, 2_000).await?;
+    for round in 1..=3 {
+        flow.reaches(400 * round).await?;
+        // What the nodes tell each other now is lost, and none of them is missed that soon.
+        stack.redis.break_links(Fault::Reset);
+        flow.sends(20).await?;
+        stack.redis.break_links(Fault::None);
+    }
+    flow.end().await?.check()?;
     stack.stop().await
 }
 

@@ -13,7 +13,7 @@ use e2e::{
 use rand::{SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
 use serde_json::Value;
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, watch},
     task::JoinHandle,
     time::{interval, timeout},
 };
@@ -32,6 +32,7 @@ pub(super) struct Flow {
     arrivals: mpsc::UnboundedReceiver<(String, Value)>,
     clients: Vec<JoinHandle<anyhow::Result<()>>>,
     sending: JoinHandle<anyhow::Result<()>>,
+    sent: watch::Receiver<usize>,
     longest_silence: Duration,
     last: Instant,
     total: usize,
@@ -68,9 +69,10 @@ impl Flow {
             ledger.sent(user, &event.id);
             events.push(event);
         }
-        let sending = tokio::spawn(send(stack.producer.clone(), events));
+        let (counter, sent) = watch::channel(0);
+        let sending = tokio::spawn(send(stack.producer.clone(), events, counter));
         let (last, longest_silence) = (Instant::now(), Duration::ZERO);
-        Ok(Self { ledger, arrivals, clients, sending, longest_silence, last, total, users })
+        Ok(Self { ledger, arrivals, clients, sending, sent, longest_silence, last, total, users })
     }
 
     /// Who is told.
@@ -91,6 +93,13 @@ impl Flow {
         Ok(())
     }
 
+    /// Waits until so many more have been sent.
+    pub(super) async fn sends(&mut self, more: usize) -> anyhow::Result<()> {
+        let goal = *self.sent.borrow_and_update() + more;
+        self.sent.wait_for(|sent| *sent >= goal).await.context("all have been sent")?;
+        Ok(())
+    }
+
     /// Waits for all of them, and judges. No client may have been closed on the way.
     pub(super) async fn end(mut self) -> anyhow::Result<Verdict> {
         self.reaches(self.total).await?;
@@ -104,11 +113,16 @@ impl Flow {
     }
 }
 
-async fn send(producer: Producer, events: Vec<Event>) -> anyhow::Result<()> {
+async fn send(
+    producer: Producer,
+    events: Vec<Event>,
+    sent: watch::Sender<usize>,
+) -> anyhow::Result<()> {
     let mut ticks = interval(PACE);
     for event in events {
         ticks.tick().await;
         producer.send(&event).await?;
+        sent.send_modify(|sent| *sent += 1);
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use super::{Store, connect, launch, online_replicas};
 use crate::{
     eventually, free_port,
     process::{Process, Signal},
+    proxy::{Fault, Proxy},
 };
 
 /// Longest wait for the nodes to know each other and to agree.
@@ -26,7 +27,8 @@ pub struct Cluster {
 #[derive(Debug)]
 struct Node {
     port: u16,
-    bus: u16,
+    /// Where the others reach it.
+    bus: Proxy,
     id: String,
     process: Process,
 }
@@ -62,7 +64,7 @@ impl Cluster {
             let (begin, end) = (slots.start.to_string(), (slots.end - 1).to_string());
             command(node.port, &["ADDSLOTSRANGE", &begin, &end]).await?;
         }
-        let (port, bus) = (first.port.to_string(), first.bus.to_string());
+        let (port, bus) = (first.port.to_string(), first.bus.address().port().to_string());
         command(node.port, &["MEET", "127.0.0.1", &port, &bus]).await
     }
 
@@ -168,6 +170,13 @@ impl Cluster {
         Ok(())
     }
 
+    /// What happens to the links between the nodes from now on.
+    pub fn break_links(&self, fault: Fault) {
+        for node in &self.nodes {
+            node.bus.set(fault);
+        }
+    }
+
     /// One of the nodes.
     #[must_use]
     pub fn node(&self, node: usize) -> &Process {
@@ -177,11 +186,14 @@ impl Cluster {
 
 async fn node(folder: &Path) -> anyhow::Result<Node> {
     let (port, bus) = (free_port()?, free_port()?);
+    let proxy = Proxy::start(([127, 0, 0, 1], bus).into()).await?;
+    let announced = proxy.address().port().to_string();
     let cluster = ["--cluster-enabled", "yes", "--cluster-port", &bus.to_string()];
+    let announce = ["--cluster-announce-bus-port", &announced];
     let quick = ["--cluster-node-timeout", "1000", "--repl-diskless-sync-delay", "0"];
-    let process = launch(port, folder, &[cluster, quick].concat()).await?;
+    let process = launch(port, folder, &[&cluster[..], &announce, &quick].concat()).await?;
     let id = redis::cmd("CLUSTER").arg("MYID").query_async(&mut connect(port).await?).await?;
-    Ok(Node { port, bus, id, process })
+    Ok(Node { port, bus: proxy, id, process })
 }
 
 /// Runs a `CLUSTER` command at a node.

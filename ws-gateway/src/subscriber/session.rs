@@ -11,11 +11,10 @@ use std::{
     time::Duration,
 };
 
-use redis::aio::MultiplexedConnection;
 use redis::{ErrorKind, PushInfo, PushKind, RedisError, RedisResult, Value};
 use shared::{
     keys::Keys,
-    redis::{Commands, Redis},
+    redis::{Channel, Commands, Pushes, Redis},
     user::UserId,
 };
 use tokio::{sync::Notify, time};
@@ -47,11 +46,11 @@ pub(super) struct Session {
     keys: Keys,
     hub: Hub,
     metrics: Metrics,
-    pushes: MultiplexedConnection,
+    pushes: Pushes,
     reads: Commands,
     aside: Commands,
     subscribed: HashSet<UserId>,
-    /// Told when the connection of the pushes is gone.
+    /// Told when a connection of the pushes is gone.
     lost: Arc<Notify>,
 }
 
@@ -169,15 +168,14 @@ impl Session {
         if users.is_empty() {
             return Ok(());
         }
-        let channels: Vec<String> = users.iter().map(|user| self.keys.channel(user)).collect();
-        self.pushes.subscribe(channels).await?;
+        self.pushes.subscribe(self.channels(users.iter())).await?;
         self.subscribed.extend(users);
         Ok(())
     }
 
     async fn unsubscribe(&mut self, users: Vec<UserId>) -> RedisResult<()> {
         let known = users.iter().filter(|user| self.subscribed.contains(*user));
-        let channels: Vec<String> = known.map(|user| self.keys.channel(user)).collect();
+        let channels = self.channels(known);
         if channels.is_empty() {
             return Ok(());
         }
@@ -186,6 +184,12 @@ impl Session {
             self.subscribed.remove(user);
         }
         Ok(())
+    }
+
+    fn channels<'a>(&self, users: impl Iterator<Item = &'a UserId>) -> Vec<Channel> {
+        let channel =
+            |user| Channel { name: self.keys.channel(user), beside: self.keys.stream(user) };
+        users.map(channel).collect()
     }
 
     /// Reads a page for each user and hands it on. Returns who needs another.
@@ -238,7 +242,7 @@ impl Session {
 
     async fn check(&mut self) -> RedisResult<()> {
         let Self { pushes, reads, .. } = self;
-        let both = async { tokio::try_join!(reads.check_pushes(pushes), reads.check()) };
+        let both = async { tokio::try_join!(pushes.check(), reads.check()) };
         match time::timeout(CHECK_TIMEOUT, both).await {
             Ok(answered) => answered.map(|_| ()),
             Err(_) => Err(disconnected()),
@@ -261,7 +265,7 @@ fn receiver(
     hub: Hub,
     metrics: Metrics,
     lost: Arc<Notify>,
-) -> impl Fn(PushInfo) -> Result<(), Infallible> + Send + Sync + 'static {
+) -> impl Fn(PushInfo) -> Result<(), Infallible> + Clone + Send + Sync + 'static {
     move |push| {
         match push.kind {
             PushKind::Message => {
