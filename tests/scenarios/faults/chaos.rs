@@ -116,7 +116,7 @@ impl Blow {
 async fn faults_at_random_cost_no_event(world: Arc<World>) -> anyhow::Result<()> {
     world.durable_kafka().await?;
     let layout = Layout { workers: 2, gateways: 2, proxied: true, ..Layout::default() };
-    let mut stack = world.own_stack(&layout).await?;
+    let mut stack = world.own_stack(&layout.with_named_workers()).await?;
     let audience = Audience::gather(&stack, &[(USERS, Manner::Returns)]).await?;
     let seed = seed("faults at random");
     let mut flow = Flow::start(&stack, &audience, PER_SECOND, seed).await?;

@@ -22,6 +22,7 @@ use crate::{
 pub(super) fn scenarios() -> Vec<Scenario> {
     vec![
         scenario(workers_that_come_and_go_all_the_time_lose_and_repeat_nothing),
+        scenario(a_worker_known_by_name_has_its_place_again_at_once),
         scenario(a_worker_that_was_given_up_commits_nothing_when_it_goes_on),
     ]
 }
@@ -59,6 +60,32 @@ async fn workers_that_come_and_go_all_the_time_lose_and_repeat_nothing(
     }
     flow.stop().await?;
     eprintln!("after the last rebalance: {}", audience.repaired(RECOVERY_LIMIT).await?);
+    audience.judge(&stack).await?;
+    drop(audience);
+    stack.stop().await
+}
+
+async fn a_worker_known_by_name_has_its_place_again_at_once(
+    world: Arc<World>,
+) -> anyhow::Result<()> {
+    world.durable_kafka().await?;
+    let layout = Layout { workers: 2, ..Layout::default() }.with_named_workers();
+    let mut stack = world.own_stack(&layout).await?;
+    let audience = Audience::gather(&stack, &[(USERS, Manner::Stays)]).await?;
+    let mut flow = Flow::start(&stack, &audience, PER_SECOND, seed("named worker")).await?;
+    for round in 0..Length::of_run().pick(2, 10) {
+        let worker = &mut stack.workers[round % 2];
+        flow.more(50).await?;
+        if round % 2 == 0 {
+            worker.kill().await?;
+        } else {
+            worker.stop().await?;
+        }
+        flow.more(100).await?;
+        worker.restart().await?;
+        eprintln!("a worker is back: {}", audience.repaired(RECOVERY_LIMIT).await?);
+    }
+    flow.stop().await?;
     audience.judge(&stack).await?;
     drop(audience);
     stack.stop().await

@@ -34,7 +34,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
 async fn a_broker_that_freezes_or_dies_and_comes_back_costs_no_event(
     world: Arc<World>,
 ) -> anyhow::Result<()> {
-    let stack = world.own_broker(&Layout::default()).await?;
+    let stack = world.own_broker(&Layout::default().with_named_workers()).await?;
     let audience = Audience::gather(&stack, &[(USERS, Manner::Stays)]).await?;
     let mut flow = Flow::start(&stack, &audience, PER_SECOND, seed("broker")).await?;
     for _ in 0..Length::of_run().pick(1, 4) {

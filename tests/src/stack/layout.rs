@@ -2,6 +2,9 @@
 
 use crate::proxy::Proxy;
 
+/// Stands for the name of a worker.
+pub(super) const WORKER: &str = "{worker}";
+
 /// How many of what, and with which settings besides the addresses.
 #[derive(Clone, Debug)]
 pub struct Layout {
@@ -9,7 +12,7 @@ pub struct Layout {
     pub workers: usize,
     /// How many gateways there are.
     pub gateways: usize,
-    /// Further settings of each worker.
+    /// Further settings of each worker, `{worker}` in a value standing for its name.
     pub worker_settings: Vec<(&'static str, String)>,
     /// Further settings of each gateway.
     pub gateway_settings: Vec<(&'static str, String)>,
@@ -24,6 +27,19 @@ pub struct Ways {
     pub worker: Proxy,
     /// That of all gateways.
     pub gateway: Proxy,
+}
+
+impl Layout {
+    /// With workers that are known to their group by name: one that comes back has its place again
+    /// at once, and so the group can be patient with the others and with the broker.
+    #[must_use]
+    pub fn with_named_workers(mut self) -> Self {
+        self.worker_settings.extend([
+            ("KAFKA_PROPERTY_GROUP_INSTANCE_ID", WORKER.to_owned()),
+            ("KAFKA_PROPERTY_SESSION_TIMEOUT_MS", "45000".to_owned()),
+        ]);
+        self
+    }
 }
 
 impl Default for Layout {
