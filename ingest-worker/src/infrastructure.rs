@@ -1,5 +1,6 @@
 //! The mechanics of Kafka and Redis, and the only place that names them. Drives the domain.
 
+pub mod brokers;
 pub mod dead_letters;
 pub mod kafka;
 mod message;

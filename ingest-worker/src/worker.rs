@@ -9,6 +9,7 @@ use shared::{
     lifecycle,
     redis::Redis,
 };
+use tokio::{sync::oneshot, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
@@ -16,6 +17,7 @@ use crate::{
     config::Config,
     domain::{processor::Processor, routes::Routes},
     infrastructure::{
+        brokers,
         dead_letters::DeadLetters,
         kafka::Consumer,
         pump,
@@ -24,9 +26,6 @@ use crate::{
     },
     metrics::Metrics,
 };
-
-/// How often it is checked that the brokers answer.
-const CHECK_BROKERS: Duration = Duration::from_secs(5);
 
 /// The service, ready to run.
 #[derive(Debug)]
@@ -92,31 +91,50 @@ impl Worker {
         let checks = TaskTracker::new();
         let stop_checks = shutdown.child_token();
         checks.spawn(check_redis(store, stage.readiness.clone(), stop_checks.clone()));
-        let readiness = stage.readiness.clone();
-        checks.spawn(check_brokers(Arc::clone(&consumer), readiness, stop_checks.clone()));
+        let lost = shutdown.child_token();
+        checks.spawn(brokers::watch(
+            Arc::clone(&consumer),
+            config.clone(),
+            stage.readiness.clone(),
+            lost.clone(),
+            stop_checks.clone(),
+        ));
         stage.readiness.set("delivering", true);
         let ended = pump::run(
             &consumer,
             &stage,
             config.fixed.owner_wait,
             config.fixed.owner_wait_limit.get(),
-            shutdown,
+            lost.clone(),
             config.fixed.shutdown_grace,
         )
         .await;
         stage.readiness.set("delivering", false);
         stop_checks.cancel();
         lifecycle::finish(&checks, config.fixed.shutdown_grace).await;
-        // Leaving the group and flushing block, for as long as the brokers take.
-        let leave = tokio::task::spawn_blocking(move || {
-            drop(consumer);
-            stage.dead_letters.flush(config.fixed.shutdown_grace);
-        });
-        leave.await.context("leaving the consumer group")?;
+        leave(consumer, stage.dead_letters, config.fixed.shutdown_grace).await;
         admin_stop.cancel();
         lifecycle::finish(&tasks, config.fixed.shutdown_grace).await;
         info!("stopped");
-        ended
+        ended?;
+        let lost = lost.is_cancelled() && !shutdown.is_cancelled();
+        anyhow::ensure!(!lost, "the Kafka client has lost the brokers, which answer a new one");
+        Ok(())
+    }
+}
+
+/// Leaves the group and flushes what was written. Both block, for as long as the brokers take;
+/// after `grace` the process ends without.
+async fn leave(consumer: Arc<Consumer>, dead_letters: DeadLetters, grace: Duration) {
+    let (done, left) = oneshot::channel();
+    // The runtime would wait for a thread of its own.
+    std::thread::spawn(move || {
+        drop(consumer);
+        dead_letters.flush(grace);
+        done.send(())
+    });
+    if timeout(grace, left).await.is_err() {
+        warn!("the consumer group was not left in time");
     }
 }
 
@@ -134,32 +152,4 @@ async fn check_redis(store: RedisStore, readiness: Readiness, stop: Cancellation
         }
     }
     readiness.set("redis", true);
-}
-
-/// Checks every few seconds that brokers answer; says once which topics are missing.
-async fn check_brokers(consumer: Arc<Consumer>, readiness: Readiness, stop: CancellationToken) {
-    let mut topics_named = false;
-    loop {
-        let consumer = Arc::clone(&consumer);
-        let name_topics = !topics_named;
-        let check = move || {
-            if !name_topics {
-                return consumer.reaches_brokers();
-            }
-            let missing = consumer.missing_topics();
-            if let Ok(missing) = &missing
-                && !missing.is_empty()
-            {
-                info!(?missing, "subscribed topics that do not exist yet");
-            }
-            missing.is_ok()
-        };
-        let reached = tokio::task::spawn_blocking(check).await.unwrap_or(false);
-        topics_named |= reached;
-        readiness.set("kafka", reached);
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(CHECK_BROKERS) => {}
-        }
-    }
 }

@@ -25,7 +25,7 @@ use super::offsets::{Offsets, Partition};
 use crate::{config::Config, metrics::Metrics};
 
 /// Longest wait for a broker's answer about topics.
-const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A member of the consumer group. Dropping it blocks until it has left the group.
 pub struct Consumer {

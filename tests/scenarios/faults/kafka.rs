@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
 use e2e::{
-    audience::{Audience, Manner},
+    audience::{Audience, Manner, Repair},
     events::{self, Event, fresh_user},
     eventually,
     flow::Flow,
     producer::{Producer, Record, read_topic},
-    stack::{LIMIT, Layout},
+    stack::{LIMIT, Layout, Stack},
 };
 use rdkafka::{Message as _, message::OwnedMessage};
 
@@ -34,7 +34,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
 async fn a_broker_that_freezes_or_dies_and_comes_back_costs_no_event(
     world: Arc<World>,
 ) -> anyhow::Result<()> {
-    let stack = world.own_broker(&Layout::default().with_named_workers()).await?;
+    let mut stack = world.own_broker(&Layout::default().with_named_workers()).await?;
     let audience = Audience::gather(&stack, &[(USERS, Manner::Stays)]).await?;
     let mut flow = Flow::start(&stack, &audience, PER_SECOND, seed("broker")).await?;
     for _ in 0..Length::of_run().pick(1, 4) {
@@ -42,15 +42,28 @@ async fn a_broker_that_freezes_or_dies_and_comes_back_costs_no_event(
         stack.kafka.freeze(true).await?;
         flow.more(Length::of_run().pick(200, 1_500)).await?;
         stack.kafka.freeze(false).await?;
-        eprintln!("the broker was frozen: {}", audience.repaired(RECOVERY_LIMIT).await?);
+        eprintln!("the broker was frozen: {}", repaired(&mut stack, &audience).await?);
         let away = async { flow.more(Length::of_run().pick(100, 1_000)).await };
         stack.kafka.die_for(away).await?;
-        eprintln!("the broker was killed: {}", audience.repaired(RECOVERY_LIMIT).await?);
+        eprintln!("the broker was killed: {}", repaired(&mut stack, &audience).await?);
     }
     flow.stop().await?;
     audience.judge(&stack).await?;
     drop(audience);
     stack.stop().await
+}
+
+/// Waits until everything has arrived. A worker whose Kafka client has lost the brokers for good
+/// ends, and is started again as in any deployment.
+async fn repaired(stack: &mut Stack, audience: &Audience) -> anyhow::Result<Repair> {
+    tokio::select! {
+        repair = audience.repaired(RECOVERY_LIMIT * 2) => return repair,
+        ended = stack.workers[0].ended(RECOVERY_LIMIT * 2) => drop(ended?),
+    }
+    let log = stack.workers[0].log()?;
+    ensure!(log.contains("the Kafka client has lost the brokers"), "the worker ended: {log}");
+    stack.workers[0].restart().await?;
+    audience.repaired(RECOVERY_LIMIT).await
 }
 
 async fn a_poison_record_waits_for_its_topic_and_holds_nobody_up_for_good(

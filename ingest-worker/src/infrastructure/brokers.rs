@@ -1,0 +1,95 @@
+//! Watches whether the brokers answer the consumer. A client may lose them for good: librdkafka
+//! 2.12 can, when all of them were gone from the cluster's own list for a moment. Then brokers
+//! answer a new client and this one never again, and only a new process helps.
+
+use std::{sync::Arc, time::Duration};
+
+use rdkafka::{
+    config::FromClientConfig as _,
+    consumer::{BaseConsumer, Consumer as _},
+};
+use shared::admin::Readiness;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use super::kafka::{Consumer, METADATA_TIMEOUT, common_client_config, set_properties};
+use crate::config::Config;
+
+/// How often it is checked that the brokers answer.
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How many checks in a row may fail while the brokers answer a new client. Each takes as long as
+/// such an answer may take, so that a broker that is just back is never the reason.
+const MOST_LOST: u32 = 3;
+
+/// Checks until `stop`, and says once which topics are missing. Cancels `lost` when the consumer
+/// has lost the brokers for good.
+pub async fn watch(
+    consumer: Arc<Consumer>,
+    config: Config,
+    readiness: Readiness,
+    lost: CancellationToken,
+    stop: CancellationToken,
+) {
+    let config = Arc::new(config);
+    let (mut topics_named, mut failed) = (false, 0);
+    loop {
+        let (consumer, config) = (Arc::clone(&consumer), Arc::clone(&config));
+        let checked = tokio::task::spawn_blocking(move || check(&consumer, &config, topics_named));
+        let seen = checked.await.unwrap_or(Seen::Nobody);
+        topics_named |= seen == Seen::Brokers;
+        failed = if seen == Seen::BrokersElsewhere { failed + 1 } else { 0 };
+        readiness.set("kafka", seen == Seen::Brokers);
+        if failed >= MOST_LOST {
+            return lost.cancel();
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = sleep(CHECK_INTERVAL) => {}
+        }
+    }
+}
+
+/// Who answers whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    /// The brokers answer the consumer.
+    Brokers,
+    /// They answer a new client only.
+    BrokersElsewhere,
+    /// They answer nobody.
+    Nobody,
+}
+
+/// Blocks, for two answers at most.
+fn check(consumer: &Consumer, config: &Config, topics_named: bool) -> Seen {
+    let reached = if topics_named { consumer.reaches_brokers() } else { name_missing(consumer) };
+    if reached {
+        Seen::Brokers
+    } else if a_new_client_reaches_brokers(config) {
+        Seen::BrokersElsewhere
+    } else {
+        Seen::Nobody
+    }
+}
+
+fn name_missing(consumer: &Consumer) -> bool {
+    let missing = consumer.missing_topics();
+    if let Ok(missing) = &missing
+        && !missing.is_empty()
+    {
+        info!(?missing, "subscribed topics that do not exist yet");
+    }
+    missing.is_ok()
+}
+
+fn a_new_client_reaches_brokers(config: &Config) -> bool {
+    let mut client = common_client_config(config);
+    set_properties(&mut client, config);
+    // What it has to complain about, the consumer has said.
+    client.set("log_level", "2");
+    let metadata =
+        BaseConsumer::from_config(&client).and_then(|c| c.fetch_metadata(None, METADATA_TIMEOUT));
+    metadata.is_ok_and(|metadata| !metadata.brokers().is_empty())
+}
