@@ -53,15 +53,16 @@ async fn a_broker_that_freezes_or_dies_and_comes_back_costs_no_event(
     stack.stop().await
 }
 
-/// Waits until everything has arrived. A worker whose Kafka client has lost the brokers for good
-/// ends, and is started again as in any deployment.
+/// Waits until everything has arrived. A worker whose Kafka client cannot go on, as it has lost
+/// the brokers for good or its name in the group, ends, and is started again as in any deployment.
 async fn repaired(stack: &mut Stack, audience: &Audience) -> anyhow::Result<Repair> {
     tokio::select! {
         repair = audience.repaired(RECOVERY_LIMIT * 2) => return repair,
         ended = stack.workers[0].ended(RECOVERY_LIMIT * 2) => drop(ended?),
     }
     let log = stack.workers[0].log()?;
-    ensure!(log.contains("the Kafka client has lost the brokers"), "the worker ended: {log}");
+    let reasons = ["the Kafka client has lost the brokers", "FencedInstanceId"];
+    ensure!(reasons.iter().any(|reason| log.contains(reason)), "the worker ended: {log}");
     stack.workers[0].restart().await?;
     audience.repaired(RECOVERY_LIMIT).await
 }
