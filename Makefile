@@ -1,6 +1,6 @@
 # The verbs of this repository. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos lint setup up down
+.PHONY: help demo test chaos contract lint setup up down
 CARGO := cargo
 export CARGO_TERM_COLOR ?= auto
 
@@ -22,6 +22,9 @@ test: lint ## everything that must pass: lint, unit tests, scenarios on real ser
 chaos: setup ## the scenarios on faults in their long form, half an hour; SEED=n repeats a run
 	$(CARGO) build --locked --workspace --all-targets
 	CHAOS=1 $(CARGO) test --locked --package e2e --test scenarios -- faults:: --test-threads 3
+
+contract: ## writes the JSON Schemas, the AsyncAPI document and the TypeScript types of what browsers see
+	$(CARGO) run --locked --quiet --package e2e --bin contract
 
 lint: setup ## formatting, clippy, licences and origins of what is built in; warnings are errors
 	$(CARGO) fmt --all --check

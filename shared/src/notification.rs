@@ -3,14 +3,18 @@
 
 use std::borrow::Cow;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use uuid::Uuid;
 
-use crate::{time::Timestamp, user::UserId};
+use crate::{
+    time::{Timestamp, WrittenTime},
+    user::UserId,
+};
 
 /// What a notification is about; clients filter by it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Category {
     /// A batch moved on.
@@ -28,7 +32,7 @@ pub enum Category {
 }
 
 /// How long a notification may wait to share a write with others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Priority {
     /// Never waits.
@@ -55,18 +59,60 @@ pub struct Notification {
     data: Box<RawValue>,
 }
 
-/// `data` as sent: what the event says, then what every notification repeats there because
-/// frontends read it there.
-#[derive(Serialize)]
-struct Data<D> {
+/// What a browser receives of one event: the data, and the names under which they come.
+pub trait Told: Serialize + JsonSchema {
+    /// The notification's `event`.
+    const EVENT: &'static str;
+    /// What it is about.
+    const CATEGORY: Category;
+    /// How long it may wait.
+    const PRIORITY: Priority;
+}
+
+/// What the event says, and what every notification repeats here because frontends read it here.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "{D}")]
+pub struct Data<D> {
     #[serde(flatten)]
     event: D,
+    /// When the event happened.
+    #[schemars(with = "WrittenTime")]
     timestamp: Timestamp,
+    /// What it is about.
     category: Category,
+    /// How urgent it is.
     priority: Priority,
 }
 
+/// A notification as sent. Redis adds the key `id` when it is published.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Frame<'a, D> {
+    /// Names what happened.
+    event: &'a str,
+    /// What it is about.
+    category: Category,
+    /// How urgent it is.
+    priority: Priority,
+    /// When the event happened.
+    #[schemars(with = "WrittenTime")]
+    timestamp: Timestamp,
+    /// Whom it is for.
+    user_id: &'a str,
+    /// The event it was made from; the same event is told under the same id.
+    event_id: Option<Uuid>,
+    /// What the event belongs to, in the words of its producer.
+    correlation_id: Option<&'a str>,
+    /// What the event says.
+    data: D,
+}
+
 impl Notification {
+    /// A notification of an event that happened at `timestamp`.
+    #[must_use]
+    pub fn of<T: Told>(timestamp: Timestamp, data: T) -> Self {
+        Self::new(T::EVENT, T::CATEGORY, T::PRIORITY, timestamp, data)
+    }
+
     /// A notification named `event` that says `data`, an object without the keys `timestamp`,
     /// `category` and `priority`.
     ///
@@ -106,17 +152,6 @@ impl Notification {
     /// Never: every field serialises.
     #[must_use]
     pub fn to_text(&self, user: &UserId) -> String {
-        #[derive(Serialize)]
-        struct Frame<'a> {
-            event: &'a str,
-            category: Category,
-            priority: Priority,
-            timestamp: Timestamp,
-            user_id: &'a str,
-            event_id: Option<Uuid>,
-            correlation_id: Option<&'a str>,
-            data: &'a RawValue,
-        }
         let frame = Frame {
             event: &self.event,
             category: self.category,
@@ -125,7 +160,7 @@ impl Notification {
             user_id: user.as_str(),
             event_id: self.event_id,
             correlation_id: self.correlation_id.as_deref(),
-            data: &self.data,
+            data: &*self.data,
         };
         serde_json::to_string(&frame).expect("a frame holds only strings and raw JSON")
     }

@@ -1,8 +1,29 @@
 //! Times as producers write them: RFC 3339 with any offset, or naive, which means UTC.
 //! Written out, a [`Timestamp`] is UTC with `Z` and the shortest fraction.
 
+use std::borrow::Cow;
+
 pub use jiff::Timestamp;
 use jiff::{civil::DateTime, tz::Offset};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+/// Describes a [`Timestamp`] as it is written out.
+#[derive(Debug)]
+pub struct WrittenTime;
+
+impl JsonSchema for WrittenTime {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Time".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "format": "date-time"})
+    }
+}
 
 /// Reads a time, or `None` if the text is not one.
 #[must_use]

@@ -1,8 +1,9 @@
 //! A place in a user's stream: the id that Redis gave to an entry, and that a client resumes
 //! from. Later entries have greater positions.
 
-use std::{fmt, num::ParseIntError, str::FromStr};
+use std::{borrow::Cow, fmt, num::ParseIntError, str::FromStr};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
 /// The id of a stream entry, `<milliseconds>-<sequence>`.
@@ -57,6 +58,20 @@ impl FromStr for Position {
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.ms, self.seq)
+    }
+}
+
+impl JsonSchema for Position {
+    fn schema_name() -> Cow<'static, str> {
+        "Position".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A place in a user's stream, that a client resumes from",
+            "type": "string",
+            "pattern": "^[0-9]+-[0-9]+$",
+        })
     }
 }
 

@@ -6,12 +6,14 @@ mod close;
 use std::borrow::Cow;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use shared::time::WrittenTime;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 use uuid::Uuid;
 
 use crate::position::Position;
-pub use close::CloseReason;
+pub use close::{CloseReason, Remedy};
 
 /// The subprotocol of clients that understand frames of the connection.
 pub const SUBPROTOCOL: &str = "huleedu.v1";
@@ -23,7 +25,7 @@ pub const TOKEN_SUBPROTOCOL_PREFIX: &str = "huleedu.token.";
 pub const PONG: Utf8Bytes = Utf8Bytes::from_static(r#"{"type":"pong"}"#);
 
 /// Whether a client has, with the frames that follow, everything since its position.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Resume {
     /// The client named no position.
@@ -47,7 +49,7 @@ impl Resume {
 }
 
 /// What a frame of the connection says.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum State {
     /// The subscription stands. Sent first, and again with `incomplete` after a gap behind the
@@ -63,6 +65,7 @@ pub enum State {
         /// How often the gateway pings, in seconds.
         ping_interval_s: u64,
         /// When the gateway will close the connection unless it gets a new token.
+        #[schemars(with = "WrittenTime")]
         token_expires_at: Timestamp,
     },
     /// A new token was accepted.
@@ -70,6 +73,7 @@ pub enum State {
         /// Names the connection in logs.
         connection_id: Uuid,
         /// When the new token expires.
+        #[schemars(with = "WrittenTime")]
         token_expires_at: Timestamp,
     },
     /// A close follows that the client should answer by reconnecting.
@@ -88,6 +92,21 @@ pub enum State {
     },
 }
 
+/// The `event` of every frame of the connection.
+pub const STATE_EVENT: &str = "connection_state";
+
+/// A frame of the connection.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct StateFrame<'a> {
+    /// Always [`STATE_EVENT`].
+    event: &'static str,
+    /// The gateway's time.
+    #[schemars(with = "WrittenTime")]
+    timestamp: Timestamp,
+    /// What it says.
+    data: &'a State,
+}
+
 impl State {
     /// The text of the frame.
     ///
@@ -95,19 +114,13 @@ impl State {
     /// Never: every field serialises.
     #[must_use]
     pub fn to_text(&self) -> Utf8Bytes {
-        #[derive(Serialize)]
-        struct Frame<'a> {
-            event: &'static str,
-            timestamp: Timestamp,
-            data: &'a State,
-        }
-        let frame = Frame { event: "connection_state", timestamp: Timestamp::now(), data: self };
+        let frame = StateFrame { event: STATE_EVENT, timestamp: Timestamp::now(), data: self };
         serde_json::to_string(&frame).expect("a frame of the connection serialises").into()
     }
 }
 
 /// What a client may say. Anything else is ignored and counted.
-#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum ClientMessage<'a> {
     /// Asks for a [`PONG`].

@@ -10,7 +10,7 @@ use shared::{
         },
         count,
     },
-    notification::{Category, Notification, Priority},
+    notification::Notification,
     time::Timestamp,
 };
 
@@ -28,13 +28,7 @@ impl Notify for BatchEssaysReadyV1 {
                 None => "Batch ready".into(),
             },
         };
-        Some(Notification::new(
-            "batch_essays_ready",
-            Category::BatchProgress,
-            Priority::Standard,
-            at,
-            data,
-        ))
+        Some(Notification::of(at, data))
     }
 }
 
@@ -53,13 +47,7 @@ impl Notify for BatchValidationErrorsV1 {
                 None => "Validation errors require attention".into(),
             },
         };
-        Some(Notification::new(
-            "batch_validation_errors",
-            Category::SystemAlerts,
-            Priority::Immediate,
-            at,
-            data,
-        ))
+        Some(Notification::of(at, data))
     }
 }
 
@@ -87,13 +75,7 @@ impl Notify for BatchContentProvisioningCompletedV1 {
                 None => "Content ready".into(),
             },
         };
-        Some(Notification::new(
-            "batch_content_provisioning_completed",
-            Category::BatchProgress,
-            Priority::Standard,
-            at,
-            data,
-        ))
+        Some(Notification::of(at, data))
     }
 }
 
@@ -113,13 +95,7 @@ impl Notify for ElsBatchPhaseOutcomeV1 {
             outcome_status: status.clone(),
             status,
         };
-        Some(Notification::new(
-            "batch_phase_outcome",
-            Category::BatchProgress,
-            Priority::Standard,
-            at,
-            data,
-        ))
+        Some(Notification::of(at, data))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use shared::{
     events::class::{ClassCreatedData, ClassCreatedV1, StudentCreatedData, StudentCreatedV1},
-    notification::{Category, Notification, Priority},
+    notification::Notification,
     time::Timestamp,
 };
 
@@ -19,13 +19,7 @@ impl Notify for ClassCreatedV1 {
             class_designation: self.class_designation,
             course_codes: self.course_codes,
         };
-        Some(Notification::new(
-            "class_created",
-            Category::ClassManagement,
-            Priority::Standard,
-            at,
-            data,
-        ))
+        Some(Notification::of(at, data))
     }
 }
 
@@ -45,12 +39,6 @@ impl Notify for StudentCreatedV1 {
             student_id: self.student_id,
             class_ids: self.class_ids,
         };
-        Some(Notification::new(
-            "student_created",
-            Category::ClassManagement,
-            Priority::Low,
-            at,
-            data,
-        ))
+        Some(Notification::of(at, data))
     }
 }

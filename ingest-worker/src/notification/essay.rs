@@ -5,7 +5,7 @@ use shared::{
         EssayContentProvisionedData, EssayContentProvisionedV1, EssayStudentAssociationUpdatedData,
         EssayStudentAssociationUpdatedV1, EssayValidationFailedData, EssayValidationFailedV1,
     },
-    notification::{Category, Notification, Priority},
+    notification::Notification,
     time::Timestamp,
 };
 
@@ -20,13 +20,7 @@ impl Notify for EssayContentProvisionedV1 {
             message: format!("Content of {} is ready", filename.as_deref().unwrap_or("a file")),
             filename,
         };
-        Some(Notification::new(
-            "essay_content_provisioned",
-            Category::FileOperations,
-            Priority::Low,
-            at,
-            data,
-        ))
+        Some(Notification::of(at, data))
     }
 }
 
@@ -47,13 +41,7 @@ impl Notify for EssayValidationFailedV1 {
             error_code: self.error_code.or(self.validation_error_code).or(detail.error_code),
             error_message,
         };
-        Some(Notification::new(
-            "essay_validation_failed",
-            Category::SystemAlerts,
-            Priority::Immediate,
-            at,
-            data,
-        ))
+        Some(Notification::of(at, data))
     }
 }
 
@@ -71,12 +59,6 @@ impl Notify for EssayStudentAssociationUpdatedV1 {
             confidence_score: self.confidence_score,
             message: message.into(),
         };
-        Some(Notification::new(
-            "essay_student_association_updated",
-            Category::StudentWorkflow,
-            Priority::Standard,
-            at,
-            data,
-        ))
+        Some(Notification::of(at, data))
     }
 }

@@ -1,8 +1,11 @@
 //! Files of a batch.
 
 use shared::{
-    events::file::{BatchFile, BatchFileAddedV1, BatchFileData, BatchFileRemovedV1},
-    notification::{Category, Notification, Priority},
+    events::file::{
+        BatchFile, BatchFileAddedData, BatchFileAddedV1, BatchFileData, BatchFileRemovedData,
+        BatchFileRemovedV1,
+    },
+    notification::Notification,
     time::Timestamp,
 };
 
@@ -10,18 +13,17 @@ use super::Notify;
 
 impl Notify for BatchFileAddedV1 {
     fn notify(self, at: Timestamp) -> Option<Notification> {
-        Some(file_changed("batch_file_added", self.0, at))
+        Some(Notification::of(at, BatchFileAddedData(public(self.0))))
     }
 }
 
 impl Notify for BatchFileRemovedV1 {
     fn notify(self, at: Timestamp) -> Option<Notification> {
-        Some(file_changed("batch_file_removed", self.0, at))
+        Some(Notification::of(at, BatchFileRemovedData(public(self.0))))
     }
 }
 
-fn file_changed(event: &'static str, file: BatchFile, at: Timestamp) -> Notification {
+fn public(file: BatchFile) -> BatchFileData {
     let BatchFile { batch_id, file_upload_id, filename } = file;
-    let data = BatchFileData { batch_id, file_upload_id, filename };
-    Notification::new(event, Category::FileOperations, Priority::Standard, at, data)
+    BatchFileData { batch_id, file_upload_id, filename }
 }

@@ -12,7 +12,7 @@ use shared::{
             ValidationTimeoutProcessedData, ValidationTimeoutProcessedV1,
         },
     },
-    notification::{Category, Notification, Priority},
+    notification::Notification,
     time::{self, Timestamp},
 };
 
@@ -44,13 +44,7 @@ impl Notify for BatchAuthorMatchesSuggestedV1 {
             confirmation_deadline,
             action_required: true,
         };
-        Some(Notification::new(
-            "student_matches_suggested",
-            Category::StudentWorkflow,
-            Priority::Immediate,
-            at,
-            data,
-        ))
+        Some(Notification::of(at, data))
     }
 }
 
@@ -106,13 +100,7 @@ impl Notify for StudentAssociationsConfirmedV1 {
                 None => "Student associations confirmed".into(),
             },
         };
-        Some(Notification::new(
-            "student_associations_confirmed",
-            Category::StudentWorkflow,
-            Priority::Standard,
-            at,
-            data,
-        ))
+        Some(Notification::of(at, data))
     }
 }
 
@@ -128,13 +116,7 @@ impl Notify for ValidationTimeoutProcessedV1 {
                 None => "Validation timeout: matches auto-confirmed".into(),
             },
         };
-        Some(Notification::new(
-            "validation_timeout_processed",
-            Category::StudentWorkflow,
-            Priority::Standard,
-            at,
-            data,
-        ))
+        Some(Notification::of(at, data))
     }
 }
 

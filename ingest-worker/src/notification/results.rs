@@ -5,7 +5,7 @@ use shared::{
         CjAssessmentCompletedData, CjAssessmentCompletedV1, CjAssessmentFailedData,
         CjAssessmentFailedV1, SpellcheckCompletedData, SpellcheckCompletedV1,
     },
-    notification::{Category, Notification, Priority},
+    notification::Notification,
     time::Timestamp,
 };
 
@@ -21,13 +21,7 @@ impl Notify for CjAssessmentCompletedV1 {
             results_available: true,
             message: "CJ Assessment completed successfully".into(),
         };
-        Some(Notification::new(
-            "cj_assessment_completed",
-            Category::ProcessingResults,
-            Priority::Standard,
-            at,
-            data,
-        ))
+        Some(Notification::of(at, data))
     }
 }
 
@@ -42,13 +36,7 @@ impl Notify for CjAssessmentFailedV1 {
             error_message: self.error_message.or_else(deployed),
             message: "CJ Assessment failed - manual review required".into(),
         };
-        Some(Notification::new(
-            "cj_assessment_failed",
-            Category::SystemAlerts,
-            Priority::Immediate,
-            at,
-            data,
-        ))
+        Some(Notification::of(at, data))
     }
 }
 
@@ -68,12 +56,6 @@ impl Notify for SpellcheckCompletedV1 {
                 None => "Spellcheck completed".into(),
             },
         };
-        Some(Notification::new(
-            "spellcheck_completed",
-            Category::ProcessingResults,
-            Priority::Standard,
-            at,
-            data,
-        ))
+        Some(Notification::of(at, data))
     }
 }

@@ -1,8 +1,10 @@
 //! How a batch comes along, as the essay lifecycle service reports it.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Counted, Event, Subject, Topic};
+use crate::notification::{Category, Priority, Told};
 
 /// All essays of a batch are there.
 #[derive(Debug, Deserialize)]
@@ -14,13 +16,19 @@ pub struct BatchEssaysReadyV1 {
 }
 
 /// What a browser receives of [`BatchEssaysReadyV1`].
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[expect(missing_docs, reason = "the fields are the contract's words")]
 pub struct BatchEssaysReadyData {
     pub batch_id: Option<String>,
     pub essay_count: Option<u64>,
     pub status: &'static str,
     pub message: String,
+}
+
+impl Told for BatchEssaysReadyData {
+    const EVENT: &'static str = "batch_essays_ready";
+    const CATEGORY: Category = Category::BatchProgress;
+    const PRIORITY: Priority = Priority::Standard;
 }
 
 impl Event for BatchEssaysReadyV1 {
@@ -62,7 +70,7 @@ pub struct ErrorDetail {
 }
 
 /// One error, as the design's producers send it and as a browser receives it.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[expect(missing_docs, reason = "the fields are the contract's words")]
 pub struct ValidationError {
     pub essay_id: Option<String>,
@@ -73,13 +81,19 @@ pub struct ValidationError {
 }
 
 /// What a browser receives of [`BatchValidationErrorsV1`].
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[expect(missing_docs, reason = "the fields are the contract's words")]
 pub struct BatchValidationErrorsData {
     pub batch_id: Option<String>,
     pub validation_errors: Option<Vec<ValidationError>>,
     pub error_count: Option<usize>,
     pub message: String,
+}
+
+impl Told for BatchValidationErrorsData {
+    const EVENT: &'static str = "batch_validation_errors";
+    const CATEGORY: Category = Category::SystemAlerts;
+    const PRIORITY: Priority = Priority::Immediate;
 }
 
 impl Event for BatchValidationErrorsV1 {
@@ -103,7 +117,7 @@ pub struct BatchContentProvisioningCompletedV1 {
 }
 
 /// What a browser receives of [`BatchContentProvisioningCompletedV1`].
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[expect(missing_docs, reason = "the fields are the contract's words")]
 pub struct BatchContentProvisioningCompletedData {
     pub batch_id: Option<String>,
@@ -111,6 +125,12 @@ pub struct BatchContentProvisioningCompletedData {
     pub expected_count: Option<u64>,
     pub status: Option<&'static str>,
     pub message: String,
+}
+
+impl Told for BatchContentProvisioningCompletedData {
+    const EVENT: &'static str = "batch_content_provisioning_completed";
+    const CATEGORY: Category = Category::BatchProgress;
+    const PRIORITY: Priority = Priority::Standard;
 }
 
 impl Event for BatchContentProvisioningCompletedV1 {
@@ -138,7 +158,7 @@ pub struct ElsBatchPhaseOutcomeV1 {
 }
 
 /// What a browser receives of [`ElsBatchPhaseOutcomeV1`].
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[expect(missing_docs, reason = "the fields are the contract's words")]
 pub struct BatchPhaseOutcomeData {
     pub batch_id: Option<String>,
@@ -146,6 +166,12 @@ pub struct BatchPhaseOutcomeData {
     pub outcome_status: Option<String>,
     pub status: Option<String>,
     pub message: String,
+}
+
+impl Told for BatchPhaseOutcomeData {
+    const EVENT: &'static str = "batch_phase_outcome";
+    const CATEGORY: Category = Category::BatchProgress;
+    const PRIORITY: Priority = Priority::Standard;
 }
 
 impl Event for ElsBatchPhaseOutcomeV1 {

@@ -1,8 +1,10 @@
 //! Classes and their students, as the class management service reports them.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Event, Subject, Topic};
+use crate::notification::{Category, Priority, Told};
 
 /// A class was created.
 #[derive(Debug, Deserialize)]
@@ -14,13 +16,19 @@ pub struct ClassCreatedV1 {
 }
 
 /// What a browser receives of [`ClassCreatedV1`].
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[expect(missing_docs, reason = "the fields are the contract's words")]
 pub struct ClassCreatedData {
     pub class_id: Option<String>,
     pub class_designation: Option<String>,
     pub course_codes: Option<Vec<String>>,
     pub message: String,
+}
+
+impl Told for ClassCreatedData {
+    const EVENT: &'static str = "class_created";
+    const CATEGORY: Category = Category::ClassManagement;
+    const PRIORITY: Priority = Priority::Standard;
 }
 
 impl Event for ClassCreatedV1 {
@@ -44,7 +52,7 @@ pub struct StudentCreatedV1 {
 }
 
 /// What a browser receives of [`StudentCreatedV1`].
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[expect(missing_docs, reason = "the fields are the contract's words")]
 pub struct StudentCreatedData {
     pub student_id: Option<String>,
@@ -52,6 +60,12 @@ pub struct StudentCreatedData {
     pub class_id: Option<String>,
     pub class_ids: Option<Vec<String>>,
     pub message: String,
+}
+
+impl Told for StudentCreatedData {
+    const EVENT: &'static str = "student_created";
+    const CATEGORY: Category = Category::ClassManagement;
+    const PRIORITY: Priority = Priority::Low;
 }
 
 impl StudentCreatedV1 {

@@ -1,9 +1,11 @@
 //! Single essays and their files.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Number;
 
 use super::{Event, Subject, Topic, batch::ErrorDetail};
+use crate::notification::{Category, Priority, Told};
 
 /// The content of a file has been stored.
 #[derive(Debug, Deserialize)]
@@ -18,13 +20,19 @@ pub struct EssayContentProvisionedV1 {
 }
 
 /// What a browser receives of [`EssayContentProvisionedV1`].
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[expect(missing_docs, reason = "the fields are the contract's words")]
 pub struct EssayContentProvisionedData {
     pub batch_id: Option<String>,
     pub file_upload_id: Option<String>,
     pub filename: Option<String>,
     pub message: String,
+}
+
+impl Told for EssayContentProvisionedData {
+    const EVENT: &'static str = "essay_content_provisioned";
+    const CATEGORY: Category = Category::FileOperations;
+    const PRIORITY: Priority = Priority::Low;
 }
 
 impl Event for EssayContentProvisionedV1 {
@@ -57,7 +65,7 @@ pub struct EssayValidationFailedV1 {
 }
 
 /// What a browser receives of [`EssayValidationFailedV1`].
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[expect(missing_docs, reason = "the fields are the contract's words")]
 pub struct EssayValidationFailedData {
     pub batch_id: Option<String>,
@@ -66,6 +74,12 @@ pub struct EssayValidationFailedData {
     pub error_code: Option<String>,
     pub error_message: Option<String>,
     pub message: String,
+}
+
+impl Told for EssayValidationFailedData {
+    const EVENT: &'static str = "essay_validation_failed";
+    const CATEGORY: Category = Category::SystemAlerts;
+    const PRIORITY: Priority = Priority::Immediate;
 }
 
 impl Event for EssayValidationFailedV1 {
@@ -93,7 +107,7 @@ pub struct EssayStudentAssociationUpdatedV1 {
 }
 
 /// What a browser receives of [`EssayStudentAssociationUpdatedV1`].
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[expect(missing_docs, reason = "the fields are the contract's words")]
 pub struct EssayStudentAssociationUpdatedData {
     pub batch_id: Option<String>,
@@ -102,6 +116,12 @@ pub struct EssayStudentAssociationUpdatedData {
     pub association_method: Option<String>,
     pub confidence_score: Option<Number>,
     pub message: String,
+}
+
+impl Told for EssayStudentAssociationUpdatedData {
+    const EVENT: &'static str = "essay_student_association_updated";
+    const CATEGORY: Category = Category::StudentWorkflow;
+    const PRIORITY: Priority = Priority::Standard;
 }
 
 impl Event for EssayStudentAssociationUpdatedV1 {

@@ -1,8 +1,10 @@
 //! Files of a batch, as the file service reports them.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Event, Subject, Topic};
+use crate::notification::{Category, Priority, Told};
 
 /// A file was added to a batch.
 #[derive(Debug, Deserialize)]
@@ -23,13 +25,35 @@ pub struct BatchFile {
     pub filename: Option<String>,
 }
 
+/// What a browser receives of [`BatchFileAddedV1`].
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(transparent)]
+pub struct BatchFileAddedData(pub BatchFileData);
+
+/// What a browser receives of [`BatchFileRemovedV1`].
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(transparent)]
+pub struct BatchFileRemovedData(pub BatchFileData);
+
 /// What a browser receives of both.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[expect(missing_docs, reason = "the fields are the contract's words")]
 pub struct BatchFileData {
     pub batch_id: Option<String>,
     pub file_upload_id: Option<String>,
     pub filename: Option<String>,
+}
+
+impl Told for BatchFileAddedData {
+    const EVENT: &'static str = "batch_file_added";
+    const CATEGORY: Category = Category::FileOperations;
+    const PRIORITY: Priority = Priority::Standard;
+}
+
+impl Told for BatchFileRemovedData {
+    const EVENT: &'static str = "batch_file_removed";
+    const CATEGORY: Category = Category::FileOperations;
+    const PRIORITY: Priority = Priority::Standard;
 }
 
 impl BatchFile {

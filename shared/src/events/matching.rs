@@ -1,10 +1,14 @@
 //! Matching essays with students.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Number;
 
 use super::{Counted, Event, Subject, Topic};
-use crate::time::Timestamp;
+use crate::{
+    notification::{Category, Priority, Told},
+    time::{Timestamp, WrittenTime},
+};
 
 /// Suggestions which student wrote which essay wait for a teacher's word.
 #[derive(Debug, Deserialize)]
@@ -38,7 +42,7 @@ pub struct StudentSuggestion {
 
 /// The match suggested for one essay, as the design's producers send it and as a browser
 /// receives it.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[expect(missing_docs, reason = "the fields are the contract's words")]
 pub struct SuggestedMatch {
     pub essay_id: Option<String>,
@@ -47,16 +51,23 @@ pub struct SuggestedMatch {
 }
 
 /// What a browser receives of [`BatchAuthorMatchesSuggestedV1`].
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[expect(missing_docs, reason = "the fields are the contract's words")]
 pub struct StudentMatchesSuggestedData {
     pub batch_id: Option<String>,
     pub class_id: Option<String>,
     pub suggested_matches: Option<Vec<SuggestedMatch>>,
+    #[schemars(with = "WrittenTime")]
     pub confirmation_deadline: Timestamp,
     pub confirmation_url: Option<String>,
     pub message: String,
     pub action_required: bool,
+}
+
+impl Told for StudentMatchesSuggestedData {
+    const EVENT: &'static str = "student_matches_suggested";
+    const CATEGORY: Category = Category::StudentWorkflow;
+    const PRIORITY: Priority = Priority::Immediate;
 }
 
 impl BatchAuthorMatchesSuggestedV1 {
@@ -102,12 +113,18 @@ pub struct ValidationSummary {
 }
 
 /// What a browser receives of [`StudentAssociationsConfirmedV1`].
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[expect(missing_docs, reason = "the fields are the contract's words")]
 pub struct StudentAssociationsConfirmedData {
     pub batch_id: Option<String>,
     pub confirmed_count: Option<u64>,
     pub message: String,
+}
+
+impl Told for StudentAssociationsConfirmedData {
+    const EVENT: &'static str = "student_associations_confirmed";
+    const CATEGORY: Category = Category::StudentWorkflow;
+    const PRIORITY: Priority = Priority::Standard;
 }
 
 impl Event for StudentAssociationsConfirmedV1 {
@@ -134,12 +151,18 @@ pub struct ValidationTimeoutProcessedV1 {
 }
 
 /// What a browser receives of [`ValidationTimeoutProcessedV1`].
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[expect(missing_docs, reason = "the fields are the contract's words")]
 pub struct ValidationTimeoutProcessedData {
     pub batch_id: Option<String>,
     pub auto_confirmed_count: Option<u64>,
     pub message: String,
+}
+
+impl Told for ValidationTimeoutProcessedData {
+    const EVENT: &'static str = "validation_timeout_processed";
+    const CATEGORY: Category = Category::StudentWorkflow;
+    const PRIORITY: Priority = Priority::Standard;
 }
 
 impl Event for ValidationTimeoutProcessedV1 {

@@ -1,8 +1,10 @@
 //! Results of the checks and assessments.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Event, Subject, Topic};
+use crate::notification::{Category, Priority, Told};
 
 /// A comparative judgement of a batch has been made.
 #[derive(Debug, Deserialize)]
@@ -17,7 +19,7 @@ pub struct CjAssessmentCompletedV1 {
 }
 
 /// What a browser receives of [`CjAssessmentCompletedV1`].
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[expect(missing_docs, reason = "the fields are the contract's words")]
 pub struct CjAssessmentCompletedData {
     pub batch_id: Option<String>,
@@ -26,6 +28,12 @@ pub struct CjAssessmentCompletedData {
     pub service: &'static str,
     pub results_available: bool,
     pub message: String,
+}
+
+impl Told for CjAssessmentCompletedData {
+    const EVENT: &'static str = "cj_assessment_completed";
+    const CATEGORY: Category = Category::ProcessingResults;
+    const PRIORITY: Priority = Priority::Standard;
 }
 
 impl Event for CjAssessmentCompletedV1 {
@@ -68,12 +76,18 @@ pub struct ErrorInfo {
 }
 
 /// What a browser receives of [`CjAssessmentFailedV1`].
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[expect(missing_docs, reason = "the fields are the contract's words")]
 pub struct CjAssessmentFailedData {
     pub batch_id: Option<String>,
     pub error_message: Option<String>,
     pub message: String,
+}
+
+impl Told for CjAssessmentFailedData {
+    const EVENT: &'static str = "cj_assessment_failed";
+    const CATEGORY: Category = Category::SystemAlerts;
+    const PRIORITY: Priority = Priority::Immediate;
 }
 
 impl Event for CjAssessmentFailedV1 {
@@ -105,7 +119,7 @@ pub struct SpellcheckCompletedV1 {
 }
 
 /// What a browser receives of [`SpellcheckCompletedV1`].
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[expect(missing_docs, reason = "the fields are the contract's words")]
 pub struct SpellcheckCompletedData {
     pub batch_id: Option<String>,
@@ -114,6 +128,12 @@ pub struct SpellcheckCompletedData {
     pub service: &'static str,
     pub results_available: bool,
     pub message: String,
+}
+
+impl Told for SpellcheckCompletedData {
+    const EVENT: &'static str = "spellcheck_completed";
+    const CATEGORY: Category = Category::ProcessingResults;
+    const PRIORITY: Priority = Priority::Standard;
 }
 
 impl Event for SpellcheckCompletedV1 {

@@ -35,10 +35,35 @@ pub enum CloseReason {
     BadUtf8,
 }
 
+/// What a client does about a close.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// It comes back and resumes.
+    Reconnect,
+    /// It comes back with a new token, once.
+    NewToken,
+    /// It stays away: another attempt would end the same.
+    Stop,
+}
+
 /// The longest reason that fits into a close frame, in bytes.
 const MAX_REASON: usize = 123;
 
 impl CloseReason {
+    /// Every reason; one stands for all refusals of a token.
+    pub const ALL: [Self; 10] = [
+        Self::Unauthenticated(AuthError::Invalid),
+        Self::TokenExpired,
+        Self::LimitReached,
+        Self::Restarting,
+        Self::TooSlow,
+        Self::Silent,
+        Self::TooBig,
+        Self::Binary,
+        Self::Protocol,
+        Self::BadUtf8,
+    ];
+
     /// The close code.
     #[must_use]
     pub fn code(self) -> u16 {
@@ -69,6 +94,18 @@ impl CloseReason {
             Self::Binary => "binary",
             Self::Protocol => "protocol_error",
             Self::BadUtf8 => "bad_utf8",
+        }
+    }
+
+    /// What the client does about it.
+    #[must_use]
+    pub fn remedy(self) -> Remedy {
+        match self {
+            Self::Unauthenticated(_) | Self::TokenExpired => Remedy::NewToken,
+            Self::Restarting | Self::TooSlow | Self::Silent => Remedy::Reconnect,
+            Self::LimitReached | Self::TooBig | Self::Binary | Self::Protocol | Self::BadUtf8 => {
+                Remedy::Stop
+            }
         }
     }
 
@@ -123,24 +160,23 @@ fn coded(error_code: &'static str, message: &'static str) -> Utf8Bytes {
 mod tests {
     use super::*;
 
-    const ALL: [CloseReason; 9] = [
-        CloseReason::TokenExpired,
-        CloseReason::LimitReached,
-        CloseReason::Restarting,
-        CloseReason::TooSlow,
-        CloseReason::Silent,
-        CloseReason::TooBig,
-        CloseReason::Binary,
-        CloseReason::Protocol,
-        CloseReason::BadUtf8,
-    ];
-
     #[test]
     fn every_reason_fits_into_a_close_frame_and_no_code_keeps_clients_away() {
         let refused = AuthError::ALL.map(CloseReason::Unauthenticated);
-        for reason in refused.into_iter().chain(ALL) {
+        for reason in refused.into_iter().chain(CloseReason::ALL) {
             assert!(reason.frame().reason.len() <= MAX_REASON, "{reason:?}");
             assert!(!matches!(reason.code(), 1000 | 1001), "{reason:?}");
+        }
+    }
+
+    #[test]
+    fn a_code_has_one_remedy_and_who_is_told_when_to_come_back_may() {
+        for a in CloseReason::ALL {
+            for b in CloseReason::ALL.into_iter().filter(|b| b.code() == a.code()) {
+                assert_eq!(a.remedy(), b.remedy(), "{a:?} {b:?}");
+            }
+            let told = a.reconnect_within(Duration::ZERO).is_some();
+            assert_eq!(told, a.remedy() == Remedy::Reconnect, "{a:?}");
         }
     }
 

@@ -1,0 +1,133 @@
+//! The AsyncAPI document: the channel, everything that passes on it, and how it is closed.
+
+use anyhow::Context as _;
+use schemars::{JsonSchema as _, SchemaGenerator, generate::SchemaSettings};
+use serde_json::{Map, Value, json};
+use ws_gateway::protocol::{
+    ClientMessage, CloseReason, Remedy, STATE_EVENT, SUBPROTOCOL, StateFrame,
+    TOKEN_SUBPROTOCOL_PREFIX,
+};
+
+use crate::notifications;
+
+/// The name of the frames about the connection itself.
+pub(crate) const STATE: &str = "StateFrame";
+/// The name of what a client may say.
+pub(crate) const CLIENT: &str = "ClientMessage";
+
+/// The document; schemas of notifications are those of the file beside it.
+pub(crate) fn document() -> anyhow::Result<Value> {
+    let told = notifications::schema()?;
+    let names: Vec<&str> =
+        told["oneOf"].as_array().into_iter().flatten().filter_map(name).collect();
+    let mut messages = Map::new();
+    for name in &names {
+        let schema = format!("notifications.schema.json#/$defs/{name}");
+        messages.insert((*name).to_owned(), json!({"name": name, "payload": {"$ref": schema}}));
+    }
+    for name in [STATE, CLIENT] {
+        let schema = format!("#/components/schemas/{name}");
+        messages.insert(name.to_owned(), json!({"name": name, "payload": {"$ref": schema}}));
+    }
+    let pong =
+        json!({"type": "object", "required": ["type"], "properties": {"type": {"const": "pong"}}});
+    messages.insert("Pong".to_owned(), json!({"name": "Pong", "payload": pong}));
+    let on_channel: Map<String, Value> = messages
+        .keys()
+        .map(|name| (name.clone(), reference(&format!("#/components/messages/{name}"))))
+        .collect();
+    let sent = messages.keys().filter(|name| *name != CLIENT);
+    Ok(json!({
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Live notifications",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "What the gateway sends to a browser, and what a browser may say.",
+        },
+        "defaultContentType": "application/json",
+        "channels": {"notifications": {
+            "address": "/ws",
+            "description": "One WebSocket of one user. All frames are text.",
+            "messages": on_channel,
+            "bindings": {"ws": handshake()},
+            "x-subprotocols": {"spoken": SUBPROTOCOL, "token": TOKEN_SUBPROTOCOL_PREFIX},
+            "x-close-codes": close_codes(),
+        }},
+        "operations": {
+            "tell": operation("send", sent),
+            "listen": operation("receive", [CLIENT.to_owned()].iter()),
+        },
+        "components": {"messages": messages, "schemas": schemas()?},
+    }))
+}
+
+/// The last part of a `$ref`.
+pub(crate) fn name(schema: &Value) -> Option<&str> {
+    schema["$ref"].as_str()?.rsplit('/').next()
+}
+
+fn reference(path: &str) -> Value {
+    json!({"$ref": path})
+}
+
+fn operation<'a>(action: &str, messages: impl Iterator<Item = &'a String>) -> Value {
+    let path = |name| reference(&format!("#/channels/notifications/messages/{name}"));
+    json!({
+        "action": action,
+        "channel": reference("#/channels/notifications"),
+        "messages": messages.map(path).collect::<Vec<_>>(),
+    })
+}
+
+fn handshake() -> Value {
+    let query = json!({
+        "last_event_id": {"type": "string", "description": "The position to resume from"},
+        "categories": {"type": "string", "description": "What to receive, with commas between"},
+        "token": {"type": "string", "description": "A token, for clients that can send it in no other way"},
+    });
+    json!({
+        "bindingVersion": "0.1.0",
+        "method": "GET",
+        "query": {"type": "object", "properties": query},
+    })
+}
+
+/// The schemas of the frames that are the gateway's own.
+fn schemas() -> anyhow::Result<Value> {
+    let generator = |settings: SchemaSettings| {
+        let at = |settings: &mut SchemaSettings| {
+            settings.definitions_path = "/components/schemas".into();
+        };
+        SchemaGenerator::new(settings.with(at))
+    };
+    let mut sent = generator(SchemaSettings::draft07().for_serialize());
+    let mut state = StateFrame::json_schema(&mut sent).to_value();
+    let properties = state["properties"].as_object_mut().context("a frame is an object")?;
+    properties.insert("event".to_owned(), json!({"const": STATE_EVENT}));
+    let mut heard = generator(SchemaSettings::draft07().for_deserialize());
+    let client = ClientMessage::json_schema(&mut heard).to_value();
+    let mut schemas = sent.take_definitions(true);
+    schemas.extend(heard.take_definitions(true));
+    schemas.insert(STATE.to_owned(), state);
+    schemas.insert(CLIENT.to_owned(), client);
+    Ok(schemas.into())
+}
+
+/// Each code once, with everything it is used for and what a client does about it.
+fn close_codes() -> Value {
+    let mut codes = Map::new();
+    for reason in CloseReason::ALL {
+        let remedy = match reason.remedy() {
+            Remedy::Reconnect => "reconnect",
+            Remedy::NewToken => "new_token",
+            Remedy::Stop => "stop",
+        };
+        let code = codes
+            .entry(reason.code().to_string())
+            .or_insert_with(|| json!({"remedy": remedy, "reasons": []}));
+        if let Some(reasons) = code["reasons"].as_array_mut() {
+            reasons.push(reason.label().into());
+        }
+    }
+    codes.into()
+}
