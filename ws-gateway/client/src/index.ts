@@ -1,0 +1,6 @@
+export { Client, connect, is, type Options } from "./client.ts";
+export { countdown, type Countdown } from "./countdown.ts";
+export { Feed, type Snapshot } from "./feed.ts";
+export type { Status } from "./status.ts";
+export type { Store } from "./memory.ts";
+export * from "./contract.ts";
