@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs what is missing on Debian, Ubuntu (apt-get) or macOS (Homebrew); does nothing when all
 # is there. `setup.sh demo`: what the demo needs. `setup.sh test`: also the tools of tests/tools.txt,
-# into target/, and what Apache Kafka needs;
-# without it the tests use librdkafka's embedded broker.
+# into target/, what Apache Kafka needs (without it the tests use librdkafka's embedded broker), and
+# Node.js and Chromium for the browser client (without them the run says what it leaves out).
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
@@ -51,6 +51,37 @@ install_tools() {
     cp tests/tools.txt "$tools/"
 }
 
+node_is_new_enough() {
+    has npm && has node && node --eval '
+        const [major, minor] = process.versions.node.split(".").map(Number);
+        process.exit(major > 20 || (major === 20 && minor >= 19) ? 0 : 1)'
+}
+
+has_chromium() {
+    has chromium || has chromium-browser || has google-chrome-stable || has google-chrome
+}
+
+# The packages of the browser client, again only when its lock file has changed.
+install_client_packages() {
+    node_is_new_enough || return 1
+    local client=ws-gateway/client mark
+    mark=$client/node_modules/.installed
+    if cmp -s "$client/package-lock.json" "$mark"; then return 0; fi
+    echo "setup: installing the packages of the browser client"
+    (cd "$client" && npm ci --loglevel error </dev/null >/dev/null) || return 1
+    cp "$client/package-lock.json" "$mark"
+}
+
+install_for_browser() {
+    missing=()
+    has npm || missing+=(nodejs npm)
+    { install_missing && install_client_packages; } ||
+        echo "setup: without Node.js 20.19 and its packages the browser client is not checked"
+    missing=()
+    has_chromium || missing+=(chromium fonts-dejavu-core)
+    install_missing || echo "setup: without Chromium no scenario runs in a browser"
+}
+
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then "$@"; elif has sudo; then sudo "$@"; else
         echo "setup: run as root, or install yourself: ${missing[*]}" >&2
@@ -86,6 +117,8 @@ with_brew() {
             zlib1g-dev) brew install zlib ;;
             redis-server) brew install redis ;;
             java) brew install openjdk ;;
+            nodejs) brew install node ;;
+            npm) ;; # comes with it
             python3-pip) brew install python ;;
             *) brew install "$package" ;;
         esac
@@ -116,3 +149,4 @@ if [ "$purpose" = test ]; then
     install_missing
     install_tools
 fi
+if [ "$purpose" = test ]; then install_for_browser; fi

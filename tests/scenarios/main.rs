@@ -11,6 +11,8 @@ use world::{LeftOut, World};
 
 mod auth;
 mod bad_records;
+mod browser;
+mod client;
 mod delivery;
 mod duplicates;
 mod expect;
@@ -57,6 +59,8 @@ fn main() -> ExitCode {
         owners::scenarios(),
         faults::scenarios(),
         topologies::scenarios(),
+        client::scenarios(),
+        browser::scenarios(),
     ];
     let prepare = |scenario: Scenario| scenario(Arc::clone(&runtime), Arc::clone(&world));
     let trials = trials.into_iter().flatten().map(prepare).collect();

@@ -6,10 +6,14 @@ use std::{fmt, sync::Arc};
 
 use anyhow::anyhow;
 use e2e::{
+    browser::{self, Browser},
     kafka::Kafka,
+    node,
     redis::Store,
     stack::{Layout, Stack},
+    workspace,
 };
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::{Mutex, OnceCell};
 
@@ -20,6 +24,8 @@ type Started<T> = OnceCell<Result<T, String>>;
 pub(crate) struct World {
     kafka: Started<Arc<Kafka>>,
     stack: Started<Arc<Stack>>,
+    browser: Started<Arc<Browser>>,
+    client_tests: Started<Value>,
     /// Starting is all processor time: two stacks at once are ready later than one by one.
     starting: Mutex<()>,
 }
@@ -91,6 +97,34 @@ impl World {
         Stack::start(kafka, layout).await
     }
 
+    /// The browser that all share; each scenario has a window of its own.
+    pub(crate) async fn browser(&self) -> anyhow::Result<Arc<Browser>> {
+        let Some(program) = browser::program() else {
+            return Err(LeftOut("there is no Chromium on this machine").into());
+        };
+        let start = async || match Browser::start(program).await {
+            Ok(browser) => Ok(Arc::new(browser)),
+            Err(problem) => Err(format!("{problem:#}")),
+        };
+        self.browser.get_or_init(start).await.clone().map_err(|problem| anyhow!(problem))
+    }
+
+    /// Whether the browser client can be checked and built.
+    #[expect(clippy::unused_self, reason = "what a scenario needs, it asks its world for")]
+    pub(crate) fn node(&self) -> anyhow::Result<()> {
+        if node::is_ready() {
+            return Ok(());
+        }
+        Err(LeftOut("Node.js 20.19 or the client's packages are not installed").into())
+    }
+
+    /// What the browser client's own tests say, file by file; they are run once.
+    pub(crate) async fn client_tests(&self) -> anyhow::Result<Value> {
+        self.node()?;
+        let run = async || run_client_tests().await.map_err(|problem| format!("{problem:#}"));
+        self.client_tests.get_or_init(run).await.clone().map_err(|problem| anyhow!(problem))
+    }
+
     /// Stops what is shared, in order.
     pub(crate) async fn end(self) -> anyhow::Result<()> {
         match self.stack.into_inner() {
@@ -101,4 +135,17 @@ impl World {
             _ => Ok(()),
         }
     }
+}
+
+async fn run_client_tests() -> anyhow::Result<Value> {
+    let folder = workspace::temporary("vitest-")?;
+    let report = folder.path().join("report.json");
+    let output = format!("--outputFile={}", report.display());
+    // It fails when a test does, and then the report says which.
+    let run = node::run(&node::client(), "npm", &["test", "--", "--reporter=json", &output]).await;
+    let Ok(report) = std::fs::read(report) else {
+        return Err(run.err().unwrap_or(anyhow!("the tests left no report")));
+    };
+    let mut report: Value = serde_json::from_slice(&report)?;
+    Ok(report["testResults"].take())
 }

@@ -51,6 +51,12 @@ impl Case {
         self.notification["event"].as_str().unwrap_or_default()
     }
 
+    /// The notification's category.
+    #[must_use]
+    pub fn category(&self) -> &str {
+        self.notification["category"].as_str().unwrap_or_default()
+    }
+
     /// Whether its notification may wait a little to share a write with others.
     #[must_use]
     pub fn may_wait(&self) -> bool {

@@ -1,18 +1,17 @@
 //! The whole path on one machine: Redis, an embedded broker, both services, and a page that shows
 //! notifications as they arrive. `ONCE=1` sends each event once and judges what arrived instead.
 
-use std::{net::Ipv4Addr, process::ExitCode, sync::Arc};
+use std::{net::Ipv4Addr, process::ExitCode};
 
-use anyhow::Context as _;
 use e2e::{
     kafka::Kafka,
+    site::{Plan, Site},
     stack::{Layout, Stack},
 };
 use shared::lifecycle;
 use tokio::net::TcpListener;
 
 mod once;
-mod page;
 
 /// Whom the demo is about.
 const USER: &str = "demo-teacher";
@@ -30,7 +29,6 @@ async fn main() -> anyhow::Result<ExitCode> {
         () = shutdown.cancelled() => None,
     };
     let Some(stack) = started else { return Ok(ExitCode::FAILURE) };
-    let stack = Arc::new(stack);
     let passed = if once {
         tokio::select! {
             passed = once::run(&stack, &origin) => passed?,
@@ -38,10 +36,10 @@ async fn main() -> anyhow::Result<ExitCode> {
         }
     } else {
         println!("\n  open {origin}\n\n  Ctrl-C ends it");
-        page::serve(listener, Arc::clone(&stack), shutdown).await?;
+        let _site = Site::start(listener, &stack, Plan::demo(USER)).await?;
+        shutdown.cancelled().await;
         true
     };
-    let stack = Arc::into_inner(stack).context("every request has ended")?;
     stack.stop().await?;
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -1,0 +1,41 @@
+// How the demo page says things.
+
+import type { Status } from "../../ws-gateway/client/src/index.ts";
+
+export const words = {
+  /** `cj_assessment_failed` as people read it. */
+  name(name: string): string {
+    const text = name.replaceAll("_", " ");
+    const capital = text.charAt(0).toUpperCase() + text.slice(1);
+    return capital.replace(/^Cj /, "CJ ");
+  },
+
+  status(status: Status): string {
+    switch (status.state) {
+      case "connecting":
+        return "Connecting";
+      case "open":
+        return status.resume === "complete" ? "Live, nothing missed" : "Live";
+      case "waiting":
+        return `${status.offline ? "Offline" : "Disconnected"}, trying again`;
+      case "stopped":
+        return status.message ? `Stopped: ${status.message}` : "Stopped";
+    }
+  },
+
+  wait(status: Status, now: number): string {
+    if (status.state !== "waiting") return "";
+    return `in ${Math.max(0, Math.ceil((status.retryAt - now) / 1000))} s`;
+  },
+
+  /** What a notification says to people; some say only which file they are about. */
+  message(data: object): string {
+    const { message, filename } = data as { message?: unknown; filename?: unknown };
+    return String(message ?? filename ?? "");
+  },
+
+  latency(milliseconds: number, late: number): string {
+    if (milliseconds <= late) return `${Math.round(milliseconds)} ms`;
+    return `caught up after ${(milliseconds / 1000).toFixed(1)} s`;
+  },
+};

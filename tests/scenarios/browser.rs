@@ -1,0 +1,167 @@
+//! The demo's page, and with it the browser client, in a real browser against the real services.
+//! Needs Chromium, and no Node.js: the page is built.
+
+use std::{net::Ipv4Addr, sync::Arc, time::Duration};
+
+use anyhow::{Context as _, ensure};
+use e2e::{
+    browser::Tab,
+    checker::Ledger,
+    events::{self, DESIGNED, Event, fresh_user},
+    redis::Store,
+    site::{Plan, Site},
+    stack::{LIMIT, Stack},
+};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::{Scenario, scenario, world::World};
+
+mod faults;
+mod looks;
+
+pub(crate) fn scenarios() -> Vec<Scenario> {
+    let mut scenarios = vec![
+        scenario(the_page_shows_every_event_once),
+        scenario(texts_are_shown_and_never_run),
+        scenario(tokens_are_renewed_on_the_live_connection),
+        scenario(two_tabs_share_a_connection_and_hand_it_on),
+    ];
+    scenarios.extend(faults::scenarios());
+    scenarios.extend(looks::scenarios());
+    scenarios
+}
+
+const STATE: &str = "document.getElementById('state').dataset.state";
+const CONNECTION: &str = "document.getElementById('state').dataset.connection";
+/// What the page shows, oldest first.
+const SHOWN: &str = "[...document.querySelectorAll('#notifications > li')]
+    .map((item) => JSON.parse(item.querySelector('pre').textContent)).reverse()";
+
+/// A site of the plan, beside the services.
+async fn site(stack: &Stack<impl Store>, plan: Plan) -> anyhow::Result<Site> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    Site::start(listener, stack, plan).await
+}
+
+/// Waits until the page shows as many notifications as these, and checks that they are these, each
+/// once and in order.
+async fn shows(tab: &mut Tab, user: &str, sent: &[String], limit: Duration) -> anyhow::Result<()> {
+    let enough = format!("{SHOWN}.length >= {}", sent.len());
+    let waited = tab.becomes(&enough, json!(true), limit).await;
+    let mut ledger = Ledger::default();
+    for id in sent {
+        ledger.sent(user, id);
+    }
+    for notification in tab.value(SHOWN).await?.as_array().context("a list")? {
+        ledger.arrived(user, notification)?;
+    }
+    ledger.verdict().check()?;
+    waited
+}
+
+fn ids(events: &[Event]) -> Vec<String> {
+    events.iter().map(|event| event.id.clone()).collect()
+}
+
+/// What a script that clicks does.
+fn click(selector: &str) -> String {
+    format!("document.querySelector({}).click()", json!(selector))
+}
+
+async fn the_page_shows_every_event_once(world: Arc<World>) -> anyhow::Result<()> {
+    let (browser, stack, user) = (world.browser().await?, world.stack().await?, fresh_user());
+    let site = site(&stack, Plan::demo(&user)).await?;
+    let mut window = browser.window().await?;
+    let mut tab = window.open(site.origin()).await?;
+    tab.becomes(STATE, json!("open"), LIMIT).await?;
+    tab.value(&click("#all")).await?;
+    tab.becomes(&format!("{SHOWN}.length"), json!(DESIGNED), LIMIT).await?;
+    let shown = tab.value(SHOWN).await?;
+    let mut names: Vec<&str> =
+        shown.as_array().into_iter().flatten().filter_map(|n| n["event"].as_str()).collect();
+    names.sort_unstable();
+    let cases = events::designed()?;
+    let mut designed: Vec<&str> = cases.iter().map(events::Case::name).collect();
+    designed.sort_unstable();
+    ensure!(names == designed, "these are shown: {names:?}");
+    let timed = "[...document.querySelectorAll('.latency')].filter(l => l.textContent).length";
+    tab.becomes(timed, json!(DESIGNED), LIMIT).await?;
+    let counting = "document.querySelector('[data-deadline] .countdown').textContent";
+    let left = tab.value(counting).await?;
+    ensure!(left.as_str().is_some_and(|left| left.starts_with("23:59:")), "counts {left}");
+    // A filter hides what is not wanted and brings it back.
+    let hidden =
+        "[...document.querySelectorAll('#notifications > li')].filter(i => i.hidden).length";
+    tab.value(&click("#filters button:last-child")).await?;
+    tab.becomes(hidden, json!(3), LIMIT).await?;
+    tab.value(&click("#filters button:last-child")).await?;
+    tab.becomes(hidden, json!(0), LIMIT).await
+}
+
+async fn texts_are_shown_and_never_run(world: Arc<World>) -> anyhow::Result<()> {
+    let (browser, stack, user) = (world.browser().await?, world.stack().await?, fresh_user());
+    let site = site(&stack, Plan::demo(&user)).await?;
+    let mut window = browser.window().await?;
+    let mut tab = window.open(site.origin()).await?;
+    tab.becomes(STATE, json!("open"), LIMIT).await?;
+    let name = "<script>ran = 1</script><img src=x onerror='ran = 1'>&amp;.docx";
+    let mut event = events::designed()?[0].fresh(&user)?;
+    event.envelope["data"]["filename"] = name.into();
+    stack.producer.send(&event).await?;
+    shows(&mut tab, &user, &[event.id], LIMIT).await?;
+    let message = tab.value("document.querySelector('.message').textContent").await?;
+    ensure!(message == name, "it shows {message}");
+    let elements = "document.querySelectorAll('#notifications :is(script, img)').length";
+    ensure!(tab.value(elements).await? == 0, "it has become markup");
+    ensure!(tab.value("typeof ran").await? == "undefined", "it has run");
+    Ok(())
+}
+
+async fn tokens_are_renewed_on_the_live_connection(world: Arc<World>) -> anyhow::Result<()> {
+    let (browser, stack, user) = (world.browser().await?, world.stack().await?, fresh_user());
+    let site = site(&stack, Plan::demo(&user).tokens_for(4)).await?;
+    let mut window = browser.window().await?;
+    let mut tab = window.open(site.origin()).await?;
+    tab.becomes(STATE, json!("open"), LIMIT).await?;
+    let connection = tab.value(CONNECTION).await?;
+    ensure!(connection.is_string(), "a connection has a name: {connection}");
+    // One for the page itself, one to connect, and so many renewals take longer than any of the
+    // tokens lasts.
+    let sessions = 2 + 3;
+    e2e::eventually("the tokens are renewed", LIMIT, async || {
+        ensure!(site.sessions() >= sessions, "{} of {sessions} so far", site.sessions());
+        Ok(())
+    })
+    .await?;
+    let events = events::one_of_each(&user)?;
+    stack.producer.send_all(&events).await?;
+    shows(&mut tab, &user, &ids(&events), LIMIT).await?;
+    let now = tab.value(CONNECTION).await?;
+    ensure!(now == connection, "{now} instead of {connection}");
+    Ok(())
+}
+
+async fn two_tabs_share_a_connection_and_hand_it_on(world: Arc<World>) -> anyhow::Result<()> {
+    let (browser, stack, user) = (world.browser().await?, world.stack().await?, fresh_user());
+    let site = site(&stack, Plan::demo(&user)).await?;
+    let mut window = browser.window().await?;
+    let mut first = window.open(site.origin()).await?;
+    first.becomes(STATE, json!("open"), LIMIT).await?;
+    let connection = first.value(CONNECTION).await?;
+    let mut second = window.open(site.origin()).await?;
+    second.becomes(CONNECTION, connection.clone(), LIMIT).await?;
+    let before = events::one_of_each(&user)?;
+    stack.producer.send_all(&before).await?;
+    for tab in [&mut first, &mut second] {
+        shows(tab, &user, &ids(&before), LIMIT).await?;
+    }
+    window.close(first).await?;
+    // Some of these are published while nobody is connected.
+    let after = events::one_of_each(&user)?;
+    stack.producer.send_all(&after).await?;
+    let all: Vec<String> = ids(&before).into_iter().chain(ids(&after)).collect();
+    shows(&mut second, &user, &all, LIMIT).await?;
+    let other = format!("{CONNECTION} !== {connection} && {STATE} === 'open'");
+    second.becomes(&other, Value::Bool(true), LIMIT).await
+}

@@ -1,0 +1,141 @@
+//! How the demo's page looks: in the light, in the dark and on a phone. `SCREENSHOTS=1` keeps the
+//! pictures that the README shows.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, ensure};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use e2e::{
+    browser::Tab,
+    events::{DESIGNED, fresh_user},
+    node,
+    site::Plan,
+    stack::LIMIT,
+    workspace,
+};
+use serde_json::json;
+
+use super::{SHOWN, STATE, click, site};
+use crate::{Scenario, scenario, world::World};
+
+pub(super) fn scenarios() -> Vec<Scenario> {
+    vec![
+        scenario(the_page_is_readable_in_the_light_in_the_dark_and_on_a_phone),
+        scenario(the_examples_count_down_in_react_and_in_svelte),
+    ]
+}
+
+/// Every text that stands out too little from what is behind it, by the rule of WCAG (4.5 to 1).
+const PALE: &str = r"(() => {
+  const canvas = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
+  const rgba = (colour) => {
+    canvas.clearRect(0, 0, 1, 1);
+    canvas.fillStyle = colour;
+    canvas.fillRect(0, 0, 1, 1);
+    return canvas.getImageData(0, 0, 1, 1).data;
+  };
+  const light = ([r, g, b]) => [r, g, b]
+    .map((part) => part / 255)
+    .map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, part, n) => sum + part * [0.2126, 0.7152, 0.0722][n], 0);
+  const behind = (element) => {
+    for (let at = element; at; at = at.parentElement) {
+      const colour = rgba(getComputedStyle(at).backgroundColor);
+      if (colour[3] === 255) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const says = (element) => [...element.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
+  return [...document.body.querySelectorAll('*')]
+    .filter((element) => element.checkVisibility() && says(element))
+    .map((element) => {
+      const [a, b] = [rgba(getComputedStyle(element).color), behind(element)].map(light);
+      const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+      return { text: element.textContent.slice(0, 40), contrast };
+    })
+    .filter(({ contrast }) => contrast < 4.5);
+})()";
+
+/// Everything to press that has no name, and everything that sticks out at the side.
+const NAMELESS: &str = "[...document.querySelectorAll('button, summary')]
+    .filter((element) => !element.textContent.trim()).length";
+const TOO_WIDE: &str = "document.documentElement.scrollWidth > innerWidth";
+
+async fn the_page_is_readable_in_the_light_in_the_dark_and_on_a_phone(
+    world: Arc<World>,
+) -> anyhow::Result<()> {
+    let (browser, stack) = (world.browser().await?, world.stack().await?);
+    let site = site(&stack, Plan::demo(&fresh_user())).await?;
+    let mut window = browser.window().await?;
+    for (name, scheme, size) in [
+        ("light", "light", (1100, 800)),
+        ("dark", "dark", (1100, 800)),
+        ("phone", "light", (390, 844)),
+    ] {
+        // A blank page first, so that the page finds the screen as it is.
+        let mut tab = window.open("about:blank").await?;
+        look(&mut tab, scheme, size).await?;
+        tab.call("Page.navigate", json!({"url": site.origin()})).await?;
+        tab.becomes(STATE, json!("open"), LIMIT).await?;
+        show_all(&mut tab).await?;
+        let wide = tab.value(TOO_WIDE).await?;
+        ensure!(wide == false, "{name}: the page is wider than the screen");
+        let pale = tab.value(PALE).await?;
+        ensure!(pale == json!([]), "{name}: too pale: {pale}");
+        ensure!(tab.value(NAMELESS).await? == 0, "{name}: a button without a name");
+        if std::env::var_os("SCREENSHOTS").is_some() {
+            let picture = STANDARD.decode(tab.screenshot().await?).context("a picture")?;
+            std::fs::write(workspace::package().join(format!("demo/{name}.png")), picture)?;
+        }
+    }
+    Ok(())
+}
+
+async fn the_examples_count_down_in_react_and_in_svelte(world: Arc<World>) -> anyhow::Result<()> {
+    let (browser, stack, user) = (world.browser().await?, world.stack().await?, fresh_user());
+    world.node()?;
+    let pages = workspace::temporary("examples-")?;
+    let folder = pages.path().to_str().context("a path is text")?;
+    let build = ["vite", "build", "--config", "examples/vite.config.ts", "--outDir", folder];
+    node::run(&node::client(), "npx", &build).await?;
+    let site = site(&stack, Plan::folder(&user, pages.path())?).await?;
+    let mut window = browser.window().await?;
+    for name in ["react", "svelte"] {
+        let mut tab = window.open(&format!("{}/{name}/index.html", site.origin())).await?;
+        tab.becomes(STATE, json!("open"), LIMIT).await?;
+        tab.value(&click("button")).await?;
+        for second in ["23:59:58", "23:59:57"] {
+            let counts = format!(
+                "document.querySelector('.countdown')?.textContent <= '{second} left to confirm'"
+            );
+            tab.becomes(&counts, json!(true), LIMIT).await.context(name)?;
+        }
+        window.close(tab).await?;
+    }
+    Ok(())
+}
+
+/// Sends all events, each when the one before is there, and at last the one with a countdown.
+async fn show_all(tab: &mut Tab) -> anyhow::Result<()> {
+    let press = |number| format!("document.querySelectorAll('#events button')[{number}].click()");
+    for number in 0..DESIGNED {
+        tab.value(&press(number)).await?;
+        tab.becomes(&format!("{SHOWN}.length"), json!(number + 1), LIMIT).await?;
+    }
+    let counted = "[...document.querySelectorAll('#events button')]
+        .findIndex((button) => button.textContent === 'Student matches suggested')";
+    let counted = tab.value(counted).await?.as_u64().context("there is such a button")?;
+    tab.value(&press(usize::try_from(counted)?)).await?;
+    tab.becomes(&format!("{SHOWN}.length"), json!(DESIGNED + 1), LIMIT).await
+}
+
+async fn look(tab: &mut Tab, scheme: &str, (width, height): (u32, u32)) -> anyhow::Result<()> {
+    let feature = json!({"name": "prefers-color-scheme", "value": scheme});
+    let still = json!({"name": "prefers-reduced-motion", "value": "reduce"});
+    tab.call("Emulation.setEmulatedMedia", json!({"features": [feature, still]})).await?;
+    let size = json!({
+        "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500,
+    });
+    tab.call("Emulation.setDeviceMetricsOverride", size).await?;
+    Ok(())
+}

@@ -1,0 +1,24 @@
+// What both examples share: one client and one feed for the whole app.
+
+import { connect, Feed, type Status } from "@huleedu/live-notifications";
+
+async function session(): Promise<{ url: string; token: string; user: string }> {
+  return (await fetch("/session")).json();
+}
+
+const { url, user } = await session();
+// Vite's own server passes it on; built pages connect themselves.
+const address = import.meta.env.DEV ? `ws://${location.host}/ws` : url;
+const token = async () => (await session()).token;
+
+export const feed = new Feed(connect({ url: address, token, shareAs: user }));
+
+/** Sends the event with the 24 hours to confirm, as the demo's button does. */
+export const suggestMatches = () => fetch("/events/5", { method: "POST" });
+
+export const words: Record<Status["state"], string> = {
+  connecting: "Connecting",
+  open: "Live",
+  waiting: "Disconnected, trying again",
+  stopped: "Stopped",
+};

@@ -1,0 +1,28 @@
+// Builds the page of the demo: `npm run page` writes it, `npm run page -- --check` says whether the
+// committed one is what its sources make.
+
+import { readFile, writeFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+
+const root = fileURLToPath(new URL("../../..", import.meta.url));
+const path = `${root}/tests/demo/built.js`;
+
+const { outputFiles } = await build({
+  absWorkingDir: root,
+  entryPoints: ["tests/demo/page.ts"],
+  bundle: true,
+  format: "esm",
+  target: "es2022",
+  legalComments: "none",
+  banner: { js: "// Built by `npm run page` in ws-gateway/client from page.ts; not by hand." },
+  write: false,
+});
+const built = outputFiles[0].text;
+
+if (!process.argv.includes("--check")) {
+  await writeFile(path, built);
+} else if ((await readFile(path, "utf8").catch(() => "")) !== built) {
+  console.error("tests/demo/built.js is out of date: run `npm run page` in ws-gateway/client");
+  process.exit(1);
+}
