@@ -3,6 +3,7 @@
 pub mod brokers;
 pub mod dead_letters;
 pub mod kafka;
+pub mod lag;
 mod message;
 pub mod offsets;
 pub mod pump;

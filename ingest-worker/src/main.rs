@@ -18,7 +18,8 @@ async fn main() -> ExitCode {
     telemetry::init(&config.fixed.telemetry);
     let Some(Task::DeadLetters(tool)) = task else {
         let shutdown = lifecycle::shutdown_on_signals();
-        return lifecycle::run(async { Worker::connect(config).await?.run(shutdown).await }).await;
+        let work = async { Worker::connect(config).await?.run(shutdown).await };
+        return lifecycle::run(Box::pin(work)).await;
     };
     lifecycle::run(async { tokio::task::spawn_blocking(move || tool.run(&config)).await? }).await
 }

@@ -1,13 +1,20 @@
 //! Every series that the worker exports. Labels are event types of the routing table, outcomes
 //! and reasons; never a user, an id or a producer's text.
+//!
+//! Nothing may disappear in here: `consumed` is at any time the sum of `outcomes`, `in_hand` and
+//! `given_back`.
 
-use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
+use prometheus::{Histogram, IntCounter, IntGauge, IntGaugeVec};
+use shared::metrics::{By, LATENESS, ROUND_TRIP};
 
-/// From a fast machine at rest to a restart after an outage.
-const LATE: &[f64] =
-    &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 300.0];
-/// From one script to a time-out.
-const ROUND_TRIP: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0];
+use crate::{
+    domain::{
+        record::{End, Ignored, Reason},
+        routes::RoutedType,
+    },
+    infrastructure::redis::{Call, Fault},
+    notification::publisher::System,
+};
 
 shared::metrics! {
     /// The metrics of the worker. Cheap to clone.
@@ -16,14 +23,20 @@ shared::metrics! {
         pub consumed: IntCounter = "ingest_worker_consumed_records_total", ();
         /// Finished records by event type and outcome: published, duplicate, ignored,
         /// dead_lettered.
-        pub outcomes: IntCounterVec = "ingest_worker_outcomes_total", &["event_type", "outcome"];
+        pub outcomes: By<(RoutedType, End), IntCounter> = "ingest_worker_outcomes_total", ();
+        /// Records that were read and have no outcome yet: they are queued, being delivered, or
+        /// wait for their owner.
+        pub in_hand: IntGauge = "ingest_worker_in_hand_records", ();
+        /// Records that were read and dropped without an outcome, as their partition went to
+        /// another worker, who reads them again.
+        pub given_back: IntCounter = "ingest_worker_given_back_records_total", ();
         /// Ignored records by reason: no_route, by_rule, too_old.
-        pub ignored: IntCounterVec = "ingest_worker_ignored_total", &["reason"];
+        pub ignored: By<Ignored, IntCounter> = "ingest_worker_ignored_total", ();
         /// Records written to the dead-letter topic by reason: not_json, no_envelope, malformed,
         /// recipient_unknown.
-        pub dead_letters: IntCounterVec = "ingest_worker_dead_letters_total", &["reason"];
+        pub dead_letters: By<Reason, IntCounter> = "ingest_worker_dead_letters_total", ();
         /// Failed attempts that are made again, by the system that failed: redis, kafka.
-        pub retries: IntCounterVec = "ingest_worker_retries_total", &["system"];
+        pub retries: By<System, IntCounter> = "ingest_worker_retries_total", ();
         /// Records whose owner is not known yet.
         pub waiting: IntGauge = "ingest_worker_waiting_records", ();
         /// Whether a batch cannot be finished and is tried again and again: 0 or 1.
@@ -34,11 +47,25 @@ shared::metrics! {
         pub rebalances: IntCounter = "ingest_worker_rebalances_total", ();
         /// Errors that the Kafka client reported.
         pub kafka_errors: IntCounter = "ingest_worker_kafka_errors_total", ();
+        /// Records in this worker's partitions of a topic that are not committed yet; the sum over
+        /// all workers is the lag of the group.
+        pub lag: IntGaugeVec = "ingest_worker_consumer_lag_records", &["topic"];
+        /// Seconds from the time a record was written to Kafka until it was read.
+        pub kafka_wait: Histogram = "ingest_worker_kafka_wait_seconds", LATENESS;
+        /// Seconds from reading a record until it was published, however long it waited for its
+        /// owner or for Redis.
+        pub processing: Histogram = "ingest_worker_processing_seconds", LATENESS;
         /// Seconds from the time a record was written to Kafka until it was published.
-        pub latency: Histogram = "ingest_worker_latency_seconds", LATE;
+        pub latency: Histogram = "ingest_worker_latency_seconds", LATENESS;
         /// Seconds to deliver a batch: owners looked up, all notifications published.
         pub delivery: Histogram = "ingest_worker_delivery_seconds", ROUND_TRIP;
         /// Batches delivered.
         pub batches: IntCounter = "ingest_worker_batches_total", ();
+        /// Seconds that Redis took to answer, by what was asked: publish, owners.
+        pub redis_round_trips: By<Call, Histogram> =
+            "ingest_worker_redis_round_trip_seconds", ROUND_TRIP;
+        /// Failures of Redis: unreachable, loading, read_only, out_of_memory, refused (the
+        /// credentials or a command), other.
+        pub redis_errors: By<Fault, IntCounter> = "ingest_worker_redis_errors_total", ();
     }
 }

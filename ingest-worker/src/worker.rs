@@ -20,7 +20,7 @@ use crate::{
         brokers,
         dead_letters::DeadLetters,
         kafka::Consumer,
-        pump,
+        lag, pump,
         redis::{RedisStore, Retention},
         stage::Stage,
     },
@@ -44,6 +44,8 @@ impl Worker {
     /// Names the setting or address at fault.
     pub async fn connect(config: Config) -> anyhow::Result<Self> {
         let fixed = &config.fixed;
+        let registry = shared::metrics::registry().context("process metrics")?;
+        let metrics = Metrics::new(&registry);
         let redis = Redis::new(&fixed.redis).context("REDIS_URL")?;
         let store = RedisStore::new(
             redis,
@@ -54,11 +56,10 @@ impl Worker {
                 owners: fixed.owner_ttl,
             },
             config.acknowledged(),
+            metrics.clone(),
         );
         let routes = Routes::new(fixed.notification_source, |topic| config.topic(topic));
         let topics = routes.topics().map(str::to_owned).collect();
-        let registry = shared::metrics::registry().context("process metrics")?;
-        let metrics = Metrics::new(&registry);
         let readiness = Readiness::default();
         for condition in ["kafka", "redis", "delivering"] {
             readiness.set(condition, false);
@@ -99,6 +100,7 @@ impl Worker {
             lost.clone(),
             stop_checks.clone(),
         ));
+        checks.spawn(lag::watch(Arc::clone(&consumer), stop_checks.clone()));
         stage.readiness.set("delivering", true);
         let ended = pump::run(
             &consumer,

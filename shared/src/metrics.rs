@@ -1,8 +1,23 @@
 //! Declaring metrics: [`metrics!`](crate::metrics!) turns a struct with documented fields into
 //! registered series, so that the sentence above a field is also its help text.
 
+mod label;
+
 use prometheus::core::Collector;
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
+
+pub use label::{By, Family, Kind, Label};
+
+/// Buckets for how late something is, in seconds: from a machine at rest to an outage. The same
+/// for every stage, so that stages can be compared and added up.
+pub const LATENESS: &[f64] =
+    &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 30.0, 300.0];
+
+/// Buckets for a round trip to a server, in seconds: up to a time-out.
+pub const ROUND_TRIP: &[f64] =
+    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0];
 
 /// A kind of series that [`metrics!`](crate::metrics!) can declare.
 pub trait Series: Collector + Clone + Sized + 'static {
@@ -33,6 +48,15 @@ impl Series for IntGauge {
 }
 
 impl Series for IntCounterVec {
+    /// The names of the labels.
+    type Shape = &'static [&'static str];
+
+    fn create(opts: Opts, labels: Self::Shape) -> prometheus::Result<Self> {
+        Self::new(opts, labels)
+    }
+}
+
+impl Series for IntGaugeVec {
     /// The names of the labels.
     type Shape = &'static [&'static str];
 

@@ -21,6 +21,7 @@ mod keys;
 mod layers;
 mod length;
 mod limits;
+mod metrics;
 mod owners;
 mod producers;
 mod recovery;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
         recovery::scenarios(),
         resume::scenarios(),
         producers::scenarios(),
+        metrics::scenarios(),
         owners::scenarios(),
         faults::scenarios(),
         topologies::scenarios(),

@@ -27,7 +27,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
 }
 
 /// Events of one batch that name no user, all with one key.
-fn nameless(user: &str, count: usize) -> anyhow::Result<Vec<Event>> {
+pub(crate) fn nameless(user: &str, count: usize) -> anyhow::Result<Vec<Event>> {
     let cases = events::deployed()?;
     let case = cases.iter().find(|case| case.name() == "batch_phase_outcome");
     let first = case.context("there is such an event")?.fresh(user)?;

@@ -6,6 +6,8 @@ mod client;
 mod clock;
 mod farewell;
 mod feed;
+mod lateness;
+mod standing;
 mod wire;
 
 use std::{
@@ -29,13 +31,14 @@ use crate::{
     auth::{Authenticator, Identity},
     frame::Frame,
     hub::Registration,
-    metrics::Metrics,
+    metrics::{Failure, Metrics, Phase},
     outbox::Due,
     position::Position,
     protocol::{CloseReason, Filter, Resume, State},
 };
 use clock::Clock;
 pub use farewell::close;
+use standing::Standing;
 pub use wire::socket_config;
 
 /// What holds for every connection.
@@ -110,6 +113,7 @@ pub struct Connection<S> {
     token_expires_at: u64,
     terms: Arc<Terms>,
     clock: Clock,
+    standing: Standing,
     /// What is queued up to here was sent as missed; none once something newer came.
     resumed_to: Option<Position>,
     /// Whether a text was begun and not finished.
@@ -132,6 +136,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             wishes,
             token_expires_at: identity.expires_at,
             clock: Clock::new(&terms, identity.valid_for()),
+            standing: Standing::new(Arc::clone(&terms)),
             terms,
             resumed_to: None,
             in_fragments: false,
@@ -160,6 +165,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 opened = poll(&mut opening) => {
                     // Its memory is not needed any more.
                     opening = None;
+                    self.standing.enter(Phase::Open);
                     Box::pin(self.open(opened)).await
                 }
                 message = self.socket.next(), if self.clock.reads() => self.on_message(message).await,
@@ -179,7 +185,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     async fn finish(self: Box<Self>, end: End) {
-        let Self { mut socket, registration, terms, wishes, in_fragments, .. } = *self;
+        let Self { mut socket, registration, terms, wishes, in_fragments, mut standing, .. } =
+            *self;
+        standing.enter(Phase::Closing);
         // From here on nothing is queued, and the place is free for another connection.
         drop(registration);
         match end {
@@ -232,7 +240,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             () = time::sleep(self.terms.silence_limit) => return Break(End::Close(CloseReason::Silent)),
         };
         if let Err(error) = written {
-            self.terms.metrics.messages_failed.with_label_values(&["write_failed"]).inc_by(count);
+            self.terms.metrics.messages_failed.of(Failure::WriteFailed).inc_by(count);
             return Break(wire::end_after(&error));
         }
         self.terms.metrics.messages_sent.inc_by(count);

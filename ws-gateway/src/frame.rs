@@ -1,6 +1,9 @@
 //! One text on its way to the sockets of a user. What the gateway must know of it is read from
 //! its first bytes; it is never parsed here, and never copied.
 
+use std::time::SystemTime;
+
+use jiff::Timestamp;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::position::Position;
@@ -9,7 +12,10 @@ use crate::position::Position;
 const PRIORITY_WITHIN: usize = 256;
 
 /// Comes before the priority. Inside a JSON string its quotes would be escaped.
-const PRIORITY: &[u8] = b",\"priority\":\"";
+const PRIORITY: &str = ",\"priority\":\"";
+
+/// Comes after it.
+const TIMESTAMP: &str = ",\"timestamp\":\"";
 
 /// A text to forward. Cheap to clone: all sockets share one copy of the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +26,8 @@ pub struct Frame {
     pub position: Option<Position>,
     /// Whether it may wait a little to share a write with others.
     pub may_wait: bool,
+    /// When the event behind it happened, as its producer says.
+    pub happened_at: Option<SystemTime>,
 }
 
 impl Frame {
@@ -28,8 +36,9 @@ impl Frame {
     #[must_use]
     pub fn published(text: Utf8Bytes) -> Self {
         let position = position_of(&text);
-        let may_wait = position.is_some() && has_low_priority(&text);
-        Self { text, position, may_wait }
+        let Head { may_wait, happened_at } =
+            position.map_or_else(Head::default, |_| Head::of(&text));
+        Self { text, position, may_wait, happened_at }
     }
 
     /// A notification as it stands in the stream, which lacks the id; none if it is no object.
@@ -37,11 +46,8 @@ impl Frame {
     pub fn stored(position: Position, notification: &str) -> Option<Self> {
         let rest = notification.strip_prefix('{')?;
         let text = format!("{{\"id\":\"{position}\",{rest}");
-        Some(Self {
-            may_wait: has_low_priority(&text),
-            text: text.into(),
-            position: Some(position),
-        })
+        let Head { may_wait, happened_at } = Head::of(&text);
+        Some(Self { text: text.into(), position: Some(position), may_wait, happened_at })
     }
 }
 
@@ -51,11 +57,28 @@ fn position_of(text: &str) -> Option<Position> {
     if rest.starts_with(',') { id.parse().ok() } else { None }
 }
 
-fn has_low_priority(text: &str) -> bool {
-    let head = &text.as_bytes()[..text.len().min(PRIORITY_WITHIN)];
-    head.windows(PRIORITY.len())
-        .position(|window| window == PRIORITY)
-        .is_some_and(|at| head[at + PRIORITY.len()..].starts_with(b"low\""))
+/// What the first keys of a notification say.
+#[derive(Debug, Default)]
+struct Head {
+    may_wait: bool,
+    happened_at: Option<SystemTime>,
+}
+
+impl Head {
+    fn of(text: &str) -> Self {
+        let head = &text.as_bytes()[..text.len().min(PRIORITY_WITHIN)];
+        let at = head.windows(PRIORITY.len()).position(|window| window == PRIORITY.as_bytes());
+        let rest = at.and_then(|at| text[at + PRIORITY.len()..].split_once('"'));
+        let Some((priority, rest)) = rest else { return Self::default() };
+        let time = rest.strip_prefix(TIMESTAMP).and_then(|rest| rest.split_once('"'));
+        let happened_at = time.and_then(|(time, _)| parse(time));
+        Self { may_wait: priority == "low", happened_at }
+    }
+}
+
+fn parse(time: &str) -> Option<SystemTime> {
+    let since_1970 = time.parse::<Timestamp>().ok()?.duration_since(Timestamp::UNIX_EPOCH);
+    SystemTime::UNIX_EPOCH.checked_add(since_1970.try_into().ok()?)
 }
 
 #[cfg(test)]
@@ -88,6 +111,17 @@ mod tests {
         let frame = Frame::stored("12-3".parse().unwrap(), stored).unwrap();
         assert_eq!(frame, Frame::published(published.into()));
         assert_eq!(Frame::stored(Position::START, "[]"), None);
+    }
+
+    #[test]
+    fn the_time_of_the_event_is_read_from_its_own_key() {
+        let head = r#"{"id":"1-0","event":"e","category":"c","priority":"low""#;
+        let time = |rest: &str| Frame::published(format!("{head},{rest}").into()).happened_at;
+        let expected = SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(1500);
+        assert_eq!(time(r#""timestamp":"1970-01-01T00:00:01.5Z","data":{}}"#), Some(expected));
+        for none in [r#""timestamp":"soon"}"#, r#""timestamp":7}"#, r#""data":{}}"#] {
+            assert_eq!(time(none), None, "{none}");
+        }
     }
 
     #[test]

@@ -20,14 +20,14 @@ use uuid::Uuid;
 use crate::{
     config::LimitPolicy,
     frame::Frame,
-    metrics::Metrics,
+    metrics::{Delivery, Metrics},
     outbox::{self, Outbox},
     position::Position,
     protocol::CloseReason,
 };
 pub use registration::Registration;
 pub use user::Settled;
-use user::{Delivery, User};
+use user::User;
 
 /// How many connections, and how much may wait for each.
 #[derive(Clone, Copy, Debug)]
@@ -128,7 +128,7 @@ impl Hub {
             None => Delivery::Nobody,
         };
         drop(state);
-        self.0.metrics.frames.with_label_values(&[delivery.label()]).inc();
+        self.0.metrics.frames.of(delivery).inc();
     }
 
     /// Waits until there are changes.

@@ -1,12 +1,76 @@
 //! Every series that the gateway exports. Labels are enums of this crate, never a user or an id.
 
 use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
+use shared::metrics::{By, LATENESS, ROUND_TRIP};
+
+use crate::protocol::Resume;
 
 /// From a moment to a day: how long connections and outages last.
 const LASTING: &[f64] = &[
     0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0, 14400.0,
     86400.0,
 ];
+
+/// How much was queued for a socket: one text at rest, up to the default of `OUTBOX_CAPACITY`.
+const QUEUED: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
+
+shared::label! {
+    /// What became of a frame from Redis.
+    pub enum Delivery as "outcome" {
+        /// Queued for every connection of the user.
+        Delivered = "delivered",
+        /// The user has it already.
+        Duplicate = "duplicate",
+        /// Waits until the gap before it is closed.
+        Held = "held",
+        /// The user is not connected.
+        Nobody = "nobody",
+    }
+}
+
+shared::label! {
+    /// Why a notification did not reach a socket.
+    pub enum Failure as "error_type" {
+        /// Its queue was full.
+        TooSlow = "too_slow",
+        /// The client was gone.
+        WriteFailed = "write_failed",
+        /// A frame without an id came while more waited for a gap to close than can be held.
+        DroppedInGap = "dropped_in_gap",
+    }
+}
+
+shared::label! {
+    /// Whether a gap could be closed.
+    pub enum Repair as "result" {
+        /// Nothing is missing.
+        Complete = "complete",
+        /// The stream no longer reached back.
+        Incomplete = "incomplete",
+    }
+}
+
+shared::label! {
+    /// How soon a notification is to be written.
+    pub enum Urgency as "priority" {
+        /// At once.
+        Prompt = "prompt",
+        /// It may wait a little to share a write with others.
+        Low = "low",
+    }
+}
+
+shared::label! {
+    /// Where a connection stands.
+    pub enum Phase as "state" {
+        /// It waits for its subscription, or for what the client missed.
+        Opening = "opening",
+        /// It is sent everything.
+        Open = "open",
+        /// The client is to take the last frames and leave.
+        Closing = "closing",
+    }
+}
 
 shared::metrics! {
     /// The metrics of the gateway. Cheap to clone.
@@ -17,6 +81,8 @@ shared::metrics! {
         pub connections: IntCounterVec = "websocket_connections_total", &["status"];
         /// WebSockets that are open now.
         pub active_connections: IntGauge = "websocket_active_connections", ();
+        /// WebSockets by state: opening (waits for its subscription or its past), open, closing.
+        pub phases: By<Phase, IntGauge> = "websocket_connections", ();
         /// Users that have a WebSocket open now.
         pub connected_users: IntGauge = "websocket_connected_users", ();
         /// Texts written to sockets: notifications, and what the gateway itself says.
@@ -24,7 +90,7 @@ shared::metrics! {
         /// Notifications that did not reach a socket they were meant for: too_slow (its queue
         /// was full), write_failed (the client was gone), dropped_in_gap (a frame without an id
         /// while more waited for a gap to close than can be held).
-        pub messages_failed: IntCounterVec = "websocket_messages_failed_total", &["error_type"];
+        pub messages_failed: By<Failure, IntCounter> = "websocket_messages_failed_total", ();
         /// Notifications held back by the filter of a client.
         pub messages_filtered: IntCounter = "websocket_messages_filtered_total", ();
         /// Tokens checked, by result: valid, or why they were refused.
@@ -41,7 +107,20 @@ shared::metrics! {
         pub client_floods: IntCounter = "websocket_client_floods_total", ();
         /// Connects by what the client could be given of the past: none (it named no position),
         /// complete, incomplete.
-        pub resumes: IntCounterVec = "websocket_resumes_total", &["resume"];
+        pub resumes: By<Resume, IntCounter> = "websocket_resumes_total", ();
+        /// Seconds from the time that Redis gave a notification its id until it was written to a
+        /// socket, by priority: prompt, low (it may wait for LOW_PRIORITY_MAX_DELAY).
+        pub delivery: By<Urgency, Histogram> = "gateway_delivery_seconds", LATENESS;
+        /// Seconds from the time that Redis gave a notification its id until it was here.
+        pub pubsub: Histogram = "gateway_pubsub_seconds", LATENESS;
+        /// Seconds from the time that the queue of a socket was due until it was written; one
+        /// observation a write.
+        pub queued: Histogram = "gateway_queue_seconds", LATENESS;
+        /// Seconds from the time that an event says it happened until it was written to a socket,
+        /// by priority: prompt, low. Old events that are sent again count as late.
+        pub event_age: By<Urgency, Histogram> = "gateway_event_age_seconds", LATENESS;
+        /// Texts that a socket's queue held when it was written.
+        pub queue_depth: Histogram = "gateway_outbox_frames", QUEUED;
         /// Whether the Redis subscription stands: 1 or 0.
         pub redis_connected: IntGauge = "gateway_redis_connected", ();
         /// Users whose channel is subscribed now.
@@ -50,18 +129,20 @@ shared::metrics! {
         pub redis_outages: IntCounter = "gateway_redis_outages_total", ();
         /// Failed attempts to connect to Redis.
         pub redis_connect_failures: IntCounter = "gateway_redis_connect_failures_total", ();
+        /// Seconds that Redis took for the sign of life that is asked for every second.
+        pub redis_round_trip: Histogram = "gateway_redis_round_trip_seconds", ROUND_TRIP;
         /// From losing Redis until every gap was closed, in seconds.
         pub outage_duration: Histogram = "gateway_redis_outage_seconds", LASTING;
         /// From having Redis back until every gap was closed, in seconds.
         pub repair_duration: Histogram = "gateway_gap_repair_seconds", LASTING;
         /// Gaps closed from the streams, one a user and outage: complete, incomplete (the
         /// stream no longer reached back).
-        pub gaps: IntCounterVec = "gateway_gaps_total", &["result"];
+        pub gaps: By<Repair, IntCounter> = "gateway_gaps_total", ();
         /// Notifications that were read from a stream to close a gap.
         pub messages_repaired: IntCounter = "gateway_messages_repaired_total", ();
         /// Frames received from Redis, by what became of them: delivered, duplicate, held
         /// (until a gap is closed), nobody (the user has just left).
-        pub frames: IntCounterVec = "gateway_frames_total", &["outcome"];
+        pub frames: By<Delivery, IntCounter> = "gateway_frames_total", ();
         /// Frames from Redis that are no text, or stream entries that are no notification.
         pub malformed_frames: IntCounter = "gateway_malformed_frames_total", ();
     }

@@ -42,6 +42,15 @@ pub enum Due {
     Ended(CloseReason),
 }
 
+/// What was taken from the queue.
+#[derive(Debug)]
+pub struct Taken {
+    /// All that waited, in order.
+    pub items: VecDeque<Item>,
+    /// When it was due; none if nothing waited.
+    pub due: Option<Instant>,
+}
+
 /// The queue of one socket; clones are the same queue. It takes no memory while it is empty.
 #[derive(Clone, Debug)]
 pub struct Outbox(Arc<Shared>);
@@ -182,13 +191,12 @@ impl Outbox {
         .await
     }
 
-    /// Takes everything, in order.
+    /// Takes everything.
     #[must_use]
-    pub fn take(&self) -> VecDeque<Item> {
+    pub fn take(&self) -> Taken {
         let mut state = self.state();
-        state.due = None;
         state.reading_past = None;
-        mem::take(&mut state.queue)
+        Taken { due: state.due.take(), items: mem::take(&mut state.queue) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -221,7 +229,7 @@ mod tests {
         assert_eq!(outbox.due(Some(by)).now_or_never(), None);
         assert!(outbox.push(frame(2, false)));
         assert_eq!(outbox.due(Some(by)).await, Due::Now);
-        assert_eq!(outbox.take(), [frame(1, true), frame(2, false)]);
+        assert_eq!(outbox.take().items, [frame(1, true), frame(2, false)]);
         assert_eq!(outbox.due(None).now_or_never(), None);
     }
 
@@ -260,7 +268,7 @@ mod tests {
         }
         assert!(!outbox.follows_past());
         assert!(outbox.follows_past());
-        assert_eq!(outbox.take(), [foreign.clone(), frame(2, false)]);
+        assert_eq!(outbox.take().items, [foreign.clone(), frame(2, false)]);
         outbox.read_past();
         assert!(outbox.push(foreign.clone()) && outbox.push(Item::Gap));
         // Nothing of this can be read again.
@@ -274,7 +282,7 @@ mod tests {
         assert!(outbox.push(frame(1, false)) && outbox.push(Item::Gap));
         assert!(!outbox.push(frame(3, false)));
         assert_eq!(outbox.due(None).await, Due::Ended(CloseReason::TooSlow));
-        assert!(outbox.take().is_empty());
+        assert!(outbox.take().items.is_empty());
         assert!(!outbox.push(frame(4, false)));
     }
 }

@@ -1,7 +1,13 @@
 //! A place in a user's stream: the id that Redis gave to an entry, and that a client resumes
 //! from. Later entries have greater positions.
 
-use std::{borrow::Cow, fmt, num::ParseIntError, str::FromStr};
+use std::{
+    borrow::Cow,
+    fmt,
+    num::ParseIntError,
+    str::FromStr,
+    time::{Duration, SystemTime},
+};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
@@ -22,6 +28,15 @@ impl Position {
     pub fn fresh_start() -> Self {
         // Clients may read the number as a double.
         Self { ms: 0, seq: rand::random_range(1..1 << 53) }
+    }
+
+    /// How long ago Redis gave it to an entry, in seconds. The clocks of Redis and gateway differ:
+    /// what seems to come from the future is new.
+    #[must_use]
+    pub fn age(self, now: SystemTime) -> f64 {
+        let given = Duration::from_millis(self.ms);
+        let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        now.saturating_sub(given).as_secs_f64()
     }
 
     /// Whether it is before every entry.

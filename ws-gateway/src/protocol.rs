@@ -24,27 +24,17 @@ pub const TOKEN_SUBPROTOCOL_PREFIX: &str = "huleedu.token.";
 /// The answer to `{"type":"ping"}`.
 pub const PONG: Utf8Bytes = Utf8Bytes::from_static(r#"{"type":"pong"}"#);
 
-/// Whether a client has, with the frames that follow, everything since its position.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Resume {
-    /// The client named no position.
-    None,
-    /// It has everything.
-    Complete,
-    /// That cannot be shown: what is left follows, and the client should reload.
-    Incomplete,
-}
-
-impl Resume {
-    /// The label of metrics.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Complete => "complete",
-            Self::Incomplete => "incomplete",
-        }
+shared::label! {
+    /// Whether a client has, with the frames that follow, everything since its position.
+    #[derive(Serialize, JsonSchema)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Resume as "resume" {
+        /// The client named no position.
+        None = "none",
+        /// It has everything.
+        Complete = "complete",
+        /// That cannot be shown: what is left follows, and the client should reload.
+        Incomplete = "incomplete",
     }
 }
 

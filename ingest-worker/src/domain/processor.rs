@@ -20,7 +20,7 @@ use super::{
     identity::IdentityRule,
     recipients::{self, Address, Owned, OwnerDirectory},
     record::{Ignored, Outcome, Reason, Record, Rejection},
-    routes::{Reading, Routes},
+    routes::{Reading, RoutedType, Routes},
 };
 use crate::notification::publisher::{Delivery, Identity, NotNow, Publisher, Receipt};
 
@@ -38,8 +38,8 @@ pub struct Processor<P, D> {
 /// What a record turned out to be.
 #[derive(Debug)]
 pub struct Verdict {
-    /// Its type if it has a route, for metrics; never a producer's own text.
-    pub event_type: &'static str,
+    /// Its type if it has a route, for metrics.
+    pub event_type: RoutedType,
     /// What its envelope says of where it comes from, for logs.
     pub source: Source,
     /// What is to be done.
@@ -89,9 +89,6 @@ pub struct Telling {
     out_of_patience: bool,
 }
 
-/// The label of records that have no route.
-pub const UNROUTED: &str = "unrouted";
-
 impl<P: Publisher, D: OwnerDirectory> Processor<P, D> {
     /// A processor that tells through `publisher` and asks `directory` whom. Records older than
     /// `max_age` are ignored.
@@ -110,7 +107,7 @@ impl<P: Publisher, D: OwnerDirectory> Processor<P, D> {
     #[must_use]
     pub fn judge(&self, record: &Record<'_>, now: Timestamp) -> Verdict {
         let unrouted = |source, outcome| Verdict {
-            event_type: UNROUTED,
+            event_type: RoutedType::UNROUTED,
             source,
             action: Action::Settle(outcome),
         };
@@ -135,7 +132,7 @@ impl<P: Publisher, D: OwnerDirectory> Processor<P, D> {
             }
             Err(rejection) => Action::Settle(Outcome::DeadLetter(rejection)),
         };
-        Verdict { event_type: route.event_type, source, action }
+        Verdict { event_type: route.into(), source, action }
     }
 
     /// Says, once a type, that events of it are ignored.

@@ -32,40 +32,43 @@ pub enum Outcome {
     OwnerUnknown,
 }
 
+shared::label! {
+    /// How a record ends.
+    pub enum End as "outcome" {
+        /// Its user has been told.
+        Published = "published",
+        /// Its user had been told before.
+        Duplicate = "duplicate",
+        /// Nobody is told.
+        Ignored = "ignored",
+        /// It is in the dead-letter topic.
+        DeadLettered = "dead_lettered",
+    }
+}
+
 impl Outcome {
-    /// The outcome's name in metrics.
+    /// The end that it is; none for a record that is not finished.
     #[must_use]
-    pub fn label(&self) -> &'static str {
+    pub fn end(&self) -> Option<End> {
         match self {
-            Self::Published => "published",
-            Self::Duplicate => "duplicate",
-            Self::Ignored(_) => "ignored",
-            Self::DeadLetter(_) => "dead_lettered",
-            Self::OwnerUnknown => "waiting",
+            Self::Published => Some(End::Published),
+            Self::Duplicate => Some(End::Duplicate),
+            Self::Ignored(_) => Some(End::Ignored),
+            Self::DeadLetter(_) => Some(End::DeadLettered),
+            Self::OwnerUnknown => None,
         }
     }
 }
 
-/// Why a record is no notification.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Ignored {
-    /// There is no route for its type, nor for its topic.
-    NoRoute,
-    /// Events like it are by rule no notification.
-    ByRule,
-    /// It is older than this deployment tells.
-    TooOld,
-}
-
-impl Ignored {
-    /// The reason's name in metrics.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::NoRoute => "no_route",
-            Self::ByRule => "by_rule",
-            Self::TooOld => "too_old",
-        }
+shared::label! {
+    /// Why a record is no notification.
+    pub enum Ignored as "reason" {
+        /// There is no route for its type, nor for its topic.
+        NoRoute = "no_route",
+        /// Events like it are by rule no notification.
+        ByRule = "by_rule",
+        /// It is older than this deployment tells.
+        TooOld = "too_old",
     }
 }
 
@@ -78,32 +81,23 @@ pub struct Rejection {
     pub detail: String,
 }
 
-/// The kinds of fault that lead to the dead-letter topic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum)]
-#[value(rename_all = "snake_case")]
-pub enum Reason {
-    /// Not UTF-8 JSON.
-    NotJson,
-    /// JSON without the required parts of an envelope.
-    NoEnvelope,
-    /// A payload of the wrong shape, or one that names no subject.
-    Malformed,
-    /// Nobody said in time whose batch or class it is.
-    RecipientUnknown,
+shared::label! {
+    /// The kinds of fault that lead to the dead-letter topic, as in its header `dlq.reason`.
+    #[derive(clap::ValueEnum)]
+    #[value(rename_all = "snake_case")]
+    pub enum Reason as "reason" {
+        /// Not UTF-8 JSON.
+        NotJson = "not_json",
+        /// JSON without the required parts of an envelope.
+        NoEnvelope = "no_envelope",
+        /// A payload of the wrong shape, or one that names no subject.
+        Malformed = "malformed",
+        /// Nobody said in time whose batch or class it is.
+        RecipientUnknown = "recipient_unknown",
+    }
 }
 
 impl Reason {
-    /// The reason's name in metrics and in the header `dlq.reason`.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::NotJson => "not_json",
-            Self::NoEnvelope => "no_envelope",
-            Self::Malformed => "malformed",
-            Self::RecipientUnknown => "recipient_unknown",
-        }
-    }
-
     /// With where the fault was found.
     #[must_use]
     pub fn at(self, detail: impl Into<String>) -> Rejection {

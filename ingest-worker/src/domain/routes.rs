@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use shared::{
     envelope,
     events::{Subject, Topic, batch, class, essay, file, matching, results, teacher, usable},
+    metrics::Label,
     notification::Notification,
     time::Timestamp,
 };
@@ -88,6 +89,56 @@ pub static ROUTES: [Route; 19] = [
     Route::to::<teacher::TeacherNotificationRequestedV1>().only_requested(),
     Route::to::<batch::BatchEssaysRegisteredV1>(),
 ];
+
+/// The type of a record, as far as this service knows it; a label. Never a producer's own text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoutedType(Option<&'static Route>);
+
+impl RoutedType {
+    /// That of a record without a route.
+    pub const UNROUTED: Self = Self(None);
+
+    /// Its name in metrics and logs.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.0.map_or("unrouted", |route| route.event_type)
+    }
+}
+
+impl From<&'static Route> for RoutedType {
+    fn from(route: &'static Route) -> Self {
+        Self(Some(route))
+    }
+}
+
+impl PartialEq for Route {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+    }
+}
+
+impl Eq for Route {}
+
+impl Label for RoutedType {
+    const COUNT: usize = ROUTES.len() + 1;
+
+    fn keys() -> Vec<&'static str> {
+        vec!["event_type"]
+    }
+
+    fn all() -> Vec<Self> {
+        ROUTES.iter().map(Self::from).chain([Self::UNROUTED]).collect()
+    }
+
+    fn place(self) -> usize {
+        let at = |route| ROUTES.iter().position(|other| other == route);
+        self.0.and_then(at).unwrap_or(ROUTES.len())
+    }
+
+    fn values(self) -> Vec<&'static str> {
+        vec![self.name()]
+    }
+}
 
 impl Route {
     const fn to<E: Notify>() -> Self {

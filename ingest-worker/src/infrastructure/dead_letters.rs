@@ -16,7 +16,11 @@ use super::{
     kafka::{common_client_config, set_properties},
     message::InHand,
 };
-use crate::{config::Config, domain::record::Rejection, notification::publisher::NotNow};
+use crate::{
+    config::Config,
+    domain::record::Rejection,
+    notification::publisher::{NotNow, System},
+};
 
 pub mod tool;
 
@@ -114,7 +118,7 @@ impl DeadLetters {
     }
 
     fn headers(&self, record: &InHand<'_>, why: &Rejection, with_value: bool) -> OwnedHeaders {
-        let written_at = record.record().written_at.map(|at| at.to_string()).unwrap_or_default();
+        let written_at = record.written_at().map(|at| at.to_string()).unwrap_or_default();
         let partition = record.partition().to_string();
         let offset = record.offset().to_string();
         let mut headers = OwnedHeaders::new();
@@ -206,5 +210,5 @@ fn is_too_large(error: &KafkaError) -> bool {
 }
 
 fn not_now(error: &KafkaError) -> NotNow {
-    NotNow { system: "kafka", detail: format!("dead-letter topic: {error}") }
+    NotNow { system: System::Kafka, detail: format!("dead-letter topic: {error}") }
 }

@@ -81,6 +81,10 @@ impl Consumer {
         }
     }
 
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.client.context().metrics
+    }
+
     /// Every partition that is assigned.
     pub(super) fn assigned(&self) -> BTreeSet<Partition> {
         let assigned = self.client.assignment().map(|list| partitions(&list));

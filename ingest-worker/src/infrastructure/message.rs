@@ -75,6 +75,14 @@ impl<'c> InHand<'c> {
         }
     }
 
+    /// When it was written.
+    pub(super) fn written_at(&self) -> Option<Timestamp> {
+        match &self.body {
+            Body::Fresh(message) => written_at(message),
+            Body::Waited(message) => written_at(message),
+        }
+    }
+
     pub(super) fn key(&self) -> Option<&[u8]> {
         match &self.body {
             Body::Fresh(message) => message.key(),
@@ -106,14 +114,15 @@ fn record<M: Message>(message: &M) -> Record<'_> {
     });
     Record {
         topic: message.topic(),
-        written_at: message
-            .timestamp()
-            .to_millis()
-            .and_then(|millis| Timestamp::from_millisecond(millis).ok()),
+        written_at: written_at(message),
         value: message.payload(),
         event_id: event_id.and_then(|id| std::str::from_utf8(id).ok()),
         out_of_patience: false,
     }
+}
+
+fn written_at<M: Message>(message: &M) -> Option<Timestamp> {
+    message.timestamp().to_millis().and_then(|millis| Timestamp::from_millisecond(millis).ok())
 }
 
 fn headers<H: Headers>(headers: Option<&H>) -> Vec<(&str, Option<&[u8]>)> {

@@ -149,7 +149,9 @@ impl<'c, P: Publisher, D: OwnerDirectory> Pump<'c, P, D> {
     }
 
     fn next_waiting(&mut self) -> Option<Batch<'c>> {
+        let waiting = self.room.len();
         let records = self.room.next_due(BATCH, &self.consumer.offsets(), Instant::now());
+        self.stage.count_given_back(waiting - self.room.len());
         (!records.is_empty()).then(|| self.judged(records, true))
     }
 
@@ -169,7 +171,7 @@ impl<'c, P: Publisher, D: OwnerDirectory> Pump<'c, P, D> {
                 }
             }
         }
-        self.stage.metrics.consumed.inc_by(records.len() as u64);
+        self.stage.count_read(&records);
         if !records.is_empty() {
             let batch = self.judged(records, false);
             self.enqueue(batch);
@@ -202,12 +204,13 @@ impl<'c, P: Publisher, D: OwnerDirectory> Pump<'c, P, D> {
     /// Books the outcomes of a batch.
     fn settle(&mut self, batch: Batch<'c>, outcomes: &[Outcome]) {
         let tried = if batch.waited { batch.records.len() } else { 0 };
+        let now = (Timestamp::now(), Instant::now());
         {
             let mut offsets = self.consumer.offsets();
             for ((record, verdict), outcome) in
                 batch.records.into_iter().zip(&batch.verdicts).zip(outcomes)
             {
-                self.stage.count(&record, verdict, outcome);
+                self.stage.count(&record, verdict, outcome, now);
                 if *outcome == Outcome::OwnerUnknown {
                     self.room.admit(record);
                 } else {
@@ -219,7 +222,7 @@ impl<'c, P: Publisher, D: OwnerDirectory> Pump<'c, P, D> {
         self.report_skipped(outcomes);
         self.consumer.store_finished();
         self.room.returned(tried);
-        self.stage.metrics.waiting.set(i64::try_from(self.room.len()).unwrap_or(i64::MAX));
+        self.stage.count_waiting(self.room.len());
         if self.stuck {
             self.set_stuck(false);
         } else {

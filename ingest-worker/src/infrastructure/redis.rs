@@ -13,7 +13,8 @@ use tracing::info;
 
 use crate::{
     domain::recipients::{Owned, OwnerDirectory},
-    notification::publisher::{Delivery, NotNow, Publisher, Receipt},
+    metrics::Metrics,
+    notification::publisher::{Delivery, NotNow, Publisher, Receipt, System},
 };
 
 /// How long and how much Redis remembers.
@@ -29,12 +30,41 @@ pub struct Retention {
     pub owners: Duration,
 }
 
+shared::label! {
+    /// What Redis is asked to do.
+    pub enum Call as "call" {
+        /// Publish notifications.
+        Publish = "publish",
+        /// Remember and find owners.
+        Owners = "owners",
+    }
+}
+
+shared::label! {
+    /// How Redis fails.
+    pub enum Fault as "kind" {
+        /// No connection, or no answer in time.
+        Unreachable = "unreachable",
+        /// It reads its data from disk.
+        Loading = "loading",
+        /// It is a replica, or short of replicas.
+        ReadOnly = "read_only",
+        /// It has no memory left.
+        OutOfMemory = "out_of_memory",
+        /// The credentials or a command.
+        Refused = "refused",
+        /// Anything else.
+        Other = "other",
+    }
+}
+
 /// Redis, as the worker uses it. Cheap to clone; clones share the connection.
 #[derive(Clone, Debug)]
 pub struct RedisStore {
     redis: Redis,
     retention: Retention,
     acknowledged: Option<Acknowledged>,
+    metrics: Metrics,
     connection: std::sync::Arc<Mutex<Option<Connection>>>,
 }
 
@@ -51,8 +81,14 @@ impl RedisStore {
     /// Takes the settings; the first use connects. What is written counts only when it is
     /// `acknowledged` by replicas, if that is asked for.
     #[must_use]
-    pub fn new(redis: Redis, retention: Retention, acknowledged: Option<Acknowledged>) -> Self {
-        Self { redis, retention, acknowledged, connection: std::sync::Arc::default() }
+    pub fn new(
+        redis: Redis,
+        retention: Retention,
+        acknowledged: Option<Acknowledged>,
+        metrics: Metrics,
+    ) -> Self {
+        let connection = std::sync::Arc::default();
+        Self { redis, retention, acknowledged, metrics, connection }
     }
 
     /// Makes sure that there is a connection.
@@ -60,19 +96,21 @@ impl RedisStore {
     /// # Errors
     /// [`NotNow`] if Redis cannot be used.
     pub async fn ready(&self) -> Result<(), NotNow> {
-        let connection = self.connection().await.map_err(|error| not_now(&error))?;
+        let connection = self.connection().await.map_err(|error| self.not_now(&error))?;
         self.keep_if(connection.commands.check().await).await
     }
 
     /// Runs commands and returns their results, all of them good.
-    async fn run(&self, commands: Vec<Cmd>, write: bool) -> Result<Vec<Value>, NotNow> {
-        let connection = self.connection().await.map_err(|error| not_now(&error))?;
+    async fn run(&self, call: Call, commands: Vec<Cmd>, write: bool) -> Result<Vec<Value>, NotNow> {
+        let connection = self.connection().await.map_err(|error| self.not_now(&error))?;
+        let timer = self.metrics.redis_round_trips.of(call).start_timer();
         let results = match self.acknowledged {
             Some(acknowledged) if write => {
                 connection.commands.run_acknowledged(commands, acknowledged).await
             }
             _ => connection.commands.run(commands).await,
         };
+        timer.observe_duration();
         self.keep_if(results.and_then(|results| results.into_iter().collect())).await
     }
 
@@ -81,7 +119,12 @@ impl RedisStore {
         if result.is_err() {
             *self.connection.lock().await = None;
         }
-        result.map_err(|error| not_now(&error))
+        result.map_err(|error| self.not_now(&error))
+    }
+
+    fn not_now(&self, error: &RedisError) -> NotNow {
+        self.metrics.redis_errors.of(fault(error)).inc();
+        not_now(error)
     }
 
     async fn connection(&self) -> RedisResult<Connection> {
@@ -108,7 +151,7 @@ impl RedisStore {
 
 impl Publisher for RedisStore {
     async fn publish(&self, deliveries: &[Delivery]) -> Result<Vec<Receipt>, NotNow> {
-        let script = self.connection().await.map_err(|error| not_now(&error))?.script;
+        let script = self.connection().await.map_err(|error| self.not_now(&error))?.script;
         let keys = &self.redis.keys;
         let call = |Delivery { user, identity, text }: &Delivery| {
             let mut call = cmd("EVALSHA");
@@ -126,7 +169,7 @@ impl Publisher for RedisStore {
         };
         let can_keep = |delivery: &&Delivery| self.redis.can_keep(&delivery.user);
         let calls = deliveries.iter().filter(can_keep).map(call).collect();
-        let mut values = self.run(calls, true).await?.into_iter();
+        let mut values = self.run(Call::Publish, calls, true).await?.into_iter();
         let receipt = |delivery| match can_keep(&delivery).then(|| values.next()).flatten() {
             None => Receipt::Refused("in Redis Cluster a user id may not begin with }"),
             Some(Value::Nil) => Receipt::Duplicate,
@@ -150,7 +193,7 @@ impl OwnerDirectory for RedisStore {
             commands.push(set);
         }
         commands.extend(asked.iter().map(|owned| Cmd::get(self.owner_key(owned))));
-        let values = self.run(commands, !taught.is_empty()).await?;
+        let values = self.run(Call::Owners, commands, !taught.is_empty()).await?;
         let user = |value: Value| {
             let id: Option<String> = redis::from_redis_value(value).ok().flatten();
             // What is no user id was not written by a worker; it is as good as nothing.
@@ -164,6 +207,19 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+fn fault(error: &RedisError) -> Fault {
+    match (error.kind(), error.code()) {
+        (ErrorKind::Io, _) => Fault::Unreachable,
+        (ErrorKind::AuthenticationFailed, _) | (_, Some("NOAUTH" | "WRONGPASS" | "NOPERM")) => {
+            Fault::Refused
+        }
+        (_, Some("LOADING")) => Fault::Loading,
+        (_, Some("READONLY" | "NOREPLICAS")) => Fault::ReadOnly,
+        (_, Some("OOM")) => Fault::OutOfMemory,
+        _ => Fault::Other,
+    }
+}
+
 /// Whatever Redis answers but a result is a matter of time, or of a person: the record is as good
 /// as it was. Says no more than the kind of error, as the details of some quote a command.
 fn not_now(error: &RedisError) -> NotNow {
@@ -172,5 +228,5 @@ fn not_now(error: &RedisError) -> NotNow {
         (kind, Some(code)) => format!("{kind:?} ({code})"),
         (kind, None) => format!("{kind:?}"),
     };
-    NotNow { system: "redis", detail }
+    NotNow { system: System::Redis, detail }
 }

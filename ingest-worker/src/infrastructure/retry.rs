@@ -29,10 +29,10 @@ where
             }
             Err(not_now) => {
                 failures += 1;
-                metrics.retries.with_label_values(&[not_now.system]).inc();
+                metrics.retries.of(not_now.system).inc();
                 if failures == 1 {
                     warn!(
-                        system = not_now.system,
+                        system = not_now.system.label(),
                         reason = not_now.detail,
                         "not now, trying again"
                     );
@@ -54,6 +54,7 @@ fn jitter() -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::notification::publisher::System;
 
     #[tokio::test(start_paused = true)]
     async fn the_same_is_tried_until_it_works() {
@@ -64,11 +65,11 @@ mod tests {
             let outcome = if left == 0 {
                 Ok("done")
             } else {
-                Err(NotNow { system: "redis", detail: "told to fail".into() })
+                Err(NotNow { system: System::Redis, detail: "told to fail".into() })
             };
             async move { outcome }
         });
         assert_eq!(done.await, "done");
-        assert_eq!(metrics.retries.with_label_values(&["redis"]).get(), 19);
+        assert_eq!(metrics.retries.of(System::Redis).get(), 19);
     }
 }

@@ -2,6 +2,7 @@
 //! counted. Retries for as long as it takes.
 
 use shared::{admin::Readiness, time::Timestamp};
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::{dead_letters::DeadLetters, message::InHand, retry};
@@ -9,7 +10,7 @@ use crate::{
     domain::{
         processor::{Processor, Verdict},
         recipients::OwnerDirectory,
-        record::{Outcome, Rejection},
+        record::{End, Outcome, Rejection},
     },
     metrics::Metrics,
     notification::publisher::Publisher,
@@ -76,27 +77,55 @@ impl<P: Publisher, D: OwnerDirectory> Stage<P, D> {
 }
 
 impl<P, D> Stage<P, D> {
-    /// Counts an outcome, and logs what somebody may have to look at.
-    pub(super) fn count(&self, record: &InHand<'_>, verdict: &Verdict, outcome: &Outcome) {
+    /// Counts records that have just been read.
+    pub(super) fn count_read(&self, records: &[InHand<'_>]) {
+        self.metrics.consumed.inc_by(records.len() as u64);
+        self.metrics.in_hand.add(signed(records.len()));
+        let now = Timestamp::now();
+        for written_at in records.iter().filter_map(InHand::written_at) {
+            self.metrics.kafka_wait.observe(lateness(written_at, now));
+        }
+    }
+
+    /// Counts records that are dropped: their partition is somebody else's now.
+    pub(super) fn count_given_back(&self, records: usize) {
+        self.metrics.given_back.inc_by(records as u64);
+        self.metrics.in_hand.sub(signed(records));
+    }
+
+    /// Notes how many wait for their owners.
+    pub(super) fn count_waiting(&self, records: usize) {
+        self.metrics.waiting.set(signed(records));
+    }
+
+    /// Counts an outcome that is there `now`, and logs what somebody may have to look at.
+    pub(super) fn count(
+        &self,
+        record: &InHand<'_>,
+        verdict: &Verdict,
+        outcome: &Outcome,
+        now: (Timestamp, Instant),
+    ) {
         let metrics = &self.metrics;
-        if *outcome != Outcome::OwnerUnknown {
-            metrics.outcomes.with_label_values(&[verdict.event_type, outcome.label()]).inc();
+        if let Some(end) = outcome.end() {
+            metrics.outcomes.of((verdict.event_type, end)).inc();
+            metrics.in_hand.dec();
         }
         match outcome {
             Outcome::Published => {
-                if let Some(written_at) = record.record().written_at {
-                    let age = Timestamp::now().duration_since(written_at);
-                    metrics.latency.observe(age.as_secs_f64().max(0.0));
+                metrics.processing.observe((now.1 - record.since).as_secs_f64());
+                if let Some(written_at) = record.written_at() {
+                    metrics.latency.observe(lateness(written_at, now.0));
                 }
             }
-            Outcome::Ignored(reason) => metrics.ignored.with_label_values(&[reason.label()]).inc(),
+            Outcome::Ignored(reason) => metrics.ignored.of(*reason).inc(),
             Outcome::DeadLetter(rejection) => {
-                metrics.dead_letters.with_label_values(&[rejection.reason.label()]).inc();
+                metrics.dead_letters.of(rejection.reason).inc();
                 warn!(
                     kafka.topic = record.topic(),
                     kafka.partition = record.partition(),
                     kafka.offset = record.offset(),
-                    event.type = verdict.event_type,
+                    event.type = verdict.event_type.name(),
                     source_service = verdict.source.service,
                     correlation_id = verdict.source.correlation_id,
                     reason = rejection.reason.label(),
@@ -110,11 +139,20 @@ impl<P, D> Stage<P, D> {
             kafka.topic = record.topic(),
             kafka.partition = record.partition(),
             kafka.offset = record.offset(),
-            event.type = verdict.event_type,
+            event.type = verdict.event_type.name(),
             source_service = verdict.source.service,
             correlation_id = verdict.source.correlation_id,
-            outcome = outcome.label(),
+            outcome = outcome.end().map_or("waiting", End::label),
             "record settled"
         );
     }
+}
+
+/// The clocks of brokers and workers differ: what seems to come from the future is not late.
+fn lateness(since: Timestamp, now: Timestamp) -> f64 {
+    now.duration_since(since).as_secs_f64().max(0.0)
+}
+
+fn signed(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }

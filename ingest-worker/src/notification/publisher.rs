@@ -45,12 +45,22 @@ pub enum Receipt {
     Refused(&'static str),
 }
 
+shared::label! {
+    /// What the worker needs besides itself.
+    pub enum System as "system" {
+        /// Where notifications are published.
+        Redis = "redis",
+        /// Where dead letters are written.
+        Kafka = "kafka",
+    }
+}
+
 /// The outside world does not answer as it should; the same again later may work.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{system}: {detail}")]
+#[error("{}: {detail}", .system.label())]
 pub struct NotNow {
     /// What failed.
-    pub system: &'static str,
+    pub system: System,
     /// How, for the log; without payloads and secrets.
     pub detail: String,
 }
@@ -82,7 +92,7 @@ pub(crate) struct FakePublisher {
 impl Publisher for FakePublisher {
     async fn publish(&self, deliveries: &[Delivery]) -> Result<Vec<Receipt>, NotNow> {
         if self.fails.load(std::sync::atomic::Ordering::Relaxed) {
-            return Err(NotNow { system: "redis", detail: "told to fail".into() });
+            return Err(NotNow { system: System::Redis, detail: "told to fail".into() });
         }
         let mut published = self.published.lock().unwrap();
         let receipt = |delivery: &Delivery| {

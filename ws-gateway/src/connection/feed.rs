@@ -1,54 +1,70 @@
 //! What a client is sent, and in which order: where it stands, what it missed, then what is
 //! queued; each text once, and only what it wants.
 
-use std::{collections::VecDeque, ops::ControlFlow};
+use std::{
+    collections::VecDeque,
+    ops::ControlFlow::{self, Continue},
+};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use super::{Connection, End, Opening, timestamp};
+use super::{Connection, End, Opening, lateness::Batch, timestamp};
 use crate::{
     frame::Frame,
-    outbox::Item,
+    outbox::{Item, Taken},
     protocol::{Resume, State},
 };
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(super) async fn open(&mut self, opening: Opening) -> ControlFlow<End> {
         let Opening { resume, missed, resumed_to } = opening;
-        self.terms.metrics.resumes.with_label_values(&[resume.label()]).inc();
+        self.terms.metrics.resumes.of(resume).inc();
         self.resumed_to = resumed_to;
         let mut texts = Vec::with_capacity(1);
         if self.wishes.understands_states {
             texts.push(self.authenticated(resume));
         }
-        texts.extend(missed.into_iter().filter_map(|frame| self.wanted(frame)));
-        let queued = self.registration.outbox().take();
-        texts.extend(self.texts(queued));
-        self.send(texts).await
+        let missed = missed.into_iter().filter_map(|frame| self.wanted(frame));
+        texts.extend(missed.map(|frame| frame.text));
+        let Taken { items, due } = self.registration.outbox().take();
+        let (queued, written) = self.batch(items).into_parts();
+        texts.extend(queued);
+        self.send(texts).await?;
+        // What the client missed is late because the client was away; it is not counted.
+        written.observe(due, &self.terms.metrics);
+        Continue(())
     }
 
     pub(super) async fn drain(&mut self) -> ControlFlow<End> {
         self.clock.flush_by = None;
-        let queued = self.registration.outbox().take();
-        let texts = self.texts(queued);
-        self.send(texts).await
+        let Taken { items, due } = self.registration.outbox().take();
+        let depth = u32::try_from(items.len()).unwrap_or(u32::MAX);
+        self.terms.metrics.queue_depth.observe(depth.into());
+        let (texts, written) = self.batch(items).into_parts();
+        self.send(texts).await?;
+        written.observe(due, &self.terms.metrics);
+        Continue(())
     }
 
-    /// The texts to send for what is queued: without duplicates, through the filter.
-    fn texts(&mut self, queued: VecDeque<Item>) -> Vec<Utf8Bytes> {
-        let mut texts = Vec::with_capacity(queued.len());
+    /// What to send for what is queued: without duplicates, through the filter.
+    fn batch(&mut self, queued: VecDeque<Item>) -> Batch {
+        let mut batch = Batch::for_texts(queued.len());
         for item in queued {
             match item {
                 Item::Frame(frame) if self.was_resumed(&frame) => {}
-                Item::Frame(frame) => texts.extend(self.wanted(frame)),
+                Item::Frame(frame) => {
+                    if let Some(frame) = self.wanted(frame) {
+                        batch.push(frame);
+                    }
+                }
                 Item::Gap if self.wishes.understands_states => {
-                    texts.push(self.authenticated(Resume::Incomplete));
+                    batch.texts.push(self.authenticated(Resume::Incomplete));
                 }
                 Item::Gap => {}
             }
         }
-        texts
+        batch
     }
 
     fn was_resumed(&mut self, frame: &Frame) -> bool {
@@ -62,9 +78,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         position <= resumed_to
     }
 
-    fn wanted(&self, frame: Frame) -> Option<Utf8Bytes> {
+    fn wanted(&self, frame: Frame) -> Option<Frame> {
         if self.wishes.filter.passes(&frame.text) {
-            return Some(frame.text);
+            return Some(frame);
         }
         self.terms.metrics.messages_filtered.inc();
         None

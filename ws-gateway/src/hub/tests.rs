@@ -41,7 +41,7 @@ fn settled(hub: &Hub, id: &str, position: u64) -> Registration {
 }
 
 fn received(registration: &Registration) -> Vec<String> {
-    let items = registration.outbox().take().into_iter();
+    let items = registration.outbox().take().items.into_iter();
     let text = |item| match item {
         Item::Frame(Frame { position: Some(position), .. }) => position.to_string(),
         Item::Frame(_) => "foreign".into(),
@@ -68,7 +68,7 @@ fn all_connections_share_one_copy_of_the_text() {
     let hub = hub(LimitPolicy::Reject);
     let connections = [settled(&hub, "u", 0), register(&hub, "u")];
     hub.deliver("u", frame(1));
-    let [a, b] = connections.map(|connection| match connection.outbox().take().pop_front() {
+    let [a, b] = connections.map(|connection| match connection.outbox().take().items.pop_front() {
         Some(Item::Frame(frame)) => frame.text,
         other => panic!("{other:?}"),
     });

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::{
     frame::Frame,
-    metrics::Metrics,
+    metrics::{Delivery, Failure, Metrics},
     outbox::{Item, Outbox},
     position::Position,
 };
@@ -13,31 +13,6 @@ use crate::{
 /// Most frames held for a user while a gap is closed. What comes after them is read from the
 /// stream too; only frames without a position are lost.
 const MAX_HELD: usize = 256;
-
-/// What became of a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Delivery {
-    /// Queued for every connection of the user.
-    Delivered,
-    /// The user has it already.
-    Duplicate,
-    /// Waits until the gap before it is closed.
-    Held,
-    /// The user is not connected.
-    Nobody,
-}
-
-impl Delivery {
-    /// The label of metrics.
-    pub(super) fn label(self) -> &'static str {
-        match self {
-            Self::Delivered => "delivered",
-            Self::Duplicate => "duplicate",
-            Self::Held => "held",
-            Self::Nobody => "nobody",
-        }
-    }
-}
 
 /// Whether a user's subscription is confirmed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,7 +89,7 @@ impl User {
         } else if frame.position.is_some() {
             open.overflowed = true;
         } else {
-            metrics.messages_failed.with_label_values(&["dropped_in_gap"]).inc();
+            metrics.messages_failed.of(Failure::DroppedInGap).inc();
         }
         Delivery::Held
     }
@@ -129,7 +104,7 @@ impl User {
         }
         for connection in &self.connections {
             if !connection.outbox.push(Item::Frame(frame.clone())) {
-                metrics.messages_failed.with_label_values(&["too_slow"]).inc();
+                metrics.messages_failed.of(Failure::TooSlow).inc();
             }
         }
         Delivery::Delivered

@@ -8,7 +8,7 @@ use std::{
     collections::{HashSet, VecDeque},
     convert::Infallible,
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use redis::{ErrorKind, PushInfo, PushKind, RedisError, RedisResult, Value};
@@ -24,7 +24,7 @@ use crate::{
     frame::Frame,
     history::{self, Page},
     hub::{Hub, Joining, Settled},
-    metrics::Metrics,
+    metrics::{Metrics, Repair},
     position::Position,
 };
 
@@ -234,17 +234,18 @@ impl Session {
             return Some(Gap { position, ..gap });
         }
         if gap.is_repair {
-            let result = if gap.is_lost(page) { "incomplete" } else { "complete" };
-            self.metrics.gaps.with_label_values(&[result]).inc();
+            let result = if gap.is_lost(page) { Repair::Incomplete } else { Repair::Complete };
+            self.metrics.gaps.of(result).inc();
         }
         None
     }
 
     async fn check(&mut self) -> RedisResult<()> {
-        let Self { pushes, reads, .. } = self;
+        let Self { pushes, reads, metrics, .. } = self;
         let both = async { tokio::try_join!(pushes.check(), reads.check()) };
+        let timer = metrics.redis_round_trip.start_timer();
         match time::timeout(CHECK_TIMEOUT, both).await {
-            Ok(answered) => answered.map(|_| ()),
+            Ok(answered) => answered.map(|_| timer.observe_duration()),
             Err(_) => Err(disconnected()),
         }
     }
@@ -269,7 +270,7 @@ fn receiver(
     move |push| {
         match push.kind {
             PushKind::Message => {
-                if deliver(push.data, &keys, &hub).is_none() {
+                if deliver(push.data, &keys, &hub, &metrics).is_none() {
                     metrics.malformed_frames.inc();
                 }
             }
@@ -281,7 +282,7 @@ fn receiver(
     }
 }
 
-fn deliver(data: Vec<Value>, keys: &Keys, hub: &Hub) -> Option<()> {
+fn deliver(data: Vec<Value>, keys: &Keys, hub: &Hub, metrics: &Metrics) -> Option<()> {
     let [Value::BulkString(channel), Value::BulkString(text)] =
         <[Value; 2]>::try_from(data).ok()?
     else {
@@ -289,6 +290,10 @@ fn deliver(data: Vec<Value>, keys: &Keys, hub: &Hub) -> Option<()> {
     };
     let user = keys.user_of(std::str::from_utf8(&channel).ok()?)?;
     let text = String::from_utf8(text).ok()?;
-    hub.deliver(user, Frame::published(text.into()));
+    let frame = Frame::published(text.into());
+    if let Some(position) = frame.position {
+        metrics.pubsub.observe(position.age(SystemTime::now()));
+    }
+    hub.deliver(user, frame);
     Some(())
 }

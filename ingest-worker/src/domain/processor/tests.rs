@@ -148,7 +148,7 @@ async fn what_cannot_be_used_is_dead_lettered_and_the_next_record_is_unharmed() 
     ];
     let reason = |outcome| match outcome {
         Outcome::DeadLetter(rejection) => rejection.reason.label(),
-        outcome => outcome.label(),
+        outcome => outcome.end().map_or("waiting", crate::domain::record::End::label),
     };
     let reasons: Vec<&str> =
         outcomes(&processor, "any", &values).await.into_iter().map(reason).collect();
