@@ -48,11 +48,16 @@ impl Series for IntGauge {
 }
 
 impl Series for IntCounterVec {
-    /// The names of the labels.
-    type Shape = &'static [&'static str];
+    /// The name of the label, and the values that are exported from the start: the first
+    /// increment of a series that was not there does not show in a rate.
+    type Shape = (&'static str, &'static [&'static str]);
 
-    fn create(opts: Opts, labels: Self::Shape) -> prometheus::Result<Self> {
-        Self::new(opts, labels)
+    fn create(opts: Opts, (label, values): Self::Shape) -> prometheus::Result<Self> {
+        let counters = Self::new(opts, &[label])?;
+        for value in values {
+            counters.get_metric_with_label_values(&[value])?;
+        }
+        Ok(counters)
     }
 }
 
@@ -136,7 +141,7 @@ mod tests {
             pub struct Metrics {
                 /// Apples picked,
                 /// by colour.
-                pub apples: IntCounterVec = "apples_total", &["colour"];
+                pub apples: IntCounterVec = "apples_total", ("colour", &["red", "green"]);
             }
         }
     }

@@ -14,6 +14,46 @@ const LASTING: &[f64] = &[
 /// How much was queued for a socket: one text at rest, up to the default of `OUTBOX_CAPACITY`.
 const QUEUED: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
 
+/// How handshakes may end.
+const HANDSHAKES: &[&str] = &[
+    "accepted",
+    "unauthenticated",
+    "limit_reached",
+    "forbidden_origin",
+    "rate_limited",
+    "full",
+    "malformed",
+    "accept_failed",
+];
+/// What may be found of a token; see [`AuthError`](crate::auth::AuthError).
+const TOKENS: &[&str] = &[
+    "valid",
+    "missing",
+    "unknown_key",
+    "invalid",
+    "expired",
+    "not_yet_valid",
+    "foreign",
+    "wrong_kind",
+    "no_user",
+    "other_user",
+];
+/// Why sockets may close; see [`End`](crate::connection::End).
+const CLOSES: &[&str] = &[
+    "client",
+    "token_expired",
+    "limit_reached",
+    "restarting",
+    "too_slow",
+    "silent",
+    "too_big",
+    "binary",
+    "protocol_error",
+    "bad_utf8",
+];
+/// What clients may say.
+const MESSAGES: &[&str] = &["ping", "auth", "filter", "ignored"];
+
 shared::label! {
     /// What became of a frame from Redis.
     pub enum Delivery as "outcome" {
@@ -78,7 +118,7 @@ shared::metrics! {
         /// WebSocket handshakes by outcome: accepted, unauthenticated, limit_reached,
         /// forbidden_origin, rate_limited, full, malformed, accept_failed (no file descriptor is
         /// left, most likely).
-        pub connections: IntCounterVec = "websocket_connections_total", &["status"];
+        pub connections: IntCounterVec = "websocket_connections_total", ("status", HANDSHAKES);
         /// WebSockets that are open now.
         pub active_connections: IntGauge = "websocket_active_connections", ();
         /// WebSockets by state: opening (waits for its subscription or its past), open, closing.
@@ -94,15 +134,15 @@ shared::metrics! {
         /// Notifications held back by the filter of a client.
         pub messages_filtered: IntCounter = "websocket_messages_filtered_total", ();
         /// Tokens checked, by result: valid, or why they were refused.
-        pub jwt_validations: IntCounterVec = "jwt_validation_total", &["result"];
+        pub jwt_validations: IntCounterVec = "jwt_validation_total", ("result", TOKENS);
         /// Fetches of the issuer's key set by result: ok, failed.
-        pub jwks_fetches: IntCounterVec = "gateway_jwks_fetches_total", &["result"];
+        pub jwks_fetches: IntCounterVec = "gateway_jwks_fetches_total", ("result", &["ok", "failed"]);
         /// How long WebSockets were open, in seconds.
         pub connection_duration: Histogram = "websocket_connection_duration_seconds", LASTING;
         /// WebSockets closed, by reason; client: the client left.
-        pub closes: IntCounterVec = "websocket_closes_total", &["reason"];
+        pub closes: IntCounterVec = "websocket_closes_total", ("reason", CLOSES);
         /// Messages of clients by type: ping, auth, filter, ignored.
-        pub client_messages: IntCounterVec = "websocket_client_messages_total", &["type"];
+        pub client_messages: IntCounterVec = "websocket_client_messages_total", ("type", MESSAGES);
         /// Times that a client was not read for a while because it sent too much.
         pub client_floods: IntCounter = "websocket_client_floods_total", ();
         /// Connects by what the client could be given of the past: none (it named no position),
