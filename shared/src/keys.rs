@@ -47,6 +47,18 @@ impl Keys {
         format!("{}:seen:{{{user}}}:{identity}", self.prefix)
     }
 
+    /// The sorted set of revoked users and tokens, by the time when each is over.
+    #[must_use]
+    pub fn revocations(&self) -> String {
+        format!("{}:revoked", self.prefix)
+    }
+
+    /// The pub/sub channel of revocations. A prefix holds no slash, so it is no user's.
+    #[must_use]
+    pub fn revocation_channel(&self) -> String {
+        format!("{}/revoked", self.prefix)
+    }
+
     /// Holds the user id of the owner of a batch.
     #[must_use]
     pub fn batch_owner(&self, batch_id: &str) -> String {
@@ -75,6 +87,9 @@ mod tests {
         assert_eq!(keys.stream(&user), "ws:stream:{teacher-42}");
         assert_eq!(keys.start(&user), "ws:start:{teacher-42}");
         assert_eq!(keys.seen(&user, "e-1"), "ws:seen:{teacher-42}:e-1");
+        assert_eq!(keys.revocations(), "ws:revoked");
+        assert_eq!(keys.revocation_channel(), "ws/revoked");
+        assert_eq!(keys.user_of(&keys.revocation_channel()), None);
         assert_eq!(keys.batch_owner("b"), "ws:owner:batch:b");
         assert_eq!(keys.class_owner("c"), "ws:owner:class:c");
     }

@@ -10,21 +10,26 @@ use bytes::Bytes;
 use e2e::{
     client::{Connect, Transport},
     events::fresh_user,
-    eventually,
+    eventually, http,
     stack::{LIMIT, Layout, Stack},
-    token,
+    token, workspace,
 };
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use http_body_util::Full;
 use hyper::{Response, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, jwk::Jwk};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinSet};
 
 use crate::{Scenario, expect, scenario, world::World};
 
 pub(crate) fn scenarios() -> Vec<Scenario> {
-    vec![scenario(keys_change_without_a_restart_and_outlast_their_issuer)]
+    vec![
+        scenario(keys_change_without_a_restart_and_outlast_their_issuer),
+        scenario(key_files_are_read_again_when_they_change),
+        scenario(a_thousand_unknown_key_ids_cause_a_handful_of_fetches),
+    ]
 }
 
 /// A key pair with the id under which it is published.
@@ -60,10 +65,7 @@ impl Pair {
 
     /// Connects with a token of this pair and checks that it is accepted.
     async fn opens(&self, stack: &Stack) -> anyhow::Result<()> {
-        let token = self.token(&fresh_user())?;
-        let connection = Connect::to(stack.gateways[0].address());
-        let mut client = connection.token(&token, Transport::Subprotocol).open().await?;
-        client.authenticated(LIMIT).await.map(drop)
+        opens(stack, &self.token(&fresh_user())?).await
     }
 }
 
@@ -115,5 +117,89 @@ async fn keys_change_without_a_restart_and_outlast_their_issuer(
     }
     let page = stack.gateways[0].metrics().await?;
     ensure!(page.contains("jwt_validation_total{result=\"unknown_key\"}"), "{page}");
+    stack.stop().await
+}
+
+async fn key_files_are_read_again_when_they_change(world: Arc<World>) -> anyhow::Result<()> {
+    let folder = workspace::temporary("keys-")?;
+    let secret_file = folder.path().join("secret");
+    let public_file = folder.path().join("public.pem");
+    let [old_secret, new_secret] = [token::fresh_secret(), token::fresh_secret()];
+    std::fs::write(&secret_file, format!("{old_secret}\n"))?;
+    let folder_of_pairs = workspace::package().join("../ws-gateway/src/auth/tests");
+    std::fs::copy(folder_of_pairs.join("ed.pub.pem"), &public_file)?;
+    let gateway_settings = vec![
+        ("JWT_SECRET_KEY_FILE", secret_file.display().to_string()),
+        ("JWT_PUBLIC_KEY_PATH", public_file.display().to_string()),
+        ("JWT_ALGORITHM", "HS256,RS256,EdDSA".to_owned()),
+        // So that RS256 has a key at start.
+        ("JWT_PUBLIC_KEY", std::fs::read_to_string(folder_of_pairs.join("rsa.pub.pem"))?),
+    ];
+    let layout = Layout { workers: 0, gateway_settings, ..Layout::default() };
+    let stack = world.own_stack(&layout).await?;
+    let [ed, _] = Pair::both()?;
+    ed.opens(&stack).await?;
+    let claims = token::claims(&fresh_user(), 3600);
+    let opens = async |secret: &str| opens(&stack, &token::sign(&claims, secret)?).await;
+    opens(&old_secret).await?;
+
+    // What is half written is no key: the old ones stay.
+    std::fs::write(&public_file, "-----BEGIN PUBLIC KEY-----\nMCow")?;
+    let noticed = eventually("the bad file is noticed", LIMIT, async || {
+        let page = stack.gateways[0].metrics().await?;
+        ensure!(page.contains("gateway_file_reloads_total{result=\"failed\"} 1"));
+        Ok(())
+    });
+    noticed.await?;
+    ed.opens(&stack).await?;
+    opens(&old_secret).await?;
+
+    std::fs::copy(folder_of_pairs.join("ed.pub.pem"), &public_file)?;
+    std::fs::write(&secret_file, &new_secret)?;
+    eventually("the new secret is known", LIMIT, async || opens(&new_secret).await).await?;
+    let token = token::sign(&claims, &old_secret)?;
+    let connection = Connect::to(stack.gateways[0].address()).token(&token, Transport::Header);
+    expect::refused(&mut connection.open().await?, 1008, "AUTHENTICATION_ERROR").await?;
+    stack.stop().await
+}
+
+async fn opens(stack: &Stack, token: &str) -> anyhow::Result<()> {
+    let connection = Connect::to(stack.gateways[0].address());
+    let mut client = connection.token(token, Transport::Subprotocol).open().await?;
+    client.authenticated(LIMIT).await.map(drop)
+}
+
+async fn a_thousand_unknown_key_ids_cause_a_handful_of_fetches(
+    world: Arc<World>,
+) -> anyhow::Result<()> {
+    let [pair, _] = Pair::both()?;
+    let (url, tasks) =
+        issuer(&Arc::new(Mutex::new(json!({"keys": [pair.published()?]}).to_string()))).await?;
+    let gateway_settings = vec![("JWT_JWKS_URL", url), ("JWT_ALGORITHM", "HS256,EdDSA".to_owned())];
+    let layout = Layout { workers: 0, gateway_settings, ..Layout::default() };
+    let stack = world.own_stack(&layout).await?;
+    let address = stack.gateways[0].address();
+    let claims: Value = token::claims(&fresh_user(), 3600);
+    let attempts = (0..1_000).map(|number| {
+        let mut header = Header::new(Algorithm::EdDSA);
+        header.kid = Some(format!("unknown-{number}"));
+        let token = encode(&header, &claims, &pair.key);
+        async move {
+            let token = format!("Bearer {}", token?);
+            let answer = http::request(address, "/ws", &[("authorization", &token)]).await?;
+            ensure!([401, 503].contains(&answer.status().as_u16()), "{answer:?}");
+            Ok(())
+        }
+    });
+    let begun = std::time::Instant::now();
+    stream::iter(attempts).buffer_unordered(32).try_collect::<()>().await?;
+    let page = stack.gateways[0].metrics().await?;
+    let fetches = http::metric(&page, "gateway_jwks_fetches_total{result=\"ok\"}");
+    let fetches = fetches.unwrap_or_default();
+    // One at start, and one each time that the cool-down of 5 s is over.
+    let allowed = 3.0 + begun.elapsed().as_secs_f64() / 5.0;
+    println!("1000 unknown key ids caused {fetches} fetches in {:?}", begun.elapsed());
+    ensure!(fetches <= allowed, "{fetches} fetches in {:?}", begun.elapsed());
+    drop(tasks);
     stack.stop().await
 }

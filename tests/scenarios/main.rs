@@ -9,10 +9,12 @@ use tokio::{runtime::Runtime, time::timeout};
 use length::Length;
 use world::{LeftOut, World};
 
+mod attacks;
 mod auth;
 mod bad_records;
 mod browser;
 mod client;
+mod conformance;
 mod delivery;
 mod duplicates;
 mod expect;
@@ -26,6 +28,7 @@ mod owners;
 mod producers;
 mod recovery;
 mod resume;
+mod revocation;
 mod settings;
 mod shutdown;
 mod topologies;
@@ -52,7 +55,10 @@ fn main() -> ExitCode {
         bad_records::scenarios(),
         auth::scenarios(),
         keys::scenarios(),
+        revocation::scenarios(),
         limits::scenarios(),
+        conformance::scenarios(),
+        attacks::scenarios(),
         shutdown::scenarios(),
         recovery::scenarios(),
         resume::scenarios(),

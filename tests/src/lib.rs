@@ -22,6 +22,7 @@ pub mod node;
 pub mod process;
 pub mod producer;
 pub mod proxy;
+pub mod raw;
 pub mod redis;
 pub mod service;
 pub mod site;

@@ -6,12 +6,15 @@ pub mod jwks;
 mod keys;
 mod token;
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jsonwebtoken::{decode, decode_header, errors::ErrorKind};
 use serde::Deserialize;
 use shared::user::UserId;
 
+use crate::files::Current;
+use crate::revocation::Revocations;
 use jwks::Published;
 pub use keys::{Key, KeyError, Rules};
 pub use token::token;
@@ -23,7 +26,21 @@ pub struct Identity {
     pub user: UserId,
     /// When the token expires, in seconds since 1970.
     pub expires_at: u64,
+    /// By what the token may be revoked.
+    pub credential: Credential,
 }
+
+/// What tells a token from others of the same user.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Credential {
+    /// Its `jti`.
+    pub token_id: Option<Box<str>>,
+    /// Its `iat`, in seconds since 1970; 0 if it does not say.
+    pub issued_at: u64,
+}
+
+/// The longest id of a token, in bytes: it is kept as long as the connection.
+pub const MAX_TOKEN_ID: usize = 256;
 
 impl Identity {
     /// How long the token is still valid.
@@ -55,11 +72,13 @@ pub enum AuthError {
     NoUser,
     /// A new token for a live connection names another user.
     OtherUser,
+    /// It was withdrawn.
+    Revoked,
 }
 
 impl AuthError {
     /// Every reason.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Missing,
         Self::UnknownKey,
         Self::Invalid,
@@ -69,6 +88,7 @@ impl AuthError {
         Self::WrongKind,
         Self::NoUser,
         Self::OtherUser,
+        Self::Revoked,
     ];
 
     /// The label of metrics.
@@ -84,6 +104,7 @@ impl AuthError {
             Self::WrongKind => "wrong_kind",
             Self::NoUser => "no_user",
             Self::OtherUser => "other_user",
+            Self::Revoked => "revoked",
         }
     }
 
@@ -99,6 +120,7 @@ impl AuthError {
             Self::WrongKind => "Not an access token",
             Self::NoUser => "Authentication token names no user",
             Self::OtherUser => "Authentication token is for another user",
+            Self::Revoked => "Authentication token was revoked",
         }
     }
 }
@@ -109,6 +131,7 @@ struct Claims {
     sub: String,
     exp: f64,
     iat: Option<f64>,
+    jti: Option<String>,
     typ: Option<String>,
 }
 
@@ -116,14 +139,30 @@ struct Claims {
 #[derive(Debug)]
 pub struct Authenticator {
     keys: Vec<Key>,
+    in_files: Option<Current<Vec<Key>>>,
     published: Option<Published>,
+    revocations: Revocations,
 }
 
 impl Authenticator {
     /// Accepts tokens that are signed with one of `keys`, or with one that the issuer publishes.
     #[must_use]
     pub fn new(keys: Vec<Key>, published: Option<Published>) -> Self {
-        Self { keys, published }
+        Self { keys, in_files: None, published, revocations: Revocations::default() }
+    }
+
+    /// Refuses what is revoked there.
+    #[must_use]
+    pub fn with_revocations(mut self, revocations: Revocations) -> Self {
+        self.revocations = revocations;
+        self
+    }
+
+    /// Accepts tokens that are signed with a key of these files, too.
+    #[must_use]
+    pub fn with_files(mut self, keys: Current<Vec<Key>>) -> Self {
+        self.in_files = Some(keys);
+        self
     }
 
     /// The identity that a token proves. A key that is not known yet is asked for.
@@ -137,6 +176,12 @@ impl Authenticator {
             return self.check(token);
         }
         identity
+    }
+
+    /// Whether a token that was accepted has been revoked since.
+    #[must_use]
+    pub fn is_revoked(&self, Identity { user, credential, .. }: &Identity) -> bool {
+        self.revocations.cover(user, credential)
     }
 
     /// The identity that a new token proves for the connection of `user`.
@@ -157,12 +202,15 @@ impl Authenticator {
         }
         let published = self.published.as_ref().map(Published::keys);
         let published = published.as_deref().unwrap_or_default();
-        let mut fitting =
-            self.keys.iter().chain(published).filter(|key| key.fits(&header)).peekable();
+        let in_files = self.in_files.as_ref().map(|keys| Arc::clone(&keys.borrow()));
+        let in_files = in_files.as_deref().map(Vec::as_slice).unwrap_or_default();
+        let keys = self.keys.iter().chain(in_files).chain(published);
+        let mut fitting = keys.filter(|key| key.fits(&header)).peekable();
         let is_unknown = fitting.peek().is_none() && header.kid.is_some();
         let mut refused = if is_unknown { AuthError::UnknownKey } else { AuthError::Invalid };
         for key in fitting {
             match check(token, key) {
+                Ok(identity) if self.is_revoked(&identity) => return Err(AuthError::Revoked),
                 Ok(identity) => return Ok(identity),
                 // Signed with another key, perhaps; any other refusal is about the token itself.
                 Err(AuthError::Invalid) => {}
@@ -185,10 +233,21 @@ fn check(token: &str, Key { decoding, validation, .. }: &Key) -> Result<Identity
         return Err(AuthError::NotYetValid);
     }
     let user = UserId::new(&claims.sub).map_err(|_| AuthError::NoUser)?;
-    // The library accepted it as a number of seconds, so it is finite and not negative.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    let expires_at = (claims.exp as u64).saturating_add(validation.leeway);
-    Ok(Identity { user, expires_at })
+    if claims.jti.as_ref().is_some_and(|id| id.len() > MAX_TOKEN_ID) {
+        return Err(AuthError::Invalid);
+    }
+    let credential = Credential {
+        token_id: claims.jti.map(Into::into),
+        issued_at: claims.iat.map_or(0, whole_seconds),
+    };
+    let expires_at = whole_seconds(claims.exp).saturating_add(validation.leeway);
+    Ok(Identity { user, expires_at, credential })
+}
+
+/// A cast never fails: it takes the nearest number that there is.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as it says")]
+fn whole_seconds(time: f64) -> u64 {
+    time as u64
 }
 
 fn refusal(kind: &ErrorKind) -> AuthError {
@@ -203,6 +262,12 @@ fn refusal(kind: &ErrorKind) -> AuthError {
         },
         _ => AuthError::Invalid,
     }
+}
+
+/// Now, in seconds since 1970.
+#[must_use]
+pub fn seconds_since_1970() -> u64 {
+    since_1970().as_secs()
 }
 
 fn since_1970() -> Duration {

@@ -1,7 +1,10 @@
 //! Every setting that the gateway reads.
 
 mod limits;
+mod networks;
 mod origin;
+mod strength;
+mod tls;
 mod tokens;
 
 use std::net::IpAddr;
@@ -12,7 +15,9 @@ use shared::config::{Settings, duration, positive_duration};
 use shared::{redis::RedisSettings, telemetry::TelemetrySettings};
 
 pub use limits::{LimitPolicy, LimitSettings};
+pub use networks::Networks;
 pub use origin::Origins;
+pub use tls::TlsSettings;
 pub use tokens::TokenSettings;
 
 /// Fans the notifications of each user out to that user's WebSockets.
@@ -28,6 +33,9 @@ pub struct Config {
     /// Port for probes and metrics; 0: any free one, which the log names
     #[arg(long, env = "ADMIN_PORT", default_value = "9090")]
     pub admin_port: u16,
+    /// TLS for clients.
+    #[command(flatten)]
+    pub tls: TlsSettings,
     /// How often a client is pinged; silent for two intervals, it is disconnected
     #[arg(long, env = "WEBSOCKET_PING_INTERVAL", default_value = "30s", value_parser = positive_duration)]
     pub websocket_ping_interval: Duration,
@@ -62,7 +70,9 @@ pub struct Config {
 
 impl Settings for Config {
     fn problems(&self) -> Vec<String> {
-        self.tokens.problems(self.is_production())
+        let mut problems = self.tokens.problems(self.is_production());
+        problems.extend(self.tls.problem());
+        problems
     }
 }
 

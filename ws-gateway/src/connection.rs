@@ -11,6 +11,7 @@ mod standing;
 mod wire;
 
 use std::{
+    num::NonZeroU32,
     ops::ControlFlow::{self, Break, Continue},
     pin::Pin,
     sync::Arc,
@@ -48,6 +49,10 @@ pub struct Terms {
     pub ping_interval: Duration,
     /// How long a client may give no sign of life.
     pub silence_limit: Duration,
+    /// How long a connection outlives its token.
+    pub expiry_grace: Duration,
+    /// Most messages of a client in a second.
+    pub max_messages_per_second: NonZeroU32,
     /// Time over which connections close when the gateway stops.
     pub drain_window: Duration,
     /// Checks new tokens of live connections.

@@ -10,15 +10,18 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
 
 use crate::{
-    auth::{Authenticator, jwks::Published},
+    auth::{Authenticator, Key, jwks::Published},
     config::Config,
     connection::Terms,
+    files::Files,
     history::History,
     hub::{self, Hub},
     metrics::Metrics,
     outbox,
+    revocation::Revocations,
     server::Server,
     subscriber::Subscriber,
+    tls,
 };
 
 /// After the drain window, the time for the last clients to take their close frames.
@@ -83,14 +86,32 @@ impl Gateway {
         if let Some(published) = published.clone() {
             background.spawn(published.run(readiness.clone(), last.clone()));
         }
-        let terms = terms(&config, published, &metrics)?;
-        let subscriber =
-            Subscriber::new(redis, hub.clone(), readiness.clone(), metrics, connection);
+        let key_files = key_files(&config, &metrics)?;
+        let revocations = Revocations::default();
+        let mut terms = terms(&config, published, &revocations, &metrics)?;
+        if let Some(files) = key_files {
+            terms.authenticator = terms.authenticator.with_files(files.current());
+            background.spawn(files.run(last.clone()));
+        }
+        let subscriber = Subscriber::new(
+            redis,
+            hub.clone(),
+            revocations,
+            readiness.clone(),
+            metrics,
+            connection,
+        );
         readiness.set(READINESS, true);
         background.spawn(admin.run(last.clone()));
         background.spawn(subscriber.run(last.clone()));
         let clients = TaskTracker::new();
-        let server = Server::new(&config, hub, history, terms, clients.clone(), shutdown.clone());
+        let certificate = tls::files(&config.tls, &terms.metrics)?;
+        let current = certificate.as_ref().map(Files::current);
+        if let Some(files) = certificate {
+            background.spawn(files.run(last.clone()));
+        }
+        let (tasks, stop) = (clients.clone(), shutdown.clone());
+        let server = Server::new(&config, hub, history, terms, current, tasks, stop);
         let unready = async {
             shutdown.cancelled().await;
             readiness.set(READINESS, false);
@@ -120,17 +141,29 @@ fn published_keys(config: &Config, metrics: &Metrics) -> anyhow::Result<Option<P
     Published::new(url, config.tokens.rules(), metrics.clone()).context("JWT_JWKS_URL").map(Some)
 }
 
+fn key_files(config: &Config, metrics: &Metrics) -> anyhow::Result<Option<Files<Vec<Key>>>> {
+    let paths = config.tokens.key_files();
+    if paths.is_empty() {
+        return Ok(None);
+    }
+    let make = config.tokens.file_keys(config.is_production());
+    Files::open("keys", paths, make, metrics.clone()).map(Some)
+}
+
 fn terms(
     config: &Config,
     published: Option<Published>,
+    revocations: &Revocations,
     metrics: &Metrics,
 ) -> anyhow::Result<Terms> {
     let keys = config.tokens.keys().map_err(|bad| anyhow::anyhow!(bad.join(", ")))?;
-    let authenticator = Authenticator::new(keys, published);
+    let authenticator = Authenticator::new(keys, published).with_revocations(revocations.clone());
     let ping_interval = config.websocket_ping_interval;
     Ok(Terms {
         ping_interval,
         silence_limit: config.websocket_idle_timeout.min(ping_interval.saturating_mul(2)),
+        expiry_grace: config.tokens.jwt_expiry_grace,
+        max_messages_per_second: config.limits.websocket_max_messages_per_second,
         drain_window: config.drain_window,
         authenticator,
         metrics: metrics.clone(),

@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::{
+    auth::Credential,
     config::LimitPolicy,
     frame::Frame,
     metrics::{Delivery, Metrics},
@@ -118,6 +119,27 @@ impl Hub {
         drop(state);
         self.0.change.notify_one();
         Ok(Registration::new(self.clone(), user.clone(), connection, outbox, confirmed))
+    }
+
+    /// Ends the connections whose tokens are covered: of one user, or of all.
+    pub fn end_revoked(
+        &self,
+        only: Option<&UserId>,
+        covered: impl Fn(&UserId, &Credential) -> bool,
+    ) {
+        let state = self.state();
+        let end = |(user, entry): (&UserId, &User)| {
+            let revoked = entry.connections.iter().filter(|c| covered(user, &c.credential));
+            revoked.for_each(|connection| connection.outbox.end(CloseReason::Revoked));
+        };
+        match only {
+            Some(user) => state.users.get_key_value(user).into_iter().for_each(end),
+            None => state.users.iter().for_each(end),
+        }
+    }
+
+    fn prove(&self, user: &UserId, connection: Uuid, credential: Credential) {
+        self.with(user, |entry| entry.prove(connection, credential));
     }
 
     /// Hands a frame to every connection of `user`. Never waits.

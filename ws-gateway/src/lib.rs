@@ -5,8 +5,10 @@
 //! [`subscriber`], [`hub`] and [`outbox`] to the same place. [`gateway`] wires them.
 
 pub mod auth;
+pub mod cli;
 pub mod config;
 pub mod connection;
+pub mod files;
 pub mod frame;
 pub mod gateway;
 pub mod history;
@@ -15,5 +17,7 @@ pub mod metrics;
 pub mod outbox;
 pub mod position;
 pub mod protocol;
+pub mod revocation;
 pub mod server;
 pub mod subscriber;
+pub mod tls;

@@ -2,16 +2,19 @@
 
 use std::process::ExitCode;
 
-use shared::{config, lifecycle, telemetry};
-use ws_gateway::{config::Config, config::command, gateway::Gateway};
+use shared::{lifecycle, telemetry};
+use ws_gateway::{cli, gateway::Gateway};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let config: Config = match config::read(command(), std::env::args_os()) {
-        Ok((config, _)) => config,
+    let (config, task) = match cli::read() {
+        Ok(asked) => asked,
         Err(error) => error.exit(),
     };
     telemetry::init(&config.telemetry);
+    if let Some(task) = task {
+        return lifecycle::run(task.run(&config)).await;
+    }
     let shutdown = lifecycle::shutdown_on_signals();
     lifecycle::run(async move { Gateway::bind(config).await?.run(shutdown).await }).await
 }

@@ -22,8 +22,11 @@ const HANDSHAKES: &[&str] = &[
     "forbidden_origin",
     "rate_limited",
     "full",
+    "address_full",
     "malformed",
+    "tls_failed",
     "accept_failed",
+    "crowded_out",
 ];
 /// What may be found of a token; see [`AuthError`](crate::auth::AuthError).
 const TOKENS: &[&str] = &[
@@ -42,6 +45,7 @@ const TOKENS: &[&str] = &[
 const CLOSES: &[&str] = &[
     "client",
     "token_expired",
+    "revoked",
     "limit_reached",
     "restarting",
     "too_slow",
@@ -116,8 +120,9 @@ shared::metrics! {
     /// The metrics of the gateway. Cheap to clone.
     pub struct Metrics {
         /// WebSocket handshakes by outcome: accepted, unauthenticated, limit_reached,
-        /// forbidden_origin, rate_limited, full, malformed, accept_failed (no file descriptor is
-        /// left, most likely).
+        /// forbidden_origin, rate_limited, full, address_full, malformed, tls_failed,
+        /// accept_failed (no file descriptor is left, most likely), crowded_out (it took long to
+        /// say what it wants, and its place was needed).
         pub connections: IntCounterVec = "websocket_connections_total", ("status", HANDSHAKES);
         /// WebSockets that are open now.
         pub active_connections: IntGauge = "websocket_active_connections", ();
@@ -137,6 +142,11 @@ shared::metrics! {
         pub jwt_validations: IntCounterVec = "jwt_validation_total", ("result", TOKENS);
         /// Fetches of the issuer's key set by result: ok, failed.
         pub jwks_fetches: IntCounterVec = "gateway_jwks_fetches_total", ("result", &["ok", "failed"]);
+        /// Key and certificate files that had changed while the gateway ran, by result: ok, failed
+        /// (what they were stays in use).
+        pub file_reloads: IntCounterVec = "gateway_file_reloads_total", ("result", &["ok", "failed"]);
+        /// Revoked users and tokens that are known and not over.
+        pub revocations: IntGauge = "gateway_revocations", ();
         /// How long WebSockets were open, in seconds.
         pub connection_duration: Histogram = "websocket_connection_duration_seconds", LASTING;
         /// WebSockets closed, by reason; client: the client left.

@@ -1,19 +1,26 @@
 //! The public port: accepts, answers health checks, checks handshakes, and hands each upgraded
 //! socket to a task of its own. Every step has a time limit and a bound.
 
+mod addresses;
 mod answers;
 mod handshake;
 mod rate;
+mod requests;
 mod socket;
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{
+    Request, Response, StatusCode, body::Incoming, server::conn::http1, service::service_fn,
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::debug;
@@ -21,18 +28,14 @@ use tracing::debug;
 use crate::{
     config::{Config, Origins},
     connection::{Terms, socket_config},
+    files::Current,
     history::History,
     hub::Hub,
 };
-use answers::About;
+use addresses::Addresses;
+use answers::{About, refusal};
 use rate::Rate;
-
-/// Most connections that are not WebSockets (yet): enough for everybody coming back at once, at
-/// some 20 KiB each. Beyond them, connections are dropped unheard.
-const MAX_REQUESTS: usize = 4096;
-
-/// The largest request head, in bytes; a token of 4 KiB fits in twice.
-const MAX_HEAD: usize = 16 << 10;
+use requests::{Place, Requests};
 
 /// The public server. Cheap to clone; clones are the same server.
 #[derive(Clone, Debug)]
@@ -47,9 +50,14 @@ struct Shared {
     origins: Option<Origins>,
     socket_config: WebSocketConfig,
     handshake_timeout: Duration,
+    max_head: usize,
+    max_query: usize,
     rate: Rate,
-    requests: Arc<Semaphore>,
+    requests: Requests,
+    addresses: Addresses,
     sockets: Arc<Semaphore>,
+    /// Clients speak TLS, where there is a certificate.
+    certificate: Option<Current<ServerConfig>>,
     /// All requests and sockets.
     tasks: TaskTracker,
     shutdown: CancellationToken,
@@ -64,20 +72,29 @@ impl Server {
         hub: Hub,
         history: History,
         terms: Terms,
+        certificate: Option<Current<ServerConfig>>,
         tasks: TaskTracker,
         shutdown: CancellationToken,
     ) -> Self {
+        let limits = &config.limits;
         Self(Arc::new(Shared {
             hub,
             history,
             terms: Arc::new(terms),
             about: About::new(config),
             origins: config.cors_origins.clone(),
-            socket_config: socket_config(config.limits.websocket_max_message_size.get()),
-            handshake_timeout: config.limits.handshake_timeout,
-            rate: Rate::per_second(config.limits.max_handshakes_per_second),
-            requests: Arc::new(Semaphore::new(MAX_REQUESTS)),
-            sockets: Arc::new(Semaphore::new(config.limits.max_connections.get())),
+            socket_config: socket_config(limits.websocket_max_message_size.get()),
+            handshake_timeout: limits.handshake_timeout,
+            max_head: limits.max_request_head,
+            max_query: limits.max_query_length,
+            rate: Rate::per_second(limits.max_handshakes_per_second),
+            requests: Requests::at_most(limits.max_requests),
+            addresses: Addresses::new(
+                limits.max_connections_per_address,
+                limits.trusted_proxies.clone().unwrap_or_default(),
+            ),
+            sockets: Arc::new(Semaphore::new(limits.max_connections.get())),
+            certificate,
             tasks,
             shutdown,
         }))
@@ -91,10 +108,14 @@ impl Server {
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, _)) => self.receive(stream),
+                Ok((stream, peer)) => self.receive(stream, peer.ip()),
                 Err(error) => {
-                    // Out of file descriptors, most likely; accepting again at once would spin.
+                    // Out of file descriptors, most likely: whoever dawdles gives one back.
+                    // Accepting again at once would spin.
                     self.count("accept_failed");
+                    if self.0.requests.make_room() {
+                        self.count("crowded_out");
+                    }
                     debug!(%error, "cannot accept");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
@@ -102,42 +123,81 @@ impl Server {
         }
     }
 
-    fn receive(&self, stream: TcpStream) {
-        let Ok(permit) = Arc::clone(&self.0.requests).try_acquire_owned() else {
-            self.count("full");
-            return;
-        };
+    fn receive(&self, stream: TcpStream, peer: IpAddr) {
+        let (place, is_full) = self.0.requests.enter();
+        if is_full {
+            self.count("crowded_out");
+        }
         if let Err(error) = stream.set_nodelay(true) {
             debug!(%error, "the client is gone already");
             return;
         }
         let server = self.clone();
-        self.0.tasks.spawn(server.answer(stream, permit));
+        let until = Instant::now() + self.0.handshake_timeout;
+        let certificate = self.0.certificate.as_ref().map(|files| Arc::clone(&files.borrow()));
+        match certificate {
+            None => self.0.tasks.spawn(server.answer(stream, peer, place, until)),
+            Some(certificate) => {
+                let acceptor = TlsAcceptor::from(certificate);
+                self.0.tasks.spawn(server.answer_over_tls(stream, acceptor, peer, place, until))
+            }
+        };
+    }
+
+    /// The handshake of TLS takes from the same time and the same places as the request.
+    async fn answer_over_tls(
+        self,
+        stream: TcpStream,
+        acceptor: TlsAcceptor,
+        peer: IpAddr,
+        mut place: Place,
+        until: Instant,
+    ) {
+        let accepted = tokio::select! {
+            accepted = timeout_at(until, acceptor.accept(stream)) => accepted,
+            () = place.needed() => return,
+            () = self.0.shutdown.cancelled() => return,
+        };
+        match accepted {
+            Ok(Ok(stream)) => self.answer(stream, peer, place, until).await,
+            // A port scanner, a client that trusts somebody else, or one that is too slow.
+            _ => self.count("tls_failed"),
+        }
     }
 
     /// Answers the requests of one connection, until it is upgraded or its time is over.
-    async fn answer(self, stream: TcpStream, permit: OwnedSemaphorePermit) {
-        let timeout = self.0.handshake_timeout;
+    async fn answer<S>(self, stream: S, peer: IpAddr, mut place: Place, until: Instant)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (timeout, max_head) = (self.0.handshake_timeout, self.0.max_head);
         let shutdown = self.0.shutdown.clone();
         let service = service_fn(move |request: Request<Incoming>| {
             // Nothing that is answered here has a body.
             let (server, request) = (self.clone(), request.map(drop));
-            async move { Ok::<_, Infallible>(server.respond(request).await) }
+            async move { Ok::<_, Infallible>(server.respond::<S>(request, peer).await) }
         });
         let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new()).header_read_timeout(timeout).max_buf_size(MAX_HEAD);
+        http.timer(TokioTimer::new()).header_read_timeout(timeout).max_buf_size(max_head);
         let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
         tokio::select! {
             // A client that hangs up or talks nonsense is no news.
-            _ = tokio::time::timeout(timeout, connection) => {}
+            _ = timeout_at(until, connection) => {}
+            () = place.needed() => {}
             () = shutdown.cancelled() => {}
         }
-        drop(permit);
     }
 
-    async fn respond(&self, request: Request<()>) -> Response<Full<Bytes>> {
+    async fn respond<S>(&self, request: Request<()>, peer: IpAddr) -> Response<Full<Bytes>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        if request.uri().query().is_some_and(|query| query.len() > self.0.max_query) {
+            self.count("malformed");
+            return refusal(StatusCode::URI_TOO_LONG, "the query is too long");
+        }
         match request.uri().path() {
-            "/ws" | "/ws/" => self.handshake(request).await,
+            "/ws" | "/ws/" => self.handshake::<S>(request, peer).await,
             path => self.0.about.answer(request.method(), path, &self.0),
         }
     }

@@ -4,6 +4,8 @@
 
 mod backoff;
 mod outage;
+mod pushes;
+mod revoked;
 mod session;
 
 use redis::{ErrorKind, RedisError};
@@ -15,9 +17,11 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
-use crate::{hub::Hub, metrics::Metrics};
+use crate::{hub::Hub, metrics::Metrics, revocation::Revocations};
 use backoff::Backoff;
 use outage::Outage;
+use revoked::Sink;
+pub use revoked::revoke;
 use session::Session;
 
 /// The condition that holds from the first connection to Redis on.
@@ -28,6 +32,7 @@ pub const READINESS: &str = "redis";
 pub struct Subscriber {
     redis: Redis,
     hub: Hub,
+    revocations: Revocations,
     readiness: Readiness,
     metrics: Metrics,
     connection: watch::Sender<Option<Commands>>,
@@ -39,12 +44,13 @@ impl Subscriber {
     pub fn new(
         redis: Redis,
         hub: Hub,
+        revocations: Revocations,
         readiness: Readiness,
         metrics: Metrics,
         connection: watch::Sender<Option<Commands>>,
     ) -> Self {
         readiness.set(READINESS, false);
-        Self { redis, hub, readiness, metrics, connection }
+        Self { redis, hub, revocations, readiness, metrics, connection }
     }
 
     /// Works until `shutdown`.
@@ -59,7 +65,7 @@ impl Subscriber {
         let mut backoff = Backoff::default();
         let mut outage = Outage::at_start();
         loop {
-            match Session::open(&self.redis, self.hub.clone(), self.metrics.clone()).await {
+            match Session::open(&self.redis, self.sink()).await {
                 Ok(session) => {
                     outage = self.serve(session, outage, &mut backoff).await;
                 }
@@ -75,13 +81,26 @@ impl Subscriber {
         }
     }
 
+    fn sink(&self) -> Sink {
+        Sink {
+            revocations: self.revocations.clone(),
+            hub: self.hub.clone(),
+            metrics: self.metrics.clone(),
+        }
+    }
+
     /// Lasts as long as the session; returns the outage that its end begins.
     async fn serve(&self, mut session: Session, outage: Outage, backoff: &mut Backoff) -> Outage {
         self.readiness.set(READINESS, true);
         self.metrics.redis_connected.set(1);
         self.connection.send_replace(Some(session.reader()));
         let (repair, reader) = (outage.redis_is_back(), session.reader());
-        let lost = match session.catch_up().await {
+        // Nobody is served before it is clear who no longer may be.
+        let caught_up = async {
+            session.learn_revocations().await?;
+            session.catch_up().await
+        };
+        let lost = match caught_up.await {
             Ok(()) => {
                 backoff.reset();
                 repair.done(&self.metrics, &reader);

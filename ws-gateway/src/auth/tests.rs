@@ -148,11 +148,13 @@ async fn a_live_connection_is_renewed_by_its_own_user_only() {
 /// The public keys of pairs that exist for these tests only, and tokens signed with the others.
 const RSA: &str = include_str!("tests/rsa.pub.pem");
 const EC: &str = include_str!("tests/ec.pub.pem");
+const EC384: &str = include_str!("tests/ec384.pub.pem");
 const ED: &str = include_str!("tests/ed.pub.pem");
 
 fn sign_with_pair(algorithm: Algorithm) -> String {
     let key = match algorithm {
         Algorithm::ES256 => EncodingKey::from_ec_pem(include_bytes!("tests/ec.key.pem")),
+        Algorithm::ES384 => EncodingKey::from_ec_pem(include_bytes!("tests/ec384.key.pem")),
         Algorithm::EdDSA => EncodingKey::from_ed_pem(include_bytes!("tests/ed.key.pem")),
         _ => EncodingKey::from_rsa_pem(include_bytes!("tests/rsa.key.pem")),
     };
@@ -167,15 +169,37 @@ fn with_keys(algorithms: &[Algorithm], pems: &[&str]) -> Authenticator {
 
 #[test]
 fn a_public_key_of_each_kind_checks_its_own_signatures() {
-    use Algorithm::{ES256, EdDSA, PS256, PS512, RS256, RS384};
-    let accepted = [RS256, RS384, PS256, PS512, ES256, EdDSA];
-    let all = with_keys(&accepted, &[RSA, EC, ED]);
+    use Algorithm::{ES256, ES384, EdDSA, PS256, PS384, PS512, RS256, RS384, RS512};
+    let accepted = [RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA];
+    let all = with_keys(&accepted, &[RSA, EC, EC384, ED]);
     for algorithm in accepted {
         let token = sign_with_pair(algorithm);
         assert!(all.check(Some(&token)).is_ok(), "{algorithm:?}");
     }
     let refused = with_keys(&[RS256], &[RSA]).check(Some(&sign_with_pair(RS384)));
     assert_eq!(refused, Err(AuthError::Invalid), "it was not on the list");
+}
+
+#[test]
+fn a_secret_checks_each_size_of_its_hash_that_is_accepted() {
+    let sizes = [Algorithm::HS256, Algorithm::HS384, Algorithm::HS512];
+    let rules = Rules::new(&sizes, None, None, Duration::ZERO);
+    let all = Authenticator::new(vec![Key::from_secret(&SECRET.into(), &rules).unwrap()], None);
+    let claims = json!({"sub": "u", "exp": now() + 60});
+    for size in sizes {
+        assert!(all.check(Some(&sign_with(size, SECRET, &claims))).is_ok(), "{size:?}");
+    }
+}
+
+#[test]
+fn the_id_of_a_token_is_known_and_bounded() {
+    let claims = json!({"sub": "u", "exp": now() + 60, "jti": "t", "iat": 7});
+    let credential = Credential { token_id: Some("t".into()), issued_at: 7 };
+    assert_eq!(check(&claims).unwrap().credential, credential);
+    for jti in [json!(7), json!("x".repeat(MAX_TOKEN_ID + 1))] {
+        let refused = check(&json!({"sub": "u", "exp": now() + 60, "jti": jti}));
+        assert_eq!(refused, Err(AuthError::Invalid));
+    }
 }
 
 #[test]

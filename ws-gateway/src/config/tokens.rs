@@ -3,11 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::{Context as _, bail, ensure};
 use hyper::Uri;
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
 use shared::config::{Secret, duration};
 
+use super::strength::weakness;
 use crate::auth::{Key, Rules};
+use crate::files::Make;
 
 /// Tokens and the keys that they are checked with.
 #[derive(Clone, Debug, clap::Args)]
@@ -15,13 +18,16 @@ pub struct TokenSettings {
     /// Secret that tokens are signed with (HS256, HS384, HS512)
     #[arg(long, env = "JWT_SECRET_KEY", hide_env_values = true)]
     pub jwt_secret_key: Option<Secret>,
+    /// File with such a secret, without a line break at its end; read again when it changes
+    #[arg(long, env = "JWT_SECRET_KEY_FILE")]
+    pub jwt_secret_key_file: Option<PathBuf>,
     /// Secret that is still accepted while `JWT_SECRET_KEY` is being replaced
     #[arg(long, env = "JWT_SECRET_KEY_PREVIOUS", hide_env_values = true)]
     pub jwt_secret_key_previous: Option<Secret>,
     /// Public key, in PEM, of the key that tokens are signed with (RS, PS, ES, `EdDSA`)
     #[arg(long, env = "JWT_PUBLIC_KEY")]
     pub jwt_public_key: Option<String>,
-    /// File with such a public key, read at start
+    /// File with such a public key; read again when it changes
     #[arg(long, env = "JWT_PUBLIC_KEY_PATH")]
     pub jwt_public_key_path: Option<PathBuf>,
     /// Address of the key set that the issuer publishes (JWKS)
@@ -39,16 +45,16 @@ pub struct TokenSettings {
     /// Tolerated difference between the clocks of issuer and gateway
     #[arg(long, env = "JWT_LEEWAY", default_value = "0s", value_parser = leeway)]
     pub jwt_leeway: Duration,
+    /// How long a connection outlives its token, so that a new one may come a little late
+    #[arg(long, env = "JWT_EXPIRY_GRACE", default_value = "5s", value_parser = duration)]
+    pub jwt_expiry_grace: Duration,
 }
-
-/// HMAC keys shorter than the hash invite guessing (RFC 7518, 3.2).
-const MIN_SECRET_BYTES: usize = 32;
 
 /// A longer tolerance would mean that tokens do not end.
 const MAX_LEEWAY: Duration = Duration::from_mins(10);
 
-const NO_KEY: &str = "there is no key to check tokens with: set JWT_SECRET_KEY, JWT_PUBLIC_KEY, \
-                      JWT_PUBLIC_KEY_PATH or JWT_JWKS_URL, and JWT_ALGORITHM to match";
+const NO_KEY: &str = "there is no key to check tokens with: set JWT_SECRET_KEY, \
+                      JWT_SECRET_KEY_FILE, JWT_PUBLIC_KEY, JWT_PUBLIC_KEY_PATH or JWT_JWKS_URL, and JWT_ALGORITHM to match";
 
 impl TokenSettings {
     /// Every problem of these settings together.
@@ -56,23 +62,18 @@ impl TokenSettings {
     pub fn problems(&self, in_production: bool) -> Vec<String> {
         let mut problems = Vec::new();
         if in_production {
-            problems.extend(self.short_secrets());
+            problems.extend(self.weak_secrets());
         }
-        match self.keys() {
+        let read = self.keys().and_then(|mut keys| {
+            let contents = crate::files::read(&self.key_files()).map_err(of_a_file)?;
+            keys.extend(self.file_keys(in_production)(&contents).map_err(of_a_file)?);
+            Ok(keys)
+        });
+        match read {
             Ok(keys) if keys.is_empty() && self.jwt_jwks_url.is_none() => {
                 problems.push(NO_KEY.into());
             }
-            Ok(keys) => {
-                let published = |algorithm: Algorithm| {
-                    self.jwt_jwks_url.is_some() && algorithm.family() != AlgorithmFamily::Hmac
-                };
-                let unused = |algorithm: &&Algorithm| {
-                    !published(**algorithm) && !keys.iter().any(|key| key.is_for(**algorithm))
-                };
-                let unused = self.jwt_algorithm.iter().filter(unused);
-                problems
-                    .extend(unused.map(|a| format!("JWT_ALGORITHM: there is no key for {a:?}")));
-            }
+            Ok(keys) => problems.extend(self.unused_algorithms(&keys)),
             Err(bad) => problems.extend(bad),
         }
         problems
@@ -85,27 +86,22 @@ impl TokenSettings {
         Rules::new(&self.jwt_algorithm, audience, issuer, self.jwt_leeway)
     }
 
-    /// The keys that tokens may be signed with, but for those that the issuer publishes.
+    /// The keys that stand in the settings themselves.
     ///
     /// # Errors
     /// Names every setting with a key that cannot be used.
     pub fn keys(&self) -> Result<Vec<Key>, Vec<String>> {
         let rules = self.rules();
         let secret = |secret: &Option<Secret>| {
-            secret
-                .as_ref()
-                .map(|secret| Key::from_secret(secret, &rules).map_err(|e| e.to_string()))
-        };
-        let pem = |pem: &str| Key::from_pem(pem, &rules).map_err(|error| error.to_string());
-        let file = |path: &PathBuf| match std::fs::read_to_string(path) {
-            Ok(text) => pem(&text),
-            Err(error) => Err(format!("{}: {error}", path.display())),
+            secret.as_ref().map(|secret| Key::from_secret(secret, &rules))
         };
         let found = [
             ("JWT_SECRET_KEY", secret(&self.jwt_secret_key)),
             ("JWT_SECRET_KEY_PREVIOUS", secret(&self.jwt_secret_key_previous)),
-            ("JWT_PUBLIC_KEY", self.jwt_public_key.as_deref().map(pem)),
-            ("JWT_PUBLIC_KEY_PATH", self.jwt_public_key_path.as_ref().map(file)),
+            (
+                "JWT_PUBLIC_KEY",
+                self.jwt_public_key.as_deref().map(|pem| Key::from_pem(pem, &rules)),
+            ),
         ];
         let (mut keys, mut bad) = (Vec::new(), Vec::new());
         for (setting, key) in found {
@@ -118,19 +114,73 @@ impl TokenSettings {
         if bad.is_empty() { Ok(keys) } else { Err(bad) }
     }
 
-    /// The secrets that are too short for production.
-    fn short_secrets(&self) -> impl Iterator<Item = String> {
+    /// The files with further keys.
+    #[must_use]
+    pub fn key_files(&self) -> Vec<PathBuf> {
+        self.jwt_secret_key_file.iter().chain(&self.jwt_public_key_path).cloned().collect()
+    }
+
+    /// Makes keys of the contents of these files, and refuses what cannot be used.
+    #[must_use]
+    pub fn file_keys(&self, in_production: bool) -> Make<Vec<Key>> {
+        let rules = self.rules();
+        // As in `key_files`: secrets come first.
+        let secrets = usize::from(self.jwt_secret_key_file.is_some());
+        Box::new(move |contents| {
+            let keys = contents.iter().enumerate().map(|(number, content)| {
+                let is_secret = number < secrets;
+                let setting = if is_secret { "JWT_SECRET_KEY_FILE" } else { "JWT_PUBLIC_KEY_PATH" };
+                key_in_file(content, is_secret, in_production, &rules).context(setting)
+            });
+            keys.collect()
+        })
+    }
+
+    /// The secrets that are too weak for production.
+    fn weak_secrets(&self) -> impl Iterator<Item = String> {
         let secrets = [
             ("JWT_SECRET_KEY", &self.jwt_secret_key),
             ("JWT_SECRET_KEY_PREVIOUS", &self.jwt_secret_key_previous),
         ];
-        let is_short = |secret: &Secret| secret.expose().len() < MIN_SECRET_BYTES;
-        let short =
-            secrets.into_iter().filter(move |(_, secret)| secret.as_ref().is_some_and(is_short));
-        short.map(|(setting, _)| {
-            format!("{setting}: at least {MIN_SECRET_BYTES} bytes with ENVIRONMENT=production")
+        secrets.into_iter().filter_map(|(setting, secret)| {
+            let problem = weakness(secret.as_ref()?.expose())?;
+            Some(format!("{setting}: {problem}"))
         })
     }
+
+    fn unused_algorithms(&self, keys: &[Key]) -> impl Iterator<Item = String> {
+        let published = |algorithm: Algorithm| {
+            self.jwt_jwks_url.is_some() && algorithm.family() != AlgorithmFamily::Hmac
+        };
+        let unused = move |algorithm: &&Algorithm| {
+            !published(**algorithm) && !keys.iter().any(|key| key.is_for(**algorithm))
+        };
+        let unused = self.jwt_algorithm.iter().filter(unused);
+        unused.map(|algorithm| format!("JWT_ALGORITHM: there is no key for {algorithm:?}"))
+    }
+}
+
+fn key_in_file(
+    content: &[u8],
+    is_secret: bool,
+    in_production: bool,
+    rules: &Rules,
+) -> anyhow::Result<Key> {
+    let text = std::str::from_utf8(content).context("not a text")?;
+    if !is_secret {
+        return Ok(Key::from_pem(text, rules)?);
+    }
+    let secret = text.trim_end_matches(['\r', '\n']);
+    ensure!(!secret.is_empty(), "empty");
+    if let Some(problem) = weakness(secret).filter(|_| in_production) {
+        bail!(problem);
+    }
+    Ok(Key::from_secret(&secret.into(), rules)?)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "that is how errors are mapped")]
+fn of_a_file(error: anyhow::Error) -> Vec<String> {
+    vec![format!("{error:#}")]
 }
 
 fn algorithm(name: &str) -> Result<Algorithm, String> {
@@ -188,7 +238,7 @@ mod tests {
         assert_eq!(unused, "JWT_ALGORITHM: there is no key for RS256");
         assert!(problems(&["--jwt-public-key", "x"]).contains("JWT_PUBLIC_KEY: not a public key"));
         let nowhere = problems(&["--jwt-public-key-path", "/nowhere"]);
-        assert!(nowhere.contains("JWT_PUBLIC_KEY_PATH: /nowhere: "), "{nowhere}");
+        assert!(nowhere.contains("/nowhere: "), "{nowhere}");
     }
 
     #[test]

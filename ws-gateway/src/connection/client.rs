@@ -11,9 +11,6 @@ use crate::{
     protocol::{ClientMessage, CloseReason, Filter, PONG, State},
 };
 
-/// Most messages of a client in a second; beyond them it is not read until the second is over.
-pub(super) const MAX_MESSAGES_PER_SECOND: u32 = 50;
-
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(super) async fn on_message(
         &mut self,
@@ -24,7 +21,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Some(Err(error)) => return Break(wire::end_after(&error)),
             None => return Break(End::ClientLeft),
         };
-        if self.clock.heard(MAX_MESSAGES_PER_SECOND) {
+        if self.clock.heard(self.terms.max_messages_per_second.get()) {
             self.terms.metrics.client_floods.inc();
         }
         match message {
@@ -72,6 +69,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.terms.metrics.jwt_validations.with_label_values(&[result]).inc();
         match renewed {
             Ok(identity) => {
+                self.registration.prove(identity.credential.clone());
+                if self.terms.authenticator.is_revoked(&identity) {
+                    self.registration.outbox().end(CloseReason::Revoked);
+                }
                 self.clock.expire_in(identity.valid_for());
                 self.token_expires_at = identity.expires_at;
                 State::Connected {

@@ -14,6 +14,7 @@ const FAR: Duration = Duration::from_hours(24 * 365);
 pub(super) struct Clock {
     ping_interval: Duration,
     silence_limit: Duration,
+    expiry_grace: Duration,
     heard_at: Instant,
     next_ping: Instant,
     expires_at: Instant,
@@ -42,9 +43,10 @@ impl Clock {
         Self {
             ping_interval: terms.ping_interval,
             silence_limit: terms.silence_limit,
+            expiry_grace: terms.expiry_grace,
             heard_at: now,
             next_ping: now + terms.ping_interval,
-            expires_at: now + token_valid_for.min(FAR),
+            expires_at: now + token_valid_for.min(FAR) + terms.expiry_grace,
             flush_by: None,
             leave_at: None,
             second_began: now,
@@ -109,7 +111,7 @@ impl Clock {
 
     /// The connection has a token that is valid for this long.
     pub(super) fn expire_in(&mut self, valid_for: Duration) {
-        self.expires_at = Instant::now() + valid_for.min(FAR);
+        self.expires_at = Instant::now() + valid_for.min(FAR) + self.expiry_grace;
     }
 
     /// Chooses a moment within `window` to leave.

@@ -5,7 +5,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::Hub;
-use crate::{outbox::Outbox, position::Position};
+use crate::{auth::Credential, outbox::Outbox, position::Position};
 
 /// A connection that the hub knows. Dropping it is the only way out.
 #[derive(Debug)]
@@ -38,6 +38,12 @@ impl Registration {
                 std::future::pending::<()>().await;
             }
         }
+    }
+
+    /// Notes the token that the connection lives by. Whether it is revoked must be looked up
+    /// after that, or a revocation in between would be missed.
+    pub fn prove(&self, credential: Credential) {
+        self.hub.prove(&self.user, self.connection, credential);
     }
 
     /// The user.

@@ -4,6 +4,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::{
+    auth::Credential,
     frame::Frame,
     metrics::{Delivery, Failure, Metrics},
     outbox::{Item, Outbox},
@@ -29,6 +30,8 @@ pub(super) struct Connection {
     pub(super) outbox: Outbox,
     /// Whether it came while the subscription did not stand; it has been promised nothing yet.
     waits: bool,
+    /// What it was opened or renewed with.
+    pub(super) credential: Credential,
 }
 
 #[derive(Debug)]
@@ -64,11 +67,19 @@ impl User {
 
     /// Adds a connection; returns what tells it that the subscription stands, if it does not yet.
     pub(super) fn join(&mut self, id: Uuid, outbox: Outbox) -> Option<oneshot::Receiver<()>> {
-        self.connections.push(Connection { id, outbox, waits: self.open.is_some() });
+        let (waits, credential) = (self.open.is_some(), Credential::default());
+        self.connections.push(Connection { id, outbox, waits, credential });
         let open = self.open.as_mut()?;
         let (sender, receiver) = oneshot::channel();
         open.waiting.push(sender);
         Some(receiver)
+    }
+
+    /// Notes the token of a connection.
+    pub(super) fn prove(&mut self, id: Uuid, credential: Credential) {
+        if let Some(connection) = self.connections.iter_mut().find(|known| known.id == id) {
+            connection.credential = credential;
+        }
     }
 
     /// Removes a connection; returns whether it was the last.

@@ -17,6 +17,8 @@ pub enum CloseReason {
     Unauthenticated(AuthError),
     /// The token came to its end.
     TokenExpired,
+    /// The token was revoked.
+    Revoked,
     /// The user has as many connections as one may have.
     LimitReached,
     /// This gateway stops.
@@ -51,9 +53,10 @@ const MAX_REASON: usize = 123;
 
 impl CloseReason {
     /// Every reason; one stands for all refusals of a token.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Unauthenticated(AuthError::Invalid),
         Self::TokenExpired,
+        Self::Revoked,
         Self::LimitReached,
         Self::Restarting,
         Self::TooSlow,
@@ -68,7 +71,7 @@ impl CloseReason {
     #[must_use]
     pub fn code(self) -> u16 {
         match self {
-            Self::Unauthenticated(_) | Self::TokenExpired => 1008,
+            Self::Unauthenticated(_) | Self::TokenExpired | Self::Revoked => 1008,
             Self::LimitReached => 4000,
             // Deployed clients do not come back from 1000 or 1001.
             Self::Restarting => 1012,
@@ -86,6 +89,7 @@ impl CloseReason {
         match self {
             Self::Unauthenticated(_) => "unauthenticated",
             Self::TokenExpired => "token_expired",
+            Self::Revoked => "revoked",
             Self::LimitReached => "limit_reached",
             Self::Restarting => "restarting",
             Self::TooSlow => "too_slow",
@@ -101,7 +105,7 @@ impl CloseReason {
     #[must_use]
     pub fn remedy(self) -> Remedy {
         match self {
-            Self::Unauthenticated(_) | Self::TokenExpired => Remedy::NewToken,
+            Self::Unauthenticated(_) | Self::TokenExpired | Self::Revoked => Remedy::NewToken,
             Self::Restarting | Self::TooSlow | Self::Silent => Remedy::Reconnect,
             Self::LimitReached | Self::TooBig | Self::Binary | Self::Protocol | Self::BadUtf8 => {
                 Remedy::Stop
@@ -131,6 +135,7 @@ impl CloseReason {
         match self {
             Self::Unauthenticated(error) => coded("AUTHENTICATION_ERROR", error.message()),
             Self::TokenExpired => coded("AUTHENTICATION_ERROR", AuthError::Expired.message()),
+            Self::Revoked => coded("AUTHENTICATION_ERROR", AuthError::Revoked.message()),
             Self::LimitReached => coded("QUOTA_EXCEEDED", "Connection limit exceeded"),
             Self::Restarting => Utf8Bytes::from_static("restarting: reconnect"),
             Self::TooSlow => Utf8Bytes::from_static("too slow: reconnect and resume"),

@@ -1,16 +1,17 @@
 //! From a request on `/ws` to a WebSocket, or to the answer that says why not.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::Server;
 use super::answers::{refusal, with};
-use super::socket::{From, Visit};
+use super::socket::{From, Seat, Visit};
 use crate::{
     auth,
     connection::Wishes,
@@ -20,7 +21,14 @@ use crate::{
 impl Server {
     /// The order of the checks: what costs least, then what a browser could not see anyway. A
     /// bad token is no reason to refuse the handshake: only a close code reaches a browser.
-    pub(super) async fn handshake(&self, request: Request<()>) -> Response<Full<Bytes>> {
+    pub(super) async fn handshake<S>(
+        &self,
+        request: Request<()>,
+        peer: IpAddr,
+    ) -> Response<Full<Bytes>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         if request.method() != Method::GET {
             let refusal = refusal(StatusCode::METHOD_NOT_ALLOWED, "only GET is possible here");
             return with(refusal, header::ALLOW, "GET");
@@ -44,10 +52,9 @@ impl Server {
                 return *refusal;
             }
         };
-        let Ok(permit) = Arc::clone(&self.0.sockets).try_acquire_owned() else {
-            self.count("full");
-            let refusal = refusal(StatusCode::SERVICE_UNAVAILABLE, "no connection is free");
-            return with(refusal, header::RETRY_AFTER, "5");
+        let seat = match self.seat(peer, request.headers()) {
+            Ok(seat) => seat,
+            Err(refusal) => return *refusal,
         };
         let visit = self.visit(&request).await;
         let mut response = switching_protocols(accept);
@@ -55,8 +62,23 @@ impl Server {
             response = with(response, header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL);
         }
         let server = self.clone();
-        self.0.tasks.spawn(server.serve(hyper::upgrade::on(request), visit, permit));
+        self.0.tasks.spawn(server.serve::<S>(hyper::upgrade::on(request), visit, seat));
         response
+    }
+
+    /// Takes one of the connections that there may be, in all and of this client.
+    fn seat(&self, peer: IpAddr, headers: &HeaderMap) -> Result<Seat, Box<Response<Full<Bytes>>>> {
+        let Some(address) = self.0.addresses.enter(peer, headers) else {
+            self.count("address_full");
+            let refusal = refusal(StatusCode::TOO_MANY_REQUESTS, "too many from one address");
+            return Err(Box::new(with(refusal, header::RETRY_AFTER, "5")));
+        };
+        if let Ok(permit) = Arc::clone(&self.0.sockets).try_acquire_owned() {
+            return Ok(Seat { _permit: permit, _address: address });
+        }
+        self.count("full");
+        let refusal = refusal(StatusCode::SERVICE_UNAVAILABLE, "no connection is free");
+        Err(Box::new(with(refusal, header::RETRY_AFTER, "5")))
     }
 
     fn is_origin_allowed(&self, headers: &HeaderMap) -> bool {

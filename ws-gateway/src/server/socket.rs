@@ -5,13 +5,13 @@ use std::sync::Arc;
 use hyper::upgrade::{OnUpgrade, Parts};
 use hyper_util::rt::TokioIo;
 use shared::user::UserId;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use tokio_tungstenite::{WebSocketStream, tungstenite::protocol::Role};
 use tracing::debug;
 use uuid::Uuid;
 
-use super::Server;
+use super::{Server, addresses::Counted};
 use crate::{
     auth::{AuthError, Identity},
     connection::{Connection, End, Opening, Terms, Wishes, close},
@@ -29,6 +29,13 @@ pub(super) struct Visit {
     pub(super) wishes: Wishes,
 }
 
+/// What a WebSocket takes of what there is, until it ends.
+#[derive(Debug)]
+pub(super) struct Seat {
+    pub(super) _permit: OwnedSemaphorePermit,
+    pub(super) _address: Counted,
+}
+
 /// From where a client wants to go on.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum From {
@@ -41,33 +48,33 @@ pub(super) enum From {
 }
 
 impl Server {
-    /// Brings a socket from the handshake to the task of its connection, or to its end.
-    pub(super) async fn serve(
-        self,
-        upgrade: OnUpgrade,
-        visit: Visit,
-        permit: OwnedSemaphorePermit,
-    ) {
-        if let Some(socket) = self.upgraded(upgrade).await {
-            self.welcome(socket, visit, permit).await;
+    /// Brings a socket from the handshake to the task of its connection, or to its end. `S` is what
+    /// the request came over.
+    pub(super) async fn serve<S>(self, upgrade: OnUpgrade, visit: Visit, seat: Seat)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        if let Some(socket) = self.upgraded::<S>(upgrade).await {
+            self.welcome(socket, visit, seat).await;
         }
     }
 
-    async fn upgraded(&self, upgrade: OnUpgrade) -> Option<WebSocketStream<TcpStream>> {
+    async fn upgraded<S>(&self, upgrade: OnUpgrade) -> Option<WebSocketStream<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let upgraded = upgrade.await.ok()?;
-        let Parts { io, read_buf, .. } = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
+        let Parts { io, read_buf, .. } = upgraded.downcast::<TokioIo<S>>().ok()?;
         // A copy of the few bytes, or none: otherwise the buffer of the request would live on.
         let (stream, read) = (io.into_inner(), read_buf.to_vec());
         let config = Some(self.0.socket_config);
         Some(WebSocketStream::from_partially_read(stream, read, Role::Server, config).await)
     }
 
-    async fn welcome(
-        &self,
-        socket: WebSocketStream<TcpStream>,
-        visit: Visit,
-        permit: OwnedSemaphorePermit,
-    ) {
+    async fn welcome<S>(&self, socket: WebSocketStream<S>, visit: Visit, seat: Seat)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let Visit { identity, from, wishes } = visit;
         let identity = match identity {
             Ok(identity) => identity,
@@ -77,6 +84,11 @@ impl Server {
         let Ok(mut registration) = self.0.hub.register(&identity.user, id) else {
             return self.refuse(socket, CloseReason::LimitReached).await;
         };
+        registration.prove(identity.credential.clone());
+        if self.0.terms.authenticator.is_revoked(&identity) {
+            drop(registration);
+            return self.refuse(socket, CloseReason::Unauthenticated(AuthError::Revoked)).await;
+        }
         self.count("accepted");
         let opening = Box::pin(opening(&mut registration, self.0.history.clone(), from));
         let terms = Arc::clone(&self.0.terms);
@@ -87,11 +99,14 @@ impl Server {
         self.0.tasks.spawn(async move {
             let end = connection.run(opening, shutdown).await;
             open.ends(end);
-            drop(permit);
+            drop(seat);
         });
     }
 
-    async fn refuse(&self, socket: WebSocketStream<TcpStream>, reason: CloseReason) {
+    async fn refuse<S>(&self, socket: WebSocketStream<S>, reason: CloseReason)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         self.count(reason.label());
         close(socket, reason, None).await;
     }

@@ -38,12 +38,20 @@ fn server(arguments: &[&str]) -> Server {
     let terms = Terms {
         ping_interval: Duration::from_secs(30),
         silence_limit: Duration::from_mins(1),
+        expiry_grace: Duration::ZERO,
+        max_messages_per_second: config.limits.websocket_max_messages_per_second,
         drain_window: Duration::ZERO,
         authenticator: Authenticator::new(vec![Key::from_secret(&secret, &rules).unwrap()], None),
         metrics: metrics.clone(),
     };
     let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
-    Server::new(&config, Hub::new(limits, metrics), history, terms, tasks, shutdown)
+    Server::new(&config, Hub::new(limits, metrics), history, terms, None, tasks, shutdown)
+}
+
+impl Server {
+    async fn answer_to(&self, request: Request<()>) -> Response<Full<Bytes>> {
+        self.respond::<TcpStream>(request, IpAddr::from([127, 0, 0, 1])).await
+    }
 }
 
 fn token() -> String {
@@ -71,7 +79,7 @@ async fn a_handshake_is_answered_and_the_token_is_not_repeated() {
     let offered = (header::SEC_WEBSOCKET_PROTOCOL, token.as_str());
     for uri in ["/ws", "/ws/"] {
         let request = get(uri, &[&UPGRADE[..], std::slice::from_ref(&offered)].concat());
-        let response = server(&[]).respond(request).await;
+        let response = server(&[]).answer_to(request).await;
         assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
         let accept = &response.headers()[header::SEC_WEBSOCKET_ACCEPT];
         assert_eq!(accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
@@ -81,7 +89,7 @@ async fn a_handshake_is_answered_and_the_token_is_not_repeated() {
 
 #[tokio::test]
 async fn a_bad_token_still_completes_the_handshake() {
-    let response = server(&[]).respond(get("/ws?token=a.b.c", &UPGRADE)).await;
+    let response = server(&[]).answer_to(get("/ws?token=a.b.c", &UPGRADE)).await;
     assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
     assert!(!response.headers().contains_key(header::SEC_WEBSOCKET_PROTOCOL));
 }
@@ -89,13 +97,13 @@ async fn a_bad_token_still_completes_the_handshake() {
 #[tokio::test]
 async fn a_request_that_is_no_upgrade_is_unauthorised_or_told_to_upgrade() {
     let server = server(&[]);
-    assert_eq!(server.respond(get("/ws", &[])).await.status(), StatusCode::UNAUTHORIZED);
-    let valid = server.respond(get(&format!("/ws?token={}", token()), &[])).await;
+    assert_eq!(server.answer_to(get("/ws", &[])).await.status(), StatusCode::UNAUTHORIZED);
+    let valid = server.answer_to(get(&format!("/ws?token={}", token()), &[])).await;
     assert_eq!(valid.status(), StatusCode::UPGRADE_REQUIRED);
     assert_eq!(valid.headers()[header::UPGRADE], "websocket");
     let mut post = get("/ws", &UPGRADE);
     *post.method_mut() = Method::POST;
-    assert_eq!(server.respond(post).await.status(), StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(server.answer_to(post).await.status(), StatusCode::METHOD_NOT_ALLOWED);
 }
 
 #[tokio::test]
@@ -103,12 +111,12 @@ async fn a_broken_handshake_is_refused() {
     let server = server(&[]);
     let mut old = UPGRADE;
     old[2].1 = "8";
-    let response = server.respond(get("/ws", &old)).await;
+    let response = server.answer_to(get("/ws", &old)).await;
     assert_eq!(response.status(), StatusCode::UPGRADE_REQUIRED);
     assert_eq!(response.headers()[header::SEC_WEBSOCKET_VERSION], "13");
     let mut short = UPGRADE;
     short[3].1 = "dGhl";
-    assert_eq!(server.respond(get("/ws", &short)).await.status(), StatusCode::BAD_REQUEST);
+    assert_eq!(server.answer_to(get("/ws", &short)).await.status(), StatusCode::BAD_REQUEST);
 }
 
 #[tokio::test]
@@ -120,9 +128,9 @@ async fn only_listed_origins_connect() {
         ("null", StatusCode::FORBIDDEN),
     ] {
         let request = get("/ws", &[&UPGRADE[..], &[(header::ORIGIN, origin)]].concat());
-        assert_eq!(listed.respond(request).await.status(), status, "{origin}");
+        assert_eq!(listed.answer_to(request).await.status(), status, "{origin}");
     }
-    let no_browser = listed.respond(get("/ws", &UPGRADE)).await;
+    let no_browser = listed.answer_to(get("/ws", &UPGRADE)).await;
     assert_eq!(no_browser.status(), StatusCode::SWITCHING_PROTOCOLS);
 }
 
@@ -130,29 +138,48 @@ async fn only_listed_origins_connect() {
 async fn too_many_handshakes_or_sockets_are_put_off() {
     for limit in ["--max-handshakes-per-second", "--max-connections"] {
         let server = server(&[limit, "1"]);
-        let first = server.respond(get("/ws", &UPGRADE)).await;
+        let first = server.answer_to(get("/ws", &UPGRADE)).await;
         assert_eq!(first.status(), StatusCode::SWITCHING_PROTOCOLS);
-        let second = server.respond(get("/ws", &UPGRADE)).await;
+        let second = server.answer_to(get("/ws", &UPGRADE)).await;
         assert_eq!(second.status(), StatusCode::SERVICE_UNAVAILABLE, "{limit}");
         assert!(second.headers().contains_key(header::RETRY_AFTER));
     }
 }
 
 #[tokio::test]
+async fn an_address_has_its_share_of_the_sockets() {
+    let server = server(&["--max-connections-per-address", "1"]);
+    let first = server.answer_to(get("/ws", &UPGRADE)).await;
+    assert_eq!(first.status(), StatusCode::SWITCHING_PROTOCOLS);
+    let second = server.answer_to(get("/ws", &UPGRADE)).await;
+    assert_eq!(second.status(), StatusCode::TOO_MANY_REQUESTS);
+    let other =
+        server.respond::<TcpStream>(get("/ws", &UPGRADE), IpAddr::from([127, 0, 0, 2])).await;
+    assert_eq!(other.status(), StatusCode::SWITCHING_PROTOCOLS);
+}
+
+#[tokio::test]
+async fn a_query_that_is_too_long_is_refused() {
+    let server = server(&["--max-query-length", "10"]);
+    let refused = server.answer_to(get("/ws?token=a.b.c", &UPGRADE)).await;
+    assert_eq!(refused.status(), StatusCode::URI_TOO_LONG);
+}
+
+#[tokio::test]
 async fn health_is_told_as_existing_checks_expect_it() {
     let server = server(&["--service-name", "s", "--environment", "e"]);
-    let health = server.respond(get("/healthz", &[])).await;
+    let health = server.answer_to(get("/healthz", &[])).await;
     assert_eq!(health.status(), StatusCode::OK);
     let health = body(health).await;
     assert_eq!((&health["service"], &health["status"]), (&json!("s"), &json!("healthy")));
     assert_eq!(health["environment"], "e");
     assert!(health["timestamp"].is_string() && health["uptime_seconds"].is_number());
-    let redis = server.respond(get("/healthz/redis", &[])).await;
+    let redis = server.answer_to(get("/healthz/redis", &[])).await;
     assert_eq!(redis.status(), StatusCode::SERVICE_UNAVAILABLE);
-    let sockets = body(server.respond(get("/healthz/websocket", &[])).await).await;
+    let sockets = body(server.answer_to(get("/healthz/websocket", &[])).await).await;
     assert_eq!(
         (&sockets["total_connections"], &sockets["max_connections_per_user"]),
         (&json!(0), &json!(5))
     );
-    assert_eq!(server.respond(get("/metrics", &[])).await.status(), StatusCode::NOT_FOUND);
+    assert_eq!(server.answer_to(get("/metrics", &[])).await.status(), StatusCode::NOT_FOUND);
 }

@@ -6,22 +6,20 @@
 
 use std::{
     collections::{HashSet, VecDeque},
-    convert::Infallible,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
-use redis::{ErrorKind, PushInfo, PushKind, RedisError, RedisResult, Value};
+use redis::{ErrorKind, RedisError, RedisResult};
 use shared::{
     keys::Keys,
     redis::{Channel, Commands, Pushes, Redis},
     user::UserId,
 };
 use tokio::{sync::Notify, time};
-use tracing::warn;
 
+use super::{pushes::receiver, revoked::Sink};
 use crate::{
-    frame::Frame,
     history::{self, Page},
     hub::{Hub, Joining, Settled},
     metrics::{Metrics, Repair},
@@ -38,6 +36,9 @@ const STREAMS_AT_ONCE: usize = 256;
 /// found within 5 s.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How often revocations are read anew, as what was published may have been lost on its way.
+const REVOCATIONS_INTERVAL: Duration = Duration::from_secs(30);
+
 /// How long it may take.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -50,6 +51,7 @@ pub(super) struct Session {
     reads: Commands,
     aside: Commands,
     subscribed: HashSet<UserId>,
+    sink: Sink,
     /// Told when a connection of the pushes is gone.
     lost: Arc<Notify>,
 }
@@ -71,15 +73,24 @@ impl Gap {
 }
 
 impl Session {
-    pub(super) async fn open(redis: &Redis, hub: Hub, metrics: Metrics) -> RedisResult<Self> {
+    pub(super) async fn open(redis: &Redis, sink: Sink) -> RedisResult<Self> {
         let lost = Arc::new(Notify::new());
-        let receiver = receiver(redis.keys.clone(), hub.clone(), metrics.clone(), lost.clone());
+        let receiver = receiver(redis.keys.clone(), sink.clone(), lost.clone());
         let (pushes, reads) = redis.connect_with_pushes(receiver).await?;
         let (keys, subscribed) = (redis.keys.clone(), HashSet::new());
         let aside = reads.aside()?;
-        let mut session = Self { keys, hub, metrics, pushes, reads, aside, subscribed, lost };
+        let (hub, metrics) = (sink.hub.clone(), sink.metrics.clone());
+        let mut session = Self { keys, hub, metrics, pushes, reads, aside, subscribed, sink, lost };
         session.check().await?;
         Ok(session)
+    }
+
+    /// Knows all revocations from here on: subscribed first and read second.
+    pub(super) async fn learn_revocations(&mut self) -> RedisResult<()> {
+        let name = self.keys.revocation_channel();
+        // Published wherever its own name leads.
+        self.pushes.subscribe(vec![Channel { beside: name.clone(), name }]).await?;
+        self.sink.load(&self.reads, &self.keys).await
     }
 
     /// Connections for reading what is published here: of their own, so that many clients that
@@ -93,11 +104,14 @@ impl Session {
         let lost = Arc::clone(&self.lost);
         let mut check = time::interval(CHECK_INTERVAL);
         check.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
+        let mut revocations = time::interval(REVOCATIONS_INTERVAL);
+        revocations.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
         loop {
             let step = tokio::select! {
                 () = lost.notified() => return disconnected(),
                 () = self.hub.changed() => self.catch_up().await,
                 _ = check.tick() => self.check().await,
+                _ = revocations.tick() => self.sink.load(&self.reads, &self.keys).await,
             };
             if let Err(error) = step {
                 return error;
@@ -258,42 +272,4 @@ impl Session {
 
 fn disconnected() -> RedisError {
     (ErrorKind::Io, "the connection is gone or silent").into()
-}
-
-/// Takes what Redis pushes, in the task of the connection: straight into the hub.
-fn receiver(
-    keys: Keys,
-    hub: Hub,
-    metrics: Metrics,
-    lost: Arc<Notify>,
-) -> impl Fn(PushInfo) -> Result<(), Infallible> + Clone + Send + Sync + 'static {
-    move |push| {
-        match push.kind {
-            PushKind::Message => {
-                if deliver(push.data, &keys, &hub, &metrics).is_none() {
-                    metrics.malformed_frames.inc();
-                }
-            }
-            PushKind::Disconnection => lost.notify_one(),
-            PushKind::Subscribe | PushKind::Unsubscribe => {}
-            kind => warn!(?kind, "unexpected push from Redis"),
-        }
-        Ok(())
-    }
-}
-
-fn deliver(data: Vec<Value>, keys: &Keys, hub: &Hub, metrics: &Metrics) -> Option<()> {
-    let [Value::BulkString(channel), Value::BulkString(text)] =
-        <[Value; 2]>::try_from(data).ok()?
-    else {
-        return None;
-    };
-    let user = keys.user_of(std::str::from_utf8(&channel).ok()?)?;
-    let text = String::from_utf8(text).ok()?;
-    let frame = Frame::published(text.into());
-    if let Some(position) = frame.position {
-        metrics.pubsub.observe(position.age(SystemTime::now()));
-    }
-    hub.deliver(user, frame);
-    Some(())
 }

@@ -1,0 +1,44 @@
+//! What somebody on the internet may try at the gateway. Each scenario is named after an attack.
+
+mod flood;
+mod frames;
+mod isolation;
+mod requests;
+mod tokens;
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use e2e::{http, stack::Stack};
+
+use crate::{Scenario, world::World};
+
+pub(crate) fn scenarios() -> Vec<Scenario> {
+    [
+        tokens::scenarios(),
+        frames::scenarios(),
+        requests::scenarios(),
+        isolation::scenarios(),
+        flood::scenarios(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// A series of the first gateway; 0 where it is not there yet.
+async fn count(stack: &Stack, series: &str) -> anyhow::Result<f64> {
+    let page = stack.gateways[0].metrics().await?;
+    Ok(http::metric(&page, series).unwrap_or_default())
+}
+
+/// The memory of the first gateway, in bytes.
+async fn memory(stack: &Stack) -> anyhow::Result<f64> {
+    let page = stack.gateways[0].metrics().await?;
+    http::metric(&page, "process_resident_memory_bytes").context("Linux says how much memory it is")
+}
+
+/// The stack that all share.
+async fn stack(world: &World) -> anyhow::Result<Arc<Stack>> {
+    world.stack().await
+}

@@ -1,0 +1,152 @@
+//! Tokens that are withdrawn before their time: live connections close, and new ones are refused,
+//! at every gateway.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, ensure};
+use e2e::{
+    client::{Connect, Transport},
+    events::fresh_user,
+    eventually,
+    proxy::Fault,
+    stack::{LIMIT, Layout, Stack},
+    token,
+};
+use serde_json::{Value, json};
+
+use crate::{Scenario, expect, scenario, world::World};
+
+pub(crate) fn scenarios() -> Vec<Scenario> {
+    vec![
+        scenario(a_revoked_user_is_closed_everywhere_and_comes_back_with_a_newer_token),
+        scenario(a_revoked_token_closes_its_own_connection_only),
+        scenario(what_is_revoked_while_redis_is_away_closes_before_anything_is_sent),
+    ]
+}
+
+/// A connection to a gateway with these claims.
+fn connect(stack: &Stack, gateway: usize, claims: &Value) -> anyhow::Result<Connect> {
+    let token = token::sign(claims, &stack.secret)?;
+    let connection = Connect::to(stack.gateways[gateway].address());
+    Ok(connection.token(&token, Transport::Subprotocol))
+}
+
+fn claims_with_id(user: &str, id: &str) -> Value {
+    let mut claims = token::claims(user, 3600);
+    claims["jti"] = id.into();
+    claims
+}
+
+/// What the README says an operator without the tool does.
+async fn revoke_by_hand(stack: &Stack, revocation: &Value) -> anyhow::Result<()> {
+    let mut connection = stack.redis.connection().await?;
+    let (text, until) = (revocation.to_string(), revocation["until"].to_string());
+    let () = redis::cmd("ZADD")
+        .arg("ws:revoked")
+        .arg(until)
+        .arg(&text)
+        .query_async(&mut connection)
+        .await?;
+    let () =
+        redis::cmd("PUBLISH").arg("ws/revoked").arg(&text).query_async(&mut connection).await?;
+    Ok(())
+}
+
+fn in_an_hour() -> i64 {
+    jiff::Timestamp::now().as_second() + 3600
+}
+
+async fn a_revoked_user_is_closed_everywhere_and_comes_back_with_a_newer_token(
+    world: Arc<World>,
+) -> anyhow::Result<()> {
+    let layout = Layout { workers: 0, gateways: 2, ..Layout::default() };
+    let (mut stack, user) = (world.own_stack(&layout).await?, fresh_user());
+    let old = [connect(&stack, 0, &token::claims(&user, 3600))?, stack.connection(1, &user)?];
+    let mut clients = Vec::new();
+    for connection in &old {
+        let mut client = connection.open().await?;
+        client.authenticated(LIMIT).await?;
+        clients.push(client);
+    }
+    let mut other = [stack.client(&fresh_user()).await?];
+
+    let answer = stack.gateways[0].task(&["revoke", "--user", &user, "--for", "1h"], "").await?;
+    ensure!(answer.said.contains(&user), "it says what it did: {answer:?}");
+    for client in &mut clients {
+        expect::refused(client, 1008, "AUTHENTICATION_ERROR").await?;
+    }
+    for connection in &old {
+        expect::refused(&mut connection.open().await?, 1008, "AUTHENTICATION_ERROR").await?;
+    }
+    // One that starts later knows it as well.
+    stack.gateways[1].kill().await?;
+    stack.gateways[1].restart().await?;
+    expect::refused(&mut old[1].open().await?, 1008, "AUTHENTICATION_ERROR").await?;
+
+    eventually("a newer token is accepted", LIMIT, async || {
+        let newer = connect(&stack, 1, &token::claims(&user, 3600))?;
+        newer.open().await?.authenticated(LIMIT).await
+    })
+    .await?;
+    other[0].send_json(&json!({"type": "ping"})).await?;
+    ensure!(other[0].frame(LIMIT).await?["type"] == "pong", "another user is left alone");
+    drop(clients);
+    // A socket counts as closed once its client has hung up.
+    eventually("what was revoked is counted", LIMIT, async || {
+        let page = stack.gateways[0].metrics().await?;
+        for series in ["gateway_revocations 1", "websocket_closes_total{reason=\"revoked\"} 1"] {
+            ensure!(page.contains(series), "no {series}");
+        }
+        Ok(())
+    })
+    .await?;
+    stack.stop().await
+}
+
+async fn a_revoked_token_closes_its_own_connection_only(world: Arc<World>) -> anyhow::Result<()> {
+    let (stack, user) = (world.stack().await?, fresh_user());
+    let (bad, good) = (format!("bad-{user}"), format!("good-{user}"));
+    let stolen = connect(&stack, 0, &claims_with_id(&user, &bad))?;
+    let mut closes = stolen.open().await?;
+    closes.authenticated(LIMIT).await?;
+    let mut stays = connect(&stack, 1, &claims_with_id(&user, &good))?.open().await?;
+    stays.authenticated(LIMIT).await?;
+    // A text that is none revokes nothing.
+    revoke_by_hand(&stack, &json!({"until": in_an_hour()})).await?;
+    revoke_by_hand(&stack, &json!({"jti": bad, "until": in_an_hour()})).await?;
+    expect::refused(&mut closes, 1008, "AUTHENTICATION_ERROR").await?;
+    expect::refused(&mut stolen.open().await?, 1008, "AUTHENTICATION_ERROR").await?;
+    // Nor may it take over a connection that is open.
+    let token = token::sign(&claims_with_id(&user, &bad), &stack.secret)?;
+    stays.send_json(&json!({"type": "auth", "token": token})).await?;
+    let answer = stays.frame(LIMIT).await?;
+    ensure!(answer["data"]["state"] == "error", "{answer}");
+    expect::nothing_else(&stack, &user, &mut [stays]).await
+}
+
+async fn what_is_revoked_while_redis_is_away_closes_before_anything_is_sent(
+    world: Arc<World>,
+) -> anyhow::Result<()> {
+    let layout = Layout { workers: 0, proxied: true, ..Layout::default() };
+    let (stack, user) = (world.own_stack(&layout).await?, fresh_user());
+    let id = format!("jti-{user}");
+    let connection = connect(&stack, 0, &claims_with_id(&user, &id))?;
+    let mut before = connection.open().await?;
+    before.authenticated(LIMIT).await?;
+    let way = &stack.ways.as_ref().context("there are proxies")?.gateway;
+    way.set(Fault::Reset);
+    eventually("the gateway has noticed", LIMIT, async || {
+        let page = stack.gateways[0].metrics().await?;
+        ensure!(page.contains("gateway_redis_connected 0"), "not yet");
+        Ok(())
+    })
+    .await?;
+    revoke_by_hand(&stack, &json!({"jti": id, "until": in_an_hour()})).await?;
+    // It is let in by what is known, and gets nothing.
+    let mut meanwhile = connection.open().await?;
+    way.set(Fault::None);
+    for client in [&mut before, &mut meanwhile] {
+        expect::refused(client, 1008, "AUTHENTICATION_ERROR").await?;
+    }
+    stack.stop().await
+}

@@ -1,0 +1,54 @@
+//! What Redis pushes, taken in the task of the connection: straight into the hub.
+
+use std::{convert::Infallible, sync::Arc, time::SystemTime};
+
+use redis::{PushInfo, PushKind, Value};
+use shared::keys::Keys;
+use tokio::sync::Notify;
+use tracing::warn;
+
+use super::revoked::Sink;
+use crate::frame::Frame;
+
+/// Hands on frames and revocations; tells `lost` when a connection is gone.
+pub(super) fn receiver(
+    keys: Keys,
+    sink: Sink,
+    lost: Arc<Notify>,
+) -> impl Fn(PushInfo) -> Result<(), Infallible> + Clone + Send + Sync + 'static {
+    let revocations = keys.revocation_channel();
+    move |push| {
+        match push.kind {
+            PushKind::Message => {
+                if take(push.data, &keys, &revocations, &sink).is_none() {
+                    sink.metrics.malformed_frames.inc();
+                }
+            }
+            PushKind::Disconnection => lost.notify_one(),
+            PushKind::Subscribe | PushKind::Unsubscribe => {}
+            kind => warn!(?kind, "unexpected push from Redis"),
+        }
+        Ok(())
+    }
+}
+
+fn take(data: Vec<Value>, keys: &Keys, revocations: &str, sink: &Sink) -> Option<()> {
+    let [Value::BulkString(channel), Value::BulkString(text)] =
+        <[Value; 2]>::try_from(data).ok()?
+    else {
+        return None;
+    };
+    let (channel, text) = (std::str::from_utf8(&channel).ok()?, String::from_utf8(text).ok()?);
+    match keys.user_of(channel) {
+        Some(user) => {
+            let frame = Frame::published(text.into());
+            if let Some(position) = frame.position {
+                sink.metrics.pubsub.observe(position.age(SystemTime::now()));
+            }
+            sink.hub.deliver(user, frame);
+        }
+        None if channel == revocations => sink.hear(&text),
+        None => return None,
+    }
+    Some(())
+}

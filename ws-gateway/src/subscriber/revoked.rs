@@ -1,0 +1,112 @@
+//! Revocations as Redis keeps them: a sorted set by the time when each is over, and a channel for
+//! the gateways that run. Stored first and published second, and read the other way round, so
+//! that none is missed.
+
+use redis::{RedisResult, Value, cmd, from_redis_value};
+use shared::{
+    keys::Keys,
+    redis::{Commands, Redis},
+};
+use tracing::{info, warn};
+
+use crate::{
+    auth::seconds_since_1970,
+    hub::Hub,
+    metrics::Metrics,
+    revocation::{Revocation, Revocations, Revoked},
+};
+
+/// Most revocations that are loaded, the longest lasting first.
+const MOST: usize = 100_000;
+
+/// Where revocations go.
+#[derive(Clone, Debug)]
+pub(super) struct Sink {
+    pub(super) revocations: Revocations,
+    pub(super) hub: Hub,
+    pub(super) metrics: Metrics,
+}
+
+impl Sink {
+    /// Takes what is stored.
+    ///
+    /// # Errors
+    /// When Redis does not answer.
+    pub(super) async fn load(&self, reads: &Commands, keys: &Keys) -> RedisResult<()> {
+        let mut range = cmd("ZREVRANGEBYSCORE");
+        range.arg(keys.revocations()).arg("+inf").arg(format!("({}", seconds_since_1970()));
+        range.arg("LIMIT").arg(0).arg(MOST);
+        let answer = reads.run(vec![range]).await?.pop().unwrap_or(Ok(Value::Nil));
+        let texts: Vec<String> = match answer {
+            Ok(Value::Nil) => Vec::new(),
+            Ok(answer) => from_redis_value(answer)?,
+            // Somebody else's key: no reason to serve nobody.
+            Err(error) if error.code() == Some("WRONGTYPE") => {
+                warn!(key = keys.revocations(), "revocations cannot be read: not a sorted set");
+                Vec::new()
+            }
+            Err(error) => return Err(error),
+        };
+        if texts.len() == MOST {
+            warn!(MOST, "there are more revocations than can be known");
+        }
+        for text in &texts {
+            if let Some(revocation) = self.read(text) {
+                self.revocations.add(revocation);
+            }
+        }
+        let known = self.revocations.tidy();
+        self.metrics.revocations.set(i64::try_from(known).unwrap_or(i64::MAX));
+        if known > 0 {
+            self.hub.end_revoked(None, |user, credential| self.revocations.cover(user, credential));
+        }
+        Ok(())
+    }
+
+    /// Takes what was just published.
+    pub(super) fn hear(&self, text: &str) {
+        let Some(revocation) = self.read(text) else { return };
+        info!("a revocation");
+        let only = match &revocation.what {
+            Revoked::User(user, _) => Some(user.clone()),
+            Revoked::Token(_) => None,
+        };
+        // Added first: who registers in between looks here after that.
+        self.revocations.add(revocation);
+        let known = self.revocations.tidy();
+        self.metrics.revocations.set(i64::try_from(known).unwrap_or(i64::MAX));
+        let covered = |user: &_, credential: &_| self.revocations.cover(user, credential);
+        self.hub.end_revoked(only.as_ref(), covered);
+    }
+
+    fn read(&self, text: &str) -> Option<Revocation> {
+        let revocation = Revocation::parse(text);
+        if revocation.is_none() {
+            self.metrics.malformed_frames.inc();
+            warn!("a revocation cannot be read, and revokes nothing");
+        }
+        revocation
+    }
+}
+
+/// Stores a revocation for gateways to come, and tells those that run.
+///
+/// # Errors
+/// When Redis does not answer.
+pub async fn revoke(redis: &Redis, revocation: &Revocation) -> RedisResult<()> {
+    let commands = redis.connect().await?;
+    let (key, text) = (redis.keys.revocations(), revocation.to_text());
+    let mut tidy = cmd("ZREMRANGEBYSCORE");
+    tidy.arg(&key).arg("-inf").arg(seconds_since_1970());
+    let mut store = cmd("ZADD");
+    store.arg(&key).arg(revocation.until).arg(&text);
+    for answer in commands.run(vec![tidy, store]).await? {
+        answer?;
+    }
+    let mut publish = cmd("PUBLISH");
+    publish.arg(redis.keys.revocation_channel()).arg(&text);
+    for answer in commands.run(vec![publish]).await? {
+        answer?;
+    }
+    Ok(())
+}
