@@ -1,6 +1,6 @@
 # The verbs of this repository. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos contract lint setup up down
+.PHONY: help demo test chaos contract fuzz lint setup up down
 CARGO := cargo
 export CARGO_TERM_COLOR ?= auto
 
@@ -25,6 +25,9 @@ chaos: setup ## the scenarios on faults in their long form, half an hour; SEED=n
 
 contract: ## writes the JSON Schemas, the AsyncAPI document and the TypeScript types of what browsers see
 	$(CARGO) run --locked --quiet --package e2e --bin contract
+
+fuzz: setup ## each fuzz target for five minutes (SECONDS_EACH, TARGET); keeps what it learns
+	@tests/fuzz.sh
 
 lint: setup ## formatting, clippy, licences and origins of what is built in; warnings are errors
 	$(CARGO) fmt --all --check

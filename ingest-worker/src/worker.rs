@@ -91,12 +91,13 @@ impl Worker {
         let consumer = Arc::new(consumer.context("Kafka consumer settings")?);
         let checks = TaskTracker::new();
         let stop_checks = shutdown.child_token();
-        checks.spawn(check_redis(store, stage.readiness.clone(), stop_checks.clone()));
+        let (readiness, metrics) = (stage.readiness.clone(), stage.metrics.clone());
+        checks.spawn(check_redis(store, readiness.clone(), metrics, stop_checks.clone()));
         let lost = shutdown.child_token();
         checks.spawn(brokers::watch(
             Arc::clone(&consumer),
             config.clone(),
-            stage.readiness.clone(),
+            readiness,
             lost.clone(),
             stop_checks.clone(),
         ));
@@ -141,9 +142,15 @@ async fn leave(consumer: Arc<Consumer>, dead_letters: DeadLetters, grace: Durati
 }
 
 /// Waits until Redis can be used for the first time; later outages show as undelivered batches.
-async fn check_redis(store: RedisStore, readiness: Readiness, stop: CancellationToken) {
+async fn check_redis(
+    store: RedisStore,
+    readiness: Readiness,
+    metrics: Metrics,
+    stop: CancellationToken,
+) {
     let mut warned = false;
     while let Err(reason) = store.ready().await {
+        metrics.retries.of(reason.system).inc();
         if !warned {
             warn!(%reason, "waiting for Redis");
             warned = true;

@@ -1,9 +1,14 @@
 //! Logs, on standard error: JSON for machines, or text for people.
 
+mod one_line;
+
 use std::io::IsTerminal as _;
 
 use clap::ValueEnum;
-use tracing_subscriber::{EnvFilter, fmt, prelude::*};
+use tracing::Subscriber;
+use tracing_subscriber::{EnvFilter, Layer, fmt, fmt::MakeWriter, prelude::*};
+
+use one_line::OneLine;
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -57,15 +62,23 @@ pub struct TelemetrySettings {
 
 /// Starts logging for the whole process. A second call changes nothing.
 pub fn init(settings: &TelemetrySettings) {
-    let filter = EnvFilter::new(settings.log_level.directive());
-    let registry = tracing_subscriber::registry().with(filter);
     let colours = std::io::stderr().is_terminal();
-    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(colours);
-    let started = match settings.log_format {
-        LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init(),
-        LogFormat::Console => registry.with(lines.compact()).try_init(),
-    };
-    if started.is_err() {
+    if subscriber(settings, colours, std::io::stderr).try_init().is_err() {
         tracing::debug!("logging was already started");
     }
+}
+
+/// Turns events into lines for `writer`.
+fn subscriber<W>(settings: &TelemetrySettings, coloured: bool, writer: W) -> impl Subscriber + Send
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let writer = OneLine { inner: writer, coloured };
+    let lines = fmt::layer().with_writer(writer).with_ansi(coloured);
+    let lines = match settings.log_format {
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+        LogFormat::Console => lines.compact().boxed(),
+    };
+    let filter = EnvFilter::new(settings.log_level.directive());
+    tracing_subscriber::registry().with(filter).with(lines)
 }

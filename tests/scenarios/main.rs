@@ -19,6 +19,8 @@ mod delivery;
 mod duplicates;
 mod expect;
 mod faults;
+mod hardened;
+mod hostile;
 mod keys;
 mod layers;
 mod length;
@@ -53,6 +55,8 @@ fn main() -> ExitCode {
         delivery::scenarios(),
         duplicates::scenarios(),
         bad_records::scenarios(),
+        hostile::scenarios(),
+        hardened::scenarios(),
         auth::scenarios(),
         keys::scenarios(),
         revocation::scenarios(),

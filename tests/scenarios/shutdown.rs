@@ -90,6 +90,5 @@ async fn idle_services_stop_at_once(world: Arc<World>) -> anyhow::Result<()> {
         ensure!(status.success(), "ended with {status}");
     }
     // They have been stopped already.
-    stack.discard();
-    Ok(())
+    stack.discard()
 }

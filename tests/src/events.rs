@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::workspace;
+use crate::{leaks::PAYLOAD_MARK, workspace};
 
 /// How many events the design has.
 pub const DESIGNED: usize = 17;
@@ -184,9 +184,11 @@ fn cases_with<'a>(fixture: &'a Value, word: &str) -> Vec<&'a Value> {
 }
 
 fn read_case(case: &Value, topic: &str, registration: &Value) -> Case {
+    let mut envelope = case["envelope"].clone();
+    envelope["data"]["not_for_logs"] = PAYLOAD_MARK.into();
     Case {
         topic: topic.to_owned(),
-        envelope: case["envelope"].clone(),
+        envelope,
         notification: case["notification"].clone(),
         registration: registration.clone(),
     }
@@ -215,10 +217,23 @@ pub fn topics() -> anyhow::Result<Vec<String>> {
     Ok(topics)
 }
 
+/// The payloads of all cases, as producers send them.
+///
+/// # Errors
+/// When a fixture cannot be read.
+pub fn payloads() -> anyhow::Result<Vec<Value>> {
+    let cases = |fixture: Value| fixture["cases"].as_array().cloned().unwrap_or_default();
+    let cases = read_fixtures()?.1.into_iter().flat_map(cases);
+    Ok(cases.map(|case| case["envelope"]["data"].clone()).collect())
+}
+
+/// How the ids of fresh users begin.
+pub const USER_PREFIX: &str = "teacher-";
+
 /// A user that nobody has used before.
 #[must_use]
 pub fn fresh_user() -> String {
-    format!("teacher-{}", Uuid::new_v4().simple())
+    format!("{USER_PREFIX}{}", Uuid::new_v4().simple())
 }
 
 /// The envelope that registers a batch, and the fixtures of all event types.

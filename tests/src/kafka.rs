@@ -16,9 +16,11 @@ use rdkafka::{
 use crate::{events, eventually, process::Signal};
 use apache::Apache;
 use embedded::Embedded;
+pub use secured::{PASSWORD, Secured};
 
 mod apache;
 mod embedded;
+mod secured;
 
 /// Enough for two workers to share, and for order to matter.
 const PARTITIONS: i32 = 3;
@@ -96,6 +98,14 @@ impl Kafka {
     #[must_use]
     pub fn is_embedded(&self) -> bool {
         matches!(self.broker, Broker::Embedded(_))
+    }
+
+    /// Its listener for clients that speak TLS and have a password.
+    ///
+    /// # Errors
+    /// When it is not ours, and so has none that we know.
+    pub fn secured(&self) -> anyhow::Result<Secured> {
+        Ok(self.apache()?.secured())
     }
 
     /// Stops it from answering (`true`), or lets it go on.

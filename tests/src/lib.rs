@@ -2,8 +2,9 @@
 //!
 //! [`stack::Stack`] starts everything on free ports in a directory of its own and ends it;
 //! [`kafka`] and [`redis`] are the servers, [`producer`] and [`client`] the two ends of the path,
-//! [`events`] the events that are sent, [`checker`] the judge of what arrived; [`site`] and
-//! [`browser`] are a page that shows it, [`node`] what the browser client is made with.
+//! [`events`] the events that are sent, [`checker`] the judge of what arrived, [`leaks`] of what
+//! must not be written; [`site`] and [`browser`] are a page that shows it, [`node`] what the
+//! browser client is made with.
 
 use std::{future::Future, net::TcpListener, time::Duration};
 
@@ -12,12 +13,14 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 pub mod audience;
 pub mod browser;
+pub mod certificates;
 pub mod checker;
 pub mod client;
 pub mod events;
 pub mod flow;
 pub mod http;
 pub mod kafka;
+pub mod leaks;
 pub mod node;
 pub mod process;
 pub mod producer;

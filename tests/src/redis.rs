@@ -15,6 +15,7 @@ use anyhow::{Context as _, ensure};
 use redis::{AsyncConnectionConfig, Client, aio::MultiplexedConnection, streams::StreamRangeReply};
 
 use crate::{
+    certificates::Certificates,
     eventually, free_port,
     process::{Process, Signal},
 };
@@ -23,7 +24,7 @@ pub use cluster::Cluster;
 pub use sentinel::Sentinel;
 
 const START_LIMIT: Duration = Duration::from_secs(20);
-/// Longest wait for an answer of a server that is not known to be away.
+/// Longest wait for its answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// What services and scenarios do with Redis, whatever servers it is made of.
@@ -54,7 +55,7 @@ impl Store for Redis {
     }
 
     fn end(&mut self) {
-        // Whether it still runs is up to the scenario.
+        // It may have ended.
         drop(self.process.signal(Signal::KILL));
     }
 }
@@ -76,6 +77,29 @@ impl Redis {
         let (port, folder) = (free_port()?, folder.join("redis"));
         let process = launch(port, &folder, &[]).await?;
         Ok(Self { port, folder, process })
+    }
+
+    /// As [`Redis::start`], with TLS besides, on the port that is returned.
+    ///
+    /// # Errors
+    /// When it does not answer in time.
+    pub async fn start_with_tls(
+        folder: &Path,
+        Certificates { authority, certificate, key, .. }: &Certificates,
+    ) -> anyhow::Result<(Self, u16)> {
+        let (port, secure, folder) = (free_port()?, free_port()?, folder.join("redis"));
+        let secure_port = secure.to_string();
+        let [authority, certificate, key] =
+            [authority, certificate, key].map(|path| path.display().to_string());
+        let tls = [
+            ["--tls-port", &secure_port],
+            ["--tls-ca-cert-file", &authority],
+            ["--tls-cert-file", &certificate],
+            ["--tls-key-file", &key],
+            ["--tls-auth-clients", "no"],
+        ];
+        let process = launch(port, &folder, tls.as_flattened()).await?;
+        Ok((Self { port, folder, process }, secure))
     }
 
     /// Where it listens.
@@ -112,11 +136,10 @@ impl Redis {
     /// Starts it again after [`Redis::kill`] such that it says `LOADING` until
     /// [`Redis::load_on`]: with a pause for each command that it reads back, and answers in
     /// between.
-    ///
     /// # Errors
     /// When it does not say so in time.
     pub async fn restart_loading(&mut self) -> anyhow::Result<()> {
-        let slowly = ["--key-load-delay", "100", "--loading-process-events-interval-bytes", "1024"];
+        let slowly = ["--key-load-delay", "200", "--loading-process-events-interval-bytes", "1024"];
         self.process = spawn(self.port, &self.folder, &slowly)?;
         eventually("redis-server loads", START_LIMIT, async || {
             let answer = answer(self.port).await;
@@ -240,7 +263,7 @@ async fn answer(port: u16) -> redis::RedisResult<()> {
     redis::cmd("PING").exec_async(&mut connection).await
 }
 
-/// How many replicas follow a server.
+/// How many replicas follow it.
 async fn online_replicas(port: u16) -> anyhow::Result<usize> {
     let mut question = redis::cmd("INFO");
     let info: String = question.arg("replication").query_async(&mut connect(port).await?).await?;
@@ -249,7 +272,6 @@ async fn online_replicas(port: u16) -> anyhow::Result<usize> {
 
 async fn connect(port: u16) -> anyhow::Result<MultiplexedConnection> {
     let client = Client::open(("127.0.0.1", port))?;
-    // Flushing everything takes a while on a busy machine.
     let patient = AsyncConnectionConfig::new().set_response_timeout(Some(ANSWER_LIMIT));
     Ok(client.get_multiplexed_async_connection_with_config(&patient).await?)
 }

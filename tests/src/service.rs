@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::{io::AsyncWriteExt as _, time::timeout};
 
 use crate::{
-    eventually, http,
+    eventually, http, leaks,
     process::{Process, Signal},
     workspace,
 };
@@ -65,7 +65,7 @@ impl Service {
         folder: &Path,
         settings: Settings,
     ) -> anyhow::Result<Self> {
-        let process = launch(binary, &folder.join(format!("{name}.log")), &settings)?;
+        let process = launch(binary, &folder.join(log_name(&name, 1)), &settings)?;
         let (admin, public) = addresses(&name, &process).await?;
         let folder = folder.to_owned();
         Ok(Self { binary, name, folder, settings, starts: 1, process, admin, public })
@@ -110,6 +110,28 @@ impl Service {
     /// When the file cannot be read.
     pub fn log(&self) -> anyhow::Result<String> {
         Ok(std::fs::read_to_string(self.process.log())?)
+    }
+
+    /// Everything it has written since it was started first, one text for each start.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn logs(&self) -> anyhow::Result<Vec<String>> {
+        let path = |start| self.folder.join(log_name(&self.name, start));
+        Ok((1..=self.starts)
+            .map(|start| std::fs::read_to_string(path(start)))
+            .collect::<Result<_, _>>()?)
+    }
+
+    /// Its name in the stack.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What of its settings nobody may see.
+    pub fn secrets(&self) -> impl Iterator<Item = String> {
+        self.settings.iter().filter_map(|(name, value)| leaks::secret_of(name, value))
     }
 
     /// The address for clients.
@@ -182,11 +204,15 @@ impl Service {
             self.settings.insert("WEBSOCKET_PORT".into(), public.port().to_string());
         }
         self.starts += 1;
-        let log = self.folder.join(format!("{}.{}.log", self.name, self.starts));
+        let log = self.folder.join(log_name(&self.name, self.starts));
         self.process = launch(self.binary, &log, &self.settings)?;
         addresses(&self.name, &self.process).await?;
         self.ready().await
     }
+}
+
+fn log_name(name: &str, start: u32) -> String {
+    format!("{name}.{start}.log")
 }
 
 /// Starts a service with these settings and nothing else from our environment.

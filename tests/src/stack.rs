@@ -1,6 +1,7 @@
 //! Everything at once: Redis, workers and gateways of our own around a broker, on free ports and
 //! in a directory of our own. What is dropped is killed; [`Stack::stop`] stops it in order.
 
+mod end;
 mod layout;
 
 use std::{fmt, path::Path, sync::Arc, time::Duration};
@@ -127,7 +128,7 @@ impl<R: Store> Stack<R> {
         for _ in 0..layout.gateways {
             stack.add_gateway(&layout.gateway_settings).await?;
         }
-        try_join_all(stack.workers.iter().chain(&stack.gateways).map(Service::ready)).await?;
+        try_join_all(stack.services().map(Service::ready)).await?;
         if layout.workers > 0 {
             stack.flows().await?;
         }
@@ -262,25 +263,6 @@ impl<R: Store> Stack<R> {
         let mut connection = self.redis.connection_for("").await?;
         let channel = format!("ws:{user}");
         Ok(redis::cmd("PUBLISH").arg(channel).arg(text).query_async(&mut connection).await?)
-    }
-
-    /// Ends a stack whose services the scenario has stopped or killed itself.
-    pub fn discard(mut self) {
-        self.workers.clear();
-        self.gateways.clear();
-        drop(self.folder.take());
-    }
-
-    /// Stops the services in order, checks that each ends with exit code 0, ends Redis and
-    /// removes the directory.
-    ///
-    /// # Errors
-    /// When a service does not stop as it should.
-    pub async fn stop(mut self) -> anyhow::Result<()> {
-        try_join_all(self.workers.iter().chain(&self.gateways).map(Service::stop)).await?;
-        self.redis.end();
-        drop(self.folder.take());
-        Ok(())
     }
 }
 

@@ -159,6 +159,10 @@ impl Filter {
             category: Option<Cow<'a, str>>,
         }
         let Some(wanted) = &self.0 else { return true };
+        // An array would be read as the fields of the struct, in order.
+        if !text.trim_start().starts_with('{') {
+            return true;
+        }
         let category = serde_json::from_str::<Categorised<'_>>(text).ok().and_then(|c| c.category);
         category.is_none_or(|category| wanted.iter().any(|wanted| **wanted == *category))
     }

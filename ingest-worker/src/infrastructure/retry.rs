@@ -12,13 +12,17 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// second after it.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// Tries `attempt` until it works. Warns once an outage, and says when it is over.
+/// How many ways to fail are told of an outage: the first may only be how it began.
+const MOST_TOLD: usize = 3;
+
+/// Tries `attempt` until it works. Warns once an outage of each of the first ways in which it
+/// fails, and says when it is over.
 pub async fn until_done<T, F>(metrics: &Metrics, mut attempt: impl FnMut() -> F) -> T
 where
     F: Future<Output = Result<T, NotNow>>,
 {
     let mut pause = FIRST_PAUSE;
-    let mut failures = 0_u64;
+    let (mut failures, mut told) = (0_u64, Vec::new());
     loop {
         match attempt().await {
             Ok(done) => {
@@ -30,12 +34,13 @@ where
             Err(not_now) => {
                 failures += 1;
                 metrics.retries.of(not_now.system).inc();
-                if failures == 1 {
+                if told.len() < MOST_TOLD && !told.contains(&not_now.detail) {
                     warn!(
                         system = not_now.system.label(),
                         reason = not_now.detail,
                         "not now, trying again"
                     );
+                    told.push(not_now.detail);
                 }
             }
         }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::to_raw_value;
 use shared::{
-    events::teacher::TeacherNotificationRequestedV1,
+    events::teacher::{Forwarded, TeacherNotificationRequestedV1},
     notification::Notification,
     time::{self, Timestamp},
 };
@@ -31,9 +31,9 @@ impl Notify for TeacherNotificationRequestedV1 {
 
 /// Puts `value` in the place of the payload's own; where there is none, the payload's own stays,
 /// or null says that nobody named one.
-fn win(data: &mut BTreeMap<String, Box<RawValue>>, key: &str, value: Option<&impl Serialize>) {
+fn win(data: &mut BTreeMap<String, Forwarded>, key: &str, value: Option<&impl Serialize>) {
     if value.is_some() || !data.contains_key(key) {
         let value = to_raw_value(&value).expect("texts, times and booleans serialise");
-        data.insert(key.to_owned(), value);
+        data.insert(key.to_owned(), value.into());
     }
 }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use serde_json::{Value, value::RawValue};
 
 use super::{Event, Subject, Topic};
 use crate::notification::{Category, Priority};
@@ -17,12 +17,34 @@ pub struct TeacherNotificationRequestedV1 {
     pub notification_type: String,
     pub category: Category,
     pub priority: Priority,
-    pub payload: Option<BTreeMap<String, Box<RawValue>>>,
+    pub payload: Option<BTreeMap<String, Forwarded>>,
     pub action_required: Option<bool>,
     pub deadline_timestamp: Option<String>,
     pub correlation_id: Option<String>,
     pub batch_id: Option<String>,
     pub class_id: Option<String>,
+}
+
+/// A JSON value that is passed on as its producer wrote it. One that some client could not read is
+/// refused: nested deeper than 128, a number outside the range of a double, half a surrogate pair.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub struct Forwarded(Box<RawValue>);
+
+impl<'de> Deserialize<'de> for Forwarded {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        match serde_json::from_str::<Value>(raw.get()) {
+            Ok(_) => Ok(Self(raw)),
+            Err(_) => Err(D::Error::custom("not a value that every client can read")),
+        }
+    }
+}
+
+impl From<Box<RawValue>> for Forwarded {
+    fn from(raw: Box<RawValue>) -> Self {
+        Self(raw)
+    }
 }
 
 impl Event for TeacherNotificationRequestedV1 {

@@ -144,6 +144,13 @@ async fn a_redis_that_loads_its_data_for_a_while_costs_no_event_and_no_socket(
     let audience = Audience::gather(&stack, &[(USERS, Manner::Stays)]).await?;
     let mut flow = Flow::start(&stack, &audience, PER_SECOND, seed("Redis loads")).await?;
     flow.more(400).await?;
+    // It answers between a thousand commands that it reads back, so there must be many.
+    let mut admin = stack.redis.connection().await?;
+    let mut filler = ::redis::pipe();
+    for number in 0..60_000 {
+        filler.set(format!("filler-{number}"), "").ignore();
+    }
+    filler.exec_async(&mut admin).await?;
     stack.redis.kill().await?;
     stack.redis.restart_loading().await?;
     flow.more(Length::of_run().pick(200, 1_000)).await?;

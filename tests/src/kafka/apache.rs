@@ -13,10 +13,13 @@ use tempfile::TempDir;
 use tokio::sync::Mutex;
 
 use crate::{
+    certificates::Certificates,
     eventually, free_port,
     process::{Process, Signal},
     workspace,
 };
+
+use super::secured::Secured;
 
 /// The first version of Java that Kafka 4 runs on.
 const JAVA_VERSION: u32 = 17;
@@ -28,6 +31,7 @@ const START_LIMIT: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 pub(super) struct Apache {
     port: u16,
+    secured: Secured,
     java: Java,
     // Ends before its directory is removed.
     process: Mutex<Process>,
@@ -38,16 +42,24 @@ impl Apache {
     pub(super) async fn start() -> anyhow::Result<Self> {
         let java = Java { jars: jars().await? };
         let folder = workspace::temporary("kafka-")?;
-        let (port, controller) = (free_port()?, free_port()?);
+        let (port, secure_port, controller) = (free_port()?, free_port()?, free_port()?);
+        let certificates = Certificates::create(folder.path())?;
         let properties = folder.path().join(PROPERTIES);
-        std::fs::write(&properties, server_properties(folder.path(), port, controller))?;
+        let secured = Secured { port: secure_port, authority: certificates.authority.clone() };
+        let text = server_properties(folder.path(), [port, secure_port, controller])
+            + &secured.properties(port, &certificates);
+        std::fs::write(&properties, text)?;
         java.format(&properties, folder.path()).await?;
         let process = Mutex::new(launch(&java, port, folder.path()).await?);
-        Ok(Self { port, java, process, folder })
+        Ok(Self { port, secured, java, process, folder })
     }
 
     pub(super) fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    pub(super) fn secured(&self) -> Secured {
+        self.secured.clone()
     }
 
     pub(super) async fn signal(&self, signal: Signal) -> anyhow::Result<()> {
@@ -106,12 +118,13 @@ impl Java {
     }
 }
 
-fn server_properties(folder: &Path, port: u16, controller: u16) -> String {
+fn server_properties(folder: &Path, [port, secure, controller]: [u16; 3]) -> String {
     format!(
         "process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{port},SASL_SSL://127.0.0.1:{secure},\
+CONTROLLER://127.0.0.1:{controller}
 controller.listener.names=CONTROLLER
 log.dirs={}
 auto.create.topics.enable=false
@@ -178,8 +191,12 @@ mod tests {
 
     #[test]
     fn the_broker_listens_on_loopback_only_and_keeps_its_data_in_its_folder() {
-        let properties = server_properties(Path::new("/somewhere"), 1, 2);
-        assert!(properties.contains("listeners=PLAINTEXT://127.0.0.1:1,CONTROLLER://127.0.0.1:2"));
+        let properties = server_properties(Path::new("/somewhere"), [1, 2, 3]);
+        for listener in
+            ["PLAINTEXT://127.0.0.1:1", "SASL_SSL://127.0.0.1:2", "CONTROLLER://127.0.0.1:3"]
+        {
+            assert!(properties.contains(listener), "{properties}");
+        }
         assert!(properties.contains("log.dirs=/somewhere/data"));
     }
 }

@@ -31,12 +31,14 @@ pub struct Ways {
 
 impl Layout {
     /// With workers that are known to their group by name: one that comes back has its place again
-    /// at once, and so the group can be patient with the others and with the broker.
+    /// at once, and so the group can be patient with the others and with the broker. Partitions
+    /// change hands in one step: of two, a worker killed between them would leave some to nobody.
     #[must_use]
     pub fn with_named_workers(mut self) -> Self {
         self.worker_settings.extend([
             ("KAFKA_PROPERTY_GROUP_INSTANCE_ID", WORKER.to_owned()),
             ("KAFKA_PROPERTY_SESSION_TIMEOUT_MS", "45000".to_owned()),
+            ("KAFKA_PROPERTY_PARTITION_ASSIGNMENT_STRATEGY", "roundrobin".to_owned()),
         ]);
         self
     }

@@ -1,0 +1,152 @@
+//! One event, one line, whatever is in it: what could end a line, steer a terminal or turn its
+//! text around is written as `\uXXXX`, which is also how JSON writes it.
+
+use std::{fmt::Write as _, io};
+
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Makes writers that escape what the writers of another would write as it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OneLine<M> {
+    pub(super) inner: M,
+    /// Whether lines are coloured, as the formatter does it: that much may anybody.
+    pub(super) coloured: bool,
+}
+
+impl<'a, M: MakeWriter<'a>> MakeWriter<'a> for OneLine<M> {
+    type Writer = OneLineWriter<M::Writer>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        OneLineWriter { inner: self.inner.make_writer(), coloured: self.coloured }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct OneLineWriter<W> {
+    inner: W,
+    coloured: bool,
+}
+
+impl<W: io::Write> io::Write for OneLineWriter<W> {
+    /// The formatter writes a whole event at once, with a newline at its end.
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        self.inner.write_all(one_line(event, self.coloured).as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+fn one_line(event: &[u8], coloured: bool) -> String {
+    let text = String::from_utf8_lossy(event);
+    let (text, end) = text.strip_suffix('\n').map_or((&*text, ""), |text| (text, "\n"));
+    let mut line = String::with_capacity(text.len() + 1);
+    for (at, character) in text.char_indices() {
+        if is_plain(character) || (coloured && COLOURS.iter().any(|c| text[at..].starts_with(c))) {
+            line.push(character);
+        } else {
+            write!(line, "\\u{:04x}", u32::from(character)).expect("a string takes everything");
+        }
+    }
+    line + end
+}
+
+/// How the formatter begins and ends colours and emphasis. Nothing of it moves or hides a text.
+const COLOURS: [&str; 9] = [
+    "\u{1b}[0m",
+    "\u{1b}[1m",
+    "\u{1b}[2m",
+    "\u{1b}[3m",
+    "\u{1b}[31m",
+    "\u{1b}[32m",
+    "\u{1b}[33m",
+    "\u{1b}[34m",
+    "\u{1b}[35m",
+];
+
+/// Whether a character stands for itself: no control character, no other end of a line, nothing
+/// that changes the direction of what follows.
+fn is_plain(character: char) -> bool {
+    let turns = matches!(character,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    !character.is_control() && !turns
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::Write as _,
+        sync::{Arc, Mutex},
+    };
+
+    use clap::ValueEnum as _;
+    use tracing::{info, subscriber::with_default};
+
+    use super::*;
+    use crate::telemetry::{LogFormat, LogLevel, TelemetrySettings, subscriber};
+
+    const HOSTILE: &str = "a\r\nWARN forged\u{1b}[2J\u{7f}\u{9b}31m\u{2028}\u{202e}\0\tÅ😀\"\\";
+
+    /// A writer whose clones write to one place.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Everything that is logged in one format when a text is logged in every way there is.
+    fn logged(log_format: LogFormat, coloured: bool) -> String {
+        let lines = Lines::default();
+        let settings = TelemetrySettings { log_level: LogLevel::Info, log_format };
+        let writer = lines.clone();
+        let subscriber = subscriber(&settings, coloured, move || writer.clone());
+        with_default(subscriber, || {
+            let error = io::Error::other(HOSTILE);
+            info!(text = HOSTILE, shown = %HOSTILE, debug = ?HOSTILE, %error, "said {HOSTILE}");
+        });
+        String::from_utf8(lines.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn no_text_ends_a_line_or_steers_a_terminal_in_any_format() {
+        for format in LogFormat::value_variants() {
+            let text = logged(*format, false);
+            let line = text.strip_suffix('\n').unwrap();
+            assert!(line.chars().all(is_plain), "{format:?}: {line:?}");
+            assert!(line.contains("forged") && line.contains("Å😀"), "{format:?}: {line}");
+        }
+    }
+
+    #[test]
+    fn a_line_of_json_still_says_what_was_said() {
+        let line: serde_json::Value =
+            serde_json::from_str(&logged(LogFormat::Json, false)).unwrap();
+        assert_eq!((&line["text"], &line["shown"]), (&HOSTILE.into(), &HOSTILE.into()));
+        assert_eq!(line["message"], format!("said {HOSTILE}"));
+    }
+
+    #[test]
+    fn colours_are_the_formatters_alone() {
+        let line = logged(LogFormat::Console, true);
+        assert!(line.contains('\u{1b}') && !line.contains("\u{1b}[2J"), "{line:?}");
+        assert_eq!(line.matches('\n').count(), 1);
+    }
+
+    #[test]
+    fn what_is_written_in_one_piece_is_one_line() {
+        let mut written = Vec::new();
+        let mut writer = OneLineWriter { inner: &mut written, coloured: false };
+        writer.write_all(b"a\nb\xff\n").unwrap();
+        writer.flush().unwrap();
+        assert_eq!(String::from_utf8(written).unwrap(), "a\\u000ab\u{fffd}\n");
+    }
+}

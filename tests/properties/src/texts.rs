@@ -1,0 +1,68 @@
+//! Texts that anybody may send: messages of clients, positions, origins, ids, times. Nothing
+//! panics; what is accepted is what it says, and says the same when it is read again.
+
+use serde_json::Value;
+use shared::{time, user::UserId};
+use ws_gateway::{
+    config::Origins,
+    frame::Frame,
+    position::Position,
+    protocol::{ClientMessage, Filter},
+};
+
+/// Checks a text in every place where one may come from outside.
+///
+/// # Panics
+/// If a promise is broken.
+pub fn hold(text: &str) {
+    message(text);
+    frame(text);
+    if let Ok(position) = text.parse::<Position>() {
+        assert_eq!(position.to_string().parse(), Ok(position));
+        assert!(text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-'));
+    }
+    if let Ok(origins) = text.parse::<Origins>() {
+        assert!(!origins.allow(b"null") && !origins.allow(b"") && !origins.allow(b"*"));
+    }
+    if let Ok(user) = UserId::new(text) {
+        assert_eq!(user.as_str(), text);
+        assert!((1..=UserId::MAX_CHARS).contains(&text.chars().count()));
+        assert!(!text.contains(char::is_control));
+    }
+    if let Some(at) = time::parse(text) {
+        assert_eq!(time::parse(&at.to_string()), Some(at));
+    }
+}
+
+fn message(text: &str) {
+    let message = ClientMessage::parse(text);
+    // What a stricter reader can read at all, it reads as the same.
+    if let (Some(message), Ok(value)) = (&message, serde_json::from_str::<Value>(text)) {
+        match message {
+            ClientMessage::Ping => assert_eq!(value["type"], "ping"),
+            ClientMessage::Auth { token } => assert_eq!(value["token"], **token),
+            ClientMessage::Filter { categories } => {
+                assert_eq!(value["categories"], Value::from(categories.clone()));
+            }
+        }
+    }
+    let filter = match &message {
+        Some(ClientMessage::Filter { categories }) => {
+            Filter::new(categories.iter().map(String::as_str))
+        }
+        _ => Filter::new(text.split(',')),
+    };
+    let passes = filter.passes(text);
+    assert!(passes || text.contains("category") || text.contains('\\'), "held back for nothing");
+    assert!(Filter::default().passes(text));
+}
+
+fn frame(text: &str) {
+    let frame = Frame::published(text.into());
+    assert_eq!(frame.text.as_str(), text, "what others publish passes unchanged");
+    assert!(frame.position.is_some() || !frame.may_wait);
+    let position = Position::START;
+    let stored = Frame::stored(position, text);
+    assert_eq!(stored.is_some(), text.starts_with('{'));
+    assert!(stored.is_none_or(|frame| Frame::published(frame.text).position == Some(position)));
+}

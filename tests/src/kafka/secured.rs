@@ -1,0 +1,50 @@
+//! The second listener of Apache Kafka: TLS, and a user with a password.
+
+use std::path::PathBuf;
+
+use crate::certificates::{Certificates, HOST};
+
+/// How to reach a broker that wants to know who is calling.
+#[derive(Clone, Debug)]
+pub struct Secured {
+    /// The port on [`HOST`].
+    pub port: u16,
+    /// The certificate of the authority to trust.
+    pub authority: PathBuf,
+}
+
+const USER: &str = "ingest-worker";
+/// Its user's password.
+pub const PASSWORD: &str = "of-the-worker-1f9d";
+
+impl Secured {
+    /// The settings with which a worker calls it.
+    #[must_use]
+    pub fn worker_settings(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("KAFKA_BOOTSTRAP_SERVERS", format!("{HOST}:{}", self.port)),
+            ("KAFKA_PROPERTY_SECURITY_PROTOCOL", "SASL_SSL".into()),
+            ("KAFKA_PROPERTY_SSL_CA_LOCATION", self.authority.display().to_string()),
+            ("KAFKA_PROPERTY_SASL_MECHANISM", "PLAIN".into()),
+            ("KAFKA_PROPERTY_SASL_USERNAME", USER.into()),
+            ("KAFKA_PROPERTY_SASL_PASSWORD", PASSWORD.into()),
+        ]
+    }
+
+    /// The broker's properties for both listeners.
+    pub(super) fn properties(&self, plain: u16, certificates: &Certificates) -> String {
+        format!(
+            "advertised.listeners=PLAINTEXT://127.0.0.1:{plain},SASL_SSL://{HOST}:{}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=PLAINTEXT
+ssl.keystore.type=PEM
+ssl.keystore.location={}
+sasl.enabled.mechanisms=PLAIN
+listener.name.sasl_ssl.plain.sasl.jaas.config=\\
+org.apache.kafka.common.security.plain.PlainLoginModule required user_{USER}=\"{PASSWORD}\";
+",
+            self.port,
+            certificates.together.display()
+        )
+    }
+}

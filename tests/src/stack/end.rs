@@ -1,0 +1,60 @@
+//! How a stack ends: in order, and after a look through everything that its services have written.
+
+use futures_util::future::try_join_all;
+
+use super::Stack;
+use crate::{leaks::Leaks, redis::Store, service::Service};
+
+impl<R: Store> Stack<R> {
+    /// Ends a stack whose services the scenario has stopped or killed itself.
+    ///
+    /// # Errors
+    /// When something is in their logs that nobody may see.
+    pub fn discard(mut self) -> anyhow::Result<()> {
+        self.search_logs()?;
+        self.workers.clear();
+        self.gateways.clear();
+        drop(self.folder.take());
+        Ok(())
+    }
+
+    pub(super) fn services(&self) -> impl Iterator<Item = &Service> {
+        self.workers.iter().chain(&self.gateways)
+    }
+
+    /// Stops the services in order, checks that each ends with exit code 0 and has written nothing
+    /// that nobody may see, ends Redis and removes the directory.
+    ///
+    /// # Errors
+    /// When a service does not stop as it should, or its logs or metrics say too much.
+    pub async fn stop(mut self) -> anyhow::Result<()> {
+        self.search_metrics().await?;
+        try_join_all(self.services().map(Service::stop)).await?;
+        self.search_logs()?;
+        self.redis.end();
+        drop(self.folder.take());
+        Ok(())
+    }
+
+    fn leaks(&self) -> anyhow::Result<Leaks> {
+        Leaks::of(self.services().flat_map(Service::secrets).chain([self.secret.clone()]))
+    }
+
+    fn search_logs(&self) -> anyhow::Result<()> {
+        let leaks = self.leaks()?;
+        for service in self.services() {
+            for log in service.logs()? {
+                leaks.search_log(service.name(), &log)?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn search_metrics(&self) -> anyhow::Result<()> {
+        let leaks = self.leaks()?;
+        for service in self.services() {
+            leaks.search_metrics(service.name(), &service.metrics().await?)?;
+        }
+        Ok(())
+    }
+}
