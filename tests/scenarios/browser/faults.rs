@@ -78,11 +78,12 @@ async fn a_page_that_was_offline_catches_up(world: Arc<World>) -> anyhow::Result
     let mut window = browser.window().await?;
     let mut tab = window.open(site.origin()).await?;
     tab.becomes(STATE, json!("open"), LIMIT).await?;
-    // The browser does not cut WebSockets that are open, so that the network does.
+    // The browser does not cut WebSockets that are open, so that the network does, and first: told
+    // that it is offline, the page asks the gateway for a sign of life, and must not get one.
+    site.network().set(Fault::Blackhole);
     let offline = |offline: bool| json!({"offline": offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1});
     tab.call("Network.enable", json!({})).await?;
     tab.call("Network.emulateNetworkConditions", offline(true)).await?;
-    site.network().set(Fault::Blackhole);
     let told = "document.getElementById('state').textContent.startsWith('Offline')";
     tab.becomes(told, json!(true), LIMIT).await?;
     let events = events::one_of_each(&user)?;
