@@ -113,7 +113,7 @@ impl Redis {
     /// # Errors
     /// When the server does not accept it.
     pub async fn connection(&self) -> anyhow::Result<MultiplexedConnection> {
-        connect(self.port).await
+        Ok(connect(self.port).await?)
     }
 
     /// Ends it at once; its data stay.
@@ -258,9 +258,7 @@ async fn answers(process: &Process, port: u16) -> anyhow::Result<()> {
 
 /// Whether it can be used.
 async fn answer(port: u16) -> redis::RedisResult<()> {
-    let client = Client::open(("127.0.0.1", port))?;
-    let mut connection = client.get_multiplexed_async_connection().await?;
-    redis::cmd("PING").exec_async(&mut connection).await
+    redis::cmd("PING").exec_async(&mut connect(port).await?).await
 }
 
 /// How many replicas follow it.
@@ -270,10 +268,13 @@ async fn online_replicas(port: u16) -> anyhow::Result<usize> {
     Ok(info.matches("state=online").count())
 }
 
-async fn connect(port: u16) -> anyhow::Result<MultiplexedConnection> {
+/// Patient, as a server that loads its data answers once in a thousand commands that it reads.
+async fn connect(port: u16) -> redis::RedisResult<MultiplexedConnection> {
     let client = Client::open(("127.0.0.1", port))?;
-    let patient = AsyncConnectionConfig::new().set_response_timeout(Some(ANSWER_LIMIT));
-    Ok(client.get_multiplexed_async_connection_with_config(&patient).await?)
+    let patient = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(ANSWER_LIMIT))
+        .set_response_timeout(Some(ANSWER_LIMIT));
+    client.get_multiplexed_async_connection_with_config(&patient).await
 }
 
 #[cfg(test)]

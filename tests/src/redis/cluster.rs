@@ -98,7 +98,7 @@ impl Cluster {
     /// A connection to some node that is still there.
     async fn anyone(&self) -> anyhow::Result<MultiplexedConnection> {
         let node = self.nodes.iter().find(|node| node.process.is_running());
-        connect(node.context("a node is left")?.port).await
+        Ok(connect(node.context("a node is left")?.port).await?)
     }
 
     /// Which of the nodes serves a slot, as a node says that is still there.
@@ -211,7 +211,7 @@ impl Store for Cluster {
 
     async fn connection_for(&self, key: &str) -> anyhow::Result<MultiplexedConnection> {
         let node = self.node_of(self.slot(key).await?).await?;
-        connect(self.nodes[node].port).await
+        Ok(connect(self.nodes[node].port).await?)
     }
 
     fn end(&mut self) {

@@ -127,7 +127,7 @@ impl Sentinel {
     /// # Errors
     /// When it does not answer.
     pub async fn connection(&self, server: usize) -> anyhow::Result<MultiplexedConnection> {
-        connect(self.servers[server].0).await
+        Ok(connect(self.servers[server].0).await?)
     }
 
     /// One of the sentinels.
