@@ -1,6 +1,6 @@
 # The verbs of this repository. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos contract fuzz lint setup up down
+.PHONY: help demo test chaos contract fuzz lint setup up dev down
 CARGO := cargo
 export CARGO_TERM_COLOR ?= auto
 
@@ -37,9 +37,12 @@ lint: setup ## formatting, clippy, licences and origins of what is built in; war
 setup: ## install what is missing to build and test (apt-get or Homebrew)
 	@tests/setup.sh test
 
-up: ## Kafka, Redis and both services in containers; needs JWT_SECRET_KEY and Docker
-	docker compose up --build --detach --wait
+up: ## everything in containers, with TLS, Prometheus and Grafana; needs JWT_SECRET_KEY and Docker
+	docker compose --profile full up --build --detach --wait
 
-down: ## stop the containers; their data stay
-	@# The compose file asks for a key whatever it is told to do.
-	JWT_SECRET_KEY=unused docker compose down
+# The compose file asks for a key whatever it is told to do.
+dev: ## Kafka and Redis alone in containers, to run the services by hand
+	JWT_SECRET_KEY=unused docker compose --profile dev up --detach --wait
+
+down: ## stop the containers of `up` and `dev`; their data stay
+	JWT_SECRET_KEY=unused docker compose --profile full --profile dev down

@@ -2,10 +2,7 @@
 
 use std::process::ExitCode;
 
-use ingest_worker::{
-    cli::{self, Task},
-    worker::Worker,
-};
+use ingest_worker::{cli, worker::Worker};
 use shared::{lifecycle, telemetry};
 
 // One thread: the work is one batch after another, and what runs beside it is little.
@@ -16,10 +13,10 @@ async fn main() -> ExitCode {
         Err(error) => error.exit(),
     };
     telemetry::init(&config.fixed.telemetry);
-    let Some(Task::DeadLetters(tool)) = task else {
-        let shutdown = lifecycle::shutdown_on_signals();
-        let work = async { Worker::connect(config).await?.run(shutdown).await };
-        return lifecycle::run(Box::pin(work)).await;
-    };
-    lifecycle::run(async { tokio::task::spawn_blocking(move || tool.run(&config)).await? }).await
+    if let Some(task) = task {
+        return lifecycle::run(task.run(config)).await;
+    }
+    let shutdown = lifecycle::shutdown_on_signals();
+    let work = async { Worker::connect(config).await?.run(shutdown).await };
+    lifecycle::run(Box::pin(work)).await
 }

@@ -2,13 +2,15 @@
 //!
 //! The contract: [`envelope`] and [`events`] (what producers send), [`notification`] (what a
 //! browser receives), [`user`] (whom it is for) and [`keys`] (the names both use in Redis).
-//! The runtime: [`config`], [`telemetry`], [`mod@metrics`], [`lifecycle`], [`admin`] and [`redis`].
+//! The runtime: [`config`], [`telemetry`], [`mod@metrics`], [`lifecycle`], [`admin`],
+//! [`healthcheck`] and [`redis`].
 //! No business rules live here.
 
 pub mod admin;
 pub mod config;
 pub mod envelope;
 pub mod events;
+pub mod healthcheck;
 pub mod keys;
 pub mod lifecycle;
 pub mod metrics;

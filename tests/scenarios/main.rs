@@ -16,6 +16,7 @@ mod browser;
 mod client;
 mod conformance;
 mod delivery;
+mod deployment;
 mod duplicates;
 mod expect;
 mod faults;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
     let trials = [
         layers::scenarios(),
         settings::scenarios(),
+        deployment::scenarios(),
         delivery::scenarios(),
         duplicates::scenarios(),
         bad_records::scenarios(),

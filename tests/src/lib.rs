@@ -4,7 +4,7 @@
 //! [`kafka`] and [`redis`] are the servers, [`producer`] and [`client`] the two ends of the path,
 //! [`events`] the events that are sent, [`checker`] the judge of what arrived, [`leaks`] of what
 //! must not be written; [`site`] and [`browser`] are a page that shows it, [`node`] what the
-//! browser client is made with.
+//! browser client is made with; [`deployment`] is what the system is run with.
 
 use std::{future::Future, net::TcpListener, time::Duration};
 
@@ -16,6 +16,7 @@ pub mod browser;
 pub mod certificates;
 pub mod checker;
 pub mod client;
+pub mod deployment;
 pub mod events;
 pub mod flow;
 pub mod http;

@@ -78,6 +78,7 @@ impl Service {
     pub async fn task(&self, arguments: &[&str], input: &str) -> anyhow::Result<Answer> {
         let mut command = tokio::process::Command::new(workspace::binary(self.binary)?);
         command.args(arguments).env_clear().envs(&self.settings).kill_on_drop(true);
+        command.env("ADMIN_PORT", self.admin.port().to_string());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = command.spawn()?;
         let mut stdin = process.stdin.take().context("its standard input is ours")?;

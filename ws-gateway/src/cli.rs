@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{FromArgMatches as _, Subcommand};
 use shared::config::{self, ConfigError, positive_duration};
-use shared::{redis::Redis, user::UserId};
+use shared::{healthcheck, redis::Redis, user::UserId};
 
 use crate::{
     auth::{MAX_TOKEN_ID, seconds_since_1970},
@@ -19,6 +19,8 @@ use crate::{
 pub enum Task {
     /// Close the connections of a user or of one token, at every gateway, and keep them out
     Revoke(Revoke),
+    /// Ask the gateway that runs here with these settings whether it is ready: exit code 0 or 1
+    Healthcheck,
 }
 
 /// What is to be revoked.
@@ -50,18 +52,24 @@ impl Task {
     /// Does it, and says so on standard output.
     ///
     /// # Errors
-    /// When there is no such user or token, or Redis does not answer.
+    /// When there is no such user or token, Redis does not answer, or the gateway is not ready.
     pub async fn run(self, config: &Config) -> anyhow::Result<()> {
-        let Self::Revoke(revoke) = self;
-        let revocation = revoke.revocation()?;
+        match self {
+            Self::Revoke(revoke) => revoke.run(config).await,
+            Self::Healthcheck => healthcheck::run(config.bind_address, config.admin_port).await,
+        }
+    }
+}
+
+impl Revoke {
+    async fn run(self, config: &Config) -> anyhow::Result<()> {
+        let revocation = self.revocation()?;
         let redis = Redis::new(&config.redis).context("REDIS_URL")?;
         subscriber::revoke(&redis, &revocation).await.context("Redis")?;
         println!("revoked: {}", revocation.to_text());
         Ok(())
     }
-}
 
-impl Revoke {
     fn revocation(self) -> anyhow::Result<Revocation> {
         let now = seconds_since_1970();
         let what = match (self.user, self.jti) {
@@ -85,8 +93,10 @@ mod tests {
             let command = Task::augment_subcommands(clap::Command::new("ws-gateway"));
             let matches =
                 command.try_get_matches_from([&["ws-gateway", "revoke"], arguments].concat());
-            let Task::Revoke(revoke) = Task::from_arg_matches(&matches.ok()?).ok()?;
-            revoke.revocation().ok()
+            match Task::from_arg_matches(&matches.ok()?).ok()? {
+                Task::Revoke(revoke) => revoke.revocation().ok(),
+                Task::Healthcheck => None,
+            }
         };
         let user = parse(&["--user", "teacher-42", "--for", "1h"]).unwrap();
         let Revoked::User(id, at) = user.what else { panic!("{user:?}") };

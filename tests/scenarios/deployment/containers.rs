@@ -1,0 +1,142 @@
+//! The images and the compose file, checked without a container engine.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use anyhow::{Context as _, ensure};
+use e2e::{
+    deployment::{self, conforms, document, read, root, settings, tool},
+    stack::Layout,
+};
+use serde_json::{Map, Value};
+
+use crate::{Scenario, scenario, world::World};
+
+pub(super) fn scenarios() -> Vec<Scenario> {
+    vec![
+        scenario(the_dockerfile_is_sound),
+        scenario(the_compose_file_is_sound),
+        scenario(what_the_compose_file_starts_is_waited_for_by_its_health),
+        scenario(what_the_compose_file_sets_and_mounts_is_there),
+        scenario(a_service_tells_an_image_whether_it_is_ready),
+    ]
+}
+
+/// Services of the compose file that are ours.
+const OURS: [&str; 2] = ["ingest-worker", "ws-gateway"];
+
+async fn the_dockerfile_is_sound(_: Arc<World>) -> anyhow::Result<()> {
+    deployment::run("hadolint", &["--failure-threshold", "info", "k8s/Dockerfile"]).await?;
+    let dockerfile = read("k8s/Dockerfile")?;
+    let (_, last) = dockerfile.split_once("AS base").context("a stage is called base")?;
+    ensure!(last.contains("USER 65532:65532"), "the images do not say who they run as");
+    for service in OURS {
+        for wanted in [
+            format!("FROM base AS {service}\n"),
+            format!("title=\"{service}\""),
+            format!("CMD [\"/{service}\", \"healthcheck\"]"),
+            format!("ENTRYPOINT [\"/{service}\"]"),
+        ] {
+            ensure!(last.contains(&wanted), "no {wanted:?}");
+        }
+    }
+    ensure!(!last.contains("RUN "), "the final stages have no shell to run anything with");
+    manifests_are_copied(&dockerfile)
+}
+
+/// The layer of the dependencies needs the manifest of every member of the workspace, and what is
+/// copied must not be held back from the build.
+fn manifests_are_copied(dockerfile: &str) -> anyhow::Result<()> {
+    let manifest = read("Cargo.toml")?;
+    let members = manifest.lines().find_map(|line| line.strip_prefix("members = "));
+    let members: Vec<String> = serde_json::from_str(members.context("the members")?)?;
+    let ignored = read(".dockerignore")?;
+    for member in members {
+        let copied = format!("COPY {member}/Cargo.toml {member}/");
+        ensure!(dockerfile.contains(&copied), "no {copied:?}");
+        let [whole, manifest] = [format!("!{member}"), format!("!{member}/Cargo.toml")];
+        let kept = ignored.lines().any(|line| line == whole || line == manifest);
+        ensure!(kept, "{member} is kept from the build by .dockerignore");
+    }
+    Ok(())
+}
+
+async fn the_compose_file_is_sound(_: Arc<World>) -> anyhow::Result<()> {
+    let schema = tool("check_jsonschema/builtin_schemas/vendor/compose-spec.json")?;
+    conforms(&document("docker-compose.yml")?, &schema)
+}
+
+fn services(compose: &Value) -> anyhow::Result<&Map<String, Value>> {
+    compose["services"].as_object().context("there are services")
+}
+
+fn texts(value: &Value) -> impl Iterator<Item = &str> {
+    value.as_array().into_iter().flatten().filter_map(Value::as_str)
+}
+
+async fn what_the_compose_file_starts_is_waited_for_by_its_health(
+    _: Arc<World>,
+) -> anyhow::Result<()> {
+    let compose = document("docker-compose.yml")?;
+    let services = services(&compose)?;
+    for (name, service) in services {
+        // The health of ours is in their image.
+        ensure!(OURS.contains(&&**name) || service["healthcheck"].is_object(), "{name}: no health");
+        for (needed, how) in service["depends_on"].as_object().into_iter().flatten() {
+            ensure!(how["condition"] == "service_healthy", "{name} does not wait for {needed}");
+            let there: BTreeSet<&str> = texts(&services[needed]["profiles"]).collect();
+            let mut wanted = texts(&service["profiles"]);
+            ensure!(wanted.all(|profile| there.contains(profile)), "{name} needs {needed}");
+        }
+        for port in texts(&service["ports"]) {
+            ensure!(port.starts_with("127.0.0.1:"), "{name}: {port} is open to the network");
+        }
+    }
+    let in_profile = |wanted: &str| {
+        let has = |service: &Value| texts(&service["profiles"]).any(|profile| profile == wanted);
+        let has = move |(_, service): &(&String, &Value)| has(service);
+        services.iter().filter(has).map(|(name, _)| name.clone()).collect::<Vec<_>>()
+    };
+    let mut dev = in_profile("dev");
+    dev.sort();
+    ensure!(dev == ["kafka", "redis"], "dev: {dev:?}");
+    ensure!(in_profile("full").len() == services.len(), "not everything is in the full profile");
+    Ok(())
+}
+
+async fn what_the_compose_file_sets_and_mounts_is_there(_: Arc<World>) -> anyhow::Result<()> {
+    let compose = document("docker-compose.yml")?;
+    for (name, service) in services(&compose)? {
+        for volume in texts(&service["volumes"]) {
+            let source = volume.split(':').next().unwrap_or_default();
+            let is_there = if source.starts_with('.') {
+                root().join(source).exists()
+            } else {
+                compose["volumes"].get(source).is_some()
+            };
+            ensure!(is_there, "{name}: there is no {source}");
+        }
+        if !OURS.contains(&&**name) {
+            continue;
+        }
+        let known = settings(name)?;
+        let set = service["environment"].as_object().context("settings")?;
+        let unknown: Vec<_> = set.keys().filter(|name| !known.contains(*name)).collect();
+        ensure!(unknown.is_empty(), "{name} does not know {unknown:?}");
+        let built = &service["build"];
+        ensure!(built["dockerfile"] == "k8s/Dockerfile" && built["target"] == **name, "{name}");
+        ensure!(service["read_only"] == true, "{name} may write");
+    }
+    Ok(())
+}
+
+async fn a_service_tells_an_image_whether_it_is_ready(world: Arc<World>) -> anyhow::Result<()> {
+    let stack = world.own_stack(&Layout::default()).await?;
+    for service in [&stack.workers[0], &stack.gateways[0]] {
+        service.task(&["healthcheck"], "").await?;
+        service.kill().await?;
+        let answer = service.task(&["healthcheck"], "").await;
+        let problem = answer.err().context("a service that is gone is said to be ready")?;
+        ensure!(format!("{problem:#}").contains("exit status: 1"), "{problem:#}");
+    }
+    stack.discard()
+}
