@@ -8,6 +8,7 @@ use shared::{
     events::Topic,
     redis::{Acknowledged, RedisSettings},
     telemetry::TelemetrySettings,
+    trace::TraceSettings,
 };
 
 use crate::domain::{
@@ -92,6 +93,9 @@ pub struct Fixed {
     #[command(flatten)]
     #[expect(missing_docs, reason = "its own type documents it")]
     pub telemetry: TelemetrySettings,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "its own type documents it")]
+    pub trace: TraceSettings,
 }
 
 /// Environment variables with this prefix are properties of the Kafka client.

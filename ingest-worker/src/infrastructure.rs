@@ -9,5 +9,6 @@ pub mod offsets;
 pub mod pump;
 pub mod redis;
 pub mod retry;
+mod spans;
 pub mod stage;
 mod waiting;

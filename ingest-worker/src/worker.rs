@@ -8,6 +8,7 @@ use shared::{
     admin::{Admin, Readiness},
     lifecycle,
     redis::Redis,
+    trace::{self, Tracer},
 };
 use tokio::{sync::oneshot, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -73,8 +74,10 @@ impl Worker {
             store.clone(),
             store.clone(),
         );
+        let tracer = Tracer::new(&fixed.trace, "ingest-worker")?;
+        let processor = processor.with_traces(tracer.is_some());
         let dead_letters = DeadLetters::new(&config).context("Kafka producer settings")?;
-        let stage = Stage { processor, dead_letters, metrics, readiness };
+        let stage = Stage { processor, dead_letters, metrics, readiness, tracer };
         Ok(Self { config, topics, stage, store, admin })
     }
 
@@ -116,6 +119,7 @@ impl Worker {
         stop_checks.cancel();
         lifecycle::finish(&checks, config.fixed.shutdown_grace).await;
         leave(consumer, stage.dead_letters, config.fixed.shutdown_grace).await;
+        trace::finish(stage.tracer, config.fixed.shutdown_grace).await;
         admin_stop.cancel();
         lifecycle::finish(&tasks, config.fixed.shutdown_grace).await;
         info!("stopped");

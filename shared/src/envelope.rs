@@ -77,6 +77,17 @@ impl<'a> Envelope<'a> {
             Err(EnvelopeError::NoEnvelope("`data` is not an object".into()))
         }
     }
+
+    /// Where its metadata say that it stands in a trace; not checked.
+    #[must_use]
+    pub fn traceparent(&self) -> Option<Text<'a>> {
+        #[derive(Deserialize)]
+        struct Metadata<'a> {
+            #[serde(borrow)]
+            traceparent: Option<Text<'a>>,
+        }
+        serde_json::from_str::<Metadata<'a>>(self.metadata?.get()).ok()?.traceparent
+    }
 }
 
 fn classify(text: &str, error: &serde_json::Error) -> EnvelopeError {
@@ -111,6 +122,18 @@ mod tests {
         assert_eq!(&*envelope.event_type, "t");
         assert_eq!(envelope.data.get(), r#"{"a":1}"#);
         assert!(envelope.event_id.is_none() && envelope.metadata.is_none());
+    }
+
+    #[test]
+    fn the_place_in_a_trace_is_read_from_metadata_of_any_shape() {
+        let traceparent = |metadata: &str| {
+            let record = format!(r#"{{"event_type":"t","data":{{}},"metadata":{metadata}}}"#);
+            Envelope::parse(record.as_bytes()).unwrap().traceparent().map(|text| text.to_string())
+        };
+        assert_eq!(traceparent(r#"{"x":1,"traceparent":"00-1"}"#).as_deref(), Some("00-1"));
+        for none in ["null", "{}", "7", r#"{"traceparent":7}"#, r#"{"traceparent":null}"#] {
+            assert_eq!(traceparent(none), None, "{none}");
+        }
     }
 
     #[test]

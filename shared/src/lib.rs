@@ -2,7 +2,7 @@
 //!
 //! The contract: [`envelope`] and [`events`] (what producers send), [`notification`] (what a
 //! browser receives), [`user`] (whom it is for) and [`keys`] (the names both use in Redis).
-//! The runtime: [`config`], [`telemetry`], [`mod@metrics`], [`lifecycle`], [`admin`],
+//! The runtime: [`config`], [`telemetry`], [`mod@metrics`], [`trace`], [`lifecycle`], [`admin`],
 //! [`healthcheck`] and [`redis`].
 //! No business rules live here.
 
@@ -18,4 +18,5 @@ pub mod notification;
 pub mod redis;
 pub mod telemetry;
 pub mod time;
+pub mod trace;
 pub mod user;

@@ -56,6 +56,7 @@ pub struct Notification {
     timestamp: Timestamp,
     event_id: Option<Uuid>,
     correlation_id: Option<String>,
+    trace: Option<String>,
     data: Box<RawValue>,
 }
 
@@ -96,6 +97,10 @@ pub struct Frame<'a, D> {
     /// When the event happened.
     #[schemars(with = "WrittenTime")]
     timestamp: Timestamp,
+    /// Where it stands in its trace, a W3C `traceparent`; only if tracing is enabled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    trace: Option<&'a str>,
     /// Whom it is for.
     user_id: &'a str,
     /// The event it was made from; the same event is told under the same id.
@@ -134,6 +139,7 @@ impl Notification {
             timestamp,
             event_id: None,
             correlation_id: None,
+            trace: None,
             data: to_raw_value(&data).expect("the data of an event is an object"),
         }
     }
@@ -144,6 +150,11 @@ impl Notification {
         self.event_id = event_id;
         self.correlation_id = correlation_id.map(str::to_owned);
         self
+    }
+
+    /// Says where it stands in its trace.
+    pub fn traced(&mut self, traceparent: String) {
+        self.trace = Some(traceparent);
     }
 
     /// The text for one recipient: a JSON object that still lacks the `id` that Redis gives it.
@@ -157,6 +168,7 @@ impl Notification {
             category: self.category,
             priority: self.priority,
             timestamp: self.timestamp,
+            trace: self.trace.as_deref(),
             user_id: user.as_str(),
             event_id: self.event_id,
             correlation_id: self.correlation_id.as_deref(),

@@ -35,6 +35,7 @@ mod revocation;
 mod settings;
 mod shutdown;
 mod topologies;
+mod traces;
 mod world;
 
 /// Scenarios wait far more than they work.
@@ -73,6 +74,7 @@ fn main() -> ExitCode {
         owners::scenarios(),
         faults::scenarios(),
         topologies::scenarios(),
+        traces::scenarios(),
         client::scenarios(),
         browser::scenarios(),
     ];

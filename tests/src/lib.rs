@@ -16,6 +16,7 @@ pub mod browser;
 pub mod certificates;
 pub mod checker;
 pub mod client;
+pub mod collector;
 pub mod deployment;
 pub mod events;
 pub mod flow;

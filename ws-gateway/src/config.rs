@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
 use shared::config::{Settings, duration, positive_duration};
-use shared::{redis::RedisSettings, telemetry::TelemetrySettings};
+use shared::{redis::RedisSettings, telemetry::TelemetrySettings, trace::TraceSettings};
 
 pub use limits::{LimitPolicy, LimitSettings};
 pub use networks::Networks;
@@ -66,6 +66,9 @@ pub struct Config {
     /// Logs.
     #[command(flatten)]
     pub telemetry: TelemetrySettings,
+    /// Traces.
+    #[command(flatten)]
+    pub trace: TraceSettings,
 }
 
 impl Settings for Config {

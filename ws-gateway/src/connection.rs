@@ -20,6 +20,7 @@ use std::{
 
 use futures_util::{SinkExt, StreamExt};
 use jiff::Timestamp;
+use shared::trace::Tracer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::{pin, select, time};
 use tokio_tungstenite::{
@@ -59,6 +60,8 @@ pub struct Terms {
     pub authenticator: Authenticator,
     /// Counts.
     pub metrics: Metrics,
+    /// Makes traces, if there are to be any.
+    pub tracer: Option<Tracer>,
 }
 
 /// What a client asked for when it connected.

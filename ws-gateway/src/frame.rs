@@ -14,7 +14,13 @@ const PRIORITY_WITHIN: usize = 256;
 /// Comes before the priority. Inside a JSON string its quotes would be escaped.
 const PRIORITY: &str = ",\"priority\":\"";
 
-/// Comes after it.
+/// Comes before the place in a trace, which follows the timestamp.
+const TRACE: &str = ",\"trace\":\"";
+
+/// How far into a text it is looked for.
+const TRACE_WITHIN: usize = 512;
+
+/// Comes after the priority.
 const TIMESTAMP: &str = ",\"timestamp\":\"";
 
 /// A text to forward. Cheap to clone: all sockets share one copy of the text.
@@ -28,6 +34,17 @@ pub struct Frame {
     pub may_wait: bool,
     /// When the event behind it happened, as its producer says.
     pub happened_at: Option<SystemTime>,
+    /// Only if traces are made.
+    pub traced: Option<Box<Traced>>,
+}
+
+/// What a trace of the way to the sockets begins with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Traced {
+    /// Where the work stands that the frame comes from, as it says.
+    pub parent: Box<str>,
+    /// When it came from Redis.
+    pub received_at: SystemTime,
 }
 
 impl Frame {
@@ -38,7 +55,16 @@ impl Frame {
         let position = position_of(&text);
         let Head { may_wait, happened_at } =
             position.map_or_else(Head::default, |_| Head::of(&text));
-        Self { text, position, may_wait, happened_at }
+        Self { text, position, may_wait, happened_at, traced: None }
+    }
+
+    /// Notes when it came, if it says where it stands in a trace.
+    pub fn trace_from(&mut self, received_at: SystemTime) {
+        let head = &self.text.as_bytes()[..self.text.len().min(TRACE_WITHIN)];
+        let at = head.windows(TRACE.len()).position(|window| window == TRACE.as_bytes());
+        let rest = at.and_then(|at| self.text[at + TRACE.len()..].split_once('"'));
+        self.traced =
+            rest.map(|(parent, _)| Box::new(Traced { parent: parent.into(), received_at }));
     }
 
     /// A notification as it stands in the stream, which lacks the id; none if it is no object.
@@ -47,7 +73,8 @@ impl Frame {
         let rest = notification.strip_prefix('{')?;
         let text = format!("{{\"id\":\"{position}\",{rest}");
         let Head { may_wait, happened_at } = Head::of(&text);
-        Some(Self { text: text.into(), position: Some(position), may_wait, happened_at })
+        let position = Some(position);
+        Some(Self { text: text.into(), position, may_wait, happened_at, traced: None })
     }
 }
 
@@ -77,8 +104,7 @@ impl Head {
 }
 
 fn parse(time: &str) -> Option<SystemTime> {
-    let since_1970 = time.parse::<Timestamp>().ok()?.duration_since(Timestamp::UNIX_EPOCH);
-    SystemTime::UNIX_EPOCH.checked_add(since_1970.try_into().ok()?)
+    time.parse::<Timestamp>().ok()?.try_into().ok()
 }
 
 #[cfg(test)]
@@ -122,6 +148,18 @@ mod tests {
         for none in [r#""timestamp":"soon"}"#, r#""timestamp":7}"#, r#""data":{}}"#] {
             assert_eq!(time(none), None, "{none}");
         }
+    }
+
+    #[test]
+    fn the_place_in_a_trace_is_found_behind_the_timestamp() {
+        let text = r#"{"id":"1-0","event":"e","category":"c","priority":"low","timestamp":"t","trace":"00-1-2-01","user_id":"u"}"#;
+        let mut frame = Frame::published(text.into());
+        assert_eq!(frame.traced, None);
+        frame.trace_from(SystemTime::UNIX_EPOCH);
+        assert_eq!(&*frame.traced.unwrap().parent, "00-1-2-01");
+        let mut untraced = Frame::published(r#"{"id":"1-0","event":"\",\"trace\":\"x\""}"#.into());
+        untraced.trace_from(SystemTime::UNIX_EPOCH);
+        assert_eq!(untraced.traced, None);
     }
 
     #[test]

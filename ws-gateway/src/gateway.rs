@@ -4,7 +4,13 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use shared::{admin::Admin, admin::Readiness, lifecycle, redis::Redis};
+use shared::{
+    admin::Admin,
+    admin::Readiness,
+    lifecycle,
+    redis::Redis,
+    trace::{self, Tracer},
+};
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
@@ -100,7 +106,9 @@ impl Gateway {
             readiness.clone(),
             metrics,
             connection,
-        );
+        )
+        .with_traces(terms.tracer.is_some());
+        let tracer = terms.tracer.clone();
         readiness.set(READINESS, true);
         background.spawn(admin.run(last.clone()));
         background.spawn(subscriber.run(last.clone()));
@@ -121,6 +129,7 @@ impl Gateway {
         lifecycle::finish(&clients, config.drain_window + GRACE).await;
         last.cancel();
         lifecycle::finish(&background, GRACE).await;
+        trace::finish(tracer, GRACE).await;
         Ok(())
     }
 }
@@ -167,5 +176,6 @@ fn terms(
         drain_window: config.drain_window,
         authenticator,
         metrics: metrics.clone(),
+        tracer: Tracer::new(&config.trace, "ws-gateway")?,
     })
 }

@@ -16,5 +16,6 @@ async fn main() -> ExitCode {
         return lifecycle::run(task.run(&config)).await;
     }
     let shutdown = lifecycle::shutdown_on_signals();
-    lifecycle::run(async move { Gateway::bind(config).await?.run(shutdown).await }).await
+    let work = async { Gateway::bind(config).await?.run(shutdown).await };
+    lifecycle::run(Box::pin(work)).await
 }

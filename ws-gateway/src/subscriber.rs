@@ -36,6 +36,7 @@ pub struct Subscriber {
     readiness: Readiness,
     metrics: Metrics,
     connection: watch::Sender<Option<Commands>>,
+    traces: bool,
 }
 
 impl Subscriber {
@@ -50,7 +51,13 @@ impl Subscriber {
         connection: watch::Sender<Option<Commands>>,
     ) -> Self {
         readiness.set(READINESS, false);
-        Self { redis, hub, revocations, readiness, metrics, connection }
+        Self { redis, hub, revocations, readiness, metrics, connection, traces: false }
+    }
+
+    /// Notes of each frame what its trace needs, if `traces` are made.
+    #[must_use]
+    pub fn with_traces(self, traces: bool) -> Self {
+        Self { traces, ..self }
     }
 
     /// Works until `shutdown`.
@@ -86,6 +93,7 @@ impl Subscriber {
             revocations: self.revocations.clone(),
             hub: self.hub.clone(),
             metrics: self.metrics.clone(),
+            traces: self.traces,
         }
     }
 

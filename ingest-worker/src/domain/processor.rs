@@ -30,6 +30,7 @@ pub struct Processor<P, D> {
     routes: Routes,
     identity: IdentityRule,
     max_age: Option<Duration>,
+    reads_traces: bool,
     publisher: P,
     directory: D,
     ignored_types: Announced,
@@ -53,14 +54,17 @@ pub struct Source {
     pub service: Option<Box<str>>,
     /// What it belongs to.
     pub correlation_id: Option<Box<str>>,
+    /// Where it stands in a trace, if that is read.
+    pub traceparent: Option<Box<str>>,
 }
 
 impl Source {
-    fn of(envelope: &Envelope<'_>) -> Self {
+    fn of(envelope: &Envelope<'_>, traceparent: Option<Box<str>>) -> Self {
         let shown = |text: &Text<'_>| beginning(text).into();
         Self {
             service: envelope.source_service.as_ref().map(shown),
             correlation_id: envelope.correlation_id.as_ref().map(shown),
+            traceparent,
         }
     }
 }
@@ -99,8 +103,14 @@ impl<P: Publisher, D: OwnerDirectory> Processor<P, D> {
         publisher: P,
         directory: D,
     ) -> Self {
-        let ignored_types = Announced::default();
-        Self { routes, identity, max_age, publisher, directory, ignored_types }
+        let (reads_traces, ignored_types) = (false, Announced::default());
+        Self { routes, identity, max_age, reads_traces, publisher, directory, ignored_types }
+    }
+
+    /// Reads where events stand in their traces, if `reads_traces`.
+    #[must_use]
+    pub fn with_traces(self, reads_traces: bool) -> Self {
+        Self { reads_traces, ..self }
     }
 
     /// Decides what a record is. `now` is the time to measure its age by.
@@ -118,7 +128,8 @@ impl<P: Publisher, D: OwnerDirectory> Processor<P, D> {
             Ok(envelope) => envelope,
             Err(rejection) => return unrouted(Source::default(), Outcome::DeadLetter(rejection)),
         };
-        let source = Source::of(&envelope);
+        let traceparent = if self.reads_traces { place_in_trace(record, &envelope) } else { None };
+        let source = Source::of(&envelope, traceparent);
         let Some(route) = self.routes.find(&envelope.event_type, record.topic) else {
             self.announce(&envelope.event_type, Ignored::NoRoute);
             return unrouted(source, Outcome::Ignored(Ignored::NoRoute));
@@ -212,6 +223,15 @@ impl<P: Publisher, D: OwnerDirectory> Processor<P, D> {
 }
 
 impl Verdict {
+    /// Says where in its trace the work on it stands.
+    pub fn traced(&mut self, traceparent: String) {
+        if let Action::Tell(telling) = &mut self.action
+            && let Some(notification) = &mut telling.notification
+        {
+            notification.traced(traceparent);
+        }
+    }
+
     fn telling(&self) -> Option<&Telling> {
         match &self.action {
             Action::Tell(telling) => Some(telling),
@@ -243,6 +263,14 @@ impl Telling {
             Receipt::Duplicate => Outcome::Duplicate,
             Receipt::Refused(why) => Outcome::DeadLetter(Reason::Malformed.at(why)),
         }
+    }
+}
+
+/// The header wins; neither counts for much before it has been checked.
+fn place_in_trace(record: &Record<'_>, envelope: &Envelope<'_>) -> Option<Box<str>> {
+    match record.traceparent {
+        Some(header) => Some(beginning(header).into()),
+        None => envelope.traceparent().map(|text| beginning(&text).into()),
     }
 }
 

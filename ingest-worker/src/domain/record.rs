@@ -13,6 +13,8 @@ pub struct Record<'a> {
     pub value: Option<&'a [u8]>,
     /// The header `event_id`, which wins over the envelope's.
     pub event_id: Option<&'a str>,
+    /// The header `traceparent`, which wins over the envelope's.
+    pub traceparent: Option<&'a str>,
     /// Whether it has waited for its owner as long as it may.
     pub out_of_patience: bool,
 }

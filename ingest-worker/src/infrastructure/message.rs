@@ -4,8 +4,12 @@ use rdkafka::{
     Message,
     message::{BorrowedMessage, Headers, OwnedMessage},
 };
-use shared::time::Timestamp;
+use shared::{
+    time::Timestamp,
+    trace::{TRACEPARENT, Trace},
+};
 use tokio::time::Instant;
+use tracing::field::{self, Value};
 
 use super::offsets::Lease;
 use crate::domain::record::Record;
@@ -20,6 +24,8 @@ pub(super) struct InHand<'c> {
     pub(super) since: Instant,
     /// Whether it may wait no longer for its owner.
     pub(super) out_of_patience: bool,
+    /// The work on it, if traces are made.
+    pub(super) trace: Option<Trace>,
 }
 
 /// Fresh records are borrowed from the client; those that wait are copied, as a borrowed one
@@ -33,17 +39,17 @@ enum Body<'c> {
 impl<'c> InHand<'c> {
     pub(super) fn new(message: BorrowedMessage<'c>, lease: Lease) -> Self {
         let since = Instant::now();
-        Self { body: Body::Fresh(message), lease, since, out_of_patience: false }
+        Self { body: Body::Fresh(message), lease, since, out_of_patience: false, trace: None }
     }
 
     /// The same, in memory of its own.
     pub(super) fn detach(self) -> InHand<'static> {
-        let Self { body, lease, since, out_of_patience } = self;
+        let Self { body, lease, since, out_of_patience, trace } = self;
         let body = match body {
             Body::Fresh(message) => Body::Waited(message.detach()),
             Body::Waited(message) => Body::Waited(message),
         };
-        InHand { body, lease, since, out_of_patience }
+        InHand { body, lease, since, out_of_patience, trace }
     }
 
     pub(super) fn record(&self) -> Record<'_> {
@@ -98,6 +104,11 @@ impl<'c> InHand<'c> {
         }
     }
 
+    /// Names its trace in logs.
+    pub(super) fn trace_id(&self) -> Option<impl Value> {
+        self.trace.as_ref().map(|trace| field::display(trace.id()))
+    }
+
     /// The bytes it keeps in memory.
     pub(super) fn size(&self) -> usize {
         let value = match &self.body {
@@ -109,16 +120,27 @@ impl<'c> InHand<'c> {
 }
 
 fn record<M: Message>(message: &M) -> Record<'_> {
-    let event_id = message.headers().and_then(|headers| {
-        headers.iter().find(|header| header.key == "event_id").and_then(|header| header.value)
-    });
+    let (mut event_id, mut traceparent) = (None, None);
+    for header in message.headers().into_iter().flat_map(Headers::iter) {
+        let said = match header.key {
+            "event_id" => &mut event_id,
+            TRACEPARENT => &mut traceparent,
+            _ => continue,
+        };
+        *said = said.or(header.value);
+    }
     Record {
         topic: message.topic(),
         written_at: written_at(message),
         value: message.payload(),
-        event_id: event_id.and_then(|id| std::str::from_utf8(id).ok()),
+        event_id: event_id.and_then(text),
+        traceparent: traceparent.and_then(text),
         out_of_patience: false,
     }
+}
+
+fn text(value: &[u8]) -> Option<&str> {
+    std::str::from_utf8(value).ok()
 }
 
 fn written_at<M: Message>(message: &M) -> Option<Timestamp> {

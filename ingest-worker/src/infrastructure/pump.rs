@@ -23,6 +23,7 @@ use super::{
     kafka::{Assignments, Consumer},
     message::InHand,
     offsets::Partition,
+    spans,
     stage::{Batch, Stage},
     waiting::WaitingRoom,
 };
@@ -194,10 +195,8 @@ impl<'c, P: Publisher, D: OwnerDirectory> Pump<'c, P, D> {
         self.stuck && (self.ahead.0 >= MOST_AHEAD.0 || self.ahead.1 >= MOST_AHEAD.1)
     }
 
-    fn judged(&self, records: Vec<InHand<'c>>, waited: bool) -> Batch<'c> {
-        let now = Timestamp::now();
-        let judge = |record: &InHand<'_>| self.stage.processor.judge(&record.record(), now);
-        let verdicts = records.iter().map(judge).collect();
+    fn judged(&self, mut records: Vec<InHand<'c>>, waited: bool) -> Batch<'c> {
+        let verdicts = self.stage.judge(&mut records);
         Batch { records, verdicts, waited }
     }
 
@@ -207,13 +206,14 @@ impl<'c, P: Publisher, D: OwnerDirectory> Pump<'c, P, D> {
         let now = (Timestamp::now(), Instant::now());
         {
             let mut offsets = self.consumer.offsets();
-            for ((record, verdict), outcome) in
+            for ((mut record, verdict), outcome) in
                 batch.records.into_iter().zip(&batch.verdicts).zip(outcomes)
             {
                 self.stage.count(&record, verdict, outcome, now);
                 if *outcome == Outcome::OwnerUnknown {
                     self.room.admit(record);
                 } else {
+                    spans::settled(record.trace.take(), outcome);
                     let (partition, offset) = (record.partition(), record.offset());
                     offsets.finish(record.topic(), partition, offset, record.lease);
                 }

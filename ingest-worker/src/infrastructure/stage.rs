@@ -1,11 +1,13 @@
 //! What happens to a batch once it is read: delivered, its dead letters written, its outcomes
 //! counted. Retries for as long as it takes.
 
-use shared::{admin::Readiness, time::Timestamp};
+use shared::{admin::Readiness, time::Timestamp, trace::Tracer};
+use std::time::SystemTime;
+
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use super::{dead_letters::DeadLetters, message::InHand, retry};
+use super::{dead_letters::DeadLetters, message::InHand, retry, spans};
 use crate::{
     domain::{
         processor::{Processor, Verdict},
@@ -27,6 +29,8 @@ pub struct Stage<P, D> {
     pub metrics: Metrics,
     /// Says whether records can be finished.
     pub readiness: Readiness,
+    /// Makes traces, if there are to be any.
+    pub tracer: Option<Tracer>,
 }
 
 /// Records that are finished together.
@@ -51,14 +55,30 @@ impl<'c> Batch<'c> {
 }
 
 impl<P: Publisher, D: OwnerDirectory> Stage<P, D> {
+    /// Decides what records are.
+    pub(super) fn judge(&self, records: &mut [InHand<'_>]) -> Vec<Verdict> {
+        let now = Timestamp::now();
+        let judge = |record: &InHand<'_>| self.processor.judge(&record.record(), now);
+        let since = self.tracer.as_ref().map(|tracer| (tracer, SystemTime::now()));
+        let mut verdicts: Vec<Verdict> = records.iter().map(judge).collect();
+        if let Some((tracer, since)) = since {
+            spans::judged(tracer, records, &mut verdicts, since);
+        }
+        verdicts
+    }
+
     /// Delivers a batch and writes its dead letters, for as long as it takes.
     pub(super) async fn finish<'c>(&self, batch: Batch<'c>) -> (Batch<'c>, Vec<Outcome>) {
         let metrics = &self.metrics;
         metrics.batches.inc();
         let timer = metrics.delivery.start_timer();
+        let since = self.tracer.as_ref().map(|tracer| (tracer, SystemTime::now()));
         let deliver = || self.processor.deliver(&batch.verdicts);
         let outcomes = retry::until_done(metrics, deliver).await;
         timer.observe_duration();
+        if let Some((tracer, since)) = since {
+            spans::delivered(tracer, &batch.records, since);
+        }
         let letters: Vec<(&InHand<'_>, &Rejection)> = batch
             .records
             .iter()
@@ -128,6 +148,7 @@ impl<P, D> Stage<P, D> {
                     event.type = verdict.event_type.name(),
                     source_service = verdict.source.service,
                     correlation_id = verdict.source.correlation_id,
+                    trace_id = record.trace_id(),
                     reason = rejection.reason.label(),
                     detail = rejection.detail,
                     "record dead-lettered"
@@ -142,6 +163,7 @@ impl<P, D> Stage<P, D> {
             event.type = verdict.event_type.name(),
             source_service = verdict.source.service,
             correlation_id = verdict.source.correlation_id,
+            trace_id = record.trace_id(),
             outcome = outcome.end().map_or("waiting", End::label),
             "record settled"
         );

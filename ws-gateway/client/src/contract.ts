@@ -14,6 +14,8 @@ export interface BatchContentProvisioningCompleted {
   priority: "standard";
   /** When the event happened. */
   timestamp: string;
+  /** Where it stands in its trace, a W3C `traceparent`; only if tracing is enabled. */
+  trace?: string;
   /** Whom it is for. */
   user_id: string;
 }
@@ -47,6 +49,8 @@ export interface BatchEssaysReady {
   priority: "standard";
   /** When the event happened. */
   timestamp: string;
+  /** Where it stands in its trace, a W3C `traceparent`; only if tracing is enabled. */
+  trace?: string;
   /** Whom it is for. */
   user_id: string;
 }
@@ -79,6 +83,8 @@ export interface BatchFileAdded {
   priority: "standard";
   /** When the event happened. */
   timestamp: string;
+  /** Where it stands in its trace, a W3C `traceparent`; only if tracing is enabled. */
+  trace?: string;
   /** Whom it is for. */
   user_id: string;
 }
@@ -114,6 +120,8 @@ export interface BatchFileRemoved {
   priority: "standard";
   /** When the event happened. */
   timestamp: string;
+  /** Where it stands in its trace, a W3C `traceparent`; only if tracing is enabled. */
+  trace?: string;
   /** Whom it is for. */
   user_id: string;
 }
@@ -142,6 +150,8 @@ export interface BatchPhaseOutcome {
   priority: "standard";
   /** When the event happened. */
   timestamp: string;
+  /** Where it stands in its trace, a W3C `traceparent`; only if tracing is enabled. */
+  trace?: string;
   /** Whom it is for. */
   user_id: string;
 }
@@ -175,6 +185,8 @@ export interface BatchValidationErrors {
   priority: "immediate";
   /** When the event happened. */
   timestamp: string;
+  /** Where it stands in its trace, a W3C `traceparent`; only if tracing is enabled. */
+  trace?: string;
   /** Whom it is for. */
   user_id: string;
 }
@@ -210,6 +222,8 @@ export interface CjAssessmentCompleted {
   priority: "standard";
   /** When the event happened. */
   timestamp: string;
+  /** Where it stands in its trace, a W3C `traceparent`; only if tracing is enabled. */
+  trace?: string;
   /** Whom it is for. */
   user_id: string;
 }
@@ -244,6 +258,8 @@ export interface CjAssessmentFailed {
   priority: "immediate";
   /** When the event happened. */
   timestamp: string;
+  /** Where it stands in its trace, a W3C `traceparent`; only if tracing is enabled. */
+  trace?: string;
   /** Whom it is for. */
   user_id: string;
 }
@@ -275,6 +291,8 @@ export interface ClassCreated {
   priority: "standard";
   /** When the event happened. */
   timestamp: string;
+  /** Where it stands in its trace, a W3C `traceparent`; only if tracing is enabled. */
+  trace?: string;
   /** Whom it is for. */
   user_id: string;
 }
@@ -320,6 +338,8 @@ export interface EssayContentProvisioned {
   priority: "low";
   /** When the event happened. */
   timestamp: string;
+  /** Where it stands in its trace, a W3C `traceparent`; only if tracing is enabled. */
+  trace?: string;
   /** Whom it is for. */
   user_id: string;
 }
@@ -352,6 +372,8 @@ export interface EssayStudentAssociationUpdated {
   priority: "standard";
   /** When the event happened. */
   timestamp: string;
+  /** Where it stands in its trace, a W3C `traceparent`; only if tracing is enabled. */
+  trace?: string;
   /** Whom it is for. */
   user_id: string;
 }
@@ -386,6 +408,8 @@ export interface EssayValidationFailed {
   priority: "immediate";
   /** When the event happened. */
   timestamp: string;
+  /** Where it stands in its trace, a W3C `traceparent`; only if tracing is enabled. */
+  trace?: string;
   /** Whom it is for. */
   user_id: string;
 }
@@ -421,6 +445,8 @@ export interface OtherNotification {
   priority: Priority;
   /** When the event happened. */
   timestamp: string;
+  /** Where it stands in its trace, a W3C `traceparent`; only if tracing is enabled. */
+  trace?: string;
   /** Whom it is for. */
   user_id: string;
 }
@@ -459,6 +485,8 @@ export interface SpellcheckCompleted {
   priority: "standard";
   /** When the event happened. */
   timestamp: string;
+  /** Where it stands in its trace, a W3C `traceparent`; only if tracing is enabled. */
+  trace?: string;
   /** Whom it is for. */
   user_id: string;
 }
@@ -535,6 +563,8 @@ export interface StudentAssociationsConfirmed {
   priority: "standard";
   /** When the event happened. */
   timestamp: string;
+  /** Where it stands in its trace, a W3C `traceparent`; only if tracing is enabled. */
+  trace?: string;
   /** Whom it is for. */
   user_id: string;
 }
@@ -566,6 +596,8 @@ export interface StudentCreated {
   priority: "low";
   /** When the event happened. */
   timestamp: string;
+  /** Where it stands in its trace, a W3C `traceparent`; only if tracing is enabled. */
+  trace?: string;
   /** Whom it is for. */
   user_id: string;
 }
@@ -599,6 +631,8 @@ export interface StudentMatchesSuggested {
   priority: "immediate";
   /** When the event happened. */
   timestamp: string;
+  /** Where it stands in its trace, a W3C `traceparent`; only if tracing is enabled. */
+  trace?: string;
   /** Whom it is for. */
   user_id: string;
 }
@@ -649,6 +683,8 @@ export interface ValidationTimeoutProcessed {
   priority: "standard";
   /** When the event happened. */
   timestamp: string;
+  /** Where it stands in its trace, a W3C `traceparent`; only if tracing is enabled. */
+  trace?: string;
   /** Whom it is for. */
   user_id: string;
 }

@@ -32,7 +32,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         texts.extend(queued);
         self.send(texts).await?;
         // What the client missed is late because the client was away; it is not counted.
-        written.observe(due, &self.terms.metrics);
+        written.observe(due, &self.terms);
         Continue(())
     }
 
@@ -43,7 +43,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.terms.metrics.queue_depth.observe(depth.into());
         let (texts, written) = self.batch(items).into_parts();
         self.send(texts).await?;
-        written.observe(due, &self.terms.metrics);
+        written.observe(due, &self.terms);
         Continue(())
     }
 

@@ -1,14 +1,15 @@
 //! How late the notifications of one write were: noted while the write is put together, observed
 //! once it is done. Costs one look at the clock a write.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
+use super::Terms;
 use crate::{
-    frame::Frame,
-    metrics::{Metrics, Urgency},
+    frame::{Frame, Traced},
+    metrics::Urgency,
     position::Position,
 };
 
@@ -25,6 +26,7 @@ struct Times {
     position: Position,
     happened_at: Option<SystemTime>,
     urgency: Urgency,
+    traced: Option<Box<Traced>>,
 }
 
 impl Batch {
@@ -33,9 +35,9 @@ impl Batch {
     }
 
     pub(super) fn push(&mut self, frame: Frame) {
-        let Frame { text, position, may_wait, happened_at } = frame;
+        let Frame { text, position, may_wait, happened_at, traced } = frame;
         let urgency = if may_wait { Urgency::Low } else { Urgency::Prompt };
-        let times = |position| Times { position, happened_at, urgency };
+        let times = |position| Times { position, happened_at, urgency, traced };
         self.notifications.extend(position.map(times));
         self.texts.push(text);
     }
@@ -52,16 +54,27 @@ pub(super) struct Written(Vec<Times>);
 
 impl Written {
     /// They are on the socket now, and should have been when the queue was `due`.
-    pub(super) fn observe(self, due: Option<Instant>, metrics: &Metrics) {
+    pub(super) fn observe(self, due: Option<Instant>, terms: &Terms) {
+        let Terms { metrics, tracer, .. } = terms;
         if let Some(due) = due {
             metrics.queued.observe(due.elapsed().as_secs_f64());
         }
         let now = SystemTime::now();
-        for Times { position, happened_at, urgency } in self.0 {
+        for Times { position, happened_at, urgency, traced } in self.0 {
             metrics.delivery.of(urgency).observe(position.age(now));
             if let Some(happened_at) = happened_at {
                 let age = now.duration_since(happened_at).unwrap_or_default();
                 metrics.event_age.of(urgency).observe(age.as_secs_f64());
+            }
+            if let Some((tracer, Traced { parent, received_at })) =
+                tracer.as_ref().zip(traced.as_deref())
+            {
+                let wait = Duration::from_secs_f64(position.age(*received_at));
+                let published_at = *received_at - wait;
+                let trace = tracer.begin("deliver", Some(parent), published_at);
+                tracer.stage(&trace, "pubsub", published_at, *received_at);
+                tracer.stage(&trace, "queue", *received_at, now);
+                trace.end(now);
             }
         }
     }

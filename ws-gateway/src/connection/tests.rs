@@ -40,6 +40,7 @@ fn terms() -> Arc<Terms> {
         drain_window: Duration::from_secs(10),
         authenticator: Authenticator::new(vec![Key::from_secret(&secret, &rules).unwrap()], None),
         metrics: Metrics::new(&Registry::new()),
+        tracer: None,
     })
 }
 

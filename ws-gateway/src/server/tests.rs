@@ -43,6 +43,7 @@ fn server(arguments: &[&str]) -> Server {
         drain_window: Duration::ZERO,
         authenticator: Authenticator::new(vec![Key::from_secret(&secret, &rules).unwrap()], None),
         metrics: metrics.clone(),
+        tracer: None,
     };
     let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
     Server::new(&config, Hub::new(limits, metrics), history, terms, None, tasks, shutdown)

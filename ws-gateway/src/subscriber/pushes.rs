@@ -41,9 +41,13 @@ fn take(data: Vec<Value>, keys: &Keys, revocations: &str, sink: &Sink) -> Option
     let (channel, text) = (std::str::from_utf8(&channel).ok()?, String::from_utf8(text).ok()?);
     match keys.user_of(channel) {
         Some(user) => {
-            let frame = Frame::published(text.into());
+            let mut frame = Frame::published(text.into());
             if let Some(position) = frame.position {
-                sink.metrics.pubsub.observe(position.age(SystemTime::now()));
+                let now = SystemTime::now();
+                sink.metrics.pubsub.observe(position.age(now));
+                if sink.traces {
+                    frame.trace_from(now);
+                }
             }
             sink.hub.deliver(user, frame);
         }

@@ -19,12 +19,14 @@ use crate::{
 /// Most revocations that are loaded, the longest lasting first.
 const MOST: usize = 100_000;
 
-/// Where revocations go.
+/// Where what Redis pushes goes.
 #[derive(Clone, Debug)]
 pub(super) struct Sink {
     pub(super) revocations: Revocations,
     pub(super) hub: Hub,
     pub(super) metrics: Metrics,
+    /// Whether traces are made.
+    pub(super) traces: bool,
 }
 
 impl Sink {

@@ -1,0 +1,58 @@
+//! The spans of a record, from the time it was written until it is settled. Only called if
+//! traces are made.
+
+use std::time::SystemTime;
+
+use shared::trace::{Trace, Tracer};
+
+use super::message::InHand;
+use crate::domain::{processor::Verdict, record::Outcome};
+
+/// Begins the work on records that were judged for the first time, from `since` on, and puts
+/// each notification's place in its trace into it.
+pub(super) fn judged(
+    tracer: &Tracer,
+    records: &mut [InHand<'_>],
+    verdicts: &mut [Verdict],
+    since: SystemTime,
+) {
+    for (record, verdict) in records.iter_mut().zip(verdicts) {
+        if record.trace.is_none() {
+            record.trace = Some(begin(tracer, record, verdict, since));
+        }
+        if let Some(trace) = &record.trace {
+            verdict.traced(trace.traceparent());
+        }
+    }
+}
+
+fn begin(tracer: &Tracer, record: &InHand<'_>, verdict: &Verdict, since: SystemTime) -> Trace {
+    let written_at = record.written_at().and_then(|at| SystemTime::try_from(at).ok());
+    let begun = written_at.map_or(since, |at| at.min(since));
+    let mut trace = tracer.begin("notify", verdict.source.traceparent.as_deref(), begun);
+    trace.note("kafka.topic", record.topic().to_owned());
+    trace.note("kafka.partition", i64::from(record.partition()));
+    trace.note("kafka.offset", record.offset());
+    trace.note("event.type", verdict.event_type.name());
+    if let Some(correlation_id) = &verdict.source.correlation_id {
+        trace.note("correlation_id", correlation_id.to_string());
+    }
+    tracer.stage(&trace, "kafka", begun, since);
+    tracer.stage(&trace, "judge", since, SystemTime::now());
+    trace
+}
+
+/// The batch that they are in was published between `since` and now.
+pub(super) fn delivered(tracer: &Tracer, records: &[InHand<'_>], since: SystemTime) {
+    let now = SystemTime::now();
+    for trace in records.iter().filter_map(|record| record.trace.as_ref()) {
+        tracer.stage(trace, "publish", since, now);
+    }
+}
+
+/// The work on a record is over, with this outcome.
+pub(super) fn settled(trace: Option<Trace>, outcome: &Outcome) {
+    let (Some(mut trace), Some(end)) = (trace, outcome.end()) else { return };
+    trace.note("outcome", end.label());
+    trace.end(SystemTime::now());
+}
