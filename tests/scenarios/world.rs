@@ -7,6 +7,7 @@ use std::{fmt, sync::Arc};
 use anyhow::anyhow;
 use e2e::{
     browser::{self, Browser},
+    deployment,
     kafka::Kafka,
     node,
     redis::Store,
@@ -116,6 +117,16 @@ impl World {
             return Ok(());
         }
         Err(LeftOut("Node.js 20.19 or the client's packages are not installed").into())
+    }
+
+    /// Whether KEDA's objects can be checked.
+    #[expect(clippy::unused_self, reason = "what a scenario needs, it asks its world for")]
+    pub(crate) fn keda(&self) -> anyhow::Result<()> {
+        if deployment::has_keda() {
+            return Ok(());
+        }
+        Err(LeftOut("Node.js 20.19, the client's packages or KEDA's types are not installed")
+            .into())
     }
 
     /// What the browser client's own tests say, file by file; they are run once.

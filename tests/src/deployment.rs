@@ -1,10 +1,10 @@
 //! What the system is run with (Dockerfile, compose file, manifests, rules, dashboard), and the
 //! tools and schemas that it is checked with, which `tests/setup.sh` installs.
 
-use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-};
+mod overlay;
+mod schema;
+
+use std::{collections::BTreeSet, path::PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
 use serde::Deserialize as _;
@@ -12,6 +12,9 @@ use serde_json::Value;
 use shared::config::markdown_table;
 
 use crate::{node, workspace};
+
+pub use overlay::Overlay;
+pub use schema::{conforms, conforms_to_keda, has_keda};
 
 /// The root of the repository.
 #[must_use]
@@ -70,22 +73,6 @@ pub fn document(path: &str) -> anyhow::Result<Value> {
     let last = documents.pop().with_context(|| format!("{path} is empty"))?;
     ensure!(documents.is_empty(), "{path} has more than one document");
     Ok(last)
-}
-
-/// Holds a value to a JSON Schema. References are looked up in the folder of the schema.
-///
-/// # Errors
-/// Lists everything that is wrong.
-pub fn conforms(value: &Value, schema: &Path) -> anyhow::Result<()> {
-    let read = |path: &Path| -> anyhow::Result<Value> {
-        let text = std::fs::read(path).with_context(|| path.display().to_string())?;
-        Ok(serde_json::from_slice(&text)?)
-    };
-    let validator = jsonschema::validator_for(&read(schema)?)?;
-    let wrong = validator.iter_errors(value);
-    let wrong = wrong.map(|error| format!("{}: {error}", error.instance_path()));
-    let wrong: Vec<String> = wrong.collect();
-    if wrong.is_empty() { Ok(()) } else { bail!("{}", wrong.join("\n")) }
 }
 
 /// The names of all settings of a service, the prefix of the Kafka client's properties left out.
