@@ -26,6 +26,7 @@ mod keys;
 mod layers;
 mod length;
 mod limits;
+mod load;
 mod metrics;
 mod owners;
 mod producers;
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
         keys::scenarios(),
         revocation::scenarios(),
         limits::scenarios(),
+        load::scenarios(),
         conformance::scenarios(),
         attacks::scenarios(),
         shutdown::scenarios(),

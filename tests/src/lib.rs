@@ -3,8 +3,9 @@
 //! [`stack::Stack`] starts everything on free ports in a directory of its own and ends it;
 //! [`kafka`] and [`redis`] are the servers, [`producer`] and [`client`] the two ends of the path,
 //! [`events`] the events that are sent, [`checker`] the judge of what arrived, [`leaks`] of what
-//! must not be written; [`site`] and [`browser`] are a page that shows it, [`node`] what the
-//! browser client is made with; [`deployment`] is what the system is run with.
+//! must not be written; [`load`] is the load tester and [`usage`] what processes take; [`site`]
+//! and [`browser`] are a page that shows it, [`node`] what the browser client is made with;
+//! [`deployment`] is what the system is run with.
 
 use std::{future::Future, net::TcpListener, time::Duration};
 
@@ -23,6 +24,7 @@ pub mod flow;
 pub mod http;
 pub mod kafka;
 pub mod leaks;
+pub mod load;
 pub mod node;
 pub mod process;
 pub mod producer;
@@ -33,6 +35,7 @@ pub mod service;
 pub mod site;
 pub mod stack;
 pub mod token;
+pub mod usage;
 pub mod workspace;
 
 /// How long to wait before looking again.

@@ -56,6 +56,12 @@ impl Process {
         Ok(Self { name: name.to_owned(), pid, log: log.to_owned(), status, waiting: Some(waiting) })
     }
 
+    /// Its number.
+    #[must_use]
+    pub fn id(&self) -> i32 {
+        self.pid.as_raw_nonzero().get()
+    }
+
     /// The file with everything the process has written.
     #[must_use]
     pub fn log(&self) -> &Path {

@@ -130,6 +130,12 @@ impl Service {
         &self.name
     }
 
+    /// The process.
+    #[must_use]
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
     /// What of its settings nobody may see.
     pub fn secrets(&self) -> impl Iterator<Item = String> {
         self.settings.iter().filter_map(|(name, value)| leaks::secret_of(name, value))

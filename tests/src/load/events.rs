@@ -1,0 +1,104 @@
+//! The events that the load tester sends: written as text, as parsing them to fill in a number
+//! would cost more than sending them.
+
+use std::fmt::Write as _;
+
+use clap::ValueEnum;
+use jiff::Timestamp;
+
+/// What is sent, by how urgent its notification is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum)]
+pub enum Kind {
+    /// A file was added to a batch: of standard priority, and what is sent most.
+    File,
+    /// A teacher is to be told at once.
+    Immediate,
+    /// A teacher is to be told when it suits.
+    Low,
+}
+
+const FILE: &str = "huleedu.file.batch.file.added.v1";
+const TEACHER: &str = "huleedu.notification.teacher.requested.v1";
+const BATCH: &str = "7b0e6f0a-3c55-4a7e-9d62-0d7f9f0c1a11";
+
+/// Writes the events of a run.
+#[derive(Clone, Debug)]
+pub struct Writer {
+    kind: Kind,
+    /// What the event ids of this run begin with.
+    ids: String,
+    time: String,
+}
+
+impl Kind {
+    /// The topic and type of its events.
+    #[must_use]
+    pub fn topic(self) -> &'static str {
+        match self {
+            Self::File => FILE,
+            Self::Immediate | Self::Low => TEACHER,
+        }
+    }
+}
+
+impl Writer {
+    /// Events of a kind that happen now.
+    #[must_use]
+    pub fn new(kind: Kind) -> Self {
+        let id = uuid::Uuid::new_v4().to_string();
+        // The last twelve digits are the number of the event.
+        let ids = id[..24].to_owned();
+        Self { kind, ids, time: Timestamp::now().to_string() }
+    }
+
+    /// Writes the event with this number for a user, `mark` in it, in place of what `text` says.
+    ///
+    /// # Panics
+    /// Never: a text takes everything.
+    pub fn write(&self, text: &mut String, number: u64, user: &str, mark: &str) {
+        let Self { kind, ids, time } = self;
+        let topic = kind.topic();
+        text.clear();
+        let head = write!(
+            text,
+            r#"{{"event_id":"{ids}{number:012x}","event_type":"{topic}","event_timestamp":"{time}","source_service":"load-tester","schema_version":1,"correlation_id":"5f0c7c3e-8a57-4a43-9f0e-3f2c1f6b7d10","data_schema_uri":null,"data":{{"#
+        );
+        let data = match kind {
+            Kind::File => write!(
+                text,
+                r#""event":"batch.file.added","batch_id":"{BATCH}","file_upload_id":"f11e0000-0000-4000-8000-000000000001","filename":"{mark}","user_id":"{user}","correlation_id":"5f0c7c3e-8a57-4a43-9f0e-3f2c1f6b7d10","timestamp":"{time}"}},"metadata":{{}}}}"#
+            ),
+            Kind::Immediate | Kind::Low => {
+                let priority = if *kind == Kind::Low { "low" } else { "immediate" };
+                write!(
+                    text,
+                    r#""teacher_id":"{user}","notification_type":"load_test","category":"system_alerts","priority":"{priority}","payload":{{"message":"{mark}"}},"action_required":false,"deadline_timestamp":null,"correlation_id":"5f0c7c3e-8a57-4a43-9f0e-3f2c1f6b7d10","batch_id":null,"class_id":null,"timestamp":"{time}"}},"metadata":{{}}}}"#
+                )
+            }
+        };
+        head.and(data).expect("a text takes everything");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn every_kind_is_an_event_with_an_id_of_its_own() {
+        for kind in [Kind::File, Kind::Immediate, Kind::Low] {
+            let (writer, mut text) = (Writer::new(kind), String::new());
+            let mut ids = [1, 2].map(|number| {
+                writer.write(&mut text, number, "somebody", "load:x:0:0;");
+                let event: Value = serde_json::from_str(&text).unwrap();
+                let data = &event["data"];
+                assert!([&data["user_id"], &data["teacher_id"]].contains(&&"somebody".into()));
+                event["event_id"].as_str().unwrap().parse::<uuid::Uuid>().unwrap()
+            });
+            ids.sort_unstable();
+            assert_ne!(ids[0], ids[1]);
+        }
+    }
+}
