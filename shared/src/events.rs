@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, de::DeserializeOwned};
 
-use crate::envelope::Text;
+use crate::{envelope::Text, notification::Described};
 
 pub mod batch;
 pub mod class;
@@ -19,6 +19,9 @@ pub mod teacher;
 
 /// The payload of one event type.
 pub trait Event: DeserializeOwned {
+    /// What a browser receives as `data`; `()` if nothing, or what the producer has worded.
+    type Data: Described;
+
     /// The event type as producers spell it today.
     const TYPE: &'static str;
     /// Other spellings of the type.

@@ -1,6 +1,8 @@
 //! What a browser receives. The text of a notification is built once, by the worker, and passes
 //! through Redis and the gateway unparsed.
 
+mod described;
+
 use std::borrow::Cow;
 
 use schemars::JsonSchema;
@@ -12,6 +14,8 @@ use crate::{
     time::{Timestamp, WrittenTime},
     user::UserId,
 };
+
+pub use described::{Described, Description, SchemaGenerator};
 
 /// What a notification is about; clients filter by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]

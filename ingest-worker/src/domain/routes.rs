@@ -9,7 +9,7 @@ use shared::{
     envelope,
     events::{Subject, Topic, batch, class, essay, file, matching, results, teacher, usable},
     metrics::Label,
-    notification::Notification,
+    notification::{Described, Description, Notification, SchemaGenerator},
     time::Timestamp,
 };
 
@@ -43,6 +43,8 @@ pub struct Route {
     told_by: ToldBy,
     /// Reads a payload of an event that happened at the given time.
     pub read: fn(&RawValue, Timestamp) -> Result<Reading, Rejection>,
+    /// Says for schemas what a browser receives.
+    pub describe: fn(&mut SchemaGenerator) -> Option<Description>,
 }
 
 /// Who else tells the facts of an event type.
@@ -149,6 +151,7 @@ impl Route {
             other_topics: E::OTHER_TOPICS,
             told_by: ToldBy::Event,
             read: read::<E>,
+            describe: E::Data::describe,
         }
     }
 

@@ -32,6 +32,8 @@ impl Told for BatchEssaysReadyData {
 }
 
 impl Event for BatchEssaysReadyV1 {
+    type Data = BatchEssaysReadyData;
+
     const TYPE: &'static str = "huleedu.batch.essays.ready.v1";
     const ALIASES: &'static [&'static str] = &["huleedu.els.batch.essays.ready.v1"];
     const TOPIC: Topic = Topic { setting: "BATCH_ESSAYS_READY_TOPIC", default: Self::TYPE };
@@ -97,6 +99,8 @@ impl Told for BatchValidationErrorsData {
 }
 
 impl Event for BatchValidationErrorsV1 {
+    type Data = BatchValidationErrorsData;
+
     const TYPE: &'static str = "huleedu.batch.validation.errors.v1";
     const ALIASES: &'static [&'static str] = &["huleedu.els.batch.validation.errors.v1"];
     const TOPIC: Topic = Topic { setting: "BATCH_VALIDATION_ERRORS_TOPIC", default: Self::TYPE };
@@ -134,6 +138,8 @@ impl Told for BatchContentProvisioningCompletedData {
 }
 
 impl Event for BatchContentProvisioningCompletedV1 {
+    type Data = BatchContentProvisioningCompletedData;
+
     const TYPE: &'static str = "huleedu.batch.content.provisioning.completed.v1";
     const ALIASES: &'static [&'static str] =
         &["huleedu.els.batch.content.provisioning.completed.v1"];
@@ -175,6 +181,8 @@ impl Told for BatchPhaseOutcomeData {
 }
 
 impl Event for ElsBatchPhaseOutcomeV1 {
+    type Data = BatchPhaseOutcomeData;
+
     const TYPE: &'static str = "huleedu.els.batch.phase.outcome.v1";
     const TOPIC: Topic = Topic { setting: "BATCH_PHASE_OUTCOME_TOPIC", default: Self::TYPE };
 
@@ -193,6 +201,8 @@ pub struct BatchEssaysRegisteredV1 {
 }
 
 impl Event for BatchEssaysRegisteredV1 {
+    type Data = ();
+
     const TYPE: &'static str = "huleedu.batch.essays.registered.v1";
     const TOPIC: Topic = Topic { setting: "BATCH_ESSAYS_REGISTERED_TOPIC", default: Self::TYPE };
 

@@ -32,6 +32,8 @@ impl Told for ClassCreatedData {
 }
 
 impl Event for ClassCreatedV1 {
+    type Data = ClassCreatedData;
+
     const TYPE: &'static str = "huleedu.class.created.v1";
     const TOPIC: Topic = Topic { setting: "CLASS_CREATED_TOPIC", default: Self::TYPE };
 
@@ -80,6 +82,8 @@ impl StudentCreatedV1 {
 }
 
 impl Event for StudentCreatedV1 {
+    type Data = StudentCreatedData;
+
     const TYPE: &'static str = "huleedu.class.student.created.v1";
     const ALIASES: &'static [&'static str] = &["huleedu.student.created.v1"];
     const TOPIC: Topic = Topic { setting: "STUDENT_CREATED_TOPIC", default: Self::ALIASES[0] };

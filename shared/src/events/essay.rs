@@ -36,6 +36,8 @@ impl Told for EssayContentProvisionedData {
 }
 
 impl Event for EssayContentProvisionedV1 {
+    type Data = EssayContentProvisionedData;
+
     const TYPE: &'static str = "huleedu.file.essay.content.provisioned.v1";
     const ALIASES: &'static [&'static str] = &["huleedu.essay.content.provisioned.v1"];
     const TOPIC: Topic =
@@ -83,6 +85,8 @@ impl Told for EssayValidationFailedData {
 }
 
 impl Event for EssayValidationFailedV1 {
+    type Data = EssayValidationFailedData;
+
     const TYPE: &'static str = "huleedu.file.essay.validation.failed.v1";
     const ALIASES: &'static [&'static str] = &["huleedu.essay.validation.failed.v1"];
     const TOPIC: Topic =
@@ -125,6 +129,8 @@ impl Told for EssayStudentAssociationUpdatedData {
 }
 
 impl Event for EssayStudentAssociationUpdatedV1 {
+    type Data = EssayStudentAssociationUpdatedData;
+
     const TYPE: &'static str = "huleedu.class.essay.association.updated.v1";
     const ALIASES: &'static [&'static str] = &["huleedu.essay.student.association.updated.v1"];
     const TOPIC: Topic =

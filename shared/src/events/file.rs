@@ -63,6 +63,8 @@ impl BatchFile {
 }
 
 impl Event for BatchFileAddedV1 {
+    type Data = BatchFileAddedData;
+
     const TYPE: &'static str = "huleedu.file.batch.file.added.v1";
     const TOPIC: Topic = Topic { setting: "BATCH_FILE_ADDED_TOPIC", default: Self::TYPE };
 
@@ -72,6 +74,8 @@ impl Event for BatchFileAddedV1 {
 }
 
 impl Event for BatchFileRemovedV1 {
+    type Data = BatchFileRemovedData;
+
     const TYPE: &'static str = "huleedu.file.batch.file.removed.v1";
     const TOPIC: Topic = Topic { setting: "BATCH_FILE_REMOVED_TOPIC", default: Self::TYPE };
 

@@ -79,6 +79,8 @@ impl BatchAuthorMatchesSuggestedV1 {
 }
 
 impl Event for BatchAuthorMatchesSuggestedV1 {
+    type Data = StudentMatchesSuggestedData;
+
     const TYPE: &'static str = "huleedu.batch.author.matches.suggested.v1";
     const TOPIC: Topic = Topic { setting: "STUDENT_MATCHES_SUGGESTED_TOPIC", default: Self::TYPE };
 
@@ -128,6 +130,8 @@ impl Told for StudentAssociationsConfirmedData {
 }
 
 impl Event for StudentAssociationsConfirmedV1 {
+    type Data = StudentAssociationsConfirmedData;
+
     const TYPE: &'static str = "huleedu.class.student.associations.confirmed.v1";
     const TOPIC: Topic =
         Topic { setting: "STUDENT_ASSOCIATIONS_CONFIRMED_TOPIC", default: Self::TYPE };
@@ -166,6 +170,8 @@ impl Told for ValidationTimeoutProcessedData {
 }
 
 impl Event for ValidationTimeoutProcessedV1 {
+    type Data = ValidationTimeoutProcessedData;
+
     const TYPE: &'static str = "huleedu.class.validation.timeout.processed.v1";
     const TOPIC: Topic =
         Topic { setting: "VALIDATION_TIMEOUT_PROCESSED_TOPIC", default: Self::TYPE };

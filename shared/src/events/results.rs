@@ -37,6 +37,8 @@ impl Told for CjAssessmentCompletedData {
 }
 
 impl Event for CjAssessmentCompletedV1 {
+    type Data = CjAssessmentCompletedData;
+
     const TYPE: &'static str = "huleedu.cj_assessment.completed.v1";
     const ALIASES: &'static [&'static str] = &["cj_assessment.completed.v1"];
     const TOPIC: Topic = Topic { setting: "CJ_ASSESSMENT_COMPLETED_TOPIC", default: Self::TYPE };
@@ -91,6 +93,8 @@ impl Told for CjAssessmentFailedData {
 }
 
 impl Event for CjAssessmentFailedV1 {
+    type Data = CjAssessmentFailedData;
+
     const TYPE: &'static str = "huleedu.cj_assessment.failed.v1";
     const ALIASES: &'static [&'static str] = &["cj_assessment.failed.v1"];
     const TOPIC: Topic = Topic { setting: "CJ_ASSESSMENT_FAILED_TOPIC", default: Self::TYPE };
@@ -137,6 +141,8 @@ impl Told for SpellcheckCompletedData {
 }
 
 impl Event for SpellcheckCompletedV1 {
+    type Data = SpellcheckCompletedData;
+
     const TYPE: &'static str = "huleedu.essay.spellcheck.completed.v1";
     const TOPIC: Topic = Topic { setting: "SPELLCHECK_COMPLETED_TOPIC", default: Self::TYPE };
 

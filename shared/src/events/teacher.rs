@@ -48,6 +48,8 @@ impl From<Box<RawValue>> for Forwarded {
 }
 
 impl Event for TeacherNotificationRequestedV1 {
+    type Data = ();
+
     const TYPE: &'static str = "huleedu.notification.teacher.requested.v1";
     const TOPIC: Topic =
         Topic { setting: "TEACHER_NOTIFICATION_REQUESTED_TOPIC", default: Self::TYPE };

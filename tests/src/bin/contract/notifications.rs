@@ -3,12 +3,10 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
-use schemars::{JsonSchema as _, SchemaGenerator, generate::SchemaSettings};
+use ingest_worker::domain::routes::ROUTES;
+use schemars::{JsonSchema as _, Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Value, json};
-use shared::{
-    events::{batch, class, essay, file, matching, results},
-    notification::{Data, Frame, Told},
-};
+use shared::notification::{Data, Description, Frame};
 use ws_gateway::position::Position;
 
 /// The name of notifications that a service words itself; their `event` is an open set.
@@ -20,7 +18,8 @@ pub(crate) fn schema() -> anyhow::Result<Value> {
     let described = every_one(&mut generator)?;
     let events: Vec<Value> =
         described.iter().map(|(_, frame)| frame["properties"]["event"]["const"].clone()).collect();
-    let mut other = frame::<Data<BTreeMap<String, Value>>>(&mut generator)?;
+    let other = Frame::<Data<BTreeMap<String, Value>>>::json_schema(&mut generator);
+    let mut other = positioned(other, &mut generator)?;
     let open = generator.subschema_for::<Data<BTreeMap<String, Value>>>().to_value();
     other["description"] = "A notification that a service has worded itself.".into();
     other["properties"]["event"] = json!({"type": "string", "not": {"enum": events}});
@@ -46,45 +45,23 @@ pub(crate) fn schema() -> anyhow::Result<Value> {
     }))
 }
 
-/// Describes one notification under its name.
-type Row = fn(&mut SchemaGenerator) -> anyhow::Result<(String, Value)>;
-
-/// One row for each event that users are told about.
+/// Every notification whose wording is fixed, described under its name.
 fn every_one(generator: &mut SchemaGenerator) -> anyhow::Result<Vec<(String, Value)>> {
-    let rows: [Row; 17] = [
-        told::<file::BatchFileAddedData>,
-        told::<file::BatchFileRemovedData>,
-        told::<batch::BatchEssaysReadyData>,
-        told::<batch::BatchValidationErrorsData>,
-        told::<batch::BatchContentProvisioningCompletedData>,
-        told::<matching::StudentMatchesSuggestedData>,
-        told::<matching::StudentAssociationsConfirmedData>,
-        told::<matching::ValidationTimeoutProcessedData>,
-        told::<results::CjAssessmentCompletedData>,
-        told::<results::CjAssessmentFailedData>,
-        told::<results::SpellcheckCompletedData>,
-        told::<batch::BatchPhaseOutcomeData>,
-        told::<essay::EssayContentProvisionedData>,
-        told::<essay::EssayValidationFailedData>,
-        told::<class::ClassCreatedData>,
-        told::<class::StudentCreatedData>,
-        told::<essay::EssayStudentAssociationUpdatedData>,
-    ];
-    rows.iter().map(|row| row(generator)).collect()
+    let told = ROUTES.iter().filter_map(|route| (route.describe)(generator)).collect::<Vec<_>>();
+    let describe = |told: Description| {
+        let mut frame = positioned(told.frame, generator)?;
+        frame["properties"]["event"] = json!({"const": told.event});
+        frame["properties"]["category"] = json!({"const": told.category});
+        frame["properties"]["priority"] = json!({"const": told.priority});
+        frame["description"] = format!("The notification `{}`.", told.event).into();
+        Ok((upper_camel(told.event), frame))
+    };
+    told.into_iter().map(describe).collect()
 }
 
-fn told<T: Told>(generator: &mut SchemaGenerator) -> anyhow::Result<(String, Value)> {
-    let mut frame = frame::<Data<T>>(generator)?;
-    frame["properties"]["event"] = json!({"const": T::EVENT});
-    frame["properties"]["category"] = json!({"const": T::CATEGORY});
-    frame["properties"]["priority"] = json!({"const": T::PRIORITY});
-    frame["description"] = format!("The notification `{}`.", T::EVENT).into();
-    Ok((upper_camel(T::EVENT), frame))
-}
-
-/// A notification with this data, and with the position that Redis adds.
-fn frame<D: schemars::JsonSchema>(generator: &mut SchemaGenerator) -> anyhow::Result<Value> {
-    let mut frame = Frame::<D>::json_schema(generator).to_value();
+/// A notification with the position that Redis adds.
+fn positioned(frame: Schema, generator: &mut SchemaGenerator) -> anyhow::Result<Value> {
+    let mut frame = frame.to_value();
     let properties = frame["properties"].as_object_mut().context("a frame is an object")?;
     properties.insert("id".to_owned(), generator.subschema_for::<Position>().to_value());
     Ok(frame)
