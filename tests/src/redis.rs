@@ -1,6 +1,7 @@
 //! A redis-server of our own: on a free port, with its data in our directory. Several of them
 //! make a master with its sentinels, or a cluster; a [`Store`] is any of the three.
 
+mod ask;
 mod cluster;
 mod sentinel;
 
@@ -12,7 +13,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use redis::{AsyncConnectionConfig, Client, aio::MultiplexedConnection, streams::StreamRangeReply};
+use redis::{aio::MultiplexedConnection, streams::StreamRangeReply};
 
 use crate::{
     certificates::Certificates,
@@ -20,12 +21,11 @@ use crate::{
     process::{Process, Signal},
 };
 
+use ask::{answer, answers, connect, online_replicas};
 pub use cluster::Cluster;
 pub use sentinel::Sentinel;
 
 const START_LIMIT: Duration = Duration::from_secs(20);
-/// Longest wait for its answer.
-const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// What services and scenarios do with Redis, whatever servers it is made of.
 pub trait Store: Send + Sync {
@@ -245,36 +245,6 @@ fn spawn(port: u16, folder: &Path, more: &[&str]) -> anyhow::Result<Process> {
         .arg("--dir")
         .arg(folder);
     Process::start("redis-server", &command, &folder.join("redis.log"))
-}
-
-/// Waits until a server can be used.
-async fn answers(process: &Process, port: u16) -> anyhow::Result<()> {
-    eventually("redis-server answers", START_LIMIT, async || {
-        ensure!(process.is_running(), "redis-server has ended: {}", process.tail());
-        Ok(answer(port).await?)
-    })
-    .await
-}
-
-/// Whether it can be used.
-async fn answer(port: u16) -> redis::RedisResult<()> {
-    redis::cmd("PING").exec_async(&mut connect(port).await?).await
-}
-
-/// How many replicas follow it.
-async fn online_replicas(port: u16) -> anyhow::Result<usize> {
-    let mut question = redis::cmd("INFO");
-    let info: String = question.arg("replication").query_async(&mut connect(port).await?).await?;
-    Ok(info.matches("state=online").count())
-}
-
-/// Patient, as a server that loads its data answers once in a thousand commands that it reads.
-async fn connect(port: u16) -> redis::RedisResult<MultiplexedConnection> {
-    let client = Client::open(("127.0.0.1", port))?;
-    let patient = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(ANSWER_LIMIT))
-        .set_response_timeout(Some(ANSWER_LIMIT));
-    client.get_multiplexed_async_connection_with_config(&patient).await
 }
 
 #[cfg(test)]
