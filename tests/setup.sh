@@ -2,7 +2,8 @@
 # Installs what is missing on Debian, Ubuntu (apt-get) or macOS (Homebrew); does nothing when all
 # is there. `setup.sh demo`: what the demo needs. `setup.sh test`: also the tools of tests/tools.txt,
 # into target/, what Apache Kafka needs (without it the tests use librdkafka's embedded broker), and
-# Node.js and Chromium for the browser client (without them the run says what it leaves out).
+# Node.js and Chromium for the browser client, Prometheus for its rules (without them the run says
+# what it leaves out).
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
@@ -95,6 +96,12 @@ install_for_browser() {
     install_missing || echo "setup: without Chromium no scenario runs in a browser"
 }
 
+install_prometheus() {
+    missing=()
+    { has prometheus && has promtool; } || missing+=(prometheus)
+    install_missing || echo "setup: without Prometheus its rules are not run"
+}
+
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then "$@"; elif has sudo; then sudo "$@"; else
         echo "setup: run as root, or install yourself: ${missing[*]}" >&2
@@ -162,4 +169,7 @@ if [ "$purpose" = test ]; then
     install_missing
     install_tools
 fi
-if [ "$purpose" = test ]; then install_for_browser; fi
+if [ "$purpose" = test ]; then
+    install_for_browser
+    install_prometheus
+fi

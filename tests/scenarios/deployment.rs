@@ -2,9 +2,13 @@
 
 mod containers;
 mod manifests;
+mod monitoring;
 
 use crate::Scenario;
 
 pub(crate) fn scenarios() -> Vec<Scenario> {
-    [containers::scenarios(), manifests::scenarios()].into_iter().flatten().collect()
+    [containers::scenarios(), manifests::scenarios(), monitoring::scenarios()]
+        .into_iter()
+        .flatten()
+        .collect()
 }

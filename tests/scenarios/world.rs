@@ -119,6 +119,16 @@ impl World {
         Err(LeftOut("Node.js 20.19 or the client's packages are not installed").into())
     }
 
+    /// A program of Prometheus, where it is installed.
+    #[expect(clippy::unused_self, reason = "what a scenario needs, it asks its world for")]
+    pub(crate) fn prometheus(&self, program: &'static str) -> anyhow::Result<&'static str> {
+        let known = std::process::Command::new(program).arg("--version").output();
+        match known {
+            Ok(answer) if answer.status.success() => Ok(program),
+            _ => Err(LeftOut("Prometheus and its promtool are not installed").into()),
+        }
+    }
+
     /// Whether KEDA's objects can be checked.
     #[expect(clippy::unused_self, reason = "what a scenario needs, it asks its world for")]
     pub(crate) fn keda(&self) -> anyhow::Result<()> {

@@ -1,6 +1,7 @@
 //! What the system is run with (Dockerfile, compose file, manifests, rules, dashboard), and the
 //! tools and schemas that it is checked with, which `tests/setup.sh` installs.
 
+pub mod monitoring;
 mod overlay;
 mod schema;
 

@@ -145,6 +145,8 @@ shared::metrics! {
         /// Key and certificate files that had changed while the gateway ran, by result: ok, failed
         /// (what they were stays in use).
         pub file_reloads: IntCounterVec = "gateway_file_reloads_total", ("result", &["ok", "failed"]);
+        /// When the certificate for clients ends, in seconds since 1970; 0: there is none here.
+        pub certificate_end: IntGauge = "gateway_certificate_end_timestamp_seconds", ();
         /// Revoked users and tokens that are known and not over.
         pub revocations: IntGauge = "gateway_revocations", ();
         /// How long WebSockets were open, in seconds.

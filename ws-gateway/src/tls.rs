@@ -1,5 +1,7 @@
 //! TLS for clients: what a certificate and its key, in PEM, make of a connection.
 
+mod validity;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -21,9 +23,12 @@ pub fn files(
     metrics: &Metrics,
 ) -> anyhow::Result<Option<Files<ServerConfig>>> {
     let Some(paths) = settings.paths() else { return Ok(None) };
-    let make = Box::new(|contents: &[Vec<u8>]| match contents {
-        [certificate, key] => server_config(certificate, key),
-        _ => anyhow::bail!("a certificate and a key"),
+    let told = metrics.clone();
+    let make = Box::new(move |contents: &[Vec<u8>]| {
+        let [certificate, key] = contents else { anyhow::bail!("a certificate and a key") };
+        let config = server_config(certificate, key)?;
+        told.certificate_end.set(end(certificate));
+        Ok(config)
     });
     Files::open("certificate", paths.into(), make, metrics.clone()).map(Some)
 }
@@ -33,6 +38,13 @@ pub fn files(
 pub fn problem(paths: &[PathBuf; 2]) -> Option<String> {
     let made = crate::files::read(paths).and_then(|files| server_config(&files[0], &files[1]));
     made.err().map(|problem| format!("TLS_CERT_FILE, TLS_KEY_FILE: {problem:#}"))
+}
+
+/// When a certificate ends, in seconds since 1970; 0 if it does not say.
+fn end(certificate: &[u8]) -> i64 {
+    let end = CertificateDer::from_pem_slice(certificate).ok();
+    let end = end.and_then(|certificate| validity::end(&certificate));
+    end.and_then(|end| i64::try_from(end.as_secs()).ok()).unwrap_or_default()
 }
 
 fn server_config(certificate: &[u8], key: &[u8]) -> anyhow::Result<ServerConfig> {

@@ -1,0 +1,84 @@
+//! Rules, runbook and dashboard, held to each other; and to `promtool`, where it is installed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use anyhow::{Context as _, ensure};
+use e2e::{
+    deployment::{monitoring, read, root},
+    node,
+};
+use serde_json::Value;
+
+use crate::{Scenario, scenario, world::World};
+
+pub(super) fn scenarios() -> Vec<Scenario> {
+    vec![
+        scenario(the_rules_fire_when_they_should_and_only_then),
+        scenario(every_alert_is_tested_and_has_its_section_in_the_runbook),
+        scenario(the_dashboard_shows_the_path_from_left_to_right),
+    ]
+}
+
+async fn the_rules_fire_when_they_should_and_only_then(world: Arc<World>) -> anyhow::Result<()> {
+    let promtool = world.prometheus("promtool")?;
+    let folder = root().join("k8s/monitoring");
+    node::run(&folder, promtool, &["check", "rules", "objectives.yml", "alerts.yml"]).await?;
+    let tests = ["test", "rules", "objectives.test.yml", "alerts.test.yml"];
+    node::run(&folder, promtool, &tests).await.map(drop)
+}
+
+async fn every_alert_is_tested_and_has_its_section_in_the_runbook(
+    _: Arc<World>,
+) -> anyhow::Result<()> {
+    let tests =
+        read("k8s/monitoring/objectives.test.yml")? + &read("k8s/monitoring/alerts.test.yml")?;
+    let mut names = BTreeSet::new();
+    for rule in monitoring::rules()? {
+        let Some(name) = rule["alert"].as_str() else { continue };
+        ensure!(names.insert(name.to_owned()), "{name} is there twice");
+        let severity = &rule["labels"]["severity"];
+        ensure!(severity == "page" || severity == "ticket", "{name}: {severity}");
+        let notes = &rule["annotations"];
+        let section = format!("k8s/RUNBOOK.md#{}", name.to_lowercase());
+        ensure!(notes["runbook_url"] == *section, "{name}: {}", notes["runbook_url"]);
+        ensure!(notes["summary"].is_string() && notes["description"].is_string(), "{name}: why?");
+        ensure!(tests.contains(&format!("alertname=\"{name}\"")), "{name}: when does it fire?");
+    }
+    let runbook = read("k8s/RUNBOOK.md")?;
+    let sections = runbook.lines().filter_map(|line| line.strip_prefix("## "));
+    let sections: BTreeSet<String> = sections.map(str::to_owned).collect();
+    ensure!(sections == names, "{:?}", sections.symmetric_difference(&names).collect::<Vec<_>>());
+    Ok(())
+}
+
+async fn the_dashboard_shows_the_path_from_left_to_right(_: Arc<World>) -> anyhow::Result<()> {
+    let dashboard = monitoring::dashboard()?;
+    let panels = dashboard["panels"].as_array().context("there are panels")?;
+    let mut taken = BTreeMap::new();
+    let mut ids = BTreeSet::new();
+    for panel in panels {
+        let title = panel["title"].as_str().context("a panel has a title")?;
+        ensure!(ids.insert(panel["id"].to_string()), "{title}: its id is another's");
+        ensure!(panel["type"] == "row" || panel["description"].is_string(), "{title}: what is it?");
+        let side = |name: &str| panel["gridPos"][name].as_u64().context("a place");
+        let (left, top) = (side("x")?, side("y")?);
+        for x in left..left + side("w")? {
+            for y in top..top + side("h")? {
+                let other = taken.insert((x, y), title);
+                ensure!(other.is_none() && x < 24, "{title} is over {other:?}");
+            }
+        }
+    }
+    let first = panels.iter().filter(|panel| panel["type"] == "stat").filter_map(stage);
+    let path = ["Kafka", "Worker", "Redis", "Gateway", "Browsers"];
+    ensure!(first.eq(path), "the first row is not the path");
+    Ok(())
+}
+
+/// What of the path a panel is about.
+fn stage(panel: &Value) -> Option<&str> {
+    panel["title"].as_str()?.split(':').next()
+}
