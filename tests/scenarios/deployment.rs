@@ -1,14 +1,21 @@
-//! What the system is run with: as far as it can be checked without running it in containers.
+//! What the system is run with: as far as it can be checked without running it in containers,
+//! and what the autoscalers and Prometheus do to the services and ask them.
 
 mod containers;
 mod manifests;
 mod monitoring;
+mod scale;
+mod scraped;
 
 use crate::Scenario;
 
 pub(crate) fn scenarios() -> Vec<Scenario> {
-    [containers::scenarios(), manifests::scenarios(), monitoring::scenarios()]
-        .into_iter()
-        .flatten()
-        .collect()
+    let all = [
+        containers::scenarios(),
+        manifests::scenarios(),
+        monitoring::scenarios(),
+        scraped::scenarios(),
+        scale::scenarios(),
+    ];
+    all.into_iter().flatten().collect()
 }

@@ -8,6 +8,7 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     future::ready,
     iter::repeat_n,
+    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -20,6 +21,7 @@ use crate::{
     checker::Ledger,
     events::fresh_user,
     eventually,
+    service::Service,
     stack::{LIMIT, Stack},
 };
 use listener::Listener;
@@ -73,12 +75,24 @@ impl Audience {
     /// # Errors
     /// When they are not in time.
     pub async fn gather(stack: &Stack, sizes: &[(usize, Manner)]) -> anyhow::Result<Self> {
+        let gateways: Vec<_> = stack.gateways.iter().map(Service::address).collect();
+        Self::gather_at(stack, &gateways, sizes).await
+    }
+
+    /// The same at other addresses that lead to gateways.
+    ///
+    /// # Errors
+    /// As [`Audience::gather`].
+    pub async fn gather_at(
+        stack: &Stack,
+        addresses: &[SocketAddr],
+        sizes: &[(usize, Manner)],
+    ) -> anyhow::Result<Self> {
         let books = Arc::new(Mutex::new(Books::default()));
         let mut audience = Self { users: Vec::new(), books, listening: JoinSet::new() };
         for manner in sizes.iter().flat_map(|(size, manner)| repeat_n(*manner, *size)) {
             let (number, user) = (audience.users.len(), fresh_user());
-            let gateways = 0..stack.gateways.len();
-            let connections = gateways.map(|gateway| stack.connection(gateway, &user));
+            let connections = addresses.iter().map(|at| stack.connection_at(*at, &user));
             let listener = Listener {
                 user: user.clone(),
                 manner,

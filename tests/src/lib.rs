@@ -5,7 +5,8 @@
 //! [`events`] the events that are sent, [`checker`] the judge of what arrived, [`leaks`] of what
 //! must not be written; [`load`] is the load tester and [`usage`] what processes take; [`site`]
 //! and [`browser`] are a page that shows it, [`node`] what the browser client is made with;
-//! [`deployment`] is what the system is run with.
+//! [`deployment`] is what the system is run with,
+//! [`prometheus`] and [`balancer`] two of the things around it.
 
 use std::{future::Future, net::TcpListener, time::Duration};
 
@@ -13,6 +14,7 @@ use anyhow::{Context as _, anyhow};
 use tokio::time::{Instant, sleep, timeout_at};
 
 pub mod audience;
+pub mod balancer;
 pub mod browser;
 pub mod certificates;
 pub mod checker;
@@ -28,6 +30,7 @@ pub mod load;
 pub mod node;
 pub mod process;
 pub mod producer;
+pub mod prometheus;
 pub mod proxy;
 pub mod raw;
 pub mod redis;

@@ -136,6 +136,12 @@ impl Service {
         &self.process
     }
 
+    /// The name of its binary.
+    #[must_use]
+    pub fn binary(&self) -> &'static str {
+        self.binary
+    }
+
     /// What of its settings nobody may see.
     pub fn secrets(&self) -> impl Iterator<Item = String> {
         self.settings.iter().filter_map(|(name, value)| leaks::secret_of(name, value))

@@ -3,8 +3,9 @@
 
 mod end;
 mod layout;
+mod scale;
 
-use std::{fmt, path::Path, sync::Arc, time::Duration};
+use std::{fmt, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use futures_util::future::try_join_all;
@@ -50,6 +51,7 @@ pub struct Stack<R: Store = Redis> {
     /// The consumer group of the workers.
     pub group: String,
     worker_settings: Vec<(&'static str, String)>,
+    gateway_settings: Vec<(&'static str, String)>,
     folder: Option<TempDir>,
 }
 
@@ -117,6 +119,7 @@ impl<R: Store> Stack<R> {
             secret: token::fresh_secret(),
             group: format!("workers-{id}"),
             worker_settings: layout.worker_settings.clone(),
+            gateway_settings: layout.gateway_settings.clone(),
             folder: Some(folder),
         };
         stack.kafka.create_topics(std::slice::from_ref(&stack.dead_letter_topic)).await?;
@@ -149,16 +152,6 @@ impl<R: Store> Stack<R> {
             Ok(())
         })
         .await
-    }
-
-    /// Starts one more worker in the same group, with the settings of the first.
-    ///
-    /// # Errors
-    /// When it does not become ready in time.
-    pub async fn another_worker(&mut self) -> anyhow::Result<()> {
-        let (group, more) = (self.group.clone(), self.worker_settings.clone());
-        self.add_worker(&group, &more).await?;
-        self.workers.last().context("it has just been added")?.ready().await
     }
 
     async fn add_worker(&mut self, group: &str, more: &[(&str, String)]) -> anyhow::Result<()> {
@@ -225,6 +218,14 @@ impl<R: Store> Stack<R> {
     /// When its token cannot be signed.
     pub fn connection(&self, gateway: usize, user: &str) -> anyhow::Result<Connect> {
         let address = self.gateways.get(gateway).context("there is such a gateway")?.address();
+        self.connection_at(address, user)
+    }
+
+    /// A connection of `user` to an address that leads to a gateway, to be opened.
+    ///
+    /// # Errors
+    /// When its token cannot be signed.
+    pub fn connection_at(&self, address: SocketAddr, user: &str) -> anyhow::Result<Connect> {
         Ok(Connect::to(address).token(&self.token(user)?, Transport::Subprotocol))
     }
 

@@ -41,13 +41,12 @@ impl<R: Store> Stack<R> {
     }
 
     fn search_logs(&self) -> anyhow::Result<()> {
+        self.services().try_for_each(|service| self.search_logs_of(service))
+    }
+
+    pub(super) fn search_logs_of(&self, service: &Service) -> anyhow::Result<()> {
         let leaks = self.leaks()?;
-        for service in self.services() {
-            for log in service.logs()? {
-                leaks.search_log(service.name(), &log)?;
-            }
-        }
-        Ok(())
+        service.logs()?.iter().try_for_each(|log| leaks.search_log(service.name(), log))
     }
 
     async fn search_metrics(&self) -> anyhow::Result<()> {

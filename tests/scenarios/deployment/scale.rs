@@ -1,0 +1,90 @@
+//! What autoscalers do: from one of each service to three, and back to one, while events flow.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::ensure;
+use e2e::{
+    audience::{Audience, Manner},
+    balancer::Balancer,
+    eventually,
+    flow::Flow,
+    http::metric,
+    service::Service,
+    stack::{Layout, Stack},
+};
+
+use crate::{Scenario, length::seed, scenario, world::World};
+
+pub(super) fn scenarios() -> Vec<Scenario> {
+    vec![scenario(from_one_to_three_and_back_nothing_is_lost)]
+}
+
+/// As many as the other scenarios have while something breaks.
+const USERS: usize = 20;
+const PER_SECOND: u32 = 100;
+/// Longest wait for a worker that has gone for good to be missed, and for what it held.
+const MISSED_LIMIT: Duration = Duration::from_mins(1);
+
+/// Workers known by name, as in the manifests, but missed after 10 s to make it short.
+fn layout() -> Layout {
+    let mut layout = Layout::default().with_named_workers();
+    layout.worker_settings.push(("KAFKA_PROPERTY_SESSION_TIMEOUT_MS", "10000".to_owned()));
+    layout.gateway_settings.push(("DRAIN_WINDOW", "2s".to_owned()));
+    layout
+}
+
+async fn from_one_to_three_and_back_nothing_is_lost(world: Arc<World>) -> anyhow::Result<()> {
+    world.durable_kafka().await?;
+    let mut stack = world.own_stack(&layout()).await?;
+    let service = Balancer::start().await?;
+    service.serve(addresses(&stack));
+    let sizes = [(USERS, Manner::Returns), (4, Manner::Restless)];
+    let audience = Audience::gather_at(&stack, &[service.address()], &sizes).await?;
+    let mut flow = Flow::start(&stack, &audience, PER_SECOND, seed("scale")).await?;
+    for _ in 0..2 {
+        stack.another_worker().await?;
+        stack.another_gateway().await?;
+        service.serve(addresses(&stack));
+        flow.more(100).await?;
+    }
+    everybody_works(&stack).await?;
+    flow.more(300).await?;
+    eprintln!("three of each: {}", audience.repaired(MISSED_LIMIT).await?);
+    while stack.workers.len() > 1 {
+        stack.one_worker_less().await?;
+        // Those that come back find the others.
+        service.serve(addresses(&stack).into_iter().skip(1));
+        stack.one_gateway_less().await?;
+        flow.more(100).await?;
+    }
+    audience.present().await?;
+    flow.stop().await?;
+    eprintln!("one of each again: {}", audience.repaired(MISSED_LIMIT).await?);
+    let codes = audience.codes();
+    ensure!(codes.contains_key(&1012), "nobody was asked to come back: {codes:?}");
+    audience.judge(&stack).await?;
+    drop(audience);
+    stack.stop().await
+}
+
+fn addresses(stack: &Stack) -> Vec<std::net::SocketAddr> {
+    stack.gateways.iter().map(Service::address).collect()
+}
+
+/// Waits until each worker has partitions and each gateway has had clients.
+async fn everybody_works(stack: &Stack) -> anyhow::Result<()> {
+    let busy = [
+        (&stack.workers, "ingest_worker_assigned_partitions"),
+        (&stack.gateways, r#"websocket_connections_total{status="accepted"}"#),
+    ];
+    eventually("everybody works", MISSED_LIMIT, async || {
+        for (services, series) in busy {
+            for service in services {
+                let count = metric(&service.metrics().await?, series);
+                ensure!(count > Some(0.0), "{}: {series} {count:?}", service.name());
+            }
+        }
+        Ok(())
+    })
+    .await
+}

@@ -1,0 +1,88 @@
+//! What Prometheus finds when it scrapes both services at work: each series that an alert or a
+//! panel of the dashboard asks for.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use anyhow::ensure;
+use e2e::{
+    audience::{Audience, Manner},
+    deployment::{monitoring, root},
+    eventually,
+    flow::Flow,
+    prometheus::Prometheus,
+    stack::{LIMIT, Layout, Stack},
+};
+
+use crate::{Scenario, length::seed, scenario, world::World};
+
+pub(super) fn scenarios() -> Vec<Scenario> {
+    vec![scenario(every_alert_and_every_panel_finds_its_series)]
+}
+
+/// How many events a second there are while it scrapes.
+const PER_SECOND: u32 = 50;
+
+async fn every_alert_and_every_panel_finds_its_series(world: Arc<World>) -> anyhow::Result<()> {
+    let program = world.prometheus("prometheus")?;
+    let layout = Layout { workers: 2, gateways: 2, ..Layout::default() };
+    let stack = world.own_stack(&layout).await?;
+    let sizes = [(10, Manner::Stays), (2, Manner::Restless)];
+    let audience = Audience::gather(&stack, &sizes).await?;
+    let mut flow = Flow::start(&stack, &audience, PER_SECOND, seed("scraped")).await?;
+    let prometheus = scraping(program, &stack).await?;
+    flow.more(100).await?;
+    alerts_find_their_series(&prometheus).await?;
+    panels_find_their_series(&prometheus).await?;
+    nothing_is_wrong(&prometheus).await?;
+    ensure!(prometheus.query("no_such_series").await?.is_empty(), "it finds anything");
+    flow.stop().await?;
+    audience.judge(&stack).await?;
+    drop((audience, prometheus));
+    stack.stop().await
+}
+
+async fn scraping(program: &str, stack: &Stack) -> anyhow::Result<Prometheus> {
+    let rules = monitoring::RULES.map(|path| root().join(path).canonicalize());
+    let rules = rules.into_iter().collect::<Result<Vec<_>, _>>()?;
+    Prometheus::start(program, stack.workers.iter().chain(&stack.gateways), &rules).await
+}
+
+/// An alert that does not fire has no series, so what it compares is asked for.
+async fn alerts_find_their_series(prometheus: &Prometheus) -> anyhow::Result<()> {
+    let mut wanted = BTreeMap::new();
+    for rule in monitoring::rules()? {
+        let name = rule["alert"].as_str().or(rule["record"].as_str()).unwrap_or_default();
+        for selector in monitoring::selectors(rule["expr"].as_str().unwrap_or_default()) {
+            wanted.insert(selector, name.to_owned());
+        }
+        // What is recorded is wanted as well, whoever asks for it.
+        wanted.extend(rule["record"].as_str().map(|name| (name.to_owned(), name.to_owned())));
+    }
+    found(prometheus, wanted).await
+}
+
+async fn panels_find_their_series(prometheus: &Prometheus) -> anyhow::Result<()> {
+    let queries = monitoring::queries()?.into_iter();
+    found(prometheus, queries.map(|(title, query)| (query, title)).collect()).await
+}
+
+/// Waits until each expression has series; the value says who wants them.
+async fn found(prometheus: &Prometheus, wanted: BTreeMap<String, String>) -> anyhow::Result<()> {
+    for (expression, who) in wanted {
+        eventually(&format!("{who} finds {expression}"), LIMIT * 2, async || {
+            ensure!(!prometheus.query(&expression).await?.is_empty(), "it finds nothing");
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+/// Every rule can be evaluated, and no alert fires on a system that is well.
+async fn nothing_is_wrong(prometheus: &Prometheus) -> anyhow::Result<()> {
+    for rule in prometheus.rules().await? {
+        ensure!(rule["health"] == "ok", "{rule}");
+        ensure!(rule["state"] != "firing", "{rule}");
+    }
+    Ok(())
+}
