@@ -7,8 +7,8 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use e2e::{
-    deployment::{monitoring, read, root},
-    node,
+    deployment::{document, monitoring, read, root},
+    node, workspace,
 };
 use serde_json::Value;
 
@@ -17,6 +17,7 @@ use crate::{Scenario, scenario, world::World};
 pub(super) fn scenarios() -> Vec<Scenario> {
     vec![
         scenario(the_rules_fire_when_they_should_and_only_then),
+        scenario(prometheus_is_told_whom_to_scrape),
         scenario(every_alert_is_tested_and_has_its_section_in_the_runbook),
         scenario(the_dashboard_shows_the_path_from_left_to_right),
     ]
@@ -28,6 +29,29 @@ async fn the_rules_fire_when_they_should_and_only_then(world: Arc<World>) -> any
     node::run(&folder, promtool, &["check", "rules", "objectives.yml", "alerts.yml"]).await?;
     let tests = ["test", "rules", "objectives.test.yml", "alerts.test.yml"];
     node::run(&folder, promtool, &tests).await.map(drop)
+}
+
+async fn prometheus_is_told_whom_to_scrape(world: Arc<World>) -> anyhow::Result<()> {
+    let promtool = world.prometheus("promtool")?;
+    let folder = workspace::temporary("config-")?;
+    for path in ["k8s/monitoring/prometheus.yml", "k8s/compose/prometheus.yml"] {
+        let mut config = document(path)?;
+        let rules = config["rule_files"].take();
+        let rules = rules.as_array().context("there are rules")?.iter();
+        let name = |rule: &Value| Some(rule.as_str()?.rsplit('/').next()?.to_owned());
+        let rules: Vec<_> =
+            rules.filter_map(name).map(|name| format!("k8s/monitoring/{name}")).collect();
+        ensure!(rules == monitoring::RULES, "{path}: {rules:?}");
+        for job in config["scrape_configs"].as_array_mut().context("there are jobs")? {
+            // Debian builds Prometheus without it.
+            job.as_object_mut().context("a job")?.remove("kubernetes_sd_configs");
+        }
+        let file = folder.path().join("prometheus.yml");
+        std::fs::write(&file, config.to_string())?;
+        let check = ["check", "config", "--syntax-only", "prometheus.yml"];
+        node::run(folder.path(), promtool, &check).await.with_context(|| path.to_owned())?;
+    }
+    Ok(())
 }
 
 async fn every_alert_is_tested_and_has_its_section_in_the_runbook(
