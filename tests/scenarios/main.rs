@@ -35,6 +35,7 @@ mod resume;
 mod revocation;
 mod settings;
 mod shutdown;
+mod tls;
 mod topologies;
 mod traces;
 mod world;
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
         auth::scenarios(),
         keys::scenarios(),
         revocation::scenarios(),
+        tls::scenarios(),
         limits::scenarios(),
         load::scenarios(),
         conformance::scenarios(),

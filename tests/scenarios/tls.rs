@@ -6,7 +6,8 @@ use anyhow::{Context as _, ensure};
 use e2e::{
     certificates::{Certificates, HOST},
     events::fresh_user,
-    eventually, http,
+    eventually,
+    http::{self, metric},
     stack::{LIMIT, Layout},
     workspace,
 };
@@ -83,6 +84,9 @@ async fn clients_speak_tls_and_a_new_certificate_needs_no_restart(
 
     put(&new)?;
     eventually("the new certificate is used", LIMIT, async || connect(address, &new).await).await?;
+    let page = stack.gateways[0].metrics().await?;
+    let end = metric(&page, "gateway_certificate_end_timestamp_seconds");
+    ensure!(end > Some(1e9), "when it ends is not told: {end:?}");
     // Who is connected stays.
     stack.publish(&user, r#"{"event":"still there"}"#).await?;
     let frame = tokio::time::timeout(LIMIT, client.next()).await?.context("a frame")??;
