@@ -1,6 +1,6 @@
 # The verbs of this repository. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos contract fuzz lint setup up dev down
+.PHONY: help demo test bench chaos contract fuzz lint setup up dev down
 CARGO := cargo
 export CARGO_TERM_COLOR ?= auto
 
@@ -17,6 +17,10 @@ test: lint ## everything that must pass: lint, unit tests, scenarios on real ser
 	$(CARGO) build --locked --workspace --all-targets
 	$(CARGO) test --locked --workspace --no-fail-fast --lib --bins $(ONLY)
 	$(CARGO) test --locked --workspace --no-fail-fast --test '*' $(ONLY)
+
+bench: setup ## every figure of "How fast" in the README, half an hour; ONLY=name for some, QUICK=1 to try
+	$(CARGO) build --locked --release --workspace --bin bench --bin load --bin ingest-worker --bin ws-gateway
+	@ONLY=$(ONLY) QUICK=$(QUICK) $${CARGO_TARGET_DIR:-target}/release/bench
 
 # Three at once, as each is meant to have a processor for itself most of the time.
 chaos: setup ## the scenarios on faults in their long form, half an hour; SEED=n repeats a run

@@ -12,6 +12,7 @@ use world::{LeftOut, World};
 mod attacks;
 mod auth;
 mod bad_records;
+mod bench;
 mod browser;
 mod client;
 mod conformance;
@@ -68,6 +69,7 @@ fn main() -> ExitCode {
         tls::scenarios(),
         limits::scenarios(),
         load::scenarios(),
+        bench::scenarios(),
         conformance::scenarios(),
         attacks::scenarios(),
         shutdown::scenarios(),

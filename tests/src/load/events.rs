@@ -11,14 +11,15 @@ use jiff::Timestamp;
 pub enum Kind {
     /// A file was added to a batch: of standard priority, and what is sent most.
     File,
-    /// A teacher is to be told at once.
+    /// An assessment failed: of immediate priority.
     Immediate,
-    /// A teacher is to be told when it suits.
+    /// A student was created: of low priority, so it may wait to share a write.
     Low,
 }
 
 const FILE: &str = "huleedu.file.batch.file.added.v1";
-const TEACHER: &str = "huleedu.notification.teacher.requested.v1";
+const FAILED: &str = "huleedu.cj_assessment.failed.v1";
+const STUDENT: &str = "huleedu.class.student.created.v1";
 const BATCH: &str = "7b0e6f0a-3c55-4a7e-9d62-0d7f9f0c1a11";
 
 /// Writes the events of a run.
@@ -31,12 +32,22 @@ pub struct Writer {
 }
 
 impl Kind {
-    /// The topic and type of its events.
+    /// The type of its events.
+    #[must_use]
+    pub fn event_type(self) -> &'static str {
+        match self {
+            Self::File => FILE,
+            Self::Immediate => FAILED,
+            Self::Low => STUDENT,
+        }
+    }
+
+    /// The topic of its events.
     #[must_use]
     pub fn topic(self) -> &'static str {
         match self {
-            Self::File => FILE,
-            Self::Immediate | Self::Low => TEACHER,
+            Self::Low => "huleedu.student.created.v1",
+            Self::File | Self::Immediate => self.event_type(),
         }
     }
 }
@@ -57,24 +68,25 @@ impl Writer {
     /// Never: a text takes everything.
     pub fn write(&self, text: &mut String, number: u64, user: &str, mark: &str) {
         let Self { kind, ids, time } = self;
-        let topic = kind.topic();
+        let event_type = kind.event_type();
         text.clear();
         let head = write!(
             text,
-            r#"{{"event_id":"{ids}{number:012x}","event_type":"{topic}","event_timestamp":"{time}","source_service":"load-tester","schema_version":1,"correlation_id":"5f0c7c3e-8a57-4a43-9f0e-3f2c1f6b7d10","data_schema_uri":null,"data":{{"#
+            r#"{{"event_id":"{ids}{number:012x}","event_type":"{event_type}","event_timestamp":"{time}","source_service":"load-tester","schema_version":1,"correlation_id":"5f0c7c3e-8a57-4a43-9f0e-3f2c1f6b7d10","data_schema_uri":null,"data":{{"#
         );
         let data = match kind {
             Kind::File => write!(
                 text,
                 r#""event":"batch.file.added","batch_id":"{BATCH}","file_upload_id":"f11e0000-0000-4000-8000-000000000001","filename":"{mark}","user_id":"{user}","correlation_id":"5f0c7c3e-8a57-4a43-9f0e-3f2c1f6b7d10","timestamp":"{time}"}},"metadata":{{}}}}"#
             ),
-            Kind::Immediate | Kind::Low => {
-                let priority = if *kind == Kind::Low { "low" } else { "immediate" };
-                write!(
-                    text,
-                    r#""teacher_id":"{user}","notification_type":"load_test","category":"system_alerts","priority":"{priority}","payload":{{"message":"{mark}"}},"action_required":false,"deadline_timestamp":null,"correlation_id":"5f0c7c3e-8a57-4a43-9f0e-3f2c1f6b7d10","batch_id":null,"class_id":null,"timestamp":"{time}"}},"metadata":{{}}}}"#
-                )
-            }
+            Kind::Immediate => write!(
+                text,
+                r#""batch_id":"{BATCH}","error_message":"{mark}","user_id":"{user}","timestamp":"{time}"}},"metadata":{{}}}}"#
+            ),
+            Kind::Low => write!(
+                text,
+                r#""student_id":"57de0000-0000-4000-8000-000000000001","first_name":"{mark}","last_name":"L","class_ids":["c1a55000-0000-4000-8000-000000000001"],"user_id":"{user}","timestamp":"{time}"}},"metadata":{{}}}}"#
+            ),
         };
         head.and(data).expect("a text takes everything");
     }
@@ -93,8 +105,7 @@ mod tests {
             let mut ids = [1, 2].map(|number| {
                 writer.write(&mut text, number, "somebody", "load:x:0:0;");
                 let event: Value = serde_json::from_str(&text).unwrap();
-                let data = &event["data"];
-                assert!([&data["user_id"], &data["teacher_id"]].contains(&&"somebody".into()));
+                assert_eq!(event["data"]["user_id"], "somebody");
                 event["event_id"].as_str().unwrap().parse::<uuid::Uuid>().unwrap()
             });
             ids.sort_unstable();

@@ -35,7 +35,7 @@ pub struct Crowd {
     pub claims: Claims,
     /// How many processes hold them.
     pub seats: usize,
-    /// How many a process may be connecting at once.
+    /// How many a process may be connecting at once, but for those that come back.
     pub at_once: usize,
     /// Every so many-th socket reads nothing once it is connected; 0: none.
     pub stalled_every: usize,
@@ -43,6 +43,8 @@ pub struct Crowd {
     pub stay_ms: u64,
     /// Whether one whose connection ends resumes at the next gateway.
     pub come_back: bool,
+    /// Whether all begin at the first gateway.
+    pub at_first: bool,
     /// Whether the connections come from 127.0.0.2 and up, an address for each process: one
     /// address has about 28,000 ports.
     pub own_addresses: bool,
@@ -66,6 +68,7 @@ impl Crowd {
             stalled_every: 0,
             stay_ms: 0,
             come_back: false,
+            at_first: false,
             own_addresses,
         }
     }

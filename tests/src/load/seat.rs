@@ -83,9 +83,10 @@ fn say(word: &Word) -> anyhow::Result<()> {
 
 /// The life of one socket.
 async fn sit(room: Arc<Room>, socket: usize) {
-    let (mut position, mut turn, mut lost) = (None, socket, None);
+    let (mut position, mut lost) = (None, None);
+    let mut turn = if room.crowd.at_first { 0 } else { socket };
     loop {
-        let Ok(mut wire) = room.open(socket, turn, &mut position).await else {
+        let Ok(mut wire) = room.open(socket, turn, &mut position, lost).await else {
             turn += 1;
             room.count_refused();
             sleep(Duration::from_millis(rand::random_range(PAUSE_MS..2 * PAUSE_MS))).await;

@@ -29,6 +29,8 @@ pub struct Wire {
     stream: Box<dyn Stream>,
     /// The beginning of a frame whose end has not come.
     rest: Vec<u8>,
+    /// Whether it holds whole frames, too: what came with the handshake.
+    has_whole: bool,
     /// What the last ping said, until it is answered.
     ping: Option<Vec<u8>>,
     closed: bool,
@@ -38,7 +40,8 @@ impl Wire {
     /// A WebSocket after its handshake, and what has already been read of it.
     #[must_use]
     pub fn new(stream: Box<dyn Stream>, rest: Vec<u8>) -> Self {
-        Self { stream, rest, ping: None, closed: false }
+        let has_whole = frame(&rest).is_some();
+        Self { stream, rest, has_whole, ping: None, closed: false }
     }
 
     /// Reads what is there, waiting for something, and hands over each text: of one that comes in
@@ -47,9 +50,11 @@ impl Wire {
     /// # Errors
     /// When the connection is broken.
     pub async fn read(&mut self, mut take: impl FnMut(&[u8])) -> io::Result<bool> {
-        if !self.rest.is_empty() {
+        if self.has_whole {
+            self.has_whole = false;
             let rest = std::mem::take(&mut self.rest);
             self.parse(&rest, &mut take);
+            return Ok(!self.closed);
         }
         let open = poll_fn(|context| {
             BUFFER.with_borrow_mut(|buffer| {
@@ -154,9 +159,11 @@ mod tests {
         let (stream, mut server) = tokio::io::duplex(1 << 20);
         let long = vec![b'x'; 1_000];
         let sent = [text(b"one"), text(&long), vec![0x89, 1, b'!'], text(b"two")].concat();
-        let mut wire = Wire::new(Box::new(stream), sent[..3].to_vec());
+        let mut wire = Wire::new(Box::new(stream), sent[..7].to_vec());
         let mut texts = Vec::new();
-        for part in sent[3..].chunks(10) {
+        assert!(wire.read(|text| texts.push(text.to_vec())).await.unwrap());
+        assert_eq!(texts, [b"one"]);
+        for part in sent[7..].chunks(10) {
             server.write_all(part).await.unwrap();
             assert!(wire.read(|text| texts.push(text.to_vec())).await.unwrap());
         }
