@@ -62,7 +62,13 @@ fn manifests_are_copied(dockerfile: &str) -> anyhow::Result<()> {
 
 async fn the_compose_file_is_sound(_: Arc<World>) -> anyhow::Result<()> {
     let schema = tool("check_jsonschema/builtin_schemas/vendor/compose-spec.json")?;
-    conforms(&document("docker-compose.yml")?, &schema)
+    conforms(&document("docker-compose.yml")?, &schema)?;
+    // What is taken from the environment has a default, or its lack is told.
+    for variable in read("docker-compose.yml")?.split("${").skip(1) {
+        let variable = variable.split('}').next().unwrap_or_default();
+        ensure!(variable.contains(":-") || variable.contains(":?"), "{variable} may be missing");
+    }
+    Ok(())
 }
 
 fn services(compose: &Value) -> anyhow::Result<&Map<String, Value>> {
