@@ -23,6 +23,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         scenario(a_pod_has_the_time_it_needs_to_leave),
         scenario(the_autoscalers_know_what_they_scale),
         scenario(no_pod_may_do_more_than_it_must),
+        scenario(a_component_turns_traces_on_and_lets_them_out),
     ]
 }
 
@@ -228,6 +229,19 @@ async fn no_pod_may_do_more_than_it_must(_: Arc<World>) -> anyhow::Result<()> {
         if all["spec"]["podSelector"] != serde_json::json!({}) {
             bail!("{}: not everything is forbidden at first", overlay.name);
         }
+    }
+    Ok(())
+}
+
+async fn a_component_turns_traces_on_and_lets_them_out(_: Arc<World>) -> anyhow::Result<()> {
+    let overlay = Overlay::with_component("production", "traces").await?;
+    let let_out = overlay.object("NetworkPolicy", "traces")?;
+    let port = let_out["spec"]["egress"][0]["ports"][0]["port"].to_string();
+    for (kind, service) in WORKLOADS {
+        let set = overlay.environment(kind, service)?;
+        ensure!(set["ENABLE_TRACING"] == "true", "{service}: {}", set["ENABLE_TRACING"]);
+        let collector = &set["OTEL_EXPORTER_OTLP_ENDPOINT"];
+        ensure!(collector.ends_with(&format!(":{port}")), "{service}: {collector} is not {port}");
     }
     Ok(())
 }

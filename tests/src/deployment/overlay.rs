@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use anyhow::Context as _;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{documents, run};
+use super::{documents, root, run};
+use crate::workspace;
 
 /// What stands for a secret that every deployment brings itself.
 const SECRET: &str = "redis://somewhere:6379";
@@ -26,7 +27,31 @@ impl Overlay {
     /// # Errors
     /// When it cannot be rendered; says why.
     pub async fn render(name: &'static str) -> anyhow::Result<Self> {
-        let rendered = run("kubectl", &["kustomize", &format!("k8s/overlays/{name}")]).await?;
+        Self::rendered(name, &format!("k8s/overlays/{name}")).await
+    }
+
+    /// Renders one with a component, as an overlay of its own would have it.
+    ///
+    /// # Errors
+    /// As [`Overlay::render`].
+    pub async fn with_component(name: &'static str, component: &str) -> anyhow::Result<Self> {
+        let folder = workspace::temporary("overlay-")?;
+        // Kustomize wants the way from here to there, which may lead over the top.
+        let up = "../".repeat(folder.path().components().count() - 1);
+        let to_root = format!("{up}{}", root().canonicalize()?.strip_prefix("/")?.display());
+        let kustomization = json!({
+            "apiVersion": "kustomize.config.k8s.io/v1beta1",
+            "kind": "Kustomization",
+            "namespace": "huleedu-notifications",
+            "resources": [format!("{to_root}/k8s/overlays/{name}")],
+            "components": [format!("{to_root}/k8s/components/{component}")],
+        });
+        std::fs::write(folder.path().join("kustomization.yaml"), kustomization.to_string())?;
+        Self::rendered(name, folder.path().to_str().context("the path is a text")?).await
+    }
+
+    async fn rendered(name: &'static str, path: &str) -> anyhow::Result<Self> {
+        let rendered = run("kubectl", &["kustomize", path]).await?;
         Ok(Self { name, objects: documents(&rendered)? })
     }
 
