@@ -99,6 +99,7 @@ impl Worker {
         let lost = shutdown.child_token();
         checks.spawn(brokers::watch(
             Arc::clone(&consumer),
+            stage.dead_letters.clone(),
             config.clone(),
             readiness,
             lost.clone(),
@@ -125,7 +126,7 @@ impl Worker {
         info!("stopped");
         ended?;
         let lost = lost.is_cancelled() && !shutdown.is_cancelled();
-        anyhow::ensure!(!lost, "the Kafka client has lost the brokers, which answer a new one");
+        anyhow::ensure!(!lost, "a Kafka client has lost the brokers, which answer a new one");
         Ok(())
     }
 }

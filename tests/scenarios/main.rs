@@ -44,7 +44,7 @@ mod world;
 /// Scenarios wait far more than they work.
 const AT_ONCE: usize = 6;
 /// No scenario may take longer in a short run, or in a long one, whatever it waits for.
-const LIMITS: (Duration, Duration) = (Duration::from_mins(3), Duration::from_mins(15));
+const LIMITS: (Duration, Duration) = (Duration::from_mins(5), Duration::from_mins(15));
 
 /// A scenario that is given a world when there is one.
 type Scenario = Box<dyn FnOnce(Arc<Runtime>, Arc<World>) -> Trial>;

@@ -1,25 +1,36 @@
 //! Both sides of a topic: what upstream services do, and reading back what is in it.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use futures_util::future::try_join_all;
 use rdkafka::{
-    Message as _, Offset, TopicPartitionList,
+    ClientConfig, Message as _, Offset, TopicPartitionList,
     consumer::{Consumer as _, StreamConsumer},
-    error::KafkaResult,
+    error::{KafkaError, KafkaResult},
     message::{Header, Headers as _, OwnedHeaders, OwnedMessage},
     producer::{FutureProducer, FutureRecord, Producer as _},
+    types::RDKafkaErrorCode,
 };
 use tokio::time::{Instant, timeout_at};
 
 use crate::{events::Event, kafka::Kafka};
 
 const SEND_LIMIT: Duration = Duration::from_secs(30);
+/// Longest wait for a broker to have written a record, whatever happens to it.
+const WRITE_LIMIT: Duration = Duration::from_mins(2);
+/// How long a client may try to; longer than a broker takes to come back.
+const CLIENT_LIMIT: Duration = Duration::from_secs(30);
 
 /// Sends events as upstream services do. Cheap to clone.
 #[derive(Clone)]
-pub struct Producer(FutureProducer);
+pub struct Producer {
+    config: ClientConfig,
+    client: Arc<Mutex<Arc<FutureProducer>>>,
+}
 
 /// A record as it is, event or not.
 #[derive(Clone, Copy, Debug, Default)]
@@ -52,10 +63,26 @@ impl Producer {
     pub fn with(kafka: &Kafka, properties: &[(&str, &str)]) -> anyhow::Result<Self> {
         let mut config = kafka.client_config();
         config.set("acks", "all").set("linger.ms", "1").set("message.max.bytes", "2000000");
+        config.set("message.timeout.ms", CLIENT_LIMIT.as_millis().to_string());
         for (name, value) in properties {
             config.set(*name, *value);
         }
-        Ok(Self(config.create().context("create a producer")?))
+        let client = config.create().context("create a producer")?;
+        Ok(Self { config, client: Arc::new(Mutex::new(Arc::new(client))) })
+    }
+
+    fn client(&self) -> Arc<FutureProducer> {
+        Arc::clone(&self.client.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Goes on with a new client. librdkafka 2.12 can lose the brokers for good when they restart:
+    /// <https://github.com/confluentinc/librdkafka/issues/5301>.
+    fn give_up(&self, old: &Arc<FutureProducer>) -> KafkaResult<()> {
+        let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        if Arc::ptr_eq(&client, old) {
+            *client = Arc::new(self.config.create()?);
+        }
+        Ok(())
     }
 
     /// Sends events in a transaction, which is then committed or aborted. For producers with the
@@ -86,7 +113,7 @@ impl Producer {
         &self,
         step: impl FnOnce(&FutureProducer) -> KafkaResult<()> + Send + 'static,
     ) -> anyhow::Result<()> {
-        let producer = self.0.clone();
+        let producer = self.client();
         Ok(tokio::task::spawn_blocking(move || step(&producer)).await??)
     }
 
@@ -112,27 +139,46 @@ impl Producer {
         Ok(())
     }
 
-    /// Sends a record, whatever it is, and waits until the broker has it.
+    /// Sends a record, whatever it is, and waits until the broker has it. It may then be there
+    /// twice.
     ///
     /// # Errors
     /// When the broker does not take it.
     pub async fn send_record(&self, record: Record<'_>) -> anyhow::Result<()> {
+        let deadline = Instant::now() + WRITE_LIMIT;
+        loop {
+            let client = self.client();
+            let sent = client.send(record.to_be_sent(), SEND_LIMIT).await;
+            match sent.map_err(|(error, _)| error) {
+                Ok(_) => return Ok(()),
+                Err(error) if is_given_up(&error) && Instant::now() < deadline => {
+                    self.give_up(&client)?;
+                }
+                Err(error) => return Err(error).context(format!("send to {}", record.topic)),
+            }
+        }
+    }
+}
+
+impl<'a> Record<'a> {
+    fn to_be_sent(self) -> FutureRecord<'a, str, [u8]> {
         let mut headers = OwnedHeaders::new();
-        for &(key, value) in record.headers {
+        for &(key, value) in self.headers {
             headers = headers.insert(Header { key, value: Some(value) });
         }
-        let sent: FutureRecord<'_, str, [u8]> = FutureRecord {
-            topic: record.topic,
+        FutureRecord {
+            topic: self.topic,
             partition: None,
-            payload: record.value,
-            key: record.key,
-            timestamp: record.written_at,
+            payload: self.value,
+            key: self.key,
+            timestamp: self.written_at,
             headers: Some(headers),
-        };
-        let sent = self.0.send(sent, SEND_LIMIT).await;
-        sent.map_err(|(error, _)| error).with_context(|| format!("send to {}", record.topic))?;
-        Ok(())
+        }
     }
+}
+
+fn is_given_up(error: &KafkaError) -> bool {
+    error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageTimedOut)
 }
 
 /// Reads a topic from its beginning, outside of any group.

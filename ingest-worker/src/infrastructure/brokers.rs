@@ -1,6 +1,7 @@
-//! Watches whether the brokers answer the consumer. A client may lose them for good: librdkafka
-//! 2.12 can, when all of them were gone from the cluster's own list for a moment. Then brokers
-//! answer a new client and this one never again, and only a new process helps.
+//! Watches whether the brokers answer the consumer and the producer of dead letters. A client may
+//! lose them for good: librdkafka 2.12 can, when all of them were gone from the cluster's own list
+//! for a moment (<https://github.com/confluentinc/librdkafka/issues/5301>). Then brokers answer a
+//! new client and this one never again, and only a new process helps.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,7 +14,10 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::kafka::{Consumer, METADATA_TIMEOUT, common_client_config, set_properties};
+use super::{
+    dead_letters::DeadLetters,
+    kafka::{Consumer, METADATA_TIMEOUT, common_client_config, set_properties},
+};
 use crate::config::Config;
 
 /// How often it is checked that the brokers answer.
@@ -23,20 +27,21 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 /// such an answer may take, so that a broker that is just back is never the reason.
 const MOST_LOST: u32 = 3;
 
-/// Checks until `stop`, and says once which topics are missing. Cancels `lost` when the consumer
-/// has lost the brokers for good.
+/// Checks until `stop`, and says once which topics are missing. Cancels `lost` when a client has
+/// lost the brokers for good.
 pub async fn watch(
     consumer: Arc<Consumer>,
+    dead_letters: DeadLetters,
     config: Config,
     readiness: Readiness,
     lost: CancellationToken,
     stop: CancellationToken,
 ) {
-    let config = Arc::new(config);
+    let watched = Arc::new(Watched { consumer, dead_letters, config });
     let (mut topics_named, mut failed) = (false, 0);
     loop {
-        let (consumer, config) = (Arc::clone(&consumer), Arc::clone(&config));
-        let checked = tokio::task::spawn_blocking(move || check(&consumer, &config, topics_named));
+        let watched = Arc::clone(&watched);
+        let checked = tokio::task::spawn_blocking(move || watched.check(topics_named));
         let seen = checked.await.unwrap_or(Seen::Nobody);
         topics_named |= seen == Seen::Brokers;
         failed = if seen == Seen::BrokersElsewhere { failed + 1 } else { 0 };
@@ -54,23 +59,33 @@ pub async fn watch(
 /// Who answers whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Seen {
-    /// The brokers answer the consumer.
+    /// The brokers answer the worker's clients.
     Brokers,
-    /// They answer a new client only.
+    /// They answer a new client, and not one of these.
     BrokersElsewhere,
     /// They answer nobody.
     Nobody,
 }
 
-/// Blocks, for two answers at most.
-fn check(consumer: &Consumer, config: &Config, topics_named: bool) -> Seen {
-    let reached = if topics_named { consumer.reaches_brokers() } else { name_missing(consumer) };
-    if reached {
-        Seen::Brokers
-    } else if a_new_client_reaches_brokers(config) {
-        Seen::BrokersElsewhere
-    } else {
-        Seen::Nobody
+struct Watched {
+    consumer: Arc<Consumer>,
+    dead_letters: DeadLetters,
+    config: Config,
+}
+
+impl Watched {
+    /// Blocks, for three answers at most.
+    fn check(&self, topics_named: bool) -> Seen {
+        let consumer = &self.consumer;
+        let reached =
+            if topics_named { consumer.reaches_brokers() } else { name_missing(consumer) };
+        if reached && self.dead_letters.reaches_brokers() {
+            Seen::Brokers
+        } else if a_new_client_reaches_brokers(&self.config) {
+            Seen::BrokersElsewhere
+        } else {
+            Seen::Nobody
+        }
     }
 }
 

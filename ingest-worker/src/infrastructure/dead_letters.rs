@@ -13,7 +13,7 @@ use rdkafka::{
 use tracing::debug;
 
 use super::{
-    kafka::{common_client_config, set_properties},
+    kafka::{METADATA_TIMEOUT, common_client_config, set_properties},
     message::InHand,
 };
 use crate::{
@@ -140,6 +140,16 @@ impl DeadLetters {
             return headers;
         }
         headers.insert(Header { key: header::VALUE_OMITTED, value: Some("true") })
+    }
+
+    /// Asks the brokers for the topic; blocks. Whether they answered, and the client can go on.
+    pub(super) fn reaches_brokers(&self) -> bool {
+        let client = self.producer.client();
+        if let Some((code, reason)) = client.fatal_error() {
+            tracing::warn!(%code, reason, "the producer of dead letters cannot go on");
+            return false;
+        }
+        client.fetch_metadata(Some(&self.topic), METADATA_TIMEOUT).is_ok()
     }
 
     /// Waits until everything written is acknowledged or given up; blocks.

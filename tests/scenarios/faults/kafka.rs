@@ -61,7 +61,7 @@ async fn repaired(stack: &mut Stack, audience: &Audience) -> anyhow::Result<Repa
         ended = stack.workers[0].ended(RECOVERY_LIMIT * 2) => drop(ended?),
     }
     let log = stack.workers[0].log()?;
-    let reasons = ["the Kafka client has lost the brokers", "FencedInstanceId"];
+    let reasons = ["a Kafka client has lost the brokers", "FencedInstanceId"];
     ensure!(reasons.iter().any(|reason| log.contains(reason)), "the worker ended: {log}");
     stack.workers[0].restart().await?;
     audience.repaired(RECOVERY_LIMIT).await
