@@ -10,7 +10,7 @@ use tokio::{process::Command, time::timeout};
 use crate::{Scenario, scenario, world::World};
 
 /// Longest time for half of the figures on a busy machine.
-const LIMIT: Duration = Duration::from_secs(160);
+const LIMIT: Duration = Duration::from_mins(4);
 
 /// Those that need no worker.
 const OF_A_GATEWAY: &[&str] = &[
