@@ -7,3 +7,4 @@ pub mod processor;
 pub mod recipients;
 pub mod record;
 pub mod routes;
+pub mod source;

@@ -11,4 +11,5 @@ pub mod redis;
 pub mod retry;
 mod spans;
 pub mod stage;
+mod under_way;
 mod waiting;

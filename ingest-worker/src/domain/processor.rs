@@ -5,8 +5,9 @@
 
 use std::time::Duration;
 
+use futures_util::future::join;
 use shared::{
-    envelope::{self, Envelope, EnvelopeError, Text},
+    envelope::{self, Envelope, EnvelopeError},
     events::Common,
     notification::Notification,
     time::{self, Timestamp},
@@ -18,9 +19,10 @@ use uuid::Uuid;
 use super::{
     announced::Announced,
     identity::IdentityRule,
-    recipients::{self, Address, Owned, OwnerDirectory},
+    recipients::{Address, Owned, OwnerDirectory, Owners},
     record::{Ignored, Outcome, Reason, Record, Rejection},
     routes::{Reading, RoutedType, Routes},
+    source::{Source, beginning, place_in_trace},
 };
 use crate::notification::publisher::{Delivery, Identity, NotNow, Publisher, Receipt};
 
@@ -45,33 +47,6 @@ pub struct Verdict {
     pub source: Source,
     /// What is to be done.
     pub action: Action,
-}
-
-/// Where an event comes from, in its producer's words and not at any length.
-#[derive(Debug, Default)]
-pub struct Source {
-    /// The service that sent it.
-    pub service: Option<Box<str>>,
-    /// What it belongs to.
-    pub correlation_id: Option<Box<str>>,
-    /// Where it stands in a trace, if that is read.
-    pub traceparent: Option<Box<str>>,
-}
-
-impl Source {
-    fn of(envelope: &Envelope<'_>, traceparent: Option<Box<str>>) -> Self {
-        let shown = |text: &Text<'_>| beginning(text).into();
-        Self {
-            service: envelope.source_service.as_ref().map(shown),
-            correlation_id: envelope.correlation_id.as_ref().map(shown),
-            traceparent,
-        }
-    }
-}
-
-/// As much of a producer's text as a log line may hold; the text may be as long as a record.
-fn beginning(text: &str) -> &str {
-    text.char_indices().nth(128).map_or(text, |(end, _)| &text[..end])
 }
 
 /// What is to be done about a record.
@@ -200,16 +175,19 @@ impl<P: Publisher, D: OwnerDirectory> Processor<P, D> {
     pub async fn deliver(&self, verdicts: &[Verdict]) -> Result<Vec<Outcome>, NotNow> {
         let tellings: Vec<&Telling> = verdicts.iter().filter_map(Verdict::telling).collect();
         let addresses: Vec<&Address> = tellings.iter().map(|telling| &telling.address).collect();
-        let users = recipients::resolve(&self.directory, &addresses).await?;
-        let deliveries: Vec<Delivery> = tellings
-            .iter()
-            .zip(&users)
-            .filter_map(|(telling, user)| telling.delivery(user.as_ref()))
-            .collect();
-        let receipts = if deliveries.is_empty() {
-            Vec::new()
+        let mut owners = Owners::of(&addresses);
+        let (users, receipts) = if owners.are_asked_for() {
+            owners.exchange(&self.directory).await?;
+            let users = owners.recipients(&addresses);
+            let receipts = self.publish(&tellings, &users).await?;
+            (users, receipts)
         } else {
-            self.publisher.publish(&deliveries).await?
+            // Who is told hangs on no answer, so that both take one round trip.
+            let users = owners.recipients(&addresses);
+            let publishing = self.publish(&tellings, &users);
+            let (exchanged, receipts) = join(owners.exchange(&self.directory), publishing).await;
+            exchanged?;
+            (users, receipts?)
         };
         let (mut users, mut receipts) = (users.into_iter(), receipts.into_iter());
         let outcome = |verdict: &Verdict| match &verdict.action {
@@ -219,6 +197,23 @@ impl<P: Publisher, D: OwnerDirectory> Processor<P, D> {
             }
         };
         Ok(verdicts.iter().map(outcome).collect())
+    }
+
+    /// Tells those whose users are known; a receipt each.
+    async fn publish(
+        &self,
+        tellings: &[&Telling],
+        users: &[Option<UserId>],
+    ) -> Result<Vec<Receipt>, NotNow> {
+        let deliveries: Vec<Delivery> = tellings
+            .iter()
+            .zip(users)
+            .filter_map(|(telling, user)| telling.delivery(user.as_ref()))
+            .collect();
+        if deliveries.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.publisher.publish(&deliveries).await
     }
 }
 
@@ -263,14 +258,6 @@ impl Telling {
             Receipt::Duplicate => Outcome::Duplicate,
             Receipt::Refused(why) => Outcome::DeadLetter(Reason::Malformed.at(why)),
         }
-    }
-}
-
-/// The header wins; neither counts for much before it has been checked.
-fn place_in_trace(record: &Record<'_>, envelope: &Envelope<'_>) -> Option<Box<str>> {
-    match record.traceparent {
-        Some(header) => Some(beginning(header).into()),
-        None => envelope.traceparent().map(|text| beginning(&text).into()),
     }
 }
 

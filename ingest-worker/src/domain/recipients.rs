@@ -40,40 +40,68 @@ pub struct Address {
     pub owned: Vec<Owned>,
 }
 
-/// Finds the user to tell for each address; `None` where nobody knows.
-///
-/// # Errors
-/// As [`OwnerDirectory::learn_and_find`].
-pub async fn resolve(
-    directory: &impl OwnerDirectory,
-    addresses: &[&Address],
-) -> Result<Vec<Option<UserId>>, NotNow> {
-    let mut taught = HashMap::new();
-    for address in addresses {
-        if let Some(user) = &address.user {
-            taught.extend(address.owned.iter().map(|owned| (owned.clone(), user.clone())));
+/// What the addresses of a batch say of owners, and what they leave open.
+#[derive(Debug)]
+pub struct Owners {
+    /// What an address taught, before anything else is found.
+    taught: HashMap<Owned, UserId>,
+    asked: Vec<Owned>,
+    found: HashMap<Owned, UserId>,
+}
+
+impl Owners {
+    /// Those of a batch.
+    #[must_use]
+    pub fn of(addresses: &[&Address]) -> Self {
+        let mut taught = HashMap::new();
+        for address in addresses {
+            if let Some(user) = &address.user {
+                taught.extend(address.owned.iter().map(|owned| (owned.clone(), user.clone())));
+            }
         }
+        let mut asked = Vec::new();
+        for address in addresses.iter().filter(|address| address.user.is_none()) {
+            // What these events teach themselves needs no asking.
+            asked
+                .extend(address.owned.iter().filter(|owned| !taught.contains_key(*owned)).cloned());
+        }
+        asked.sort_unstable();
+        asked.dedup();
+        Self { taught, asked, found: HashMap::new() }
     }
-    let mut asked = Vec::new();
-    for address in addresses.iter().filter(|address| address.user.is_none()) {
-        // What these events teach themselves needs no asking.
-        asked.extend(address.owned.iter().filter(|owned| !taught.contains_key(*owned)).cloned());
+
+    /// Whether it takes the directory's answer to know who is told.
+    #[must_use]
+    pub fn are_asked_for(&self) -> bool {
+        !self.asked.is_empty()
     }
-    asked.sort_unstable();
-    asked.dedup();
-    let mut known = taught;
-    if !known.is_empty() || !asked.is_empty() {
-        let facts: Vec<_> =
-            known.iter().map(|(owned, user)| (owned.clone(), user.clone())).collect();
-        let found = directory.learn_and_find(&facts, &asked).await?;
-        let found = asked.into_iter().zip(found);
-        known.extend(found.filter_map(|(owned, user)| Some((owned, user?))));
+
+    /// Teaches the directory what is new to it and finds what was open.
+    ///
+    /// # Errors
+    /// As [`OwnerDirectory::learn_and_find`].
+    pub async fn exchange(&mut self, directory: &impl OwnerDirectory) -> Result<(), NotNow> {
+        if self.taught.is_empty() && self.asked.is_empty() {
+            return Ok(());
+        }
+        let facts = self.taught.iter().map(|(owned, user)| (owned.clone(), user.clone()));
+        let facts: Vec<_> = facts.collect();
+        let answers = directory.learn_and_find(&facts, &self.asked).await?;
+        let answers = self.asked.iter().cloned().zip(answers);
+        self.found.extend(answers.filter_map(|(owned, user)| Some((owned, user?))));
+        Ok(())
     }
-    let recipient = |address: &&Address| {
-        let owner = || address.owned.iter().find_map(|owned| known.get(owned));
-        address.user.as_ref().or_else(owner).cloned()
-    };
-    Ok(addresses.iter().map(recipient).collect())
+
+    /// Whom to tell at each address; `None` where nobody knows.
+    #[must_use]
+    pub fn recipients(&self, addresses: &[&Address]) -> Vec<Option<UserId>> {
+        let known = |owned: &Owned| self.taught.get(owned).or_else(|| self.found.get(owned));
+        let recipient = |address: &&Address| {
+            let owner = || address.owned.iter().find_map(known);
+            address.user.as_ref().or_else(owner).cloned()
+        };
+        addresses.iter().map(recipient).collect()
+    }
 }
 
 /// Remembers owners in memory and what was asked of it; can be told to fail.
@@ -116,8 +144,10 @@ mod tests {
 
     async fn resolved(directory: &FakeDirectory, addresses: &[Address]) -> Vec<Option<String>> {
         let addresses: Vec<&Address> = addresses.iter().collect();
-        let users = resolve(directory, &addresses).await.unwrap();
-        users.into_iter().map(|user| user.map(|user| user.to_string())).collect()
+        let mut owners = Owners::of(&addresses);
+        owners.exchange(directory).await.unwrap();
+        let users = owners.recipients(&addresses).into_iter();
+        users.map(|user| user.map(|user| user.to_string())).collect()
     }
 
     #[tokio::test]

@@ -4,11 +4,10 @@
 
 use std::{
     collections::{BTreeSet, VecDeque},
-    pin::Pin,
     time::Duration,
 };
 
-use futures_util::{StreamExt, stream::ReadyChunks};
+use futures_util::{StreamExt as _, stream::ReadyChunks};
 use rdkafka::{
     consumer::MessageStream,
     error::KafkaResult,
@@ -25,6 +24,7 @@ use super::{
     offsets::Partition,
     spans,
     stage::{Batch, Stage},
+    under_way::UnderWay,
     waiting::WaitingRoom,
 };
 use crate::{
@@ -46,16 +46,13 @@ const MOST_AHEAD: (usize, usize) = (16_384, 32 << 20);
 /// How often records without an owner are tried again.
 const RETRY_WAITING: Duration = Duration::from_millis(200);
 
-/// A batch that is being finished, which ends in its outcomes.
-type Finishing<'c> = Pin<Box<dyn Future<Output = (Batch<'c>, Vec<Outcome>)> + Send + 'c>>;
-
 /// The moving parts of the loop.
 struct Pump<'c, P, D> {
     consumer: &'c Consumer,
     stage: &'c Stage<P, D>,
     stream: ReadyChunks<MessageStream<'c, Assignments>>,
-    finishing: Option<Finishing<'c>>,
-    /// When the batch that is being finished will have taken too long.
+    under_way: UnderWay<'c>,
+    /// When the batch that is under way will have taken too long.
     late_at: Instant,
     queue: VecDeque<Batch<'c>>,
     /// Records and bytes in the queue.
@@ -88,7 +85,7 @@ pub async fn run<P: Publisher, D: OwnerDirectory>(
         consumer,
         stage,
         stream: consumer.client.stream().ready_chunks(BATCH),
-        finishing: None,
+        under_way: UnderWay::default(),
         late_at: Instant::now(),
         queue: VecDeque::new(),
         ahead: (0, 0),
@@ -112,17 +109,22 @@ pub async fn run<P: Publisher, D: OwnerDirectory>(
 impl<'c, P: Publisher, D: OwnerDirectory> Pump<'c, P, D> {
     /// Waits for the next thing to happen and deals with it.
     async fn turn(&mut self, shutdown: &CancellationToken) {
-        if self.finishing.is_none() {
+        if self.under_way.is_empty() {
             self.start_next();
         }
         // One batch is judged while the one before it is being finished; when stuck, polling goes
         // on for the sake of the group.
         let may_read = self.queue.is_empty() || self.stuck;
-        let busy = self.finishing.is_some();
+        let busy = !self.under_way.is_empty();
         tokio::select! {
             biased;
             () = shutdown.cancelled() => {}
-            (batch, outcomes) = finished(&mut self.finishing) => self.settle(batch, &outcomes),
+            (batch, outcomes) = self.under_way.end() => {
+                // Redis has work while this one is booked.
+                self.start_next();
+                self.under_way.push_on().await;
+                self.settle(batch, &outcomes);
+            }
             () = sleep_until(self.late_at), if busy && !self.stuck => self.set_stuck(true),
             _ = self.ticks.tick() => self.room.begin_round(),
             Some(chunk) = self.stream.next(), if may_read => self.read(chunk),
@@ -139,7 +141,7 @@ impl<'c, P: Publisher, D: OwnerDirectory> Pump<'c, P, D> {
         let Some(batch) = next else { return };
         self.last_was_fresh = !batch.waited;
         self.late_at = Instant::now() + STUCK_AFTER;
-        self.finishing = Some(Box::pin(self.stage.finish(batch)));
+        self.under_way.put(self.stage.finish(batch));
     }
 
     fn next_fresh(&mut self) -> Option<Batch<'c>> {
@@ -276,22 +278,14 @@ impl<'c, P: Publisher, D: OwnerDirectory> Pump<'c, P, D> {
 
     /// Finishes the batch in hand; what is queued behind it is read again by whoever is next.
     async fn wind_up(&mut self, grace: Duration) {
-        if self.finishing.is_none() {
+        if self.under_way.is_empty() {
             return;
         }
-        let in_time = timeout(grace, finished(&mut self.finishing)).await;
+        let in_time = timeout(grace, self.under_way.end()).await;
         if let Ok((batch, outcomes)) = in_time {
             self.settle(batch, &outcomes);
         } else {
             warn!("a batch could not be finished in time; it will be read again");
         }
     }
-}
-
-/// The end of the batch in hand; never, if there is none.
-async fn finished<'c>(finishing: &mut Option<Finishing<'c>>) -> (Batch<'c>, Vec<Outcome>) {
-    let Some(batch) = finishing else { return std::future::pending().await };
-    let end = batch.await;
-    *finishing = None;
-    end
 }
