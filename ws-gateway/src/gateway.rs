@@ -1,7 +1,6 @@
 //! Wiring: puts the parts of the gateway together, starts them and ends them in order.
 
-use std::net::SocketAddr;
-use std::time::Duration;
+use std::{io, net::SocketAddr, time::Duration};
 
 use anyhow::Context as _;
 use shared::{
@@ -11,7 +10,10 @@ use shared::{
     redis::Redis,
     trace::{self, Tracer},
 };
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    sync::watch,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
 
@@ -29,6 +31,11 @@ use crate::{
     subscriber::Subscriber,
     tls,
 };
+
+/// Connections that may wait to be accepted, as far as the system lets them (`somaxconn` on
+/// Linux): after an outage everybody knocks at once, and who is not let in to wait knocks again
+/// only after seconds.
+const BACKLOG: u32 = 65_535;
 
 /// After the drain window, the time for the last clients to take their close frames.
 const GRACE: Duration = Duration::from_secs(5);
@@ -58,8 +65,7 @@ impl Gateway {
         let metrics = Metrics::new(&registry);
         let redis = Redis::new(&config.redis).context("REDIS_URL")?;
         let address = SocketAddr::new(config.bind_address, config.websocket_port);
-        let listener = TcpListener::bind(address)
-            .await
+        let listener = listen(address)
             .with_context(|| format!("WEBSOCKET_PORT: cannot listen on {address}"))?;
         let admin = SocketAddr::new(config.bind_address, config.admin_port);
         let admin = Admin::bind(admin, readiness.clone(), registry).await?;
@@ -178,4 +184,12 @@ fn terms(
         metrics: metrics.clone(),
         tracer: Tracer::new(&config.trace, "ws-gateway")?,
     })
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // As `TcpListener::bind` does, so that a gateway can start again at once.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
