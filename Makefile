@@ -18,8 +18,9 @@ test: lint ## everything that must pass: lint, unit tests, scenarios on real ser
 	$(CARGO) test --locked --workspace --no-fail-fast --lib --bins $(ONLY)
 	$(CARGO) test --locked --workspace --no-fail-fast --test '*' $(ONLY)
 
-bench: setup ## every figure of "How fast" in the README, half an hour; ONLY=name for some, QUICK=1 to try
-	$(CARGO) build --locked --release --workspace --bin bench --bin load --bin ingest-worker --bin ws-gateway
+bench: ## every figure of "How fast" in the README, half an hour; ONLY=name for some, QUICK=1 to try
+	@tests/setup.sh bench
+	$(CARGO) build --locked --release --workspace --bin bench --bin load --bin counts --bin ingest-worker --bin ws-gateway
 	@ONLY=$(ONLY) QUICK=$(QUICK) $${CARGO_TARGET_DIR:-target}/release/bench
 
 # Three at once, as each is meant to have a processor for itself most of the time.

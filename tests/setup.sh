@@ -3,7 +3,7 @@
 # is there. `setup.sh demo`: what the demo needs. `setup.sh test`: also the tools of tests/tools.txt,
 # into target/, what Apache Kafka needs (without it the tests use librdkafka's embedded broker), and
 # Node.js and Chromium for the browser client, Prometheus for its rules (without them the run says
-# what it leaves out).
+# what it leaves out). `setup.sh bench`: what Apache Kafka needs, and Valgrind.
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
@@ -160,9 +160,13 @@ if ! has cargo; then
 fi
 find_missing
 install_missing
-if [ "$purpose" = test ] && [ -z "${KAFKA_BOOTSTRAP_SERVERS:-}" ]; then
+if [ "$purpose" != demo ] && [ -z "${KAFKA_BOOTSTRAP_SERVERS:-}" ]; then
     find_missing_for_kafka
     install_missing || echo "setup: without Java 17 and Maven the tests use the embedded broker"
+fi
+if [ "$purpose" = bench ] && ! has valgrind; then
+    missing=(valgrind)
+    install_missing || echo "setup: without Valgrind no instructions are counted"
 fi
 if [ "$purpose" = test ]; then
     find_missing_for_tools

@@ -19,6 +19,7 @@ mod connects;
 mod deliveries;
 mod fanout;
 mod idle;
+mod instructions;
 mod ladder;
 mod large;
 mod machine;
@@ -51,10 +52,11 @@ const fn group(
     Group { names, run, limit: Duration::from_secs(60 * minutes) }
 }
 
-const GROUPS: [Group; 12] = [
+const GROUPS: [Group; 13] = [
     group(&["idle_kib_per_connection", "idle_us_per_connection_second"], 4, |rig| {
         Box::pin(idle::measure(rig))
     }),
+    group(&["instructions"], 3, |rig| Box::pin(instructions::measure(rig))),
     group(&["deliveries_per_core"], 4, |rig| Box::pin(deliveries::measure(rig))),
     group(&["fanout"], 3, |rig| Box::pin(fanout::measure(rig))),
     group(&["low_frames"], 2, |rig| Box::pin(writes::measure(rig))),

@@ -47,7 +47,7 @@ impl Report {
         if !whole {
             println!("Not the whole set: these figures are not for the README.");
         }
-        let failed = self.rows.iter().any(|row| row.value.is_none());
+        let failed = self.rows.iter().any(Row::has_failed);
         Ok(if failed || self.rows.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
 }

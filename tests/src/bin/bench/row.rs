@@ -42,6 +42,8 @@ pub(crate) struct Row {
     pub(crate) note: String,
     #[serde(skip)]
     aim: Goal,
+    #[serde(skip)]
+    is_left_out: bool,
 }
 
 impl Row {
@@ -50,8 +52,8 @@ impl Row {
         let value = median(&runs);
         let (name, note) = (name.to_owned(), String::new());
         let goal = aim.to_string();
-        let row =
-            Self { name, value, unit, limit: None, ratio: None, runs, goal, met: None, note, aim };
+        let (limit, ratio, met, is_left_out) = (None, None, None, false);
+        let row = Self { name, value, unit, limit, ratio, runs, goal, met, note, aim, is_left_out };
         row.judged()
     }
 
@@ -59,6 +61,17 @@ impl Row {
     pub(crate) fn failed(name: &str, problem: &anyhow::Error) -> Self {
         let row = Self::of(name, "", Vec::new(), Goal::Report);
         Self { met: Some(false), note: format!("failed: {problem:#}"), ..row }
+    }
+
+    /// What is not measured on this machine, and why.
+    pub(crate) fn left_out(name: &str, reason: &str) -> Self {
+        let note = format!("left out: {reason}");
+        Self { is_left_out: true, note, ..Self::of(name, "", Vec::new(), Goal::Report) }
+    }
+
+    /// Whether it should have been measured and was not.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.value.is_none() && !self.is_left_out
     }
 
     /// The same beside its limit.
@@ -136,5 +149,6 @@ mod tests {
         let failed = Row::failed("it", &anyhow::anyhow!("no broker"));
         assert_eq!((failed.value, failed.met), (None, Some(false)));
         assert_eq!(failed.note, "failed: no broker");
+        assert!(failed.has_failed() && !Row::left_out("it", "no tool").has_failed());
     }
 }

@@ -21,6 +21,8 @@ use crate::{
     script,
 };
 
+/// A worker that is asked for its metrics does nothing else meanwhile.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How long a worker may take for all events.
 const LIMIT: Duration = Duration::from_secs(90);
 
@@ -89,7 +91,7 @@ async fn progress(
             return Ok((count, Instant::now()));
         }
         ensure!(begun.elapsed() < LIMIT, "only {count} events were published");
-        sleep(Duration::from_millis(10)).await;
+        sleep(LOOK_EVERY).await;
     }
 }
 
