@@ -8,7 +8,7 @@ use anyhow::anyhow;
 use e2e::{
     browser::{self, Browser},
     deployment,
-    kafka::Kafka,
+    kafka::{Jvm, Kafka},
     node,
     redis::Store,
     stack::{Layout, Stack},
@@ -46,7 +46,8 @@ impl std::error::Error for LeftOut {}
 impl World {
     /// The broker that all share.
     pub(crate) async fn kafka(&self) -> anyhow::Result<Arc<Kafka>> {
-        let start = async || Kafka::start().await.map_err(|problem| format!("{problem:#}"));
+        let start =
+            async || Kafka::start(Jvm::StartsFast).await.map_err(|problem| format!("{problem:#}"));
         self.kafka.get_or_init(start).await.clone().map_err(|problem| anyhow!(problem))
     }
 
@@ -92,7 +93,7 @@ impl World {
     pub(crate) async fn own_broker(&self, layout: &Layout) -> anyhow::Result<Stack> {
         self.durable_kafka().await?;
         let _starting = self.starting.lock().await;
-        let Ok(kafka) = Kafka::start_apache().await else {
+        let Ok(kafka) = Kafka::start_apache(Jvm::StartsFast).await else {
             return Err(LeftOut("Apache Kafka does not run on this machine").into());
         };
         Stack::start(kafka, layout).await

@@ -15,6 +15,7 @@ use rdkafka::{
 
 use crate::{events, eventually, process::Signal};
 use apache::Apache;
+pub use apache::Jvm;
 use embedded::Embedded;
 pub use secured::{PASSWORD, Secured};
 
@@ -47,12 +48,12 @@ impl Kafka {
     ///
     /// # Errors
     /// When the broker does not answer.
-    pub async fn start() -> anyhow::Result<Arc<Self>> {
+    pub async fn start(jvm: Jvm) -> anyhow::Result<Arc<Self>> {
         if let Ok(servers) = std::env::var("KAFKA_BOOTSTRAP_SERVERS") {
             eprintln!("Kafka: {servers}, from KAFKA_BOOTSTRAP_SERVERS");
             return Self::with_topics(servers, Broker::Given).await;
         }
-        match Apache::start().await {
+        match Apache::start(jvm).await {
             Ok(apache) => Self::with_topics(apache.address(), Broker::Apache(apache)).await,
             Err(problem) => {
                 eprintln!(
@@ -68,8 +69,8 @@ impl Kafka {
     ///
     /// # Errors
     /// When it does not answer, or cannot run on this machine.
-    pub async fn start_apache() -> anyhow::Result<Arc<Self>> {
-        let apache = Apache::start().await?;
+    pub async fn start_apache(jvm: Jvm) -> anyhow::Result<Arc<Self>> {
+        let apache = Apache::start(jvm).await?;
         Self::with_topics(apache.address(), Broker::Apache(apache)).await
     }
 

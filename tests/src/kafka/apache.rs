@@ -27,6 +27,25 @@ const PROPERTIES: &str = "server.properties";
 const FETCH_LIMIT: Duration = Duration::from_mins(5);
 const START_LIMIT: Duration = Duration::from_mins(1);
 
+/// What a broker's virtual machine is good at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Jvm {
+    /// A broker that lives for minutes: starting fast beats running fast.
+    StartsFast,
+    /// One whose latency is measured: its pauses are not the worker's.
+    PausesLittle,
+}
+
+impl Jvm {
+    fn options(self) -> [&'static str; 2] {
+        let collector = match self {
+            Self::StartsFast => "-XX:+UseSerialGC",
+            Self::PausesLittle => "-XX:+UseZGC",
+        };
+        ["-XX:TieredStopAtLevel=1", collector]
+    }
+}
+
 /// A running broker with its data in a directory of its own.
 #[derive(Debug)]
 pub(super) struct Apache {
@@ -39,8 +58,8 @@ pub(super) struct Apache {
 }
 
 impl Apache {
-    pub(super) async fn start() -> anyhow::Result<Self> {
-        let java = Java { jars: jars().await? };
+    pub(super) async fn start(jvm: Jvm) -> anyhow::Result<Self> {
+        let java = Java { jars: jars().await?, jvm };
         let folder = workspace::temporary("kafka-")?;
         let (port, secure_port, controller) = (free_port()?, free_port()?, free_port()?);
         let certificates = Certificates::create(folder.path())?;
@@ -95,14 +114,13 @@ async fn launch(java: &Java, port: u16, folder: &Path) -> anyhow::Result<Process
 #[derive(Debug)]
 struct Java {
     jars: PathBuf,
+    jvm: Jvm,
 }
 
 impl Java {
     fn command(&self) -> Command {
         let mut command = Command::new("java");
-        // A test broker lives for minutes: starting fast beats running fast.
-        command.args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp"]);
-        command.arg(self.jars.join("*"));
+        command.args(self.jvm.options()).arg("-cp").arg(self.jars.join("*"));
         command
     }
 
@@ -128,6 +146,7 @@ CONTROLLER://127.0.0.1:{controller}
 controller.listener.names=CONTROLLER
 log.dirs={}
 auto.create.topics.enable=false
+log.cleaner.dedupe.buffer.size=4194304
 offsets.topic.num.partitions=4
 offsets.topic.replication.factor=1
 transaction.state.log.num.partitions=1

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use e2e::{
-    kafka::Kafka,
+    kafka::{Jvm, Kafka},
     load::{
         run::{Load, Outcome, ms},
         tally::Percentiles,
@@ -49,7 +49,11 @@ pub(crate) async fn measure(rig: &Rig) -> anyhow::Result<Vec<Row>> {
 }
 
 async fn broker(name: &str) -> anyhow::Result<Arc<Kafka>> {
-    if name == "apache" { Kafka::start_apache().await } else { Kafka::start_embedded().await }
+    if name == "apache" {
+        Kafka::start_apache(Jvm::PausesLittle).await
+    } else {
+        Kafka::start_embedded().await
+    }
 }
 
 async fn rungs(rig: &Rig, name: &str, curve: &mut Curve) -> anyhow::Result<Vec<Row>> {

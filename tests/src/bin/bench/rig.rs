@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use e2e::{
-    kafka::Kafka,
+    kafka::{Jvm, Kafka},
     load::{
         crew::Crew,
         mark::{Mark, Run},
@@ -42,7 +42,11 @@ impl Rig {
 
     /// The best broker there is; for a short run, the one that is there at once.
     pub(crate) async fn kafka(&self) -> anyhow::Result<Arc<Kafka>> {
-        if self.quick { Kafka::start_embedded().await } else { Kafka::start().await }
+        if self.quick {
+            Kafka::start_embedded().await
+        } else {
+            Kafka::start(Jvm::PausesLittle).await
+        }
     }
 
     /// Measures on a stack of so many workers and gateways, and stops it whatever came of it.
