@@ -45,8 +45,8 @@ pub struct Crowd {
     pub come_back: bool,
     /// Whether all begin at the first gateway.
     pub at_first: bool,
-    /// Whether the connections come from 127.0.0.2 and up, an address for each process: one
-    /// address has about 28,000 ports.
+    /// Whether the connections come from 127.0.0.2 and up, some from each: an address has about
+    /// 28,000 ports, and Linux searches long for a free one once a quarter of them is taken.
     pub own_addresses: bool,
 }
 
@@ -119,13 +119,17 @@ impl Crowd {
         at(seat)..at(seat + 1)
     }
 
-    /// Where the connections of one of the processes come from.
+    /// Where the connection of a socket comes from.
     #[must_use]
-    pub fn address_of(&self, seat: usize) -> Option<IpAddr> {
-        let last = u8::try_from(2 + seat % 250).unwrap_or(2);
-        self.own_addresses.then_some(Ipv4Addr::new(127, 0, 0, last).into())
+    pub fn address_of(&self, socket: usize) -> Option<IpAddr> {
+        let number = 2 + socket / SOCKETS_OF_AN_ADDRESS;
+        let [high, low] = u16::try_from(number).unwrap_or(2).to_be_bytes();
+        self.own_addresses.then_some(Ipv4Addr::new(127, 0, high, low).into())
     }
 }
+
+/// How many sockets share an address.
+const SOCKETS_OF_AN_ADDRESS: usize = 2_000;
 
 /// Most sockets of one process; it may have 20,000 files open where we measure.
 pub const MOST_SOCKETS: usize = 15_000;

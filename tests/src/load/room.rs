@@ -2,7 +2,6 @@
 //! and the books of what came.
 
 use std::{
-    net::IpAddr,
     ops::Range,
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -36,7 +35,6 @@ pub(super) struct Room {
     pub(super) crowd: Crowd,
     run: Run,
     gateways: Vec<Gateway>,
-    from: Option<IpAddr>,
     sockets: Range<usize>,
     tokens: Vec<String>,
     gate: Semaphore,
@@ -70,7 +68,6 @@ impl Room {
         let books = Books { accounts: vec![Account::default(); sockets.len()], ..Books::default() };
         Ok(Self {
             run: Run::named(&crowd.run),
-            from: crowd.address_of(seat),
             gate: Semaphore::new(crowd.at_once.max(1)),
             record_from: AtomicU64::new(0),
             books: Mutex::new(books),
@@ -97,8 +94,9 @@ impl Room {
         let begun = now();
         let gateway = &self.gateways[turn % self.gateways.len()];
         let token = &self.tokens[socket - self.sockets.start];
+        let from = self.crowd.address_of(socket);
         let opening = async {
-            let mut wire = gateway.open(self.from, token, position.as_deref()).await?;
+            let mut wire = gateway.open(from, token, position.as_deref()).await?;
             let mut subscribed = false;
             while !subscribed {
                 let more =
