@@ -241,7 +241,8 @@ pub(super) fn common_client_config(config: &Config) -> ClientConfig {
     client
         .set("bootstrap.servers", &fixed.kafka_bootstrap_servers)
         .set("client.id", &fixed.kafka_consumer_client_id)
-        .set("reconnect.backoff.max.ms", "2000");
+        // With a random half more: how late it is noticed that a broker is back.
+        .set("reconnect.backoff.max.ms", "300");
     client
 }
 
