@@ -42,15 +42,25 @@ async fn a_broker_that_freezes_or_dies_and_comes_back_costs_no_event(
         stack.kafka.freeze(true).await?;
         flow.more(Length::of_run().pick(200, 1_500)).await?;
         stack.kafka.freeze(false).await?;
+        writes_again(&stack).await?;
         eprintln!("the broker was frozen: {}", repaired(&mut stack, &audience).await?);
         let away = async { flow.more(Length::of_run().pick(100, 1_000)).await };
         stack.kafka.die_for(away).await?;
+        writes_again(&stack).await?;
         eprintln!("the broker was killed: {}", repaired(&mut stack, &audience).await?);
     }
     flow.stop().await?;
     audience.judge(&stack).await?;
     drop(audience);
     stack.stop().await
+}
+
+/// Waits for the end of the fault: a broker that was away for long enough to be given up by its
+/// controller takes records only once it is known again.
+async fn writes_again(stack: &Stack) -> anyhow::Result<()> {
+    let record =
+        Record { topic: &stack.dead_letter_topic, key: Some("probe"), ..Record::default() };
+    Producer::new(&stack.kafka)?.send_record(record).await
 }
 
 /// Waits until everything has arrived. A worker whose Kafka client cannot go on, as it has lost
