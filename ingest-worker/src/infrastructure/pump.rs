@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{StreamExt as _, stream::ReadyChunks};
+use futures_util::{FutureExt as _, StreamExt as _, stream::ReadyChunks};
 use rdkafka::{
     consumer::MessageStream,
     error::KafkaResult,
@@ -110,7 +110,7 @@ impl<'c, P: Publisher, D: OwnerDirectory> Pump<'c, P, D> {
     /// Waits for the next thing to happen and deals with it.
     async fn turn(&mut self, shutdown: &CancellationToken) {
         if self.under_way.is_empty() {
-            self.start_next();
+            self.start_next().await;
         }
         // One batch is judged while the one before it is being finished; when stuck, polling goes
         // on for the sake of the group.
@@ -121,8 +121,7 @@ impl<'c, P: Publisher, D: OwnerDirectory> Pump<'c, P, D> {
             () = shutdown.cancelled() => {}
             (batch, outcomes) = self.under_way.end() => {
                 // Redis has work while this one is booked.
-                self.start_next();
-                self.under_way.push_on().await;
+                self.start_next().await;
                 self.settle(batch, &outcomes);
             }
             () = sleep_until(self.late_at), if busy && !self.stuck => self.set_stuck(true),
@@ -135,13 +134,13 @@ impl<'c, P: Publisher, D: OwnerDirectory> Pump<'c, P, D> {
     }
 
     /// Starts the next batch: records that wait and fresh ones take turns.
-    fn start_next(&mut self) {
+    async fn start_next(&mut self) {
         let fresh = if self.last_was_fresh { None } else { self.next_fresh() };
         let next = fresh.or_else(|| self.next_waiting()).or_else(|| self.next_fresh());
         let Some(batch) = next else { return };
         self.last_was_fresh = !batch.waited;
         self.late_at = Instant::now() + STUCK_AFTER;
-        self.under_way.put(self.stage.finish(batch));
+        self.under_way.start(self.stage.finish(batch).boxed()).await;
     }
 
     fn next_fresh(&mut self) -> Option<Batch<'c>> {

@@ -3,11 +3,9 @@
 use std::{pin::Pin, task::Poll};
 
 use futures_util::{
-    FutureExt as _,
     future::{BoxFuture, MaybeDone, maybe_done},
     poll,
 };
-
 use tokio::task::yield_now;
 
 use super::stage::Batch;
@@ -25,19 +23,13 @@ impl<'c> UnderWay<'c> {
         self.0.is_none()
     }
 
-    /// Takes a batch; nothing happens to it before somebody waits.
-    pub(super) fn put(&mut self, finishing: impl Future<Output = Finished<'c>> + Send + 'c) {
-        self.0 = Some(maybe_done(finishing.boxed()));
-    }
-
-    /// Has it go as far as it can without waiting, and what it asks for go out.
-    pub(super) async fn push_on(&mut self) {
-        if let Some(batch) = &mut self.0 {
-            // What it came to is kept for `end`.
-            let (Poll::Ready(()) | Poll::Pending) = poll!(batch);
-            // The connection is a task on the same thread.
-            yield_now().await;
-        }
+    /// Takes a batch and has it go as far as it can without waiting, and what it asks for go out.
+    pub(super) async fn start(&mut self, finishing: BoxFuture<'c, Finished<'c>>) {
+        let batch = self.0.insert(maybe_done(finishing));
+        // What it came to is kept for `end`.
+        let (Poll::Ready(()) | Poll::Pending) = poll!(batch);
+        // The connection is a task on the same thread.
+        yield_now().await;
     }
 
     /// Waits for its end; for ever, if there is none.
