@@ -66,7 +66,7 @@ async fn rungs(rig: &Rig, name: &str, curve: &mut Curve) -> anyhow::Result<Vec<R
                 Ok((outcome, cpu)) => {
                     curve.points.push((per_second, outcome.latency));
                     let row = row(&title, per_second, &outcome, cpu);
-                    let drops = *name == *"embedded" && outcome.missing > 0;
+                    let drops = name == "embedded" && outcome.missing > 0;
                     rows.push(row.missed_if(drops.then(|| EMBEDDED_DROPS.into())));
                 }
                 Err(problem) => rows.push(Row::failed(&title, &problem)),
