@@ -54,7 +54,9 @@ pub struct Audience {
 #[derive(Debug, Default)]
 pub(crate) struct Books {
     ledger: Ledger,
-    sent: HashMap<String, Instant>,
+    sent: HashSet<String>,
+    /// When the broker said that it has the event.
+    acknowledged: HashMap<String, Instant>,
     arrived: HashMap<String, Instant>,
     /// Who is listening now.
     present: HashSet<String>,
@@ -129,22 +131,21 @@ impl Audience {
         let ended = Instant::now();
         let mut outstanding: HashSet<String> = {
             let books = self.books();
-            books.sent.keys().filter(|id| !books.arrived.contains_key(*id)).cloned().collect()
+            books.sent.iter().filter(|id| !books.arrived.contains_key(*id)).cloned().collect()
         };
-        let mut delays = Vec::with_capacity(outstanding.len());
+        let mut repair = Repair::default();
         eventually("what was sent before arrives", limit, || {
             let books = self.books();
             outstanding.retain(|id| {
-                let arrived = books.arrived.get(id);
-                delays.extend(arrived.map(|at| at.duration_since(ended)));
-                arrived.is_none()
+                let Some(&arrived) = books.arrived.get(id) else { return true };
+                repair.arrival(ended, books.acknowledged.get(id).copied(), arrived);
+                false
             });
             let missing = outstanding.len();
             ready(if missing == 0 { Ok(()) } else { Err(anyhow!("{missing} are missing")) })
         })
         .await?;
-        delays.sort_unstable();
-        Ok(Repair { delays })
+        Ok(repair)
     }
 
     /// Checks that each user got everything that was sent, once and in order, that what resumed
@@ -225,7 +226,11 @@ impl Audience {
 impl Books {
     pub(crate) fn send(&mut self, user: &str, event_id: &str) {
         self.ledger.sent(user, event_id);
-        self.sent.insert(event_id.to_owned(), Instant::now());
+        self.sent.insert(event_id.to_owned());
+    }
+
+    pub(crate) fn acknowledge(&mut self, event_id: &str) {
+        self.acknowledged.insert(event_id.to_owned(), Instant::now());
     }
 }
 

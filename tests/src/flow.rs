@@ -127,8 +127,12 @@ impl Source {
         let event = case.fresh(user)?;
         ensure!(!event.notification.is_null(), "it is told to its user");
         audience::lock(&self.books).send(user, &event.id);
-        let producer = self.producer.clone();
-        self.sending.spawn(async move { producer.send(&event).await });
+        let (producer, books) = (self.producer.clone(), Arc::clone(&self.books));
+        self.sending.spawn(async move {
+            producer.send(&event).await?;
+            audience::lock(&books).acknowledge(&event.id);
+            Ok(())
+        });
         self.sent.send_modify(|sent| *sent += 1);
         Ok(())
     }
