@@ -21,7 +21,9 @@ use crate::{
         brokers,
         dead_letters::DeadLetters,
         kafka::Consumer,
-        lag, pump,
+        lag,
+        lost::Lost,
+        pump,
         redis::{RedisStore, Retention},
         stage::Stage,
     },
@@ -96,7 +98,7 @@ impl Worker {
         let stop_checks = shutdown.child_token();
         let (readiness, metrics) = (stage.readiness.clone(), stage.metrics.clone());
         checks.spawn(check_redis(store, readiness.clone(), metrics, stop_checks.clone()));
-        let lost = shutdown.child_token();
+        let lost = Lost::new(&shutdown);
         checks.spawn(brokers::watch(
             Arc::clone(&consumer),
             stage.dead_letters.clone(),
@@ -105,14 +107,16 @@ impl Worker {
             lost.clone(),
             stop_checks.clone(),
         ));
-        checks.spawn(lag::watch(Arc::clone(&consumer), stop_checks.clone()));
+        let lag =
+            lag::watch(Arc::clone(&consumer), config.clone(), lost.clone(), stop_checks.clone());
+        checks.spawn(lag);
         stage.readiness.set("delivering", true);
         let ended = pump::run(
             &consumer,
             &stage,
             config.fixed.owner_wait,
             config.fixed.owner_wait_limit.get(),
-            lost.clone(),
+            lost.stop.clone(),
             config.fixed.shutdown_grace,
         )
         .await;
@@ -125,9 +129,10 @@ impl Worker {
         lifecycle::finish(&tasks, config.fixed.shutdown_grace).await;
         info!("stopped");
         ended?;
-        let lost = lost.is_cancelled() && !shutdown.is_cancelled();
-        anyhow::ensure!(!lost, "a Kafka client has lost the brokers, which answer a new one");
-        Ok(())
+        match lost.reason() {
+            Some(reason) => anyhow::bail!("{reason}"),
+            None => Ok(()),
+        }
     }
 }
 

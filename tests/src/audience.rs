@@ -142,7 +142,10 @@ impl Audience {
                 false
             });
             let missing = outstanding.len();
-            ready(if missing == 0 { Ok(()) } else { Err(anyhow!("{missing} are missing")) })
+            let is_held = |id: &&String| !books.acknowledged.contains_key(*id);
+            let held = outstanding.iter().filter(is_held).count();
+            let what = || anyhow!("{missing} are missing, {held} are not known to the broker");
+            ready(if missing == 0 { Ok(()) } else { Err(what()) })
         })
         .await?;
         Ok(repair)

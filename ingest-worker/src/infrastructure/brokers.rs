@@ -8,6 +8,7 @@ use std::{sync::Arc, time::Duration};
 use rdkafka::{
     config::FromClientConfig as _,
     consumer::{BaseConsumer, Consumer as _},
+    error::KafkaResult,
 };
 use shared::admin::Readiness;
 use tokio::time::sleep;
@@ -17,6 +18,7 @@ use tracing::info;
 use super::{
     dead_letters::DeadLetters,
     kafka::{Consumer, METADATA_TIMEOUT, common_client_config, set_properties},
+    lost::Lost,
 };
 use crate::config::Config;
 
@@ -27,14 +29,14 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 /// such an answer may take, so that a broker that is just back is never the reason.
 const MOST_LOST: u32 = 3;
 
-/// Checks until `stop`, and says once which topics are missing. Cancels `lost` when a client has
-/// lost the brokers for good.
+/// Checks until `stop`, and says once which topics are missing. Reports a client that has lost the
+/// brokers for good.
 pub async fn watch(
     consumer: Arc<Consumer>,
     dead_letters: DeadLetters,
     config: Config,
     readiness: Readiness,
-    lost: CancellationToken,
+    lost: Lost,
     stop: CancellationToken,
 ) {
     let watched = Arc::new(Watched { consumer, dead_letters, config });
@@ -47,7 +49,8 @@ pub async fn watch(
         failed = if seen == Seen::BrokersElsewhere { failed + 1 } else { 0 };
         readiness.set("kafka", seen == Seen::Brokers);
         if failed >= MOST_LOST {
-            return lost.cancel();
+            let reason = "a Kafka client has lost the brokers, which answer a new one";
+            return lost.report(reason.to_owned());
         }
         tokio::select! {
             () = stop.cancelled() => return,
@@ -100,11 +103,16 @@ fn name_missing(consumer: &Consumer) -> bool {
 }
 
 fn a_new_client_reaches_brokers(config: &Config) -> bool {
+    let metadata = new_client(config).and_then(|c| c.fetch_metadata(None, METADATA_TIMEOUT));
+    metadata.is_ok_and(|metadata| !metadata.brokers().is_empty())
+}
+
+/// A client that never joins the group nor commits; to see what one can do that knows nothing yet.
+pub(super) fn new_client(config: &Config) -> KafkaResult<BaseConsumer> {
     let mut client = common_client_config(config);
     set_properties(&mut client, config);
+    client.set("group.id", &config.fixed.kafka_consumer_group).set("enable.auto.commit", "false");
     // What it has to complain about, the consumer has said.
     client.set("log_level", "2");
-    let metadata =
-        BaseConsumer::from_config(&client).and_then(|c| c.fetch_metadata(None, METADATA_TIMEOUT));
-    metadata.is_ok_and(|metadata| !metadata.brokers().is_empty())
+    BaseConsumer::from_config(&client)
 }

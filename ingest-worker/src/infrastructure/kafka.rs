@@ -39,6 +39,8 @@ pub struct Assignments {
     changed: AtomicBool,
     /// Whether it was said that no broker can be reached.
     told_outage: AtomicBool,
+    /// Whether everything that was fetched has been read.
+    keeps_up: AtomicBool,
     metrics: Metrics,
 }
 
@@ -52,6 +54,7 @@ impl Consumer {
             offsets: Mutex::default(),
             changed: AtomicBool::new(false),
             told_outage: AtomicBool::new(false),
+            keeps_up: AtomicBool::new(true),
             metrics,
         };
         let client: StreamConsumer<Assignments> =
@@ -69,6 +72,17 @@ impl Consumer {
     /// Whether partitions came or went since the last call.
     pub(super) fn take_assignment_changed(&self) -> bool {
         self.client.context().changed.swap(false, Ordering::Relaxed)
+    }
+
+    /// Notes whether everything that was fetched has now been read.
+    pub(super) fn set_keeps_up(&self, keeps_up: bool) {
+        self.client.context().keeps_up.store(keeps_up, Ordering::Relaxed);
+    }
+
+    /// Whether a record that is not read is not even fetched, as nothing else waits or is paused.
+    pub(super) fn keeps_up(&self) -> bool {
+        let context = self.client.context();
+        context.keeps_up.load(Ordering::Relaxed) && context.metrics.paused.get() == 0
     }
 
     /// Lets the client commit everything that is finished.
@@ -224,6 +238,9 @@ fn client_config(config: &Config) -> ClientConfig {
         .set("fetch.wait.max.ms", "100")
         // The default of a second adds up to a second of latency behind a full queue.
         .set("fetch.queue.backoff.ms", "10")
+        // The default of half a second passes before a broker that is back is asked for the
+        // partitions that it was not yet the leader of.
+        .set("fetch.error.backoff.ms", "100")
         // What is fetched ahead is told in order, so an urgent event waits behind all of it: a few
         // hundredths of a second's worth, from each partition and in all.
         .set("fetch.message.max.bytes", "131072")

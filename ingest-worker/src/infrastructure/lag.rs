@@ -1,5 +1,6 @@
 //! How far the group is behind, as the brokers know it: what is written less what is committed.
-//! The client's own figures stand still while its partitions are paused, which is when it matters.
+//! The client's own figures stand still while its partitions are paused, which is when it matters,
+//! and when it has stopped reading one, which is found here.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -8,7 +9,13 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::kafka::Consumer;
+use super::{
+    kafka::Consumer,
+    lost::Lost,
+    offsets::Partition,
+    stalled::{self, Stalled},
+};
+use crate::config::Config;
 
 /// How old the figures may be.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -16,16 +23,24 @@ const INTERVAL: Duration = Duration::from_secs(5);
 /// Longest wait for an answer.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
 
-/// Keeps the lag of each topic in the metrics until `stop`.
-pub async fn watch(consumer: Arc<Consumer>, stop: CancellationToken) {
-    let mut lag = Lag::default();
+/// Longest wait for a new client to read what this one does not.
+const READ_WITHIN: Duration = Duration::from_secs(5);
+
+/// Keeps the lag of each topic in the metrics until `stop`. Reports a partition that the client has
+/// stopped reading.
+pub async fn watch(consumer: Arc<Consumer>, config: Config, lost: Lost, stop: CancellationToken) {
+    let (told, stalled) = (BTreeMap::new(), Stalled::default());
+    let mut watched = Watched { consumer, config, told, stalled, read_elsewhere: None };
     loop {
-        let consumer = Arc::clone(&consumer);
-        let refreshed = tokio::task::spawn_blocking(move || {
-            lag.refresh(&consumer);
-            lag
-        });
-        lag = refreshed.await.unwrap_or_default();
+        let looked = tokio::task::spawn_blocking(move || (watched.look(), watched));
+        let Ok((stalled, again)) = looked.await else { return };
+        if let Some(((topic, partition), offset)) = stalled {
+            return lost.report(format!(
+                "the Kafka client has stopped reading {topic} [{partition}] at offset {offset}, \
+                 which a new one reads"
+            ));
+        }
+        watched = again;
         tokio::select! {
             () = stop.cancelled() => return,
             () = sleep(INTERVAL) => {}
@@ -33,21 +48,55 @@ pub async fn watch(consumer: Arc<Consumer>, stop: CancellationToken) {
     }
 }
 
-#[derive(Debug, Default)]
-struct Lag {
+struct Watched {
+    consumer: Arc<Consumer>,
+    config: Config,
     /// What was told last; a topic that is no longer assigned is taken out.
     told: BTreeMap<String, i64>,
+    stalled: Stalled,
+    /// A record that a new client has read.
+    read_elsewhere: Option<(Partition, i64)>,
 }
 
-impl Lag {
-    /// Blocks, for three answers at most.
-    fn refresh(&mut self, consumer: &Consumer) {
-        let lags = match measure(consumer) {
-            Ok(lags) => lags,
+impl Watched {
+    /// Blocks, for three answers at most, and longer for a partition that seems to be stalled.
+    /// Returns the record that the client does not read.
+    fn look(&mut self) -> Option<(Partition, i64)> {
+        let tails = match measure(&self.consumer) {
+            Ok(tails) => tails,
             // Whether brokers answer is told elsewhere; the last figures are the best there are.
-            Err(error) => return debug!(%error, "the lag is not known"),
+            Err(error) => {
+                debug!(%error, "the lag is not known");
+                return None;
+            }
         };
-        let gauges = &consumer.metrics().lag;
+        self.tell(&tails);
+        if !self.consumer.keeps_up() {
+            return None;
+        }
+        let offsets = self.consumer.offsets();
+        let behind = tails.into_iter().filter(|tail| !offsets.is_in_hand(&tail.partition));
+        let behind = behind.filter_map(Tail::unread).collect();
+        drop(offsets);
+        let due = self.stalled.look(behind);
+        // It may have been written just then, and this client has read it as well by now.
+        let read = self.read_elsewhere.take();
+        let read = read.filter(|(partition, at)| self.stalled.has_not_read(partition, *at));
+        if read.is_some() || due.is_empty() {
+            return read;
+        }
+        self.read_elsewhere = stalled::readable(&self.config, &due, READ_WITHIN)
+            .inspect_err(|error| debug!(%error, "no new client"))
+            .unwrap_or_default();
+        None
+    }
+
+    fn tell(&mut self, tails: &[Tail]) {
+        let mut lags = BTreeMap::new();
+        for tail in tails {
+            *lags.entry(tail.partition.0.clone()).or_default() += tail.lag();
+        }
+        let gauges = &self.consumer.metrics().lag;
         for gone in self.told.keys().filter(|topic| !lags.contains_key(*topic)) {
             // It was set when it was told.
             gauges.remove_label_values(&[gone]).ok();
@@ -59,12 +108,38 @@ impl Lag {
     }
 }
 
-/// The records of each assigned topic that are not committed yet.
-fn measure(consumer: &Consumer) -> KafkaResult<BTreeMap<String, i64>> {
+/// The last part of a partition, as offsets.
+#[derive(Debug)]
+struct Tail {
+    partition: Partition,
+    beginning: Option<i64>,
+    committed: Option<i64>,
+    /// What the client reads next, once it has read something.
+    next: Option<i64>,
+    end: i64,
+}
+
+impl Tail {
+    /// Records that are not committed. A group that is new there begins at the beginning, unless
+    /// it was told otherwise; then this is too much until it has committed something.
+    fn lag(&self) -> i64 {
+        let done = self.committed.or(self.beginning);
+        done.map_or(0, |done| (self.end - done).max(0))
+    }
+
+    /// The partition and the offset that is next, if there is more and it is known.
+    fn unread(self) -> Option<(Partition, i64)> {
+        let next = self.next.or(self.committed)?;
+        (next < self.end).then_some((self.partition, next))
+    }
+}
+
+/// The tails of all assigned partitions.
+fn measure(consumer: &Consumer) -> KafkaResult<Vec<Tail>> {
     let client = &consumer.client;
     let assigned = client.assignment()?;
     if assigned.count() == 0 {
-        return Ok(BTreeMap::new());
+        return Ok(Vec::new());
     }
     let at = |place: Offset| {
         let mut list = assigned.clone();
@@ -72,19 +147,22 @@ fn measure(consumer: &Consumer) -> KafkaResult<BTreeMap<String, i64>> {
         // A time of -1 or -2 asks for the end or the beginning.
         client.offsets_for_times(list, ANSWERED_WITHIN)
     };
+    let next = client.position()?;
     let (ends, beginnings) = (at(Offset::End)?, at(Offset::Beginning)?);
     let committed = client.committed_offsets(assigned.clone(), ANSWERED_WITHIN)?;
-    let mut lags = BTreeMap::new();
-    for element in ends.elements() {
+    let tails = ends.elements().into_iter().filter_map(|element| {
         let (topic, partition) = (element.topic(), element.partition());
         let found = |list: &TopicPartitionList| {
-            list.find_partition(topic, partition).and_then(|found| found.offset().to_raw())
+            let offset = list.find_partition(topic, partition)?.offset().to_raw()?;
+            (offset >= 0).then_some(offset)
         };
-        // A group that is new there begins at the beginning, unless it was told otherwise; then
-        // this is too much until it has committed something.
-        let done = found(&committed).filter(|at| *at >= 0).or_else(|| found(&beginnings));
-        let lag = element.offset().to_raw().zip(done).map_or(0, |(end, done)| (end - done).max(0));
-        *lags.entry(topic.to_owned()).or_default() += lag;
-    }
-    Ok(lags)
+        Some(Tail {
+            partition: (topic.to_owned(), partition),
+            beginning: found(&beginnings),
+            committed: found(&committed),
+            next: found(&next),
+            end: found(&ends)?,
+        })
+    });
+    Ok(tails.collect())
 }

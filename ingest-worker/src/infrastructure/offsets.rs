@@ -75,6 +75,13 @@ impl Offsets {
         open.is_some_and(|open| open.lease == lease)
     }
 
+    /// Whether some record of a partition is not finished.
+    #[must_use]
+    pub fn is_in_hand(&self, (topic, partition): &Partition) -> bool {
+        let open = self.topics.get(topic).and_then(|partitions| partitions.get(partition));
+        open.is_some_and(|open| !open.records.is_empty())
+    }
+
     /// Forgets a partition that has been taken away.
     pub fn forget(&mut self, topic: &str, partition: i32) {
         if let Some(partitions) = self.topics.get_mut(topic) {
@@ -99,8 +106,10 @@ mod tests {
         offsets.finish("t", 0, 5, lease);
         assert_eq!(offsets.take_done(), [("t", 0, 6)]);
         assert!(offsets.take_done().is_empty());
+        assert!(offsets.is_in_hand(&("t".to_owned(), 0)));
         offsets.finish("t", 0, 9, lease);
         assert_eq!(offsets.take_done(), [("t", 0, 9)]);
+        assert!(!offsets.is_in_hand(&("t".to_owned(), 0)));
     }
 
     #[test]

@@ -158,6 +158,7 @@ impl<'c, P: Publisher, D: OwnerDirectory> Pump<'c, P, D> {
     }
 
     fn read(&mut self, chunk: Vec<KafkaResult<BorrowedMessage<'c>>>) {
+        self.consumer.set_keeps_up(chunk.len() < BATCH);
         let mut records = Vec::with_capacity(chunk.len());
         {
             let mut offsets = self.consumer.offsets();

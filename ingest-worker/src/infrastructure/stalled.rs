@@ -1,0 +1,139 @@
+//! Finds partitions that the client has silently stopped reading. librdkafka 2.12 can, when a broker
+//! that is just back has not yet got a leader for each of them: it keeps a wrong one, whatever the
+//! brokers say later (<https://github.com/confluentinc/librdkafka/issues/5430>,
+//! <https://github.com/confluentinc/librdkafka/issues/5280>).
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    Message as _, Offset, TopicPartitionList, consumer::Consumer as _, error::KafkaResult,
+};
+
+use super::{brokers, offsets::Partition};
+use crate::config::Config;
+
+/// After how many looks without progress a partition is tried with a new client for the first time.
+/// It is tried again after twice as many, as what follows may be a transaction's marker alone.
+const STILL: u32 = 4;
+
+/// Where the client stands in the partitions that have more, and for how many looks.
+#[derive(Debug, Default)]
+pub(super) struct Stalled {
+    looks: BTreeMap<Partition, (i64, u32)>,
+}
+
+impl Stalled {
+    /// Takes in the partitions that have more and the offset that is next in each. Returns those
+    /// to try with a new client.
+    pub(super) fn look(&mut self, behind: Vec<(Partition, i64)>) -> Vec<(Partition, i64)> {
+        let before = std::mem::take(&mut self.looks);
+        let still = |partition: &Partition, next| {
+            before.get(partition).filter(|(at, _)| *at == next).map_or(0, |(_, looks)| *looks)
+        };
+        for (partition, next) in behind {
+            let looks = still(&partition, next) + 1;
+            self.looks.insert(partition, (next, looks));
+        }
+        let due = |looks: u32| looks >= STILL && looks.is_power_of_two();
+        let due = self.looks.iter().filter(|(_, (_, looks))| due(*looks));
+        due.map(|(partition, (next, _))| (partition.clone(), *next)).collect()
+    }
+
+    /// Whether the client has still not read a record that a new one had read before the last look.
+    pub(super) fn has_not_read(&self, partition: &Partition, offset: i64) -> bool {
+        self.looks.get(partition).is_some_and(|(next, looks)| *looks > STILL && *next <= offset)
+    }
+}
+
+/// A record at or behind one of these places that a new client reads, which may take it so long;
+/// blocks.
+///
+/// # Errors
+/// When there cannot be such a client.
+pub(super) fn readable(
+    config: &Config,
+    places: &[(Partition, i64)],
+    within: Duration,
+) -> KafkaResult<Option<(Partition, i64)>> {
+    let client = brokers::new_client(config)?;
+    let mut list = TopicPartitionList::with_capacity(places.len());
+    for ((topic, partition), next) in places {
+        list.add_partition_offset(topic, *partition, Offset::Offset(*next))?;
+    }
+    client.assign(&list)?;
+    let deadline = Instant::now() + within;
+    while let Some(left) = deadline.checked_duration_since(Instant::now()) {
+        // Errors are those of connecting; it goes on trying.
+        if let Some(Ok(record)) = client.poll(left) {
+            let partition = (record.topic().to_owned(), record.partition());
+            return Ok(Some((partition, record.offset())));
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::{
+        ClientConfig,
+        mocking::MockCluster,
+        producer::{BaseProducer, BaseRecord, Producer as _},
+    };
+    use shared::config;
+
+    use super::*;
+    use crate::config::command;
+
+    const LIMIT: Duration = Duration::from_secs(30);
+
+    fn at(partition: i32, next: i64) -> (Partition, i64) {
+        (("t".to_owned(), partition), next)
+    }
+
+    #[test]
+    fn a_partition_that_stands_still_is_tried_after_some_looks_and_then_ever_less_often() {
+        let mut stalled = Stalled::default();
+        let tried: Vec<u32> =
+            (1..=40).filter(|_| stalled.look(vec![at(0, 5)]) == [at(0, 5)]).collect();
+        assert_eq!(tried, [4, 8, 16, 32]);
+    }
+
+    #[test]
+    fn one_that_moves_or_has_been_read_to_its_end_begins_anew() {
+        let mut stalled = Stalled::default();
+        for next in 0..10 {
+            assert!(stalled.look(vec![at(0, next), at(1, 7)]).iter().all(|(p, _)| p.1 == 1));
+        }
+        assert!(!stalled.has_not_read(&at(0, 9).0, 9));
+        assert!(stalled.has_not_read(&at(1, 7).0, 7) && !stalled.has_not_read(&at(1, 7).0, 6));
+        for _ in 0..3 {
+            assert!(stalled.look(vec![at(1, 8)]).is_empty());
+        }
+        assert!(stalled.look(Vec::new()).is_empty());
+        assert!(stalled.look(vec![at(1, 8)]).is_empty());
+    }
+
+    #[test]
+    fn a_new_client_reads_what_there_is_behind_the_first_place_that_has_something() {
+        let cluster = MockCluster::new(1).expect("a broker");
+        cluster.create_topic("t", 2, 1).expect("a topic");
+        let servers = cluster.bootstrap_servers();
+        let producer: BaseProducer =
+            ClientConfig::new().set("bootstrap.servers", &servers).create().expect("a producer");
+        for _ in 0..3 {
+            let record = BaseRecord::<str, str>::to("t").partition(1).payload("p");
+            producer.send(record).expect("there is room");
+        }
+        producer.flush(LIMIT).expect("it is written");
+        let arguments = ["ingest-worker", "--kafka-bootstrap-servers", &servers];
+        let (config, _) =
+            config::read::<Config, _, _>(command(), arguments).expect("it is complete");
+        let found = readable(&config, &[at(0, 0), at(1, 2)], LIMIT).expect("a client");
+        assert_eq!(found, Some(at(1, 2)));
+        let found = readable(&config, &[at(0, 0), at(1, 3)], Duration::from_millis(500));
+        assert_eq!(found.expect("a client"), None);
+    }
+}
