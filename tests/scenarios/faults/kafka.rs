@@ -14,6 +14,7 @@ use e2e::{
     stack::{LIMIT, Layout, Stack},
 };
 use rdkafka::{Message as _, message::OwnedMessage};
+use tokio::time::Instant;
 
 use super::{PER_SECOND, RECOVERY_LIMIT, USERS, counted};
 use crate::{
@@ -70,22 +71,24 @@ async fn writes_again(stack: &Stack) -> anyhow::Result<()> {
 /// Waits until everything has arrived. A worker whose Kafka client cannot go on ends, and is started
 /// again as in any deployment.
 async fn repaired(stack: &mut Stack, audience: &Audience) -> anyhow::Result<Repair> {
+    let back = Instant::now();
     let ended = tokio::select! {
         repair = audience.repaired(RECOVERY_LIMIT * 2) => return repair,
         ended = stack.workers[0].ended(RECOVERY_LIMIT * 2) => ended?,
     };
     let log = stack.workers[0].log()?;
-    let reasons = [
+    // librdkafka 2.12 may crash on what a broker that is just back says of partitions without a
+    // leader: https://github.com/confluentinc/librdkafka/issues/5280
+    let crashed = ended.signal() == Some(Signal::SEGV.as_raw());
+    let known = [
         "a Kafka client has lost the brokers",
         "the Kafka client has stopped reading",
         "FencedInstanceId",
     ];
-    // librdkafka 2.12 may crash on what a broker that is just back says of partitions without a
-    // leader: https://github.com/confluentinc/librdkafka/issues/5280
-    let crashed = ended.signal() == Some(Signal::SEGV.as_raw());
-    let known = crashed || reasons.iter().any(|reason| log.contains(reason));
-    ensure!(known, "the worker ended with {ended}: {log}");
-    eprintln!("the worker is started again, as it ended with {ended}");
+    let reason = known.into_iter().find(|reason| log.contains(reason));
+    ensure!(crashed || reason.is_some(), "the worker ended with {ended}: {log}");
+    let (after, reason) = (back.elapsed(), reason.unwrap_or("a crash"));
+    eprintln!("the worker ended {after:?} after the fault and is started again: {reason}");
     stack.workers[0].restart().await?;
     audience.repaired(RECOVERY_LIMIT).await
 }
