@@ -79,7 +79,7 @@ impl Consumer {
         self.client.context().keeps_up.store(keeps_up, Ordering::Relaxed);
     }
 
-    /// Whether a record that is not read is not even fetched, as nothing else waits or is paused.
+    /// Whether what has not been read has not been fetched either: nothing waits or is paused.
     pub(super) fn keeps_up(&self) -> bool {
         let context = self.client.context();
         context.keeps_up.load(Ordering::Relaxed) && context.metrics.paused.get() == 0

@@ -13,7 +13,7 @@ use super::{
     kafka::Consumer,
     lost::Lost,
     offsets::Partition,
-    stalled::{self, Stalled},
+    stalled::{Place, Stalled},
 };
 use crate::config::Config;
 
@@ -23,24 +23,22 @@ const INTERVAL: Duration = Duration::from_secs(5);
 /// Longest wait for an answer.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
 
-/// Longest wait for a new client to read what this one does not.
-const READ_WITHIN: Duration = Duration::from_secs(5);
-
 /// Keeps the lag of each topic in the metrics until `stop`. Reports a partition that the client has
 /// stopped reading.
 pub async fn watch(consumer: Arc<Consumer>, config: Config, lost: Lost, stop: CancellationToken) {
-    let (told, stalled) = (BTreeMap::new(), Stalled::default());
-    let mut watched = Watched { consumer, config, told, stalled, read_elsewhere: None };
+    let config = Arc::new(config);
+    let mut lag = Lag::default();
     loop {
-        let looked = tokio::task::spawn_blocking(move || (watched.look(), watched));
-        let Ok((stalled, again)) = looked.await else { return };
+        let (consumer, config) = (Arc::clone(&consumer), Arc::clone(&config));
+        let looked = tokio::task::spawn_blocking(move || (lag.look(&consumer, &config), lag));
+        let stalled;
+        (stalled, lag) = looked.await.unwrap_or_default();
         if let Some(((topic, partition), offset)) = stalled {
             return lost.report(format!(
                 "the Kafka client has stopped reading {topic} [{partition}] at offset {offset}, \
                  which a new one reads"
             ));
         }
-        watched = again;
         tokio::select! {
             () = stop.cancelled() => return,
             () = sleep(INTERVAL) => {}
@@ -48,21 +46,18 @@ pub async fn watch(consumer: Arc<Consumer>, config: Config, lost: Lost, stop: Ca
     }
 }
 
-struct Watched {
-    consumer: Arc<Consumer>,
-    config: Config,
+#[derive(Debug, Default)]
+struct Lag {
     /// What was told last; a topic that is no longer assigned is taken out.
     told: BTreeMap<String, i64>,
     stalled: Stalled,
-    /// A record that a new client has read.
-    read_elsewhere: Option<(Partition, i64)>,
 }
 
-impl Watched {
+impl Lag {
     /// Blocks, for three answers at most, and longer for a partition that seems to be stalled.
-    /// Returns the record that the client does not read.
-    fn look(&mut self) -> Option<(Partition, i64)> {
-        let tails = match measure(&self.consumer) {
+    /// Returns a record that the client does not read.
+    fn look(&mut self, consumer: &Consumer, config: &Config) -> Option<Place> {
+        let tails = match measure(consumer) {
             Ok(tails) => tails,
             // Whether brokers answer is told elsewhere; the last figures are the best there are.
             Err(error) => {
@@ -70,33 +65,23 @@ impl Watched {
                 return None;
             }
         };
-        self.tell(&tails);
-        if !self.consumer.keeps_up() {
+        self.tell(&tails, consumer);
+        if !consumer.keeps_up() {
             return None;
         }
-        let offsets = self.consumer.offsets();
+        let offsets = consumer.offsets();
         let behind = tails.into_iter().filter(|tail| !offsets.is_in_hand(&tail.partition));
         let behind = behind.filter_map(Tail::unread).collect();
         drop(offsets);
-        let due = self.stalled.look(behind);
-        // It may have been written just then, and this client has read it as well by now.
-        let read = self.read_elsewhere.take();
-        let read = read.filter(|(partition, at)| self.stalled.has_not_read(partition, *at));
-        if read.is_some() || due.is_empty() {
-            return read;
-        }
-        self.read_elsewhere = stalled::readable(&self.config, &due, READ_WITHIN)
-            .inspect_err(|error| debug!(%error, "no new client"))
-            .unwrap_or_default();
-        None
+        self.stalled.look(config, behind)
     }
 
-    fn tell(&mut self, tails: &[Tail]) {
+    fn tell(&mut self, tails: &[Tail], consumer: &Consumer) {
         let mut lags = BTreeMap::new();
         for tail in tails {
             *lags.entry(tail.partition.0.clone()).or_default() += tail.lag();
         }
-        let gauges = &self.consumer.metrics().lag;
+        let gauges = &consumer.metrics().lag;
         for gone in self.told.keys().filter(|topic| !lags.contains_key(*topic)) {
             // It was set when it was told.
             gauges.remove_label_values(&[gone]).ok();
@@ -128,7 +113,7 @@ impl Tail {
     }
 
     /// The partition and the offset that is next, if there is more and it is known.
-    fn unread(self) -> Option<(Partition, i64)> {
+    fn unread(self) -> Option<Place> {
         let next = self.next.or(self.committed)?;
         (next < self.end).then_some((self.partition, next))
     }

@@ -11,6 +11,7 @@ use std::{
 use rdkafka::{
     Message as _, Offset, TopicPartitionList, consumer::Consumer as _, error::KafkaResult,
 };
+use tracing::debug;
 
 use super::{brokers, offsets::Partition};
 use crate::config::Config;
@@ -19,16 +20,38 @@ use crate::config::Config;
 /// It is tried again after twice as many, as what follows may be a transaction's marker alone.
 const STILL: u32 = 4;
 
+/// Longest wait for a new client to read what this one does not.
+const READ_WITHIN: Duration = Duration::from_secs(5);
+
+/// A partition and an offset in it.
+pub(super) type Place = (Partition, i64);
+
 /// Where the client stands in the partitions that have more, and for how many looks.
 #[derive(Debug, Default)]
 pub(super) struct Stalled {
     looks: BTreeMap<Partition, (i64, u32)>,
+    /// A record that a new client has read.
+    read_elsewhere: Option<Place>,
 }
 
 impl Stalled {
-    /// Takes in the partitions that have more and the offset that is next in each. Returns those
-    /// to try with a new client.
-    pub(super) fn look(&mut self, behind: Vec<(Partition, i64)>) -> Vec<(Partition, i64)> {
+    /// Takes in the partitions that have more, each with the offset that is next. Returns a record
+    /// that the client does not read although a new one has. Blocks while a new one tries.
+    pub(super) fn look(&mut self, config: &Config, behind: Vec<Place>) -> Option<Place> {
+        self.note(behind);
+        // It may have been written just then, and this client has read it as well by now.
+        let read = self.read_elsewhere.take().filter(|place| self.has_not_read(place));
+        let due = self.due();
+        if read.is_some() || due.is_empty() {
+            return read;
+        }
+        self.read_elsewhere = readable(config, &due, READ_WITHIN)
+            .inspect_err(|error| debug!(%error, "no new client"))
+            .unwrap_or_default();
+        None
+    }
+
+    fn note(&mut self, behind: Vec<Place>) {
         let before = std::mem::take(&mut self.looks);
         let still = |partition: &Partition, next| {
             before.get(partition).filter(|(at, _)| *at == next).map_or(0, |(_, looks)| *looks)
@@ -37,27 +60,23 @@ impl Stalled {
             let looks = still(&partition, next) + 1;
             self.looks.insert(partition, (next, looks));
         }
+    }
+
+    /// Where to try a new client.
+    fn due(&self) -> Vec<Place> {
         let due = |looks: u32| looks >= STILL && looks.is_power_of_two();
         let due = self.looks.iter().filter(|(_, (_, looks))| due(*looks));
         due.map(|(partition, (next, _))| (partition.clone(), *next)).collect()
     }
 
-    /// Whether the client has still not read a record that a new one had read before the last look.
-    pub(super) fn has_not_read(&self, partition: &Partition, offset: i64) -> bool {
-        self.looks.get(partition).is_some_and(|(next, looks)| *looks > STILL && *next <= offset)
+    fn has_not_read(&self, (partition, offset): &Place) -> bool {
+        self.looks.get(partition).is_some_and(|(next, looks)| *looks > STILL && next <= offset)
     }
 }
 
 /// A record at or behind one of these places that a new client reads, which may take it so long;
 /// blocks.
-///
-/// # Errors
-/// When there cannot be such a client.
-pub(super) fn readable(
-    config: &Config,
-    places: &[(Partition, i64)],
-    within: Duration,
-) -> KafkaResult<Option<(Partition, i64)>> {
+fn readable(config: &Config, places: &[Place], within: Duration) -> KafkaResult<Option<Place>> {
     let client = brokers::new_client(config)?;
     let mut list = TopicPartitionList::with_capacity(places.len());
     for ((topic, partition), next) in places {
@@ -89,15 +108,20 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(30);
 
-    fn at(partition: i32, next: i64) -> (Partition, i64) {
+    fn at(partition: i32, next: i64) -> Place {
         (("t".to_owned(), partition), next)
+    }
+
+    fn due_after(stalled: &mut Stalled, behind: Vec<Place>) -> Vec<Place> {
+        stalled.note(behind);
+        stalled.due()
     }
 
     #[test]
     fn a_partition_that_stands_still_is_tried_after_some_looks_and_then_ever_less_often() {
         let mut stalled = Stalled::default();
         let tried: Vec<u32> =
-            (1..=40).filter(|_| stalled.look(vec![at(0, 5)]) == [at(0, 5)]).collect();
+            (1..=40).filter(|_| due_after(&mut stalled, vec![at(0, 5)]) == [at(0, 5)]).collect();
         assert_eq!(tried, [4, 8, 16, 32]);
     }
 
@@ -105,15 +129,17 @@ mod tests {
     fn one_that_moves_or_has_been_read_to_its_end_begins_anew() {
         let mut stalled = Stalled::default();
         for next in 0..10 {
-            assert!(stalled.look(vec![at(0, next), at(1, 7)]).iter().all(|(p, _)| p.1 == 1));
+            assert!(
+                due_after(&mut stalled, vec![at(0, next), at(1, 7)]).iter().all(|(p, _)| p.1 == 1)
+            );
         }
-        assert!(!stalled.has_not_read(&at(0, 9).0, 9));
-        assert!(stalled.has_not_read(&at(1, 7).0, 7) && !stalled.has_not_read(&at(1, 7).0, 6));
+        assert!(!stalled.has_not_read(&at(0, 9)));
+        assert!(stalled.has_not_read(&at(1, 7)) && !stalled.has_not_read(&at(1, 6)));
         for _ in 0..3 {
-            assert!(stalled.look(vec![at(1, 8)]).is_empty());
+            assert!(due_after(&mut stalled, vec![at(1, 8)]).is_empty());
         }
-        assert!(stalled.look(Vec::new()).is_empty());
-        assert!(stalled.look(vec![at(1, 8)]).is_empty());
+        assert!(due_after(&mut stalled, Vec::new()).is_empty());
+        assert!(due_after(&mut stalled, vec![at(1, 8)]).is_empty());
     }
 
     #[test]

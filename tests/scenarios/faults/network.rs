@@ -55,7 +55,7 @@ async fn breaks(world: &World, what: &str, on: fn(&Ways) -> Vec<&Proxy>) -> anyh
         let repair = outlasts(fault, &ways, &mut flow, &audience).await;
         let repair = repair.with_context(|| format!("{fault:?}"))?;
         eprintln!("{what}, {fault:?}: {repair}");
-        all.add(repair);
+        all.add(&repair);
     }
     eprintln!("{what}, all faults: {all}");
     flow.stop().await?;

@@ -120,7 +120,7 @@ async fn endures(world: &World, what: &str, troubles: &[Trouble]) -> anyhow::Res
         let repair = repair.with_context(|| format!("{trouble:?}"))?;
         eprintln!("{what}, {trouble:?}: {repair}");
         ensure!(notices(&stack).await? > noticed, "{trouble:?}: nobody noticed");
-        all.add(repair);
+        all.add(&repair);
     }
     eprintln!("{what}, all: {all}");
     flow.stop().await?;

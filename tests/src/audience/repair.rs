@@ -1,16 +1,18 @@
 //! How late what was sent before the end of a fault arrived.
 
-use std::{fmt, time::Duration};
+use std::fmt;
 
 use tokio::time::Instant;
+
+use crate::load::tally::{Percentiles, Times};
 
 /// How long it took, after a fault had ended, until events that were sent before arrived.
 #[derive(Clone, Debug, Default)]
 pub struct Repair {
-    since_end: Vec<Duration>,
+    since_end: Times,
     /// The same from the broker's acknowledgement, if that came later: an event that its producer
     /// still holds cannot arrive.
-    since_acknowledged: Vec<Duration>,
+    since_acknowledged: Times,
 }
 
 impl Repair {
@@ -23,23 +25,27 @@ impl Repair {
         arrived: Instant,
     ) {
         let acknowledged = acknowledged.unwrap_or(arrived).max(ended);
-        self.since_end.push(arrived - ended);
-        self.since_acknowledged.push(arrived.saturating_duration_since(acknowledged));
+        for (times, since) in
+            [(&mut self.since_end, ended), (&mut self.since_acknowledged, acknowledged)]
+        {
+            let late = arrived.saturating_duration_since(since);
+            times.record(u64::try_from(late.as_nanos()).unwrap_or(u64::MAX));
+        }
     }
 
     /// Adds what another fault took.
-    pub fn add(&mut self, other: Self) {
-        self.since_end.extend(other.since_end);
-        self.since_acknowledged.extend(other.since_acknowledged);
+    pub fn add(&mut self, other: &Self) {
+        self.since_end.add(&other.since_end);
+        self.since_acknowledged.add(&other.since_acknowledged);
     }
 }
 
 impl fmt::Display for Repair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let events = self.since_end.len();
-        let since_end = Percentiles::of(&self.since_end);
+        let events = self.since_end.percentiles().count;
+        let [since_end, since_acknowledged] =
+            [&self.since_end, &self.since_acknowledged].map(|times| told(times.percentiles()));
         write!(f, "{events} late events, {since_end} after its end")?;
-        let since_acknowledged = Percentiles::of(&self.since_acknowledged);
         if since_acknowledged != since_end {
             write!(f, "; {since_acknowledged} after the broker had them")?;
         }
@@ -47,35 +53,15 @@ impl fmt::Display for Repair {
     }
 }
 
-/// In milliseconds.
-#[derive(Debug, PartialEq, Eq)]
-struct Percentiles {
-    median: u128,
-    p99: u128,
-    most: u128,
-}
-
-impl Percentiles {
-    fn of(delays: &[Duration]) -> Self {
-        let mut delays = delays.to_vec();
-        delays.sort_unstable();
-        let [median, p99, most] = [50, 99, 100].map(|percent| {
-            let at = (delays.len() * percent).div_ceil(100);
-            delays.get(at.saturating_sub(1)).map_or(0, Duration::as_millis)
-        });
-        Self { median, p99, most }
-    }
-}
-
-impl fmt::Display for Percentiles {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { median, p99, most } = self;
-        write!(f, "p50 {median} ms, p99 {p99} ms, max {most} ms")
-    }
+fn told(Percentiles { p50_us, p99_us, max_us, .. }: Percentiles) -> String {
+    let [median, p99, most] = [p50_us, p99_us, max_us].map(|micros| micros / 1_000);
+    format!("p50 {median} ms, p99 {p99} ms, max {most} ms")
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn after(millis: u64) -> Duration {
