@@ -4,6 +4,7 @@ pub mod brokers;
 pub mod dead_letters;
 pub mod kafka;
 pub mod lag;
+mod librdkafka;
 pub mod lost;
 mod message;
 pub mod offsets;

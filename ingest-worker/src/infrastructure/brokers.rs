@@ -1,7 +1,6 @@
 //! Watches whether the brokers answer the consumer and the producer of dead letters. A client may
-//! lose them for good: librdkafka 2.12 can, when all of them were gone from the cluster's own list
-//! for a moment (<https://github.com/confluentinc/librdkafka/issues/5301>). Then brokers answer a
-//! new client and this one never again, and only a new process helps.
+//! lose them for good, so that they answer a new one and this one never again; then only a new
+//! process helps. The one way that is known is closed, see [`super::librdkafka`].
 
 use std::{sync::Arc, time::Duration};
 

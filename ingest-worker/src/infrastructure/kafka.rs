@@ -21,7 +21,10 @@ use rdkafka::{
 };
 use tracing::{debug, info, warn};
 
-use super::offsets::{Offsets, Partition};
+use super::{
+    librdkafka,
+    offsets::{Offsets, Partition},
+};
 use crate::{config::Config, metrics::Metrics};
 
 /// Longest wait for a broker's answer about topics.
@@ -260,6 +263,7 @@ pub(super) fn common_client_config(config: &Config) -> ClientConfig {
         .set("client.id", &fixed.kafka_consumer_client_id)
         // With a random half more: how late it is noticed that a broker is back.
         .set("reconnect.backoff.max.ms", "300");
+    librdkafka::set_rebootstrap(&mut client);
     client
 }
 

@@ -1,7 +1,6 @@
-//! Finds partitions that the client has silently stopped reading. librdkafka 2.12 can, when a broker
-//! that is just back has not yet got a leader for each of them: it keeps a wrong one, whatever the
-//! brokers say later (<https://github.com/confluentinc/librdkafka/issues/5430>,
-//! <https://github.com/confluentinc/librdkafka/issues/5280>).
+//! Finds partitions that the client has silently stopped reading. librdkafka 2.12 can, when a
+//! partition changes its leader twice within a moment: it goes on asking a broker that is none
+//! (<https://github.com/confluentinc/librdkafka/pull/5593>).
 
 use std::{
     collections::BTreeMap,

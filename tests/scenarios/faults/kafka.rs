@@ -1,20 +1,18 @@
 //! What Kafka does: brokers that die or freeze, topics that are missing, records in every form
 //! that a producer may give them.
 
-use std::{os::unix::process::ExitStatusExt as _, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
 use e2e::{
-    audience::{Audience, Manner, Repair},
+    audience::{Audience, Manner},
     events::{self, Event, fresh_user},
     eventually,
     flow::Flow,
-    process::Signal,
     producer::{Producer, Record, read_topic},
     stack::{LIMIT, Layout, Stack},
 };
 use rdkafka::{Message as _, message::OwnedMessage};
-use tokio::time::Instant;
 
 use super::{PER_SECOND, RECOVERY_LIMIT, USERS, counted};
 use crate::{
@@ -36,7 +34,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
 async fn a_broker_that_freezes_or_dies_and_comes_back_costs_no_event(
     world: Arc<World>,
 ) -> anyhow::Result<()> {
-    let mut stack = world.own_broker(&Layout::default().with_named_workers()).await?;
+    let stack = world.own_broker(&Layout::default().with_named_workers()).await?;
     let audience = Audience::gather(&stack, &[(USERS, Manner::Stays)]).await?;
     let mut flow = Flow::start(&stack, &audience, PER_SECOND, seed("broker")).await?;
     // Long enough to be a member of the group again: a heartbeat takes three seconds to come.
@@ -47,12 +45,12 @@ async fn a_broker_that_freezes_or_dies_and_comes_back_costs_no_event(
         flow.more(Length::of_run().pick(200, 1_500)).await?;
         stack.kafka.freeze(false).await?;
         writes_again(&stack).await?;
-        eprintln!("the broker was frozen: {}", repaired(&mut stack, &audience).await?);
+        eprintln!("the broker was frozen: {}", audience.repaired(RECOVERY_LIMIT).await?);
         flow.more(between).await?;
         let away = async { flow.more(Length::of_run().pick(100, 1_000)).await };
         stack.kafka.die_for(away).await?;
         writes_again(&stack).await?;
-        eprintln!("the broker was killed: {}", repaired(&mut stack, &audience).await?);
+        eprintln!("the broker was killed: {}", audience.repaired(RECOVERY_LIMIT).await?);
     }
     flow.stop().await?;
     audience.judge(&stack).await?;
@@ -66,31 +64,6 @@ async fn writes_again(stack: &Stack) -> anyhow::Result<()> {
     let record =
         Record { topic: &stack.dead_letter_topic, key: Some("probe"), ..Record::default() };
     Producer::new(&stack.kafka)?.send_record(record).await
-}
-
-/// Waits until everything has arrived. A worker whose Kafka client cannot go on ends, and is started
-/// again as in any deployment.
-async fn repaired(stack: &mut Stack, audience: &Audience) -> anyhow::Result<Repair> {
-    let back = Instant::now();
-    let ended = tokio::select! {
-        repair = audience.repaired(RECOVERY_LIMIT * 2) => return repair,
-        ended = stack.workers[0].ended(RECOVERY_LIMIT * 2) => ended?,
-    };
-    let log = stack.workers[0].log()?;
-    // librdkafka 2.12 may crash on what a broker that is just back says of partitions without a
-    // leader: https://github.com/confluentinc/librdkafka/issues/5280
-    let crashed = ended.signal() == Some(Signal::SEGV.as_raw());
-    let known = [
-        "a Kafka client has lost the brokers",
-        "the Kafka client has stopped reading",
-        "FencedInstanceId",
-    ];
-    let reason = known.into_iter().find(|reason| log.contains(reason));
-    ensure!(crashed || reason.is_some(), "the worker ended with {ended}: {log}");
-    let (after, reason) = (back.elapsed(), reason.unwrap_or("a crash"));
-    eprintln!("the worker ended {after:?} after the fault and is started again: {reason}");
-    stack.workers[0].restart().await?;
-    audience.repaired(RECOVERY_LIMIT).await
 }
 
 async fn a_poison_record_waits_for_its_topic_and_holds_nobody_up_for_good(

@@ -1,0 +1,18 @@
+//! Links the worker with `src/infrastructure/librdkafka.c` instead of two functions of librdkafka;
+//! `src/infrastructure/librdkafka.rs` says why.
+
+const SOURCE: &str = "src/infrastructure/librdkafka.c";
+const REPLACED: [&str; 2] = ["rd_kafka_metadata_update_op", "rd_kafka_rebootstrap_tmr_stop"];
+
+fn main() {
+    println!("cargo::rerun-if-changed={SOURCE}");
+    // Where it runs in production; linkers of other systems cannot do it.
+    if std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|system| system == "linux") {
+        for object in cc::Build::new().file(SOURCE).compile_intermediates() {
+            println!("cargo::rustc-link-arg={}", object.display());
+        }
+        for function in REPLACED {
+            println!("cargo::rustc-link-arg=-Wl,--wrap={function}");
+        }
+    }
+}
