@@ -216,7 +216,7 @@ impl Kafka {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.bootstrap_servers);
         // Back soon after a broker, so that what is measured is not our own waiting.
-        config.set("reconnect.backoff.max.ms", "200");
+        config.set("reconnect.backoff.max.ms", "100");
         config
     }
 }

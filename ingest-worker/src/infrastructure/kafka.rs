@@ -262,7 +262,7 @@ pub(super) fn common_client_config(config: &Config) -> ClientConfig {
         .set("bootstrap.servers", &fixed.kafka_bootstrap_servers)
         .set("client.id", &fixed.kafka_consumer_client_id)
         // With a random half more: how late it is noticed that a broker is back.
-        .set("reconnect.backoff.max.ms", "300");
+        .set("reconnect.backoff.max.ms", "100");
     librdkafka::set_rebootstrap(&mut client);
     client
 }
