@@ -42,10 +42,10 @@ impl Repair {
 
 impl fmt::Display for Repair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let events = self.since_end.percentiles().count;
+        let late = self.since_end.percentiles();
         let [since_end, since_acknowledged] =
-            [&self.since_end, &self.since_acknowledged].map(|times| told(times.percentiles()));
-        write!(f, "{events} late events, {since_end} after its end")?;
+            [late, self.since_acknowledged.percentiles()].map(told);
+        write!(f, "{} late events, {since_end} after its end", late.count)?;
         if since_acknowledged != since_end {
             write!(f, "; {since_acknowledged} after the broker had them")?;
         }
