@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn the_readme_lists_every_setting() {
-        let readme = config::table_in(include_str!("../../README.md"), "ingest-worker");
+        let readme = config::table_in(include_str!("../README.md"), "ingest-worker");
         assert_eq!(readme.trim(), config::markdown_table(&command()).trim());
     }
 

@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn the_readme_lists_every_setting() {
-        let readme = shared::config::table_in(include_str!("../../README.md"), "ws-gateway");
+        let readme = shared::config::table_in(include_str!("../README.md"), "ws-gateway");
         assert_eq!(readme.trim(), shared::config::markdown_table(&command()).trim());
     }
 

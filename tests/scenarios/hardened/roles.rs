@@ -1,5 +1,5 @@
-//! Redis with a user for each service, as the README has them: what they may do is enough, and
-//! nothing else; and what happens when a password is changed.
+//! Redis with a user for each service, as `shared/README.md` has them: what they may do is enough,
+//! and nothing else; and what happens when a password is changed.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -21,7 +21,7 @@ const PASSWORDS: [(&str, &str); 2] = [("worker", "of-redis-3b07"), ("gateway", "
 
 /// The users as the README has them, with passwords.
 async fn create_users(redis: &Redis) -> anyhow::Result<()> {
-    let readme = include_str!("../../../README.md");
+    let readme = include_str!("../../../shared/README.md");
     for (user, password) in PASSWORDS {
         let command = readme.lines().find(|line| line.starts_with(&format!("ACL SETUSER {user} ")));
         let command = command.with_context(|| format!("the README has a user {user}"))?;
