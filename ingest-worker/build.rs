@@ -1,7 +1,7 @@
-//! Links the worker with `src/infrastructure/librdkafka.c` instead of two functions of librdkafka;
-//! `src/infrastructure/librdkafka.rs` says why.
+//! Links the worker with `replaced.c` instead of two functions of librdkafka;
+//! `src/infrastructure/kafka/librdkafka_workaround.rs` says why.
 
-const SOURCE: &str = "src/infrastructure/librdkafka.c";
+const SOURCE: &str = "src/infrastructure/kafka/librdkafka_workaround/replaced.c";
 const REPLACED: [&str; 2] = ["rd_kafka_metadata_update_op", "rd_kafka_rebootstrap_tmr_stop"];
 
 fn main() {

@@ -8,7 +8,7 @@ use shared::{
 
 use crate::{
     config::{Config, Fixed},
-    infrastructure::dead_letters::tool::Tool,
+    infrastructure::kafka::dead_letters::cli::Tool,
 };
 
 /// A task of an operator, done instead of the work.

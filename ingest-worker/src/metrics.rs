@@ -12,7 +12,7 @@ use crate::{
         record::{End, Ignored, Reason},
         routes::RoutedType,
     },
-    infrastructure::redis::{Call, Fault},
+    infrastructure::redis::store::{Call, Fault},
     notification::publisher::System,
 };
 

@@ -18,14 +18,14 @@ use crate::{
     config::Config,
     domain::{processor::Processor, routes::Routes},
     infrastructure::{
-        brokers,
-        dead_letters::DeadLetters,
-        kafka::Consumer,
-        lag,
-        lost::Lost,
-        pump,
-        redis::{RedisStore, Retention},
-        stage::Stage,
+        kafka::{
+            batch::Stage,
+            consume_loop,
+            consumer::Consumer,
+            dead_letters::producer::DeadLetters,
+            health::{brokers, fatal::Lost, lag},
+        },
+        redis::store::{RedisStore, Retention},
     },
     metrics::Metrics,
 };
@@ -111,7 +111,7 @@ impl Worker {
             lag::watch(Arc::clone(&consumer), config.clone(), lost.clone(), stop_checks.clone());
         checks.spawn(lag);
         stage.readiness.set("delivering", true);
-        let ended = pump::run(
+        let ended = consume_loop::run(
             &consumer,
             &stage,
             config.fixed.owner_wait,

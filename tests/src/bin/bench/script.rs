@@ -9,7 +9,8 @@ use redis::{Pipeline, aio::MultiplexedConnection};
 use crate::rig::float;
 
 /// The worker's own.
-const SCRIPT: &str = include_str!("../../../../ingest-worker/src/infrastructure/publish_once.lua");
+const SCRIPT: &str =
+    include_str!("../../../../ingest-worker/src/infrastructure/redis/publish_once.lua");
 /// As many as the worker has in a batch.
 const PIPELINE: u64 = 256;
 /// Two at a time keep Redis busy.

@@ -12,8 +12,8 @@ use rdkafka::{
 };
 use tracing::debug;
 
-use super::{brokers, offsets::Partition};
-use crate::config::Config;
+use super::brokers;
+use crate::{config::Config, infrastructure::kafka::offsets::Partition};
 
 /// After how many looks without progress a partition is tried with a new client for the first time.
 /// It is tried again after twice as many, as what follows may be a transaction's marker alone.
@@ -23,11 +23,11 @@ const STILL: u32 = 4;
 const READ_WITHIN: Duration = Duration::from_secs(5);
 
 /// A partition and an offset in it.
-pub(super) type Place = (Partition, i64);
+pub(crate) type Place = (Partition, i64);
 
 /// Where the client stands in the partitions that have more, and for how many looks.
 #[derive(Debug, Default)]
-pub(super) struct Stalled {
+pub(crate) struct Stalled {
     looks: BTreeMap<Partition, (i64, u32)>,
     /// A record that a new client has read.
     read_elsewhere: Option<Place>,
@@ -36,7 +36,7 @@ pub(super) struct Stalled {
 impl Stalled {
     /// Takes in the partitions that have more, each with the offset that is next. Returns a record
     /// that the client does not read although a new one has. Blocks while a new one tries.
-    pub(super) fn look(&mut self, config: &Config, behind: Vec<Place>) -> Option<Place> {
+    pub(crate) fn look(&mut self, config: &Config, behind: Vec<Place>) -> Option<Place> {
         self.note(behind);
         // It may have been written just then, and this client has read it as well by now.
         let read = self.read_elsewhere.take().filter(|place| self.has_not_read(place));

@@ -12,17 +12,15 @@ use rdkafka::{
 };
 use tracing::debug;
 
-use super::{
-    kafka::{METADATA_TIMEOUT, common_client_config, set_properties},
-    message::InHand,
-};
 use crate::{
     config::Config,
     domain::record::Rejection,
+    infrastructure::kafka::{
+        consumer::{METADATA_TIMEOUT, common_client_config, set_properties},
+        record::InHand,
+    },
     notification::publisher::{NotNow, System},
 };
-
-pub mod tool;
 
 /// Headers that say why and whence a record came to the dead-letter topic.
 pub mod header {
@@ -79,7 +77,7 @@ impl DeadLetters {
     ///
     /// # Errors
     /// [`NotNow`] if any is in doubt. Written again, some may be there twice.
-    pub(super) async fn write(&self, letters: &[(&InHand<'_>, &Rejection)]) -> Result<(), NotNow> {
+    pub(crate) async fn write(&self, letters: &[(&InHand<'_>, &Rejection)]) -> Result<(), NotNow> {
         let mut sent = Vec::with_capacity(letters.len());
         for (record, rejection) in letters {
             sent.push(self.send(record, rejection, true)?);
@@ -143,7 +141,7 @@ impl DeadLetters {
     }
 
     /// Asks the brokers for the topic; blocks. Whether they answered, and the client can go on.
-    pub(super) fn reaches_brokers(&self) -> bool {
+    pub(crate) fn reaches_brokers(&self) -> bool {
         let client = self.producer.client();
         if let Some((code, reason)) = client.fatal_error() {
             tracing::warn!(%code, reason, "the producer of dead letters cannot go on");
@@ -160,12 +158,12 @@ impl DeadLetters {
     }
 }
 
-type LetterProducer = FutureProducer<Quiet>;
+pub(crate) type LetterProducer = FutureProducer<Quiet>;
 
 /// The consumer tells of brokers that are away, and a letter that cannot be written is told of
 /// by whoever tries it again.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Quiet;
+pub(crate) struct Quiet;
 
 impl ClientContext for Quiet {
     fn error(&self, error: KafkaError, reason: &str) {
@@ -178,7 +176,7 @@ impl ClientContext for Quiet {
 }
 
 /// A producer that writes each record once and waits for every replica.
-pub(super) fn producer(config: &Config) -> Result<LetterProducer, KafkaError> {
+pub(crate) fn producer(config: &Config) -> Result<LetterProducer, KafkaError> {
     let mut client = common_client_config(config);
     // Compressed, a record of the largest size has room for the headers.
     client.set("compression.type", "zstd").set("message.max.bytes", "4194304");
@@ -207,7 +205,7 @@ const CONSUMER_ONLY: [&str; 6] = [
     "partition.assignment.strategy",
 ];
 
-async fn acknowledged(delivery: DeliveryFuture) -> Result<(), KafkaError> {
+pub(crate) async fn acknowledged(delivery: DeliveryFuture) -> Result<(), KafkaError> {
     match delivery.await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err((error, _))) => Err(error),

@@ -1,4 +1,4 @@
-//! Two defects of librdkafka 2.12 that the worker is linked without (`librdkafka.c`, `build.rs`).
+//! Two defects of librdkafka 2.12 that the worker is linked without (`librdkafka_workaround/replaced.c`, `build.rs`).
 //! Both show when a broker comes back, and both are known and open at its authors':
 //!
 //! - An answer to a fetch may name new leaders of partitions. Where one has none yet, the client
@@ -19,7 +19,7 @@ use rdkafka::ClientConfig;
 
 /// Puts off what would now happen so long after any question about the cluster: the longest time
 /// there is, 25 days. Then it costs a connection.
-pub(super) fn set_rebootstrap(client: &mut ClientConfig) {
+pub(crate) fn set_rebootstrap(client: &mut ClientConfig) {
     client.set("metadata.recovery.rebootstrap.trigger.ms", i32::MAX.to_string());
 }
 

@@ -1,4 +1,4 @@
-/* What the linker puts in the place of two functions of librdkafka 2.12. librdkafka.rs says why. */
+/* What the linker puts in the place of two functions of librdkafka 2.12. librdkafka_workaround.rs says why. */
 
 /* rd_kafka_op_res_t */
 enum { RD_KAFKA_OP_RES_HANDLED = 1 };

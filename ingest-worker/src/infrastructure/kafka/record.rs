@@ -16,16 +16,16 @@ use crate::domain::record::Record;
 
 /// A record in hand.
 #[derive(Debug)]
-pub(super) struct InHand<'c> {
+pub(crate) struct InHand<'c> {
     body: Body<'c>,
     /// Under which assignment it was read.
-    pub(super) lease: Lease,
+    pub(crate) lease: Lease,
     /// When it was first read.
-    pub(super) since: Instant,
+    pub(crate) since: Instant,
     /// Whether it may wait no longer for its owner.
-    pub(super) out_of_patience: bool,
+    pub(crate) out_of_patience: bool,
     /// The work on it, if traces are made.
-    pub(super) trace: Option<Trace>,
+    pub(crate) trace: Option<Trace>,
 }
 
 /// Fresh records are borrowed from the client; those that wait are copied, as a borrowed one
@@ -37,13 +37,13 @@ enum Body<'c> {
 }
 
 impl<'c> InHand<'c> {
-    pub(super) fn new(message: BorrowedMessage<'c>, lease: Lease) -> Self {
+    pub(crate) fn new(message: BorrowedMessage<'c>, lease: Lease) -> Self {
         let since = Instant::now();
         Self { body: Body::Fresh(message), lease, since, out_of_patience: false, trace: None }
     }
 
     /// The same, in memory of its own.
-    pub(super) fn detach(self) -> InHand<'static> {
+    pub(crate) fn detach(self) -> InHand<'static> {
         let Self { body, lease, since, out_of_patience, trace } = self;
         let body = match body {
             Body::Fresh(message) => Body::Waited(message.detach()),
@@ -52,7 +52,7 @@ impl<'c> InHand<'c> {
         InHand { body, lease, since, out_of_patience, trace }
     }
 
-    pub(super) fn record(&self) -> Record<'_> {
+    pub(crate) fn record(&self) -> Record<'_> {
         let record = match &self.body {
             Body::Fresh(message) => record(message),
             Body::Waited(message) => record(message),
@@ -60,21 +60,21 @@ impl<'c> InHand<'c> {
         Record { out_of_patience: self.out_of_patience, ..record }
     }
 
-    pub(super) fn topic(&self) -> &str {
+    pub(crate) fn topic(&self) -> &str {
         match &self.body {
             Body::Fresh(message) => message.topic(),
             Body::Waited(message) => message.topic(),
         }
     }
 
-    pub(super) fn partition(&self) -> i32 {
+    pub(crate) fn partition(&self) -> i32 {
         match &self.body {
             Body::Fresh(message) => message.partition(),
             Body::Waited(message) => message.partition(),
         }
     }
 
-    pub(super) fn offset(&self) -> i64 {
+    pub(crate) fn offset(&self) -> i64 {
         match &self.body {
             Body::Fresh(message) => message.offset(),
             Body::Waited(message) => message.offset(),
@@ -82,14 +82,14 @@ impl<'c> InHand<'c> {
     }
 
     /// When it was written.
-    pub(super) fn written_at(&self) -> Option<Timestamp> {
+    pub(crate) fn written_at(&self) -> Option<Timestamp> {
         match &self.body {
             Body::Fresh(message) => written_at(message),
             Body::Waited(message) => written_at(message),
         }
     }
 
-    pub(super) fn key(&self) -> Option<&[u8]> {
+    pub(crate) fn key(&self) -> Option<&[u8]> {
         match &self.body {
             Body::Fresh(message) => message.key(),
             Body::Waited(message) => message.key(),
@@ -97,7 +97,7 @@ impl<'c> InHand<'c> {
     }
 
     /// Each header's name and value.
-    pub(super) fn headers(&self) -> Vec<(&str, Option<&[u8]>)> {
+    pub(crate) fn headers(&self) -> Vec<(&str, Option<&[u8]>)> {
         match &self.body {
             Body::Fresh(message) => headers(message.headers()),
             Body::Waited(message) => headers(message.headers()),
@@ -105,12 +105,12 @@ impl<'c> InHand<'c> {
     }
 
     /// Names its trace in logs.
-    pub(super) fn trace_id(&self) -> Option<impl Value> {
+    pub(crate) fn trace_id(&self) -> Option<impl Value> {
         self.trace.as_ref().map(|trace| field::display(trace.id()))
     }
 
     /// The bytes it keeps in memory.
-    pub(super) fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         let value = match &self.body {
             Body::Fresh(message) => message.payload(),
             Body::Waited(message) => message.payload(),

@@ -1,6 +1,6 @@
 //! Watches whether the brokers answer the consumer and the producer of dead letters. A client may
 //! lose them for good, so that they answer a new one and this one never again; then only a new
-//! process helps. The one way that is known is closed, see [`super::librdkafka`].
+//! process helps. The one way that is known is closed, see [`crate::infrastructure::kafka::librdkafka_workaround`].
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,12 +14,14 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::{
-    dead_letters::DeadLetters,
-    kafka::{Consumer, METADATA_TIMEOUT, common_client_config, set_properties},
-    lost::Lost,
+use super::fatal::Lost;
+use crate::{
+    config::Config,
+    infrastructure::kafka::{
+        consumer::{Consumer, METADATA_TIMEOUT, common_client_config, set_properties},
+        dead_letters::producer::DeadLetters,
+    },
 };
-use crate::config::Config;
 
 /// How often it is checked that the brokers answer.
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
@@ -107,7 +109,7 @@ fn a_new_client_reaches_brokers(config: &Config) -> bool {
 }
 
 /// A client that never joins the group nor commits; to see what one can do that knows nothing yet.
-pub(super) fn new_client(config: &Config) -> KafkaResult<BaseConsumer> {
+pub(crate) fn new_client(config: &Config) -> KafkaResult<BaseConsumer> {
     let mut client = common_client_config(config);
     set_properties(&mut client, config);
     client.set("group.id", &config.fixed.kafka_consumer_group).set("enable.auto.commit", "false");

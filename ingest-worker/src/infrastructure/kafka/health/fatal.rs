@@ -20,7 +20,7 @@ impl Lost {
         Self { reason: Arc::default(), stop: shutdown.child_token() }
     }
 
-    pub(super) fn report(&self, reason: String) {
+    pub(crate) fn report(&self, reason: String) {
         // The first one stays.
         self.reason.set(reason).ok();
         self.stop.cancel();

@@ -5,12 +5,12 @@ use std::time::SystemTime;
 
 use shared::trace::{Trace, Tracer};
 
-use super::message::InHand;
+use super::record::InHand;
 use crate::domain::{processor::Verdict, record::Outcome};
 
 /// Begins the work on records that were judged for the first time, from `since` on, and puts
 /// each notification's place in its trace into it.
-pub(super) fn judged(
+pub(crate) fn judged(
     tracer: &Tracer,
     records: &mut [InHand<'_>],
     verdicts: &mut [Verdict],
@@ -43,7 +43,7 @@ fn begin(tracer: &Tracer, record: &InHand<'_>, verdict: &Verdict, since: SystemT
 }
 
 /// The batch that they are in was published between `since` and now.
-pub(super) fn delivered(tracer: &Tracer, records: &[InHand<'_>], since: SystemTime) {
+pub(crate) fn delivered(tracer: &Tracer, records: &[InHand<'_>], since: SystemTime) {
     let now = SystemTime::now();
     for trace in records.iter().filter_map(|record| record.trace.as_ref()) {
         tracer.stage(trace, "publish", since, now);
@@ -51,7 +51,7 @@ pub(super) fn delivered(tracer: &Tracer, records: &[InHand<'_>], since: SystemTi
 }
 
 /// The work on a record is over, with this outcome.
-pub(super) fn settled(trace: Option<Trace>, outcome: &Outcome) {
+pub(crate) fn settled(trace: Option<Trace>, outcome: &Outcome) {
     let (Some(mut trace), Some(end)) = (trace, outcome.end()) else { return };
     trace.note("outcome", end.label());
     trace.end(SystemTime::now());

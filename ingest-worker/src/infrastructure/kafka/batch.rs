@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use super::{dead_letters::DeadLetters, message::InHand, retry, spans};
+use super::{dead_letters::producer::DeadLetters, record::InHand, retry, tracing as spans};
 use crate::{
     domain::{
         processor::{Processor, Verdict},
@@ -34,21 +34,21 @@ pub struct Stage<P, D> {
 }
 
 /// Records that are finished together.
-pub(super) struct Batch<'c> {
-    pub(super) records: Vec<InHand<'c>>,
-    pub(super) verdicts: Vec<Verdict>,
+pub(crate) struct Batch<'c> {
+    pub(crate) records: Vec<InHand<'c>>,
+    pub(crate) verdicts: Vec<Verdict>,
     /// Whether they come from the waiting room.
-    pub(super) waited: bool,
+    pub(crate) waited: bool,
 }
 
 impl<'c> Batch<'c> {
     /// How many records and bytes.
-    pub(super) fn size(&self) -> (usize, usize) {
+    pub(crate) fn size(&self) -> (usize, usize) {
         (self.records.len(), self.records.iter().map(InHand::size).sum())
     }
 
     /// Adds the records of another, which were read later.
-    pub(super) fn append(&mut self, mut later: Batch<'c>) {
+    pub(crate) fn append(&mut self, mut later: Batch<'c>) {
         self.records.append(&mut later.records);
         self.verdicts.append(&mut later.verdicts);
     }
@@ -56,7 +56,7 @@ impl<'c> Batch<'c> {
 
 impl<P: Publisher, D: OwnerDirectory> Stage<P, D> {
     /// Decides what records are.
-    pub(super) fn judge(&self, records: &mut [InHand<'_>]) -> Vec<Verdict> {
+    pub(crate) fn judge(&self, records: &mut [InHand<'_>]) -> Vec<Verdict> {
         let now = Timestamp::now();
         let judge = |record: &InHand<'_>| self.processor.judge(&record.record(), now);
         let since = self.tracer.as_ref().map(|tracer| (tracer, SystemTime::now()));
@@ -68,7 +68,7 @@ impl<P: Publisher, D: OwnerDirectory> Stage<P, D> {
     }
 
     /// Delivers a batch and writes its dead letters, for as long as it takes.
-    pub(super) async fn finish<'c>(&self, batch: Batch<'c>) -> (Batch<'c>, Vec<Outcome>) {
+    pub(crate) async fn finish<'c>(&self, batch: Batch<'c>) -> (Batch<'c>, Vec<Outcome>) {
         let metrics = &self.metrics;
         metrics.batches.inc();
         let timer = metrics.delivery.start_timer();
@@ -98,7 +98,7 @@ impl<P: Publisher, D: OwnerDirectory> Stage<P, D> {
 
 impl<P, D> Stage<P, D> {
     /// Counts records that have just been read.
-    pub(super) fn count_read(&self, records: &[InHand<'_>]) {
+    pub(crate) fn count_read(&self, records: &[InHand<'_>]) {
         self.metrics.consumed.inc_by(records.len() as u64);
         self.metrics.in_hand.add(signed(records.len()));
         let now = Timestamp::now();
@@ -108,18 +108,18 @@ impl<P, D> Stage<P, D> {
     }
 
     /// Counts records that are dropped: their partition is somebody else's now.
-    pub(super) fn count_given_back(&self, records: usize) {
+    pub(crate) fn count_given_back(&self, records: usize) {
         self.metrics.given_back.inc_by(records as u64);
         self.metrics.in_hand.sub(signed(records));
     }
 
     /// Notes how many wait for their owners.
-    pub(super) fn count_waiting(&self, records: usize) {
+    pub(crate) fn count_waiting(&self, records: usize) {
         self.metrics.waiting.set(signed(records));
     }
 
     /// Counts an outcome that is there `now`, and logs what somebody may have to look at.
-    pub(super) fn count(
+    pub(crate) fn count(
         &self,
         record: &InHand<'_>,
         verdict: &Verdict,

@@ -9,8 +9,8 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    message::InHand,
     offsets::{Offsets, Partition},
+    record::InHand,
 };
 
 /// The most memory that waiting records may take before their partitions pause.
@@ -19,7 +19,7 @@ const MOST_BYTES: usize = 64 << 20;
 /// The waiting records, oldest first. They are tried in rounds, a few at a time, so that others
 /// get their turn in between.
 #[derive(Debug)]
-pub(super) struct WaitingRoom {
+pub(crate) struct WaitingRoom {
     records: VecDeque<InHand<'static>>,
     bytes: usize,
     /// How many of the first are still to be tried in this round.
@@ -32,17 +32,17 @@ pub(super) struct WaitingRoom {
 
 impl WaitingRoom {
     /// A room in which a record waits for `patience`, and about `limit` of them.
-    pub(super) fn new(patience: Duration, limit: usize) -> Self {
+    pub(crate) fn new(patience: Duration, limit: usize) -> Self {
         Self { records: VecDeque::new(), bytes: 0, due: 0, away: 0, patience, limit }
     }
 
-    pub(super) fn admit(&mut self, record: InHand<'_>) {
+    pub(crate) fn admit(&mut self, record: InHand<'_>) {
         self.bytes += record.size();
         self.records.push_back(record.detach());
     }
 
     /// Begins a round with everything that waits, unless the last one is still under way.
-    pub(super) fn begin_round(&mut self) {
+    pub(crate) fn begin_round(&mut self) {
         if !self.is_in_round() {
             self.due = self.records.len();
         }
@@ -54,7 +54,7 @@ impl WaitingRoom {
 
     /// The next few of the round, to be tried again. Those whose partition has been taken away
     /// are dropped: its new owner reads them.
-    pub(super) fn next_due(
+    pub(crate) fn next_due(
         &mut self,
         most: usize,
         offsets: &Offsets,
@@ -73,17 +73,17 @@ impl WaitingRoom {
     }
 
     /// Notes that this many have been tried; those without success were admitted again.
-    pub(super) fn returned(&mut self, tried: usize) {
+    pub(crate) fn returned(&mut self, tried: usize) {
         self.away -= tried;
     }
 
     /// How many wait.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.records.len() + self.away
     }
 
     /// The partitions to pause: those of the waiting records once there are too many of them.
-    pub(super) fn to_pause(&self) -> Option<BTreeSet<Partition>> {
+    pub(crate) fn to_pause(&self) -> Option<BTreeSet<Partition>> {
         let full = self.len() >= self.limit || self.bytes >= MOST_BYTES;
         // In mid-round it is not known which remain; nothing changes then.
         (!self.is_in_round()).then(|| {

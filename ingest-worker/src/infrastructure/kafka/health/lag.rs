@@ -10,12 +10,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::{
-    kafka::Consumer,
-    lost::Lost,
-    offsets::Partition,
+    fatal::Lost,
     stalled::{Place, Stalled},
 };
-use crate::config::Config;
+use crate::{
+    config::Config,
+    infrastructure::kafka::{consumer::Consumer, offsets::Partition},
+};
 
 /// How old the figures may be.
 const INTERVAL: Duration = Duration::from_secs(5);

@@ -19,13 +19,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::{
-    kafka::{Assignments, Consumer},
-    message::InHand,
+    batch::{Batch, Stage},
+    consumer::{Assignments, Consumer},
+    in_flight::UnderWay,
     offsets::Partition,
-    spans,
-    stage::{Batch, Stage},
-    under_way::UnderWay,
-    waiting::WaitingRoom,
+    parked::WaitingRoom,
+    record::InHand,
+    tracing as spans,
 };
 use crate::{
     domain::{

@@ -8,7 +8,7 @@ use futures_util::{
 };
 use tokio::task::yield_now;
 
-use super::stage::Batch;
+use super::batch::Batch;
 use crate::domain::record::Outcome;
 
 /// A batch and its outcomes.
@@ -16,15 +16,15 @@ type Finished<'c> = (Batch<'c>, Vec<Outcome>);
 
 /// At most one batch that is being finished.
 #[derive(Default)]
-pub(super) struct UnderWay<'c>(Option<MaybeDone<BoxFuture<'c, Finished<'c>>>>);
+pub(crate) struct UnderWay<'c>(Option<MaybeDone<BoxFuture<'c, Finished<'c>>>>);
 
 impl<'c> UnderWay<'c> {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_none()
     }
 
     /// Takes a batch and has it go as far as it can without waiting, and what it asks for go out.
-    pub(super) async fn start(&mut self, finishing: BoxFuture<'c, Finished<'c>>) {
+    pub(crate) async fn start(&mut self, finishing: BoxFuture<'c, Finished<'c>>) {
         let batch = self.0.insert(maybe_done(finishing));
         // What it came to is kept for `end`.
         let (Poll::Ready(()) | Poll::Pending) = poll!(batch);
@@ -33,7 +33,7 @@ impl<'c> UnderWay<'c> {
     }
 
     /// Waits for its end; for ever, if there is none.
-    pub(super) async fn end(&mut self) -> Finished<'c> {
+    pub(crate) async fn end(&mut self) -> Finished<'c> {
         let Some(batch) = &mut self.0 else { return std::future::pending().await };
         (&mut *batch).await;
         let finished = Pin::new(batch).take_output().expect("it has just ended");

@@ -19,11 +19,11 @@ use rdkafka::{
     producer::FutureRecord,
 };
 
-use super::{LetterProducer, acknowledged, header, producer};
+use super::producer::{LetterProducer, acknowledged, header, producer};
 use crate::{
     config::Config,
     domain::record::Reason,
-    infrastructure::kafka::{common_client_config, set_properties},
+    infrastructure::kafka::consumer::{common_client_config, set_properties},
 };
 
 /// Longest wait for the brokers.
