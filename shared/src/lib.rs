@@ -3,10 +3,11 @@
 //! The contract: [`envelope`] and [`events`] (what producers send), [`notification`] (what a
 //! browser receives), [`user`] (whom it is for) and [`keys`] (the names both use in Redis).
 //! The runtime: [`config`], [`telemetry`], [`mod@metrics`], [`trace`], [`lifecycle`], [`admin`],
-//! [`healthcheck`] and [`redis`].
+//! [`healthcheck`], [`backoff`] and [`redis`].
 //! No business rules live here.
 
 pub mod admin;
+pub mod backoff;
 pub mod config;
 pub mod envelope;
 pub mod events;
