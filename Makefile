@@ -18,7 +18,7 @@ test: lint ## everything that must pass: lint, unit tests, scenarios on real ser
 	$(CARGO) test --locked --workspace --no-fail-fast --lib --bins $(ONLY)
 	$(CARGO) test --locked --workspace --no-fail-fast --test '*' $(ONLY)
 
-bench: ## every figure of "How fast" in tests/README.md, half an hour; ONLY=name for some, QUICK=1 to try
+bench: ## every benchmark figure in tests/README.md, half an hour; ONLY=name for some, QUICK=1 to try
 	@tests/setup.sh bench
 	$(CARGO) build --locked --release --workspace --bin bench --bin load --bin counts --bin ingest-worker --bin ws-gateway
 	@ONLY=$(ONLY) QUICK=$(QUICK) $${CARGO_TARGET_DIR:-target}/release/bench
