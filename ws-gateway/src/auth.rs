@@ -4,6 +4,7 @@
 
 pub mod jwks;
 mod keys;
+pub mod revocation;
 mod token;
 
 use std::sync::Arc;
@@ -14,9 +15,9 @@ use serde::Deserialize;
 use shared::user::UserId;
 
 use crate::files::Current;
-use crate::revocation::Revocations;
 use jwks::Published;
 pub use keys::{Key, KeyError, Rules};
+use revocation::Revocations;
 pub use token::token;
 
 /// Whom a connection belongs to, and for how long.

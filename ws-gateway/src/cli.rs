@@ -8,10 +8,13 @@ use shared::config::{self, ConfigError, positive_duration};
 use shared::{healthcheck, redis::Redis, user::UserId};
 
 use crate::{
-    auth::{MAX_TOKEN_ID, seconds_since_1970},
+    auth::{
+        MAX_TOKEN_ID,
+        revocation::{Revocation, Revoked},
+        seconds_since_1970,
+    },
     config::{Config, command},
-    revocation::{Revocation, Revoked},
-    subscriber,
+    redis,
 };
 
 /// A task of an operator, done instead of the work.
@@ -65,7 +68,7 @@ impl Revoke {
     async fn run(self, config: &Config) -> anyhow::Result<()> {
         let revocation = self.revocation()?;
         let redis = Redis::new(&config.redis).context("REDIS_URL")?;
-        subscriber::revoke(&redis, &revocation).await.context("Redis")?;
+        redis::revoke(&redis, &revocation).await.context("Redis")?;
         println!("revoked: {}", revocation.to_text());
         Ok(())
     }

@@ -2,13 +2,13 @@
 //! shutdown, until there is a reason to end. Nothing a client says stops delivery, but for a
 //! protocol error.
 
-mod client;
-mod clock;
-mod farewell;
-mod feed;
-mod lateness;
-mod standing;
+mod close;
+mod latency;
+mod phase_gauge;
+mod reader;
+mod timers;
 mod wire;
+mod writer;
 
 use std::{
     num::NonZeroU32,
@@ -31,16 +31,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     auth::{Authenticator, Identity},
-    frame::Frame,
-    hub::Registration,
+    hub::{Registration, outbox::Due},
     metrics::{Failure, Metrics, Phase},
-    outbox::Due,
-    position::Position,
-    protocol::{CloseReason, Filter, Resume, State},
+    protocol::{CloseReason, Filter, Frame, Position, Resume, State},
 };
-use clock::Clock;
-pub use farewell::close;
-use standing::Standing;
+pub use close::close;
+use phase_gauge::Standing;
+use timers::Clock;
 pub use wire::socket_config;
 
 /// What holds for every connection.
@@ -205,7 +202,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 close(socket, reason, state).await;
             }
             // The answer to the client's own close.
-            End::ClientLeft => drop(time::timeout(farewell::TIMEOUT, socket.flush()).await),
+            End::ClientLeft => drop(time::timeout(close::TIMEOUT, socket.flush()).await),
         }
     }
 
@@ -222,11 +219,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     async fn on_time(&mut self) -> ControlFlow<End> {
         match self.clock.due() {
-            Some(clock::Event::Leave) => Break(End::Close(CloseReason::Restarting)),
-            Some(clock::Event::TokenExpired) => Break(End::Close(CloseReason::TokenExpired)),
-            Some(clock::Event::Silent) => Break(End::Close(CloseReason::Silent)),
-            Some(clock::Event::Flush) => self.drain().await,
-            Some(clock::Event::Ping) => {
+            Some(timers::Event::Leave) => Break(End::Close(CloseReason::Restarting)),
+            Some(timers::Event::TokenExpired) => Break(End::Close(CloseReason::TokenExpired)),
+            Some(timers::Event::Silent) => Break(End::Close(CloseReason::Silent)),
+            Some(timers::Event::Flush) => self.drain().await,
+            Some(timers::Event::Ping) => {
                 let ping = self.socket.feed(Message::Ping(Vec::new().into()));
                 match time::timeout(self.terms.silence_limit, ping).await {
                     Ok(Ok(())) => self.send(Vec::new()).await,

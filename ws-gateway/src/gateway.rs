@@ -18,17 +18,14 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
 
 use crate::{
-    auth::{Authenticator, Key, jwks::Published},
+    auth::{Authenticator, Key, jwks::Published, revocation::Revocations},
     config::Config,
     connection::Terms,
     files::Files,
-    history::History,
-    hub::{self, Hub},
+    hub::{self, Hub, outbox},
     metrics::Metrics,
-    outbox,
-    revocation::Revocations,
+    redis::{History, Subscriber},
     server::Server,
-    subscriber::Subscriber,
     tls,
 };
 

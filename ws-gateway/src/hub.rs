@@ -4,6 +4,7 @@
 //! The subscriber obeys [`Hub::changed`] and confirms each user; what it receives meanwhile for
 //! a user whose gap is not closed yet is held, so that it cannot overtake what is missing.
 
+pub mod outbox;
 mod registration;
 mod user;
 
@@ -20,12 +21,10 @@ use uuid::Uuid;
 use crate::{
     auth::Credential,
     config::LimitPolicy,
-    frame::Frame,
     metrics::{Delivery, Metrics},
-    outbox::{self, Outbox},
-    position::Position,
-    protocol::CloseReason,
+    protocol::{CloseReason, Frame, Position},
 };
+use outbox::Outbox;
 pub use registration::Registration;
 pub use user::Settled;
 use user::User;

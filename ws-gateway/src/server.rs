@@ -29,8 +29,8 @@ use crate::{
     config::{Config, Origins},
     connection::{Terms, socket_config},
     files::Current,
-    history::History,
     hub::Hub,
+    redis::History,
 };
 use addresses::Addresses;
 use answers::{About, refusal};

@@ -16,7 +16,7 @@ use ingest_worker::{
 };
 use serde_json::Value;
 use shared::{time::Timestamp, user::UserId};
-use ws_gateway::frame::Frame;
+use ws_gateway::protocol::Frame;
 
 /// The keys of a notification, in their order, but for the `id` that Redis gives it.
 const KEYS: [&str; 8] =

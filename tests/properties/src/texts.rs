@@ -5,9 +5,7 @@ use serde_json::Value;
 use shared::{time, user::UserId};
 use ws_gateway::{
     config::Origins,
-    frame::Frame,
-    position::Position,
-    protocol::{ClientMessage, Filter},
+    protocol::{ClientMessage, Filter, Frame, Position},
 };
 
 /// Checks a text in every place where one may come from outside.

@@ -29,11 +29,9 @@ use ws_gateway::{
     auth::{Authenticator, Credential, Identity, Key, Rules},
     config::LimitPolicy,
     connection::{Connection, Opening, Terms, Wishes, socket_config},
-    frame::Frame,
-    hub::{self, Hub},
+    hub::{self, Hub, outbox},
     metrics::Metrics,
-    outbox,
-    protocol::{Filter, Resume},
+    protocol::{Filter, Frame, Resume},
 };
 
 const USER: &str = "teacher-42";

@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use super::*;
 use crate::auth::{Credential, Key, Rules};
-use crate::hub::{self, Hub, Settled};
-use crate::{config::LimitPolicy, outbox};
+use crate::config::LimitPolicy;
+use crate::hub::{self, Hub, Settled, outbox};
 
 const TOKEN_LIFE: Duration = Duration::from_secs(1000);
 const MESSAGES_PER_SECOND: u32 = 50;
@@ -214,7 +214,7 @@ async fn a_silent_client_is_given_up_after_two_intervals() {
     let start = time::Instant::now();
     // The client does not read, and so does not answer pings.
     assert_eq!(harness.task.await.unwrap(), End::Close(CloseReason::Silent));
-    assert_eq!(start.elapsed().as_secs(), 60 + farewell::TIMEOUT.as_secs());
+    assert_eq!(start.elapsed().as_secs(), 60 + close::TIMEOUT.as_secs());
     drop(harness.client);
 }
 

@@ -4,8 +4,8 @@ use shared::user::UserId;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::Hub;
-use crate::{auth::Credential, outbox::Outbox, position::Position};
+use super::{Hub, outbox::Outbox};
+use crate::{auth::Credential, protocol::Position};
 
 /// A connection that the hub knows. Dropping it is the only way out.
 #[derive(Debug)]

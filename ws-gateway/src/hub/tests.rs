@@ -3,8 +3,8 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use prometheus::Registry;
 
+use super::outbox::Item;
 use super::*;
-use crate::outbox::Item;
 
 fn hub(policy: LimitPolicy) -> Hub {
     let outbox = outbox::Limits { capacity: 8, max_delay: Duration::from_millis(500) };

@@ -3,12 +3,11 @@
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use super::outbox::{Item, Outbox};
 use crate::{
     auth::Credential,
-    frame::Frame,
     metrics::{Delivery, Failure, Metrics},
-    outbox::{Item, Outbox},
-    position::Position,
+    protocol::{Frame, Position},
 };
 
 /// Most frames held for a user while a gap is closed. What comes after them is read from the

@@ -15,10 +15,9 @@ use super::{Server, addresses::Counted};
 use crate::{
     auth::{AuthError, Identity},
     connection::{Connection, End, Opening, Terms, Wishes, close},
-    history::{History, Missed},
     hub::Registration,
-    position::Position,
-    protocol::{CloseReason, Resume},
+    protocol::{CloseReason, Position, Resume},
+    redis::{History, Missed},
 };
 
 /// What a handshake said.

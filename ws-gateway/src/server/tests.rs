@@ -8,9 +8,8 @@ use super::*;
 use crate::{
     auth::{Authenticator, Key, Rules},
     config::LimitPolicy,
-    hub,
+    hub::{self, outbox},
     metrics::Metrics,
-    outbox,
 };
 
 const SECRET: &str = "a-secret-that-is-long-enough-for-tests";

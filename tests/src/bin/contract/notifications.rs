@@ -7,7 +7,7 @@ use ingest_worker::domain::routes::ROUTES;
 use schemars::{JsonSchema as _, Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Value, json};
 use shared::notification::{Data, Description, Frame};
-use ws_gateway::position::Position;
+use ws_gateway::protocol::Position;
 
 /// The name of notifications that a service words itself; their `event` is an open set.
 pub(crate) const OTHER: &str = "OtherNotification";

@@ -10,10 +10,12 @@ use shared::{
 use tracing::{info, warn};
 
 use crate::{
-    auth::seconds_since_1970,
+    auth::{
+        revocation::{Revocation, Revocations, Revoked},
+        seconds_since_1970,
+    },
     hub::Hub,
     metrics::Metrics,
-    revocation::{Revocation, Revocations, Revoked},
 };
 
 /// Most revocations that are loaded, the longest lasting first.

@@ -2,12 +2,6 @@
 //! After a loss all subscriptions are renewed and every gap is closed from the streams, in
 //! place: no socket is closed because of Redis.
 
-mod backoff;
-mod outage;
-mod pushes;
-mod revoked;
-mod session;
-
 use redis::{ErrorKind, RedisError};
 use shared::{
     admin::Readiness,
@@ -17,12 +11,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
-use crate::{hub::Hub, metrics::Metrics, revocation::Revocations};
-use backoff::Backoff;
-use outage::Outage;
-use revoked::Sink;
-pub use revoked::revoke;
-use session::Session;
+use super::{backoff::Backoff, outage::Outage, revocations::Sink, session::Session};
+use crate::{auth::revocation::Revocations, hub::Hub, metrics::Metrics};
 
 /// The condition that holds from the first connection to Redis on.
 pub const READINESS: &str = "redis";

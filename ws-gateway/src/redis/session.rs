@@ -18,12 +18,15 @@ use shared::{
 };
 use tokio::{sync::Notify, time};
 
-use super::{pushes::receiver, revoked::Sink};
-use crate::{
+use super::{
     history::{self, Page},
+    pushes::receiver,
+    revocations::Sink,
+};
+use crate::{
     hub::{Hub, Joining, Settled},
     metrics::{Metrics, Repair},
-    position::Position,
+    protocol::Position,
 };
 
 /// Most channels in one command, and most users brought up to date together.

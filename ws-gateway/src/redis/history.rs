@@ -17,9 +17,9 @@ use shared::{
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
-use crate::{frame::Frame, position::Position};
+use crate::protocol::{Frame, Position};
 use page::PAGE_ENTRIES;
-pub use page::Page;
+pub(super) use page::Page;
 
 /// Most pages read for one client, several times the default length of a stream.
 const MAX_PAGES: usize = 64;
@@ -37,7 +37,7 @@ const NEWEST: &str = include_str!("history/newest.lua");
 ///
 /// # Errors
 /// When Redis does not answer. What is no stream counts as an empty one.
-pub async fn read(
+pub(super) async fn read(
     commands: &Commands,
     keys: &Keys,
     from: impl Iterator<Item = (&UserId, Position)> + Clone,
@@ -68,7 +68,7 @@ pub async fn read(
 ///
 /// # Errors
 /// As [`read`].
-pub async fn newest(
+pub(super) async fn newest(
     commands: &Commands,
     keys: &Keys,
     users: impl Iterator<Item = &UserId>,

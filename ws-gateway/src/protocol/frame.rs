@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use crate::position::Position;
+use super::position::Position;
 
 /// How far into a text the priority is looked for: it follows id, event and category.
 const PRIORITY_WITHIN: usize = 256;

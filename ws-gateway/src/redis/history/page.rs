@@ -1,6 +1,6 @@
 //! One page of a user's stream, and what it shows about what is missing before it.
 
-use crate::{frame::Frame, position::Position};
+use crate::protocol::{Frame, Position};
 
 /// Most entries read at once: enough for most gaps, and small enough that the answer for a batch
 /// of users stays in the megabytes.
@@ -8,7 +8,7 @@ pub(super) const PAGE_ENTRIES: usize = 64;
 
 /// A part of a user's stream.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Page {
+pub(in crate::redis) struct Page {
     /// Whether the stream still has everything after the position. Entries go oldest first, so
     /// that an entry at the position shows it. A position without an entry shows nothing: what
     /// stood between may have been trimmed, flushed, or lost in a failover.

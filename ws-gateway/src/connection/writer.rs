@@ -9,11 +9,10 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use super::{Connection, End, Opening, lateness::Batch, timestamp};
+use super::{Connection, End, Opening, latency::Batch, timestamp};
 use crate::{
-    frame::Frame,
-    outbox::{Item, Taken},
-    protocol::{Resume, State},
+    hub::outbox::{Item, Taken},
+    protocol::{Frame, Resume, State},
 };
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {

@@ -14,7 +14,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use shared::user::UserId;
 
-use crate::auth::{Credential, MAX_TOKEN_ID, seconds_since_1970};
+use super::{Credential, MAX_TOKEN_ID, seconds_since_1970};
 
 /// What is revoked, and how long that is to be remembered.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::{frame::Frame, protocol::CloseReason};
+use crate::protocol::{CloseReason, Frame};
 
 /// What waits for a socket.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,9 +8,8 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::Terms;
 use crate::{
-    frame::{Frame, Traced},
     metrics::Urgency,
-    position::Position,
+    protocol::{Frame, Position, Traced},
 };
 
 /// Texts to be written together.

@@ -7,8 +7,8 @@ use shared::keys::Keys;
 use tokio::sync::Notify;
 use tracing::warn;
 
-use super::revoked::Sink;
-use crate::frame::Frame;
+use super::revocations::Sink;
+use crate::protocol::Frame;
 
 /// Hands on frames and revocations; tells `lost` when a connection is gone.
 pub(super) fn receiver(

@@ -1,0 +1,13 @@
+//! What the gateway has from Redis: subscriptions, histories and revocations.
+
+mod backoff;
+mod history;
+mod outage;
+mod pushes;
+mod revocations;
+mod session;
+mod subscriber;
+
+pub use history::{History, Missed};
+pub use revocations::revoke;
+pub use subscriber::{READINESS, Subscriber};
