@@ -4,7 +4,9 @@
 
 pub mod jwks;
 mod keys;
+mod origin;
 pub mod revocation;
+pub mod secret_policy;
 mod token;
 
 use std::sync::Arc;
@@ -15,8 +17,9 @@ use serde::Deserialize;
 use shared::user::UserId;
 
 use crate::files::Current;
-use jwks::Published;
+use jwks::JwksCache;
 pub use keys::{Key, KeyError, Rules};
+pub use origin::Origins;
 use revocation::Revocations;
 pub use token::token;
 
@@ -66,7 +69,7 @@ pub enum AuthError {
     /// Its time has not come.
     NotYetValid,
     /// For another audience or from another issuer.
-    Foreign,
+    WrongAudience,
     /// Meant for something else than access.
     WrongKind,
     /// The subject is no user.
@@ -85,7 +88,7 @@ impl AuthError {
         Self::Invalid,
         Self::Expired,
         Self::NotYetValid,
-        Self::Foreign,
+        Self::WrongAudience,
         Self::WrongKind,
         Self::NoUser,
         Self::OtherUser,
@@ -101,7 +104,7 @@ impl AuthError {
             Self::Invalid => "invalid",
             Self::Expired => "expired",
             Self::NotYetValid => "not_yet_valid",
-            Self::Foreign => "foreign",
+            Self::WrongAudience => "wrong_audience",
             Self::WrongKind => "wrong_kind",
             Self::NoUser => "no_user",
             Self::OtherUser => "other_user",
@@ -117,7 +120,7 @@ impl AuthError {
             Self::Invalid | Self::UnknownKey => "Invalid authentication token",
             Self::Expired => "Authentication token has expired",
             Self::NotYetValid => "Authentication token is not valid yet",
-            Self::Foreign => "Authentication token is for another audience",
+            Self::WrongAudience => "Authentication token is for another audience",
             Self::WrongKind => "Not an access token",
             Self::NoUser => "Authentication token names no user",
             Self::OtherUser => "Authentication token is for another user",
@@ -141,14 +144,14 @@ struct Claims {
 pub struct Authenticator {
     keys: Vec<Key>,
     in_files: Option<Current<Vec<Key>>>,
-    published: Option<Published>,
+    published: Option<JwksCache>,
     revocations: Revocations,
 }
 
 impl Authenticator {
     /// Accepts tokens that are signed with one of `keys`, or with one that the issuer publishes.
     #[must_use]
-    pub fn new(keys: Vec<Key>, published: Option<Published>) -> Self {
+    pub fn new(keys: Vec<Key>, published: Option<JwksCache>) -> Self {
         Self { keys, in_files: None, published, revocations: Revocations::default() }
     }
 
@@ -201,7 +204,7 @@ impl Authenticator {
         if header.crit.is_some() {
             return Err(AuthError::Invalid);
         }
-        let published = self.published.as_ref().map(Published::keys);
+        let published = self.published.as_ref().map(JwksCache::keys);
         let published = published.as_deref().unwrap_or_default();
         let in_files = self.in_files.as_ref().map(|keys| Arc::clone(&keys.borrow()));
         let in_files = in_files.as_deref().map(Vec::as_slice).unwrap_or_default();
@@ -255,9 +258,9 @@ fn refusal(kind: &ErrorKind) -> AuthError {
     match kind {
         ErrorKind::ExpiredSignature => AuthError::Expired,
         ErrorKind::ImmatureSignature => AuthError::NotYetValid,
-        ErrorKind::InvalidAudience | ErrorKind::InvalidIssuer => AuthError::Foreign,
+        ErrorKind::InvalidAudience | ErrorKind::InvalidIssuer => AuthError::WrongAudience,
         ErrorKind::MissingRequiredClaim(claim) => match claim.as_str() {
-            "aud" | "iss" => AuthError::Foreign,
+            "aud" | "iss" => AuthError::WrongAudience,
             "sub" => AuthError::NoUser,
             _ => AuthError::Expired,
         },

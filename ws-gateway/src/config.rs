@@ -1,9 +1,6 @@
 //! Every setting that the gateway reads.
 
 mod limits;
-mod networks;
-mod origin;
-mod strength;
 mod tls;
 mod tokens;
 
@@ -15,10 +12,10 @@ use shared::config::{Settings, duration, positive_duration};
 use shared::{redis::RedisSettings, telemetry::TelemetrySettings, trace::TraceSettings};
 
 pub use limits::{LimitPolicy, LimitSettings};
-pub use networks::Networks;
-pub use origin::Origins;
 pub use tls::TlsSettings;
 pub use tokens::TokenSettings;
+
+use crate::auth::Origins;
 
 /// Fans the notifications of each user out to that user's WebSockets.
 #[derive(Clone, Debug, Parser)]

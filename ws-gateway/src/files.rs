@@ -1,4 +1,4 @@
-//! Files that may change while the gateway runs: keys and certificates. They are read again every
+//! WatchedFiles that may change while the gateway runs: keys and certificates. They are read again every
 //! few seconds and compared, which also sees what is mounted by renaming. What a bad file said
 //! before stays in use, and the log says so once.
 
@@ -24,7 +24,7 @@ pub type Current<T> = watch::Receiver<Arc<T>>;
 pub type Make<T> = Box<dyn Fn(&[Vec<u8>]) -> anyhow::Result<T> + Send + Sync>;
 
 /// Keeps a value up to date with its files.
-pub struct Files<T> {
+pub struct WatchedFiles<T> {
     what: &'static str,
     paths: Arc<[PathBuf]>,
     make: Make<T>,
@@ -33,7 +33,7 @@ pub struct Files<T> {
     metrics: Metrics,
 }
 
-impl<T: Send + Sync + 'static> Files<T> {
+impl<T: Send + Sync + 'static> WatchedFiles<T> {
     /// Reads the files a first time. `what` they are is for the log.
     ///
     /// # Errors
@@ -57,7 +57,7 @@ impl<T: Send + Sync + 'static> Files<T> {
 
     /// Looks at the files again and again until `shutdown`.
     pub async fn run(mut self, shutdown: CancellationToken) {
-        let mut told = None;
+        let mut reported = None;
         while shutdown.run_until_cancelled(tokio::time::sleep(INTERVAL)).await.is_some() {
             let paths = Arc::clone(&self.paths);
             // A disk may hang, and tasks must not.
@@ -66,12 +66,12 @@ impl<T: Send + Sync + 'static> Files<T> {
             };
             let problem = contents.and_then(|contents| self.take(contents)).err();
             let problem = problem.map(|problem| format!("{problem:#}"));
-            if problem != told {
+            if problem != reported {
                 if let Some(problem) = &problem {
                     self.metrics.file_reloads.with_label_values(&["failed"]).inc();
                     warn!(what = self.what, problem, "a file is bad, what it was stays in use");
                 }
-                told = problem;
+                reported = problem;
             }
         }
     }
@@ -88,9 +88,9 @@ impl<T: Send + Sync + 'static> Files<T> {
     }
 }
 
-impl<T> std::fmt::Debug for Files<T> {
+impl<T> std::fmt::Debug for WatchedFiles<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Files").field("paths", &self.paths).finish_non_exhaustive()
+        f.debug_struct("WatchedFiles").field("paths", &self.paths).finish_non_exhaustive()
     }
 }
 
@@ -121,7 +121,7 @@ mod tests {
     fn what_a_bad_file_said_before_stays_in_use() {
         let paths = vec![PathBuf::from("/dev/null")];
         let metrics = Metrics::new(&prometheus::Registry::new());
-        let refused = Files::open("keys", paths.clone(), Box::new(number), metrics.clone());
+        let refused = WatchedFiles::open("keys", paths.clone(), Box::new(number), metrics.clone());
         assert!(refused.is_err());
         let lenient = |contents: &[Vec<u8>]| {
             number(contents).or_else(
@@ -130,7 +130,8 @@ mod tests {
                 },
             )
         };
-        let mut files = Files::open("keys", paths, Box::new(lenient), metrics.clone()).unwrap();
+        let mut files =
+            WatchedFiles::open("keys", paths, Box::new(lenient), metrics.clone()).unwrap();
         let current = files.current();
         files.take(vec![b"7".to_vec()]).unwrap();
         assert_eq!(**current.borrow(), 7);

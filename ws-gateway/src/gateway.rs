@@ -18,15 +18,14 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
 
 use crate::{
-    auth::{Authenticator, Key, jwks::Published, revocation::Revocations},
+    auth::{Authenticator, Key, jwks::JwksCache, revocation::Revocations},
     config::Config,
     connection::Terms,
-    files::Files,
+    files::WatchedFiles,
     hub::{self, Hub, outbox},
     metrics::Metrics,
     redis::{History, Subscriber},
-    server::Server,
-    tls,
+    server::{self, Server},
 };
 
 /// Connections that may wait to be accepted, as far as the system lets them (`somaxconn` on
@@ -116,8 +115,8 @@ impl Gateway {
         background.spawn(admin.run(last.clone()));
         background.spawn(subscriber.run(last.clone()));
         let clients = TaskTracker::new();
-        let certificate = tls::files(&config.tls, &terms.metrics)?;
-        let current = certificate.as_ref().map(Files::current);
+        let certificate = server::tls::files(&config.tls, &terms.metrics)?;
+        let current = certificate.as_ref().map(WatchedFiles::current);
         if let Some(files) = certificate {
             background.spawn(files.run(last.clone()));
         }
@@ -148,23 +147,23 @@ fn limits(config: &Config) -> hub::Limits {
     }
 }
 
-fn published_keys(config: &Config, metrics: &Metrics) -> anyhow::Result<Option<Published>> {
+fn published_keys(config: &Config, metrics: &Metrics) -> anyhow::Result<Option<JwksCache>> {
     let Some(url) = config.tokens.jwt_jwks_url.clone() else { return Ok(None) };
-    Published::new(url, config.tokens.rules(), metrics.clone()).context("JWT_JWKS_URL").map(Some)
+    JwksCache::new(url, config.tokens.rules(), metrics.clone()).context("JWT_JWKS_URL").map(Some)
 }
 
-fn key_files(config: &Config, metrics: &Metrics) -> anyhow::Result<Option<Files<Vec<Key>>>> {
+fn key_files(config: &Config, metrics: &Metrics) -> anyhow::Result<Option<WatchedFiles<Vec<Key>>>> {
     let paths = config.tokens.key_files();
     if paths.is_empty() {
         return Ok(None);
     }
     let make = config.tokens.file_keys(config.is_production());
-    Files::open("keys", paths, make, metrics.clone()).map(Some)
+    WatchedFiles::open("keys", paths, make, metrics.clone()).map(Some)
 }
 
 fn terms(
     config: &Config,
-    published: Option<Published>,
+    published: Option<JwksCache>,
     revocations: &Revocations,
     metrics: &Metrics,
 ) -> anyhow::Result<Terms> {

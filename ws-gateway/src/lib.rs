@@ -16,4 +16,3 @@ pub mod metrics;
 pub mod protocol;
 pub mod redis;
 pub mod server;
-pub mod tls;

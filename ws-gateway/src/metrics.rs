@@ -26,7 +26,7 @@ const HANDSHAKES: &[&str] = &[
     "malformed",
     "tls_failed",
     "accept_failed",
-    "crowded_out",
+    "evicted",
 ];
 /// What may be found of a token; see [`AuthError`](crate::auth::AuthError).
 const TOKENS: &[&str] = &[
@@ -36,7 +36,7 @@ const TOKENS: &[&str] = &[
     "invalid",
     "expired",
     "not_yet_valid",
-    "foreign",
+    "wrong_audience",
     "wrong_kind",
     "no_user",
     "other_user",
@@ -121,7 +121,7 @@ shared::metrics! {
     pub struct Metrics {
         /// WebSocket handshakes by outcome: accepted, unauthenticated, limit_reached,
         /// forbidden_origin, rate_limited, full, address_full, malformed, tls_failed,
-        /// accept_failed (no file descriptor is left, most likely), crowded_out (it took long to
+        /// accept_failed (no file descriptor is left, most likely), evicted (it took long to
         /// say what it wants, and its place was needed).
         pub connections: IntCounterVec = "websocket_connections_total", ("status", HANDSHAKES);
         /// WebSockets that are open now.

@@ -1,12 +1,14 @@
 //! The public port: accepts, answers health checks, checks handshakes, and hands each upgraded
 //! socket to a task of its own. Every step has a time limit and a bound.
 
-mod addresses;
-mod answers;
+mod connection_limits;
 mod handshake;
-mod rate;
-mod requests;
-mod socket;
+mod health_endpoints;
+mod networks;
+mod pending;
+pub mod tls;
+mod token_bucket;
+mod upgrade;
 
 use std::{convert::Infallible, net::IpAddr, sync::Arc, time::Duration};
 
@@ -26,16 +28,18 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::debug;
 
 use crate::{
-    config::{Config, Origins},
+    auth::Origins,
+    config::Config,
     connection::{Terms, socket_config},
     files::Current,
     hub::Hub,
     redis::History,
 };
-use addresses::Addresses;
-use answers::{About, refusal};
-use rate::Rate;
-use requests::{Place, Requests};
+use connection_limits::PerAddressLimit;
+use health_endpoints::{HealthEndpoints, refusal};
+pub use networks::Networks;
+use pending::{PendingConnections, Slot};
+use token_bucket::TokenBucket;
 
 /// The public server. Cheap to clone; clones are the same server.
 #[derive(Clone, Debug)]
@@ -46,15 +50,15 @@ struct Shared {
     hub: Hub,
     history: History,
     terms: Arc<Terms>,
-    about: About,
+    health: HealthEndpoints,
     origins: Option<Origins>,
     socket_config: WebSocketConfig,
     handshake_timeout: Duration,
     max_head: usize,
     max_query: usize,
-    rate: Rate,
-    requests: Requests,
-    addresses: Addresses,
+    handshakes: TokenBucket,
+    pending: PendingConnections,
+    per_address: PerAddressLimit,
     sockets: Arc<Semaphore>,
     /// Clients speak TLS, where there is a certificate.
     certificate: Option<Current<ServerConfig>>,
@@ -81,15 +85,15 @@ impl Server {
             hub,
             history,
             terms: Arc::new(terms),
-            about: About::new(config),
+            health: HealthEndpoints::new(config),
             origins: config.cors_origins.clone(),
             socket_config: socket_config(limits.websocket_max_message_size.get()),
             handshake_timeout: limits.handshake_timeout,
             max_head: limits.max_request_head,
             max_query: limits.max_query_length,
-            rate: Rate::per_second(limits.max_handshakes_per_second),
-            requests: Requests::at_most(limits.max_requests),
-            addresses: Addresses::new(
+            handshakes: TokenBucket::per_second(limits.max_handshakes_per_second),
+            pending: PendingConnections::at_most(limits.max_pending_connections),
+            per_address: PerAddressLimit::new(
                 limits.max_connections_per_address,
                 limits.trusted_proxies.clone().unwrap_or_default(),
             ),
@@ -110,11 +114,11 @@ impl Server {
             match accepted {
                 Ok((stream, peer)) => self.receive(stream, peer.ip()),
                 Err(error) => {
-                    // Out of file descriptors, most likely: whoever dawdles gives one back.
+                    // Out of file descriptors, most likely: a pending connection gives one back.
                     // Accepting again at once would spin.
                     self.count("accept_failed");
-                    if self.0.requests.make_room() {
-                        self.count("crowded_out");
+                    if self.0.pending.evict_oldest() {
+                        self.count("evicted");
                     }
                     debug!(%error, "cannot accept");
                     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -124,9 +128,9 @@ impl Server {
     }
 
     fn receive(&self, stream: TcpStream, peer: IpAddr) {
-        let (place, is_full) = self.0.requests.enter();
+        let (slot, is_full) = self.0.pending.enter();
         if is_full {
-            self.count("crowded_out");
+            self.count("evicted");
         }
         if let Err(error) = stream.set_nodelay(true) {
             debug!(%error, "the client is gone already");
@@ -136,10 +140,10 @@ impl Server {
         let until = Instant::now() + self.0.handshake_timeout;
         let certificate = self.0.certificate.as_ref().map(|files| Arc::clone(&files.borrow()));
         match certificate {
-            None => self.0.tasks.spawn(server.answer(stream, peer, place, until)),
+            None => self.0.tasks.spawn(server.answer(stream, peer, slot, until)),
             Some(certificate) => {
                 let acceptor = TlsAcceptor::from(certificate);
-                self.0.tasks.spawn(server.answer_over_tls(stream, acceptor, peer, place, until))
+                self.0.tasks.spawn(server.answer_over_tls(stream, acceptor, peer, slot, until))
             }
         };
     }
@@ -150,23 +154,23 @@ impl Server {
         stream: TcpStream,
         acceptor: TlsAcceptor,
         peer: IpAddr,
-        mut place: Place,
+        mut slot: Slot,
         until: Instant,
     ) {
         let accepted = tokio::select! {
             accepted = timeout_at(until, acceptor.accept(stream)) => accepted,
-            () = place.needed() => return,
+            () = slot.evicted() => return,
             () = self.0.shutdown.cancelled() => return,
         };
         match accepted {
-            Ok(Ok(stream)) => self.answer(stream, peer, place, until).await,
+            Ok(Ok(stream)) => self.answer(stream, peer, slot, until).await,
             // A port scanner, a client that trusts somebody else, or one that is too slow.
             _ => self.count("tls_failed"),
         }
     }
 
     /// Answers the requests of one connection, until it is upgraded or its time is over.
-    async fn answer<S>(self, stream: S, peer: IpAddr, mut place: Place, until: Instant)
+    async fn answer<S>(self, stream: S, peer: IpAddr, mut slot: Slot, until: Instant)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -183,7 +187,7 @@ impl Server {
         tokio::select! {
             // A client that hangs up or talks nonsense is no news.
             _ = timeout_at(until, connection) => {}
-            () = place.needed() => {}
+            () = slot.evicted() => {}
             () = shutdown.cancelled() => {}
         }
     }
@@ -198,7 +202,7 @@ impl Server {
         }
         match request.uri().path() {
             "/ws" | "/ws/" => self.handshake::<S>(request, peer).await,
-            path => self.0.about.answer(request.method(), path, &self.0),
+            path => self.0.health.answer(request.method(), path, &self.0),
         }
     }
 

@@ -4,7 +4,7 @@
 use serde_json::Value;
 use shared::{time, user::UserId};
 use ws_gateway::{
-    config::Origins,
+    auth::Origins,
     protocol::{ClientMessage, Filter, Frame, Position},
 };
 

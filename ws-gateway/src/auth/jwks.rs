@@ -47,7 +47,7 @@ const READINESS: &str = "keys";
 
 /// The published keys. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Published(Arc<Shared>);
+pub struct JwksCache(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -65,7 +65,7 @@ struct Document {
     keys: Vec<serde_json::Value>,
 }
 
-impl Published {
+impl JwksCache {
     /// Keys that will be fetched from `url`.
     ///
     /// # Errors

@@ -122,7 +122,7 @@ fn audience_and_issuer_are_checked_exactly_when_they_are_set() {
     for checked in [authenticator(Some("we"), None), authenticator(None, Some("we"))] {
         for claims in [&both, &neither, &odd] {
             let refused = checked.check(Some(&sign(claims)));
-            assert_eq!(refused, Err(AuthError::Foreign), "{claims}");
+            assert_eq!(refused, Err(AuthError::WrongAudience), "{claims}");
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use shared::config::{duration, positive_duration};
 
-use super::Networks;
+use crate::server::Networks;
 
 /// How much clients may take.
 #[derive(Clone, Debug, clap::Args)]
@@ -36,8 +36,8 @@ pub struct LimitSettings {
     #[arg(long, env = "MAX_HANDSHAKES_PER_SECOND", default_value = "1000")]
     pub max_handshakes_per_second: NonZeroU32,
     /// Most connections that are no WebSockets yet; above, the one that has taken longest is dropped
-    #[arg(long, env = "MAX_REQUESTS", default_value = "4096")]
-    pub max_requests: NonZeroUsize,
+    #[arg(long, env = "MAX_PENDING_CONNECTIONS", default_value = "4096")]
+    pub max_pending_connections: NonZeroUsize,
     /// Longest wait for a client to complete its request
     #[arg(long, env = "HANDSHAKE_TIMEOUT", default_value = "10s", value_parser = positive_duration)]
     pub handshake_timeout: Duration,

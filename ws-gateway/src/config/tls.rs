@@ -26,6 +26,6 @@ impl TlsSettings {
         if self.tls_cert_file.is_some() != self.tls_key_file.is_some() {
             return Some("TLS_CERT_FILE and TLS_KEY_FILE: one is not enough".into());
         }
-        crate::tls::problem(&self.paths()?)
+        crate::server::tls::problem(&self.paths()?)
     }
 }

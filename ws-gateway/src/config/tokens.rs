@@ -8,8 +8,7 @@ use hyper::Uri;
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
 use shared::config::{Secret, duration};
 
-use super::strength::weakness;
-use crate::auth::{Key, Rules};
+use crate::auth::{Key, Rules, secret_policy::weakness};
 use crate::files::Make;
 
 /// Tokens and the keys that they are checked with.

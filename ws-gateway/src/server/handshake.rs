@@ -10,8 +10,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::Server;
-use super::answers::{refusal, with};
-use super::socket::{From, Seat, Visit};
+use super::health_endpoints::{refusal, with};
+use super::upgrade::{ConnectionPermit, From, Handshake};
 use crate::{
     auth,
     connection::Wishes,
@@ -37,7 +37,7 @@ impl Server {
             self.count("forbidden_origin");
             return refusal(StatusCode::FORBIDDEN, "this origin may not connect");
         }
-        if !self.0.rate.admits() {
+        if !self.0.handshakes.try_acquire() {
             self.count("rate_limited");
             let refusal = refusal(StatusCode::SERVICE_UNAVAILABLE, "too many handshakes");
             return with(refusal, header::RETRY_AFTER, "1");
@@ -52,29 +52,33 @@ impl Server {
                 return *refusal;
             }
         };
-        let seat = match self.seat(peer, request.headers()) {
-            Ok(seat) => seat,
+        let permit = match self.permit(peer, request.headers()) {
+            Ok(permit) => permit,
             Err(refusal) => return *refusal,
         };
-        let visit = self.visit(&request).await;
+        let handshake = self.read_handshake(&request).await;
         let mut response = switching_protocols(accept);
-        if visit.wishes.understands_states {
+        if handshake.wishes.understands_states {
             response = with(response, header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL);
         }
         let server = self.clone();
-        self.0.tasks.spawn(server.serve::<S>(hyper::upgrade::on(request), visit, seat));
+        self.0.tasks.spawn(server.serve::<S>(hyper::upgrade::on(request), handshake, permit));
         response
     }
 
     /// Takes one of the connections that there may be, in all and of this client.
-    fn seat(&self, peer: IpAddr, headers: &HeaderMap) -> Result<Seat, Box<Response<Full<Bytes>>>> {
-        let Some(address) = self.0.addresses.enter(peer, headers) else {
+    fn permit(
+        &self,
+        peer: IpAddr,
+        headers: &HeaderMap,
+    ) -> Result<ConnectionPermit, Box<Response<Full<Bytes>>>> {
+        let Some(address) = self.0.per_address.enter(peer, headers) else {
             self.count("address_full");
             let refusal = refusal(StatusCode::TOO_MANY_REQUESTS, "too many from one address");
             return Err(Box::new(with(refusal, header::RETRY_AFTER, "5")));
         };
         if let Ok(permit) = Arc::clone(&self.0.sockets).try_acquire_owned() {
-            return Ok(Seat { _permit: permit, _address: address });
+            return Ok(ConnectionPermit { _permit: permit, _address: address });
         }
         self.count("full");
         let refusal = refusal(StatusCode::SERVICE_UNAVAILABLE, "no connection is free");
@@ -89,7 +93,7 @@ impl Server {
     }
 
     async fn not_an_upgrade(&self, request: &Request<()>) -> Response<Full<Bytes>> {
-        if let Err(error) = self.visit(request).await.identity {
+        if let Err(error) = self.read_handshake(request).await.identity {
             self.count("unauthenticated");
             let refusal = refusal(StatusCode::UNAUTHORIZED, error.message());
             return with(refusal, header::WWW_AUTHENTICATE, "Bearer");
@@ -99,7 +103,7 @@ impl Server {
         with(with(refusal, header::UPGRADE, "websocket"), header::CONNECTION, "Upgrade")
     }
 
-    async fn visit(&self, request: &Request<()>) -> Visit {
+    async fn read_handshake(&self, request: &Request<()>) -> Handshake {
         let query = request.uri().query().unwrap_or_default();
         let token = auth::token(request.headers(), query);
         let identity = self.0.terms.authenticator.authenticate(token.as_deref()).await;
@@ -116,7 +120,7 @@ impl Server {
                 _ => {}
             }
         }
-        Visit { identity, from, wishes: Wishes { understands_states, filter } }
+        Handshake { identity, from, wishes: Wishes { understands_states, filter } }
     }
 }
 

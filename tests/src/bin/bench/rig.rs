@@ -69,7 +69,7 @@ impl Rig {
     ) -> anyhow::Result<Vec<Row>> {
         let gateway_settings = vec![
             ("MAX_HANDSHAKES_PER_SECOND", "1000000".to_owned()),
-            ("MAX_REQUESTS", "20000".to_owned()),
+            ("MAX_PENDING_CONNECTIONS", "20000".to_owned()),
             ("WEBSOCKET_MAX_CONNECTIONS_PER_USER", "2000".to_owned()),
             ("WEBSOCKET_PING_INTERVAL", "25s".to_owned()),
             ("JWT_ALGORITHM", "HS256,RS256".to_owned()),

@@ -67,10 +67,10 @@ async fn issuer(body: String) -> (SocketAddr, Arc<AtomicUsize>) {
     (address, asked)
 }
 
-fn published(address: SocketAddr) -> Published {
+fn published(address: SocketAddr) -> JwksCache {
     let url = format!("http://{address}/jwks").parse().unwrap();
     let metrics = Metrics::new(&prometheus::Registry::new());
-    Published::new(url, rules(), metrics).unwrap()
+    JwksCache::new(url, rules(), metrics).unwrap()
 }
 
 #[tokio::test]

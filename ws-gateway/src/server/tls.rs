@@ -12,7 +12,7 @@ use tokio_rustls::rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
 
-use crate::{config::TlsSettings, files::Files, metrics::Metrics};
+use crate::{config::TlsSettings, files::WatchedFiles, metrics::Metrics};
 
 /// The certificate's files, kept up to date; none if clients are to speak plainly.
 ///
@@ -21,16 +21,16 @@ use crate::{config::TlsSettings, files::Files, metrics::Metrics};
 pub fn files(
     settings: &TlsSettings,
     metrics: &Metrics,
-) -> anyhow::Result<Option<Files<ServerConfig>>> {
+) -> anyhow::Result<Option<WatchedFiles<ServerConfig>>> {
     let Some(paths) = settings.paths() else { return Ok(None) };
-    let told = metrics.clone();
+    let expiry = metrics.certificate_end.clone();
     let make = Box::new(move |contents: &[Vec<u8>]| {
         let [certificate, key] = contents else { anyhow::bail!("a certificate and a key") };
         let config = server_config(certificate, key)?;
-        told.certificate_end.set(end(certificate));
+        expiry.set(end(certificate));
         Ok(config)
     });
-    Files::open("certificate", paths.into(), make, metrics.clone()).map(Some)
+    WatchedFiles::open("certificate", paths.into(), make, metrics.clone()).map(Some)
 }
 
 /// Why these files would not do.
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn what_is_no_certificate_with_its_key_is_refused_without_being_shown() {
-        let rsa = include_bytes!("auth/tests/rsa.key.pem");
+        let rsa = include_bytes!("../auth/tests/rsa.key.pem");
         for (certificate, key) in [(&b""[..], &rsa[..]), (rsa, rsa), (b"-----BEGIN", rsa)] {
             let problem = format!("{:#}", server_config(certificate, key).unwrap_err());
             assert!(problem.contains("certificate") && !problem.contains("MII"), "{problem}");

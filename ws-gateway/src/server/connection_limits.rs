@@ -9,13 +9,13 @@ use std::{
 
 use hyper::{HeaderMap, header::HeaderName};
 
-use crate::config::Networks;
+use crate::server::networks::Networks;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The addresses that have WebSockets. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(super) struct Addresses(Arc<Shared>);
+pub(super) struct PerAddressLimit(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -26,9 +26,9 @@ struct Shared {
 
 /// One WebSocket of an address. Dropping it takes it off the count.
 #[derive(Debug)]
-pub(super) struct Counted(Option<(Addresses, IpAddr)>);
+pub(super) struct AddressPermit(Option<(PerAddressLimit, IpAddr)>);
 
-impl Addresses {
+impl PerAddressLimit {
     /// `most` for each address; none: no limit, and nothing is counted. What `proxies` say of
     /// their clients is believed.
     pub(super) fn new(most: Option<NonZeroUsize>, proxies: Networks) -> Self {
@@ -37,16 +37,16 @@ impl Addresses {
 
     /// Counts one more for the client behind a request from `peer`, or none if it has as many as
     /// one may have.
-    pub(super) fn enter(&self, peer: IpAddr, headers: &HeaderMap) -> Option<Counted> {
-        let Some(most) = self.0.most else { return Some(Counted(None)) };
-        let address = household(self.client(peer, headers));
+    pub(super) fn enter(&self, peer: IpAddr, headers: &HeaderMap) -> Option<AddressPermit> {
+        let Some(most) = self.0.most else { return Some(AddressPermit(None)) };
+        let address = subnet(self.client(peer, headers));
         let mut taken = self.taken();
         let count = taken.entry(address).or_default();
         if *count >= most.get() {
             return None;
         }
         *count += 1;
-        Some(Counted(Some((self.clone(), address))))
+        Some(AddressPermit(Some((self.clone(), address))))
     }
 
     /// The client behind `peer`: from the right, as each proxy adds whom it has heard, up to the
@@ -73,7 +73,7 @@ impl Addresses {
     }
 }
 
-impl Drop for Counted {
+impl Drop for AddressPermit {
     fn drop(&mut self) {
         let Some((addresses, address)) = self.0.take() else { return };
         let mut taken = addresses.taken();
@@ -93,7 +93,7 @@ fn address(entry: &str) -> Option<IpAddr> {
 }
 
 /// What one client has for itself: an IPv4 address, or the 64 bits of an IPv6 network.
-fn household(address: IpAddr) -> IpAddr {
+fn subnet(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(address) => {
@@ -111,7 +111,7 @@ mod tests {
     }
 
     fn client(peer: &str, values: &[&str]) -> String {
-        let addresses = Addresses::new(None, "10.0.0.0/8, fd00::/8".parse().unwrap());
+        let addresses = PerAddressLimit::new(None, "10.0.0.0/8, fd00::/8".parse().unwrap());
         addresses.client(peer.parse().unwrap(), &forwarded(values)).to_string()
     }
 
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn an_address_has_so_many_and_a_network_of_ipv6_counts_as_one() {
-        let addresses = Addresses::new(NonZeroUsize::new(1), Networks::default());
+        let addresses = PerAddressLimit::new(NonZeroUsize::new(1), Networks::default());
         let enter = |peer: &str| addresses.enter(peer.parse().unwrap(), &HeaderMap::new());
         let one = enter("192.0.2.1").expect("there is room");
         assert!(enter("192.0.2.1").is_none() && enter("192.0.2.2").is_some());

@@ -15,14 +15,14 @@ use crate::config::Config;
 
 /// What the service says of itself.
 #[derive(Debug)]
-pub(super) struct About {
+pub(super) struct HealthEndpoints {
     service: String,
     environment: String,
     max_connections_per_user: usize,
     started: Instant,
 }
 
-impl About {
+impl HealthEndpoints {
     pub(super) fn new(config: &Config) -> Self {
         Self {
             service: config.service_name.clone(),

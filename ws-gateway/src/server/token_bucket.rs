@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 /// A bucket that holds a second's worth and fills steadily.
 #[derive(Debug)]
-pub(super) struct Rate {
+pub(super) struct TokenBucket {
     per_second: f64,
     bucket: Mutex<Bucket>,
 }
@@ -20,7 +20,7 @@ struct Bucket {
     filled_at: Instant,
 }
 
-impl Rate {
+impl TokenBucket {
     pub(super) fn per_second(limit: NonZeroU32) -> Self {
         let per_second = f64::from(limit.get());
         Self {
@@ -30,7 +30,7 @@ impl Rate {
     }
 
     /// Whether one more is within the limit.
-    pub(super) fn admits(&self) -> bool {
+    pub(super) fn try_acquire(&self) -> bool {
         let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         let gained = now.duration_since(bucket.filled_at).as_secs_f64() * self.per_second;
@@ -52,11 +52,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_seconds_worth_is_admitted_and_no_more() {
-        let rate = Rate::per_second(NonZeroU32::new(3).unwrap());
-        assert_eq!((0..5).filter(|_| rate.admits()).count(), 3);
+        let rate = TokenBucket::per_second(NonZeroU32::new(3).unwrap());
+        assert_eq!((0..5).filter(|_| rate.try_acquire()).count(), 3);
         tokio::time::advance(Duration::from_millis(400)).await;
-        assert_eq!((0..5).filter(|_| rate.admits()).count(), 1);
+        assert_eq!((0..5).filter(|_| rate.try_acquire()).count(), 1);
         tokio::time::advance(Duration::from_mins(1)).await;
-        assert_eq!((0..5).filter(|_| rate.admits()).count(), 3);
+        assert_eq!((0..5).filter(|_| rate.try_acquire()).count(), 3);
     }
 }

@@ -11,7 +11,7 @@ use tokio_tungstenite::{WebSocketStream, tungstenite::protocol::Role};
 use tracing::debug;
 use uuid::Uuid;
 
-use super::{Server, addresses::Counted};
+use super::{Server, connection_limits::AddressPermit};
 use crate::{
     auth::{AuthError, Identity},
     connection::{Connection, End, Opening, Terms, Wishes, close},
@@ -22,7 +22,7 @@ use crate::{
 
 /// What a handshake said.
 #[derive(Debug)]
-pub(super) struct Visit {
+pub(super) struct Handshake {
     pub(super) identity: Result<Identity, AuthError>,
     pub(super) from: From,
     pub(super) wishes: Wishes,
@@ -30,9 +30,9 @@ pub(super) struct Visit {
 
 /// What a WebSocket takes of what there is, until it ends.
 #[derive(Debug)]
-pub(super) struct Seat {
+pub(super) struct ConnectionPermit {
     pub(super) _permit: OwnedSemaphorePermit,
-    pub(super) _address: Counted,
+    pub(super) _address: AddressPermit,
 }
 
 /// From where a client wants to go on.
@@ -49,12 +49,16 @@ pub(super) enum From {
 impl Server {
     /// Brings a socket from the handshake to the task of its connection, or to its end. `S` is what
     /// the request came over.
-    pub(super) async fn serve<S>(self, upgrade: OnUpgrade, visit: Visit, seat: Seat)
-    where
+    pub(super) async fn serve<S>(
+        self,
+        upgrade: OnUpgrade,
+        handshake: Handshake,
+        permit: ConnectionPermit,
+    ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         if let Some(socket) = self.upgraded::<S>(upgrade).await {
-            self.welcome(socket, visit, seat).await;
+            self.welcome(socket, handshake, permit).await;
         }
     }
 
@@ -70,11 +74,15 @@ impl Server {
         Some(WebSocketStream::from_partially_read(stream, read, Role::Server, config).await)
     }
 
-    async fn welcome<S>(&self, socket: WebSocketStream<S>, visit: Visit, seat: Seat)
-    where
+    async fn welcome<S>(
+        &self,
+        socket: WebSocketStream<S>,
+        handshake: Handshake,
+        permit: ConnectionPermit,
+    ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Visit { identity, from, wishes } = visit;
+        let Handshake { identity, from, wishes } = handshake;
         let identity = match identity {
             Ok(identity) => identity,
             Err(error) => return self.refuse(socket, CloseReason::Unauthenticated(error)).await,
@@ -98,7 +106,7 @@ impl Server {
         self.0.tasks.spawn(async move {
             let end = connection.run(opening, shutdown).await;
             open.ends(end);
-            drop(seat);
+            drop(permit);
         });
     }
 

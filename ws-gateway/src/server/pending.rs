@@ -1,5 +1,5 @@
-//! The connections that are not WebSockets (yet): so many have a place. When none is free, the
-//! one that has taken longest makes room. A good client needs its place for a moment, and those
+//! The connections that are not WebSockets (yet): so many have a slot. When none is free, the
+//! one that has taken longest makes room. A good client needs its slot for a moment, and those
 //! that dawdle are the ones to go, however many come.
 
 use std::{
@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 /// The places. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(super) struct Requests(Arc<Shared>);
+pub(super) struct PendingConnections(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -23,26 +23,26 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     next: u64,
-    /// By age. Dropping one tells its place to make room.
+    /// By age. Dropping one tells its slot to make room.
     taken: BTreeMap<u64, oneshot::Sender<()>>,
 }
 
-/// A place. Dropping it makes it free.
+/// A slot. Dropping it makes it free.
 #[derive(Debug)]
-pub(super) struct Place {
-    requests: Requests,
+pub(super) struct Slot {
+    requests: PendingConnections,
     number: u64,
-    told_to_go: oneshot::Receiver<()>,
+    evicted_signal: oneshot::Receiver<()>,
 }
 
-impl Requests {
+impl PendingConnections {
     pub(super) fn at_most(most: NonZeroUsize) -> Self {
         Self(Arc::new(Shared { most: most.get(), state: Mutex::default() }))
     }
 
-    /// Takes a place, and whether another had to be given up for it.
-    pub(super) fn enter(&self) -> (Place, bool) {
-        let (sender, told_to_go) = oneshot::channel();
+    /// Takes a slot, and whether another had to be given up for it.
+    pub(super) fn enter(&self) -> (Slot, bool) {
+        let (sender, evicted_signal) = oneshot::channel();
         let mut state = self.state();
         let is_full = state.taken.len() >= self.0.most;
         if is_full {
@@ -52,11 +52,11 @@ impl Requests {
         state.next += 1;
         state.taken.insert(number, sender);
         drop(state);
-        (Place { requests: self.clone(), number, told_to_go }, is_full)
+        (Slot { requests: self.clone(), number, evicted_signal }, is_full)
     }
 
     /// Has the one that has taken longest make room. Returns whether there was one.
-    pub(super) fn make_room(&self) -> bool {
+    pub(super) fn evict_oldest(&self) -> bool {
         self.state().taken.pop_first().is_some()
     }
 
@@ -66,15 +66,15 @@ impl Requests {
     }
 }
 
-impl Place {
-    /// Waits until the place is needed for another.
-    pub(super) async fn needed(&mut self) {
+impl Slot {
+    /// Waits until the slot is needed for another.
+    pub(super) async fn evicted(&mut self) {
         // Nothing is ever sent; the sender is dropped.
-        (&mut self.told_to_go).await.ok();
+        (&mut self.evicted_signal).await.ok();
     }
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
         self.requests.state().taken.remove(&self.number);
     }
@@ -88,26 +88,26 @@ mod tests {
 
     #[test]
     fn the_one_that_has_taken_longest_makes_room() {
-        let requests = Requests::at_most(NonZeroUsize::new(2).unwrap());
+        let requests = PendingConnections::at_most(NonZeroUsize::new(2).unwrap());
         let ((mut first, _), (mut second, is_full)) = (requests.enter(), requests.enter());
-        assert!(!is_full && first.needed().now_or_never().is_none());
+        assert!(!is_full && first.evicted().now_or_never().is_none());
         let (mut third, is_full) = requests.enter();
-        assert!(is_full && first.needed().now_or_never().is_some());
-        assert!(second.needed().now_or_never().is_none());
+        assert!(is_full && first.evicted().now_or_never().is_some());
+        assert!(second.evicted().now_or_never().is_none());
         drop(second);
         let (_fourth, is_full) = requests.enter();
-        assert!(!is_full && third.needed().now_or_never().is_none());
-        assert!(requests.make_room() && third.needed().now_or_never().is_some());
+        assert!(!is_full && third.evicted().now_or_never().is_none());
+        assert!(requests.evict_oldest() && third.evicted().now_or_never().is_some());
     }
 
     #[test]
     fn a_place_that_was_given_up_is_not_freed_twice() {
-        let requests = Requests::at_most(NonZeroUsize::MIN);
+        let requests = PendingConnections::at_most(NonZeroUsize::MIN);
         let (first, _) = requests.enter();
         let (mut second, _) = requests.enter();
         drop(first);
-        assert!(second.needed().now_or_never().is_none());
+        assert!(second.evicted().now_or_never().is_none());
         drop(second);
-        assert!(!requests.make_room());
+        assert!(!requests.evict_oldest());
     }
 }
