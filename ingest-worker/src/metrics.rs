@@ -1,8 +1,7 @@
 //! Every series that the worker exports. Labels are event types of the routing table, outcomes
 //! and reasons; never a user, an id or a producer's text.
 //!
-//! Nothing may disappear in here: `consumed` is at any time the sum of `outcomes`, `in_hand` and
-//! `given_back`.
+//! Invariant: `consumed` always equals the sum of `outcomes`, `in_flight` and `revoked`.
 
 use prometheus::{Histogram, IntCounter, IntGauge, IntGaugeVec};
 use shared::metrics::{By, LATENESS, ROUND_TRIP};
@@ -24,12 +23,11 @@ shared::metrics! {
         /// Finished records by event type and outcome: published, duplicate, ignored,
         /// dead_lettered.
         pub outcomes: By<(RoutedType, End), IntCounter> = "ingest_worker_outcomes_total", ();
-        /// Records that were read and have no outcome yet: they are queued, being delivered, or
-        /// wait for their owner.
-        pub in_hand: IntGauge = "ingest_worker_in_hand_records", ();
-        /// Records that were read and dropped without an outcome, as their partition went to
-        /// another worker, who reads them again.
-        pub given_back: IntCounter = "ingest_worker_given_back_records_total", ();
+        /// Records that were read and have no outcome yet: queued, being delivered, or parked.
+        pub in_flight: IntGauge = "ingest_worker_in_flight_records", ();
+        /// Records that were read and dropped without an outcome because their partition was
+        /// revoked; the partition's next owner reads them again.
+        pub revoked: IntCounter = "ingest_worker_revoked_records_total", ();
         /// Ignored records by reason: no_route, by_rule, too_old.
         pub ignored: By<Ignored, IntCounter> = "ingest_worker_ignored_total", ();
         /// Records written to the dead-letter topic by reason: not_json, no_envelope, malformed,
@@ -37,8 +35,8 @@ shared::metrics! {
         pub dead_letters: By<Reason, IntCounter> = "ingest_worker_dead_letters_total", ();
         /// Failed attempts that are made again, by the system that failed: redis, kafka.
         pub retries: By<System, IntCounter> = "ingest_worker_retries_total", ();
-        /// Records whose owner is not known yet.
-        pub waiting: IntGauge = "ingest_worker_waiting_records", ();
+        /// Records that are parked because the owner of their batch or class is not known yet.
+        pub parked: IntGauge = "ingest_worker_parked_records", ();
         /// Whether a batch cannot be finished and is tried again and again: 0 or 1.
         pub paused: IntGauge = "ingest_worker_paused", ();
         /// Partitions assigned to this worker.

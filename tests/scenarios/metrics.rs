@@ -39,11 +39,13 @@ async fn balanced(worker: &Service) -> anyhow::Result<f64> {
         let page = worker.metrics().await?;
         let value = |name: &str| metric(&page, name).with_context(|| name.to_owned());
         let consumed = value("ingest_worker_consumed_records_total")?;
-        let in_hand = value("ingest_worker_in_hand_records")?;
-        let given_back = value("ingest_worker_given_back_records_total")?;
+        let in_flight = value("ingest_worker_in_flight_records")?;
+        let revoked = value("ingest_worker_revoked_records_total")?;
         let outcomes = sum(&page, "ingest_worker_outcomes_total");
-        let said = format!("{consumed} read, {outcomes} ended, {given_back} back, {in_hand} here");
-        ensure!(consumed - outcomes - given_back - in_hand == 0.0 && in_hand == 0.0, "{said}");
+        let seen = format!(
+            "{consumed} consumed, {outcomes} outcomes, {revoked} revoked, {in_flight} in flight"
+        );
+        ensure!(consumed - outcomes - revoked - in_flight == 0.0 && in_flight == 0.0, "{seen}");
         Ok(consumed)
     })
     .await

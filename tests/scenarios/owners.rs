@@ -57,7 +57,7 @@ async fn waiting(stack: &Stack, count: f64) -> anyhow::Result<()> {
         let mut waiting = 0.0;
         for worker in &stack.workers {
             let page = worker.metrics().await?;
-            waiting += metric(&page, "ingest_worker_waiting_records").context("a gauge")?;
+            waiting += metric(&page, "ingest_worker_parked_records").context("a gauge")?;
         }
         ensure!(waiting >= count, "{waiting} do");
         Ok(())
@@ -122,7 +122,7 @@ async fn too_many_waiting_events_pause_their_partition_and_none_is_lost(
     stack.producer.send_all(&wait).await?;
     waiting(&stack, 100.0).await?;
     let page = stack.workers[0].metrics().await?;
-    let waiting = metric(&page, "ingest_worker_waiting_records").context("a gauge")?;
+    let waiting = metric(&page, "ingest_worker_parked_records").context("a gauge")?;
     ensure!(waiting < 1_500.0, "{waiting} wait where 100 and what is under way may");
     let mut clients = [stack.client(&user).await?];
     stack.producer.send(&wait[0].registration()).await?;

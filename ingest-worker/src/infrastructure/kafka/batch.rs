@@ -100,7 +100,7 @@ impl<P, D> Stage<P, D> {
     /// Counts records that have just been read.
     pub(crate) fn count_read(&self, records: &[InHand<'_>]) {
         self.metrics.consumed.inc_by(records.len() as u64);
-        self.metrics.in_hand.add(signed(records.len()));
+        self.metrics.in_flight.add(signed(records.len()));
         let now = Timestamp::now();
         for written_at in records.iter().filter_map(InHand::written_at) {
             self.metrics.kafka_wait.observe(lateness(written_at, now));
@@ -108,14 +108,14 @@ impl<P, D> Stage<P, D> {
     }
 
     /// Counts records that are dropped: their partition is somebody else's now.
-    pub(crate) fn count_given_back(&self, records: usize) {
-        self.metrics.given_back.inc_by(records as u64);
-        self.metrics.in_hand.sub(signed(records));
+    pub(crate) fn count_revoked(&self, records: usize) {
+        self.metrics.revoked.inc_by(records as u64);
+        self.metrics.in_flight.sub(signed(records));
     }
 
     /// Notes how many wait for their owners.
-    pub(crate) fn count_waiting(&self, records: usize) {
-        self.metrics.waiting.set(signed(records));
+    pub(crate) fn count_parked(&self, records: usize) {
+        self.metrics.parked.set(signed(records));
     }
 
     /// Counts an outcome that is there `now`, and logs what somebody may have to look at.
@@ -129,7 +129,7 @@ impl<P, D> Stage<P, D> {
         let metrics = &self.metrics;
         if let Some(end) = outcome.end() {
             metrics.outcomes.of((verdict.event_type, end)).inc();
-            metrics.in_hand.dec();
+            metrics.in_flight.dec();
         }
         match outcome {
             Outcome::Published => {

@@ -153,7 +153,7 @@ impl<'c, P: Publisher, D: OwnerDirectory> Pump<'c, P, D> {
     fn next_waiting(&mut self) -> Option<Batch<'c>> {
         let waiting = self.room.len();
         let records = self.room.next_due(BATCH, &self.consumer.offsets(), Instant::now());
-        self.stage.count_given_back(waiting - self.room.len());
+        self.stage.count_revoked(waiting - self.room.len());
         (!records.is_empty()).then(|| self.judged(records, true))
     }
 
@@ -224,7 +224,7 @@ impl<'c, P: Publisher, D: OwnerDirectory> Pump<'c, P, D> {
         self.report_skipped(outcomes);
         self.consumer.store_finished();
         self.room.returned(tried);
-        self.stage.count_waiting(self.room.len());
+        self.stage.count_parked(self.room.len());
         if self.stuck {
             self.set_stuck(false);
         } else {

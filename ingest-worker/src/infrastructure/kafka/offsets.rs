@@ -77,7 +77,7 @@ impl Offsets {
 
     /// Whether some record of a partition is not finished.
     #[must_use]
-    pub fn is_in_hand(&self, (topic, partition): &Partition) -> bool {
+    pub fn is_in_flight(&self, (topic, partition): &Partition) -> bool {
         let open = self.topics.get(topic).and_then(|partitions| partitions.get(partition));
         open.is_some_and(|open| !open.records.is_empty())
     }
@@ -106,10 +106,10 @@ mod tests {
         offsets.finish("t", 0, 5, lease);
         assert_eq!(offsets.take_done(), [("t", 0, 6)]);
         assert!(offsets.take_done().is_empty());
-        assert!(offsets.is_in_hand(&("t".to_owned(), 0)));
+        assert!(offsets.is_in_flight(&("t".to_owned(), 0)));
         offsets.finish("t", 0, 9, lease);
         assert_eq!(offsets.take_done(), [("t", 0, 9)]);
-        assert!(!offsets.is_in_hand(&("t".to_owned(), 0)));
+        assert!(!offsets.is_in_flight(&("t".to_owned(), 0)));
     }
 
     #[test]

@@ -71,7 +71,7 @@ impl Lag {
             return None;
         }
         let offsets = consumer.offsets();
-        let behind = tails.into_iter().filter(|tail| !offsets.is_in_hand(&tail.partition));
+        let behind = tails.into_iter().filter(|tail| !offsets.is_in_flight(&tail.partition));
         let behind = behind.filter_map(Tail::unread).collect();
         drop(offsets);
         self.stalled.look(config, behind)
