@@ -12,7 +12,7 @@ use shared::{
 };
 
 use crate::domain::{
-    identity::IdentityRule,
+    idempotency::IdentityRule,
     routes::{NotificationSource, ROUTES},
 };
 

@@ -1,10 +1,14 @@
-//! The decisions: what a record is, who is told, what becomes of it. Knows neither Kafka nor
-//! Redis; the outside world comes in as [`record::Record`]s and behind two traits.
+//! Decides what a record is, who its recipient is and what its outcome is. Knows neither Kafka nor
+//! Redis: records come in as [`record::Record`]; [`recipients::OwnerDirectory`] and
+//! [`crate::notification::publisher::Publisher`] are the boundaries to storage.
 
-pub mod announced;
-pub mod identity;
-pub mod processor;
+pub mod classify;
+pub mod dispatch;
+pub mod idempotency;
+mod logging;
 pub mod recipients;
 pub mod record;
 pub mod routes;
-pub mod source;
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use shared::metrics::{By, LATENESS, ROUND_TRIP};
 
 use crate::{
     domain::{
-        record::{End, Ignored, Reason},
+        record::{DeadLetterReason, IgnoreReason, OutcomeKind},
         routes::RoutedType,
     },
     infrastructure::redis::store::{Call, Fault},
@@ -22,17 +22,17 @@ shared::metrics! {
         pub consumed: IntCounter = "ingest_worker_consumed_records_total", ();
         /// Finished records by event type and outcome: published, duplicate, ignored,
         /// dead_lettered.
-        pub outcomes: By<(RoutedType, End), IntCounter> = "ingest_worker_outcomes_total", ();
+        pub outcomes: By<(RoutedType, OutcomeKind), IntCounter> = "ingest_worker_outcomes_total", ();
         /// Records that were read and have no outcome yet: queued, being delivered, or parked.
         pub in_flight: IntGauge = "ingest_worker_in_flight_records", ();
         /// Records that were read and dropped without an outcome because their partition was
         /// revoked; the partition's next owner reads them again.
         pub revoked: IntCounter = "ingest_worker_revoked_records_total", ();
         /// Ignored records by reason: no_route, by_rule, too_old.
-        pub ignored: By<Ignored, IntCounter> = "ingest_worker_ignored_total", ();
+        pub ignored: By<IgnoreReason, IntCounter> = "ingest_worker_ignored_total", ();
         /// Records written to the dead-letter topic by reason: not_json, no_envelope, malformed,
         /// recipient_unknown.
-        pub dead_letters: By<Reason, IntCounter> = "ingest_worker_dead_letters_total", ();
+        pub dead_letters: By<DeadLetterReason, IntCounter> = "ingest_worker_dead_letters_total", ();
         /// Failed attempts that are made again, by the system that failed: redis, kafka.
         pub retries: By<System, IntCounter> = "ingest_worker_retries_total", ();
         /// Records that are parked because the owner of their batch or class is not known yet.

@@ -16,7 +16,7 @@ use tracing::{info, warn};
 
 use crate::{
     config::Config,
-    domain::{processor::Processor, routes::Routes},
+    domain::{classify::Classifier, dispatch::Dispatcher, routes::Routes},
     infrastructure::{
         kafka::{
             batch::Stage,
@@ -69,17 +69,12 @@ impl Worker {
         }
         let address = SocketAddr::new(fixed.bind_address, fixed.admin_port);
         let admin = Admin::bind(address, readiness.clone(), registry).await?;
-        let processor = Processor::new(
-            routes,
-            fixed.idempotency_identity,
-            fixed.max_event_age,
-            store.clone(),
-            store.clone(),
-        );
         let tracer = Tracer::new(&fixed.trace, "ingest-worker")?;
-        let processor = processor.with_traces(tracer.is_some());
+        let classifier = Classifier::new(routes, fixed.idempotency_identity, fixed.max_event_age)
+            .with_traceparent(tracer.is_some());
+        let dispatcher = Dispatcher::new(store.clone(), store.clone());
         let dead_letters = DeadLetters::new(&config).context("Kafka producer settings")?;
-        let stage = Stage { processor, dead_letters, metrics, readiness, tracer };
+        let stage = Stage { classifier, dispatcher, dead_letters, metrics, readiness, tracer };
         Ok(Self { config, topics, stage, store, admin })
     }
 

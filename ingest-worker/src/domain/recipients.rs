@@ -1,114 +1,115 @@
-//! Who is told: the user that the payload names, else the owner of the batch, else the owner of
-//! the class. Learns owners from every event that names both.
+//! Resolves the recipient of a notification: the user that the payload names, else the owner of
+//! the batch, else the owner of the class. Learns owners from every event that names both a user
+//! and a batch or class.
 
 use std::{collections::HashMap, future::Future};
 
 use shared::user::UserId;
 
-use crate::notification::publisher::NotNow;
+use crate::notification::publisher::TransientError;
 
-/// Something that has an owner.
+/// An entity that belongs to one user.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Owned {
+pub enum OwnedEntity {
     /// A batch, by its id.
     Batch(String),
     /// A class, by its id.
     Class(String),
 }
 
-/// Remembers who owns what, for all workers. An implementation guarantees that what a call
-/// teaches is found by every later call, for as long as owners are kept.
+/// A directory of owners that all workers share.
+///
+/// An implementation guarantees that an owner stored by one call is found by every later call,
+/// for as long as owners are kept.
 pub trait OwnerDirectory: Send + Sync {
-    /// Remembers `taught`, then looks up `asked`, all in one round trip; answers in the order
-    /// asked.
+    /// Stores the owners in `learned`, then looks up those of `requested`, in one round trip;
+    /// returns the answers in the order of `requested`.
     ///
     /// # Errors
-    /// [`NotNow`] if any of it is in doubt; the same may then be asked again.
+    /// [`TransientError`] if any of it may not have happened; the call can be repeated.
     fn learn_and_find(
         &self,
-        taught: &[(Owned, UserId)],
-        asked: &[Owned],
-    ) -> impl Future<Output = Result<Vec<Option<UserId>>, NotNow>> + Send;
+        learned: &[(OwnedEntity, UserId)],
+        requested: &[OwnedEntity],
+    ) -> impl Future<Output = Result<Vec<Option<UserId>>, TransientError>> + Send;
 }
 
-/// What an event says about who is to be told.
+/// The ids in an event that determine its recipient.
 #[derive(Clone, Debug, Default)]
-pub struct Address {
-    /// The user it names.
+pub struct RecipientHints {
+    /// The user that the event names.
     pub user: Option<UserId>,
-    /// What it is about, whose owners are told else, in this order.
-    pub owned: Vec<Owned>,
+    /// The entities that the event is about; the first with a known owner decides.
+    pub owned: Vec<OwnedEntity>,
 }
 
-/// What the addresses of a batch say of owners, and what they leave open.
+/// The owners that a batch of events states, and those that the directory has to resolve.
 #[derive(Debug)]
-pub struct Owners {
-    /// What an address taught, before anything else is found.
-    taught: HashMap<Owned, UserId>,
-    asked: Vec<Owned>,
-    found: HashMap<Owned, UserId>,
+pub(super) struct OwnerLookup {
+    learned: HashMap<OwnedEntity, UserId>,
+    requested: Vec<OwnedEntity>,
+    found: HashMap<OwnedEntity, UserId>,
 }
 
-impl Owners {
-    /// Those of a batch.
-    #[must_use]
-    pub fn of(addresses: &[&Address]) -> Self {
-        let mut taught = HashMap::new();
-        for address in addresses {
-            if let Some(user) = &address.user {
-                taught.extend(address.owned.iter().map(|owned| (owned.clone(), user.clone())));
+impl OwnerLookup {
+    /// The lookup for a batch of events.
+    pub(super) fn new(events: &[&RecipientHints]) -> Self {
+        let mut learned = HashMap::new();
+        for hints in events {
+            if let Some(user) = &hints.user {
+                learned.extend(hints.owned.iter().map(|owned| (owned.clone(), user.clone())));
             }
         }
-        let mut asked = Vec::new();
-        for address in addresses.iter().filter(|address| address.user.is_none()) {
-            // What these events teach themselves needs no asking.
-            asked
-                .extend(address.owned.iter().filter(|owned| !taught.contains_key(*owned)).cloned());
+        let mut requested = Vec::new();
+        for hints in events.iter().filter(|hints| hints.user.is_none()) {
+            let unknown = hints.owned.iter().filter(|owned| !learned.contains_key(*owned));
+            requested.extend(unknown.cloned());
         }
-        asked.sort_unstable();
-        asked.dedup();
-        Self { taught, asked, found: HashMap::new() }
+        requested.sort_unstable();
+        requested.dedup();
+        Self { learned, requested, found: HashMap::new() }
     }
 
-    /// Whether it takes the directory's answer to know who is told.
-    #[must_use]
-    pub fn are_asked_for(&self) -> bool {
-        !self.asked.is_empty()
+    /// Returns whether a recipient depends on the directory's answer.
+    pub(super) fn needs_answer(&self) -> bool {
+        !self.requested.is_empty()
     }
 
-    /// Teaches the directory what is new to it and finds what was open.
+    /// Stores the learned owners in the directory and looks up the requested ones.
     ///
     /// # Errors
     /// As [`OwnerDirectory::learn_and_find`].
-    pub async fn exchange(&mut self, directory: &impl OwnerDirectory) -> Result<(), NotNow> {
-        if self.taught.is_empty() && self.asked.is_empty() {
+    pub(super) async fn resolve(
+        &mut self,
+        directory: &impl OwnerDirectory,
+    ) -> Result<(), TransientError> {
+        if self.learned.is_empty() && self.requested.is_empty() {
             return Ok(());
         }
-        let facts = self.taught.iter().map(|(owned, user)| (owned.clone(), user.clone()));
-        let facts: Vec<_> = facts.collect();
-        let answers = directory.learn_and_find(&facts, &self.asked).await?;
-        let answers = self.asked.iter().cloned().zip(answers);
+        let learned = self.learned.iter().map(|(owned, user)| (owned.clone(), user.clone()));
+        let learned: Vec<_> = learned.collect();
+        let answers = directory.learn_and_find(&learned, &self.requested).await?;
+        let answers = self.requested.iter().cloned().zip(answers);
         self.found.extend(answers.filter_map(|(owned, user)| Some((owned, user?))));
         Ok(())
     }
 
-    /// Whom to tell at each address; `None` where nobody knows.
-    #[must_use]
-    pub fn recipients(&self, addresses: &[&Address]) -> Vec<Option<UserId>> {
-        let known = |owned: &Owned| self.taught.get(owned).or_else(|| self.found.get(owned));
-        let recipient = |address: &&Address| {
-            let owner = || address.owned.iter().find_map(known);
-            address.user.as_ref().or_else(owner).cloned()
+    /// Returns the recipient of each event; `None` where none is known.
+    pub(super) fn recipients(&self, events: &[&RecipientHints]) -> Vec<Option<UserId>> {
+        let known = |owned: &OwnedEntity| self.learned.get(owned).or_else(|| self.found.get(owned));
+        let recipient = |hints: &&RecipientHints| {
+            let owner = || hints.owned.iter().find_map(known);
+            hints.user.as_ref().or_else(owner).cloned()
         };
-        addresses.iter().map(recipient).collect()
+        events.iter().map(recipient).collect()
     }
 }
 
-/// Remembers owners in memory and what was asked of it; can be told to fail.
+/// An in-memory directory that counts its calls.
 #[cfg(test)]
 #[derive(Debug, Default)]
 pub(crate) struct FakeDirectory {
-    pub(crate) owners: std::sync::Mutex<HashMap<Owned, UserId>>,
+    pub(crate) owners: std::sync::Mutex<HashMap<OwnedEntity, UserId>>,
     pub(crate) round_trips: std::sync::atomic::AtomicUsize,
 }
 
@@ -116,13 +117,13 @@ pub(crate) struct FakeDirectory {
 impl OwnerDirectory for FakeDirectory {
     async fn learn_and_find(
         &self,
-        taught: &[(Owned, UserId)],
-        asked: &[Owned],
-    ) -> Result<Vec<Option<UserId>>, NotNow> {
+        learned: &[(OwnedEntity, UserId)],
+        requested: &[OwnedEntity],
+    ) -> Result<Vec<Option<UserId>>, TransientError> {
         self.round_trips.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let mut owners = self.owners.lock().unwrap();
-        owners.extend(taught.iter().cloned());
-        Ok(asked.iter().map(|owned| owners.get(owned).cloned()).collect())
+        owners.extend(learned.iter().cloned());
+        Ok(requested.iter().map(|owned| owners.get(owned).cloned()).collect())
     }
 }
 
@@ -130,23 +131,23 @@ impl OwnerDirectory for FakeDirectory {
 mod tests {
     use super::*;
 
-    fn address(user: Option<&str>, owned: &[Owned]) -> Address {
-        Address { user: user.map(|id| UserId::new(id).unwrap()), owned: owned.to_vec() }
+    fn event(user: Option<&str>, owned: &[OwnedEntity]) -> RecipientHints {
+        RecipientHints { user: user.map(|id| UserId::new(id).unwrap()), owned: owned.to_vec() }
     }
 
-    fn batch(id: &str) -> Owned {
-        Owned::Batch(id.into())
+    fn batch(id: &str) -> OwnedEntity {
+        OwnedEntity::Batch(id.into())
     }
 
-    fn class(id: &str) -> Owned {
-        Owned::Class(id.into())
+    fn class(id: &str) -> OwnedEntity {
+        OwnedEntity::Class(id.into())
     }
 
-    async fn resolved(directory: &FakeDirectory, addresses: &[Address]) -> Vec<Option<String>> {
-        let addresses: Vec<&Address> = addresses.iter().collect();
-        let mut owners = Owners::of(&addresses);
-        owners.exchange(directory).await.unwrap();
-        let users = owners.recipients(&addresses).into_iter();
+    async fn resolved(directory: &FakeDirectory, events: &[RecipientHints]) -> Vec<Option<String>> {
+        let events: Vec<&RecipientHints> = events.iter().collect();
+        let mut owners = OwnerLookup::new(&events);
+        owners.resolve(directory).await.unwrap();
+        let users = owners.recipients(&events).into_iter();
         users.map(|user| user.map(|user| user.to_string())).collect()
     }
 
@@ -157,33 +158,33 @@ mod tests {
             (batch("b"), UserId::new("of-batch").unwrap()),
             (class("c"), UserId::new("of-class").unwrap()),
         ]);
-        let addresses = [
-            address(Some("named"), &[]),
-            address(None, &[batch("b"), class("c")]),
-            address(None, &[batch("unheard-of"), class("c")]),
-            address(None, &[batch("unheard-of")]),
+        let events = [
+            event(Some("named"), &[]),
+            event(None, &[batch("b"), class("c")]),
+            event(None, &[batch("unknown"), class("c")]),
+            event(None, &[batch("unknown")]),
         ];
         let expected = [Some("named"), Some("of-batch"), Some("of-class"), None];
-        let users = resolved(&directory, &addresses).await;
+        let users = resolved(&directory, &events).await;
         assert_eq!(users, expected.map(|user| user.map(str::to_owned)));
     }
 
     #[tokio::test]
     async fn an_owner_is_learned_for_the_same_batch_of_events_and_for_later_ones() {
         let directory = FakeDirectory::default();
-        let before = address(None, &[batch("b")]);
-        let teaches = address(Some("u"), &[batch("b"), class("c")]);
-        let users = resolved(&directory, &[before, teaches]).await;
+        let before = event(None, &[batch("b")]);
+        let states_owner = event(Some("u"), &[batch("b"), class("c")]);
+        let users = resolved(&directory, &[before, states_owner]).await;
         assert_eq!(users, [Some("u".to_owned()), Some("u".to_owned())]);
-        let users = resolved(&directory, &[address(None, &[class("c")])]).await;
+        let users = resolved(&directory, &[event(None, &[class("c")])]).await;
         assert_eq!(users, [Some("u".to_owned())]);
         assert_eq!(directory.round_trips.load(std::sync::atomic::Ordering::Relaxed), 2);
     }
 
     #[tokio::test]
-    async fn events_that_name_only_their_user_cost_no_round_trip() {
+    async fn events_that_name_only_their_user_need_no_round_trip() {
         let directory = FakeDirectory::default();
-        resolved(&directory, &[address(Some("u"), &[])]).await;
+        resolved(&directory, &[event(Some("u"), &[])]).await;
         assert_eq!(directory.round_trips.load(std::sync::atomic::Ordering::Relaxed), 0);
     }
 }

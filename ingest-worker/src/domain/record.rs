@@ -1,62 +1,62 @@
-//! What goes into the domain, a [`Record`], and what comes out of it, an [`Outcome`].
+//! The domain's input, a [`Record`], and its output, an [`Outcome`].
 
 use shared::time::Timestamp;
 
-/// One record as it was read, borrowed from whoever read it.
+/// One record, borrowed from the client that read it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Record<'a> {
-    /// Where it was read.
+    /// The topic it was read from.
     pub topic: &'a str,
-    /// When it was written.
+    /// The record's timestamp.
     pub written_at: Option<Timestamp>,
-    /// The envelope; a tombstone has none.
+    /// The envelope; `None` for a tombstone.
     pub value: Option<&'a [u8]>,
     /// The header `event_id`, which wins over the envelope's.
     pub event_id: Option<&'a str>,
     /// The header `traceparent`, which wins over the envelope's.
     pub traceparent: Option<&'a str>,
-    /// Whether it has waited for its owner as long as it may.
-    pub out_of_patience: bool,
+    /// Whether the wait for its owner has reached its limit.
+    pub wait_expired: bool,
 }
 
-/// What became of a record.
+/// The result of processing a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Its user has been told.
+    /// Its notification was published.
     Published,
-    /// Its user had been told before.
+    /// Its notification had been published before.
     Duplicate,
-    /// Nobody is to be told.
-    Ignored(Ignored),
-    /// It cannot be used; it goes to the dead-letter topic.
+    /// It is no notification.
+    Ignored(IgnoreReason),
+    /// It cannot be processed; it goes to the dead-letter topic.
     DeadLetter(Rejection),
-    /// Its owner is not known yet; it is to be given again later.
+    /// Its owner is not known yet; it has to be processed again.
     OwnerUnknown,
 }
 
 shared::label! {
-    /// How a record ends.
-    pub enum End as "outcome" {
-        /// Its user has been told.
+    /// The final outcome of a record.
+    pub enum OutcomeKind as "outcome" {
+        /// Its notification was published.
         Published = "published",
-        /// Its user had been told before.
+        /// Its notification had been published before.
         Duplicate = "duplicate",
-        /// Nobody is told.
+        /// It is no notification.
         Ignored = "ignored",
-        /// It is in the dead-letter topic.
+        /// It was written to the dead-letter topic.
         DeadLettered = "dead_lettered",
     }
 }
 
 impl Outcome {
-    /// The end that it is; none for a record that is not finished.
+    /// Returns the kind of a final outcome; `None` if the record is processed again.
     #[must_use]
-    pub fn end(&self) -> Option<End> {
+    pub fn kind(&self) -> Option<OutcomeKind> {
         match self {
-            Self::Published => Some(End::Published),
-            Self::Duplicate => Some(End::Duplicate),
-            Self::Ignored(_) => Some(End::Ignored),
-            Self::DeadLetter(_) => Some(End::DeadLettered),
+            Self::Published => Some(OutcomeKind::Published),
+            Self::Duplicate => Some(OutcomeKind::Duplicate),
+            Self::Ignored(_) => Some(OutcomeKind::Ignored),
+            Self::DeadLetter(_) => Some(OutcomeKind::DeadLettered),
             Self::OwnerUnknown => None,
         }
     }
@@ -64,22 +64,22 @@ impl Outcome {
 
 shared::label! {
     /// Why a record is no notification.
-    pub enum Ignored as "reason" {
-        /// There is no route for its type, nor for its topic.
+    pub enum IgnoreReason as "reason" {
+        /// Neither its event type nor its topic has a route.
         NoRoute = "no_route",
-        /// Events like it are by rule no notification.
+        /// By rule, events like it are no notifications.
         ByRule = "by_rule",
-        /// It is older than this deployment tells.
+        /// It is older than `MAX_EVENT_AGE`.
         TooOld = "too_old",
     }
 }
 
-/// Why a record cannot be used, in words that repeat nothing of it.
+/// Why a record cannot be processed; quotes none of its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
-    /// The kind of fault.
-    pub reason: Reason,
-    /// Where it was found.
+    /// The kind of fault, header `dlq.reason`.
+    pub reason: DeadLetterReason,
+    /// The rule that was broken and where, header `dlq.detail`.
     pub detail: String,
 }
 
@@ -87,22 +87,22 @@ shared::label! {
     /// The kinds of fault that lead to the dead-letter topic, as in its header `dlq.reason`.
     #[derive(clap::ValueEnum)]
     #[value(rename_all = "snake_case")]
-    pub enum Reason as "reason" {
+    pub enum DeadLetterReason as "reason" {
         /// Not UTF-8 JSON.
         NotJson = "not_json",
         /// JSON without the required parts of an envelope.
         NoEnvelope = "no_envelope",
         /// A payload of the wrong shape, or one that names no subject.
         Malformed = "malformed",
-        /// Nobody said in time whose batch or class it is.
+        /// The owner of its batch or class did not become known in time.
         RecipientUnknown = "recipient_unknown",
     }
 }
 
-impl Reason {
-    /// With where the fault was found.
+impl DeadLetterReason {
+    /// Returns a rejection for this reason.
     #[must_use]
-    pub fn at(self, detail: impl Into<String>) -> Rejection {
+    pub fn with_detail(self, detail: impl Into<String>) -> Rejection {
         Rejection { reason: self, detail: detail.into() }
     }
 }

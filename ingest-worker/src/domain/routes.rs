@@ -1,5 +1,5 @@
-//! The routing table: one row per event type. Everything else about a type follows from its row:
-//! the topics to subscribe to, the settings that rename them, the way its payload is read.
+//! The routing table: one row per event type. A row determines the topics to subscribe to, the
+//! settings that rename them, and how the payload is read.
 
 use std::collections::HashMap;
 
@@ -13,23 +13,23 @@ use shared::{
     time::Timestamp,
 };
 
-use super::record::{Reason, Rejection};
+use super::record::{DeadLetterReason, Rejection};
 use crate::notification::Notify;
 
-/// Which of the two ways to learn of a fact the worker subscribes to: some services report it
-/// both as an event and as a request for a notification.
+/// Which events the worker subscribes to where services report the same fact twice: as a domain
+/// event and as a request for a teacher notification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
 pub enum NotificationSource {
-    /// The events.
+    /// The domain events.
     Domain,
-    /// The requests, and the events that no request repeats.
+    /// The teacher notifications, and the domain events that have none.
     Teacher,
-    /// Both: users may be told twice.
+    /// Both; users may be notified twice of one fact.
     Both,
 }
 
-/// How one event type becomes a notification.
+/// A row of the routing table: how one event type becomes a notification.
 #[derive(Debug)]
 pub struct Route {
     /// The event type; the label of its metrics.
@@ -40,67 +40,67 @@ pub struct Route {
     pub topic: Topic,
     /// Further topics that carry the type.
     pub other_topics: &'static [&'static str],
-    told_by: ToldBy,
-    /// Reads a payload of an event that happened at the given time.
-    pub read: fn(&RawValue, Timestamp) -> Result<Reading, Rejection>,
-    /// Says for schemas what a browser receives.
+    reported_by: ReportedBy,
+    /// Parses the payload of an event that happened at the given time.
+    pub(super) parse: fn(&RawValue, Timestamp) -> Result<ParsedPayload, Rejection>,
+    /// Describes the notification, for schemas.
     pub describe: fn(&mut SchemaGenerator) -> Option<Description>,
 }
 
-/// Who else tells the facts of an event type.
+/// The events that report the facts of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ToldBy {
-    /// Nobody.
+enum ReportedBy {
+    /// This event only.
     Event,
-    /// Requests for a notification tell them too.
+    /// This event, and also requests for a teacher notification.
     EventAndRequest,
-    /// It is such a request.
+    /// Requests for a teacher notification; the route is theirs.
     Request,
 }
 
-/// What a payload says.
+/// The content of a payload.
 #[derive(Debug)]
-pub struct Reading {
-    /// The batch it is about.
-    pub batch: Option<String>,
-    /// The class it is about.
-    pub class: Option<String>,
-    /// What to tell, unless it is by rule no notification.
-    pub notification: Option<Notification>,
+pub(super) struct ParsedPayload {
+    /// The batch that the event is about.
+    pub(super) batch: Option<String>,
+    /// The class that the event is about.
+    pub(super) class: Option<String>,
+    /// `None` if the event is by rule no notification.
+    pub(super) notification: Option<Notification>,
 }
 
-/// Every event type that this service knows.
+/// The routing table.
 pub static ROUTES: [Route; 19] = [
-    Route::to::<file::BatchFileAddedV1>().also_requested(),
-    Route::to::<file::BatchFileRemovedV1>().also_requested(),
-    Route::to::<batch::BatchEssaysReadyV1>(),
-    Route::to::<batch::BatchValidationErrorsV1>(),
-    Route::to::<batch::BatchContentProvisioningCompletedV1>(),
-    Route::to::<matching::BatchAuthorMatchesSuggestedV1>(),
-    Route::to::<matching::StudentAssociationsConfirmedV1>(),
-    Route::to::<matching::ValidationTimeoutProcessedV1>(),
-    Route::to::<results::CjAssessmentCompletedV1>().also_requested(),
-    Route::to::<results::CjAssessmentFailedV1>(),
-    Route::to::<results::SpellcheckCompletedV1>(),
-    Route::to::<batch::ElsBatchPhaseOutcomeV1>().also_requested(),
-    Route::to::<essay::EssayContentProvisionedV1>(),
-    Route::to::<essay::EssayValidationFailedV1>().also_requested(),
-    Route::to::<class::ClassCreatedV1>().also_requested(),
-    Route::to::<class::StudentCreatedV1>().also_requested(),
-    Route::to::<essay::EssayStudentAssociationUpdatedV1>(),
-    Route::to::<teacher::TeacherNotificationRequestedV1>().only_requested(),
-    Route::to::<batch::BatchEssaysRegisteredV1>(),
+    Route::of::<file::BatchFileAddedV1>().also_as_teacher_notification(),
+    Route::of::<file::BatchFileRemovedV1>().also_as_teacher_notification(),
+    Route::of::<batch::BatchEssaysReadyV1>(),
+    Route::of::<batch::BatchValidationErrorsV1>(),
+    Route::of::<batch::BatchContentProvisioningCompletedV1>(),
+    Route::of::<matching::BatchAuthorMatchesSuggestedV1>(),
+    Route::of::<matching::StudentAssociationsConfirmedV1>(),
+    Route::of::<matching::ValidationTimeoutProcessedV1>(),
+    Route::of::<results::CjAssessmentCompletedV1>().also_as_teacher_notification(),
+    Route::of::<results::CjAssessmentFailedV1>(),
+    Route::of::<results::SpellcheckCompletedV1>(),
+    Route::of::<batch::ElsBatchPhaseOutcomeV1>().also_as_teacher_notification(),
+    Route::of::<essay::EssayContentProvisionedV1>(),
+    Route::of::<essay::EssayValidationFailedV1>().also_as_teacher_notification(),
+    Route::of::<class::ClassCreatedV1>().also_as_teacher_notification(),
+    Route::of::<class::StudentCreatedV1>().also_as_teacher_notification(),
+    Route::of::<essay::EssayStudentAssociationUpdatedV1>(),
+    Route::of::<teacher::TeacherNotificationRequestedV1>().only_as_teacher_notification(),
+    Route::of::<batch::BatchEssaysRegisteredV1>(),
 ];
 
-/// The type of a record, as far as this service knows it; a label. Never a producer's own text.
+/// The event type of a record's route: a metric label, never a producer's text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RoutedType(Option<&'static Route>);
 
 impl RoutedType {
-    /// That of a record without a route.
+    /// The label of records without a route.
     pub const UNROUTED: Self = Self(None);
 
-    /// Its name in metrics and logs.
+    /// Returns the event type, or `unrouted`.
     #[must_use]
     pub fn name(self) -> &'static str {
         self.0.map_or("unrouted", |route| route.event_type)
@@ -143,67 +143,67 @@ impl Label for RoutedType {
 }
 
 impl Route {
-    const fn to<E: Notify>() -> Self {
+    const fn of<E: Notify>() -> Self {
         Self {
             event_type: E::TYPE,
             aliases: E::ALIASES,
             topic: E::TOPIC,
             other_topics: E::OTHER_TOPICS,
-            told_by: ToldBy::Event,
-            read: read::<E>,
+            reported_by: ReportedBy::Event,
+            parse: parse::<E>,
             describe: E::Data::describe,
         }
     }
 
-    const fn also_requested(self) -> Self {
-        Self { told_by: ToldBy::EventAndRequest, ..self }
+    const fn also_as_teacher_notification(self) -> Self {
+        Self { reported_by: ReportedBy::EventAndRequest, ..self }
     }
 
-    const fn only_requested(self) -> Self {
-        Self { told_by: ToldBy::Request, ..self }
+    const fn only_as_teacher_notification(self) -> Self {
+        Self { reported_by: ReportedBy::Request, ..self }
     }
 
-    fn is_wanted(&self, source: NotificationSource) -> bool {
+    fn is_used(&self, source: NotificationSource) -> bool {
         match source {
             NotificationSource::Both => true,
-            NotificationSource::Domain => self.told_by != ToldBy::Request,
-            NotificationSource::Teacher => self.told_by != ToldBy::EventAndRequest,
+            NotificationSource::Domain => self.reported_by != ReportedBy::Request,
+            NotificationSource::Teacher => self.reported_by != ReportedBy::EventAndRequest,
         }
     }
 }
 
-fn read<E: Notify>(data: &RawValue, at: Timestamp) -> Result<Reading, Rejection> {
+fn parse<E: Notify>(data: &RawValue, at: Timestamp) -> Result<ParsedPayload, Rejection> {
     let event: E = serde_json::from_str(data.get()).map_err(|error| {
-        Reason::Malformed.at(format!("payload: {}", envelope::describe(&error)))
+        DeadLetterReason::Malformed.with_detail(format!("payload: {}", envelope::describe(&error)))
     })?;
     let subject: Subject<'_> = event.subject();
     if !subject.is_named() {
-        return Err(Reason::Malformed.at("payload: names no batch, class, essay or student"));
+        return Err(DeadLetterReason::Malformed
+            .with_detail("payload: names no batch, class, essay or student"));
     }
     let batch = usable(subject.batch).map(str::to_owned);
     let class = usable(subject.class).map(str::to_owned);
-    Ok(Reading { batch, class, notification: event.notify(at) })
+    Ok(ParsedPayload { batch, class, notification: event.notify(at) })
 }
 
-/// The routes that are in use, found by what a record says of itself.
+/// The routes in use, by event type and by topic.
 #[derive(Debug)]
 pub struct Routes {
     by_type: HashMap<&'static str, &'static Route>,
-    /// `None` where several types share a topic, which then says nothing about the type.
+    /// `None` where several event types share a topic, which then does not identify one.
     by_topic: HashMap<String, Option<&'static Route>>,
 }
 
 impl Routes {
-    /// The routes for `source`, their topics named by `rename`, which is asked with the setting
-    /// of each.
+    /// The routes for `source`; `topic_name` returns a topic's name in this deployment.
     #[must_use]
-    pub fn new(source: NotificationSource, rename: impl Fn(Topic) -> String) -> Self {
+    pub fn new(source: NotificationSource, topic_name: impl Fn(Topic) -> String) -> Self {
         let mut routes = Self { by_type: HashMap::new(), by_topic: HashMap::new() };
-        for route in ROUTES.iter().filter(|route| route.is_wanted(source)) {
+        for route in ROUTES.iter().filter(|route| route.is_used(source)) {
             for name in std::iter::once(&route.event_type).chain(route.aliases) {
                 routes.by_type.insert(name, route);
             }
-            let mut topics = vec![rename(route.topic)];
+            let mut topics = vec![topic_name(route.topic)];
             topics.extend(route.other_topics.iter().map(|topic| (*topic).to_owned()));
             topics.sort_unstable();
             topics.dedup();
@@ -218,14 +218,14 @@ impl Routes {
         routes
     }
 
-    /// The route of an event: by its type or an alias of it, else by its topic.
+    /// Returns the route of an event: by its type or an alias, else by its topic.
     #[must_use]
     pub fn find(&self, event_type: &str, topic: &str) -> Option<&'static Route> {
         let by_topic = || self.by_topic.get(topic).copied().flatten();
         self.by_type.get(event_type).copied().or_else(by_topic)
     }
 
-    /// Every topic to subscribe to.
+    /// Returns all topics to subscribe to.
     pub fn topics(&self) -> impl Iterator<Item = &str> {
         self.by_topic.keys().map(String::as_str)
     }
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn each_fact_comes_from_one_source_unless_both_are_asked_for() {
+    fn each_fact_has_one_source_unless_both_are_configured() {
         let knows = |source, event_type| routes(source).by_type.contains_key(event_type);
         let (event, request) =
             ("huleedu.class.created.v1", "huleedu.notification.teacher.requested.v1");

@@ -1,20 +1,20 @@
-//! The way out: a notification for a user, published once.
+//! The boundary through which notifications leave the worker, each published once.
 
 use std::{fmt, future::Future};
 
 use shared::user::UserId;
 use uuid::Uuid;
 
-/// What makes two events the same event.
+/// The identity of an event, for idempotency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Identity {
-    /// The id its producer gave it.
+pub enum EventIdentity {
+    /// The id that its producer gave it.
     EventId(Uuid),
-    /// SHA-256 of its type and payload.
+    /// SHA-256 of its event type and payload.
     Content([u8; 32]),
 }
 
-impl fmt::Display for Identity {
+impl fmt::Display for EventIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::EventId(id) => id.fmt(f),
@@ -23,90 +23,94 @@ impl fmt::Display for Identity {
     }
 }
 
-/// One notification on its way to one user.
+/// One notification for one user.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Delivery {
-    /// Who is told.
+pub struct OutgoingNotification {
+    /// The recipient.
     pub user: UserId,
-    /// Publishes it once.
-    pub identity: Identity,
-    /// The notification's text, without the id that publishing gives it.
+    /// Two notifications of one identity for one user are published once.
+    pub identity: EventIdentity,
+    /// The notification, a JSON object without the `id` that publishing assigns.
     pub text: String,
 }
 
-/// What became of a [`Delivery`].
+/// The result of publishing one [`OutgoingNotification`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Receipt {
-    /// It is in the user's history, and whoever listens has it.
+pub enum PublishOutcome {
+    /// It is in the user's history and was sent to all subscribers.
     Published,
     /// It had been published before.
     Duplicate,
-    /// It can never be published there, and why.
+    /// It can never be published, and why.
     Refused(&'static str),
 }
 
 shared::label! {
-    /// What the worker needs besides itself.
+    /// A system that the worker depends on.
     pub enum System as "system" {
-        /// Where notifications are published.
+        /// Notifications and owners are stored here.
         Redis = "redis",
-        /// Where dead letters are written.
+        /// Dead letters are written here.
         Kafka = "kafka",
     }
 }
 
-/// The outside world does not answer as it should; the same again later may work.
+/// A failure outside the worker that a retry may overcome.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {detail}", .system.label())]
-pub struct NotNow {
-    /// What failed.
+pub struct TransientError {
+    /// The system that failed.
     pub system: System,
-    /// How, for the log; without payloads and secrets.
+    /// The failure, for logs; without payloads and secrets.
     pub detail: String,
 }
 
-/// Publishes notifications. An implementation guarantees that a delivery is published at most
-/// once per user and identity, in the order given, and that a receipt means it is stored.
+/// A store that publishes notifications.
+///
+/// An implementation guarantees that a notification is published at most once per user and
+/// identity, in the order given, and that an outcome means it is stored.
 pub trait Publisher: Send + Sync {
-    /// Publishes all of `deliveries`, with a receipt each.
+    /// Publishes all of `notifications`; returns an outcome for each, in order.
     ///
     /// # Errors
-    /// [`NotNow`] if any of them is in doubt; all of them may then be given again.
+    /// [`TransientError`] if any of them may not have been published; the call can be repeated.
     fn publish(
         &self,
-        deliveries: &[Delivery],
-    ) -> impl Future<Output = Result<Vec<Receipt>, NotNow>> + Send;
+        notifications: &[OutgoingNotification],
+    ) -> impl Future<Output = Result<Vec<PublishOutcome>, TransientError>> + Send;
 }
 
-/// Remembers what was published, in memory; can be told to fail.
+/// An in-memory publisher that can be made to fail.
 #[cfg(test)]
 #[derive(Debug, Default)]
 pub(crate) struct FakePublisher {
-    pub(crate) published: std::sync::Mutex<Vec<Delivery>>,
+    pub(crate) published: std::sync::Mutex<Vec<OutgoingNotification>>,
     pub(crate) fails: std::sync::atomic::AtomicBool,
-    /// A user who can never be told.
+    /// A user whose notifications are refused.
     pub(crate) refused: Option<UserId>,
 }
 
 #[cfg(test)]
 impl Publisher for FakePublisher {
-    async fn publish(&self, deliveries: &[Delivery]) -> Result<Vec<Receipt>, NotNow> {
+    async fn publish(
+        &self,
+        notifications: &[OutgoingNotification],
+    ) -> Result<Vec<PublishOutcome>, TransientError> {
         if self.fails.load(std::sync::atomic::Ordering::Relaxed) {
-            return Err(NotNow { system: System::Redis, detail: "told to fail".into() });
+            return Err(TransientError { system: System::Redis, detail: "outage".into() });
         }
         let mut published = self.published.lock().unwrap();
-        let receipt = |delivery: &Delivery| {
-            if self.refused.as_ref() == Some(&delivery.user) {
-                return Receipt::Refused("told to refuse");
+        let publish = |new: &OutgoingNotification| {
+            if self.refused.as_ref() == Some(&new.user) {
+                return PublishOutcome::Refused("refused user");
             }
-            let same =
-                |old: &Delivery| (&old.user, old.identity) == (&delivery.user, delivery.identity);
-            if published.iter().any(same) {
-                return Receipt::Duplicate;
+            let key = |sent: &OutgoingNotification| (sent.user.clone(), sent.identity);
+            if published.iter().any(|sent| key(sent) == key(new)) {
+                return PublishOutcome::Duplicate;
             }
-            published.push(delivery.clone());
-            Receipt::Published
+            published.push(new.clone());
+            PublishOutcome::Published
         };
-        Ok(deliveries.iter().map(receipt).collect())
+        Ok(notifications.iter().map(publish).collect())
     }
 }

@@ -6,13 +6,14 @@ use std::sync::Mutex;
 use futures_util::FutureExt as _;
 use ingest_worker::{
     domain::{
-        identity::IdentityRule,
-        processor::Processor,
-        recipients::{Owned, OwnerDirectory},
+        classify::Classifier,
+        dispatch::Dispatcher,
+        idempotency::IdentityRule,
+        recipients::{OwnedEntity, OwnerDirectory},
         record::{Outcome, Record},
         routes::{NotificationSource, ROUTES, Routes},
     },
-    notification::publisher::{Delivery, NotNow, Publisher, Receipt},
+    notification::publisher::{OutgoingNotification, PublishOutcome, Publisher, TransientError},
 };
 use serde_json::Value;
 use shared::{time::Timestamp, user::UserId};
@@ -26,12 +27,15 @@ const REPEATED: [&str; 3] = ["timestamp", "category", "priority"];
 
 /// Takes everything and keeps it.
 #[derive(Debug, Default)]
-struct Kept(Mutex<Vec<Delivery>>);
+struct Kept(Mutex<Vec<OutgoingNotification>>);
 
 impl Publisher for &Kept {
-    async fn publish(&self, deliveries: &[Delivery]) -> Result<Vec<Receipt>, NotNow> {
+    async fn publish(
+        &self,
+        deliveries: &[OutgoingNotification],
+    ) -> Result<Vec<PublishOutcome>, TransientError> {
         self.0.lock().expect("nobody panics with it").extend_from_slice(deliveries);
-        Ok(vec![Receipt::Published; deliveries.len()])
+        Ok(vec![PublishOutcome::Published; deliveries.len()])
     }
 }
 
@@ -42,10 +46,10 @@ struct Somebody;
 impl OwnerDirectory for Somebody {
     async fn learn_and_find(
         &self,
-        _: &[(Owned, UserId)],
-        asked: &[Owned],
-    ) -> Result<Vec<Option<UserId>>, NotNow> {
-        Ok(asked.iter().map(|_| UserId::new("somebody").ok()).collect())
+        _: &[(OwnedEntity, UserId)],
+        requested: &[OwnedEntity],
+    ) -> Result<Vec<Option<UserId>>, TransientError> {
+        Ok(requested.iter().map(|_| UserId::new("somebody").ok()).collect())
     }
 }
 
@@ -67,16 +71,17 @@ pub fn hold(value: &[u8]) {
 
 fn outcome(kept: &Kept, topic: &str, value: &[u8]) -> Outcome {
     let routes = Routes::new(NotificationSource::Both, |topic| topic.default.to_owned());
-    let processor = Processor::new(routes, IdentityRule::EventId, None, kept, Somebody);
-    let record = Record { topic, value: Some(value), out_of_patience: true, ..Record::default() };
-    let verdict = processor.judge(&record, Timestamp::UNIX_EPOCH);
-    let outcomes = processor.deliver(&[verdict]).now_or_never();
+    let classifier = Classifier::new(routes, IdentityRule::EventId, None);
+    let dispatcher = Dispatcher::new(kept, Somebody);
+    let record = Record { topic, value: Some(value), wait_expired: true, ..Record::default() };
+    let classification = classifier.classify(&record, Timestamp::UNIX_EPOCH);
+    let outcomes = dispatcher.dispatch(&[classification]).now_or_never();
     let outcomes = outcomes.expect("nothing is waited for").expect("nothing fails");
     let [outcome] = <[Outcome; 1]>::try_from(outcomes).expect("a record has one outcome");
     outcome
 }
 
-fn check(outcome: &Outcome, kept: &[Delivery]) {
+fn check(outcome: &Outcome, kept: &[OutgoingNotification]) {
     match outcome {
         Outcome::Published => {
             let [delivery] = kept else { panic!("told {} times", kept.len()) };
@@ -92,7 +97,7 @@ fn check(outcome: &Outcome, kept: &[Delivery]) {
     }
 }
 
-fn check_notification(Delivery { user, text, .. }: &Delivery) {
+fn check_notification(OutgoingNotification { user, text, .. }: &OutgoingNotification) {
     let frame: Value = serde_json::from_str(text).expect("a notification is JSON");
     let fields = frame.as_object().expect("a notification is an object");
     assert!(fields.len() == KEYS.len() && KEYS.iter().all(|key| fields.contains_key(*key)));

@@ -13,13 +13,14 @@ use e2e::load::events::{Kind, Writer};
 use futures_util::FutureExt as _;
 use ingest_worker::{
     domain::{
-        identity::IdentityRule,
-        processor::Processor,
-        recipients::{Owned, OwnerDirectory},
+        classify::Classifier,
+        dispatch::Dispatcher,
+        idempotency::IdentityRule,
+        recipients::{OwnedEntity, OwnerDirectory},
         record::Record,
         routes::{NotificationSource, Routes},
     },
-    notification::publisher::{Delivery, NotNow, Publisher, Receipt},
+    notification::publisher::{OutgoingNotification, PublishOutcome, Publisher, TransientError},
 };
 use shared::{time::Timestamp, user::UserId};
 use tokio::io::{AsyncReadExt as _, DuplexStream};
@@ -57,32 +58,37 @@ fn main() -> anyhow::Result<()> {
 struct Nowhere;
 
 impl Publisher for Nowhere {
-    async fn publish(&self, deliveries: &[Delivery]) -> Result<Vec<Receipt>, NotNow> {
-        Ok(vec![Receipt::Published; deliveries.len()])
+    async fn publish(
+        &self,
+        deliveries: &[OutgoingNotification],
+    ) -> Result<Vec<PublishOutcome>, TransientError> {
+        Ok(vec![PublishOutcome::Published; deliveries.len()])
     }
 }
 
 impl OwnerDirectory for Nowhere {
     async fn learn_and_find(
         &self,
-        _: &[(Owned, UserId)],
-        asked: &[Owned],
-    ) -> Result<Vec<Option<UserId>>, NotNow> {
-        Ok(vec![None; asked.len()])
+        _: &[(OwnedEntity, UserId)],
+        requested: &[OwnedEntity],
+    ) -> Result<Vec<Option<UserId>>, TransientError> {
+        Ok(vec![None; requested.len()])
     }
 }
 
 fn parse(times: usize) -> anyhow::Result<()> {
     let routes = Routes::new(NotificationSource::Domain, |topic| topic.default.to_owned());
-    let processor = Processor::new(routes, IdentityRule::EventId, None, Nowhere, Nowhere);
+    let classifier = Classifier::new(routes, IdentityRule::EventId, None);
+    let dispatcher = Dispatcher::new(Nowhere, Nowhere);
     let mut text = String::new();
     Writer::new(Kind::File).write(&mut text, 1, USER, "Uppsats.docx");
     let value = Some(text.as_bytes());
     let record = Record { topic: Kind::File.topic(), value, ..Record::default() };
     for _ in 0..times / BATCH {
         let now = Timestamp::now();
-        let verdicts: Vec<_> = (0..BATCH).map(|_| processor.judge(&record, now)).collect();
-        let outcomes = processor.deliver(&verdicts).now_or_never();
+        let classifications: Vec<_> =
+            (0..BATCH).map(|_| classifier.classify(&record, now)).collect();
+        let outcomes = dispatcher.dispatch(&classifications).now_or_never();
         let outcomes = outcomes.context("nothing is waited for")?.context("nothing fails")?;
         anyhow::ensure!(outcomes.len() == BATCH, "each has an outcome");
     }

@@ -10,9 +10,10 @@ use tracing::{debug, warn};
 use super::{dead_letters::producer::DeadLetters, record::InHand, retry, tracing as spans};
 use crate::{
     domain::{
-        processor::{Processor, Verdict},
+        classify::{Classification, Classifier},
+        dispatch::Dispatcher,
         recipients::OwnerDirectory,
-        record::{End, Outcome, Rejection},
+        record::{Outcome, OutcomeKind, Rejection},
     },
     metrics::Metrics,
     notification::publisher::Publisher,
@@ -22,7 +23,9 @@ use crate::{
 #[derive(Debug)]
 pub struct Stage<P, D> {
     /// Decides and tells.
-    pub processor: Processor<P, D>,
+    pub classifier: Classifier,
+    /// Resolves recipients and publishes.
+    pub dispatcher: Dispatcher<P, D>,
     /// Takes what cannot be used.
     pub dead_letters: DeadLetters,
     /// Counts.
@@ -36,7 +39,7 @@ pub struct Stage<P, D> {
 /// Records that are finished together.
 pub(crate) struct Batch<'c> {
     pub(crate) records: Vec<InHand<'c>>,
-    pub(crate) verdicts: Vec<Verdict>,
+    pub(crate) classifications: Vec<Classification>,
     /// Whether they come from the waiting room.
     pub(crate) waited: bool,
 }
@@ -50,21 +53,21 @@ impl<'c> Batch<'c> {
     /// Adds the records of another, which were read later.
     pub(crate) fn append(&mut self, mut later: Batch<'c>) {
         self.records.append(&mut later.records);
-        self.verdicts.append(&mut later.verdicts);
+        self.classifications.append(&mut later.classifications);
     }
 }
 
 impl<P: Publisher, D: OwnerDirectory> Stage<P, D> {
     /// Decides what records are.
-    pub(crate) fn judge(&self, records: &mut [InHand<'_>]) -> Vec<Verdict> {
+    pub(crate) fn judge(&self, records: &mut [InHand<'_>]) -> Vec<Classification> {
         let now = Timestamp::now();
-        let judge = |record: &InHand<'_>| self.processor.judge(&record.record(), now);
+        let judge = |record: &InHand<'_>| self.classifier.classify(&record.record(), now);
         let since = self.tracer.as_ref().map(|tracer| (tracer, SystemTime::now()));
-        let mut verdicts: Vec<Verdict> = records.iter().map(judge).collect();
+        let mut classifications: Vec<Classification> = records.iter().map(judge).collect();
         if let Some((tracer, since)) = since {
-            spans::judged(tracer, records, &mut verdicts, since);
+            spans::judged(tracer, records, &mut classifications, since);
         }
-        verdicts
+        classifications
     }
 
     /// Delivers a batch and writes its dead letters, for as long as it takes.
@@ -73,7 +76,7 @@ impl<P: Publisher, D: OwnerDirectory> Stage<P, D> {
         metrics.batches.inc();
         let timer = metrics.delivery.start_timer();
         let since = self.tracer.as_ref().map(|tracer| (tracer, SystemTime::now()));
-        let deliver = || self.processor.deliver(&batch.verdicts);
+        let deliver = || self.dispatcher.dispatch(&batch.classifications);
         let outcomes = retry::until_done(metrics, deliver).await;
         timer.observe_duration();
         if let Some((tracer, since)) = since {
@@ -122,13 +125,13 @@ impl<P, D> Stage<P, D> {
     pub(crate) fn count(
         &self,
         record: &InHand<'_>,
-        verdict: &Verdict,
+        classification: &Classification,
         outcome: &Outcome,
         now: (Timestamp, Instant),
     ) {
         let metrics = &self.metrics;
-        if let Some(end) = outcome.end() {
-            metrics.outcomes.of((verdict.event_type, end)).inc();
+        if let Some(end) = outcome.kind() {
+            metrics.outcomes.of((classification.event_type, end)).inc();
             metrics.in_flight.dec();
         }
         match outcome {
@@ -145,9 +148,9 @@ impl<P, D> Stage<P, D> {
                     kafka.topic = record.topic(),
                     kafka.partition = record.partition(),
                     kafka.offset = record.offset(),
-                    event.type = verdict.event_type.name(),
-                    source_service = verdict.source.service,
-                    correlation_id = verdict.source.correlation_id,
+                    event.type = classification.event_type.name(),
+                    source_service = classification.source.service,
+                    correlation_id = classification.source.correlation_id,
                     trace_id = record.trace_id(),
                     reason = rejection.reason.label(),
                     detail = rejection.detail,
@@ -160,11 +163,11 @@ impl<P, D> Stage<P, D> {
             kafka.topic = record.topic(),
             kafka.partition = record.partition(),
             kafka.offset = record.offset(),
-            event.type = verdict.event_type.name(),
-            source_service = verdict.source.service,
-            correlation_id = verdict.source.correlation_id,
+            event.type = classification.event_type.name(),
+            source_service = classification.source.service,
+            correlation_id = classification.source.correlation_id,
             trace_id = record.trace_id(),
-            outcome = outcome.end().map_or("waiting", End::label),
+            outcome = outcome.kind().map_or("waiting", OutcomeKind::label),
             "record settled"
         );
     }

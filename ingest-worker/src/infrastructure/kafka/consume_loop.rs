@@ -30,7 +30,7 @@ use super::{
 use crate::{
     domain::{
         recipients::OwnerDirectory,
-        record::{Ignored, Outcome},
+        record::{IgnoreReason, Outcome},
     },
     notification::publisher::Publisher,
 };
@@ -198,8 +198,8 @@ impl<'c, P: Publisher, D: OwnerDirectory> Pump<'c, P, D> {
     }
 
     fn judged(&self, mut records: Vec<InHand<'c>>, waited: bool) -> Batch<'c> {
-        let verdicts = self.stage.judge(&mut records);
-        Batch { records, verdicts, waited }
+        let classifications = self.stage.judge(&mut records);
+        Batch { records, classifications, waited }
     }
 
     /// Books the outcomes of a batch.
@@ -208,10 +208,10 @@ impl<'c, P: Publisher, D: OwnerDirectory> Pump<'c, P, D> {
         let now = (Timestamp::now(), Instant::now());
         {
             let mut offsets = self.consumer.offsets();
-            for ((mut record, verdict), outcome) in
-                batch.records.into_iter().zip(&batch.verdicts).zip(outcomes)
+            for ((mut record, classification), outcome) in
+                batch.records.into_iter().zip(&batch.classifications).zip(outcomes)
             {
-                self.stage.count(&record, verdict, outcome, now);
+                self.stage.count(&record, classification, outcome, now);
                 if *outcome == Outcome::OwnerUnknown {
                     self.room.admit(record);
                 } else {
@@ -234,7 +234,7 @@ impl<'c, P: Publisher, D: OwnerDirectory> Pump<'c, P, D> {
 
     /// Says how many events were too old, once newer ones follow.
     fn report_skipped(&mut self, outcomes: &[Outcome]) {
-        let too_old = Outcome::Ignored(Ignored::TooOld);
+        let too_old = Outcome::Ignored(IgnoreReason::TooOld);
         let skipped = outcomes.iter().filter(|outcome| **outcome == too_old).count();
         self.skipped += skipped;
         if self.skipped > 0 && skipped < outcomes.len() {

@@ -66,7 +66,7 @@ impl WaitingRoom {
         self.bytes -= records.iter().map(InHand::size).sum::<usize>();
         records.retain(|r| offsets.is_valid(r.topic(), r.partition(), r.lease));
         for record in &mut records {
-            record.out_of_patience = now.duration_since(record.since) >= self.patience;
+            record.wait_expired = now.duration_since(record.since) >= self.patience;
         }
         self.away += records.len();
         records

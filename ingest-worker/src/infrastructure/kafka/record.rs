@@ -23,7 +23,7 @@ pub(crate) struct InHand<'c> {
     /// When it was first read.
     pub(crate) since: Instant,
     /// Whether it may wait no longer for its owner.
-    pub(crate) out_of_patience: bool,
+    pub(crate) wait_expired: bool,
     /// The work on it, if traces are made.
     pub(crate) trace: Option<Trace>,
 }
@@ -39,17 +39,17 @@ enum Body<'c> {
 impl<'c> InHand<'c> {
     pub(crate) fn new(message: BorrowedMessage<'c>, lease: Lease) -> Self {
         let since = Instant::now();
-        Self { body: Body::Fresh(message), lease, since, out_of_patience: false, trace: None }
+        Self { body: Body::Fresh(message), lease, since, wait_expired: false, trace: None }
     }
 
     /// The same, in memory of its own.
     pub(crate) fn detach(self) -> InHand<'static> {
-        let Self { body, lease, since, out_of_patience, trace } = self;
+        let Self { body, lease, since, wait_expired, trace } = self;
         let body = match body {
             Body::Fresh(message) => Body::Waited(message.detach()),
             Body::Waited(message) => Body::Waited(message),
         };
-        InHand { body, lease, since, out_of_patience, trace }
+        InHand { body, lease, since, wait_expired, trace }
     }
 
     pub(crate) fn record(&self) -> Record<'_> {
@@ -57,7 +57,7 @@ impl<'c> InHand<'c> {
             Body::Fresh(message) => record(message),
             Body::Waited(message) => record(message),
         };
-        Record { out_of_patience: self.out_of_patience, ..record }
+        Record { wait_expired: self.wait_expired, ..record }
     }
 
     pub(crate) fn topic(&self) -> &str {
@@ -135,7 +135,7 @@ fn record<M: Message>(message: &M) -> Record<'_> {
         value: message.payload(),
         event_id: event_id.and_then(text),
         traceparent: traceparent.and_then(text),
-        out_of_patience: false,
+        wait_expired: false,
     }
 }
 

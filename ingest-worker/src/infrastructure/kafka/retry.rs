@@ -4,7 +4,7 @@ use std::{future::Future, time::Duration};
 
 use tracing::{info, warn};
 
-use crate::{metrics::Metrics, notification::publisher::NotNow};
+use crate::{metrics::Metrics, notification::publisher::TransientError};
 
 /// The first pause; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -19,7 +19,7 @@ const MOST_TOLD: usize = 3;
 /// fails, and says when it is over.
 pub async fn until_done<T, F>(metrics: &Metrics, mut attempt: impl FnMut() -> F) -> T
 where
-    F: Future<Output = Result<T, NotNow>>,
+    F: Future<Output = Result<T, TransientError>>,
 {
     let mut pause = FIRST_PAUSE;
     let (mut failures, mut told) = (0_u64, Vec::new());
@@ -31,16 +31,16 @@ where
                 }
                 return done;
             }
-            Err(not_now) => {
+            Err(transient) => {
                 failures += 1;
-                metrics.retries.of(not_now.system).inc();
-                if told.len() < MOST_TOLD && !told.contains(&not_now.detail) {
+                metrics.retries.of(transient.system).inc();
+                if told.len() < MOST_TOLD && !told.contains(&transient.detail) {
                     warn!(
-                        system = not_now.system.label(),
-                        reason = not_now.detail,
+                        system = transient.system.label(),
+                        reason = transient.detail,
                         "not now, trying again"
                     );
-                    told.push(not_now.detail);
+                    told.push(transient.detail);
                 }
             }
         }
@@ -70,7 +70,7 @@ mod tests {
             let outcome = if left == 0 {
                 Ok("done")
             } else {
-                Err(NotNow { system: System::Redis, detail: "told to fail".into() })
+                Err(TransientError { system: System::Redis, detail: "told to fail".into() })
             };
             async move { outcome }
         });

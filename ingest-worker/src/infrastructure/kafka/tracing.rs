@@ -6,35 +6,40 @@ use std::time::SystemTime;
 use shared::trace::{Trace, Tracer};
 
 use super::record::InHand;
-use crate::domain::{processor::Verdict, record::Outcome};
+use crate::domain::{classify::Classification, record::Outcome};
 
 /// Begins the work on records that were judged for the first time, from `since` on, and puts
 /// each notification's place in its trace into it.
 pub(crate) fn judged(
     tracer: &Tracer,
     records: &mut [InHand<'_>],
-    verdicts: &mut [Verdict],
+    classifications: &mut [Classification],
     since: SystemTime,
 ) {
-    for (record, verdict) in records.iter_mut().zip(verdicts) {
+    for (record, classification) in records.iter_mut().zip(classifications) {
         if record.trace.is_none() {
-            record.trace = Some(begin(tracer, record, verdict, since));
+            record.trace = Some(begin(tracer, record, classification, since));
         }
         if let Some(trace) = &record.trace {
-            verdict.traced(trace.traceparent());
+            classification.set_traceparent(trace.traceparent());
         }
     }
 }
 
-fn begin(tracer: &Tracer, record: &InHand<'_>, verdict: &Verdict, since: SystemTime) -> Trace {
+fn begin(
+    tracer: &Tracer,
+    record: &InHand<'_>,
+    classification: &Classification,
+    since: SystemTime,
+) -> Trace {
     let written_at = record.written_at().and_then(|at| SystemTime::try_from(at).ok());
     let begun = written_at.map_or(since, |at| at.min(since));
-    let mut trace = tracer.begin("notify", verdict.source.traceparent.as_deref(), begun);
+    let mut trace = tracer.begin("notify", classification.source.traceparent.as_deref(), begun);
     trace.note("kafka.topic", record.topic().to_owned());
     trace.note("kafka.partition", i64::from(record.partition()));
     trace.note("kafka.offset", record.offset());
-    trace.note("event.type", verdict.event_type.name());
-    if let Some(correlation_id) = &verdict.source.correlation_id {
+    trace.note("event.type", classification.event_type.name());
+    if let Some(correlation_id) = &classification.source.correlation_id {
         trace.note("correlation_id", correlation_id.to_string());
     }
     tracer.stage(&trace, "kafka", begun, since);
@@ -52,7 +57,7 @@ pub(crate) fn delivered(tracer: &Tracer, records: &[InHand<'_>], since: SystemTi
 
 /// The work on a record is over, with this outcome.
 pub(crate) fn settled(trace: Option<Trace>, outcome: &Outcome) {
-    let (Some(mut trace), Some(end)) = (trace, outcome.end()) else { return };
+    let (Some(mut trace), Some(end)) = (trace, outcome.kind()) else { return };
     trace.note("outcome", end.label());
     trace.end(SystemTime::now());
 }

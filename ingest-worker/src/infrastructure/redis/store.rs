@@ -12,9 +12,11 @@ use tokio::sync::Mutex;
 use tracing::info;
 
 use crate::{
-    domain::recipients::{Owned, OwnerDirectory},
+    domain::recipients::{OwnedEntity, OwnerDirectory},
     metrics::Metrics,
-    notification::publisher::{Delivery, NotNow, Publisher, Receipt, System},
+    notification::publisher::{
+        OutgoingNotification, PublishOutcome, Publisher, System, TransientError,
+    },
 };
 
 /// How long and how much Redis remembers.
@@ -94,15 +96,20 @@ impl RedisStore {
     /// Makes sure that there is a connection.
     ///
     /// # Errors
-    /// [`NotNow`] if Redis cannot be used.
-    pub async fn ready(&self) -> Result<(), NotNow> {
-        let connection = self.connection().await.map_err(|error| self.not_now(&error))?;
+    /// [`TransientError`] if Redis cannot be used.
+    pub async fn ready(&self) -> Result<(), TransientError> {
+        let connection = self.connection().await.map_err(|error| self.transient(&error))?;
         self.keep_if(connection.commands.check().await).await
     }
 
     /// Runs commands and returns their results, all of them good.
-    async fn run(&self, call: Call, commands: Vec<Cmd>, write: bool) -> Result<Vec<Value>, NotNow> {
-        let connection = self.connection().await.map_err(|error| self.not_now(&error))?;
+    async fn run(
+        &self,
+        call: Call,
+        commands: Vec<Cmd>,
+        write: bool,
+    ) -> Result<Vec<Value>, TransientError> {
+        let connection = self.connection().await.map_err(|error| self.transient(&error))?;
         let timer = self.metrics.redis_round_trips.of(call).start_timer();
         let results = match self.acknowledged {
             Some(acknowledged) if write => {
@@ -115,16 +122,16 @@ impl RedisStore {
     }
 
     /// Keeps the connection if all is well with it.
-    async fn keep_if<T>(&self, result: RedisResult<T>) -> Result<T, NotNow> {
+    async fn keep_if<T>(&self, result: RedisResult<T>) -> Result<T, TransientError> {
         if result.is_err() {
             *self.connection.lock().await = None;
         }
-        result.map_err(|error| self.not_now(&error))
+        result.map_err(|error| self.transient(&error))
     }
 
-    fn not_now(&self, error: &RedisError) -> NotNow {
+    fn transient(&self, error: &RedisError) -> TransientError {
         self.metrics.redis_errors.of(fault(error)).inc();
-        not_now(error)
+        transient(error)
     }
 
     async fn connection(&self) -> RedisResult<Connection> {
@@ -141,19 +148,22 @@ impl RedisStore {
         Ok(connection)
     }
 
-    fn owner_key(&self, owned: &Owned) -> String {
+    fn owner_key(&self, owned: &OwnedEntity) -> String {
         match owned {
-            Owned::Batch(id) => self.redis.keys.batch_owner(id),
-            Owned::Class(id) => self.redis.keys.class_owner(id),
+            OwnedEntity::Batch(id) => self.redis.keys.batch_owner(id),
+            OwnedEntity::Class(id) => self.redis.keys.class_owner(id),
         }
     }
 }
 
 impl Publisher for RedisStore {
-    async fn publish(&self, deliveries: &[Delivery]) -> Result<Vec<Receipt>, NotNow> {
-        let script = self.connection().await.map_err(|error| self.not_now(&error))?.script;
+    async fn publish(
+        &self,
+        deliveries: &[OutgoingNotification],
+    ) -> Result<Vec<PublishOutcome>, TransientError> {
+        let script = self.connection().await.map_err(|error| self.transient(&error))?.script;
         let keys = &self.redis.keys;
-        let call = |Delivery { user, identity, text }: &Delivery| {
+        let call = |OutgoingNotification { user, identity, text }: &OutgoingNotification| {
             let mut call = cmd("EVALSHA");
             call.arg(&script)
                 .arg(3)
@@ -167,13 +177,13 @@ impl Publisher for RedisStore {
                 .arg(self.retention.history_length);
             call
         };
-        let can_keep = |delivery: &&Delivery| self.redis.can_keep(&delivery.user);
+        let can_keep = |delivery: &&OutgoingNotification| self.redis.can_keep(&delivery.user);
         let calls = deliveries.iter().filter(can_keep).map(call).collect();
         let mut values = self.run(Call::Publish, calls, true).await?.into_iter();
         let receipt = |delivery| match can_keep(&delivery).then(|| values.next()).flatten() {
-            None => Receipt::Refused("in Redis Cluster a user id may not begin with }"),
-            Some(Value::Nil) => Receipt::Duplicate,
-            Some(_) => Receipt::Published,
+            None => PublishOutcome::Refused("in Redis Cluster a user id may not begin with }"),
+            Some(Value::Nil) => PublishOutcome::Duplicate,
+            Some(_) => PublishOutcome::Published,
         };
         Ok(deliveries.iter().map(receipt).collect())
     }
@@ -182,24 +192,24 @@ impl Publisher for RedisStore {
 impl OwnerDirectory for RedisStore {
     async fn learn_and_find(
         &self,
-        taught: &[(Owned, UserId)],
-        asked: &[Owned],
-    ) -> Result<Vec<Option<UserId>>, NotNow> {
+        learned: &[(OwnedEntity, UserId)],
+        requested: &[OwnedEntity],
+    ) -> Result<Vec<Option<UserId>>, TransientError> {
         let lifetime = millis(self.retention.owners);
-        let mut commands = Vec::with_capacity(taught.len() + asked.len());
-        for (owned, user) in taught {
+        let mut commands = Vec::with_capacity(learned.len() + requested.len());
+        for (owned, user) in learned {
             let mut set = cmd("SET");
             set.arg(self.owner_key(owned)).arg(user.as_str()).arg("PX").arg(lifetime);
             commands.push(set);
         }
-        commands.extend(asked.iter().map(|owned| Cmd::get(self.owner_key(owned))));
-        let values = self.run(Call::Owners, commands, !taught.is_empty()).await?;
+        commands.extend(requested.iter().map(|owned| Cmd::get(self.owner_key(owned))));
+        let values = self.run(Call::Owners, commands, !learned.is_empty()).await?;
         let user = |value: Value| {
             let id: Option<String> = redis::from_redis_value(value).ok().flatten();
             // What is no user id was not written by a worker; it is as good as nothing.
             id.and_then(|id| UserId::new(&id).ok())
         };
-        Ok(values.into_iter().skip(taught.len()).map(user).collect())
+        Ok(values.into_iter().skip(learned.len()).map(user).collect())
     }
 }
 
@@ -222,11 +232,11 @@ fn fault(error: &RedisError) -> Fault {
 
 /// Whatever Redis answers but a result is a matter of time, or of a person: the record is as good
 /// as it was. Says no more than the kind of error, as the details of some quote a command.
-fn not_now(error: &RedisError) -> NotNow {
+fn transient(error: &RedisError) -> TransientError {
     let detail = match (error.kind(), error.code()) {
         (ErrorKind::Io, _) => error.to_string(),
         (kind, Some(code)) => format!("{kind:?} ({code})"),
         (kind, None) => format!("{kind:?}"),
     };
-    NotNow { system: System::Redis, detail }
+    TransientError { system: System::Redis, detail }
 }

@@ -22,7 +22,7 @@ use rdkafka::{
 use super::producer::{LetterProducer, acknowledged, header, producer};
 use crate::{
     config::Config,
-    domain::record::Reason,
+    domain::record::DeadLetterReason,
     infrastructure::kafka::consumer::{common_client_config, set_properties},
 };
 
@@ -50,7 +50,7 @@ pub enum Tool {
 pub struct Selection {
     /// Only those given up for this reason
     #[arg(long)]
-    reason: Option<Reason>,
+    reason: Option<DeadLetterReason>,
     /// Only the one here, as `list` prints it
     #[arg(long, value_name = "PARTITION:OFFSET")]
     at: Option<Position>,

@@ -19,7 +19,7 @@ use crate::{
         consumer::{METADATA_TIMEOUT, common_client_config, set_properties},
         record::InHand,
     },
-    notification::publisher::{NotNow, System},
+    notification::publisher::{System, TransientError},
 };
 
 /// Headers that say why and whence a record came to the dead-letter topic.
@@ -76,8 +76,11 @@ impl DeadLetters {
     /// Writes all of `letters`; returns once the brokers have acknowledged them.
     ///
     /// # Errors
-    /// [`NotNow`] if any is in doubt. Written again, some may be there twice.
-    pub(crate) async fn write(&self, letters: &[(&InHand<'_>, &Rejection)]) -> Result<(), NotNow> {
+    /// [`TransientError`] if any is in doubt. Written again, some may be there twice.
+    pub(crate) async fn write(
+        &self,
+        letters: &[(&InHand<'_>, &Rejection)],
+    ) -> Result<(), TransientError> {
         let mut sent = Vec::with_capacity(letters.len());
         for (record, rejection) in letters {
             sent.push(self.send(record, rejection, true)?);
@@ -86,9 +89,9 @@ impl DeadLetters {
             match acknowledged(delivery).await {
                 Err(error) if is_too_large(&error) => {
                     let delivery = self.send(record, rejection, false)?;
-                    acknowledged(delivery).await.map_err(|error| not_now(&error))?;
+                    acknowledged(delivery).await.map_err(|error| transient(&error))?;
                 }
-                result => result.map_err(|error| not_now(&error))?,
+                result => result.map_err(|error| transient(&error))?,
             }
         }
         Ok(())
@@ -99,7 +102,7 @@ impl DeadLetters {
         record: &InHand<'_>,
         rejection: &Rejection,
         with_value: bool,
-    ) -> Result<DeliveryFuture, NotNow> {
+    ) -> Result<DeliveryFuture, TransientError> {
         let original = record.record();
         let value = original.value.filter(|_| with_value);
         let mut letter = FutureRecord::<[u8], [u8]>::to(&self.topic)
@@ -111,7 +114,7 @@ impl DeadLetters {
             Err((error, _)) if with_value && is_too_large(&error) => {
                 self.send(record, rejection, false)
             }
-            Err((error, _)) => Err(not_now(&error)),
+            Err((error, _)) => Err(transient(&error)),
         }
     }
 
@@ -217,6 +220,6 @@ fn is_too_large(error: &KafkaError) -> bool {
     error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge)
 }
 
-fn not_now(error: &KafkaError) -> NotNow {
-    NotNow { system: System::Kafka, detail: format!("dead-letter topic: {error}") }
+fn transient(error: &KafkaError) -> TransientError {
+    TransientError { system: System::Kafka, detail: format!("dead-letter topic: {error}") }
 }

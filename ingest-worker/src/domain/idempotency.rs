@@ -1,11 +1,11 @@
-//! What makes two records the same event.
+//! The identity of an event: two records with the same identity are published once.
 
 use clap::ValueEnum;
 use sha2::{Digest, Sha256};
 use shared::envelope::Envelope;
 use uuid::Uuid;
 
-use crate::notification::publisher::Identity;
+use crate::notification::publisher::EventIdentity;
 
 /// Which records count as the same event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -13,23 +13,23 @@ use crate::notification::publisher::Identity;
 pub enum IdentityRule {
     /// Those with the same `event_id`; without one, those with the same content.
     EventId,
-    /// Those with the same type and payload, whatever their `event_id`.
+    /// Those with the same event type and payload, whatever their `event_id`.
     Content,
 }
 
 impl IdentityRule {
-    /// The identity of an event whose id, if it has one, is `event_id`.
+    /// Returns the identity of an event with the given `event_id`.
     #[must_use]
-    pub fn identity(self, envelope: &Envelope<'_>, event_id: Option<Uuid>) -> Identity {
+    pub(super) fn identity(self, envelope: &Envelope<'_>, event_id: Option<Uuid>) -> EventIdentity {
         match (self, event_id) {
-            (Self::EventId, Some(id)) => Identity::EventId(id),
+            (Self::EventId, Some(id)) => EventIdentity::EventId(id),
             (Self::EventId, None) | (Self::Content, _) => {
                 let hash = Sha256::new()
                     .chain_update(envelope.event_type.as_bytes())
-                    // No text contains this byte, so type and payload cannot run together.
+                    // UTF-8 never contains this byte, so it separates type and payload.
                     .chain_update([0xff])
                     .chain_update(envelope.data.get());
-                Identity::Content(hash.finalize().into())
+                EventIdentity::Content(hash.finalize().into())
             }
         }
     }
@@ -39,7 +39,7 @@ impl IdentityRule {
 mod tests {
     use super::*;
 
-    fn identity(rule: IdentityRule, json: &str, id: Option<u128>) -> Identity {
+    fn identity(rule: IdentityRule, json: &str, id: Option<u128>) -> EventIdentity {
         rule.identity(&Envelope::parse(json.as_bytes()).unwrap(), id.map(Uuid::from_u128))
     }
 
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_without_an_id_is_known_by_its_content() {
+    fn an_event_without_an_id_is_identified_by_its_content() {
         let json = r#"{"event_type":"t","data":{}}"#;
         let by_content = identity(IdentityRule::Content, json, Some(1));
         assert_eq!(identity(IdentityRule::EventId, json, None), by_content);

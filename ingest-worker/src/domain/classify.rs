@@ -1,0 +1,191 @@
+//! Classifies one record: envelope, route, payload, and from these a notification without a
+//! recipient, or the outcome if there is nothing to publish. Pure: no I/O and no clock.
+
+use std::time::Duration;
+
+use shared::{
+    envelope::{self, Envelope, EnvelopeError},
+    events::Common,
+    notification::Notification,
+    time::{self, Timestamp},
+    user::UserId,
+};
+use tracing::info;
+use uuid::Uuid;
+
+use super::{
+    idempotency::IdentityRule,
+    logging::{EventSource, LogOnce, traceparent, truncate_for_log},
+    recipients::{OwnedEntity, RecipientHints},
+    record::{DeadLetterReason, IgnoreReason, Outcome, Record, Rejection},
+    routes::{Route, RoutedType, Routes},
+};
+use crate::notification::publisher::EventIdentity;
+
+/// Decides what each record is.
+#[derive(Debug)]
+pub struct Classifier {
+    routes: Routes,
+    identity: IdentityRule,
+    max_age: Option<Duration>,
+    reads_traceparent: bool,
+    logged_types: LogOnce,
+}
+
+/// What a record is and what to do with it.
+#[derive(Debug)]
+pub struct Classification {
+    /// The route's event type; label of its metrics.
+    pub event_type: RoutedType,
+    /// The event's origin, for logs and traces.
+    pub source: EventSource,
+    /// The next step.
+    pub action: Action,
+}
+
+/// The next step for a record.
+#[derive(Debug)]
+pub enum Action {
+    /// Resolve the recipient, then publish.
+    Notify(Box<PendingNotification>),
+    /// Nothing: the outcome is known.
+    Finish(Outcome),
+}
+
+/// A notification whose recipient is not resolved yet.
+#[derive(Debug)]
+pub struct PendingNotification {
+    pub(super) recipient: RecipientHints,
+    pub(super) identity: EventIdentity,
+    /// `None` for an event that only states ownership.
+    pub(super) notification: Option<Notification>,
+    pub(super) wait_expired: bool,
+}
+
+impl Classifier {
+    /// A classifier that ignores records older than `max_age`.
+    #[must_use]
+    pub fn new(routes: Routes, identity: IdentityRule, max_age: Option<Duration>) -> Self {
+        let (reads_traceparent, logged_types) = (false, LogOnce::default());
+        Self { routes, identity, max_age, reads_traceparent, logged_types }
+    }
+
+    /// Reads the trace context of each event, if `enabled`.
+    #[must_use]
+    pub fn with_traceparent(self, enabled: bool) -> Self {
+        Self { reads_traceparent: enabled, ..self }
+    }
+
+    /// Classifies a record; its age is measured at `now`.
+    #[must_use]
+    pub fn classify(&self, record: &Record<'_>, now: Timestamp) -> Classification {
+        let unrouted = |source, outcome| Classification {
+            event_type: RoutedType::UNROUTED,
+            source,
+            action: Action::Finish(outcome),
+        };
+        if self.is_too_old(record, now) {
+            return unrouted(EventSource::default(), Outcome::Ignored(IgnoreReason::TooOld));
+        }
+        let envelope = match decode(record) {
+            Ok(envelope) => envelope,
+            Err(rejection) => {
+                return unrouted(EventSource::default(), Outcome::DeadLetter(rejection));
+            }
+        };
+        let traceparent =
+            if self.reads_traceparent { traceparent(record, &envelope) } else { None };
+        let source = EventSource::of(&envelope, traceparent);
+        let Some(route) = self.routes.find(&envelope.event_type, record.topic) else {
+            self.log_ignored(&envelope.event_type, IgnoreReason::NoRoute);
+            return unrouted(source, Outcome::Ignored(IgnoreReason::NoRoute));
+        };
+        let action = match self.read(route, record, &envelope, now) {
+            Ok(pending) => {
+                if pending.notification.is_none() {
+                    self.log_ignored(route.event_type, IgnoreReason::ByRule);
+                }
+                Action::Notify(Box::new(pending))
+            }
+            Err(rejection) => Action::Finish(Outcome::DeadLetter(rejection)),
+        };
+        Classification { event_type: route.into(), source, action }
+    }
+
+    /// Logs, once per type, that events of it are ignored.
+    fn log_ignored(&self, event_type: &str, reason: IgnoreReason) {
+        if self.logged_types.first_seen(event_type) {
+            let event_type = truncate_for_log(event_type);
+            info!(event.type = event_type, reason = reason.label(), "ignoring events of this type");
+        }
+    }
+
+    fn is_too_old(&self, record: &Record<'_>, now: Timestamp) -> bool {
+        let age = record.written_at.map(|at| now.duration_since(at).unsigned_abs());
+        let in_the_past = record.written_at.is_some_and(|at| at < now);
+        in_the_past && age.zip(self.max_age).is_some_and(|(age, max)| age > max)
+    }
+
+    fn read(
+        &self,
+        route: &Route,
+        record: &Record<'_>,
+        envelope: &Envelope<'_>,
+        now: Timestamp,
+    ) -> Result<PendingNotification, Rejection> {
+        let common: Common<'_> = serde_json::from_str(envelope.data.get()).map_err(|error| {
+            DeadLetterReason::Malformed
+                .with_detail(format!("payload: {}", envelope::describe(&error)))
+        })?;
+        let user = common.user().map(UserId::new).transpose();
+        let user =
+            user.map_err(|error| DeadLetterReason::Malformed.with_detail(error.to_string()))?;
+        let happened_at = common
+            .happened_at()
+            .and_then(time::parse)
+            .or_else(|| time::parse(envelope.event_timestamp.as_deref()?))
+            .or(record.written_at)
+            .unwrap_or(now);
+        let payload = (route.parse)(envelope.data, happened_at)?;
+        let event_id = record.event_id.or(envelope.event_id.as_deref());
+        let event_id = event_id.and_then(|id| Uuid::try_parse(id).ok());
+        let correlation_id = envelope.correlation_id.as_deref();
+        let owned = [payload.batch.map(OwnedEntity::Batch), payload.class.map(OwnedEntity::Class)];
+        Ok(PendingNotification {
+            recipient: RecipientHints { user, owned: owned.into_iter().flatten().collect() },
+            identity: self.identity.identity(envelope, event_id),
+            notification: payload
+                .notification
+                .map(|notification| notification.caused_by(event_id, correlation_id)),
+            wait_expired: record.wait_expired,
+        })
+    }
+}
+
+impl Classification {
+    /// Sets the trace context that the notification carries.
+    pub fn set_traceparent(&mut self, traceparent: String) {
+        if let Action::Notify(pending) = &mut self.action
+            && let Some(notification) = &mut pending.notification
+        {
+            notification.traced(traceparent);
+        }
+    }
+
+    pub(super) fn pending(&self) -> Option<&PendingNotification> {
+        match &self.action {
+            Action::Notify(pending) => Some(pending),
+            Action::Finish(_) => None,
+        }
+    }
+}
+
+fn decode<'a>(record: &Record<'a>) -> Result<Envelope<'a>, Rejection> {
+    let value = record
+        .value
+        .ok_or_else(|| DeadLetterReason::NotJson.with_detail("the record has no value"))?;
+    Envelope::parse(value).map_err(|error| match error {
+        EnvelopeError::NotJson(detail) => DeadLetterReason::NotJson.with_detail(detail),
+        EnvelopeError::NoEnvelope(detail) => DeadLetterReason::NoEnvelope.with_detail(detail),
+    })
+}

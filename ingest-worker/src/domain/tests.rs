@@ -1,0 +1,184 @@
+//! Classifier and dispatcher together, over an in-memory publisher and owner directory.
+
+mod bad_records;
+mod fixtures;
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use serde_json::{Value, json};
+use shared::{
+    time::{self, Timestamp},
+    user::UserId,
+};
+use uuid::Uuid;
+
+use super::{
+    classify::{Classification, Classifier},
+    dispatch::Dispatcher,
+    idempotency::IdentityRule,
+    recipients::{FakeDirectory, OwnedEntity},
+    record::{DeadLetterReason, IgnoreReason, Outcome, Record},
+    routes::{NotificationSource, Routes},
+};
+use crate::notification::publisher::{FakePublisher, TransientError};
+
+/// The domain with in-memory backends.
+struct Pipeline {
+    classifier: Classifier,
+    dispatcher: Dispatcher<FakePublisher, FakeDirectory>,
+}
+
+impl Pipeline {
+    fn new() -> Self {
+        Self::with_max_age(None)
+    }
+
+    fn with_max_age(max_age: Option<Duration>) -> Self {
+        let routes = Routes::new(NotificationSource::Both, |topic| topic.default.to_owned());
+        Self {
+            classifier: Classifier::new(routes, IdentityRule::EventId, max_age),
+            dispatcher: Dispatcher::new(FakePublisher::default(), FakeDirectory::default()),
+        }
+    }
+
+    fn publisher(&self) -> &FakePublisher {
+        &self.dispatcher.publisher
+    }
+
+    /// The notifications published so far.
+    fn published(&self) -> Vec<Value> {
+        let published = self.publisher().published.lock().unwrap();
+        published.iter().map(|sent| serde_json::from_str(&sent.text).unwrap()).collect()
+    }
+
+    fn set_owner(&self, owned: OwnedEntity, user: &str) {
+        let user = UserId::new(user).unwrap();
+        self.dispatcher.directory.owners.lock().unwrap().insert(owned, user);
+    }
+
+    fn classify(&self, record: &Record<'_>) -> Classification {
+        self.classifier.classify(record, at("2025-08-06T10:00:00Z"))
+    }
+
+    /// Processes records as one batch.
+    async fn process_batch(&self, records: &[Record<'_>]) -> Result<Vec<Outcome>, TransientError> {
+        let records = records.iter().map(|record| self.classify(record));
+        self.dispatcher.dispatch(&records.collect::<Vec<_>>()).await
+    }
+
+    async fn process(&self, record: Record<'_>) -> Outcome {
+        self.process_batch(&[record]).await.unwrap().remove(0)
+    }
+
+    async fn process_envelope(&self, envelope: &Value) -> Outcome {
+        self.process(record(envelope.to_string().as_bytes())).await
+    }
+}
+
+fn record(value: &[u8]) -> Record<'_> {
+    Record { topic: "any", value: Some(value), ..Record::default() }
+}
+
+fn class_created(data: &Value) -> Value {
+    json!({"event_type": "huleedu.class.created.v1", "event_id": Uuid::new_v4(), "data": data})
+}
+
+fn class_created_for_u() -> String {
+    class_created(&json!({"class_id": "c", "user_id": "u"})).to_string()
+}
+
+fn at(time: &str) -> Timestamp {
+    time::parse(time).unwrap()
+}
+
+#[tokio::test]
+async fn an_unknown_type_is_routed_by_its_topic_or_else_ignored() {
+    let pipeline = Pipeline::new();
+    let envelope = json!({"event_type": "v2", "data": {"class_id": "c", "user_id": "u"}});
+    let envelope = envelope.to_string();
+    let on = async |topic| pipeline.process(Record { topic, ..record(envelope.as_bytes()) }).await;
+    assert_eq!(on("huleedu.class.created.v1").await, Outcome::Published);
+    assert_eq!(on("elsewhere").await, Outcome::Ignored(IgnoreReason::NoRoute));
+}
+
+#[tokio::test]
+async fn an_event_is_published_once_and_a_header_may_carry_its_id() {
+    let pipeline = Pipeline::new();
+    let envelope = class_created_for_u();
+    assert_eq!(pipeline.process(record(envelope.as_bytes())).await, Outcome::Published);
+    assert_eq!(pipeline.process(record(envelope.as_bytes())).await, Outcome::Duplicate);
+    let id = Uuid::new_v4().to_string();
+    let with_header = Record { event_id: Some(&id), ..record(envelope.as_bytes()) };
+    assert_eq!(pipeline.process(with_header).await, Outcome::Published);
+    assert_eq!(pipeline.published()[1]["event_id"], id);
+}
+
+#[tokio::test]
+async fn an_event_waits_for_its_owner_and_is_dead_lettered_when_the_wait_expires() {
+    let pipeline = Pipeline::new();
+    let envelope = json!({"event_type": "huleedu.els.batch.phase.outcome.v1",
+        "data": {"batch_id": "b", "phase_name": "spellcheck"}});
+    let envelope = envelope.to_string();
+    assert_eq!(pipeline.process(record(envelope.as_bytes())).await, Outcome::OwnerUnknown);
+    let last_try = Record { wait_expired: true, ..record(envelope.as_bytes()) };
+    let outcome = pipeline.process(last_try).await;
+    let Outcome::DeadLetter(rejection) = outcome else { panic!("{outcome:?} without an owner") };
+    assert_eq!(rejection.reason, DeadLetterReason::RecipientUnknown);
+    pipeline.set_owner(OwnedEntity::Batch("b".into()), "u");
+    assert_eq!(pipeline.process(last_try).await, Outcome::Published);
+}
+
+#[tokio::test]
+async fn a_record_older_than_the_limit_is_ignored() {
+    let pipeline = Pipeline::with_max_age(Some(Duration::from_hours(1)));
+    let envelope = class_created_for_u();
+    for (written_at, expected) in [
+        ("2025-08-06T08:59:59Z", Outcome::Ignored(IgnoreReason::TooOld)),
+        ("2025-08-06T09:00:01Z", Outcome::Published),
+        ("2026-01-01T00:00:00Z", Outcome::Duplicate),
+    ] {
+        let record = Record { written_at: Some(at(written_at)), ..record(envelope.as_bytes()) };
+        assert_eq!(pipeline.process(record).await, expected, "{written_at}");
+    }
+}
+
+#[tokio::test]
+async fn an_invalid_time_falls_back_to_the_envelope_and_then_to_the_record() {
+    let pipeline = Pipeline::new();
+    for (timestamp, event_timestamp, expected) in [
+        ("2025-08-06T09:15:30", "2025-08-06T09:15:31Z", "2025-08-06T09:15:30Z"),
+        ("soon", "2025-08-06T09:15:31Z", "2025-08-06T09:15:31Z"),
+        ("soon", "later", "2025-08-06T09:15:32Z"),
+    ] {
+        let mut envelope =
+            class_created(&json!({"class_id": "c", "user_id": "u", "timestamp": timestamp}));
+        envelope["event_timestamp"] = event_timestamp.into();
+        let value = envelope.to_string();
+        let written_at = Some(at("2025-08-06T09:15:32Z"));
+        pipeline.process(Record { written_at, ..record(value.as_bytes()) }).await;
+        assert_eq!(pipeline.published().last().unwrap()["timestamp"], expected);
+    }
+}
+
+#[tokio::test]
+async fn after_an_outage_of_the_publisher_the_same_batch_is_published_once() {
+    let pipeline = Pipeline::new();
+    let envelope = class_created_for_u();
+    let batch = [record(envelope.as_bytes())];
+    pipeline.publisher().fails.store(true, Ordering::Relaxed);
+    assert!(pipeline.process_batch(&batch).await.is_err());
+    pipeline.publisher().fails.store(false, Ordering::Relaxed);
+    assert_eq!(pipeline.process_batch(&batch).await.unwrap(), [Outcome::Published]);
+}
+
+#[tokio::test]
+async fn what_can_never_be_published_is_dead_lettered_and_the_rest_is_published() {
+    let mut pipeline = Pipeline::new();
+    pipeline.dispatcher.publisher.refused = Some(UserId::new("}").unwrap());
+    let class = |user: &str| class_created(&json!({"class_id": "c", "user_id": user})).to_string();
+    let values = [class("u"), class("}"), class("v")];
+    let outcomes = pipeline.process_batch(&values.each_ref().map(|v| record(v.as_bytes()))).await;
+    let refused = DeadLetterReason::Malformed.with_detail("refused user");
+    let expected = [Outcome::Published, Outcome::DeadLetter(refused), Outcome::Published];
+    assert_eq!(outcomes.unwrap(), expected);
+}
