@@ -34,10 +34,11 @@ contract: ## writes the JSON Schemas, the AsyncAPI document and the TypeScript t
 fuzz: setup ## each fuzz target for five minutes (SECONDS_EACH, TARGET); keeps what it learns
 	@tests/fuzz.sh
 
-lint: setup ## formatting, clippy, licences and origins of what is built in; warnings are errors
+lint: setup ## formatting, clippy, licences and sources of dependencies, workflows; warnings are errors
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	@tests/deny.sh
+	@if [ -x target/tools/bin/actionlint ]; then target/tools/bin/actionlint; fi
 
 setup: ## install what is missing to build and test (apt-get or Homebrew)
 	@tests/setup.sh test

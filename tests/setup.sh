@@ -42,6 +42,15 @@ find_missing_for_tools() {
     python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
 }
 
+# The linter of the workflows, from its Go module; go.sum pins it and what it is built from.
+install_actionlint() {
+    local tools=target/tools
+    if cmp -s tests/actionlint/go.sum "$tools/actionlint.sum"; then return 0; fi
+    has go || return 1
+    GOBIN=$PWD/$tools/bin go install -C tests/actionlint github.com/rhysd/actionlint/cmd/actionlint || return 1
+    cp tests/actionlint/go.sum "$tools/actionlint.sum"
+}
+
 # Into target/, so that nothing of the system changes.
 install_tools() {
     local tools=target/tools
@@ -172,6 +181,7 @@ if [ "$purpose" = test ]; then
     find_missing_for_tools
     install_missing
     install_tools
+    install_actionlint || echo "setup: without Go 1.25 the workflows are not linted"
 fi
 if [ "$purpose" = test ]; then
     install_for_browser
