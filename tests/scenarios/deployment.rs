@@ -2,6 +2,7 @@
 //! and what the autoscalers and Prometheus do to the services and ask them.
 
 mod containers;
+mod documents;
 mod manifests;
 mod monitoring;
 mod scale;
@@ -12,6 +13,7 @@ use crate::Scenario;
 pub(crate) fn scenarios() -> Vec<Scenario> {
     let all = [
         containers::scenarios(),
+        documents::scenarios(),
         manifests::scenarios(),
         monitoring::scenarios(),
         scraped::scenarios(),

@@ -1,0 +1,114 @@
+//! Documents and workflows: links resolve, the root README stays short, and the files of `.github`
+//! conform to their schemas.
+
+use std::{collections::BTreeSet, path::Path, sync::Arc};
+
+use anyhow::{Context as _, ensure};
+use e2e::deployment::{conforms, document, read, root, tool};
+
+use crate::{Scenario, scenario, world::World};
+
+pub(super) fn scenarios() -> Vec<Scenario> {
+    vec![
+        scenario(every_link_of_the_documents_resolves),
+        scenario(the_root_readme_is_short),
+        scenario(the_files_of_github_conform_to_their_schemas),
+        scenario(one_version_of_rust_is_used_everywhere),
+    ]
+}
+
+/// Every document, from the root of the repository.
+const DOCUMENTS: [&str; 11] = [
+    "README.md",
+    "ingest-worker/README.md",
+    "ws-gateway/README.md",
+    "ws-gateway/client/README.md",
+    "shared/README.md",
+    "tests/README.md",
+    "k8s/README.md",
+    "k8s/RUNBOOK.md",
+    ".github/CONTRIBUTING.md",
+    ".github/SECURITY.md",
+    ".github/CHANGELOG.md",
+];
+
+async fn every_link_of_the_documents_resolves(_: Arc<World>) -> anyhow::Result<()> {
+    let mut broken = Vec::new();
+    for path in DOCUMENTS {
+        let text = read(path)?;
+        for link in links(&text) {
+            if !resolves(path, link)? {
+                broken.push(format!("{path}: {link}"));
+            }
+        }
+    }
+    ensure!(broken.is_empty(), "broken links: {broken:#?}");
+    Ok(())
+}
+
+/// The targets of the links of a Markdown text that lead to a file or a heading of this repository.
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    targets.filter(|target| !target.starts_with("http"))
+}
+
+fn resolves(from: &str, link: &str) -> anyhow::Result<bool> {
+    let (file, anchor) = link.split_once('#').map_or((link, None), |(file, a)| (file, Some(a)));
+    let folder = Path::new(from).parent().context("a document is in a folder")?;
+    let target = if file.is_empty() { Path::new(from).to_owned() } else { folder.join(file) };
+    if !root().join(&target).exists() {
+        return Ok(false);
+    }
+    let Some(anchor) = anchor else { return Ok(true) };
+    let text = read(target.to_str().context("the path is UTF-8")?)?;
+    Ok(anchors(&text).contains(anchor))
+}
+
+/// The anchors of the headings of a Markdown text, as GitHub forms them.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let headings = text.lines().filter(|line| line.starts_with('#'));
+    let kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
+    let anchor = |heading: &str| {
+        let title = heading.trim_start_matches('#').trim().to_lowercase();
+        title.chars().filter(kept).collect::<String>().replace(' ', "-")
+    };
+    headings.map(anchor).collect()
+}
+
+async fn the_root_readme_is_short(_: Arc<World>) -> anyhow::Result<()> {
+    let text = read("README.md")?;
+    ensure!(text.lines().count() <= 150, "{} lines, at most 150", text.lines().count());
+    let wide = text.lines().find(|line| line.chars().count() > 100);
+    ensure!(wide.is_none(), "a line of more than 100 columns: {wide:?}");
+    Ok(())
+}
+
+async fn the_files_of_github_conform_to_their_schemas(_: Arc<World>) -> anyhow::Result<()> {
+    for (path, schema) in [
+        (".github/workflows/ci.yml", "github-workflows"),
+        (".github/workflows/release.yml", "github-workflows"),
+        (".github/dependabot.yml", "dependabot"),
+        (".github/ISSUE_TEMPLATE/config.yml", "github-issue-config"),
+        (".github/ISSUE_TEMPLATE/bug_report.yml", "github-issue-forms"),
+        (".github/ISSUE_TEMPLATE/feature_request.yml", "github-issue-forms"),
+    ] {
+        let schema = tool(&format!("check_jsonschema/builtin_schemas/vendor/{schema}.json"))?;
+        conforms(&document(path)?, &schema).with_context(|| path.to_owned())?;
+    }
+    Ok(())
+}
+
+async fn one_version_of_rust_is_used_everywhere(_: Arc<World>) -> anyhow::Result<()> {
+    let manifest = read("Cargo.toml")?;
+    let version = manifest.lines().find_map(|line| line.strip_prefix("rust-version = "));
+    let version = version.context("the workspace states its version of Rust")?.trim_matches('"');
+    for (path, wanted) in [
+        ("k8s/Dockerfile", format!("FROM rust:{version}-slim")),
+        (".github/workflows/ci.yml", format!("RUST_VERSION: \"{version}\"")),
+        (".github/workflows/release.yml", format!("RUST_VERSION: \"{version}\"")),
+        (".github/CONTRIBUTING.md", format!("Rust {version} ")),
+    ] {
+        ensure!(read(path)?.contains(&wanted), "{path}: no {wanted:?}");
+    }
+    Ok(())
+}
