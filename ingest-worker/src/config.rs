@@ -4,9 +4,9 @@ use std::{collections::HashMap, net::IpAddr, time::Duration};
 
 use clap::{Arg, ArgMatches, Args as _, Command, FromArgMatches};
 use shared::{
-    config::{Settings, duration, positive_duration},
+    config::{Validate, duration, positive_duration},
     events::Topic,
-    redis::{Acknowledged, RedisSettings},
+    redis::{RedisSettings, ReplicaAck},
     telemetry::TelemetrySettings,
     trace::TraceSettings,
 };
@@ -104,9 +104,9 @@ const PROPERTY_PREFIX: &str = "KAFKA_PROPERTY_";
 impl Config {
     /// What replicas must have acknowledged, if anything.
     #[must_use]
-    pub fn acknowledged(&self) -> Option<Acknowledged> {
+    pub fn replica_ack(&self) -> Option<ReplicaAck> {
         let (replicas, timeout) = (self.fixed.redis_wait_replicas, self.fixed.redis_wait_timeout);
-        (replicas > 0).then_some(Acknowledged { replicas, timeout })
+        (replicas > 0).then_some(ReplicaAck { replicas, timeout })
     }
 
     /// The name of a topic in this deployment.
@@ -160,7 +160,7 @@ impl FromArgMatches for Config {
     }
 }
 
-impl Settings for Config {
+impl Validate for Config {
     fn problems(&self) -> Vec<String> {
         let dead_letters = &self.fixed.dead_letter_topic;
         let mut problems = Vec::new();
@@ -171,7 +171,7 @@ impl Settings for Config {
             problems.push(format!("DEAD_LETTER_TOPIC and {setting} are the same topic: {topic}"));
         }
         let longest = self.fixed.redis.redis_response_timeout;
-        if self.acknowledged().is_some_and(|acknowledged| acknowledged.timeout >= longest) {
+        if self.replica_ack().is_some_and(|ack| ack.timeout >= longest) {
             problems.push("REDIS_WAIT_TIMEOUT: less than REDIS_RESPONSE_TIMEOUT".into());
         }
         problems
@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn the_readme_lists_every_setting() {
-        let readme = config::table_in(include_str!("../README.md"), "ingest-worker");
+        let readme = config::extract_table(include_str!("../README.md"), "ingest-worker");
         assert_eq!(readme.trim(), config::markdown_table(&command()).trim());
     }
 

@@ -14,9 +14,9 @@ async fn main() -> ExitCode {
     };
     telemetry::init(&config.fixed.telemetry);
     if let Some(task) = task {
-        return lifecycle::run(task.run(config)).await;
+        return lifecycle::exit_code(task.run(config)).await;
     }
     let shutdown = lifecycle::shutdown_on_signals();
     let work = async { Worker::connect(config).await?.run(shutdown).await };
-    lifecycle::run(Box::pin(work)).await
+    lifecycle::exit_code(Box::pin(work)).await
 }

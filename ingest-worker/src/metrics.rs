@@ -4,7 +4,7 @@
 //! Invariant: `consumed` always equals the sum of `outcomes`, `in_flight` and `revoked`.
 
 use prometheus::{Histogram, IntCounter, IntGauge, IntGaugeVec};
-use shared::metrics::{By, LATENESS, ROUND_TRIP};
+use shared::metrics::{LATENCY_BUCKETS, Labeled, ROUND_TRIP_BUCKETS};
 
 use crate::{
     domain::{
@@ -22,19 +22,19 @@ shared::metrics! {
         pub consumed: IntCounter = "ingest_worker_consumed_records_total", ();
         /// Finished records by event type and outcome: published, duplicate, ignored,
         /// dead_lettered.
-        pub outcomes: By<(RoutedType, OutcomeKind), IntCounter> = "ingest_worker_outcomes_total", ();
+        pub outcomes: Labeled<(RoutedType, OutcomeKind), IntCounter> = "ingest_worker_outcomes_total", ();
         /// Records that were read and have no outcome yet: queued, being delivered, or parked.
         pub in_flight: IntGauge = "ingest_worker_in_flight_records", ();
         /// Records that were read and dropped without an outcome because their partition was
         /// revoked; the partition's next owner reads them again.
         pub revoked: IntCounter = "ingest_worker_revoked_records_total", ();
         /// Ignored records by reason: no_route, by_rule, too_old.
-        pub ignored: By<IgnoreReason, IntCounter> = "ingest_worker_ignored_total", ();
+        pub ignored: Labeled<IgnoreReason, IntCounter> = "ingest_worker_ignored_total", ();
         /// Records written to the dead-letter topic by reason: not_json, no_envelope, malformed,
         /// recipient_unknown.
-        pub dead_letters: By<DeadLetterReason, IntCounter> = "ingest_worker_dead_letters_total", ();
+        pub dead_letters: Labeled<DeadLetterReason, IntCounter> = "ingest_worker_dead_letters_total", ();
         /// Failed attempts that are made again, by the system that failed: redis, kafka.
-        pub retries: By<System, IntCounter> = "ingest_worker_retries_total", ();
+        pub retries: Labeled<System, IntCounter> = "ingest_worker_retries_total", ();
         /// Records that are parked because the owner of their batch or class is not known yet.
         pub parked: IntGauge = "ingest_worker_parked_records", ();
         /// Whether a batch cannot be finished and is tried again and again: 0 or 1.
@@ -49,21 +49,21 @@ shared::metrics! {
         /// all workers is the lag of the group.
         pub lag: IntGaugeVec = "ingest_worker_consumer_lag_records", &["topic"];
         /// Seconds from the time a record was written to Kafka until it was read.
-        pub kafka_wait: Histogram = "ingest_worker_kafka_wait_seconds", LATENESS;
+        pub kafka_wait: Histogram = "ingest_worker_kafka_wait_seconds", LATENCY_BUCKETS;
         /// Seconds from reading a record until it was published, however long it waited for its
         /// owner or for Redis.
-        pub processing: Histogram = "ingest_worker_processing_seconds", LATENESS;
+        pub processing: Histogram = "ingest_worker_processing_seconds", LATENCY_BUCKETS;
         /// Seconds from the time a record was written to Kafka until it was published.
-        pub latency: Histogram = "ingest_worker_latency_seconds", LATENESS;
+        pub latency: Histogram = "ingest_worker_latency_seconds", LATENCY_BUCKETS;
         /// Seconds to deliver a batch: owners looked up, all notifications published.
-        pub delivery: Histogram = "ingest_worker_delivery_seconds", ROUND_TRIP;
+        pub delivery: Histogram = "ingest_worker_delivery_seconds", ROUND_TRIP_BUCKETS;
         /// Batches delivered.
         pub batches: IntCounter = "ingest_worker_batches_total", ();
         /// Seconds that Redis took to answer, by what was asked: publish, owners.
-        pub redis_round_trips: By<Call, Histogram> =
-            "ingest_worker_redis_round_trip_seconds", ROUND_TRIP;
+        pub redis_round_trips: Labeled<Call, Histogram> =
+            "ingest_worker_redis_round_trip_seconds", ROUND_TRIP_BUCKETS;
         /// Failures of Redis: unreachable, loading, read_only, out_of_memory, refused (the
         /// credentials or a command), other.
-        pub redis_errors: By<Fault, IntCounter> = "ingest_worker_redis_errors_total", ();
+        pub redis_errors: Labeled<Fault, IntCounter> = "ingest_worker_redis_errors_total", ();
     }
 }

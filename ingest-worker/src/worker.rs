@@ -5,9 +5,9 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use shared::{
-    admin::{Admin, Readiness},
+    admin::{AdminServer, Readiness},
     lifecycle,
-    redis::Redis,
+    redis::RedisClient,
     trace::{self, Tracer},
 };
 use tokio::{sync::oneshot, time::timeout};
@@ -37,7 +37,7 @@ pub struct Worker {
     topics: Vec<String>,
     stage: Stage<RedisStore, RedisStore>,
     store: RedisStore,
-    admin: Admin,
+    admin: AdminServer,
 }
 
 impl Worker {
@@ -49,7 +49,7 @@ impl Worker {
         let fixed = &config.fixed;
         let registry = shared::metrics::registry().context("process metrics")?;
         let metrics = Metrics::new(&registry);
-        let redis = Redis::new(&fixed.redis).context("REDIS_URL")?;
+        let redis = RedisClient::new(&fixed.redis).context("REDIS_URL")?;
         let store = RedisStore::new(
             redis,
             Retention {
@@ -58,7 +58,7 @@ impl Worker {
                 history_length: fixed.history_max_len.get(),
                 owners: fixed.owner_ttl,
             },
-            config.acknowledged(),
+            config.replica_ack(),
             metrics.clone(),
         );
         let routes = Routes::new(fixed.notification_source, |topic| config.topic(topic));
@@ -68,7 +68,7 @@ impl Worker {
             readiness.set(condition, false);
         }
         let address = SocketAddr::new(fixed.bind_address, fixed.admin_port);
-        let admin = Admin::bind(address, readiness.clone(), registry).await?;
+        let admin = AdminServer::bind(address, readiness.clone(), registry).await?;
         let tracer = Tracer::new(&fixed.trace, "ingest-worker")?;
         let classifier = Classifier::new(routes, fixed.idempotency_identity, fixed.max_event_age)
             .with_traceparent(tracer.is_some());
@@ -84,7 +84,7 @@ impl Worker {
     /// When a Kafka property is wrong, or this member of the group cannot go on.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let Self { config, topics, stage, store, admin } = self;
-        info!(admin_address = %admin.address()?, "listening");
+        info!(admin_address = %admin.local_addr()?, "listening");
         let (tasks, admin_stop) = (TaskTracker::new(), CancellationToken::new());
         tasks.spawn(admin.run(admin_stop.clone()));
         let consumer = Consumer::subscribe(&config, topics, stage.metrics.clone());
@@ -117,11 +117,11 @@ impl Worker {
         .await;
         stage.readiness.set("delivering", false);
         stop_checks.cancel();
-        lifecycle::finish(&checks, config.fixed.shutdown_grace).await;
+        lifecycle::wait_for_tasks(&checks, config.fixed.shutdown_grace).await;
         leave(consumer, stage.dead_letters, config.fixed.shutdown_grace).await;
-        trace::finish(stage.tracer, config.fixed.shutdown_grace).await;
+        trace::shut_down(stage.tracer, config.fixed.shutdown_grace).await;
         admin_stop.cancel();
-        lifecycle::finish(&tasks, config.fixed.shutdown_grace).await;
+        lifecycle::wait_for_tasks(&tasks, config.fixed.shutdown_grace).await;
         info!("stopped");
         ended?;
         match lost.reason() {

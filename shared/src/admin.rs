@@ -44,7 +44,7 @@ impl Readiness {
 
     fn response(&self) -> Response<Full<Bytes>> {
         let status = if self.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        json(status, &*self.conditions())
+        json_response(status, &*self.conditions())
     }
 }
 
@@ -53,7 +53,7 @@ impl Readiness {
 /// # Panics
 /// Never for bodies of maps and structs with text keys.
 #[must_use]
-pub fn json(status: StatusCode, body: &impl serde::Serialize) -> Response<Full<Bytes>> {
+pub fn json_response(status: StatusCode, body: &impl serde::Serialize) -> Response<Full<Bytes>> {
     let body = serde_json::to_vec(body).expect("the body is a map with text keys");
     with_type(status, "application/json", body)
 }
@@ -67,13 +67,13 @@ fn with_type(status: StatusCode, kind: &'static str, body: Vec<u8>) -> Response<
 
 /// The admin server, bound and not yet answering.
 #[derive(Debug)]
-pub struct Admin {
+pub struct AdminServer {
     listener: TcpListener,
     readiness: Readiness,
     registry: Registry,
 }
 
-impl Admin {
+impl AdminServer {
     /// Takes the port.
     ///
     /// # Errors
@@ -93,7 +93,7 @@ impl Admin {
     ///
     /// # Errors
     /// When the system does not tell.
-    pub fn address(&self) -> anyhow::Result<SocketAddr> {
+    pub fn local_addr(&self) -> anyhow::Result<SocketAddr> {
         self.listener.local_addr().context("the admin server has no address")
     }
 

@@ -8,7 +8,7 @@ use std::{fmt, time::Duration};
 use clap::{Arg, ArgMatches, Command, FromArgMatches, error::ContextKind, error::ContextValue};
 use clap::{builder::Resettable, parser::ValueSource};
 
-pub use table::{markdown_table, table_in};
+pub use table::{extract_table, markdown_table};
 
 /// A text that cannot be printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -41,7 +41,7 @@ impl From<&str> for Secret {
 }
 
 /// Settings that are valid one by one may still be wrong together.
-pub trait Settings: FromArgMatches {
+pub trait Validate: FromArgMatches {
     /// Every problem of the settings as a whole, each naming the settings at fault.
     fn problems(&self) -> Vec<String> {
         Vec::new()
@@ -52,7 +52,7 @@ pub trait Settings: FromArgMatches {
 #[derive(Debug)]
 pub enum ConfigError {
     /// Not an error: help or the version was asked for.
-    Answered(clap::Error),
+    HelpOrVersion(clap::Error),
     /// Every problem found, one a line.
     Invalid(Vec<String>),
 }
@@ -60,7 +60,7 @@ pub enum ConfigError {
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Answered(answer) => answer.fmt(f),
+            Self::HelpOrVersion(answer) => answer.fmt(f),
             Self::Invalid(problems) => {
                 writeln!(f, "invalid settings:")?;
                 problems.iter().try_for_each(|problem| writeln!(f, "  - {problem}"))
@@ -75,7 +75,7 @@ impl ConfigError {
     /// Prints the answer or the problems and ends the process: 0 after help, 2 after problems.
     pub fn exit(&self) -> ! {
         match self {
-            Self::Answered(answer) => answer.exit(),
+            Self::HelpOrVersion(answer) => answer.exit(),
             Self::Invalid(_) => {
                 eprint!("{self}");
                 std::process::exit(2)
@@ -91,7 +91,7 @@ impl ConfigError {
 /// [`ConfigError::Invalid`] lists every setting that is missing or wrong.
 pub fn read<S, I, T>(command: Command, arguments: I) -> Result<(S, ArgMatches), ConfigError>
 where
-    S: Settings,
+    S: Validate,
     I: IntoIterator<Item = T>,
     T: Into<std::ffi::OsString>,
 {
@@ -102,7 +102,7 @@ where
     let matches = loop {
         match command.clone().try_get_matches_from(&arguments) {
             Ok(matches) => break matches,
-            Err(error) if !error.use_stderr() => return Err(ConfigError::Answered(error)),
+            Err(error) if !error.use_stderr() => return Err(ConfigError::HelpOrVersion(error)),
             Err(error) => {
                 let Some(id) = culprit(&command, &error) else {
                     problems.push(first_line(&error));
@@ -223,7 +223,7 @@ mod tests {
         }
     }
 
-    impl Settings for Two {
+    impl Validate for Two {
         fn problems(&self) -> Vec<String> {
             vec!["they do not fit".into()]
         }

@@ -8,9 +8,9 @@ use serde_json::value::RawValue;
 
 /// A JSON string, borrowed from the record unless it had to be unescaped.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-pub struct Text<'a>(#[serde(borrow)] pub Cow<'a, str>);
+pub struct JsonString<'a>(#[serde(borrow)] pub Cow<'a, str>);
 
-impl Deref for Text<'_> {
+impl Deref for JsonString<'_> {
     type Target = str;
 
     fn deref(&self) -> &str {
@@ -18,7 +18,7 @@ impl Deref for Text<'_> {
     }
 }
 
-impl fmt::Display for Text<'_> {
+impl fmt::Display for JsonString<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -30,22 +30,22 @@ impl fmt::Display for Text<'_> {
 pub struct Envelope<'a> {
     /// Routes the event.
     #[serde(borrow)]
-    pub event_type: Text<'a>,
+    pub event_type: JsonString<'a>,
     /// The payload: a JSON object, as sent.
     #[serde(borrow)]
     pub data: &'a RawValue,
     /// Identity of the event, by convention a UUID.
     #[serde(borrow)]
-    pub event_id: Option<Text<'a>>,
+    pub event_id: Option<JsonString<'a>>,
     /// The event's time where the payload has none.
     #[serde(borrow)]
-    pub event_timestamp: Option<Text<'a>>,
+    pub event_timestamp: Option<JsonString<'a>>,
     /// Who sent it; for logs.
     #[serde(borrow)]
-    pub source_service: Option<Text<'a>>,
+    pub source_service: Option<JsonString<'a>>,
     /// Goes into the notification and into logs.
     #[serde(borrow)]
-    pub correlation_id: Option<Text<'a>>,
+    pub correlation_id: Option<JsonString<'a>>,
     /// Holds `traceparent` and `tracestate`; left unparsed, as few records need it.
     #[serde(borrow)]
     pub metadata: Option<&'a RawValue>,
@@ -59,7 +59,7 @@ pub enum EnvelopeError {
     NotJson(String),
     /// JSON, but not an object with a string `event_type` and an object `data`.
     #[error("no envelope: {0}")]
-    NoEnvelope(String),
+    NotAnEnvelope(String),
 }
 
 impl<'a> Envelope<'a> {
@@ -74,27 +74,27 @@ impl<'a> Envelope<'a> {
         if envelope.data.get().starts_with('{') {
             Ok(envelope)
         } else {
-            Err(EnvelopeError::NoEnvelope("`data` is not an object".into()))
+            Err(EnvelopeError::NotAnEnvelope("`data` is not an object".into()))
         }
     }
 
     /// Where its metadata say that it stands in a trace; not checked.
     #[must_use]
-    pub fn traceparent(&self) -> Option<Text<'a>> {
+    pub fn traceparent(&self) -> Option<JsonString<'a>> {
         #[derive(Deserialize)]
         struct Metadata<'a> {
             #[serde(borrow)]
-            traceparent: Option<Text<'a>>,
+            traceparent: Option<JsonString<'a>>,
         }
         serde_json::from_str::<Metadata<'a>>(self.metadata?.get()).ok()?.traceparent
     }
 }
 
 fn classify(text: &str, error: &serde_json::Error) -> EnvelopeError {
-    let detail = describe(error);
+    let detail = describe_json_error(error);
     // A wrong shape is found before the end is read, so whether the rest is JSON is asked anew.
     if error.is_data() && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() {
-        EnvelopeError::NoEnvelope(detail)
+        EnvelopeError::NotAnEnvelope(detail)
     } else {
         EnvelopeError::NotJson(detail)
     }
@@ -102,7 +102,7 @@ fn classify(text: &str, error: &serde_json::Error) -> EnvelopeError {
 
 /// Says what is wrong with some JSON and where, without repeating any of it.
 #[must_use]
-pub fn describe(error: &serde_json::Error) -> String {
+pub fn describe_json_error(error: &serde_json::Error) -> String {
     let kind = match error.classify() {
         serde_json::error::Category::Eof => "ends too early",
         serde_json::error::Category::Syntax => "syntax error",
@@ -166,7 +166,7 @@ mod tests {
             &deep,
         ] {
             let error = Envelope::parse(bad.as_bytes()).unwrap_err();
-            assert!(matches!(error, EnvelopeError::NoEnvelope(_)), "{error}");
+            assert!(matches!(error, EnvelopeError::NotAnEnvelope(_)), "{error}");
         }
         assert!(matches!(Envelope::parse(b"\xff{}"), Err(EnvelopeError::NotJson(_))));
     }

@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, de::DeserializeOwned};
 
-use crate::{envelope::Text, notification::Described};
+use crate::{envelope::JsonString, notification::EventData};
 
 pub mod batch;
 pub mod class;
@@ -20,7 +20,7 @@ pub mod teacher;
 /// The payload of one event type.
 pub trait Event: DeserializeOwned {
     /// What a browser receives as `data`; `()` if nothing, or what the producer has worded.
-    type Data: Described;
+    type Data: EventData;
 
     /// The event type as producers spell it today.
     const TYPE: &'static str;
@@ -62,34 +62,34 @@ pub struct Subject<'a> {
 impl Subject<'_> {
     /// Whether the event names anything at all.
     #[must_use]
-    pub fn is_named(&self) -> bool {
+    pub fn has_id(&self) -> bool {
         [self.batch, self.class, self.essay, self.student, self.teacher]
             .into_iter()
-            .any(|id| usable(id).is_some())
+            .any(|id| usable_id(id).is_some())
     }
 }
 
 /// The id, unless it is one of the ways to say that there is none.
 #[must_use]
-pub fn usable(id: Option<&str>) -> Option<&str> {
+pub fn usable_id(id: Option<&str>) -> Option<&str> {
     id.filter(|id| !id.is_empty() && *id != "unknown")
 }
 
 /// What any payload may carry, whatever its type.
 #[derive(Debug, Default, Deserialize)]
-pub struct Common<'a> {
+pub struct CommonFields<'a> {
     /// The user to tell.
     #[serde(borrow)]
-    pub user_id: Option<Text<'a>>,
+    pub user_id: Option<JsonString<'a>>,
     /// The same, as some producers name it.
     #[serde(borrow)]
-    pub teacher_id: Option<Text<'a>>,
+    pub teacher_id: Option<JsonString<'a>>,
     /// The same, as others name it.
     #[serde(borrow)]
-    pub created_by_user_id: Option<Text<'a>>,
+    pub created_by_user_id: Option<JsonString<'a>>,
     /// When it happened.
     #[serde(borrow)]
-    pub timestamp: Option<Text<'a>>,
+    pub timestamp: Option<JsonString<'a>>,
     /// Holds the time where the payload itself does not.
     #[serde(borrow)]
     pub metadata: Option<CommonMetadata<'a>>,
@@ -100,32 +100,32 @@ pub struct Common<'a> {
 pub struct CommonMetadata<'a> {
     /// When it happened.
     #[serde(borrow)]
-    pub timestamp: Option<Text<'a>>,
+    pub timestamp: Option<JsonString<'a>>,
 }
 
-impl Common<'_> {
+impl CommonFields<'_> {
     /// The first usable of the names for the user to tell.
     #[must_use]
     pub fn user(&self) -> Option<&str> {
         [&self.user_id, &self.teacher_id, &self.created_by_user_id]
             .into_iter()
-            .find_map(|id| usable(id.as_deref()))
+            .find_map(|id| usable_id(id.as_deref()))
     }
 
     /// When the event happened, as the payload says it.
     #[must_use]
-    pub fn happened_at(&self) -> Option<&str> {
+    pub fn event_time(&self) -> Option<&str> {
         let metadata = self.metadata.as_ref().and_then(|metadata| metadata.timestamp.as_deref());
         self.timestamp.as_deref().or(metadata)
     }
 }
 
 /// A list of which only the length is of interest; it takes no memory.
-pub type Counted = Vec<serde::de::IgnoredAny>;
+pub type CountedList = Vec<serde::de::IgnoredAny>;
 
 /// How many, if anybody said: the stated number, else the length of the list.
 #[must_use]
-pub fn count(stated: Option<u64>, list: Option<&Counted>) -> Option<u64> {
+pub fn count_or_len(stated: Option<u64>, list: Option<&CountedList>) -> Option<u64> {
     stated.or_else(|| list.map(|list| list.len() as u64))
 }
 
@@ -135,8 +135,9 @@ mod tests {
 
     #[test]
     fn the_first_usable_user_wins() {
-        let user =
-            |json| serde_json::from_str::<Common<'_>>(json).unwrap().user().map(str::to_owned);
+        let user = |json| {
+            serde_json::from_str::<CommonFields<'_>>(json).unwrap().user().map(str::to_owned)
+        };
         assert_eq!(user(r#"{"user_id":"a","teacher_id":"b"}"#).as_deref(), Some("a"));
         assert_eq!(user(r#"{"user_id":"unknown","teacher_id":"b"}"#).as_deref(), Some("b"));
         assert_eq!(user(r#"{"user_id":"","created_by_user_id":"c"}"#).as_deref(), Some("c"));
@@ -145,18 +146,18 @@ mod tests {
 
     #[test]
     fn a_subject_needs_one_usable_id() {
-        assert!(!Subject::default().is_named());
+        assert!(!Subject::default().has_id());
         assert!(
-            !Subject { batch: Some(""), class: Some("unknown"), ..Subject::default() }.is_named()
+            !Subject { batch: Some(""), class: Some("unknown"), ..Subject::default() }.has_id()
         );
-        assert!(Subject { student: Some("s"), ..Subject::default() }.is_named());
+        assert!(Subject { student: Some("s"), ..Subject::default() }.has_id());
     }
 
     #[test]
     fn a_stated_count_wins_over_a_list_and_nothing_stays_nothing() {
-        let list: Counted = serde_json::from_str("[1,{},null]").unwrap();
-        assert_eq!(count(Some(7), Some(&list)), Some(7));
-        assert_eq!(count(None, Some(&list)), Some(3));
-        assert_eq!(count(None, None), None);
+        let list: CountedList = serde_json::from_str("[1,{},null]").unwrap();
+        assert_eq!(count_or_len(Some(7), Some(&list)), Some(7));
+        assert_eq!(count_or_len(None, Some(&list)), Some(3));
+        assert_eq!(count_or_len(None, None), None);
     }
 }

@@ -64,7 +64,7 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::admin::{Admin, Readiness};
+    use crate::admin::{AdminServer, Readiness};
 
     const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -72,9 +72,9 @@ mod tests {
     async fn it_says_what_the_admin_server_says() {
         let readiness = Readiness::default();
         readiness.set("kafka", false);
-        let bound = Admin::bind((HERE, 0).into(), readiness.clone(), Registry::new());
+        let bound = AdminServer::bind((HERE, 0).into(), readiness.clone(), Registry::new());
         let admin = bound.await.unwrap();
-        let port = admin.address().unwrap().port();
+        let port = admin.local_addr().unwrap().port();
         tokio::spawn(admin.run(CancellationToken::new()));
         let problem = run(HERE, port).await.unwrap_err();
         assert_eq!(format!("{problem:#}"), r#"not ready: {"kafka":false}"#);

@@ -48,7 +48,7 @@ pub fn shutdown_on_signals() -> CancellationToken {
 }
 
 /// Waits for all tracked tasks, at most for `grace`. Returns whether all of them ended.
-pub async fn finish(tasks: &TaskTracker, grace: Duration) -> bool {
+pub async fn wait_for_tasks(tasks: &TaskTracker, grace: Duration) -> bool {
     tasks.close();
     let ended = tokio::time::timeout(grace, tasks.wait()).await.is_ok();
     if !ended {
@@ -59,7 +59,7 @@ pub async fn finish(tasks: &TaskTracker, grace: Duration) -> bool {
 
 /// Runs a service and turns its end into the exit code of the process: 0 after a clean stop,
 /// 1 after an error, which is logged.
-pub async fn run(service: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
+pub async fn exit_code(service: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
     match service.await {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {

@@ -8,51 +8,51 @@ use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
-pub use label::{By, Family, Kind, Label};
+pub use label::{Family, Label, Labeled, Metric};
 
 /// Buckets for how late something is, in seconds: from a machine at rest to an outage. The same
 /// for every stage, so that stages can be compared and added up.
-pub const LATENESS: &[f64] =
+pub const LATENCY_BUCKETS: &[f64] =
     &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 30.0, 300.0];
 
 /// Buckets for a round trip to a server, in seconds: up to a time-out.
-pub const ROUND_TRIP: &[f64] =
+pub const ROUND_TRIP_BUCKETS: &[f64] =
     &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0];
 
 /// A kind of series that [`metrics!`](crate::metrics!) can declare.
-pub trait Series: Collector + Clone + Sized + 'static {
+pub trait MetricField: Collector + Clone + Sized + 'static {
     /// What a declaration says beyond name and help.
-    type Shape;
+    type Options;
 
     /// Makes the series; it is not registered yet.
     ///
     /// # Errors
-    /// When the name or the shape is not valid.
-    fn create(opts: Opts, shape: Self::Shape) -> prometheus::Result<Self>;
+    /// When the name or the options are not valid.
+    fn create(opts: Opts, options: Self::Options) -> prometheus::Result<Self>;
 }
 
-impl Series for IntCounter {
-    type Shape = ();
+impl MetricField for IntCounter {
+    type Options = ();
 
     fn create(opts: Opts, (): ()) -> prometheus::Result<Self> {
         Self::with_opts(opts)
     }
 }
 
-impl Series for IntGauge {
-    type Shape = ();
+impl MetricField for IntGauge {
+    type Options = ();
 
     fn create(opts: Opts, (): ()) -> prometheus::Result<Self> {
         Self::with_opts(opts)
     }
 }
 
-impl Series for IntCounterVec {
+impl MetricField for IntCounterVec {
     /// The name of the label, and the values that are exported from the start: the first
     /// increment of a series that was not there does not show in a rate.
-    type Shape = (&'static str, &'static [&'static str]);
+    type Options = (&'static str, &'static [&'static str]);
 
-    fn create(opts: Opts, (label, values): Self::Shape) -> prometheus::Result<Self> {
+    fn create(opts: Opts, (label, values): Self::Options) -> prometheus::Result<Self> {
         let counters = Self::new(opts, &[label])?;
         for value in values {
             counters.get_metric_with_label_values(&[value])?;
@@ -61,20 +61,20 @@ impl Series for IntCounterVec {
     }
 }
 
-impl Series for IntGaugeVec {
+impl MetricField for IntGaugeVec {
     /// The names of the labels.
-    type Shape = &'static [&'static str];
+    type Options = &'static [&'static str];
 
-    fn create(opts: Opts, labels: Self::Shape) -> prometheus::Result<Self> {
+    fn create(opts: Opts, labels: Self::Options) -> prometheus::Result<Self> {
         Self::new(opts, labels)
     }
 }
 
-impl Series for Histogram {
+impl MetricField for Histogram {
     /// The upper bounds of the buckets.
-    type Shape = &'static [f64];
+    type Options = &'static [f64];
 
-    fn create(opts: Opts, buckets: Self::Shape) -> prometheus::Result<Self> {
+    fn create(opts: Opts, buckets: Self::Options) -> prometheus::Result<Self> {
         Self::with_opts(HistogramOpts { common_opts: opts, buckets: buckets.to_vec() })
     }
 }
@@ -90,14 +90,14 @@ pub fn registry() -> prometheus::Result<Registry> {
     Ok(registry)
 }
 
-/// Declares the metrics of a service: `field: Kind = "name", shape;` under the sentence that
+/// Declares the metrics of a service: `field: Metric = "name", options;` under the sentence that
 /// becomes the help text. The struct gets a `new` that registers every series.
 #[macro_export]
 macro_rules! metrics {
     (
         $(#[doc = $about:literal])+
         pub struct $name:ident {
-            $($(#[doc = $help:literal])+ pub $field:ident: $kind:ty = $series:literal, $shape:expr;)+
+            $($(#[doc = $help:literal])+ pub $field:ident: $kind:ty = $series:literal, $options:expr;)+
         }
     ) => {
         $(#[doc = $about])+
@@ -116,7 +116,7 @@ macro_rules! metrics {
                 $(
                     let help = concat!($($help),+).trim();
                     let opts = ::prometheus::Opts::new($series, help);
-                    let $field = <$kind as $crate::metrics::Series>::create(opts, $shape)
+                    let $field = <$kind as $crate::metrics::MetricField>::create(opts, $options)
                         .expect("the declaration of a metric is valid");
                     registry
                         .register(Box::new($field.clone()))

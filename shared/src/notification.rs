@@ -1,7 +1,7 @@
 //! What a browser receives. The text of a notification is built once, by the worker, and passes
 //! through Redis and the gateway unparsed.
 
-mod described;
+mod schema;
 
 use std::borrow::Cow;
 
@@ -11,11 +11,11 @@ use serde_json::value::{RawValue, to_raw_value};
 use uuid::Uuid;
 
 use crate::{
-    time::{Timestamp, WrittenTime},
+    time::{Timestamp, TimestampSchema},
     user::UserId,
 };
 
-pub use described::{Described, Description, SchemaGenerator};
+pub use schema::{EventData, NotificationSchema, SchemaGenerator};
 
 /// What a notification is about; clients filter by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -65,7 +65,7 @@ pub struct Notification {
 }
 
 /// What a browser receives of one event: the data, and the names under which they come.
-pub trait Told: Serialize + JsonSchema {
+pub trait NotificationData: Serialize + JsonSchema {
     /// The notification's `event`.
     const EVENT: &'static str;
     /// What it is about.
@@ -81,7 +81,7 @@ pub struct Data<D> {
     #[serde(flatten)]
     event: D,
     /// When the event happened.
-    #[schemars(with = "WrittenTime")]
+    #[schemars(with = "TimestampSchema")]
     timestamp: Timestamp,
     /// What it is about.
     category: Category,
@@ -99,7 +99,7 @@ pub struct Frame<'a, D> {
     /// How urgent it is.
     priority: Priority,
     /// When the event happened.
-    #[schemars(with = "WrittenTime")]
+    #[schemars(with = "TimestampSchema")]
     timestamp: Timestamp,
     /// Where it stands in its trace, a W3C `traceparent`; only if tracing is enabled.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -118,7 +118,7 @@ pub struct Frame<'a, D> {
 impl Notification {
     /// A notification of an event that happened at `timestamp`.
     #[must_use]
-    pub fn of<T: Told>(timestamp: Timestamp, data: T) -> Self {
+    pub fn from_data<T: NotificationData>(timestamp: Timestamp, data: T) -> Self {
         Self::new(T::EVENT, T::CATEGORY, T::PRIORITY, timestamp, data)
     }
 
@@ -150,14 +150,14 @@ impl Notification {
 
     /// Names the event it was made from.
     #[must_use]
-    pub fn caused_by(mut self, event_id: Option<Uuid>, correlation_id: Option<&str>) -> Self {
+    pub fn with_ids(mut self, event_id: Option<Uuid>, correlation_id: Option<&str>) -> Self {
         self.event_id = event_id;
         self.correlation_id = correlation_id.map(str::to_owned);
         self
     }
 
     /// Says where it stands in its trace.
-    pub fn traced(&mut self, traceparent: String) {
+    pub fn set_traceparent(&mut self, traceparent: String) {
         self.trace = Some(traceparent);
     }
 
@@ -166,7 +166,7 @@ impl Notification {
     /// # Panics
     /// Never: every field serialises.
     #[must_use]
-    pub fn to_text(&self, user: &UserId) -> String {
+    pub fn to_json(&self, user: &UserId) -> String {
         let frame = Frame {
             event: &self.event,
             category: self.category,
@@ -200,8 +200,8 @@ mod tests {
             at,
             Said { message: "<b>Åsa</b>" },
         )
-        .caused_by(None, Some("c-1"))
-        .to_text(&UserId::new("t\"1").unwrap());
+        .with_ids(None, Some("c-1"))
+        .to_json(&UserId::new("t\"1").unwrap());
         assert_eq!(
             text,
             concat!(

@@ -1,17 +1,16 @@
 //! Connecting to Redis: settings, time-outs, and where in which topology the commands go. Who
-//! uses it sees [`Commands`] and [`Pushes`], and never the topology.
+//! uses it sees [`RedisConnection`] and [`PubSub`], and never the topology.
 //!
 //! Nothing here retries: what fails is dropped, and connecting anew looks at the topology again.
 //! The library's own Sentinel and Cluster clients retry inside, and hide the connection that WAIT
 //! has to follow.
 
-mod address;
 mod cluster;
-mod commands;
-mod pushes;
+mod connection;
+mod pubsub;
 mod sentinel;
 mod server;
-mod slots;
+mod url;
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,13 +21,13 @@ use crate::{
     keys::Keys,
     user::UserId,
 };
-pub use address::RedisUrl;
-use address::Topology;
 use cluster::Cluster;
-pub use commands::{Acknowledged, Commands};
-pub use pushes::{Channel, Pushes};
+pub use connection::{RedisConnection, ReplicaAck};
+pub use pubsub::{Channel, PubSub};
 use sentinel::Sentinels;
 use server::{Limits, Servers};
+pub use url::RedisUrl;
+use url::Topology;
 
 /// Where Redis is and how long to wait for it.
 #[derive(Clone, Debug, clap::Args)]
@@ -66,7 +65,7 @@ fn prefix(text: &str) -> Result<String, String> {
 
 /// Opens connections to Redis. Cheap to clone; opening is what does I/O.
 #[derive(Clone, Debug)]
-pub struct Redis {
+pub struct RedisClient {
     place: Place,
     /// The names in use.
     pub keys: Keys,
@@ -80,7 +79,7 @@ enum Place {
     Cluster(Arc<Cluster>),
 }
 
-impl Redis {
+impl RedisClient {
     /// Takes the settings; nothing is connected yet.
     ///
     /// # Errors
@@ -110,36 +109,36 @@ impl Redis {
     ///
     /// # Errors
     /// When Redis cannot be reached in time, refuses the credentials, or is no master.
-    pub async fn connect(&self) -> RedisResult<Commands> {
+    pub async fn connect(&self) -> RedisResult<RedisConnection> {
         // Boxed, as it is rarely done and its state is large.
         match &self.place {
-            Place::Standalone(servers) => Box::pin(Commands::to_server(servers)).await,
-            Place::Sentinel(sentinels) => Box::pin(Commands::to_master(sentinels)).await,
-            Place::Cluster(cluster) => Box::pin(Commands::to_cluster(cluster)).await,
+            Place::Standalone(servers) => Box::pin(RedisConnection::to_server(servers)).await,
+            Place::Sentinel(sentinels) => Box::pin(RedisConnection::to_master(sentinels)).await,
+            Place::Cluster(cluster) => Box::pin(RedisConnection::to_cluster(cluster)).await,
         }
     }
 
-    /// As [`Redis::connect`], and connections for subscriptions besides, to the same servers.
+    /// As [`RedisClient::connect`], and connections for subscriptions besides, to the same servers.
     /// What is pushed goes to `receiver`, in those connections' own tasks; the receiver must not
     /// block.
     ///
     /// # Errors
-    /// As [`Redis::connect`].
-    pub async fn connect_with_pushes(
+    /// As [`RedisClient::connect`].
+    pub async fn connect_with_pubsub(
         &self,
         receiver: impl AsyncPushSender + Clone,
-    ) -> RedisResult<(Pushes, Commands)> {
+    ) -> RedisResult<(PubSub, RedisConnection)> {
         // Which server it is must be clear before: one that is tried in vain would tell the
         // receiver that it is gone.
         let commands = self.connect().await?;
-        let pushes = commands.connect_with_pushes(receiver).await?;
+        let pushes = commands.connect_with_pubsub(receiver).await?;
         Ok((pushes, commands))
     }
 
     /// Whether one script can reach all keys of a user. In Cluster they share a slot by the user
     /// id in braces, which an id that begins with the closing one leaves empty.
     #[must_use]
-    pub fn can_keep(&self, user: &UserId) -> bool {
+    pub fn supports_user(&self, user: &UserId) -> bool {
         !matches!(self.place, Place::Cluster(_)) || !user.as_str().starts_with('}')
     }
 }

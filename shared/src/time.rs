@@ -9,9 +9,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 /// Describes a [`Timestamp`] as it is written out.
 #[derive(Debug)]
-pub struct WrittenTime;
+pub struct TimestampSchema;
 
-impl JsonSchema for WrittenTime {
+impl JsonSchema for TimestampSchema {
     fn inline_schema() -> bool {
         true
     }

@@ -56,7 +56,7 @@ pub struct Tracer {
 
 /// A stretch of work on one event. It ends, and is sent, when it is dropped.
 #[derive(Debug)]
-pub struct Trace(Span);
+pub struct EventSpan(Span);
 
 impl Tracer {
     /// A tracer for `service`, if tracing is enabled. Sends on the runtime that it is made in.
@@ -86,15 +86,21 @@ impl Tracer {
     /// Begins the work on an event that came with the place `parent` in a trace; without a valid
     /// one a trace begins here.
     #[must_use]
-    pub fn begin(&self, name: &'static str, parent: Option<&str>, at: SystemTime) -> Trace {
-        let place = Said(parent.unwrap_or_default());
+    pub fn start(&self, name: &'static str, parent: Option<&str>, at: SystemTime) -> EventSpan {
+        let place = TraceparentExtractor(parent.unwrap_or_default());
         let parent = TraceContextPropagator::new().extract_with_context(&Context::new(), &place);
         let span = self.spans.span_builder(name).with_kind(SpanKind::Consumer).with_start_time(at);
-        Trace(span.start_with_context(&self.spans, &parent))
+        EventSpan(span.start_with_context(&self.spans, &parent))
     }
 
     /// Adds a stage of the work that is over.
-    pub fn stage(&self, of: &Trace, name: &'static str, from: SystemTime, to: SystemTime) {
+    pub fn record_stage(
+        &self,
+        of: &EventSpan,
+        name: &'static str,
+        from: SystemTime,
+        to: SystemTime,
+    ) {
         if !of.0.is_recording() {
             return;
         }
@@ -106,7 +112,7 @@ impl Tracer {
 }
 
 /// Sends what is left, for at most `grace`, if there is a tracer.
-pub async fn finish(tracer: Option<Tracer>, grace: Duration) {
+pub async fn shut_down(tracer: Option<Tracer>, grace: Duration) {
     let Some(Tracer { provider, .. }) = tracer else { return };
     let shutdown = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(grace));
     if !matches!(shutdown.await, Ok(Ok(()))) {
@@ -114,7 +120,7 @@ pub async fn finish(tracer: Option<Tracer>, grace: Duration) {
     }
 }
 
-impl Trace {
+impl EventSpan {
     /// Its place in the trace, for whoever goes on from here.
     #[must_use]
     pub fn traceparent(&self) -> String {
@@ -124,12 +130,12 @@ impl Trace {
 
     /// Names the trace in logs.
     #[must_use]
-    pub fn id(&self) -> TraceId {
+    pub fn trace_id(&self) -> TraceId {
         self.0.span_context().trace_id()
     }
 
     /// Says something about the work.
-    pub fn note(&mut self, name: &'static str, value: impl Into<Value>) {
+    pub fn set_attribute(&mut self, name: &'static str, value: impl Into<Value>) {
         self.0.set_attribute(KeyValue::new(name, value));
     }
 
@@ -140,9 +146,9 @@ impl Trace {
 }
 
 /// A `traceparent` in the form that its reader wants.
-struct Said<'a>(&'a str);
+struct TraceparentExtractor<'a>(&'a str);
 
-impl Extractor for Said<'_> {
+impl Extractor for TraceparentExtractor<'_> {
     fn get(&self, key: &str) -> Option<&str> {
         (key == TRACEPARENT && !self.0.is_empty()).then_some(self.0)
     }
@@ -190,10 +196,10 @@ mod tests {
     fn work_goes_on_in_the_trace_that_came_with_the_event() {
         let (tracer, sent) = tracer();
         let at = SystemTime::now();
-        let work = tracer.begin("notify", Some(ELSEWHERE), at);
+        let work = tracer.start("notify", Some(ELSEWHERE), at);
         assert_eq!(work.traceparent()[..36], ELSEWHERE[..36]);
         assert_ne!(work.traceparent(), ELSEWHERE);
-        tracer.stage(&work, "kafka", at, at - Duration::from_secs(1));
+        tracer.record_stage(&work, "kafka", at, at - Duration::from_secs(1));
         work.end(at);
         let (whole, stage) = (named(&sent, "notify"), named(&sent, "kafka"));
         assert_eq!(whole.parent_span_id.to_string(), "b7ad6b7169203331");
@@ -205,9 +211,9 @@ mod tests {
     fn without_a_valid_place_a_trace_begins() {
         let (tracer, _) = tracer();
         for none in [None, Some(""), Some("nonsense"), Some("00-0-0-01")] {
-            let work = tracer.begin("notify", none, SystemTime::now());
+            let work = tracer.start("notify", none, SystemTime::now());
             assert_eq!(work.traceparent().len(), ELSEWHERE.len(), "{none:?}");
-            assert_ne!(work.id(), TraceId::INVALID);
+            assert_ne!(work.trace_id(), TraceId::INVALID);
         }
     }
 
@@ -215,10 +221,10 @@ mod tests {
     fn what_is_not_sampled_elsewhere_is_passed_on_and_not_sent() {
         let (tracer, sent) = tracer();
         let unsampled = ELSEWHERE.replace("-01", "-00");
-        let work = tracer.begin("notify", Some(&unsampled), SystemTime::now());
+        let work = tracer.start("notify", Some(&unsampled), SystemTime::now());
         assert!(work.traceparent().starts_with(&ELSEWHERE[..36]));
         assert!(work.traceparent().ends_with("-00"));
-        tracer.stage(&work, "kafka", SystemTime::now(), SystemTime::now());
+        tracer.record_stage(&work, "kafka", SystemTime::now(), SystemTime::now());
         drop(work);
         assert!(sent.0.lock().unwrap().is_empty());
     }

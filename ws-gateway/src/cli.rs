@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{FromArgMatches as _, Subcommand};
 use shared::config::{self, ConfigError, positive_duration};
-use shared::{healthcheck, redis::Redis, user::UserId};
+use shared::{healthcheck, redis::RedisClient, user::UserId};
 
 use crate::{
     auth::{
@@ -67,7 +67,7 @@ impl Task {
 impl Revoke {
     async fn run(self, config: &Config) -> anyhow::Result<()> {
         let revocation = self.revocation()?;
-        let redis = Redis::new(&config.redis).context("REDIS_URL")?;
+        let redis = RedisClient::new(&config.redis).context("REDIS_URL")?;
         redis::revoke(&redis, &revocation).await.context("Redis")?;
         println!("revoked: {}", revocation.to_text());
         Ok(())

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
-use shared::config::{Settings, duration, positive_duration};
+use shared::config::{Validate, duration, positive_duration};
 use shared::{redis::RedisSettings, telemetry::TelemetrySettings, trace::TraceSettings};
 
 pub use limits::{LimitPolicy, LimitSettings};
@@ -68,7 +68,7 @@ pub struct Config {
     pub trace: TraceSettings,
 }
 
-impl Settings for Config {
+impl Validate for Config {
     fn problems(&self) -> Vec<String> {
         let mut problems = self.tokens.problems(self.is_production());
         problems.extend(self.tls.problem());
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn the_readme_lists_every_setting() {
-        let readme = shared::config::table_in(include_str!("../README.md"), "ws-gateway");
+        let readme = shared::config::extract_table(include_str!("../README.md"), "ws-gateway");
         assert_eq!(readme.trim(), shared::config::markdown_table(&command()).trim());
     }
 

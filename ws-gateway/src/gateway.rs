@@ -4,10 +4,10 @@ use std::{io, net::SocketAddr, time::Duration};
 
 use anyhow::Context as _;
 use shared::{
-    admin::Admin,
+    admin::AdminServer,
     admin::Readiness,
     lifecycle,
-    redis::Redis,
+    redis::RedisClient,
     trace::{self, Tracer},
 };
 use tokio::{
@@ -44,8 +44,8 @@ const READINESS: &str = "running";
 pub struct Gateway {
     config: Config,
     listener: TcpListener,
-    admin: Admin,
-    redis: Redis,
+    admin: AdminServer,
+    redis: RedisClient,
     readiness: Readiness,
     metrics: Metrics,
 }
@@ -59,14 +59,14 @@ impl Gateway {
         let registry = shared::metrics::registry().context("process metrics")?;
         let readiness = Readiness::default();
         let metrics = Metrics::new(&registry);
-        let redis = Redis::new(&config.redis).context("REDIS_URL")?;
+        let redis = RedisClient::new(&config.redis).context("REDIS_URL")?;
         let address = SocketAddr::new(config.bind_address, config.websocket_port);
         let listener = listen(address)
             .with_context(|| format!("WEBSOCKET_PORT: cannot listen on {address}"))?;
         let admin = SocketAddr::new(config.bind_address, config.admin_port);
-        let admin = Admin::bind(admin, readiness.clone(), registry).await?;
+        let admin = AdminServer::bind(admin, readiness.clone(), registry).await?;
         let gateway = Self { config, listener, admin, redis, readiness, metrics };
-        let (address, admin_address) = (gateway.address()?, gateway.admin.address()?);
+        let (address, admin_address) = (gateway.address()?, gateway.admin.local_addr()?);
         info!(%address, %admin_address, "listening");
         Ok(gateway)
     }
@@ -128,10 +128,10 @@ impl Gateway {
         };
         // The port is free once this is over.
         tokio::join!(server.accept(listener), unready);
-        lifecycle::finish(&clients, config.drain_window + GRACE).await;
+        lifecycle::wait_for_tasks(&clients, config.drain_window + GRACE).await;
         last.cancel();
-        lifecycle::finish(&background, GRACE).await;
-        trace::finish(tracer, GRACE).await;
+        lifecycle::wait_for_tasks(&background, GRACE).await;
+        trace::shut_down(tracer, GRACE).await;
         Ok(())
     }
 }

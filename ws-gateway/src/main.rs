@@ -13,9 +13,9 @@ async fn main() -> ExitCode {
     };
     telemetry::init(&config.telemetry);
     if let Some(task) = task {
-        return lifecycle::run(task.run(&config)).await;
+        return lifecycle::exit_code(task.run(&config)).await;
     }
     let shutdown = lifecycle::shutdown_on_signals();
     let work = async { Gateway::bind(config).await?.run(shutdown).await };
-    lifecycle::run(Box::pin(work)).await
+    lifecycle::exit_code(Box::pin(work)).await
 }

@@ -1,7 +1,7 @@
 //! Every series that the gateway exports. Labels are enums of this crate, never a user or an id.
 
 use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
-use shared::metrics::{By, LATENESS, ROUND_TRIP};
+use shared::metrics::{LATENCY_BUCKETS, Labeled, ROUND_TRIP_BUCKETS};
 
 use crate::protocol::Resume;
 
@@ -127,7 +127,7 @@ shared::metrics! {
         /// WebSockets that are open now.
         pub active_connections: IntGauge = "websocket_active_connections", ();
         /// WebSockets by state: opening (waits for its subscription or its past), open, closing.
-        pub phases: By<Phase, IntGauge> = "websocket_connections", ();
+        pub phases: Labeled<Phase, IntGauge> = "websocket_connections", ();
         /// Users that have a WebSocket open now.
         pub connected_users: IntGauge = "websocket_connected_users", ();
         /// Texts written to sockets: notifications, and what the gateway itself says.
@@ -135,7 +135,7 @@ shared::metrics! {
         /// Notifications that did not reach a socket they were meant for: too_slow (its queue
         /// was full), write_failed (the client was gone), dropped_in_gap (a frame without an id
         /// while more waited for a gap to close than can be held).
-        pub messages_failed: By<Failure, IntCounter> = "websocket_messages_failed_total", ();
+        pub messages_failed: Labeled<Failure, IntCounter> = "websocket_messages_failed_total", ();
         /// Notifications held back by the filter of a client.
         pub messages_filtered: IntCounter = "websocket_messages_filtered_total", ();
         /// Tokens checked, by result: valid, or why they were refused.
@@ -159,18 +159,18 @@ shared::metrics! {
         pub client_floods: IntCounter = "websocket_client_floods_total", ();
         /// Connects by what the client could be given of the past: none (it named no position),
         /// complete, incomplete.
-        pub resumes: By<Resume, IntCounter> = "websocket_resumes_total", ();
+        pub resumes: Labeled<Resume, IntCounter> = "websocket_resumes_total", ();
         /// Seconds from the time that Redis gave a notification its id until it was written to a
         /// socket, by priority: prompt, low (it may wait for LOW_PRIORITY_MAX_DELAY).
-        pub delivery: By<Urgency, Histogram> = "gateway_delivery_seconds", LATENESS;
+        pub delivery: Labeled<Urgency, Histogram> = "gateway_delivery_seconds", LATENCY_BUCKETS;
         /// Seconds from the time that Redis gave a notification its id until it was here.
-        pub pubsub: Histogram = "gateway_pubsub_seconds", LATENESS;
+        pub pubsub: Histogram = "gateway_pubsub_seconds", LATENCY_BUCKETS;
         /// Seconds from the time that the queue of a socket was due until it was written; one
         /// observation a write.
-        pub queued: Histogram = "gateway_queue_seconds", LATENESS;
+        pub queued: Histogram = "gateway_queue_seconds", LATENCY_BUCKETS;
         /// Seconds from the time that an event says it happened until it was written to a socket,
         /// by priority: prompt, low. Old events that are sent again count as late.
-        pub event_age: By<Urgency, Histogram> = "gateway_event_age_seconds", LATENESS;
+        pub event_age: Labeled<Urgency, Histogram> = "gateway_event_age_seconds", LATENCY_BUCKETS;
         /// Texts that a socket's queue held when it was written.
         pub queue_depth: Histogram = "gateway_outbox_frames", QUEUED;
         /// Whether the Redis subscription stands: 1 or 0.
@@ -182,19 +182,19 @@ shared::metrics! {
         /// Failed attempts to connect to Redis.
         pub redis_connect_failures: IntCounter = "gateway_redis_connect_failures_total", ();
         /// Seconds that Redis took for the sign of life that is asked for every second.
-        pub redis_round_trip: Histogram = "gateway_redis_round_trip_seconds", ROUND_TRIP;
+        pub redis_round_trip: Histogram = "gateway_redis_round_trip_seconds", ROUND_TRIP_BUCKETS;
         /// From losing Redis until every gap was closed, in seconds.
         pub outage_duration: Histogram = "gateway_redis_outage_seconds", LASTING;
         /// From having Redis back until every gap was closed, in seconds.
         pub repair_duration: Histogram = "gateway_gap_repair_seconds", LASTING;
         /// Gaps closed from the streams, one a user and outage: complete, incomplete (the
         /// stream no longer reached back).
-        pub gaps: By<Repair, IntCounter> = "gateway_gaps_total", ();
+        pub gaps: Labeled<Repair, IntCounter> = "gateway_gaps_total", ();
         /// Notifications that were read from a stream to close a gap.
         pub messages_repaired: IntCounter = "gateway_messages_repaired_total", ();
         /// Frames received from Redis, by what became of them: delivered, duplicate, held
         /// (until a gap is closed), nobody (the user has just left).
-        pub frames: By<Delivery, IntCounter> = "gateway_frames_total", ();
+        pub frames: Labeled<Delivery, IntCounter> = "gateway_frames_total", ();
         /// Frames from Redis that are no text, or stream entries that are no notification.
         pub malformed_frames: IntCounter = "gateway_malformed_frames_total", ();
     }

@@ -3,7 +3,7 @@
 mod backoff;
 mod history;
 mod outage;
-mod pushes;
+mod push_handler;
 mod revocations;
 mod session;
 mod subscriber;

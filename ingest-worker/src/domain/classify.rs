@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use shared::{
     envelope::{self, Envelope, EnvelopeError},
-    events::Common,
+    events::CommonFields,
     notification::Notification,
     time::{self, Timestamp},
     user::UserId,
@@ -133,15 +133,16 @@ impl Classifier {
         envelope: &Envelope<'_>,
         now: Timestamp,
     ) -> Result<PendingNotification, Rejection> {
-        let common: Common<'_> = serde_json::from_str(envelope.data.get()).map_err(|error| {
-            DeadLetterReason::Malformed
-                .with_detail(format!("payload: {}", envelope::describe(&error)))
-        })?;
+        let common: CommonFields<'_> =
+            serde_json::from_str(envelope.data.get()).map_err(|error| {
+                DeadLetterReason::Malformed
+                    .with_detail(format!("payload: {}", envelope::describe_json_error(&error)))
+            })?;
         let user = common.user().map(UserId::new).transpose();
         let user =
             user.map_err(|error| DeadLetterReason::Malformed.with_detail(error.to_string()))?;
         let happened_at = common
-            .happened_at()
+            .event_time()
             .and_then(time::parse)
             .or_else(|| time::parse(envelope.event_timestamp.as_deref()?))
             .or(record.written_at)
@@ -156,7 +157,7 @@ impl Classifier {
             identity: self.identity.identity(envelope, event_id),
             notification: payload
                 .notification
-                .map(|notification| notification.caused_by(event_id, correlation_id)),
+                .map(|notification| notification.with_ids(event_id, correlation_id)),
             wait_expired: record.wait_expired,
         })
     }
@@ -168,7 +169,7 @@ impl Classification {
         if let Action::Notify(pending) = &mut self.action
             && let Some(notification) = &mut pending.notification
         {
-            notification.traced(traceparent);
+            notification.set_traceparent(traceparent);
         }
     }
 
@@ -186,6 +187,6 @@ fn decode<'a>(record: &Record<'a>) -> Result<Envelope<'a>, Rejection> {
         .ok_or_else(|| DeadLetterReason::NotJson.with_detail("the record has no value"))?;
     Envelope::parse(value).map_err(|error| match error {
         EnvelopeError::NotJson(detail) => DeadLetterReason::NotJson.with_detail(detail),
-        EnvelopeError::NoEnvelope(detail) => DeadLetterReason::NoEnvelope.with_detail(detail),
+        EnvelopeError::NotAnEnvelope(detail) => DeadLetterReason::NoEnvelope.with_detail(detail),
     })
 }

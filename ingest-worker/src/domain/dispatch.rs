@@ -83,7 +83,7 @@ impl<P: Publisher, D: OwnerDirectory> Dispatcher<P, D> {
 
 impl PendingNotification {
     fn addressed_to(&self, user: &UserId) -> Option<OutgoingNotification> {
-        let text = self.notification.as_ref()?.to_text(user);
+        let text = self.notification.as_ref()?.to_json(user);
         Some(OutgoingNotification { user: user.clone(), identity: self.identity, text })
     }
 

@@ -6,7 +6,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use shared::envelope::{Envelope, Text};
+use shared::envelope::{Envelope, JsonString};
 
 use super::record::Record;
 
@@ -44,7 +44,7 @@ pub struct EventSource {
 
 impl EventSource {
     pub(super) fn of(envelope: &Envelope<'_>, traceparent: Option<Box<str>>) -> Self {
-        let truncated = |text: &Text<'_>| truncate_for_log(text).into();
+        let truncated = |text: &JsonString<'_>| truncate_for_log(text).into();
         Self {
             service: envelope.source_service.as_ref().map(truncated),
             correlation_id: envelope.correlation_id.as_ref().map(truncated),

@@ -7,9 +7,9 @@ use clap::ValueEnum;
 use serde_json::value::RawValue;
 use shared::{
     envelope,
-    events::{Subject, Topic, batch, class, essay, file, matching, results, teacher, usable},
+    events::{Subject, Topic, batch, class, essay, file, matching, results, teacher, usable_id},
     metrics::Label,
-    notification::{Described, Description, Notification, SchemaGenerator},
+    notification::{EventData, Notification, NotificationSchema, SchemaGenerator},
     time::Timestamp,
 };
 
@@ -44,7 +44,7 @@ pub struct Route {
     /// Parses the payload of an event that happened at the given time.
     pub(super) parse: fn(&RawValue, Timestamp) -> Result<ParsedPayload, Rejection>,
     /// Describes the notification, for schemas.
-    pub describe: fn(&mut SchemaGenerator) -> Option<Description>,
+    pub schema: fn(&mut SchemaGenerator) -> Option<NotificationSchema>,
 }
 
 /// The events that report the facts of a route.
@@ -132,7 +132,7 @@ impl Label for RoutedType {
         ROUTES.iter().map(Self::from).chain([Self::UNROUTED]).collect()
     }
 
-    fn place(self) -> usize {
+    fn index(self) -> usize {
         let at = |route| ROUTES.iter().position(|other| other == route);
         self.0.and_then(at).unwrap_or(ROUTES.len())
     }
@@ -151,7 +151,7 @@ impl Route {
             other_topics: E::OTHER_TOPICS,
             reported_by: ReportedBy::Event,
             parse: parse::<E>,
-            describe: E::Data::describe,
+            schema: E::Data::schema,
         }
     }
 
@@ -174,15 +174,16 @@ impl Route {
 
 fn parse<E: Notify>(data: &RawValue, at: Timestamp) -> Result<ParsedPayload, Rejection> {
     let event: E = serde_json::from_str(data.get()).map_err(|error| {
-        DeadLetterReason::Malformed.with_detail(format!("payload: {}", envelope::describe(&error)))
+        DeadLetterReason::Malformed
+            .with_detail(format!("payload: {}", envelope::describe_json_error(&error)))
     })?;
     let subject: Subject<'_> = event.subject();
-    if !subject.is_named() {
+    if !subject.has_id() {
         return Err(DeadLetterReason::Malformed
             .with_detail("payload: names no batch, class, essay or student"));
     }
-    let batch = usable(subject.batch).map(str::to_owned);
-    let class = usable(subject.class).map(str::to_owned);
+    let batch = usable_id(subject.batch).map(str::to_owned);
+    let class = usable_id(subject.class).map(str::to_owned);
     Ok(ParsedPayload { batch, class, notification: event.notify(at) })
 }
 

@@ -8,7 +8,7 @@ use shared::{
             BatchPhaseOutcomeData, BatchValidationErrorsData, BatchValidationErrorsV1,
             ElsBatchPhaseOutcomeV1, FailedEssay, ValidationError,
         },
-        count,
+        count_or_len,
     },
     notification::Notification,
     time::Timestamp,
@@ -18,7 +18,7 @@ use super::Notify;
 
 impl Notify for BatchEssaysReadyV1 {
     fn notify(self, at: Timestamp) -> Option<Notification> {
-        let essay_count = count(self.essay_count, self.ready_essays.as_ref());
+        let essay_count = count_or_len(self.essay_count, self.ready_essays.as_ref());
         let data = BatchEssaysReadyData {
             batch_id: self.batch_id,
             essay_count,
@@ -28,7 +28,7 @@ impl Notify for BatchEssaysReadyV1 {
                 None => "Batch ready".into(),
             },
         };
-        Some(Notification::of(at, data))
+        Some(Notification::from_data(at, data))
     }
 }
 
@@ -47,7 +47,7 @@ impl Notify for BatchValidationErrorsV1 {
                 None => "Validation errors require attention".into(),
             },
         };
-        Some(Notification::of(at, data))
+        Some(Notification::from_data(at, data))
     }
 }
 
@@ -75,7 +75,7 @@ impl Notify for BatchContentProvisioningCompletedV1 {
                 None => "Content ready".into(),
             },
         };
-        Some(Notification::of(at, data))
+        Some(Notification::from_data(at, data))
     }
 }
 
@@ -95,7 +95,7 @@ impl Notify for ElsBatchPhaseOutcomeV1 {
             outcome_status: status.clone(),
             status,
         };
-        Some(Notification::of(at, data))
+        Some(Notification::from_data(at, data))
     }
 }
 

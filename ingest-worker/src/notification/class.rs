@@ -19,7 +19,7 @@ impl Notify for ClassCreatedV1 {
             class_designation: self.class_designation,
             course_codes: self.course_codes,
         };
-        Some(Notification::of(at, data))
+        Some(Notification::from_data(at, data))
     }
 }
 
@@ -39,6 +39,6 @@ impl Notify for StudentCreatedV1 {
             student_id: self.student_id,
             class_ids: self.class_ids,
         };
-        Some(Notification::of(at, data))
+        Some(Notification::from_data(at, data))
     }
 }

@@ -20,7 +20,7 @@ impl Notify for EssayContentProvisionedV1 {
             message: format!("Content of {} is ready", filename.as_deref().unwrap_or("a file")),
             filename,
         };
-        Some(Notification::of(at, data))
+        Some(Notification::from_data(at, data))
     }
 }
 
@@ -41,7 +41,7 @@ impl Notify for EssayValidationFailedV1 {
             error_code: self.error_code.or(self.validation_error_code).or(detail.error_code),
             error_message,
         };
-        Some(Notification::of(at, data))
+        Some(Notification::from_data(at, data))
     }
 }
 
@@ -59,6 +59,6 @@ impl Notify for EssayStudentAssociationUpdatedV1 {
             confidence_score: self.confidence_score,
             message: message.into(),
         };
-        Some(Notification::of(at, data))
+        Some(Notification::from_data(at, data))
     }
 }

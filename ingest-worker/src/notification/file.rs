@@ -13,13 +13,13 @@ use super::Notify;
 
 impl Notify for BatchFileAddedV1 {
     fn notify(self, at: Timestamp) -> Option<Notification> {
-        Some(Notification::of(at, BatchFileAddedData(public(self.0))))
+        Some(Notification::from_data(at, BatchFileAddedData(public(self.0))))
     }
 }
 
 impl Notify for BatchFileRemovedV1 {
     fn notify(self, at: Timestamp) -> Option<Notification> {
-        Some(Notification::of(at, BatchFileRemovedData(public(self.0))))
+        Some(Notification::from_data(at, BatchFileRemovedData(public(self.0))))
     }
 }
 

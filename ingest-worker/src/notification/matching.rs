@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use jiff::SignedDuration;
 use shared::{
     events::{
-        count,
+        count_or_len,
         matching::{
             BatchAuthorMatchesSuggestedV1, MatchResult, StudentAssociationsConfirmedData,
             StudentAssociationsConfirmedV1, StudentMatchesSuggestedData, SuggestedMatch,
@@ -44,7 +44,7 @@ impl Notify for BatchAuthorMatchesSuggestedV1 {
             confirmation_deadline,
             action_required: true,
         };
-        Some(Notification::of(at, data))
+        Some(Notification::from_data(at, data))
     }
 }
 
@@ -91,7 +91,7 @@ impl Notify for StudentAssociationsConfirmedV1 {
     fn notify(self, at: Timestamp) -> Option<Notification> {
         let in_summary = self.validation_summary.and_then(|summary| summary.confirmed);
         let confirmed_count =
-            count(self.confirmed_count.or(in_summary), self.associations.as_ref());
+            count_or_len(self.confirmed_count.or(in_summary), self.associations.as_ref());
         let data = StudentAssociationsConfirmedData {
             batch_id: self.batch_id,
             confirmed_count,
@@ -100,14 +100,14 @@ impl Notify for StudentAssociationsConfirmedV1 {
                 None => "Student associations confirmed".into(),
             },
         };
-        Some(Notification::of(at, data))
+        Some(Notification::from_data(at, data))
     }
 }
 
 impl Notify for ValidationTimeoutProcessedV1 {
     fn notify(self, at: Timestamp) -> Option<Notification> {
         let auto_confirmed_count =
-            count(self.auto_confirmed_count, self.auto_confirmed_associations.as_ref());
+            count_or_len(self.auto_confirmed_count, self.auto_confirmed_associations.as_ref());
         let data = ValidationTimeoutProcessedData {
             batch_id: self.batch_id,
             auto_confirmed_count,
@@ -116,7 +116,7 @@ impl Notify for ValidationTimeoutProcessedV1 {
                 None => "Validation timeout: matches auto-confirmed".into(),
             },
         };
-        Some(Notification::of(at, data))
+        Some(Notification::from_data(at, data))
     }
 }
 
@@ -128,7 +128,7 @@ mod tests {
         let event: BatchAuthorMatchesSuggestedV1 = serde_json::from_str(payload).unwrap();
         let at = time::parse("2025-08-06T09:00:00Z").unwrap();
         let user = shared::user::UserId::new("u").unwrap();
-        let text = event.notify(at).unwrap().to_text(&user);
+        let text = event.notify(at).unwrap().to_json(&user);
         let frame: serde_json::Value = serde_json::from_str(&text).unwrap();
         frame["data"]["message"].as_str().unwrap().to_owned()
     }

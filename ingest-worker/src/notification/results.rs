@@ -21,7 +21,7 @@ impl Notify for CjAssessmentCompletedV1 {
             results_available: true,
             message: "CJ Assessment completed successfully".into(),
         };
-        Some(Notification::of(at, data))
+        Some(Notification::from_data(at, data))
     }
 }
 
@@ -36,7 +36,7 @@ impl Notify for CjAssessmentFailedV1 {
             error_message: self.error_message.or_else(deployed),
             message: "CJ Assessment failed - manual review required".into(),
         };
-        Some(Notification::of(at, data))
+        Some(Notification::from_data(at, data))
     }
 }
 
@@ -56,6 +56,6 @@ impl Notify for SpellcheckCompletedV1 {
                 None => "Spellcheck completed".into(),
             },
         };
-        Some(Notification::of(at, data))
+        Some(Notification::from_data(at, data))
     }
 }

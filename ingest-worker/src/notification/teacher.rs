@@ -20,18 +20,18 @@ impl Notify for TeacherNotificationRequestedV1 {
             data.remove(key);
         }
         let deadline = self.deadline_timestamp.as_deref().and_then(time::parse);
-        win(&mut data, "batch_id", self.batch_id.as_ref());
-        win(&mut data, "class_id", self.class_id.as_ref());
-        win(&mut data, "correlation_id", self.correlation_id.as_ref());
-        win(&mut data, "deadline", deadline.as_ref());
-        win(&mut data, "action_required", self.action_required.as_ref());
+        set_or_keep(&mut data, "batch_id", self.batch_id.as_ref());
+        set_or_keep(&mut data, "class_id", self.class_id.as_ref());
+        set_or_keep(&mut data, "correlation_id", self.correlation_id.as_ref());
+        set_or_keep(&mut data, "deadline", deadline.as_ref());
+        set_or_keep(&mut data, "action_required", self.action_required.as_ref());
         Some(Notification::new(self.notification_type, self.category, self.priority, at, data))
     }
 }
 
 /// Puts `value` in the place of the payload's own; where there is none, the payload's own stays,
 /// or null says that nobody named one.
-fn win(data: &mut BTreeMap<String, Forwarded>, key: &str, value: Option<&impl Serialize>) {
+fn set_or_keep(data: &mut BTreeMap<String, Forwarded>, key: &str, value: Option<&impl Serialize>) {
     if value.is_some() || !data.contains_key(key) {
         let value = to_raw_value(&value).expect("texts, times and booleans serialise");
         data.insert(key.to_owned(), value.into());

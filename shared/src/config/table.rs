@@ -29,7 +29,7 @@ pub fn markdown_table(command: &Command) -> String {
 /// The part of a Markdown text between the marker of a section and the next blank line after its
 /// table.
 #[must_use]
-pub fn table_in<'a>(markdown: &'a str, section: &str) -> &'a str {
+pub fn extract_table<'a>(markdown: &'a str, section: &str) -> &'a str {
     let marker = format!("<!-- settings:{section} -->\n");
     let table = markdown.split_once(&marker).map_or("", |(_, rest)| rest);
     table.split_once("\n\n").map_or(table, |(table, _)| table)

@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Counted, Event, Subject, Topic};
-use crate::notification::{Category, Priority, Told};
+use super::{CountedList, Event, Subject, Topic};
+use crate::notification::{Category, NotificationData, Priority};
 
 /// All essays of a batch are there.
 #[derive(Debug, Deserialize)]
@@ -12,7 +12,7 @@ use crate::notification::{Category, Priority, Told};
 pub struct BatchEssaysReadyV1 {
     pub batch_id: Option<String>,
     pub essay_count: Option<u64>,
-    pub ready_essays: Option<Counted>,
+    pub ready_essays: Option<CountedList>,
 }
 
 /// What a browser receives of [`BatchEssaysReadyV1`].
@@ -25,7 +25,7 @@ pub struct BatchEssaysReadyData {
     pub message: String,
 }
 
-impl Told for BatchEssaysReadyData {
+impl NotificationData for BatchEssaysReadyData {
     const EVENT: &'static str = "batch_essays_ready";
     const CATEGORY: Category = Category::BatchProgress;
     const PRIORITY: Priority = Priority::Standard;
@@ -92,7 +92,7 @@ pub struct BatchValidationErrorsData {
     pub message: String,
 }
 
-impl Told for BatchValidationErrorsData {
+impl NotificationData for BatchValidationErrorsData {
     const EVENT: &'static str = "batch_validation_errors";
     const CATEGORY: Category = Category::SystemAlerts;
     const PRIORITY: Priority = Priority::Immediate;
@@ -131,7 +131,7 @@ pub struct BatchContentProvisioningCompletedData {
     pub message: String,
 }
 
-impl Told for BatchContentProvisioningCompletedData {
+impl NotificationData for BatchContentProvisioningCompletedData {
     const EVENT: &'static str = "batch_content_provisioning_completed";
     const CATEGORY: Category = Category::BatchProgress;
     const PRIORITY: Priority = Priority::Standard;
@@ -174,7 +174,7 @@ pub struct BatchPhaseOutcomeData {
     pub message: String,
 }
 
-impl Told for BatchPhaseOutcomeData {
+impl NotificationData for BatchPhaseOutcomeData {
     const EVENT: &'static str = "batch_phase_outcome";
     const CATEGORY: Category = Category::BatchProgress;
     const PRIORITY: Priority = Priority::Standard;

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Event, Subject, Topic};
-use crate::notification::{Category, Priority, Told};
+use crate::notification::{Category, NotificationData, Priority};
 
 /// A class was created.
 #[derive(Debug, Deserialize)]
@@ -25,7 +25,7 @@ pub struct ClassCreatedData {
     pub message: String,
 }
 
-impl Told for ClassCreatedData {
+impl NotificationData for ClassCreatedData {
     const EVENT: &'static str = "class_created";
     const CATEGORY: Category = Category::ClassManagement;
     const PRIORITY: Priority = Priority::Standard;
@@ -64,7 +64,7 @@ pub struct StudentCreatedData {
     pub message: String,
 }
 
-impl Told for StudentCreatedData {
+impl NotificationData for StudentCreatedData {
     const EVENT: &'static str = "student_created";
     const CATEGORY: Category = Category::ClassManagement;
     const PRIORITY: Priority = Priority::Low;

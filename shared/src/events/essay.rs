@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Number;
 
 use super::{Event, Subject, Topic, batch::ErrorDetail};
-use crate::notification::{Category, Priority, Told};
+use crate::notification::{Category, NotificationData, Priority};
 
 /// The content of a file has been stored.
 #[derive(Debug, Deserialize)]
@@ -29,7 +29,7 @@ pub struct EssayContentProvisionedData {
     pub message: String,
 }
 
-impl Told for EssayContentProvisionedData {
+impl NotificationData for EssayContentProvisionedData {
     const EVENT: &'static str = "essay_content_provisioned";
     const CATEGORY: Category = Category::FileOperations;
     const PRIORITY: Priority = Priority::Low;
@@ -78,7 +78,7 @@ pub struct EssayValidationFailedData {
     pub message: String,
 }
 
-impl Told for EssayValidationFailedData {
+impl NotificationData for EssayValidationFailedData {
     const EVENT: &'static str = "essay_validation_failed";
     const CATEGORY: Category = Category::SystemAlerts;
     const PRIORITY: Priority = Priority::Immediate;
@@ -122,7 +122,7 @@ pub struct EssayStudentAssociationUpdatedData {
     pub message: String,
 }
 
-impl Told for EssayStudentAssociationUpdatedData {
+impl NotificationData for EssayStudentAssociationUpdatedData {
     const EVENT: &'static str = "essay_student_association_updated";
     const CATEGORY: Category = Category::StudentWorkflow;
     const PRIORITY: Priority = Priority::Standard;

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Event, Subject, Topic};
-use crate::notification::{Category, Priority, Told};
+use crate::notification::{Category, NotificationData, Priority};
 
 /// A file was added to a batch.
 #[derive(Debug, Deserialize)]
@@ -44,13 +44,13 @@ pub struct BatchFileData {
     pub filename: Option<String>,
 }
 
-impl Told for BatchFileAddedData {
+impl NotificationData for BatchFileAddedData {
     const EVENT: &'static str = "batch_file_added";
     const CATEGORY: Category = Category::FileOperations;
     const PRIORITY: Priority = Priority::Standard;
 }
 
-impl Told for BatchFileRemovedData {
+impl NotificationData for BatchFileRemovedData {
     const EVENT: &'static str = "batch_file_removed";
     const CATEGORY: Category = Category::FileOperations;
     const PRIORITY: Priority = Priority::Standard;

@@ -4,10 +4,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Number;
 
-use super::{Counted, Event, Subject, Topic};
+use super::{CountedList, Event, Subject, Topic};
 use crate::{
-    notification::{Category, Priority, Told},
-    time::{Timestamp, WrittenTime},
+    notification::{Category, NotificationData, Priority},
+    time::{Timestamp, TimestampSchema},
 };
 
 /// Suggestions which student wrote which essay wait for a teacher's word.
@@ -57,14 +57,14 @@ pub struct StudentMatchesSuggestedData {
     pub batch_id: Option<String>,
     pub class_id: Option<String>,
     pub suggested_matches: Option<Vec<SuggestedMatch>>,
-    #[schemars(with = "WrittenTime")]
+    #[schemars(with = "TimestampSchema")]
     pub confirmation_deadline: Timestamp,
     pub confirmation_url: Option<String>,
     pub message: String,
     pub action_required: bool,
 }
 
-impl Told for StudentMatchesSuggestedData {
+impl NotificationData for StudentMatchesSuggestedData {
     const EVENT: &'static str = "student_matches_suggested";
     const CATEGORY: Category = Category::StudentWorkflow;
     const PRIORITY: Priority = Priority::Immediate;
@@ -104,7 +104,7 @@ pub struct StudentAssociationsConfirmedV1 {
     pub class_id: Option<String>,
     pub confirmed_count: Option<u64>,
     pub validation_summary: Option<ValidationSummary>,
-    pub associations: Option<Counted>,
+    pub associations: Option<CountedList>,
 }
 
 /// The counts of [`StudentAssociationsConfirmedV1`] as the deployed service sends them.
@@ -123,7 +123,7 @@ pub struct StudentAssociationsConfirmedData {
     pub message: String,
 }
 
-impl Told for StudentAssociationsConfirmedData {
+impl NotificationData for StudentAssociationsConfirmedData {
     const EVENT: &'static str = "student_associations_confirmed";
     const CATEGORY: Category = Category::StudentWorkflow;
     const PRIORITY: Priority = Priority::Standard;
@@ -151,7 +151,7 @@ impl Event for StudentAssociationsConfirmedV1 {
 pub struct ValidationTimeoutProcessedV1 {
     pub batch_id: Option<String>,
     pub auto_confirmed_count: Option<u64>,
-    pub auto_confirmed_associations: Option<Counted>,
+    pub auto_confirmed_associations: Option<CountedList>,
 }
 
 /// What a browser receives of [`ValidationTimeoutProcessedV1`].
@@ -163,7 +163,7 @@ pub struct ValidationTimeoutProcessedData {
     pub message: String,
 }
 
-impl Told for ValidationTimeoutProcessedData {
+impl NotificationData for ValidationTimeoutProcessedData {
     const EVENT: &'static str = "validation_timeout_processed";
     const CATEGORY: Category = Category::StudentWorkflow;
     const PRIORITY: Priority = Priority::Standard;

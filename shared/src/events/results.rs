@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Event, Subject, Topic};
-use crate::notification::{Category, Priority, Told};
+use crate::notification::{Category, NotificationData, Priority};
 
 /// A comparative judgement of a batch has been made.
 #[derive(Debug, Deserialize)]
@@ -30,7 +30,7 @@ pub struct CjAssessmentCompletedData {
     pub message: String,
 }
 
-impl Told for CjAssessmentCompletedData {
+impl NotificationData for CjAssessmentCompletedData {
     const EVENT: &'static str = "cj_assessment_completed";
     const CATEGORY: Category = Category::ProcessingResults;
     const PRIORITY: Priority = Priority::Standard;
@@ -86,7 +86,7 @@ pub struct CjAssessmentFailedData {
     pub message: String,
 }
 
-impl Told for CjAssessmentFailedData {
+impl NotificationData for CjAssessmentFailedData {
     const EVENT: &'static str = "cj_assessment_failed";
     const CATEGORY: Category = Category::SystemAlerts;
     const PRIORITY: Priority = Priority::Immediate;
@@ -134,7 +134,7 @@ pub struct SpellcheckCompletedData {
     pub message: String,
 }
 
-impl Told for SpellcheckCompletedData {
+impl NotificationData for SpellcheckCompletedData {
     const EVENT: &'static str = "spellcheck_completed";
     const CATEGORY: Category = Category::ProcessingResults;
     const PRIORITY: Priority = Priority::Standard;

@@ -1,4 +1,4 @@
-//! Series with labels whose values are known beforehand: each is resolved once, so that counting
+//! Metrics with labels whose values are known beforehand: each is resolved once, so that counting
 //! looks nothing up, and each is exported from the start, so that its first increment shows.
 
 use std::{fmt, marker::PhantomData, sync::Arc};
@@ -9,7 +9,7 @@ use prometheus::{
     proto::MetricFamily,
 };
 
-use super::Series;
+use super::MetricField;
 
 /// The values of a label, or of two. [`label!`](crate::label!) makes one of an enum.
 pub trait Label: Copy + Send + Sync + 'static {
@@ -23,7 +23,7 @@ pub trait Label: Copy + Send + Sync + 'static {
     fn all() -> Vec<Self>;
 
     /// The place of this one among them.
-    fn place(self) -> usize;
+    fn index(self) -> usize;
 
     /// What it is called, for each of the labels.
     fn values(self) -> Vec<&'static str>;
@@ -40,8 +40,8 @@ impl<A: Label, B: Label> Label for (A, B) {
         A::all().into_iter().flat_map(|a| B::all().into_iter().map(move |b| (a, b))).collect()
     }
 
-    fn place(self) -> usize {
-        self.0.place() * B::COUNT + self.1.place()
+    fn index(self) -> usize {
+        self.0.index() * B::COUNT + self.1.index()
     }
 
     fn values(self) -> Vec<&'static str> {
@@ -53,38 +53,38 @@ impl<A: Label, B: Label> Label for (A, B) {
 pub type Family<K> = (Arc<dyn Collector>, Arc<[K]>);
 
 /// A kind of series that can be had for each value of a label.
-pub trait Kind: Clone + Send + Sync + 'static {
+pub trait Metric: Clone + Send + Sync + 'static {
     /// What a declaration says beyond name and help.
-    type Shape;
+    type Options;
 
     /// Makes the series of all values of `L`, in the order of their places.
     ///
     /// # Errors
-    /// When a name or the shape is not valid.
-    fn family<L: Label>(opts: Opts, shape: Self::Shape) -> prometheus::Result<Family<Self>>;
+    /// When a name or the options are not valid.
+    fn family<L: Label>(opts: Opts, options: Self::Options) -> prometheus::Result<Family<Self>>;
 }
 
-impl Kind for IntCounter {
-    type Shape = ();
+impl Metric for IntCounter {
+    type Options = ();
 
     fn family<L: Label>(opts: Opts, (): ()) -> prometheus::Result<Family<Self>> {
         each::<L, _>(IntCounterVec::new(opts, &L::keys())?)
     }
 }
 
-impl Kind for IntGauge {
-    type Shape = ();
+impl Metric for IntGauge {
+    type Options = ();
 
     fn family<L: Label>(opts: Opts, (): ()) -> prometheus::Result<Family<Self>> {
         each::<L, _>(IntGaugeVec::new(opts, &L::keys())?)
     }
 }
 
-impl Kind for Histogram {
+impl Metric for Histogram {
     /// The upper bounds of the buckets.
-    type Shape = &'static [f64];
+    type Options = &'static [f64];
 
-    fn family<L: Label>(opts: Opts, buckets: Self::Shape) -> prometheus::Result<Family<Self>> {
+    fn family<L: Label>(opts: Opts, buckets: Self::Options) -> prometheus::Result<Family<Self>> {
         let opts = HistogramOpts { common_opts: opts, buckets: buckets.to_vec() };
         each::<L, _>(HistogramVec::new(opts, &L::keys())?)
     }
@@ -102,36 +102,36 @@ where
 
 /// A series for each value of a label. Cheap to clone.
 #[derive(Clone)]
-pub struct By<L, K> {
+pub struct Labeled<L, K> {
     family: Arc<dyn Collector>,
     each: Arc<[K]>,
     label: PhantomData<L>,
 }
 
-impl<L: Label, K> By<L, K> {
+impl<L: Label, K> Labeled<L, K> {
     /// The series of one value.
     #[must_use]
     pub fn of(&self, label: L) -> &K {
-        &self.each[label.place()]
+        &self.each[label.index()]
     }
 }
 
-impl<L, K> fmt::Debug for By<L, K> {
+impl<L, K> fmt::Debug for Labeled<L, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("By").finish_non_exhaustive()
+        f.debug_struct("Labeled").finish_non_exhaustive()
     }
 }
 
-impl<L: Label, K: Kind> Series for By<L, K> {
-    type Shape = K::Shape;
+impl<L: Label, K: Metric> MetricField for Labeled<L, K> {
+    type Options = K::Options;
 
-    fn create(opts: Opts, shape: K::Shape) -> prometheus::Result<Self> {
-        let (family, each) = K::family::<L>(opts, shape)?;
+    fn create(opts: Opts, options: K::Options) -> prometheus::Result<Self> {
+        let (family, each) = K::family::<L>(opts, options)?;
         Ok(Self { family, each, label: PhantomData })
     }
 }
 
-impl<L: Label, K: Kind> Collector for By<L, K> {
+impl<L: Label, K: Metric> Collector for Labeled<L, K> {
     fn desc(&self) -> Vec<&Desc> {
         self.family.desc()
     }
@@ -178,7 +178,7 @@ macro_rules! label {
                 vec![$(Self::$variant),+]
             }
 
-            fn place(self) -> usize {
+            fn index(self) -> usize {
                 self as usize
             }
 
@@ -219,7 +219,7 @@ mod tests {
     fn every_series_is_there_from_the_start_and_each_is_its_own() {
         let registry = Registry::new();
         let opts = Opts::new("apples_total", "Apples.");
-        let apples = By::<(Colour, Size), IntCounter>::create(opts, ()).unwrap();
+        let apples = Labeled::<(Colour, Size), IntCounter>::create(opts, ()).unwrap();
         registry.register(Box::new(apples.clone())).unwrap();
         apples.of((Colour::Green, Size::Small)).inc_by(3);
         let page = TextEncoder::new().encode_to_string(&registry.gather()).unwrap();

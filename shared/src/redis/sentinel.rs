@@ -8,8 +8,8 @@ use redis::{ConnectionAddr, ErrorKind, RedisError, RedisResult, aio::Multiplexed
 use tokio::sync::Mutex;
 
 use super::{
-    address::list,
-    server::{Part, Server, Servers, check, unusable},
+    server::{RequiredRole, Server, Servers, check, unavailable},
+    url::list,
 };
 use crate::config::Secret;
 
@@ -68,14 +68,14 @@ impl Sentinels {
             let server = self.servers.at(self.servers.address(host, port))?;
             let connected = async {
                 let mut connection = server.connect().await?;
-                check(&mut connection, Part::Master).await?;
+                check(&mut connection, RequiredRole::Master).await?;
                 RedisResult::Ok(connection)
             };
             match connected.await {
                 Ok(connection) => return Ok((server, connection)),
                 Err(error) if error.kind() == ErrorKind::Io => {
                     let detail = format!("{} at {}: {error}", self.master, server.address());
-                    problem = Some(unusable("the sentinels' master cannot be used", detail));
+                    problem = Some(unavailable("the sentinels' master cannot be used", detail));
                 }
                 Err(error) => problem = Some(error),
             }
@@ -132,7 +132,7 @@ impl Sentinels {
             problem => {
                 let sentinels = list(self.all.iter().map(|sentinel| &sentinel.address));
                 let why = problem.map(|error| error.to_string()).unwrap_or_default();
-                unusable("no sentinel answers", format!("{sentinels}: {why}"))
+                unavailable("no sentinel answers", format!("{sentinels}: {why}"))
             }
         }
     }

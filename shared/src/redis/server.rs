@@ -109,7 +109,7 @@ impl Server {
         self.client.get_multiplexed_async_connection_with_config(&self.limits.config()).await
     }
 
-    pub(super) async fn connect_with_pushes(
+    pub(super) async fn connect_with_pubsub(
         &self,
         receiver: impl AsyncPushSender,
     ) -> RedisResult<MultiplexedConnection> {
@@ -141,27 +141,30 @@ impl Server {
 pub(super) async fn pooled(pool: &Pool) -> RedisResult<deadpool_redis::Connection> {
     pool.get().await.map_err(|error| match error {
         PoolError::Backend(error) => error,
-        other => unusable("no connection in the pool", other.to_string()),
+        other => unavailable("no connection in the pool", other.to_string()),
     })
 }
 
 /// What a server has to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum RequiredRole {
     /// Whatever it is.
     Any,
     /// A master: others do not take what is written.
     Master,
 }
 
-/// Asks for a sign of life, and whether the server still plays its part.
+/// Asks for a sign of life, and whether the server still plays its role.
 ///
 /// # Errors
 /// When it does not answer, or is a replica.
-pub(super) async fn check(connection: &mut MultiplexedConnection, part: Part) -> RedisResult<()> {
+pub(super) async fn check(
+    connection: &mut MultiplexedConnection,
+    role: RequiredRole,
+) -> RedisResult<()> {
     // A server that is loading, or wants a password, accepts connections all the same.
     let () = redis::cmd("PING").query_async::<()>(connection).await?;
-    if part == Part::Any {
+    if role == RequiredRole::Any {
         return Ok(());
     }
     // Says the same as ROLE, and needs no permission.
@@ -169,11 +172,11 @@ pub(super) async fn check(connection: &mut MultiplexedConnection, part: Part) ->
     match hello.get("role") {
         Some(Value::BulkString(role)) if role == b"master" => Ok(()),
         Some(Value::SimpleString(role)) if role == "master" => Ok(()),
-        _ => Err(unusable("the server is no longer the master", String::new())),
+        _ => Err(unavailable("the server is no longer the master", String::new())),
     }
 }
 
 /// A server or a topology that cannot be used as it is.
-pub(super) fn unusable(what: &'static str, detail: String) -> RedisError {
+pub(super) fn unavailable(what: &'static str, detail: String) -> RedisError {
     (ErrorKind::Io, what, detail).into()
 }

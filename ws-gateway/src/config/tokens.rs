@@ -205,7 +205,7 @@ fn leeway(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
-    use shared::config::Settings as _;
+    use shared::config::Validate as _;
 
     use super::*;
     use crate::config::Config;

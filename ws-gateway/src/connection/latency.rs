@@ -70,9 +70,9 @@ impl Written {
             {
                 let wait = Duration::from_secs_f64(position.age(*received_at));
                 let published_at = *received_at - wait;
-                let trace = tracer.begin("deliver", Some(parent), published_at);
-                tracer.stage(&trace, "pubsub", published_at, *received_at);
-                tracer.stage(&trace, "queue", *received_at, now);
+                let trace = tracer.start("deliver", Some(parent), published_at);
+                tracer.record_stage(&trace, "pubsub", published_at, *received_at);
+                tracer.record_stage(&trace, "queue", *received_at, now);
                 trace.end(now);
             }
         }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
-use shared::time::WrittenTime;
+use shared::time::TimestampSchema;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 use uuid::Uuid;
 
@@ -40,7 +40,7 @@ pub enum State {
         /// How often the gateway pings, in seconds.
         ping_interval_s: u64,
         /// When the gateway will close the connection unless it gets a new token.
-        #[schemars(with = "WrittenTime")]
+        #[schemars(with = "TimestampSchema")]
         token_expires_at: Timestamp,
     },
     /// A new token was accepted.
@@ -48,7 +48,7 @@ pub enum State {
         /// Names the connection in logs.
         connection_id: Uuid,
         /// When the new token expires.
-        #[schemars(with = "WrittenTime")]
+        #[schemars(with = "TimestampSchema")]
         token_expires_at: Timestamp,
     },
     /// A close follows that the client should answer by reconnecting.
@@ -76,7 +76,7 @@ pub struct StateFrame<'a> {
     /// Always [`STATE_EVENT`].
     event: &'static str,
     /// The gateway's time.
-    #[schemars(with = "WrittenTime")]
+    #[schemars(with = "TimestampSchema")]
     timestamp: Timestamp,
     /// What it says.
     data: &'a State,

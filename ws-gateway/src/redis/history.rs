@@ -11,7 +11,7 @@ use redis::{
 };
 use shared::{
     keys::{Keys, STREAM_FIELD},
-    redis::Commands,
+    redis::RedisConnection,
     user::UserId,
 };
 use tokio::sync::{Semaphore, watch};
@@ -38,7 +38,7 @@ const NEWEST: &str = include_str!("history/newest.lua");
 /// # Errors
 /// When Redis does not answer. What is no stream counts as an empty one.
 pub(super) async fn read(
-    commands: &Commands,
+    commands: &RedisConnection,
     keys: &Keys,
     from: impl Iterator<Item = (&UserId, Position)> + Clone,
 ) -> RedisResult<Vec<Page>> {
@@ -69,7 +69,7 @@ pub(super) async fn read(
 /// # Errors
 /// As [`read`].
 pub(super) async fn newest(
-    commands: &Commands,
+    commands: &RedisConnection,
     keys: &Keys,
     users: impl Iterator<Item = &UserId>,
 ) -> RedisResult<Vec<Position>> {
@@ -135,14 +135,14 @@ pub struct Missed {
 #[derive(Clone, Debug)]
 pub struct History {
     keys: Keys,
-    connection: watch::Receiver<Option<Commands>>,
+    connection: watch::Receiver<Option<RedisConnection>>,
     reads: Arc<Semaphore>,
 }
 
 impl History {
     /// Reads over `connection`, while there is one.
     #[must_use]
-    pub fn new(keys: Keys, connection: watch::Receiver<Option<Commands>>) -> Self {
+    pub fn new(keys: Keys, connection: watch::Receiver<Option<RedisConnection>>) -> Self {
         Self { keys, connection, reads: Arc::new(Semaphore::new(MAX_READS)) }
     }
 

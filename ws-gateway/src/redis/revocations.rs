@@ -5,7 +5,7 @@
 use redis::{RedisResult, Value, cmd, from_redis_value};
 use shared::{
     keys::Keys,
-    redis::{Commands, Redis},
+    redis::{RedisClient, RedisConnection},
 };
 use tracing::{info, warn};
 
@@ -21,9 +21,9 @@ use crate::{
 /// Most revocations that are loaded, the longest lasting first.
 const MOST: usize = 100_000;
 
-/// Where what Redis pushes goes.
+/// Hands on what Redis pushes: frames to the hub, revocations to their list.
 #[derive(Clone, Debug)]
-pub(super) struct Sink {
+pub(super) struct PushHandler {
     pub(super) revocations: Revocations,
     pub(super) hub: Hub,
     pub(super) metrics: Metrics,
@@ -31,12 +31,12 @@ pub(super) struct Sink {
     pub(super) traces: bool,
 }
 
-impl Sink {
+impl PushHandler {
     /// Takes what is stored.
     ///
     /// # Errors
     /// When Redis does not answer.
-    pub(super) async fn load(&self, reads: &Commands, keys: &Keys) -> RedisResult<()> {
+    pub(super) async fn load(&self, reads: &RedisConnection, keys: &Keys) -> RedisResult<()> {
         let mut range = cmd("ZREVRANGEBYSCORE");
         range.arg(keys.revocations()).arg("+inf").arg(format!("({}", seconds_since_1970()));
         range.arg("LIMIT").arg(0).arg(MOST);
@@ -97,7 +97,7 @@ impl Sink {
 ///
 /// # Errors
 /// When Redis does not answer.
-pub async fn revoke(redis: &Redis, revocation: &Revocation) -> RedisResult<()> {
+pub async fn revoke(redis: &RedisClient, revocation: &Revocation) -> RedisResult<()> {
     let commands = redis.connect().await?;
     let (key, text) = (redis.keys.revocations(), revocation.to_text());
     let mut tidy = cmd("ZREMRANGEBYSCORE");

@@ -13,15 +13,15 @@ use std::{
 use redis::{ErrorKind, RedisError, RedisResult};
 use shared::{
     keys::Keys,
-    redis::{Channel, Commands, Pushes, Redis},
+    redis::{Channel, PubSub, RedisClient, RedisConnection},
     user::UserId,
 };
 use tokio::{sync::Notify, time};
 
 use super::{
     history::{self, Page},
-    pushes::receiver,
-    revocations::Sink,
+    push_handler::receiver,
+    revocations::PushHandler,
 };
 use crate::{
     hub::{Hub, Joining, Settled},
@@ -50,12 +50,12 @@ pub(super) struct Session {
     keys: Keys,
     hub: Hub,
     metrics: Metrics,
-    pushes: Pushes,
-    reads: Commands,
-    aside: Commands,
+    pubsub: PubSub,
+    reads: RedisConnection,
+    pooled: RedisConnection,
     subscribed: HashSet<UserId>,
-    sink: Sink,
-    /// Told when a connection of the pushes is gone.
+    handler: PushHandler,
+    /// Notified when a pub/sub connection is lost.
     lost: Arc<Notify>,
 }
 
@@ -76,14 +76,15 @@ impl Gap {
 }
 
 impl Session {
-    pub(super) async fn open(redis: &Redis, sink: Sink) -> RedisResult<Self> {
+    pub(super) async fn open(redis: &RedisClient, handler: PushHandler) -> RedisResult<Self> {
         let lost = Arc::new(Notify::new());
-        let receiver = receiver(redis.keys.clone(), sink.clone(), lost.clone());
-        let (pushes, reads) = redis.connect_with_pushes(receiver).await?;
+        let receiver = receiver(redis.keys.clone(), handler.clone(), lost.clone());
+        let (pubsub, reads) = redis.connect_with_pubsub(receiver).await?;
         let (keys, subscribed) = (redis.keys.clone(), HashSet::new());
-        let aside = reads.aside()?;
-        let (hub, metrics) = (sink.hub.clone(), sink.metrics.clone());
-        let mut session = Self { keys, hub, metrics, pushes, reads, aside, subscribed, sink, lost };
+        let pooled = reads.pooled()?;
+        let (hub, metrics) = (handler.hub.clone(), handler.metrics.clone());
+        let mut session =
+            Self { keys, hub, metrics, pubsub, reads, pooled, subscribed, handler, lost };
         session.check().await?;
         Ok(session)
     }
@@ -92,14 +93,14 @@ impl Session {
     pub(super) async fn learn_revocations(&mut self) -> RedisResult<()> {
         let name = self.keys.revocation_channel();
         // Published wherever its own name leads.
-        self.pushes.subscribe(vec![Channel { beside: name.clone(), name }]).await?;
-        self.sink.load(&self.reads, &self.keys).await
+        self.pubsub.subscribe(vec![Channel { slot_key: name.clone(), name }]).await?;
+        self.handler.load(&self.reads, &self.keys).await
     }
 
     /// Connections for reading what is published here: of their own, so that many clients that
     /// come back hold up neither a repair nor a sign of life.
-    pub(super) fn reader(&self) -> Commands {
-        self.aside.clone()
+    pub(super) fn reader(&self) -> RedisConnection {
+        self.pooled.clone()
     }
 
     /// Lasts until Redis is lost, and says how.
@@ -114,7 +115,7 @@ impl Session {
                 () = lost.notified() => return disconnected(),
                 () = self.hub.changed() => self.catch_up().await,
                 _ = check.tick() => self.check().await,
-                _ = revocations.tick() => self.sink.load(&self.reads, &self.keys).await,
+                _ = revocations.tick() => self.handler.load(&self.reads, &self.keys).await,
             };
             if let Err(error) = step {
                 return error;
@@ -185,7 +186,7 @@ impl Session {
         if users.is_empty() {
             return Ok(());
         }
-        self.pushes.subscribe(self.channels(users.iter())).await?;
+        self.pubsub.subscribe(self.channels(users.iter())).await?;
         self.subscribed.extend(users);
         Ok(())
     }
@@ -196,7 +197,7 @@ impl Session {
         if channels.is_empty() {
             return Ok(());
         }
-        self.pushes.unsubscribe(channels).await?;
+        self.pubsub.unsubscribe(channels).await?;
         for user in &users {
             self.subscribed.remove(user);
         }
@@ -205,7 +206,7 @@ impl Session {
 
     fn channels<'a>(&self, users: impl Iterator<Item = &'a UserId>) -> Vec<Channel> {
         let channel =
-            |user| Channel { name: self.keys.channel(user), beside: self.keys.stream(user) };
+            |user| Channel { name: self.keys.channel(user), slot_key: self.keys.stream(user) };
         users.map(channel).collect()
     }
 
@@ -258,8 +259,8 @@ impl Session {
     }
 
     async fn check(&mut self) -> RedisResult<()> {
-        let Self { pushes, reads, metrics, .. } = self;
-        let both = async { tokio::try_join!(pushes.check(), reads.check()) };
+        let Self { pubsub, reads, metrics, .. } = self;
+        let both = async { tokio::try_join!(pubsub.check(), reads.check()) };
         let timer = metrics.redis_round_trip.start_timer();
         match time::timeout(CHECK_TIMEOUT, both).await {
             Ok(answered) => answered.map(|_| timer.observe_duration()),

@@ -5,13 +5,13 @@
 use redis::{ErrorKind, RedisError};
 use shared::{
     admin::Readiness,
-    redis::{Commands, Redis},
+    redis::{RedisClient, RedisConnection},
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
-use super::{backoff::Backoff, outage::Outage, revocations::Sink, session::Session};
+use super::{backoff::Backoff, outage::Outage, revocations::PushHandler, session::Session};
 use crate::{auth::revocation::Revocations, hub::Hub, metrics::Metrics};
 
 /// The condition that holds from the first connection to Redis on.
@@ -20,12 +20,12 @@ pub const READINESS: &str = "redis";
 /// Keeps the subscriptions that the hub wants.
 #[derive(Debug)]
 pub struct Subscriber {
-    redis: Redis,
+    redis: RedisClient,
     hub: Hub,
     revocations: Revocations,
     readiness: Readiness,
     metrics: Metrics,
-    connection: watch::Sender<Option<Commands>>,
+    connection: watch::Sender<Option<RedisConnection>>,
     traces: bool,
 }
 
@@ -33,12 +33,12 @@ impl Subscriber {
     /// Will keep in `connection` what may be read from, while there is something.
     #[must_use]
     pub fn new(
-        redis: Redis,
+        redis: RedisClient,
         hub: Hub,
         revocations: Revocations,
         readiness: Readiness,
         metrics: Metrics,
-        connection: watch::Sender<Option<Commands>>,
+        connection: watch::Sender<Option<RedisConnection>>,
     ) -> Self {
         readiness.set(READINESS, false);
         Self { redis, hub, revocations, readiness, metrics, connection, traces: false }
@@ -62,7 +62,7 @@ impl Subscriber {
         let mut backoff = Backoff::default();
         let mut outage = Outage::at_start();
         loop {
-            match Session::open(&self.redis, self.sink()).await {
+            match Session::open(&self.redis, self.handler()).await {
                 Ok(session) => {
                     outage = self.serve(session, outage, &mut backoff).await;
                 }
@@ -78,8 +78,8 @@ impl Subscriber {
         }
     }
 
-    fn sink(&self) -> Sink {
-        Sink {
+    fn handler(&self) -> PushHandler {
+        PushHandler {
             revocations: self.revocations.clone(),
             hub: self.hub.clone(),
             metrics: self.metrics.clone(),

@@ -60,13 +60,13 @@ impl HealthEndpoints {
             body["max_connections_per_user"] = self.max_connections_per_user.into();
         }
         let status = if is_up { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        admin::json(status, &body)
+        admin::json_response(status, &body)
     }
 }
 
 /// An error for people and programs.
 pub(super) fn refusal(status: StatusCode, message: &str) -> Response<Full<Bytes>> {
-    admin::json(status, &json!({ "error": message }))
+    admin::json_response(status, &json!({ "error": message }))
 }
 
 /// The response with one more header.

@@ -6,7 +6,7 @@ use rdkafka::{
 };
 use shared::{
     time::Timestamp,
-    trace::{TRACEPARENT, Trace},
+    trace::{EventSpan, TRACEPARENT},
 };
 use tokio::time::Instant;
 use tracing::field::{self, Value};
@@ -25,7 +25,7 @@ pub(crate) struct InHand<'c> {
     /// Whether it may wait no longer for its owner.
     pub(crate) wait_expired: bool,
     /// The work on it, if traces are made.
-    pub(crate) trace: Option<Trace>,
+    pub(crate) trace: Option<EventSpan>,
 }
 
 /// Fresh records are borrowed from the client; those that wait are copied, as a borrowed one
@@ -106,7 +106,7 @@ impl<'c> InHand<'c> {
 
     /// Names its trace in logs.
     pub(crate) fn trace_id(&self) -> Option<impl Value> {
-        self.trace.as_ref().map(|trace| field::display(trace.id()))
+        self.trace.as_ref().map(|trace| field::display(trace.trace_id()))
     }
 
     /// The bytes it keeps in memory.

@@ -3,7 +3,7 @@
 
 use std::time::SystemTime;
 
-use shared::trace::{Trace, Tracer};
+use shared::trace::{EventSpan, Tracer};
 
 use super::record::InHand;
 use crate::domain::{classify::Classification, record::Outcome};
@@ -31,19 +31,19 @@ fn begin(
     record: &InHand<'_>,
     classification: &Classification,
     since: SystemTime,
-) -> Trace {
+) -> EventSpan {
     let written_at = record.written_at().and_then(|at| SystemTime::try_from(at).ok());
     let begun = written_at.map_or(since, |at| at.min(since));
-    let mut trace = tracer.begin("notify", classification.source.traceparent.as_deref(), begun);
-    trace.note("kafka.topic", record.topic().to_owned());
-    trace.note("kafka.partition", i64::from(record.partition()));
-    trace.note("kafka.offset", record.offset());
-    trace.note("event.type", classification.event_type.name());
+    let mut trace = tracer.start("notify", classification.source.traceparent.as_deref(), begun);
+    trace.set_attribute("kafka.topic", record.topic().to_owned());
+    trace.set_attribute("kafka.partition", i64::from(record.partition()));
+    trace.set_attribute("kafka.offset", record.offset());
+    trace.set_attribute("event.type", classification.event_type.name());
     if let Some(correlation_id) = &classification.source.correlation_id {
-        trace.note("correlation_id", correlation_id.to_string());
+        trace.set_attribute("correlation_id", correlation_id.to_string());
     }
-    tracer.stage(&trace, "kafka", begun, since);
-    tracer.stage(&trace, "judge", since, SystemTime::now());
+    tracer.record_stage(&trace, "kafka", begun, since);
+    tracer.record_stage(&trace, "judge", since, SystemTime::now());
     trace
 }
 
@@ -51,13 +51,13 @@ fn begin(
 pub(crate) fn delivered(tracer: &Tracer, records: &[InHand<'_>], since: SystemTime) {
     let now = SystemTime::now();
     for trace in records.iter().filter_map(|record| record.trace.as_ref()) {
-        tracer.stage(trace, "publish", since, now);
+        tracer.record_stage(trace, "publish", since, now);
     }
 }
 
 /// The work on a record is over, with this outcome.
-pub(crate) fn settled(trace: Option<Trace>, outcome: &Outcome) {
+pub(crate) fn settled(trace: Option<EventSpan>, outcome: &Outcome) {
     let (Some(mut trace), Some(end)) = (trace, outcome.kind()) else { return };
-    trace.note("outcome", end.label());
+    trace.set_attribute("outcome", end.label());
     trace.end(SystemTime::now());
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use redis::{Cmd, ErrorKind, RedisError, RedisResult, Value, cmd};
 use shared::{
-    redis::{Acknowledged, Commands, Redis},
+    redis::{RedisClient, RedisConnection, ReplicaAck},
     user::UserId,
 };
 use tokio::sync::Mutex;
@@ -63,16 +63,16 @@ shared::label! {
 /// Redis, as the worker uses it. Cheap to clone; clones share the connection.
 #[derive(Clone, Debug)]
 pub struct RedisStore {
-    redis: Redis,
+    redis: RedisClient,
     retention: Retention,
-    acknowledged: Option<Acknowledged>,
+    replica_ack: Option<ReplicaAck>,
     metrics: Metrics,
     connection: std::sync::Arc<Mutex<Option<Connection>>>,
 }
 
 #[derive(Clone, Debug)]
 struct Connection {
-    commands: Commands,
+    commands: RedisConnection,
     /// The name under which the servers know the script.
     script: String,
 }
@@ -80,17 +80,17 @@ struct Connection {
 const PUBLISH_ONCE: &str = include_str!("publish_once.lua");
 
 impl RedisStore {
-    /// Takes the settings; the first use connects. What is written counts only when it is
-    /// `acknowledged` by replicas, if that is asked for.
+    /// Takes the settings; the first use connects. With `replica_ack`, a write
+    /// succeeds only once that many replicas have it.
     #[must_use]
     pub fn new(
-        redis: Redis,
+        redis: RedisClient,
         retention: Retention,
-        acknowledged: Option<Acknowledged>,
+        replica_ack: Option<ReplicaAck>,
         metrics: Metrics,
     ) -> Self {
         let connection = std::sync::Arc::default();
-        Self { redis, retention, acknowledged, metrics, connection }
+        Self { redis, retention, replica_ack, metrics, connection }
     }
 
     /// Makes sure that there is a connection.
@@ -111,9 +111,9 @@ impl RedisStore {
     ) -> Result<Vec<Value>, TransientError> {
         let connection = self.connection().await.map_err(|error| self.transient(&error))?;
         let timer = self.metrics.redis_round_trips.of(call).start_timer();
-        let results = match self.acknowledged {
-            Some(acknowledged) if write => {
-                connection.commands.run_acknowledged(commands, acknowledged).await
+        let results = match self.replica_ack {
+            Some(replica_ack) if write => {
+                connection.commands.run_with_ack(commands, replica_ack).await
             }
             _ => connection.commands.run(commands).await,
         };
@@ -140,7 +140,7 @@ impl RedisStore {
             return Ok(connection.clone());
         }
         let commands = self.redis.connect().await?;
-        let load = commands.run_everywhere(cmd("SCRIPT").arg("LOAD").arg(PUBLISH_ONCE)).await?;
+        let load = commands.run_on_all_nodes(cmd("SCRIPT").arg("LOAD").arg(PUBLISH_ONCE)).await?;
         let script = load.into_iter().next().unwrap_or_default();
         info!(redis = ?commands, "connected to Redis");
         let connection = Connection { commands, script: redis::from_redis_value(script)? };
@@ -177,10 +177,11 @@ impl Publisher for RedisStore {
                 .arg(self.retention.history_length);
             call
         };
-        let can_keep = |delivery: &&OutgoingNotification| self.redis.can_keep(&delivery.user);
-        let calls = deliveries.iter().filter(can_keep).map(call).collect();
+        let supports_user =
+            |delivery: &&OutgoingNotification| self.redis.supports_user(&delivery.user);
+        let calls = deliveries.iter().filter(supports_user).map(call).collect();
         let mut values = self.run(Call::Publish, calls, true).await?.into_iter();
-        let receipt = |delivery| match can_keep(&delivery).then(|| values.next()).flatten() {
+        let receipt = |delivery| match supports_user(&delivery).then(|| values.next()).flatten() {
             None => PublishOutcome::Refused("in Redis Cluster a user id may not begin with }"),
             Some(Value::Nil) => PublishOutcome::Duplicate,
             Some(_) => PublishOutcome::Published,

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use ingest_worker::domain::routes::ROUTES;
 use schemars::{JsonSchema as _, Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Value, json};
-use shared::notification::{Data, Description, Frame};
+use shared::notification::{Data, Frame, NotificationSchema};
 use ws_gateway::protocol::Position;
 
 /// The name of notifications that a service words itself; their `event` is an open set.
@@ -47,8 +47,8 @@ pub(crate) fn schema() -> anyhow::Result<Value> {
 
 /// Every notification whose wording is fixed, described under its name.
 fn every_one(generator: &mut SchemaGenerator) -> anyhow::Result<Vec<(String, Value)>> {
-    let told = ROUTES.iter().filter_map(|route| (route.describe)(generator)).collect::<Vec<_>>();
-    let describe = |told: Description| {
+    let told = ROUTES.iter().filter_map(|route| (route.schema)(generator)).collect::<Vec<_>>();
+    let describe = |told: NotificationSchema| {
         let mut frame = positioned(told.frame, generator)?;
         frame["properties"]["event"] = json!({"const": told.event});
         frame["properties"]["category"] = json!({"const": told.category});

@@ -78,7 +78,7 @@ impl Selection {
     fn has(self, letter: &BorrowedMessage<'_>) -> bool {
         let here = Position { partition: letter.partition(), offset: letter.offset() };
         let reason =
-            self.reason.is_none_or(|reason| said(letter, header::REASON) == reason.label());
+            self.reason.is_none_or(|reason| header_value(letter, header::REASON) == reason.label());
         reason && self.at.is_none_or(|at| at == here)
     }
 }
@@ -110,7 +110,7 @@ fn list(reader: &Reader, selection: Selection) -> anyhow::Result<usize> {
             header::TIMESTAMP,
             header::DETAIL,
         ]
-        .map(|name| said(letter, name));
+        .map(|name| header_value(letter, name));
         count += 1;
         writeln!(
             out,
@@ -131,7 +131,7 @@ fn replay(config: &Config, selection: Selection, yes: bool) -> anyhow::Result<()
     let producer = producer(config).context("Kafka producer settings")?;
     let (mut sent, mut skipped) = (0, 0);
     reader.each(selection, |letter| {
-        if said(letter, header::VALUE_OMITTED).is_empty() {
+        if header_value(letter, header::VALUE_OMITTED).is_empty() {
             send_back(&producer, letter)?;
             sent += 1;
         } else {
@@ -156,7 +156,7 @@ fn confirmed(count: usize) -> anyhow::Result<bool> {
 
 /// Sends one record as it was and waits until it is acknowledged.
 fn send_back(producer: &LetterProducer, letter: &BorrowedMessage<'_>) -> anyhow::Result<()> {
-    let topic = said(letter, header::TOPIC);
+    let topic = header_value(letter, header::TOPIC);
     ensure!(!topic.is_empty(), "a record without the header {} has no topic", header::TOPIC);
     let mut headers = OwnedHeaders::new();
     for original in letter.headers().into_iter().flat_map(|headers| headers.iter()) {
@@ -174,7 +174,7 @@ fn send_back(producer: &LetterProducer, letter: &BorrowedMessage<'_>) -> anyhow:
 }
 
 /// The text of a header, empty where there is none.
-fn said(letter: &BorrowedMessage<'_>, name: &str) -> String {
+fn header_value(letter: &BorrowedMessage<'_>, name: &str) -> String {
     let headers = letter.headers().into_iter().flat_map(|headers| headers.iter());
     // A record that was dead-lettered twice has each header twice; the last is about this time.
     let value = headers.filter(|header| header.key == name).last().and_then(|header| header.value);

@@ -11,13 +11,12 @@ use redis::{
 };
 
 use super::{
-    cluster::epoch,
-    server::{Part, Server, check, unusable},
-    slots::SlotMap,
+    cluster::{SlotMap, epoch},
+    server::{RequiredRole, Server, check, unavailable},
 };
 
 /// Connections with subscriptions. What is pushed goes to the receiver they were opened with.
-pub struct Pushes {
+pub struct PubSub {
     nodes: Vec<Node>,
     topology: Topology,
 }
@@ -29,7 +28,7 @@ struct Node {
 }
 
 enum Topology {
-    Server(Part),
+    Server(RequiredRole),
     Cluster(Arc<SlotMap>),
 }
 
@@ -39,17 +38,17 @@ pub struct Channel {
     /// Its name.
     pub name: String,
     /// A key; the channel is published to by scripts that use it.
-    pub beside: String,
+    pub slot_key: String,
 }
 
-impl Pushes {
+impl PubSub {
     pub(super) async fn from_server(
         server: &Server,
-        part: Part,
+        role: RequiredRole,
         receiver: impl AsyncPushSender,
     ) -> RedisResult<Self> {
-        let connection = server.connect_with_pushes(receiver).await?;
-        Ok(Self { nodes: vec![Node { connection, epoch: 0 }], topology: Topology::Server(part) })
+        let connection = server.connect_with_pubsub(receiver).await?;
+        Ok(Self { nodes: vec![Node { connection, epoch: 0 }], topology: Topology::Server(role) })
     }
 
     pub(super) async fn from_cluster(
@@ -60,7 +59,7 @@ impl Pushes {
         let connect = |server: &'_ Server| {
             let (server, receiver) = (server.clone(), receiver.clone());
             async move {
-                let mut connection = server.connect_with_pushes(receiver).await?;
+                let mut connection = server.connect_with_pubsub(receiver).await?;
                 let epoch = epoch(&mut connection).await?;
                 RedisResult::Ok(Node { connection, epoch })
             }
@@ -102,13 +101,13 @@ impl Pushes {
     /// The names of the channels of each node.
     fn shares(&self, channels: Vec<Channel>) -> RedisResult<Vec<Vec<String>>> {
         let mut shares = vec![Vec::new(); self.nodes.len()];
-        for Channel { name, beside } in channels {
+        for Channel { name, slot_key } in channels {
             let node = match &self.topology {
                 Topology::Server(_) => Some(0),
-                Topology::Cluster(map) => map.master_of_key(beside.as_bytes()),
+                Topology::Cluster(map) => map.master_of_key(slot_key.as_bytes()),
             };
             let share = node.and_then(|node| shares.get_mut(node));
-            share.ok_or_else(|| unusable("no master has a key", String::new()))?.push(name);
+            share.ok_or_else(|| unavailable("no master has a key", String::new()))?.push(name);
         }
         Ok(shares)
     }
@@ -117,17 +116,17 @@ impl Pushes {
 impl Node {
     async fn check(&mut self, topology: &Topology) -> RedisResult<()> {
         match topology {
-            Topology::Server(part) => check(&mut self.connection, *part).await,
+            Topology::Server(role) => check(&mut self.connection, *role).await,
             Topology::Cluster(_) if epoch(&mut self.connection).await? == self.epoch => Ok(()),
             Topology::Cluster(_) => {
-                Err(unusable("slots of the cluster have changed hands", String::new()))
+                Err(unavailable("slots of the cluster have changed hands", String::new()))
             }
         }
     }
 }
 
-impl fmt::Debug for Pushes {
+impl fmt::Debug for PubSub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pushes").field("nodes", &self.nodes.len()).finish_non_exhaustive()
+        f.debug_struct("PubSub").field("nodes", &self.nodes.len()).finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-//! Commands, sent to wherever their keys are.
+//! Sends each command to the node that has its key.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -10,11 +10,10 @@ use redis::{
 };
 
 use super::{
-    cluster::Cluster,
-    pushes::Pushes,
+    cluster::{Cluster, SlotMap},
+    pubsub::PubSub,
     sentinel::Sentinels,
-    server::{Part, Server, Servers, check, pooled, unusable},
-    slots::SlotMap,
+    server::{RequiredRole, Server, Servers, check, pooled, unavailable},
 };
 
 /// How long the sentinels may take to say that there is another master.
@@ -23,7 +22,7 @@ const SENTINELS_TIMEOUT: Duration = Duration::from_secs(1);
 /// Connections to the servers that commands go to. Cheap to clone; clones share them. After any
 /// error connect anew: the keys may be elsewhere by then.
 #[derive(Clone)]
-pub struct Commands {
+pub struct RedisConnection {
     nodes: Arc<[(Server, MultiplexedConnection)]>,
     topology: Topology,
     /// Where commands go that are not to hold up others, one for each node.
@@ -39,14 +38,14 @@ enum Topology {
 
 /// How many replicas must have a write, and how long they may take.
 #[derive(Clone, Copy, Debug)]
-pub struct Acknowledged {
+pub struct ReplicaAck {
     /// How many.
     pub replicas: u32,
     /// How long; shorter than the longest wait for an answer.
     pub timeout: Duration,
 }
 
-impl Commands {
+impl RedisConnection {
     pub(super) async fn to_server(servers: &Servers) -> RedisResult<Self> {
         let server = servers.given()?;
         let connection = server.connect().await?;
@@ -69,20 +68,21 @@ impl Commands {
     }
 
     /// Connections for subscriptions to the same servers.
-    pub(super) async fn connect_with_pushes(
+    pub(super) async fn connect_with_pubsub(
         &self,
         receiver: impl AsyncPushSender + Clone,
-    ) -> RedisResult<Pushes> {
+    ) -> RedisResult<PubSub> {
         let mut servers = self.nodes.iter().map(|(server, _)| server);
-        let part = match &self.topology {
-            Topology::Standalone => Part::Any,
-            Topology::Sentinel(_) => Part::Master,
+        let role = match &self.topology {
+            Topology::Standalone => RequiredRole::Any,
+            Topology::Sentinel(_) => RequiredRole::Master,
             Topology::Cluster(map) => {
-                return Pushes::from_cluster(servers, Arc::clone(map), receiver).await;
+                return PubSub::from_cluster(servers, Arc::clone(map), receiver).await;
             }
         };
-        let server = servers.next().ok_or_else(|| unusable("there is no server", String::new()))?;
-        Pushes::from_server(server, part, receiver).await
+        let server =
+            servers.next().ok_or_else(|| unavailable("there is no server", String::new()))?;
+        PubSub::from_server(server, role, receiver).await
     }
 
     /// The same servers over connections of their own, from a pool: for occasional work whose
@@ -90,7 +90,7 @@ impl Commands {
     ///
     /// # Errors
     /// When the address asks for something that the client cannot do.
-    pub fn aside(&self) -> RedisResult<Self> {
+    pub fn pooled(&self) -> RedisResult<Self> {
         let pools = self.nodes.iter().map(|(server, _)| server.pool());
         let pools = pools.collect::<RedisResult<Vec<Pool>>>()?;
         Ok(Self { pools: Some(pools.into()), ..self.clone() })
@@ -105,24 +105,24 @@ impl Commands {
         self.spread(commands, None).await
     }
 
-    /// As [`Commands::run`], and waits until replicas have what was written so far over these
+    /// As [`RedisConnection::run`], and waits until replicas have what was written so far over these
     /// connections; at least one of the commands must write at each server.
     ///
     /// # Errors
-    /// As [`Commands::run`], and when too few replicas have it in time.
-    pub async fn run_acknowledged(
+    /// As [`RedisConnection::run`], and when too few replicas have it in time.
+    pub async fn run_with_ack(
         &self,
         commands: Vec<Cmd>,
-        acknowledged: Acknowledged,
+        ack: ReplicaAck,
     ) -> RedisResult<Vec<RedisResult<Value>>> {
-        self.spread(commands, Some(acknowledged)).await
+        self.spread(commands, Some(ack)).await
     }
 
     /// Runs a command at every server.
     ///
     /// # Errors
     /// When any of them fails.
-    pub async fn run_everywhere(&self, command: &Cmd) -> RedisResult<Vec<Value>> {
+    pub async fn run_on_all_nodes(&self, command: &Cmd) -> RedisResult<Vec<Value>> {
         let run = |(_, connection): &(Server, MultiplexedConnection)| {
             let mut connection = connection.clone();
             async move { command.query_async(&mut connection).await }
@@ -135,13 +135,13 @@ impl Commands {
     /// # Errors
     /// When any of them is not.
     pub async fn check(&self) -> RedisResult<()> {
-        let part = match &self.topology {
-            Topology::Standalone => Part::Any,
-            Topology::Sentinel(_) | Topology::Cluster(_) => Part::Master,
+        let role = match &self.topology {
+            Topology::Standalone => RequiredRole::Any,
+            Topology::Sentinel(_) | Topology::Cluster(_) => RequiredRole::Master,
         };
         let checks = self.nodes.iter().map(|(_, connection)| {
             let mut connection = connection.clone();
-            async move { check(&mut connection, part).await }
+            async move { check(&mut connection, role).await }
         });
         let servers = try_join_all(checks);
         let Topology::Sentinel(sentinels) = &self.topology else {
@@ -152,7 +152,7 @@ impl Commands {
         let moved_on = tokio::time::timeout(SENTINELS_TIMEOUT, moved_on);
         let (servers, moved_on) = tokio::join!(servers, moved_on);
         if moved_on.unwrap_or(false) {
-            return Err(unusable("the sentinels have another master", String::new()));
+            return Err(unavailable("the sentinels have another master", String::new()));
         }
         servers.map(|_| ())
     }
@@ -160,25 +160,25 @@ impl Commands {
     async fn spread(
         &self,
         commands: Vec<Cmd>,
-        acknowledged: Option<Acknowledged>,
+        ack: Option<ReplicaAck>,
     ) -> RedisResult<Vec<RedisResult<Value>>> {
         if commands.is_empty() {
             return Ok(Vec::new());
         }
         let Topology::Cluster(map) = &self.topology else {
-            return self.exchange(0, commands, acknowledged).await;
+            return self.exchange(0, commands, ack).await;
         };
         let total = commands.len();
         let mut shares: Vec<(Vec<usize>, Vec<Cmd>)> = vec![Default::default(); self.nodes.len()];
         for (place, command) in commands.into_iter().enumerate() {
             let master = map.master_of(&command);
-            let master = master.ok_or_else(|| unusable("no master has a key", String::new()))?;
+            let master = master.ok_or_else(|| unavailable("no master has a key", String::new()))?;
             shares[master].0.push(place);
             shares[master].1.push(command);
         }
         let shares = shares.into_iter().enumerate().filter(|(_, (places, _))| !places.is_empty());
         let exchanges = shares.map(|(node, (places, commands))| async move {
-            (places, self.exchange(node, commands, acknowledged).await)
+            (places, self.exchange(node, commands, ack).await)
         });
         let mut results: Vec<Option<RedisResult<Value>>> = vec![None; total];
         for (places, answers) in join_all(exchanges).await {
@@ -193,11 +193,11 @@ impl Commands {
         &self,
         node: usize,
         commands: Vec<Cmd>,
-        acknowledged: Option<Acknowledged>,
+        ack: Option<ReplicaAck>,
     ) -> RedisResult<Vec<RedisResult<Value>>> {
         match &self.pools {
-            Some(pools) => exchange(&mut pooled(&pools[node]).await?, commands, acknowledged).await,
-            None => exchange(&mut self.nodes[node].1.clone(), commands, acknowledged).await,
+            Some(pools) => exchange(&mut pooled(&pools[node]).await?, commands, ack).await,
+            None => exchange(&mut self.nodes[node].1.clone(), commands, ack).await,
         }
     }
 }
@@ -206,34 +206,34 @@ impl Commands {
 async fn exchange(
     connection: &mut impl ConnectionLike,
     commands: Vec<Cmd>,
-    acknowledged: Option<Acknowledged>,
+    ack: Option<ReplicaAck>,
 ) -> RedisResult<Vec<RedisResult<Value>>> {
     let mut pipeline = Pipeline::with_capacity(commands.len() + 1);
     pipeline.ignore_errors();
     for command in commands {
         pipeline.add_command(command);
     }
-    if let Some(Acknowledged { replicas, timeout }) = acknowledged {
+    if let Some(ReplicaAck { replicas, timeout }) = ack {
         let millis = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
         pipeline.cmd("WAIT").arg(replicas).arg(millis);
     }
     let mut results: Vec<RedisResult<Value>> = pipeline.query_async(connection).await?;
-    if let Some(Acknowledged { replicas, .. }) = acknowledged {
+    if let Some(ReplicaAck { replicas, .. }) = ack {
         let have: u32 = match results.pop() {
             Some(answer) => redis::from_redis_value(answer?)?,
             None => 0,
         };
         if have < replicas && results.iter().all(Result::is_ok) {
             let detail = format!("{have} of {replicas}");
-            return Err(unusable("too few replicas have what was written", detail));
+            return Err(unavailable("too few replicas have what was written", detail));
         }
     }
     Ok(results)
 }
 
-impl fmt::Debug for Commands {
+impl fmt::Debug for RedisConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let addresses = super::address::list(self.nodes.iter().map(|(server, _)| server.address()));
+        let addresses = super::url::list(self.nodes.iter().map(|(server, _)| server.address()));
         match &self.topology {
             Topology::Standalone => write!(f, "{addresses}"),
             Topology::Sentinel(_) => write!(f, "{addresses}, the sentinels' master"),

@@ -1,4 +1,4 @@
-//! What Redis pushes, taken in the task of the connection: straight into the hub.
+//! Handles what Redis pushes, in the task of the connection that received it.
 
 use std::{convert::Infallible, sync::Arc, time::SystemTime};
 
@@ -7,21 +7,21 @@ use shared::keys::Keys;
 use tokio::sync::Notify;
 use tracing::warn;
 
-use super::revocations::Sink;
+use super::revocations::PushHandler;
 use crate::protocol::Frame;
 
 /// Hands on frames and revocations; tells `lost` when a connection is gone.
 pub(super) fn receiver(
     keys: Keys,
-    sink: Sink,
+    handler: PushHandler,
     lost: Arc<Notify>,
 ) -> impl Fn(PushInfo) -> Result<(), Infallible> + Clone + Send + Sync + 'static {
     let revocations = keys.revocation_channel();
     move |push| {
         match push.kind {
             PushKind::Message => {
-                if take(push.data, &keys, &revocations, &sink).is_none() {
-                    sink.metrics.malformed_frames.inc();
+                if take(push.data, &keys, &revocations, &handler).is_none() {
+                    handler.metrics.malformed_frames.inc();
                 }
             }
             PushKind::Disconnection => lost.notify_one(),
@@ -32,7 +32,7 @@ pub(super) fn receiver(
     }
 }
 
-fn take(data: Vec<Value>, keys: &Keys, revocations: &str, sink: &Sink) -> Option<()> {
+fn take(data: Vec<Value>, keys: &Keys, revocations: &str, handler: &PushHandler) -> Option<()> {
     let [Value::BulkString(channel), Value::BulkString(text)] =
         <[Value; 2]>::try_from(data).ok()?
     else {
@@ -44,14 +44,14 @@ fn take(data: Vec<Value>, keys: &Keys, revocations: &str, sink: &Sink) -> Option
             let mut frame = Frame::published(text.into());
             if let Some(position) = frame.position {
                 let now = SystemTime::now();
-                sink.metrics.pubsub.observe(position.age(now));
-                if sink.traces {
+                handler.metrics.pubsub.observe(position.age(now));
+                if handler.traces {
                     frame.trace_from(now);
                 }
             }
-            sink.hub.deliver(user, frame);
+            handler.hub.deliver(user, frame);
         }
-        None if channel == revocations => sink.hear(&text),
+        None if channel == revocations => handler.hear(&text),
         None => return None,
     }
     Some(())

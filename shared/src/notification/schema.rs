@@ -2,13 +2,13 @@
 
 use schemars::{JsonSchema as _, Schema};
 
-use super::{Category, Data, Frame, Priority, Told};
+use super::{Category, Data, Frame, NotificationData, Priority};
 
 pub use schemars::SchemaGenerator;
 
 /// One kind of notification.
 #[derive(Debug)]
-pub struct Description {
+pub struct NotificationSchema {
     /// Its `event`.
     pub event: &'static str,
     /// What it is about.
@@ -20,21 +20,21 @@ pub struct Description {
 }
 
 /// What a browser may receive of an event.
-pub trait Described {
+pub trait EventData {
     /// Says what it is, unless that is not fixed.
-    fn describe(generator: &mut SchemaGenerator) -> Option<Description>;
+    fn schema(generator: &mut SchemaGenerator) -> Option<NotificationSchema>;
 }
 
-impl<T: Told> Described for T {
-    fn describe(generator: &mut SchemaGenerator) -> Option<Description> {
+impl<T: NotificationData> EventData for T {
+    fn schema(generator: &mut SchemaGenerator) -> Option<NotificationSchema> {
         let frame = Frame::<Data<T>>::json_schema(generator);
         let (event, category, priority) = (T::EVENT, T::CATEGORY, T::PRIORITY);
-        Some(Description { event, category, priority, frame })
+        Some(NotificationSchema { event, category, priority, frame })
     }
 }
 
-impl Described for () {
-    fn describe(_: &mut SchemaGenerator) -> Option<Description> {
+impl EventData for () {
+    fn schema(_: &mut SchemaGenerator) -> Option<NotificationSchema> {
         None
     }
 }
