@@ -9,7 +9,7 @@ help: ## this list
 
 demo: ## the whole path on this machine with a page to watch it; ONCE=1 sends each event once and exits
 	@tests/setup.sh demo
-	$(CARGO) build --locked --workspace --bins
+	$(CARGO) build --locked --package demo --package ingest-worker --package ws-gateway --bins
 	@ONCE=$(ONCE) $${CARGO_TARGET_DIR:-target}/debug/demo
 
 # All targets are built at once, so that the scenarios start what the tests were built with.
@@ -20,16 +20,16 @@ test: lint ## everything that must pass: lint, unit tests, scenarios on real ser
 
 bench: ## every benchmark figure in tests/README.md, half an hour; ONLY=name for some, QUICK=1 to try
 	@tests/setup.sh bench
-	$(CARGO) build --locked --release --workspace --bin bench --bin load --bin counts --bin ingest-worker --bin ws-gateway
+	$(CARGO) build --locked --release --package bench --package load --package ingest-worker --package ws-gateway --bins
 	@ONLY=$(ONLY) QUICK=$(QUICK) $${CARGO_TARGET_DIR:-target}/release/bench
 
 # Three at once, as each is meant to have a processor for itself most of the time.
 chaos: setup ## the scenarios on faults in their long form, half an hour; SEED=n repeats a run
 	$(CARGO) build --locked --workspace --all-targets
-	CHAOS=1 $(CARGO) test --locked --package e2e --test scenarios -- faults:: --test-threads 3
+	CHAOS=1 $(CARGO) test --locked --package scenarios --test scenarios -- faults:: --test-threads 3
 
 contract: ## writes the JSON Schemas, the AsyncAPI document and the TypeScript types of what browsers see
-	$(CARGO) run --locked --quiet --package e2e --bin contract
+	$(CARGO) run --locked --quiet --package contract
 
 fuzz: setup ## each fuzz target for five minutes (SECONDS_EACH, TARGET); keeps what it learns
 	@tests/fuzz.sh

@@ -9,7 +9,7 @@ mod tokens;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use e2e::{http, stack::Stack};
+use harness::{http, stack::Stack};
 
 use crate::{Scenario, world::World};
 

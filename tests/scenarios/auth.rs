@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::ensure;
-use e2e::{
+use harness::{
     client::{Connect, Transport},
     events::{self, fresh_user},
     http,

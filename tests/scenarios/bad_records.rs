@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
-use e2e::{
+use harness::{
     events::{self, Event, fresh_user},
     producer::{Record, header, read_topic},
     stack::{LIMIT, Stack},

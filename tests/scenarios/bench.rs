@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, ensure};
-use e2e::workspace;
+use harness::workspace;
 use serde_json::Value;
 use tokio::{process::Command, time::timeout};
 

@@ -4,15 +4,14 @@
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, ensure};
-use e2e::{
-    browser::Tab,
-    checker::Ledger,
+use demo::{Plan, Site};
+use harness::{
     events::{self, DESIGNED, Event, fresh_user},
     redis::Store,
-    site::{Plan, Site},
     stack::{LIMIT, Stack},
 };
 use serde_json::{Value, json};
+use support::{browser::Tab, checker::Ledger};
 use tokio::net::TcpListener;
 
 use crate::{Scenario, scenario, world::World};
@@ -130,7 +129,7 @@ async fn tokens_are_renewed_on_the_live_connection(world: Arc<World>) -> anyhow:
     // One for the page itself, one to connect, and so many renewals take longer than any of the
     // tokens lasts.
     let sessions = 2 + 3;
-    e2e::eventually("the tokens are renewed", LIMIT, async || {
+    harness::eventually("the tokens are renewed", LIMIT, async || {
         ensure!(site.sessions() >= sessions, "{} of {sessions} so far", site.sessions());
         Ok(())
     })

@@ -4,8 +4,9 @@
 use std::{path::Path, sync::Arc};
 
 use anyhow::{Context as _, ensure};
-use e2e::{node, workspace};
+use harness::workspace;
 use serde_json::{Value, json};
+use support::node;
 
 use crate::{Scenario, scenario, world::World};
 

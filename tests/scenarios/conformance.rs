@@ -9,12 +9,12 @@ mod texts;
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 
 use anyhow::{Context as _, ensure};
-use e2e::{
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use harness::{
     events::fresh_user,
-    raw::{Heard, Raw, frame},
     stack::{Layout, Stack},
 };
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use support::raw::{Heard, Raw, frame};
 
 use crate::{Scenario, scenario, world::World};
 

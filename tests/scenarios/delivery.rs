@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, sync::Arc};
 
 use anyhow::ensure;
-use e2e::{
+use harness::{
     events::{self, fresh_user},
     eventually, http,
     producer::Record,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use e2e::{
+use harness::{
     events::{self, fresh_user},
     producer::Record,
     stack::{LIMIT, Layout},

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{bail, ensure};
-use e2e::{
+use harness::{
     client::{Client, Closed},
     events::Event,
     eventually,

@@ -9,7 +9,7 @@ mod redis;
 
 use std::{sync::Arc, time::Duration};
 
-use e2e::{
+use harness::{
     events::{self, fresh_user},
     http,
     service::Service,

@@ -6,7 +6,7 @@ mod roles;
 use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, ensure};
-use e2e::{
+use harness::{
     certificates::{Certificates, HOST},
     events::{self, fresh_user},
     eventually,
@@ -73,15 +73,15 @@ async fn refused(
         ("LOG_FORMAT", "json".to_owned()),
     ];
     let for_gateways =
-        [("WEBSOCKET_PORT", "0".to_owned()), ("JWT_SECRET_KEY", e2e::token::fresh_secret())];
+        [("WEBSOCKET_PORT", "0".to_owned()), ("JWT_SECRET_KEY", harness::token::fresh_secret())];
     let own = own.iter().chain(for_gateways.iter().filter(|_| binary == "ws-gateway"));
     let all = own.chain(settings).map(|(name, value)| ((*name).to_owned(), value.clone()));
     let name = format!("{binary}-{}", uuid::Uuid::new_v4().simple());
     let service = Service::start(binary, name, folder, all.collect()).await?;
     told(&service, word).await?;
-    let (status, _) = e2e::http::get(service.admin(), "/readyz").await?;
+    let (status, _) = harness::http::get(service.admin(), "/readyz").await?;
     ensure!(status == 503, "it is ready: {status}");
-    let (status, _) = e2e::http::get(service.admin(), "/livez").await?;
+    let (status, _) = harness::http::get(service.admin(), "/livez").await?;
     ensure!(status == 200, "it is dead: {status}");
     Ok(service)
 }
@@ -147,7 +147,7 @@ async fn kafka_is_trusted_by_its_certificate_and_its_name_and_knows_the_worker(
 async fn at_leisure(worker: &Service) -> anyhow::Result<()> {
     let errors = async || {
         let page = worker.metrics().await?;
-        e2e::http::metric(&page, "ingest_worker_kafka_errors_total").context("it counts errors")
+        harness::http::metric(&page, "ingest_worker_kafka_errors_total").context("it counts errors")
     };
     let (began, before) = (Instant::now(), errors().await?);
     let after = eventually("it is refused once more", LIMIT, async || {

@@ -5,7 +5,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use anyhow::{Context as _, ensure};
-use e2e::{
+use harness::{
     client::{Connect, Transport},
     events::{self, Event, fresh_user},
     leaks::PAYLOAD_MARK,

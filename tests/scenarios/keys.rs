@@ -7,14 +7,14 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
-use e2e::{
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use harness::{
     client::{Connect, Transport},
     events::fresh_user,
     eventually, http,
     stack::{LIMIT, Layout, Stack},
     token, workspace,
 };
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use http_body_util::Full;
 use hyper::{Response, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -126,7 +126,7 @@ async fn key_files_are_read_again_when_they_change(world: Arc<World>) -> anyhow:
     let public_file = folder.path().join("public.pem");
     let [old_secret, new_secret] = [token::fresh_secret(), token::fresh_secret()];
     std::fs::write(&secret_file, format!("{old_secret}\n"))?;
-    let folder_of_pairs = workspace::package().join("../ws-gateway/src/auth/tests");
+    let folder_of_pairs = workspace::root().join("ws-gateway/src/auth/tests");
     std::fs::copy(folder_of_pairs.join("ed.pub.pem"), &public_file)?;
     let gateway_settings = vec![
         ("JWT_SECRET_KEY_FILE", secret_file.display().to_string()),

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::ensure;
-use e2e::workspace;
+use harness::workspace;
 
 use crate::{Scenario, scenario, world::World};
 
@@ -26,7 +26,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 async fn only_the_infrastructure_names_kafka_and_redis(_: Arc<World>) -> anyhow::Result<()> {
     let mut offences = Vec::new();
     for (service, allowed) in ALLOWED {
-        let sources = workspace::package().join("..").join(service).join("src");
+        let sources = workspace::root().join(service).join("src");
         let files = rust_files(&sources)?;
         ensure!(!files.is_empty(), "{service} has sources");
         for file in files {

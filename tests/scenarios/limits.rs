@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::ensure;
-use e2e::{
+use harness::{
     client::Client,
     events::{self, fresh_user},
     stack::{LIMIT, Layout, Stack},
@@ -74,7 +74,7 @@ async fn a_closed_connection_makes_room_for_another(world: Arc<World>) -> anyhow
     clients.drain(..2);
     for _ in 0..2 {
         let opens =
-            e2e::eventually("there is room again", LIMIT, async || stack.client(&user).await);
+            harness::eventually("there is room again", LIMIT, async || stack.client(&user).await);
         clients.push(opens.await?);
     }
     expect::nothing_else(&stack, &user, &mut clients).await?;
@@ -187,7 +187,7 @@ async fn a_gateway_that_is_full_asks_to_come_later(world: Arc<World>) -> anyhow:
     let status = stack.connection(0, &fresh_user())?.refused().await?;
     ensure!(status == 503, "refused with {status}");
     drop(client);
-    e2e::eventually("there is room again", LIMIT, async || stack.client(&fresh_user()).await)
+    harness::eventually("there is room again", LIMIT, async || stack.client(&fresh_user()).await)
         .await?;
     stack.stop().await
 }

@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, ensure};
-use e2e::{stack::Stack, workspace};
+use harness::{stack::Stack, workspace};
 use serde_json::Value;
 use tokio::{process::Command, time::timeout};
 use uuid::Uuid;

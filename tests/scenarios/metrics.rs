@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, ensure};
-use e2e::{
+use harness::{
     events::{self, Event, fresh_user},
     eventually,
     http::metric,

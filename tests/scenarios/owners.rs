@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, ensure};
-use e2e::{
+use harness::{
     events::{self, Event, fresh_user},
     eventually,
     http::metric,
@@ -180,7 +180,7 @@ async fn old_events_are_skipped_and_their_number_is_told(world: Arc<World>) -> a
     let worker_settings =
         vec![("MAX_EVENT_AGE", "1h".to_owned()), ("CLASS_CREATED_TOPIC", topic.clone())];
     let user = fresh_user();
-    let producer = e2e::producer::Producer::new(&kafka)?;
+    let producer = harness::producer::Producer::new(&kafka)?;
     let event = events::designed()?[14].fresh(&user)?;
     let (value, key) = (serde_json::to_vec(&event.envelope)?, Some(&*event.key));
     let yesterday = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(24);

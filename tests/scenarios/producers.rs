@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use e2e::{
+use harness::{
     events::{self, Event, fresh_user},
     stack::Layout,
 };

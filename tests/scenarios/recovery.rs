@@ -3,13 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, ensure};
-use e2e::{
-    checker::Ledger,
+use harness::{
     events::{self, Event, fresh_user},
     eventually,
     stack::{LIMIT, Layout, Stack},
 };
 use serde_json::Value;
+use support::checker::Ledger;
 
 use crate::{Scenario, expect, scenario, world::World};
 
@@ -136,7 +136,7 @@ async fn redis_frozen_for_a_while_costs_no_event(world: Arc<World>) -> anyhow::R
 /// Waits until the worker has given up on Redis at least once.
 async fn failed_attempts(stack: &Stack) -> anyhow::Result<()> {
     eventually("the worker gives up on an answer", RECOVERY_LIMIT, async || {
-        let (status, _) = e2e::http::get(stack.workers[0].admin(), "/readyz").await?;
+        let (status, _) = harness::http::get(stack.workers[0].admin(), "/readyz").await?;
         ensure!(status == 503, "it says it is ready");
         Ok(())
     })

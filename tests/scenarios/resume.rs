@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
-use e2e::{
+use harness::{
     client::Client,
     events::{self, Event, fresh_user},
     stack::{LIMIT, Layout, Stack},
@@ -96,7 +96,7 @@ async fn a_position_that_was_trimmed_or_lost_is_told_as_incomplete(
     let many = in_one_partition(&user, 300)?;
     stack.producer.send_all(&many).await?;
     let last = &many[many.len() - 1].id;
-    e2e::eventually("all are published", LIMIT, async || {
+    harness::eventually("all are published", LIMIT, async || {
         let stream = stack.redis.stream(&user).await?;
         ensure!(stream.iter().any(|(_, text)| text.contains(last)), "the last one is not");
         Ok(())

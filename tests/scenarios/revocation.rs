@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
-use e2e::{
+use harness::{
     client::{Connect, Transport},
     events::fresh_user,
     eventually,

@@ -3,7 +3,7 @@
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, ensure};
-use e2e::{
+use harness::{
     events::{self, fresh_user},
     service::{self, Settings},
     stack::{LIMIT, Layout},

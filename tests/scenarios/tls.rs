@@ -3,7 +3,8 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::{Context as _, ensure};
-use e2e::{
+use futures_util::StreamExt as _;
+use harness::{
     certificates::{Certificates, HOST},
     events::fresh_user,
     eventually,
@@ -11,7 +12,6 @@ use e2e::{
     stack::{LIMIT, Layout},
     workspace,
 };
-use futures_util::StreamExt as _;
 use tokio::net::TcpStream;
 use tokio_rustls::{
     TlsConnector,

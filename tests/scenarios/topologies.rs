@@ -7,7 +7,7 @@ mod sentinel;
 
 use std::sync::Arc;
 
-use e2e::{
+use harness::{
     events::{self, fresh_user},
     redis::Store,
     stack::Stack,

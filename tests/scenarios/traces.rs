@@ -4,14 +4,14 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
-use e2e::{
-    collector::{Collector, Span},
+use harness::{
     events::{self, Case, fresh_user},
     eventually,
     producer::Record,
     stack::{LIMIT, Layout, Stack},
 };
 use serde_json::json;
+use support::collector::{Collector, Span};
 use uuid::Uuid;
 
 use crate::{Scenario, scenario, world::World};

@@ -5,16 +5,17 @@
 use std::{fmt, sync::Arc};
 
 use anyhow::anyhow;
-use e2e::{
-    browser::{self, Browser},
-    deployment,
+use harness::{
     kafka::{Jvm, Kafka},
-    node,
     redis::Store,
     stack::{Layout, Stack},
     workspace,
 };
 use serde_json::Value;
+use support::{
+    browser::{self, Browser},
+    deployment, node,
+};
 use tempfile::TempDir;
 use tokio::sync::{Mutex, OnceCell};
 

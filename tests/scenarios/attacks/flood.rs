@@ -8,12 +8,12 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use e2e::{
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
+use harness::{
     events::fresh_user,
-    raw::{Raw, upgrade},
     stack::{LIMIT, Layout, Stack},
 };
-use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
+use support::raw::{Raw, upgrade};
 use tokio::{sync::watch, task::JoinSet, time::interval};
 
 use super::count;

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
-use e2e::{
+use harness::{
     events::{self, fresh_user},
-    raw::{Heard, Raw, frame, head},
     stack::{Layout, Stack},
 };
+use support::raw::{Heard, Raw, frame, head};
 
 use super::{count, memory, stack};
 use crate::{Scenario, expect, scenario, world::World};

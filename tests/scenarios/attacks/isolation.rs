@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::ensure;
-use e2e::{events::fresh_user, stack::LIMIT};
+use harness::{events::fresh_user, stack::LIMIT};
 use serde_json::json;
 
 use super::stack;

@@ -3,12 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::ensure;
-use e2e::{
+use harness::{
     client::Transport,
     events::fresh_user,
-    raw::{Raw, upgrade},
     stack::{LIMIT, Layout},
 };
+use support::raw::{Raw, upgrade};
 use tokio::time::{Instant, interval};
 
 use super::{memory, stack};
@@ -122,7 +122,7 @@ async fn a_target_that_is_too_long(world: Arc<World>) -> anyhow::Result<()> {
     let connection = stack.connection(0, &fresh_user())?;
     let status = connection.query("categories", &"x".repeat(8_200)).refused().await?;
     ensure!(status == 414, "{status}");
-    let long = e2e::client::Connect::to(stack.gateways[0].address());
+    let long = harness::client::Connect::to(stack.gateways[0].address());
     let status = long.token(&"x".repeat(17 << 10), Transport::Header).refused().await?;
     ensure!(status == 431, "{status}");
     Ok(())
@@ -148,6 +148,7 @@ async fn more_connections_from_one_address_than_one_may_have(
     ensure!(status == 429, "{status}");
     from("192.0.2.2")?.open().await?.authenticated(LIMIT).await?;
     drop(one);
-    e2e::eventually("there is room again", LIMIT, async || from("192.0.2.1")?.open().await).await?;
+    harness::eventually("there is room again", LIMIT, async || from("192.0.2.1")?.open().await)
+        .await?;
     stack.stop().await
 }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::ensure;
-use e2e::{
+use harness::{
     client::{Connect, Transport},
     events::fresh_user,
     stack::Stack,
@@ -77,7 +77,7 @@ async fn a_token_that_names_where_its_key_is(world: Arc<World>) -> anyhow::Resul
     let secret = EncodingKey::from_secret(stack.secret.as_bytes());
     let token = encode(&header, &claims, &secret)?;
     let connection = Connect::to(stack.gateways[0].address()).token(&token, Transport::Subprotocol);
-    connection.open().await?.authenticated(e2e::stack::LIMIT).await?;
+    connection.open().await?.authenticated(harness::stack::LIMIT).await?;
     let asked = timeout(Duration::ZERO, attacker.accept()).await;
     ensure!(asked.is_err(), "the attacker was asked for a key");
     Ok(())

@@ -3,11 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::ensure;
-use e2e::{
+use demo::Plan;
+use harness::{
     events::{self, Event, fresh_user},
     proxy::Fault,
     redis::Store,
-    site::Plan,
     stack::{LIMIT, Layout, Stack},
 };
 use serde_json::json;
@@ -103,7 +103,7 @@ async fn the_switch_of_the_demo_shows_a_resume(world: Arc<World>) -> anyhow::Res
     tab.value(&click("#switch")).await?;
     tab.becomes(STATE, json!("waiting"), LIMIT).await?;
     tab.value(&click("#all")).await?;
-    e2e::eventually("the events are published", LIMIT, async || {
+    harness::eventually("the events are published", LIMIT, async || {
         let published = stack.stream(&user).await?.len();
         ensure!(published == events::DESIGNED, "{published} are");
         Ok(())

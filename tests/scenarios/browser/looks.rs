@@ -5,15 +5,14 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use e2e::{
-    browser::Tab,
+use demo::Plan;
+use harness::{
     events::{DESIGNED, fresh_user},
-    node,
-    site::Plan,
     stack::LIMIT,
     workspace,
 };
 use serde_json::json;
+use support::{browser::Tab, node};
 
 use super::{SHOWN, STATE, click, site};
 use crate::{Scenario, scenario, world::World};
@@ -85,7 +84,7 @@ async fn the_page_is_readable_in_the_light_in_the_dark_and_on_a_phone(
         ensure!(tab.value(NAMELESS).await? == 0, "{name}: a button without a name");
         if std::env::var_os("SCREENSHOTS").is_some() {
             let picture = STANDARD.decode(tab.screenshot().await?).context("a picture")?;
-            std::fs::write(workspace::package().join(format!("demo/{name}.png")), picture)?;
+            std::fs::write(workspace::root().join(format!("tests/demo/{name}.png")), picture)?;
         }
     }
     Ok(())

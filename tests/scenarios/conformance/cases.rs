@@ -1,6 +1,6 @@
 //! Sections 1 to 5 and 10: framing, pings, reserved bits and opcodes, fragments.
 
-use e2e::raw::frame;
+use support::raw::frame;
 
 use super::{Case, Expected};
 

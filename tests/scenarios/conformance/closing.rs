@@ -1,6 +1,6 @@
 //! Section 7: how connections close. What comes after a close is not answered.
 
-use e2e::raw::frame;
+use support::raw::frame;
 
 use super::{Case, Expected};
 

@@ -1,6 +1,6 @@
 //! Section 6: what is UTF-8 and what is not.
 
-use e2e::raw::frame;
+use support::raw::frame;
 
 use super::{Case, Expected};
 

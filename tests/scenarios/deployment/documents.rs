@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use anyhow::{Context as _, ensure};
-use e2e::deployment::{conforms, document, read, root, tool};
+use support::deployment::{conforms, document, read, root, tool};
 
 use crate::{Scenario, scenario, world::World};
 

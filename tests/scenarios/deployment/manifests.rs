@@ -4,12 +4,10 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail, ensure};
-use e2e::{
-    deployment::{Overlay, conforms, conforms_to_keda, settings, tool},
-    workspace,
-};
+use harness::workspace;
 use serde_json::Value;
 use shared::config::duration;
+use support::deployment::{Overlay, conforms, conforms_to_keda, settings, tool};
 
 use crate::{Scenario, scenario, world::World};
 

@@ -6,11 +6,12 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use e2e::{
-    deployment::{document, monitoring, read, root},
-    node, workspace,
-};
+use harness::workspace;
 use serde_json::Value;
+use support::{
+    deployment::{document, monitoring, read, root},
+    node,
+};
 
 use crate::{Scenario, scenario, world::World};
 

@@ -3,14 +3,16 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::ensure;
-use e2e::{
-    audience::{Audience, Manner},
-    balancer::Balancer,
+use harness::{
     eventually,
-    flow::Flow,
     http::metric,
     service::Service,
     stack::{Layout, Stack},
+};
+use support::{
+    audience::{Audience, Manner},
+    balancer::Balancer,
+    flow::Flow,
 };
 
 use crate::{Scenario, length::seed, scenario, world::World};

@@ -4,13 +4,15 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::ensure;
-use e2e::{
+use harness::{
+    eventually,
+    stack::{LIMIT, Layout, Stack},
+};
+use support::{
     audience::{Audience, Manner},
     deployment::{monitoring, root},
-    eventually,
     flow::Flow,
     prometheus::Prometheus,
-    stack::{LIMIT, Layout, Stack},
 };
 
 use crate::{Scenario, length::seed, scenario, world::World};

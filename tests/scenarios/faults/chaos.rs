@@ -4,15 +4,17 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use e2e::{
-    audience::{Audience, Manner},
-    flow::Flow,
+use harness::{
     process::Signal,
     proxy::{FAULTS, Fault},
     stack::{Layout, Stack},
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
 use redis::aio::MultiplexedConnection;
+use support::{
+    audience::{Audience, Manner},
+    flow::Flow,
+};
 use tokio::time::Instant;
 
 use super::{PER_SECOND, RECOVERY_LIMIT, redis::Trouble};

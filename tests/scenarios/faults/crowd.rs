@@ -3,17 +3,19 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
-use e2e::{
-    audience::{Audience, Manner},
-    checker::Ledger,
+use harness::{
     client::{Client, Closed},
     events::{self, Event, fresh_user},
     eventually,
-    flow::Flow,
     process::Signal,
     stack::{LIMIT, Layout, Stack},
 };
 use hyper::header::RETRY_AFTER;
+use support::{
+    audience::{Audience, Manner},
+    checker::Ledger,
+    flow::Flow,
+};
 use tokio::time::Instant;
 
 use super::{PER_SECOND, counted};

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use anyhow::ensure;
-use e2e::{
-    audience::{Audience, Manner},
+use harness::{
     eventually,
-    flow::Flow,
     process::Signal,
     stack::{Layout, Stack},
+};
+use support::{
+    audience::{Audience, Manner},
+    flow::Flow,
 };
 
 use super::{PER_SECOND, RECOVERY_LIMIT, USERS};

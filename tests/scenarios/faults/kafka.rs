@@ -4,15 +4,17 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
-use e2e::{
-    audience::{Audience, Manner},
+use harness::{
     events::{self, Event, fresh_user},
     eventually,
-    flow::Flow,
     producer::{Producer, Record, read_topic},
     stack::{LIMIT, Layout, Stack},
 };
 use rdkafka::{Message as _, message::OwnedMessage};
+use support::{
+    audience::{Audience, Manner},
+    flow::Flow,
+};
 
 use super::{PER_SECOND, RECOVERY_LIMIT, USERS, counted};
 use crate::{

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use e2e::{
-    audience::{Audience, Manner, Repair},
-    flow::Flow,
+use harness::{
     proxy::{FAULTS, Fault, Proxy},
     stack::{Layout, Ways},
+};
+use support::{
+    audience::{Audience, Manner, Repair},
+    flow::Flow,
 };
 
 use super::{PER_SECOND, RECOVERY_LIMIT, USERS, report_repairs};

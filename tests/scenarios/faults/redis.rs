@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
-use e2e::{
-    audience::{Audience, Manner, Repair},
-    flow::Flow,
+use harness::{
     free_port,
     stack::{Layout, Stack},
 };
 use redis::{aio::MultiplexedConnection, cmd};
+use support::{
+    audience::{Audience, Manner, Repair},
+    flow::Flow,
+};
 
 use super::{PER_SECOND, RECOVERY_LIMIT, USERS, counted, report_repairs};
 use crate::{
@@ -177,7 +179,7 @@ async fn a_flush_under_flow_costs_no_event_and_the_past_is_not_called_complete(
         run(&mut admin, &["FLUSHALL"]).await?;
     }
     let resumed = stack.connection(0, past)?.query("last_event_id", &position).open().await;
-    let state = resumed?.authenticated(e2e::stack::LIMIT).await?;
+    let state = resumed?.authenticated(harness::stack::LIMIT).await?;
     ensure!(state["resume"] == "incomplete", "what is gone is called complete: {state}");
     flow.stop().await?;
     audience.judge(&stack).await?;

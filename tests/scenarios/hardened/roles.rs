@@ -4,7 +4,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use anyhow::{Context as _, ensure};
-use e2e::{
+use harness::{
     events::{self, fresh_user},
     eventually,
     redis::Redis,

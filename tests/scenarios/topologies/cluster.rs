@@ -1,7 +1,7 @@
 //! Masters that share the keys.
 
 use anyhow::ensure;
-use e2e::{
+use harness::{
     events::{self, fresh_user},
     producer::{header, read_topic},
     proxy::Fault,
@@ -74,7 +74,7 @@ async fn a_slot_moved_while_events_flow_costs_none(world: World) -> anyhow::Resu
     let mut flow = Flow::begin(&stack, 600).await?;
     for (step, user) in flow.users().into_iter().take(3).enumerate() {
         flow.reaches(100 * (step + 1)).await?;
-        let slot = stack.redis.slot(&e2e::redis::stream_key(&user)).await?;
+        let slot = stack.redis.slot(&harness::redis::stream_key(&user)).await?;
         let from = stack.redis.node_of(slot).await?;
         let to = (from + 1) % 3;
         stack.redis.begin_migration(slot, from, to).await?;

@@ -3,8 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use e2e::{
-    checker::{Ledger, Verdict},
+use harness::{
     events::{self, Event, fresh_user},
     producer::Producer,
     redis::Store,
@@ -12,6 +11,7 @@ use e2e::{
 };
 use rand::{SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
 use serde_json::Value;
+use support::checker::{Ledger, Verdict};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,

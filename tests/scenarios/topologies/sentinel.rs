@@ -1,7 +1,7 @@
 //! A master that sentinels choose.
 
 use anyhow::{Context as _, ensure};
-use e2e::{
+use harness::{
     events::{self, fresh_user},
     eventually,
     process::Signal,

@@ -1,0 +1,145 @@
+//! Two pieces of the hot path, run so many times, for a tool that counts instructions: `parse`,
+//! from a record's bytes to the notification's text; `frame`, from the text that Redis pushes to
+//! the bytes of a WebSocket.
+
+use std::{
+    num::{NonZeroU32, NonZeroUsize},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use futures_util::FutureExt as _;
+use ingest_worker::{
+    domain::{
+        classify::Classifier,
+        dispatch::Dispatcher,
+        idempotency::IdentityRule,
+        recipients::{OwnedEntity, OwnerDirectory},
+        record::Record,
+        routes::{NotificationSource, Routes},
+    },
+    notification::publisher::{OutgoingNotification, PublishOutcome, Publisher, TransientError},
+};
+use load::events::{Kind, Writer};
+use shared::{time::Timestamp, user::UserId};
+use tokio::io::{AsyncReadExt as _, DuplexStream};
+use tokio_tungstenite::{WebSocketStream, tungstenite::protocol::Role};
+use tokio_util::sync::CancellationToken;
+use ws_gateway::{
+    auth::{Authenticator, Credential, Identity, Key, Rules},
+    config::LimitPolicy,
+    connection::{Connection, Opening, Terms, Wishes, socket_config},
+    hub::{self, Hub, outbox},
+    metrics::Metrics,
+    protocol::{Filter, Frame, Resume},
+};
+
+const USER: &str = "teacher-42";
+/// As many records as are judged together.
+const BATCH: usize = 16;
+
+fn main() -> anyhow::Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let what = arguments.next().context("parse or frame")?;
+    let times = arguments.next().context("how many times")?.parse()?;
+    match &*what {
+        "parse" => parse(times),
+        "frame" => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+            runtime.block_on(frame(times))
+        }
+        other => bail!("{other}: neither parse nor frame"),
+    }
+}
+
+/// Takes everything and keeps nothing.
+#[derive(Debug)]
+struct Nowhere;
+
+impl Publisher for Nowhere {
+    async fn publish(
+        &self,
+        deliveries: &[OutgoingNotification],
+    ) -> Result<Vec<PublishOutcome>, TransientError> {
+        Ok(vec![PublishOutcome::Published; deliveries.len()])
+    }
+}
+
+impl OwnerDirectory for Nowhere {
+    async fn learn_and_find(
+        &self,
+        _: &[(OwnedEntity, UserId)],
+        requested: &[OwnedEntity],
+    ) -> Result<Vec<Option<UserId>>, TransientError> {
+        Ok(vec![None; requested.len()])
+    }
+}
+
+fn parse(times: usize) -> anyhow::Result<()> {
+    let routes = Routes::new(NotificationSource::Domain, |topic| topic.default.to_owned());
+    let classifier = Classifier::new(routes, IdentityRule::EventId, None);
+    let dispatcher = Dispatcher::new(Nowhere, Nowhere);
+    let mut text = String::new();
+    Writer::new(Kind::File).write(&mut text, 1, USER, "Uppsats.docx");
+    let value = Some(text.as_bytes());
+    let record = Record { topic: Kind::File.topic(), value, ..Record::default() };
+    for _ in 0..times / BATCH {
+        let now = Timestamp::now();
+        let classifications: Vec<_> =
+            (0..BATCH).map(|_| classifier.classify(&record, now)).collect();
+        let outcomes = dispatcher.dispatch(&classifications).now_or_never();
+        let outcomes = outcomes.context("nothing is waited for")?.context("nothing fails")?;
+        anyhow::ensure!(outcomes.len() == BATCH, "each has an outcome");
+    }
+    Ok(())
+}
+
+async fn frame(times: usize) -> anyhow::Result<()> {
+    let (hub, mut client) = connected().await?;
+    let mut read = vec![0; 4096];
+    for number in 0..times {
+        let text = format!(
+            r#"{{"id":"{}-0","event":"batch_file_added","category":"file_operations","priority":"standard","timestamp":"2025-08-06T09:15:30.123456Z","user_id":"{USER}","event_id":"0b8f6a51-6a0f-4f3f-9a39-000000000001","correlation_id":"5f0c7c3e-8a57-4a43-9f0e-3f2c1f6b7d10","data":{{"batch_id":"7b0e6f0a-3c55-4a7e-9d62-0d7f9f0c1a11","filename":"Uppsats.docx"}}}}"#,
+            1_700_000_000_000 + number
+        );
+        hub.deliver(USER, Frame::published(text.into()));
+        anyhow::ensure!(client.read(&mut read).await? > 0, "it arrives");
+    }
+    Ok(())
+}
+
+/// A hub with one connection, and the client's end of it.
+async fn connected() -> anyhow::Result<(Hub, DuplexStream)> {
+    let metrics = Metrics::new(&prometheus::Registry::new());
+    let limits = hub::Limits {
+        per_user: NonZeroUsize::MIN,
+        policy: LimitPolicy::Reject,
+        outbox: outbox::Limits { capacity: 64, max_delay: Duration::from_millis(500) },
+    };
+    let hub = Hub::new(limits, metrics.clone());
+    let user = UserId::new(USER)?;
+    let registration = hub.register(&user, uuid::Uuid::nil())?;
+    anyhow::ensure!(hub.settle(&user) == hub::Settled::Done, "the subscription stands at once");
+    let rules = Rules::new(&[jsonwebtoken::Algorithm::HS256], None, None, Duration::ZERO);
+    let key = Key::from_secret(&"a-secret-that-is-long-enough-for-this".into(), &rules);
+    let terms = Terms {
+        ping_interval: Duration::from_hours(1),
+        silence_limit: Duration::from_hours(1),
+        expiry_grace: Duration::ZERO,
+        max_messages_per_second: NonZeroU32::MIN,
+        drain_window: Duration::ZERO,
+        authenticator: Authenticator::new(vec![key.context("it is a key")?], None),
+        metrics,
+        tracer: None,
+    };
+    let (client, server) = tokio::io::duplex(1 << 14);
+    let config = Some(socket_config(4096));
+    let socket = WebSocketStream::from_raw_socket(server, Role::Server, config).await;
+    let identity = Identity { user, expires_at: u64::MAX / 4, credential: Credential::default() };
+    let wishes = Wishes { understands_states: false, filter: Filter::default() };
+    let connection = Connection::new(socket, registration, &identity, wishes, Arc::new(terms));
+    let opening = Box::pin(std::future::ready(Opening::without_past(Resume::None)));
+    tokio::spawn(connection.run(opening, CancellationToken::new()));
+    Ok((hub, client))
+}

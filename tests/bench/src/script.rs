@@ -1,0 +1,73 @@
+//! The limit of what a worker can do: its script on Redis, and nothing else, pipelined.
+
+use std::time::Instant;
+
+use anyhow::Context as _;
+use harness::{redis::Redis, stack::Stack};
+use redis::{Pipeline, aio::MultiplexedConnection};
+
+use crate::rig::float;
+
+/// The worker's own.
+const SCRIPT: &str =
+    include_str!("../../../ingest-worker/src/infrastructure/redis/publish_once.lua");
+/// As many as the worker has in a batch.
+const PIPELINE: u64 = 256;
+/// Two at a time keep Redis busy.
+const IN_FLIGHT: u64 = 2;
+
+/// A day, in milliseconds: the worker's default for claims and for history.
+const RETENTION: u64 = 86_400_000;
+
+/// Scripts a second, on an empty Redis, for so many events to these users with this text.
+pub(crate) async fn per_second(
+    redis: &Redis,
+    users: &[String],
+    text: &str,
+    events: u64,
+) -> anyhow::Result<f64> {
+    let mut connection = redis.connection().await?;
+    redis::cmd("FLUSHALL").exec_async(&mut connection).await?;
+    let mut load = redis::cmd("SCRIPT");
+    let script: String = load.arg("LOAD").arg(SCRIPT).query_async(&mut connection).await?;
+    let begun = Instant::now();
+    let lanes = (0..IN_FLIGHT).map(|lane| {
+        let (connection, script) = (connection.clone(), script.clone());
+        run(connection, script, users, text, (lane, events / PIPELINE))
+    });
+    futures_util::future::try_join_all(lanes).await?;
+    Ok(float(events / PIPELINE * PIPELINE) / begun.elapsed().as_secs_f64())
+}
+
+async fn run(
+    mut connection: MultiplexedConnection,
+    script: String,
+    users: &[String],
+    text: &str,
+    (lane, pipelines): (u64, u64),
+) -> anyhow::Result<()> {
+    for number in (lane..pipelines).step_by(usize::try_from(IN_FLIGHT)?) {
+        let mut pipeline = Pipeline::with_capacity(usize::try_from(PIPELINE)?);
+        for event in number * PIPELINE..(number + 1) * PIPELINE {
+            let user = &users[usize::try_from(event)? % users.len()];
+            let call = pipeline.cmd("EVALSHA").arg(&script).arg(3);
+            call.arg(format!("ws:seen:{{{user}}}:0b8f6a51-6a0f-4f3f-9a39-{event:012x}"))
+                .arg(format!("ws:stream:{{{user}}}"))
+                .arg(format!("ws:start:{{{user}}}"))
+                .arg(format!("ws:{user}"))
+                .arg(text)
+                .arg(RETENTION)
+                .arg(RETENTION)
+                .arg(256);
+        }
+        let _: Vec<redis::Value> =
+            pipeline.query_async(&mut connection).await.context("publish")?;
+    }
+    Ok(())
+}
+
+/// The text that the worker has published to a user.
+pub(crate) async fn text_of(stack: &Stack, user: &str) -> anyhow::Result<String> {
+    let mut texts = stack.stream(user).await?;
+    Ok(texts.pop().context("the user has been told something")?.1)
+}

@@ -1,0 +1,104 @@
+//! Whether memory stays what it is while clients come and go for a long time.
+
+use std::time::Duration;
+
+use harness::stack::Stack;
+use load::{
+    plan::Crowd,
+    run::{Load, ms},
+};
+use tokio::time::{Instant, interval};
+
+use crate::{
+    rig::{self, Rig, float},
+    row::{Goal, Row, median},
+};
+
+pub(crate) async fn measure(rig: &Rig) -> anyhow::Result<Vec<Row>> {
+    let lasting = Duration::from_secs(rig.pick(2, 600));
+    rig.on_stack((1, 1), async |stack| {
+        let stay_ms = rig.pick(500, 30_000);
+        let crowd = Crowd { stay_ms, ..rig::crowd(stack, rig.pick(20, 2_000)) };
+        let per_second = rig.pick(50, 5_000);
+        let load = Load::new(crowd, stack.kafka.client_config(), per_second, lasting);
+        let mut samples = Vec::new();
+        let outcome = tokio::select! {
+            outcome = load.run() => outcome?,
+            problem = look(stack, lasting / 60, &mut samples) => return Err(problem),
+        };
+        let growths = growths(&samples);
+        let latency = outcome.latency;
+        let note = format!(
+            "{lasting:?} at {per_second} events/s, clients stay {} s; resident in MiB, from the \
+             second fifth to the last: worker {}, gateway {}; p99 {:.1} ms, max {:.1}",
+            float(stay_ms) / 1e3,
+            growths[0],
+            growths[1],
+            ms(latency.p99_us),
+            ms(latency.max_us)
+        );
+        let most = growths.iter().map(|growth| growth.per_cent).fold(f64::MIN, f64::max);
+        Ok(vec![
+            Row::of("soak_growth", "%", vec![most], Goal::AtMost(5.0))
+                .noted(note)
+                .missed_if((!outcome.passed).then(|| outcome.problems.join("; "))),
+        ])
+    })
+    .await
+}
+
+/// Notes the memory of worker and gateway until it is dropped.
+async fn look(stack: &Stack, every: Duration, samples: &mut Vec<[f64; 2]>) -> anyhow::Error {
+    let mut ticks = interval(every);
+    let begun = Instant::now();
+    loop {
+        ticks.tick().await;
+        let used = [&stack.workers[0], &stack.gateways[0]].map(rig::used);
+        match used {
+            [Ok(worker), Ok(gateway)] => {
+                samples.push([worker, gateway].map(|used| float(used.rss_kib) / 1_024.0));
+            }
+            [Err(problem), _] | [_, Err(problem)] => {
+                return problem.context(format!("after {:?}", begun.elapsed()));
+            }
+        }
+    }
+}
+
+struct Growth {
+    from: f64,
+    to: f64,
+    per_cent: f64,
+}
+
+impl std::fmt::Display for Growth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:.1} to {:.1}", self.from, self.to)
+    }
+}
+
+/// Of each service: by then everybody has come, and later nobody is added.
+fn growths(samples: &[[f64; 2]]) -> [Growth; 2] {
+    let fifth = (samples.len() / 5).max(1);
+    let part = |fifths: usize, service: usize| {
+        let samples = samples.iter().skip(fifths * fifth).take(fifth);
+        median(&samples.map(|sample| sample[service]).collect::<Vec<_>>()).unwrap_or_default()
+    };
+    [0, 1].map(|service| {
+        let (from, to) = (part(1, service), part(4, service));
+        Growth { from, to, per_cent: (to / from.max(f64::EPSILON) - 1.0) * 100.0 }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_grows_is_seen_and_that_of_the_beginning_is_not() {
+        let sample = |at: u32| if at < 20 { [1.0, 1.0] } else { [100.0, 100.0 + f64::from(at)] };
+        let samples: Vec<_> = (0..100).map(sample).collect();
+        let [flat, growing] = growths(&samples);
+        assert!(flat.per_cent.abs() < 0.1 && growing.per_cent > 40.0);
+    }
+}

@@ -1,0 +1,282 @@
+//! The site of the demo, on loopback: its page, `GET /session` (where to connect, with which token,
+//! which events there are), `POST /events/<n>`, which sends the n-th event, and
+//! `POST /network/cut` and `/network/mend`, for what lies between the page and the gateway.
+
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{
+    Method, Request, Response, StatusCode, body::Incoming, header, server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::{Value, json};
+use tokio::{
+    net::TcpListener,
+    task::{JoinHandle, JoinSet},
+};
+
+use harness::{
+    events::{self, Case, Event},
+    producer::Producer,
+    proxy::{Fault, Proxy},
+    redis::Store,
+    stack::Stack,
+    token,
+};
+
+type Answer = Response<Full<Bytes>>;
+
+/// How long the tokens of the site are valid, in seconds, unless told otherwise.
+const TOKEN_LIFE: i64 = 3600;
+
+/// A running site; it ends when it is dropped.
+#[derive(Debug)]
+pub struct Site {
+    origin: String,
+    pages: Arc<Pages>,
+    accepting: JoinHandle<()>,
+}
+
+/// What every request needs.
+struct Pages {
+    user: String,
+    secret: String,
+    token_life: i64,
+    sessions: AtomicU64,
+    producer: Producer,
+    cases: Vec<Case>,
+    origin: String,
+    network: Proxy,
+    files: HashMap<String, (&'static str, Bytes)>,
+}
+
+impl std::fmt::Debug for Pages {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pages").field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+/// What a site serves, and to whom.
+#[derive(Debug)]
+pub struct Plan {
+    user: String,
+    token_life: i64,
+    files: HashMap<String, (&'static str, Bytes)>,
+}
+
+impl Plan {
+    /// The demo's page, for `user`.
+    #[must_use]
+    pub fn demo(user: &str) -> Self {
+        let built = [
+            ("/", "html", include_str!("../index.html")),
+            ("/demo.css", "css", include_str!("../demo.css")),
+            ("/demo.js", "js", include_str!("../built.js")),
+        ];
+        let files = built.map(|(path, kind, text)| {
+            (path.to_owned(), (media_type(kind), Bytes::from_static(text.as_bytes())))
+        });
+        Self { user: user.to_owned(), token_life: TOKEN_LIFE, files: files.into() }
+    }
+
+    /// With tokens that are valid for so many seconds.
+    #[must_use]
+    pub fn tokens_for(mut self, seconds: i64) -> Self {
+        self.token_life = seconds;
+        self
+    }
+
+    /// Everything in a folder, for `user`.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn folder(user: &str, folder: &Path) -> anyhow::Result<Self> {
+        let mut plan = Self { files: HashMap::new(), ..Self::demo(user) };
+        let mut folders = vec![folder.to_owned()];
+        while let Some(next) = folders.pop() {
+            for entry in std::fs::read_dir(next)? {
+                let path = entry?.path();
+                if path.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                let kind = media_type(&path.extension().unwrap_or_default().to_string_lossy());
+                let name = format!("/{}", path.strip_prefix(folder)?.display());
+                plan.files.insert(name, (kind, std::fs::read(&path)?.into()));
+            }
+        }
+        Ok(plan)
+    }
+}
+
+fn media_type(extension: &str) -> &'static str {
+    match extension {
+        "html" => "text/html; charset=utf-8",
+        "css" => "text/css; charset=utf-8",
+        "js" => "text/javascript; charset=utf-8",
+        _ => "application/octet-stream",
+    }
+}
+
+impl Site {
+    /// Serves on `listener` what belongs to a plan; its pages connect to the first gateway.
+    ///
+    /// # Errors
+    /// When a fixture cannot be read or there is no free port.
+    pub async fn start(
+        listener: TcpListener,
+        stack: &Stack<impl Store>,
+        plan: Plan,
+    ) -> anyhow::Result<Self> {
+        let gateway = stack.gateways.first().context("there is a gateway")?.address();
+        let origin = format!("http://{}", listener.local_addr()?);
+        let pages = Arc::new(Pages {
+            user: plan.user,
+            secret: stack.secret.clone(),
+            token_life: plan.token_life,
+            sessions: AtomicU64::new(0),
+            producer: stack.producer.clone(),
+            cases: events::designed()?,
+            origin: origin.clone(),
+            network: Proxy::start(gateway).await?,
+            files: plan.files,
+        });
+        let accepting = tokio::spawn(accept(listener, Arc::clone(&pages)));
+        Ok(Self { origin, pages, accepting })
+    }
+
+    /// Its address, as a page sees it.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// How often a page has asked for a token.
+    #[must_use]
+    pub fn sessions(&self) -> u64 {
+        self.pages.sessions.load(Ordering::Relaxed)
+    }
+
+    /// The network between its pages and the gateway.
+    #[must_use]
+    pub fn network(&self) -> &Proxy {
+        &self.pages.network
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, pages: Arc<Pages>) {
+    // Its connections end with it.
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                // Nothing is wrong with the listener: that browser has gone again.
+                let Ok((stream, _)) = accepted else { continue };
+                let pages = Arc::clone(&pages);
+                let service = service_fn(move |request| {
+                    let pages = Arc::clone(&pages);
+                    async move { Ok::<_, Infallible>(pages.answer(request).await) }
+                });
+                let mut http = http1::Builder::new();
+                http.timer(TokioTimer::new());
+                connections.spawn(http.serve_connection(TokioIo::new(stream), service));
+            }
+            // A browser that hangs up is no news.
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+impl Pages {
+    async fn answer(&self, request: Request<Incoming>) -> Answer {
+        let path = request.uri().path();
+        let answer = match *request.method() {
+            Method::GET if path == "/session" => self.session(),
+            Method::GET => self.file(path),
+            Method::POST if self.is_own(&request) => self.act(path).await,
+            Method::POST => return text(StatusCode::FORBIDDEN, "only the page may do that"),
+            _ => return text(StatusCode::METHOD_NOT_ALLOWED, "GET or POST"),
+        };
+        answer.unwrap_or_else(|problem| text(StatusCode::BAD_GATEWAY, &format!("{problem:#}")))
+    }
+
+    fn file(&self, path: &str) -> anyhow::Result<Answer> {
+        let Some((kind, content)) = self.files.get(path) else {
+            return Ok(text(StatusCode::NOT_FOUND, "not found"));
+        };
+        let network = self.network.address();
+        let policy = format!(
+            "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src data:; \
+             connect-src 'self' ws://{network}"
+        );
+        Ok(Response::builder()
+            .header(header::CONTENT_TYPE, *kind)
+            .header(header::CONTENT_SECURITY_POLICY, policy)
+            .header(header::CACHE_CONTROL, "no-store")
+            .body(Full::new(content.clone()))?)
+    }
+
+    fn session(&self) -> anyhow::Result<Answer> {
+        self.sessions.fetch_add(1, Ordering::Relaxed);
+        let events: Vec<Value> = self
+            .cases
+            .iter()
+            .map(|case| json!({"name": case.name(), "category": case.category()}))
+            .collect();
+        let session = json!({
+            "url": format!("ws://{}/ws", self.network.address()),
+            "token": token::sign(&token::claims(&self.user, self.token_life), &self.secret)?,
+            "user": self.user,
+            "events": events,
+        });
+        Ok(Response::builder()
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::CACHE_CONTROL, "no-store")
+            .body(Full::new(session.to_string().into()))?)
+    }
+
+    async fn act(&self, path: &str) -> anyhow::Result<Answer> {
+        match path {
+            "/network/cut" => self.network.set(Fault::Reset),
+            "/network/mend" => self.network.set(Fault::None),
+            _ => return self.send(path).await,
+        }
+        Ok(text(StatusCode::OK, "done"))
+    }
+
+    async fn send(&self, path: &str) -> anyhow::Result<Answer> {
+        let number = path.strip_prefix("/events/").and_then(|number| number.parse::<usize>().ok());
+        let case = number.and_then(|number| self.cases.get(number)).context("no such event")?;
+        let event: Event = case.fresh(&self.user)?.happening_now();
+        self.producer.send(&event).await?;
+        Ok(text(StatusCode::ACCEPTED, &event.id))
+    }
+
+    /// Whether our page sends the request, and no other one that the browser has open.
+    fn is_own(&self, request: &Request<Incoming>) -> bool {
+        request.headers().get(header::ORIGIN).is_some_and(|origin| *origin == *self.origin)
+    }
+}
+
+fn text(status: StatusCode, text: &str) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::copy_from_slice(text.as_bytes())));
+    *answer.status_mut() = status;
+    answer
+}

@@ -1,0 +1,227 @@
+//! Apache Kafka: one node in `KRaft` mode, run from jars that Maven fetches once.
+
+use std::{
+    future::Future,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context as _, ensure};
+use rdkafka::{ClientConfig, consumer::BaseConsumer, consumer::Consumer as _};
+use tempfile::TempDir;
+use tokio::sync::Mutex;
+
+use crate::{
+    certificates::Certificates,
+    eventually, free_port,
+    process::{Process, Signal},
+    workspace,
+};
+
+use super::secured::Secured;
+
+/// The first version of Java that Kafka 4 runs on.
+const JAVA_VERSION: u32 = 17;
+const PROPERTIES: &str = "server.properties";
+const FETCH_LIMIT: Duration = Duration::from_mins(5);
+const START_LIMIT: Duration = Duration::from_mins(1);
+
+/// What a broker's virtual machine is good at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Jvm {
+    /// A broker that lives for minutes: starting fast beats running fast.
+    StartsFast,
+    /// One whose latency is measured: its pauses are not the worker's.
+    PausesLittle,
+}
+
+impl Jvm {
+    fn options(self) -> &'static [&'static str] {
+        match self {
+            Self::StartsFast => &["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"],
+            // Of those tried on two processors the lowest latencies on most rungs; classes that
+            // are loaded are no reason to collect everything.
+            Self::PausesLittle => &[
+                "-XX:TieredStopAtLevel=1",
+                "-XX:+UseParallelGC",
+                "-Xmn64m",
+                "-XX:MetaspaceSize=128m",
+            ],
+        }
+    }
+}
+
+/// A running broker with its data in a directory of its own.
+#[derive(Debug)]
+pub(super) struct Apache {
+    port: u16,
+    secured: Secured,
+    java: Java,
+    // Ends before its directory is removed.
+    process: Mutex<Process>,
+    folder: TempDir,
+}
+
+impl Apache {
+    pub(super) async fn start(jvm: Jvm) -> anyhow::Result<Self> {
+        let java = Java { jars: jars().await?, jvm };
+        let folder = workspace::temporary("kafka-")?;
+        let (port, secure_port, controller) = (free_port()?, free_port()?, free_port()?);
+        let certificates = Certificates::create(folder.path())?;
+        let properties = folder.path().join(PROPERTIES);
+        let secured = Secured { port: secure_port, authority: certificates.authority.clone() };
+        let text = server_properties(folder.path(), [port, secure_port, controller])
+            + &secured.properties(port, &certificates);
+        std::fs::write(&properties, text)?;
+        java.format(&properties, folder.path()).await?;
+        let process = Mutex::new(launch(&java, port, folder.path()).await?);
+        Ok(Self { port, secured, java, process, folder })
+    }
+
+    pub(super) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    pub(super) fn secured(&self) -> Secured {
+        self.secured.clone()
+    }
+
+    pub(super) async fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        self.process.lock().await.signal(signal)
+    }
+
+    /// Kills it and starts it again on the same port and with its data, once `away` is over.
+    pub(super) async fn die_for(
+        &self,
+        away: impl Future<Output = anyhow::Result<()>>,
+    ) -> anyhow::Result<()> {
+        let mut process = self.process.lock().await;
+        process.kill().await?;
+        away.await?;
+        *process = launch(&self.java, self.port, self.folder.path()).await?;
+        Ok(())
+    }
+}
+
+/// Starts the broker whose properties are in `folder`.
+async fn launch(java: &Java, port: u16, folder: &Path) -> anyhow::Result<Process> {
+    let mut command = java.command();
+    command.args(["-Xms256m", "-Xmx512m", "kafka.Kafka"]).arg(folder.join(PROPERTIES));
+    let process = Process::start("kafka", &command, &folder.join("kafka.log"))?;
+    eventually("Apache Kafka answers", START_LIMIT, async || {
+        ensure!(process.is_running(), "it has ended: {}", process.tail());
+        answers(port).await
+    })
+    .await?;
+    Ok(process)
+}
+
+#[derive(Debug)]
+struct Java {
+    jars: PathBuf,
+    jvm: Jvm,
+}
+
+impl Java {
+    fn command(&self) -> Command {
+        let mut command = Command::new("java");
+        command.args(self.jvm.options()).arg("-cp").arg(self.jars.join("*"));
+        command
+    }
+
+    async fn format(&self, properties: &Path, folder: &Path) -> anyhow::Result<()> {
+        // Any 16 bytes in URL-safe base64 are a cluster id.
+        let mut command = self.command();
+        command.args(["kafka.tools.StorageTool", "format", "-t", "ZTJlLWUyZS1lMmUtZTJlLQ", "-c"]);
+        command.arg(properties);
+        let format = Process::start("format", &command, &folder.join("format.log"))?;
+        let status = format.ended(START_LIMIT).await?;
+        ensure!(status.success(), "the storage cannot be formatted: {}", format.tail());
+        Ok(())
+    }
+}
+
+fn server_properties(folder: &Path, [port, secure, controller]: [u16; 3]) -> String {
+    format!(
+        "process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{port},SASL_SSL://127.0.0.1:{secure},\
+CONTROLLER://127.0.0.1:{controller}
+controller.listener.names=CONTROLLER
+log.dirs={}
+auto.create.topics.enable=false
+log.cleaner.dedupe.buffer.size=4194304
+offsets.topic.num.partitions=4
+offsets.topic.replication.factor=1
+transaction.state.log.num.partitions=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+group.initial.rebalance.delay.ms=0
+",
+        folder.join("data").display()
+    )
+}
+
+async fn answers(port: u16) -> anyhow::Result<()> {
+    let asking = tokio::task::spawn_blocking(move || {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", format!("127.0.0.1:{port}"));
+        // A refused connection while it starts is no news.
+        config.set("log_level", "2");
+        let client: BaseConsumer = config.create()?;
+        let metadata = client.fetch_metadata(None, Duration::from_secs(5))?;
+        ensure!(!metadata.brokers().is_empty(), "no broker is registered");
+        Ok(())
+    });
+    asking.await?
+}
+
+/// The folder with Kafka's jars; fetched on first use.
+async fn jars() -> anyhow::Result<PathBuf> {
+    let version = java_version().context("Java is not installed")?;
+    ensure!(version >= JAVA_VERSION, "Java {version} is older than {JAVA_VERSION}");
+    let jars = workspace::cache()?.join("kafka-jars");
+    if jars.exists() {
+        return Ok(jars);
+    }
+    eprintln!("Kafka: fetching Apache Kafka through Maven, once");
+    // Fetched aside and renamed, so that an interrupted fetch is never taken for a whole one.
+    let aside = workspace::temporary("kafka-jars-")?;
+    let mut maven = Command::new("mvn");
+    maven
+        .args(["--quiet", "--batch-mode", "--file"])
+        .arg(workspace::root().join("tests/harness/kafka/pom.xml"));
+    maven.args(["dependency:copy-dependencies", "-DincludeScope=runtime"]);
+    maven.arg(format!("-DoutputDirectory={}", aside.path().join("jars").display()));
+    let fetch = Process::start("mvn", &maven, &aside.path().join("mvn.log"))
+        .context("Maven is not installed")?;
+    let status = fetch.ended(FETCH_LIMIT).await?;
+    ensure!(status.success(), "Maven cannot fetch it: {}", fetch.tail());
+    std::fs::rename(aside.path().join("jars"), &jars)?;
+    Ok(jars)
+}
+
+fn java_version() -> Option<u32> {
+    let output = Command::new("java").arg("-version").output().ok()?;
+    // `openjdk version "17.0.15" 2025-04-15`
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    text.split('"').nth(1)?.split('.').next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_broker_listens_on_loopback_only_and_keeps_its_data_in_its_folder() {
+        let properties = server_properties(Path::new("/somewhere"), [1, 2, 3]);
+        for listener in
+            ["PLAINTEXT://127.0.0.1:1", "SASL_SSL://127.0.0.1:2", "CONTROLLER://127.0.0.1:3"]
+        {
+            assert!(properties.contains(listener), "{properties}");
+        }
+        assert!(properties.contains("log.dirs=/somewhere/data"));
+    }
+}

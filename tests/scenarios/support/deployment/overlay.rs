@@ -1,0 +1,122 @@
+//! An overlay of the manifests, rendered as `kubectl apply --kustomize` would.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context as _;
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use serde_json::{Value, json};
+
+use super::{documents, root, run};
+use harness::workspace;
+
+/// What stands for a secret that every deployment brings itself.
+const SECRET: &str = "redis://somewhere:6379";
+
+/// The objects of an overlay.
+#[derive(Debug)]
+pub struct Overlay {
+    /// Its name: `dev` or `production`.
+    pub name: &'static str,
+    /// Every object.
+    pub objects: Vec<Value>,
+}
+
+impl Overlay {
+    /// Renders one.
+    ///
+    /// # Errors
+    /// When it cannot be rendered; says why.
+    pub async fn render(name: &'static str) -> anyhow::Result<Self> {
+        Self::rendered(name, &format!("k8s/overlays/{name}")).await
+    }
+
+    /// Renders one with a component, as an overlay of its own would have it.
+    ///
+    /// # Errors
+    /// As [`Overlay::render`].
+    pub async fn with_component(name: &'static str, component: &str) -> anyhow::Result<Self> {
+        let folder = workspace::temporary("overlay-")?;
+        // Kustomize wants the way from here to there, which may lead over the top.
+        let up = "../".repeat(folder.path().components().count() - 1);
+        let to_root = format!("{up}{}", root().canonicalize()?.strip_prefix("/")?.display());
+        let kustomization = json!({
+            "apiVersion": "kustomize.config.k8s.io/v1beta1",
+            "kind": "Kustomization",
+            "namespace": "huleedu-notifications",
+            "resources": [format!("{to_root}/k8s/overlays/{name}")],
+            "components": [format!("{to_root}/k8s/components/{component}")],
+        });
+        std::fs::write(folder.path().join("kustomization.yaml"), kustomization.to_string())?;
+        Self::rendered(name, folder.path().to_str().context("the path is a text")?).await
+    }
+
+    async fn rendered(name: &'static str, path: &str) -> anyhow::Result<Self> {
+        let rendered = run("kubectl", &["kustomize", path]).await?;
+        Ok(Self { name, objects: documents(&rendered)? })
+    }
+
+    /// Renders both.
+    ///
+    /// # Errors
+    /// As [`Overlay::render`].
+    pub async fn both() -> anyhow::Result<[Self; 2]> {
+        Ok([Self::render("dev").await?, Self::render("production").await?])
+    }
+
+    fn find(&self, kind: &str, name: &str) -> Option<&Value> {
+        let is_it = |object: &&Value| object["kind"] == kind && object["metadata"]["name"] == name;
+        self.objects.iter().find(is_it)
+    }
+
+    /// The object of this kind and name.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn object(&self, kind: &str, name: &str) -> anyhow::Result<&Value> {
+        self.find(kind, name).with_context(|| format!("{}: no {kind} {name}", self.name))
+    }
+
+    /// What the pods of a workload are.
+    ///
+    /// # Errors
+    /// When there is no such workload.
+    pub fn pod(&self, kind: &str, name: &str) -> anyhow::Result<&Value> {
+        Ok(&self.object(kind, name)?["spec"]["template"]["spec"])
+    }
+
+    /// The environment of a workload's container. A secret that is not part of the overlay is
+    /// empty if it may be missing, else something stands for it.
+    ///
+    /// # Errors
+    /// When something that it is made of is not there.
+    pub fn environment(&self, kind: &str, name: &str) -> anyhow::Result<BTreeMap<String, String>> {
+        let container = &self.pod(kind, name)?["containers"][0];
+        let mut all = BTreeMap::new();
+        for source in container["envFrom"].as_array().context("there are settings")? {
+            let map = source["configMapRef"]["name"].as_str().context("they are in a ConfigMap")?;
+            let data = self.object("ConfigMap", map)?["data"].as_object().context("data")?;
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            all.extend(data.iter().map(|(name, value)| (name.clone(), text(value))));
+        }
+        for variable in container["env"].as_array().into_iter().flatten() {
+            let name = variable["name"].as_str().context("a variable has a name")?;
+            all.insert(name.to_owned(), self.value(&variable["valueFrom"])?);
+        }
+        Ok(all)
+    }
+
+    fn value(&self, source: &Value) -> anyhow::Result<String> {
+        let reference = &source["secretKeyRef"];
+        if reference.is_null() {
+            return Ok(source["fieldRef"]["fieldPath"].as_str().context("a field")?.to_owned());
+        }
+        let secret = reference["name"].as_str().context("a secret has a name")?;
+        let key = reference["key"].as_str().context("it has keys")?;
+        let encoded = self.find("Secret", secret).and_then(|secret| secret["data"][key].as_str());
+        match encoded {
+            Some(encoded) => Ok(String::from_utf8(BASE64_STANDARD.decode(encoded)?)?),
+            None if reference["optional"] == true => Ok(String::new()),
+            None => Ok(SECRET.to_owned()),
+        }
+    }
+}

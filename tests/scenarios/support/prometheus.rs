@@ -1,0 +1,122 @@
+//! A Prometheus of our own: on a free port of this machine, with its data in our directory. It
+//! scrapes services, evaluates rules and answers queries.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context as _, ensure};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use harness::{eventually, free_port, http, process::Process, service::Service, workspace};
+
+/// Longest wait for it to be ready.
+const START_LIMIT: Duration = Duration::from_mins(1);
+/// How often it scrapes and evaluates: a rate needs two samples.
+const INTERVAL: &str = "500ms";
+
+/// A running Prometheus; it ends when it is dropped.
+#[derive(Debug)]
+pub struct Prometheus {
+    // Dropped first: it writes into the folder.
+    process: Process,
+    address: SocketAddr,
+    _folder: TempDir,
+}
+
+impl Prometheus {
+    /// Starts `program`, which scrapes these services, each as a job of its binary's name, and
+    /// evaluates these rules.
+    ///
+    /// # Errors
+    /// When it does not become ready in time.
+    pub async fn start(
+        program: &str,
+        services: impl Iterator<Item = &Service>,
+        rules: &[PathBuf],
+    ) -> anyhow::Result<Self> {
+        let folder = workspace::temporary("prometheus-")?;
+        let config = folder.path().join("prometheus.yml");
+        // JSON is YAML as well.
+        std::fs::write(&config, configuration(services, rules).to_string())?;
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()?));
+        let process = launch(program, &config, folder.path(), address)?;
+        let prometheus = Self { process, address, _folder: folder };
+        eventually("Prometheus is ready", START_LIMIT, async || {
+            let process = &prometheus.process;
+            ensure!(process.is_running(), "it has ended: {}", process.tail());
+            let (status, body) = http::get(address, "/-/ready").await?;
+            ensure!(status == 200, "{status} {body}");
+            Ok(())
+        })
+        .await?;
+        Ok(prometheus)
+    }
+
+    /// The series that an expression has now, each with its labels and its value.
+    ///
+    /// # Errors
+    /// When it does not answer, or the expression is wrong.
+    pub async fn query(&self, expression: &str) -> anyhow::Result<Vec<Value>> {
+        let mut answer = self.ask(&[("query", expression)]).await?;
+        match answer["result"].take() {
+            Value::Array(series) => Ok(series),
+            other => anyhow::bail!("{expression}: {other}"),
+        }
+    }
+
+    async fn ask(&self, query: &[(&str, &str)]) -> anyhow::Result<Value> {
+        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
+        self.get(&format!("/api/v1/query?{query}")).await
+    }
+
+    /// Every rule, with what became of it when it was evaluated last.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn rules(&self) -> anyhow::Result<Vec<Value>> {
+        let answer = self.get("/api/v1/rules").await?;
+        let groups = answer["groups"].as_array().context("there are groups")?;
+        let rules = groups.iter().filter_map(|group| group["rules"].as_array());
+        Ok(rules.flatten().cloned().collect())
+    }
+
+    async fn get(&self, path: &str) -> anyhow::Result<Value> {
+        let (status, body) = http::get(self.address, path).await?;
+        ensure!(status == 200, "{path}: {status} {body}");
+        let mut answer: Value = serde_json::from_str(&body)?;
+        Ok(answer["data"].take())
+    }
+}
+
+fn configuration<'a>(services: impl Iterator<Item = &'a Service>, rules: &[PathBuf]) -> Value {
+    let job = |service: &Service| {
+        json!({
+            "job_name": service.name(),
+            "static_configs": [{"targets": [service.admin().to_string()]}],
+            "relabel_configs": [{"target_label": "job", "replacement": service.binary()}],
+        })
+    };
+    json!({
+        "global": {"scrape_interval": INTERVAL, "evaluation_interval": INTERVAL},
+        "rule_files": rules,
+        "scrape_configs": services.map(job).collect::<Vec<_>>(),
+    })
+}
+
+fn launch(
+    program: &str,
+    config: &Path,
+    folder: &Path,
+    address: SocketAddr,
+) -> anyhow::Result<Process> {
+    let mut command = Command::new(program);
+    command.arg(format!("--config.file={}", config.display()));
+    command.arg(format!("--storage.tsdb.path={}", folder.join("data").display()));
+    command.arg(format!("--web.listen-address={address}")).arg("--log.level=warn");
+    Process::start("prometheus", &command, &folder.join("log"))
+}
