@@ -185,7 +185,7 @@ impl Authenticator {
     /// Whether a token that was accepted has been revoked since.
     #[must_use]
     pub fn is_revoked(&self, Identity { user, credential, .. }: &Identity) -> bool {
-        self.revocations.cover(user, credential)
+        self.revocations.is_revoked(user, credential)
     }
 
     /// The identity that a new token proves for the connection of `user`.

@@ -36,17 +36,17 @@ use crate::{
     protocol::{CloseReason, Filter, Frame, Position, Resume, State},
 };
 pub use close::close;
-use phase_gauge::Standing;
-use timers::Clock;
+use phase_gauge::PhaseGauge;
+use timers::{TimerEvent, Timers};
 pub use wire::socket_config;
 
 /// What holds for every connection.
 #[derive(Debug)]
-pub struct Terms {
+pub struct ConnectionSettings {
     /// How often a client is pinged.
     pub ping_interval: Duration,
     /// How long a client may give no sign of life.
-    pub silence_limit: Duration,
+    pub keepalive_timeout: Duration,
     /// How long a connection outlives its token.
     pub expiry_grace: Duration,
     /// Most messages of a client in a second.
@@ -63,16 +63,16 @@ pub struct Terms {
 
 /// What a client asked for when it connected.
 #[derive(Debug)]
-pub struct Wishes {
+pub struct ClientOptions {
     /// Whether it understands frames of the connection.
-    pub understands_states: bool,
+    pub control_frames: bool,
     /// What it wants to receive.
     pub filter: Filter,
 }
 
 /// What a connection begins with, once its subscription stands.
 #[derive(Debug)]
-pub struct Opening {
+pub struct InitialState {
     /// Whether the client missed anything that does not follow.
     pub resume: Resume,
     /// What it missed.
@@ -81,30 +81,30 @@ pub struct Opening {
     pub resumed_to: Option<Position>,
 }
 
-impl Opening {
+impl InitialState {
     /// For a client that is sent nothing of the past.
     #[must_use]
-    pub fn without_past(resume: Resume) -> Self {
+    pub fn without_replay(resume: Resume) -> Self {
         Self { resume, missed: Vec::new(), resumed_to: None }
     }
 }
 
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum Disconnect {
     /// The gateway has a reason to close it.
-    Close(CloseReason),
+    ByGateway(CloseReason),
     /// The client left or cannot be reached.
-    ClientLeft,
+    ByClient,
 }
 
-impl End {
+impl Disconnect {
     /// The label of metrics and logs.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
-            Self::Close(reason) => reason.label(),
-            Self::ClientLeft => "client",
+            Self::ByGateway(reason) => reason.label(),
+            Self::ByClient => "client",
         }
     }
 }
@@ -114,11 +114,11 @@ impl End {
 pub struct Connection<S> {
     socket: WebSocketStream<S>,
     registration: Registration,
-    wishes: Wishes,
+    options: ClientOptions,
     token_expires_at: u64,
-    terms: Arc<Terms>,
-    clock: Clock,
-    standing: Standing,
+    settings: Arc<ConnectionSettings>,
+    timers: Timers,
+    phase: PhaseGauge,
     /// What is queued up to here was sent as missed; none once something newer came.
     resumed_to: Option<Position>,
     /// Whether a text was begun and not finished.
@@ -132,51 +132,51 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         socket: WebSocketStream<S>,
         registration: Registration,
         identity: &Identity,
-        wishes: Wishes,
-        terms: Arc<Terms>,
+        options: ClientOptions,
+        settings: Arc<ConnectionSettings>,
     ) -> Box<Self> {
         Box::new(Self {
             socket,
             registration,
-            wishes,
+            options,
             token_expires_at: identity.expires_at,
-            clock: Clock::new(&terms, identity.valid_for()),
-            standing: Standing::new(Arc::clone(&terms)),
-            terms,
+            timers: Timers::new(&settings, identity.valid_for()),
+            phase: PhaseGauge::new(Arc::clone(&settings)),
+            settings,
             resumed_to: None,
             in_fragments: false,
         })
     }
 
-    /// Lasts as long as the connection: until `opening` the client only sees pongs, then
+    /// Lasts as long as the connection: until `initial_state` the client only sees pongs, then
     /// everything. After `shutdown` it ends within the drain window.
     pub async fn run(
         mut self: Box<Self>,
-        opening: Pin<Box<dyn Future<Output = Opening> + Send>>,
+        initial_state: Pin<Box<dyn Future<Output = InitialState> + Send>>,
         shutdown: CancellationToken,
-    ) -> End {
-        let mut opening = Some(opening);
-        let timer = time::sleep_until(self.clock.next());
+    ) -> Disconnect {
+        let mut initial_state = Some(initial_state);
+        let timer = time::sleep_until(self.timers.next());
         let stopping = shutdown.cancelled();
         pin!(timer, stopping);
         let outbox = self.registration.outbox().clone();
         let end = loop {
-            if timer.deadline() != self.clock.next() {
-                timer.as_mut().reset(self.clock.next());
+            if timer.deadline() != self.timers.next() {
+                timer.as_mut().reset(self.timers.next());
             }
             let step = select! {
-                due = outbox.due(self.clock.flush_by), if opening.is_none() => self.on_due(due).await,
-                reason = outbox.ended(), if opening.is_some() => Break(End::Close(reason)),
-                opened = poll(&mut opening) => {
+                due = outbox.due(self.timers.flush_by), if initial_state.is_none() => self.on_due(due).await,
+                reason = outbox.closed(), if initial_state.is_some() => Break(Disconnect::ByGateway(reason)),
+                opened = poll(&mut initial_state) => {
                     // Its memory is not needed any more.
-                    opening = None;
-                    self.standing.enter(Phase::Open);
+                    initial_state = None;
+                    self.phase.enter(Phase::Open);
                     Box::pin(self.open(opened)).await
                 }
-                message = self.socket.next(), if self.clock.reads() => self.on_message(message).await,
+                message = self.socket.next(), if self.timers.is_reading() => self.on_message(message).await,
                 () = &mut timer => self.on_time().await,
-                () = &mut stopping, if self.clock.leave_at.is_none() => {
-                    self.clock.leave_within(self.terms.drain_window);
+                () = &mut stopping, if self.timers.drain_at.is_none() => {
+                    self.timers.schedule_drain(self.settings.drain_window);
                     Continue(())
                 }
             };
@@ -189,45 +189,49 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         end
     }
 
-    async fn finish(self: Box<Self>, end: End) {
-        let Self { mut socket, registration, terms, wishes, in_fragments, mut standing, .. } =
+    async fn finish(self: Box<Self>, end: Disconnect) {
+        let Self { mut socket, registration, settings, options, in_fragments, mut phase, .. } =
             *self;
-        standing.enter(Phase::Closing);
+        phase.enter(Phase::Closing);
         // From here on nothing is queued, and the place is free for another connection.
         drop(registration);
         match end {
-            End::Close(reason) => {
-                let state = reason.reconnect_within(terms.drain_window).map(disconnected);
-                let state = state.filter(|_| wishes.understands_states && !in_fragments);
+            Disconnect::ByGateway(reason) => {
+                let state = reason.reconnect_within(settings.drain_window).map(disconnected);
+                let state = state.filter(|_| options.control_frames && !in_fragments);
                 close(socket, reason, state).await;
             }
             // The answer to the client's own close.
-            End::ClientLeft => drop(time::timeout(close::TIMEOUT, socket.flush()).await),
+            Disconnect::ByClient => drop(time::timeout(close::TIMEOUT, socket.flush()).await),
         }
     }
 
-    async fn on_due(&mut self, due: Due) -> ControlFlow<End> {
+    async fn on_due(&mut self, due: Due) -> ControlFlow<Disconnect> {
         match due {
             Due::Now => self.drain().await,
-            Due::By(time) => {
-                self.clock.flush_by = Some(time);
+            Due::At(time) => {
+                self.timers.flush_by = Some(time);
                 Continue(())
             }
-            Due::Ended(reason) => Break(End::Close(reason)),
+            Due::Closed(reason) => Break(Disconnect::ByGateway(reason)),
         }
     }
 
-    async fn on_time(&mut self) -> ControlFlow<End> {
-        match self.clock.due() {
-            Some(timers::Event::Leave) => Break(End::Close(CloseReason::Restarting)),
-            Some(timers::Event::TokenExpired) => Break(End::Close(CloseReason::TokenExpired)),
-            Some(timers::Event::Silent) => Break(End::Close(CloseReason::Silent)),
-            Some(timers::Event::Flush) => self.drain().await,
-            Some(timers::Event::Ping) => {
+    async fn on_time(&mut self) -> ControlFlow<Disconnect> {
+        match self.timers.due() {
+            Some(TimerEvent::Drain) => Break(Disconnect::ByGateway(CloseReason::Restarting)),
+            Some(TimerEvent::TokenExpired) => {
+                Break(Disconnect::ByGateway(CloseReason::TokenExpired))
+            }
+            Some(TimerEvent::KeepaliveTimeout) => {
+                Break(Disconnect::ByGateway(CloseReason::KeepaliveTimeout))
+            }
+            Some(TimerEvent::Flush) => self.drain().await,
+            Some(TimerEvent::Ping) => {
                 let ping = self.socket.feed(Message::Ping(Vec::new().into()));
-                match time::timeout(self.terms.silence_limit, ping).await {
+                match time::timeout(self.settings.keepalive_timeout, ping).await {
                     Ok(Ok(())) => self.send(Vec::new()).await,
-                    _ => Break(End::ClientLeft),
+                    _ => Break(Disconnect::ByClient),
                 }
             }
             None => Continue(()),
@@ -235,28 +239,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Writes texts and everything the socket has queued, and flushes once.
-    async fn send(&mut self, texts: Vec<Utf8Bytes>) -> ControlFlow<End> {
+    async fn send(&mut self, texts: Vec<Utf8Bytes>) -> ControlFlow<Disconnect> {
         let count = texts.len() as u64;
         let outbox = self.registration.outbox().clone();
         let written = select! {
             biased;
             written = wire::write(&mut self.socket, texts, &mut self.in_fragments) => written,
-            reason = outbox.ended() => return Break(End::Close(reason)),
-            () = time::sleep(self.terms.silence_limit) => return Break(End::Close(CloseReason::Silent)),
+            reason = outbox.closed() => return Break(Disconnect::ByGateway(reason)),
+            () = time::sleep(self.settings.keepalive_timeout) => return Break(Disconnect::ByGateway(CloseReason::KeepaliveTimeout)),
         };
         if let Err(error) = written {
-            self.terms.metrics.messages_failed.of(Failure::WriteFailed).inc_by(count);
+            self.settings.metrics.messages_failed.of(Failure::WriteFailed).inc_by(count);
             return Break(wire::end_after(&error));
         }
-        self.terms.metrics.messages_sent.inc_by(count);
+        self.settings.metrics.messages_sent.inc_by(count);
         Continue(())
     }
 }
 
-/// Waits for the opening, if it has not come yet.
-async fn poll(opening: &mut Option<Pin<Box<dyn Future<Output = Opening> + Send>>>) -> Opening {
-    match opening {
-        Some(opening) => opening.await,
+/// Waits for the initial_state, if it has not come yet.
+async fn poll(
+    initial_state: &mut Option<Pin<Box<dyn Future<Output = InitialState> + Send>>>,
+) -> InitialState {
+    match initial_state {
+        Some(initial_state) => initial_state.await,
         None => std::future::pending().await,
     }
 }

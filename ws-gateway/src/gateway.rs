@@ -20,7 +20,7 @@ use tracing::info;
 use crate::{
     auth::{Authenticator, Key, jwks::JwksCache, revocation::Revocations},
     config::Config,
-    connection::Terms,
+    connection::ConnectionSettings,
     files::WatchedFiles,
     hub::{self, Hub, outbox},
     metrics::Metrics,
@@ -96,9 +96,9 @@ impl Gateway {
         }
         let key_files = key_files(&config, &metrics)?;
         let revocations = Revocations::default();
-        let mut terms = terms(&config, published, &revocations, &metrics)?;
+        let mut settings = settings(&config, published, &revocations, &metrics)?;
         if let Some(files) = key_files {
-            terms.authenticator = terms.authenticator.with_files(files.current());
+            settings.authenticator = settings.authenticator.with_files(files.current());
             background.spawn(files.run(last.clone()));
         }
         let subscriber = Subscriber::new(
@@ -109,19 +109,19 @@ impl Gateway {
             metrics,
             connection,
         )
-        .with_traces(terms.tracer.is_some());
-        let tracer = terms.tracer.clone();
+        .with_traces(settings.tracer.is_some());
+        let tracer = settings.tracer.clone();
         readiness.set(READINESS, true);
         background.spawn(admin.run(last.clone()));
         background.spawn(subscriber.run(last.clone()));
         let clients = TaskTracker::new();
-        let certificate = server::tls::files(&config.tls, &terms.metrics)?;
+        let certificate = server::tls::files(&config.tls, &settings.metrics)?;
         let current = certificate.as_ref().map(WatchedFiles::current);
         if let Some(files) = certificate {
             background.spawn(files.run(last.clone()));
         }
         let (tasks, stop) = (clients.clone(), shutdown.clone());
-        let server = Server::new(&config, hub, history, terms, current, tasks, stop);
+        let server = Server::new(&config, hub, history, settings, current, tasks, stop);
         let unready = async {
             shutdown.cancelled().await;
             readiness.set(READINESS, false);
@@ -161,18 +161,18 @@ fn key_files(config: &Config, metrics: &Metrics) -> anyhow::Result<Option<Watche
     WatchedFiles::open("keys", paths, make, metrics.clone()).map(Some)
 }
 
-fn terms(
+fn settings(
     config: &Config,
     published: Option<JwksCache>,
     revocations: &Revocations,
     metrics: &Metrics,
-) -> anyhow::Result<Terms> {
+) -> anyhow::Result<ConnectionSettings> {
     let keys = config.tokens.keys().map_err(|bad| anyhow::anyhow!(bad.join(", ")))?;
     let authenticator = Authenticator::new(keys, published).with_revocations(revocations.clone());
     let ping_interval = config.websocket_ping_interval;
-    Ok(Terms {
+    Ok(ConnectionSettings {
         ping_interval,
-        silence_limit: config.websocket_idle_timeout.min(ping_interval.saturating_mul(2)),
+        keepalive_timeout: config.websocket_idle_timeout.min(ping_interval.saturating_mul(2)),
         expiry_grace: config.tokens.jwt_expiry_grace,
         max_messages_per_second: config.limits.websocket_max_messages_per_second,
         drain_window: config.drain_window,

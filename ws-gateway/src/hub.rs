@@ -26,7 +26,7 @@ use crate::{
 };
 use outbox::Outbox;
 pub use registration::Registration;
-pub use user::Settled;
+pub use user::Subscribed;
 use user::User;
 
 /// How many connections, and how much may wait for each.
@@ -67,7 +67,7 @@ struct State {
 
 /// A user whose subscription must be confirmed.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Joining {
+pub struct PendingSubscription {
     /// Whose.
     pub user: UserId,
     /// Up to where the user has everything; none if that is still to be found out.
@@ -76,11 +76,11 @@ pub struct Joining {
 
 /// What the subscriber has to do.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Plan {
-    /// Users to be subscribed, and confirmed with [`Hub::settle`].
-    pub join: Vec<Joining>,
+pub struct SubscriptionPlan {
+    /// Users to be subscribed, and confirmed with [`Hub::mark_subscribed`].
+    pub subscribe: Vec<PendingSubscription>,
     /// Users to be unsubscribed.
-    pub leave: Vec<UserId>,
+    pub unsubscribe: Vec<UserId>,
 }
 
 impl Hub {
@@ -109,7 +109,7 @@ impl Hub {
             match policy {
                 LimitPolicy::Reject => return Err(LimitReached),
                 LimitPolicy::EvictOldest => {
-                    entry.connections.remove(0).outbox.end(CloseReason::LimitReached);
+                    entry.connections.remove(0).outbox.close(CloseReason::LimitReached);
                 }
             }
         }
@@ -121,7 +121,7 @@ impl Hub {
     }
 
     /// Ends the connections whose tokens are covered: of one user, or of all.
-    pub fn end_revoked(
+    pub fn close_revoked(
         &self,
         only: Option<&UserId>,
         covered: impl Fn(&UserId, &Credential) -> bool,
@@ -129,7 +129,7 @@ impl Hub {
         let state = self.state();
         let end = |(user, entry): (&UserId, &User)| {
             let revoked = entry.connections.iter().filter(|c| covered(user, &c.credential));
-            revoked.for_each(|connection| connection.outbox.end(CloseReason::Revoked));
+            revoked.for_each(|connection| connection.outbox.close(CloseReason::Revoked));
         };
         match only {
             Some(user) => state.users.get_key_value(user).into_iter().for_each(end),
@@ -137,8 +137,8 @@ impl Hub {
         }
     }
 
-    fn prove(&self, user: &UserId, connection: Uuid, credential: Credential) {
-        self.with(user, |entry| entry.prove(connection, credential));
+    fn set_credential(&self, user: &UserId, connection: Uuid, credential: Credential) {
+        self.with(user, |entry| entry.set_credential(connection, credential));
     }
 
     /// Hands a frame to every connection of `user`. Never waits.
@@ -146,7 +146,7 @@ impl Hub {
         let mut state = self.state();
         let delivery = match state.users.get_mut(user) {
             Some(user) => user.deliver(frame, &self.0.metrics),
-            None => Delivery::Nobody,
+            None => Delivery::NotConnected,
         };
         drop(state);
         self.0.metrics.frames.of(delivery).inc();
@@ -167,14 +167,16 @@ impl Hub {
 
     /// What is to be done about `users`, as things stand now.
     #[must_use]
-    pub fn plan(&self, users: impl IntoIterator<Item = UserId>) -> Plan {
+    pub fn plan(&self, users: impl IntoIterator<Item = UserId>) -> SubscriptionPlan {
         let state = self.state();
-        let mut plan = Plan::default();
+        let mut plan = SubscriptionPlan::default();
         for user in users {
             match state.users.get(&user) {
-                None => plan.leave.push(user),
+                None => plan.unsubscribe.push(user),
                 Some(entry) if entry.is_confirmed() => {}
-                Some(entry) => plan.join.push(Joining { position: entry.position, user }),
+                Some(entry) => {
+                    plan.subscribe.push(PendingSubscription { position: entry.position, user });
+                }
             }
         }
         plan
@@ -183,7 +185,7 @@ impl Hub {
     /// Every subscription is lost. What comes from now on is held until each user is settled.
     /// Returns how many users have one to get back.
     #[must_use]
-    pub fn lose_subscriptions(&self) -> usize {
+    pub fn mark_disconnected(&self) -> usize {
         let mut state = self.state();
         let State { users, changed } = &mut *state;
         for (user, entry) in users.iter_mut() {
@@ -194,7 +196,7 @@ impl Hub {
     }
 
     /// The user has everything up to `position`, unless a position is known already.
-    pub fn begin_at(&self, user: &UserId, position: Position) {
+    pub fn set_start_position(&self, user: &UserId, position: Position) {
         self.with(user, |entry| {
             entry.position.get_or_insert(position);
         });
@@ -207,7 +209,7 @@ impl Hub {
     }
 
     /// Hands on what a user missed, in order.
-    pub fn fill(&self, user: &UserId, missing: &[Frame]) {
+    pub fn replay(&self, user: &UserId, missing: &[Frame]) {
         self.with(user, |entry| {
             for frame in missing {
                 entry.forward(frame, &self.0.metrics);
@@ -218,8 +220,8 @@ impl Hub {
     /// The subscription stands and nothing more is missing: releases what was held, and the
     /// connections that wait for this.
     #[must_use]
-    pub fn settle(&self, user: &UserId) -> Settled {
-        self.with(user, |entry| entry.settle(&self.0.metrics)).unwrap_or(Settled::Done)
+    pub fn mark_subscribed(&self, user: &UserId) -> Subscribed {
+        self.with(user, |entry| entry.mark_subscribed(&self.0.metrics)).unwrap_or(Subscribed::Live)
     }
 
     /// The newest position that was handed on to `user`.

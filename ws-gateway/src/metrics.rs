@@ -49,7 +49,7 @@ const CLOSES: &[&str] = &[
     "limit_reached",
     "restarting",
     "too_slow",
-    "silent",
+    "keepalive_timeout",
     "too_big",
     "binary",
     "protocol_error",
@@ -68,7 +68,7 @@ shared::label! {
         /// Waits until the gap before it is closed.
         Held = "held",
         /// The user is not connected.
-        Nobody = "nobody",
+        NotConnected = "not_connected",
     }
 }
 
@@ -86,7 +86,7 @@ shared::label! {
 
 shared::label! {
     /// Whether a gap could be closed.
-    pub enum Repair as "result" {
+    pub enum GapRepair as "result" {
         /// Nothing is missing.
         Complete = "complete",
         /// The stream no longer reached back.
@@ -189,11 +189,11 @@ shared::metrics! {
         pub repair_duration: Histogram = "gateway_gap_repair_seconds", LASTING;
         /// Gaps closed from the streams, one a user and outage: complete, incomplete (the
         /// stream no longer reached back).
-        pub gaps: Labeled<Repair, IntCounter> = "gateway_gaps_total", ();
+        pub gaps: Labeled<GapRepair, IntCounter> = "gateway_gaps_total", ();
         /// Notifications that were read from a stream to close a gap.
         pub messages_repaired: IntCounter = "gateway_messages_repaired_total", ();
         /// Frames received from Redis, by what became of them: delivered, duplicate, held
-        /// (until a gap is closed), nobody (the user has just left).
+        /// (until a gap is closed), not_connected (the user has just left).
         pub frames: Labeled<Delivery, IntCounter> = "gateway_frames_total", ();
         /// Frames from Redis that are no text, or stream entries that are no notification.
         pub malformed_frames: IntCounter = "gateway_malformed_frames_total", ();

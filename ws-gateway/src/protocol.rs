@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 pub use client_message::{ClientMessage, Filter};
 pub use close_code::{CloseReason, Remedy};
 pub use control_frame::{Resume, STATE_EVENT, State, StateFrame};
-pub use frame::{Frame, Traced};
+pub use frame::{Frame, TraceContext};
 pub use position::Position;
 
 /// The subprotocol of clients that understand frames of the connection.

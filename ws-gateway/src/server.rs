@@ -30,7 +30,7 @@ use tracing::debug;
 use crate::{
     auth::Origins,
     config::Config,
-    connection::{Terms, socket_config},
+    connection::{ConnectionSettings, socket_config},
     files::Current,
     hub::Hub,
     redis::History,
@@ -49,7 +49,7 @@ pub struct Server(Arc<Shared>);
 struct Shared {
     hub: Hub,
     history: History,
-    terms: Arc<Terms>,
+    settings: Arc<ConnectionSettings>,
     health: HealthEndpoints,
     origins: Option<Origins>,
     socket_config: WebSocketConfig,
@@ -75,7 +75,7 @@ impl Server {
         config: &Config,
         hub: Hub,
         history: History,
-        terms: Terms,
+        settings: ConnectionSettings,
         certificate: Option<Current<ServerConfig>>,
         tasks: TaskTracker,
         shutdown: CancellationToken,
@@ -84,7 +84,7 @@ impl Server {
         Self(Arc::new(Shared {
             hub,
             history,
-            terms: Arc::new(terms),
+            settings: Arc::new(settings),
             health: HealthEndpoints::new(config),
             origins: config.cors_origins.clone(),
             socket_config: socket_config(limits.websocket_max_message_size.get()),
@@ -207,7 +207,7 @@ impl Server {
     }
 
     fn count(&self, status: &str) {
-        self.0.terms.metrics.connections.with_label_values(&[status]).inc();
+        self.0.settings.metrics.connections.with_label_values(&[status]).inc();
     }
 }
 

@@ -108,6 +108,6 @@ fn check_notification(OutgoingNotification { user, text, .. }: &OutgoingNotifica
     let published = format!("{{\"id\":\"1-0\",{}", &text[1..]);
     let read = Frame::published(published.as_str().into());
     assert_eq!(read.position, Some(position));
-    assert!(!read.may_wait || frame["priority"] == "low");
+    assert!(!read.low_priority || frame["priority"] == "low");
     assert_eq!(Frame::stored(position, text).as_ref(), Some(&read));
 }

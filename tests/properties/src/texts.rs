@@ -58,7 +58,7 @@ fn message(text: &str) {
 fn frame(text: &str) {
     let frame = Frame::published(text.into());
     assert_eq!(frame.text.as_str(), text, "what others publish passes unchanged");
-    assert!(frame.position.is_some() || !frame.may_wait);
+    assert!(frame.position.is_some() || !frame.low_priority);
     let position = Position::START;
     let stored = Frame::stored(position, text);
     assert_eq!(stored.is_some(), text.starts_with('{'));

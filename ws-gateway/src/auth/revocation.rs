@@ -104,7 +104,7 @@ impl Revocations {
 
     /// Whether a user's token no longer counts.
     #[must_use]
-    pub fn cover(&self, user: &UserId, credential: &Credential) -> bool {
+    pub fn is_revoked(&self, user: &UserId, credential: &Credential) -> bool {
         let state = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let now = seconds_since_1970();
         let user = state.users.get(user);
@@ -114,7 +114,7 @@ impl Revocations {
     }
 
     /// Forgets what is over, and returns how many are left.
-    pub fn tidy(&self) -> usize {
+    pub fn purge_expired(&self) -> usize {
         let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let now = seconds_since_1970();
         state.users.retain(|_, (_, until)| now < *until);
@@ -161,10 +161,10 @@ mod tests {
         };
         add(now, now + 60);
         add(now - 9, now + 30);
-        assert!(revocations.cover(&user("u"), &credential("a", now)));
-        assert!(revocations.cover(&user("u"), &Credential::default()), "it does not say when");
-        assert!(!revocations.cover(&user("u"), &credential("a", now + 1)));
-        assert!(!revocations.cover(&user("v"), &credential("a", now)));
+        assert!(revocations.is_revoked(&user("u"), &credential("a", now)));
+        assert!(revocations.is_revoked(&user("u"), &Credential::default()), "it does not say when");
+        assert!(!revocations.is_revoked(&user("u"), &credential("a", now + 1)));
+        assert!(!revocations.is_revoked(&user("v"), &credential("a", now)));
     }
 
     #[test]
@@ -174,9 +174,9 @@ mod tests {
         for (id, until) in [("here", now + 60), ("over", now)] {
             revocations.add(Revocation { what: Revoked::Token(id.into()), until });
         }
-        assert!(revocations.cover(&user("u"), &credential("here", now)));
-        assert!(!revocations.cover(&user("u"), &credential("over", now)));
-        assert!(!revocations.cover(&user("u"), &credential("other", now)));
-        assert_eq!(revocations.tidy(), 1);
+        assert!(revocations.is_revoked(&user("u"), &credential("here", now)));
+        assert!(!revocations.is_revoked(&user("u"), &credential("over", now)));
+        assert!(!revocations.is_revoked(&user("u"), &credential("other", now)));
+        assert_eq!(revocations.purge_expired(), 1);
     }
 }

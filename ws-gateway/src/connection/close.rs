@@ -22,7 +22,7 @@ pub async fn close<S>(mut socket: WebSocketStream<S>, reason: CloseReason, state
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let farewell = async {
+    let closing = async {
         if let Some(state) = state {
             socket.feed(Message::Text(state)).await?;
         }
@@ -36,7 +36,7 @@ where
         while stream.read(&mut rest).await? > 0 {}
         Ok::<_, SocketError>(())
     };
-    match timeout(TIMEOUT, farewell).await {
+    match timeout(TIMEOUT, closing).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::trace!(%error, "the client did not wait for the close frame"),
         Err(_) => tracing::trace!("the client did not answer the close frame"),

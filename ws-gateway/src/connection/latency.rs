@@ -1,15 +1,15 @@
 //! How late the notifications of one write were: noted while the write is put together, observed
-//! once it is done. Costs one look at the clock a write.
+//! once it is done. Costs one look at the timers a write.
 
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use super::Terms;
+use super::ConnectionSettings;
 use crate::{
     metrics::Urgency,
-    protocol::{Frame, Position, Traced},
+    protocol::{Frame, Position, TraceContext},
 };
 
 /// Texts to be written together.
@@ -23,9 +23,9 @@ pub(super) struct Batch {
 #[derive(Debug)]
 struct Times {
     position: Position,
-    happened_at: Option<SystemTime>,
+    event_time: Option<SystemTime>,
     urgency: Urgency,
-    traced: Option<Box<Traced>>,
+    trace_context: Option<Box<TraceContext>>,
 }
 
 impl Batch {
@@ -34,9 +34,9 @@ impl Batch {
     }
 
     pub(super) fn push(&mut self, frame: Frame) {
-        let Frame { text, position, may_wait, happened_at, traced } = frame;
-        let urgency = if may_wait { Urgency::Low } else { Urgency::Prompt };
-        let times = |position| Times { position, happened_at, urgency, traced };
+        let Frame { text, position, low_priority, event_time, trace_context } = frame;
+        let urgency = if low_priority { Urgency::Low } else { Urgency::Prompt };
+        let times = |position| Times { position, event_time, urgency, trace_context };
         self.notifications.extend(position.map(times));
         self.texts.push(text);
     }
@@ -53,20 +53,20 @@ pub(super) struct Written(Vec<Times>);
 
 impl Written {
     /// They are on the socket now, and should have been when the queue was `due`.
-    pub(super) fn observe(self, due: Option<Instant>, terms: &Terms) {
-        let Terms { metrics, tracer, .. } = terms;
+    pub(super) fn observe(self, due: Option<Instant>, settings: &ConnectionSettings) {
+        let ConnectionSettings { metrics, tracer, .. } = settings;
         if let Some(due) = due {
             metrics.queued.observe(due.elapsed().as_secs_f64());
         }
         let now = SystemTime::now();
-        for Times { position, happened_at, urgency, traced } in self.0 {
+        for Times { position, event_time, urgency, trace_context } in self.0 {
             metrics.delivery.of(urgency).observe(position.age(now));
-            if let Some(happened_at) = happened_at {
-                let age = now.duration_since(happened_at).unwrap_or_default();
+            if let Some(event_time) = event_time {
+                let age = now.duration_since(event_time).unwrap_or_default();
                 metrics.event_age.of(urgency).observe(age.as_secs_f64());
             }
-            if let Some((tracer, Traced { parent, received_at })) =
-                tracer.as_ref().zip(traced.as_deref())
+            if let Some((tracer, TraceContext { parent, received_at })) =
+                tracer.as_ref().zip(trace_context.as_deref())
             {
                 let wait = Duration::from_secs_f64(position.age(*received_at));
                 let published_at = *received_at - wait;

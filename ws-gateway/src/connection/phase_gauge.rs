@@ -2,30 +2,30 @@
 
 use std::sync::Arc;
 
-use super::Terms;
+use super::ConnectionSettings;
 use crate::metrics::Phase;
 
 #[derive(Debug)]
-pub(super) struct Standing {
-    terms: Arc<Terms>,
+pub(super) struct PhaseGauge {
+    settings: Arc<ConnectionSettings>,
     phase: Phase,
 }
 
-impl Standing {
-    pub(super) fn new(terms: Arc<Terms>) -> Self {
-        terms.metrics.phases.of(Phase::Opening).inc();
-        Self { terms, phase: Phase::Opening }
+impl PhaseGauge {
+    pub(super) fn new(settings: Arc<ConnectionSettings>) -> Self {
+        settings.metrics.phases.of(Phase::Opening).inc();
+        Self { settings, phase: Phase::Opening }
     }
 
     pub(super) fn enter(&mut self, phase: Phase) {
-        self.terms.metrics.phases.of(self.phase).dec();
-        self.terms.metrics.phases.of(phase).inc();
+        self.settings.metrics.phases.of(self.phase).dec();
+        self.settings.metrics.phases.of(phase).inc();
         self.phase = phase;
     }
 }
 
-impl Drop for Standing {
+impl Drop for PhaseGauge {
     fn drop(&mut self) {
-        self.terms.metrics.phases.of(self.phase).dec();
+        self.settings.metrics.phases.of(self.phase).dec();
     }
 }

@@ -5,7 +5,7 @@ use std::ops::ControlFlow::{self, Break, Continue};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
 
-use super::{Connection, End, timestamp, wire};
+use super::{Connection, Disconnect, timestamp, wire};
 use crate::{
     auth::AuthError,
     protocol::{ClientMessage, CloseReason, Filter, PONG, State},
@@ -15,28 +15,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(super) async fn on_message(
         &mut self,
         message: Option<Result<Message, SocketError>>,
-    ) -> ControlFlow<End> {
+    ) -> ControlFlow<Disconnect> {
         let message = match message {
             Some(Ok(message)) => message,
             Some(Err(error)) => return Break(wire::end_after(&error)),
-            None => return Break(End::ClientLeft),
+            None => return Break(Disconnect::ByClient),
         };
-        if self.clock.heard(self.terms.max_messages_per_second.get()) {
-            self.terms.metrics.client_floods.inc();
+        if self.timers.record_activity(self.settings.max_messages_per_second.get()) {
+            self.settings.metrics.client_floods.inc();
         }
         match message {
             // Boxed, as it is rare and would make every connection bigger.
             Message::Text(text) => Box::pin(self.on_text(&text)).await,
-            Message::Binary(_) => Break(End::Close(CloseReason::Binary)),
+            Message::Binary(_) => Break(Disconnect::ByGateway(CloseReason::Binary)),
             // The pong is queued already.
             Message::Ping(_) => self.send(Vec::new()).await,
             Message::Pong(_) | Message::Frame(_) => Continue(()),
-            Message::Close(_) => Break(End::ClientLeft),
+            Message::Close(_) => Break(Disconnect::ByClient),
         }
     }
 
-    async fn on_text(&mut self, text: &str) -> ControlFlow<End> {
-        let count = |kind| self.terms.metrics.client_messages.with_label_values(&[kind]).inc();
+    async fn on_text(&mut self, text: &str) -> ControlFlow<Disconnect> {
+        let count = |kind| self.settings.metrics.client_messages.with_label_values(&[kind]).inc();
         match ClientMessage::parse(text) {
             Some(ClientMessage::Ping) => {
                 count("ping");
@@ -44,13 +44,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             Some(ClientMessage::Filter { categories }) => {
                 count("filter");
-                self.wishes.filter = Filter::new(categories.iter().map(String::as_str));
+                self.options.filter = Filter::new(categories.iter().map(String::as_str));
                 Continue(())
             }
             Some(ClientMessage::Auth { token }) => {
                 count("auth");
                 let state = self.renew(&token).await;
-                if !self.wishes.understands_states {
+                if !self.options.control_frames {
                     return Continue(());
                 }
                 self.send(vec![state.to_text()]).await
@@ -64,16 +64,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// A token that is refused changes nothing: the old one still runs to its end.
     async fn renew(&mut self, token: &str) -> State {
-        let renewed = self.terms.authenticator.renew(self.registration.user(), token).await;
+        let renewed = self.settings.authenticator.renew(self.registration.user(), token).await;
         let result = renewed.as_ref().map_or_else(|error| error.label(), |_| "valid");
-        self.terms.metrics.jwt_validations.with_label_values(&[result]).inc();
+        self.settings.metrics.jwt_validations.with_label_values(&[result]).inc();
         match renewed {
             Ok(identity) => {
-                self.registration.prove(identity.credential.clone());
-                if self.terms.authenticator.is_revoked(&identity) {
-                    self.registration.outbox().end(CloseReason::Revoked);
+                self.registration.set_credential(identity.credential.clone());
+                if self.settings.authenticator.is_revoked(&identity) {
+                    self.registration.outbox().close(CloseReason::Revoked);
                 }
-                self.clock.expire_in(identity.valid_for());
+                self.timers.set_token_lifetime(identity.valid_for());
                 self.token_expires_at = identity.expires_at;
                 State::Connected {
                     connection_id: self.registration.connection(),

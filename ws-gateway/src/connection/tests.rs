@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::*;
 use crate::auth::{Credential, Key, Rules};
 use crate::config::LimitPolicy;
-use crate::hub::{self, Hub, Settled, outbox};
+use crate::hub::{self, Hub, Subscribed, outbox};
 
 const TOKEN_LIFE: Duration = Duration::from_secs(1000);
 const MESSAGES_PER_SECOND: u32 = 50;
@@ -21,20 +21,20 @@ struct Harness {
     client: WebSocketStream<DuplexStream>,
     hub: Hub,
     shutdown: CancellationToken,
-    task: JoinHandle<End>,
+    task: JoinHandle<Disconnect>,
 }
 
 fn user() -> UserId {
     UserId::new("u").unwrap()
 }
 
-fn terms() -> Arc<Terms> {
+fn settings() -> Arc<ConnectionSettings> {
     let secret = "a-secret-that-is-long-enough-for-tests".into();
     let algorithms = [jsonwebtoken::Algorithm::HS256];
     let rules = Rules::new(&algorithms, None, None, Duration::ZERO);
-    Arc::new(Terms {
+    Arc::new(ConnectionSettings {
         ping_interval: Duration::from_secs(30),
-        silence_limit: Duration::from_mins(1),
+        keepalive_timeout: Duration::from_mins(1),
         expiry_grace: Duration::from_secs(5),
         max_messages_per_second: NonZeroU32::new(MESSAGES_PER_SECOND).unwrap(),
         drain_window: Duration::from_secs(10),
@@ -52,8 +52,8 @@ fn hub() -> Hub {
 }
 
 async fn connect(
-    understands_states: bool,
-    opening: impl Future<Output = Opening> + Send + 'static,
+    control_frames: bool,
+    initial_state: impl Future<Output = InitialState> + Send + 'static,
 ) -> Harness {
     let (client, server) = tokio::io::duplex(1 << 12);
     let server = WebSocketStream::from_raw_socket(server, Role::Server, Some(socket_config(4096)));
@@ -61,18 +61,18 @@ async fn connect(
     let (server, client) = tokio::join!(server, client);
     let hub = hub();
     let registration = hub.register(&user(), Uuid::new_v4()).unwrap();
-    assert_eq!(hub.settle(&user()), Settled::Done);
+    assert_eq!(hub.mark_subscribed(&user()), Subscribed::Live);
     let expires_at = u64::try_from(Timestamp::now().as_second()).unwrap() + TOKEN_LIFE.as_secs();
     let identity = Identity { user: user(), expires_at, credential: Credential::default() };
-    let wishes = Wishes { understands_states, filter: Filter::default() };
-    let connection = Connection::new(server, registration, &identity, wishes, terms());
+    let options = ClientOptions { control_frames, filter: Filter::default() };
+    let connection = Connection::new(server, registration, &identity, options, settings());
     let shutdown = CancellationToken::new();
-    let task = tokio::spawn(connection.run(Box::pin(opening), shutdown.clone()));
+    let task = tokio::spawn(connection.run(Box::pin(initial_state), shutdown.clone()));
     Harness { client, hub, shutdown, task }
 }
 
-fn nothing_missed() -> impl Future<Output = Opening> + Send {
-    std::future::ready(Opening::without_past(Resume::None))
+fn nothing_missed() -> impl Future<Output = InitialState> + Send {
+    std::future::ready(InitialState::without_replay(Resume::None))
 }
 
 fn frame(ms: u64) -> Frame {
@@ -80,7 +80,7 @@ fn frame(ms: u64) -> Frame {
 }
 
 fn waiting(ms: u64) -> Frame {
-    Frame { may_wait: true, ..frame(ms) }
+    Frame { low_priority: true, ..frame(ms) }
 }
 
 impl Harness {
@@ -99,7 +99,7 @@ impl Harness {
     }
 
     /// The close code, after whatever comes before it.
-    async fn closed(mut self) -> (u16, End) {
+    async fn closed(mut self) -> (u16, Disconnect) {
         let mut code = None;
         while let Some(Ok(message)) = self.client.next().await {
             if let Message::Close(Some(frame)) = message {
@@ -126,11 +126,11 @@ async fn a_client_that_understands_it_is_first_told_where_it_stands() {
 async fn live_frames_wait_behind_what_was_missed_and_nothing_comes_twice() {
     let (missed, resume) = (vec![frame(1), frame(2), frame(3)], Resume::Complete);
     let (start, started) = tokio::sync::oneshot::channel::<()>();
-    let opening = async move {
+    let initial_state = async move {
         started.await.unwrap();
-        Opening { resume, missed, resumed_to: frame(3).position }
+        InitialState { resume, missed, resumed_to: frame(3).position }
     };
-    let mut harness = connect(false, opening).await;
+    let mut harness = connect(false, initial_state).await;
     harness.hub.deliver("u", frame(2));
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(harness.client.next().now_or_never().is_none());
@@ -202,8 +202,8 @@ async fn what_is_no_text_of_the_protocol_ends_the_connection_with_its_code() {
 async fn a_connection_ends_with_its_token() {
     let start = time::Instant::now();
     let (code, end) = connect(false, nothing_missed()).await.closed().await;
-    assert_eq!((code, end), (1008, End::Close(CloseReason::TokenExpired)));
-    let end = TOKEN_LIFE + terms().expiry_grace;
+    assert_eq!((code, end), (1008, Disconnect::ByGateway(CloseReason::TokenExpired)));
+    let end = TOKEN_LIFE + settings().expiry_grace;
     assert!(start.elapsed() + Duration::from_secs(2) > end);
     assert!(start.elapsed() <= end + Duration::from_secs(1));
 }
@@ -213,7 +213,7 @@ async fn a_silent_client_is_given_up_after_two_intervals() {
     let harness = connect(false, nothing_missed()).await;
     let start = time::Instant::now();
     // The client does not read, and so does not answer pings.
-    assert_eq!(harness.task.await.unwrap(), End::Close(CloseReason::Silent));
+    assert_eq!(harness.task.await.unwrap(), Disconnect::ByGateway(CloseReason::KeepaliveTimeout));
     assert_eq!(start.elapsed().as_secs(), 60 + close::TIMEOUT.as_secs());
     drop(harness.client);
 }
@@ -228,7 +228,7 @@ async fn a_slow_client_is_told_to_come_back_and_its_place_is_free() {
         harness.hub.deliver("u", frame(ms));
     }
     let hub = harness.hub.clone();
-    assert_eq!(harness.closed().await, (1013, End::Close(CloseReason::TooSlow)));
+    assert_eq!(harness.closed().await, (1013, Disconnect::ByGateway(CloseReason::TooSlow)));
     assert_eq!(hub.position(&user()), None);
 }
 
@@ -243,7 +243,7 @@ async fn a_gateway_that_stops_says_when_to_come_back_and_closes_as_restarting() 
     assert_eq!(last["data"]["reason"], "restarting");
     assert!(last["data"]["reconnect_after_ms"].as_u64().unwrap() <= 10_000);
     assert!(start.elapsed() <= Duration::from_secs(10));
-    assert_eq!(harness.closed().await, (1012, End::Close(CloseReason::Restarting)));
+    assert_eq!(harness.closed().await, (1012, Disconnect::ByGateway(CloseReason::Restarting)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -277,8 +277,8 @@ async fn an_idle_connection_is_small() {
     let socket = WebSocketStream::from_raw_socket(server, Role::Server, config).await;
     let registration = hub().register(&user(), Uuid::new_v4()).unwrap();
     let identity = Identity { user: user(), expires_at: 0, credential: Credential::default() };
-    let wishes = Wishes { understands_states: true, filter: Filter::default() };
-    let connection = Connection::new(socket, registration, &identity, wishes, terms());
+    let options = ClientOptions { control_frames: true, filter: Filter::default() };
+    let connection = Connection::new(socket, registration, &identity, options, settings());
     let size = size_of_val(&*connection);
     let task = connection.run(Box::pin(nothing_missed()), CancellationToken::new());
     assert!(size + size_of_val(&task) < 2048, "{size} and {} bytes", size_of_val(&task));

@@ -4,84 +4,84 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Terms;
+use super::ConnectionSettings;
 
 /// A token may end later than this; a timer need not.
 const FAR: Duration = Duration::from_hours(24 * 365);
 
 /// The times of one connection.
 #[derive(Debug)]
-pub(super) struct Clock {
+pub(super) struct Timers {
     ping_interval: Duration,
-    silence_limit: Duration,
+    keepalive_timeout: Duration,
     expiry_grace: Duration,
-    heard_at: Instant,
+    last_activity: Instant,
     next_ping: Instant,
     expires_at: Instant,
     /// When low-priority frames have waited long enough.
     pub(super) flush_by: Option<Instant>,
     /// When to leave, once the gateway stops.
-    pub(super) leave_at: Option<Instant>,
-    second_began: Instant,
-    heard_in_second: u32,
-    deaf_until: Option<Instant>,
+    pub(super) drain_at: Option<Instant>,
+    second_start: Instant,
+    messages_in_second: u32,
+    paused_until: Option<Instant>,
 }
 
 /// What is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Event {
-    Leave,
+pub(super) enum TimerEvent {
+    Drain,
     TokenExpired,
-    Silent,
+    KeepaliveTimeout,
     Flush,
     Ping,
 }
 
-impl Clock {
-    pub(super) fn new(terms: &Terms, token_valid_for: Duration) -> Self {
+impl Timers {
+    pub(super) fn new(settings: &ConnectionSettings, token_valid_for: Duration) -> Self {
         let now = Instant::now();
         Self {
-            ping_interval: terms.ping_interval,
-            silence_limit: terms.silence_limit,
-            expiry_grace: terms.expiry_grace,
-            heard_at: now,
-            next_ping: now + terms.ping_interval,
-            expires_at: now + token_valid_for.min(FAR) + terms.expiry_grace,
+            ping_interval: settings.ping_interval,
+            keepalive_timeout: settings.keepalive_timeout,
+            expiry_grace: settings.expiry_grace,
+            last_activity: now,
+            next_ping: now + settings.ping_interval,
+            expires_at: now + token_valid_for.min(FAR) + settings.expiry_grace,
             flush_by: None,
-            leave_at: None,
-            second_began: now,
-            heard_in_second: 0,
-            deaf_until: None,
+            drain_at: None,
+            second_start: now,
+            messages_in_second: 0,
+            paused_until: None,
         }
     }
 
     /// When something may be due.
     pub(super) fn next(&self) -> Instant {
-        let always = self.next_ping.min(self.expires_at).min(self.silent_at());
-        let sometimes = [self.flush_by, self.leave_at, self.deaf_until];
+        let always = self.next_ping.min(self.expires_at).min(self.keepalive_deadline());
+        let sometimes = [self.flush_by, self.drain_at, self.paused_until];
         sometimes.into_iter().flatten().fold(always, Instant::min)
     }
 
     /// What is due now, the most final first.
-    pub(super) fn due(&mut self) -> Option<Event> {
+    pub(super) fn due(&mut self) -> Option<TimerEvent> {
         let now = Instant::now();
-        if self.deaf_until.is_some_and(|until| until <= now) {
-            self.deaf_until = None;
+        if self.paused_until.is_some_and(|until| until <= now) {
+            self.paused_until = None;
             // It could not be heard, so it was not silent.
-            self.heard_at = now;
+            self.last_activity = now;
         }
         let passed = |time: Option<Instant>| time.is_some_and(|time| time <= now);
-        if passed(self.leave_at) {
-            Some(Event::Leave)
+        if passed(self.drain_at) {
+            Some(TimerEvent::Drain)
         } else if self.expires_at <= now {
-            Some(Event::TokenExpired)
-        } else if self.silent_at() <= now {
-            Some(Event::Silent)
+            Some(TimerEvent::TokenExpired)
+        } else if self.keepalive_deadline() <= now {
+            Some(TimerEvent::KeepaliveTimeout)
         } else if passed(self.flush_by) {
-            Some(Event::Flush)
+            Some(TimerEvent::Flush)
         } else if self.next_ping <= now {
             self.next_ping = now + self.ping_interval;
-            Some(Event::Ping)
+            Some(TimerEvent::Ping)
         } else {
             None
         }
@@ -89,37 +89,37 @@ impl Clock {
 
     /// Notes a sign of life. Returns whether it was one too many in this second; then the client
     /// is not read until the second is over.
-    pub(super) fn heard(&mut self, most: u32) -> bool {
+    pub(super) fn record_activity(&mut self, most: u32) -> bool {
         let now = Instant::now();
-        self.heard_at = now;
-        if now.duration_since(self.second_began) >= Duration::from_secs(1) {
-            self.second_began = now;
-            self.heard_in_second = 0;
+        self.last_activity = now;
+        if now.duration_since(self.second_start) >= Duration::from_secs(1) {
+            self.second_start = now;
+            self.messages_in_second = 0;
         }
-        self.heard_in_second += 1;
-        if self.heard_in_second <= most {
+        self.messages_in_second += 1;
+        if self.messages_in_second <= most {
             return false;
         }
-        self.deaf_until = Some(self.second_began + Duration::from_secs(1));
+        self.paused_until = Some(self.second_start + Duration::from_secs(1));
         true
     }
 
     /// Whether the client is read now.
-    pub(super) fn reads(&self) -> bool {
-        self.deaf_until.is_none()
+    pub(super) fn is_reading(&self) -> bool {
+        self.paused_until.is_none()
     }
 
     /// The connection has a token that is valid for this long.
-    pub(super) fn expire_in(&mut self, valid_for: Duration) {
+    pub(super) fn set_token_lifetime(&mut self, valid_for: Duration) {
         self.expires_at = Instant::now() + valid_for.min(FAR) + self.expiry_grace;
     }
 
     /// Chooses a moment within `window` to leave.
-    pub(super) fn leave_within(&mut self, window: Duration) {
-        self.leave_at = Some(Instant::now() + window.mul_f64(rand::random_range(0.0..=1.0)));
+    pub(super) fn schedule_drain(&mut self, window: Duration) {
+        self.drain_at = Some(Instant::now() + window.mul_f64(rand::random_range(0.0..=1.0)));
     }
 
-    fn silent_at(&self) -> Instant {
-        self.heard_at + self.silence_limit
+    fn keepalive_deadline(&self) -> Instant {
+        self.last_activity + self.keepalive_timeout
     }
 }

@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::{
     },
 };
 
-use super::End;
+use super::Disconnect;
 use crate::protocol::CloseReason;
 
 /// Longer texts are sent in frames of this size, so that the write buffer stays small whatever
@@ -67,15 +67,17 @@ fn fragments(mut rest: Bytes) -> impl Iterator<Item = Frame> {
 }
 
 /// How a connection ends after an error of its socket.
-pub(super) fn end_after(error: &SocketError) -> End {
+pub(super) fn end_after(error: &SocketError) -> Disconnect {
     match error {
-        SocketError::Capacity(_) => End::Close(CloseReason::TooBig),
-        SocketError::Utf8(_) => End::Close(CloseReason::BadUtf8),
+        SocketError::Capacity(_) => Disconnect::ByGateway(CloseReason::TooBig),
+        SocketError::Utf8(_) => Disconnect::ByGateway(CloseReason::BadUtf8),
         SocketError::Protocol(
             ProtocolError::ResetWithoutClosingHandshake | ProtocolError::SendAfterClosing,
-        ) => End::ClientLeft,
-        SocketError::Protocol(_) | SocketError::AttackAttempt => End::Close(CloseReason::Protocol),
-        _ => End::ClientLeft,
+        ) => Disconnect::ByClient,
+        SocketError::Protocol(_) | SocketError::AttackAttempt => {
+            Disconnect::ByGateway(CloseReason::Protocol)
+        }
+        _ => Disconnect::ByClient,
     }
 }
 

@@ -9,40 +9,40 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use super::{Connection, End, Opening, latency::Batch, timestamp};
+use super::{Connection, Disconnect, InitialState, latency::Batch, timestamp};
 use crate::{
-    hub::outbox::{Item, Taken},
+    hub::outbox::{Drained, Item},
     protocol::{Frame, Resume, State},
 };
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    pub(super) async fn open(&mut self, opening: Opening) -> ControlFlow<End> {
-        let Opening { resume, missed, resumed_to } = opening;
-        self.terms.metrics.resumes.of(resume).inc();
+    pub(super) async fn open(&mut self, initial_state: InitialState) -> ControlFlow<Disconnect> {
+        let InitialState { resume, missed, resumed_to } = initial_state;
+        self.settings.metrics.resumes.of(resume).inc();
         self.resumed_to = resumed_to;
         let mut texts = Vec::with_capacity(1);
-        if self.wishes.understands_states {
+        if self.options.control_frames {
             texts.push(self.authenticated(resume));
         }
         let missed = missed.into_iter().filter_map(|frame| self.wanted(frame));
         texts.extend(missed.map(|frame| frame.text));
-        let Taken { items, due } = self.registration.outbox().take();
+        let Drained { items, due } = self.registration.outbox().drain();
         let (queued, written) = self.batch(items).into_parts();
         texts.extend(queued);
         self.send(texts).await?;
         // What the client missed is late because the client was away; it is not counted.
-        written.observe(due, &self.terms);
+        written.observe(due, &self.settings);
         Continue(())
     }
 
-    pub(super) async fn drain(&mut self) -> ControlFlow<End> {
-        self.clock.flush_by = None;
-        let Taken { items, due } = self.registration.outbox().take();
+    pub(super) async fn drain(&mut self) -> ControlFlow<Disconnect> {
+        self.timers.flush_by = None;
+        let Drained { items, due } = self.registration.outbox().drain();
         let depth = u32::try_from(items.len()).unwrap_or(u32::MAX);
-        self.terms.metrics.queue_depth.observe(depth.into());
+        self.settings.metrics.queue_depth.observe(depth.into());
         let (texts, written) = self.batch(items).into_parts();
         self.send(texts).await?;
-        written.observe(due, &self.terms);
+        written.observe(due, &self.settings);
         Continue(())
     }
 
@@ -57,7 +57,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                         batch.push(frame);
                     }
                 }
-                Item::Gap if self.wishes.understands_states => {
+                Item::Gap if self.options.control_frames => {
                     batch.texts.push(self.authenticated(Resume::Incomplete));
                 }
                 Item::Gap => {}
@@ -78,10 +78,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn wanted(&self, frame: Frame) -> Option<Frame> {
-        if self.wishes.filter.passes(&frame.text) {
+        if self.options.filter.passes(&frame.text) {
             return Some(frame);
         }
-        self.terms.metrics.messages_filtered.inc();
+        self.settings.metrics.messages_filtered.inc();
         None
     }
 
@@ -90,7 +90,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             connection_id: self.registration.connection(),
             last_event_id: self.registration.position().max(self.resumed_to.unwrap_or_default()),
             resume,
-            ping_interval_s: self.terms.ping_interval.as_secs(),
+            ping_interval_s: self.settings.ping_interval.as_secs(),
             token_expires_at: timestamp(self.token_expires_at),
         };
         state.to_text()

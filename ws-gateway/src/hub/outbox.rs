@@ -37,14 +37,14 @@ pub enum Due {
     /// At once.
     Now,
     /// Not before something urgent comes, but at this time at the latest.
-    By(Instant),
+    At(Instant),
     /// Never: the socket is to be closed.
-    Ended(CloseReason),
+    Closed(CloseReason),
 }
 
 /// What was taken from the queue.
 #[derive(Debug)]
-pub struct Taken {
+pub struct Drained {
     /// All that waited, in order.
     pub items: VecDeque<Item>,
     /// When it was due; none if nothing waited.
@@ -75,9 +75,9 @@ struct State {
     queue: VecDeque<Item>,
     /// By when the queue is to be taken; none while it is empty.
     due: Option<Instant>,
-    ended: Option<CloseReason>,
+    closed: Option<CloseReason>,
     /// While the client's past is being read: whether some of what was queued is gone again.
-    reading_past: Option<bool>,
+    replaying: Option<bool>,
     waker: Option<Waker>,
 }
 
@@ -90,15 +90,15 @@ impl State {
 
     /// Makes room, if what is dropped can still be read from the stream.
     fn drop_what_is_stored(&mut self) {
-        if let Some(dropped) = &mut self.reading_past {
+        if let Some(dropped) = &mut self.replaying {
             *dropped = true;
             self.queue.retain(|item| !item.is_stored());
         }
     }
 
-    fn end(&mut self, reason: CloseReason) {
-        if self.ended.is_none() {
-            self.ended = Some(reason);
+    fn close(&mut self, reason: CloseReason) {
+        if self.closed.is_none() {
+            self.closed = Some(reason);
             self.queue = VecDeque::new();
             self.wake();
         }
@@ -115,19 +115,19 @@ impl Outbox {
     /// Appends an item. Returns whether there was room; without it, the socket ends.
     pub fn push(&self, item: Item) -> bool {
         let mut state = self.state();
-        if state.ended.is_some() {
+        if state.closed.is_some() {
             return false;
         }
         if state.queue.len() >= self.0.limits.capacity {
             state.drop_what_is_stored();
         }
         if state.queue.len() >= self.0.limits.capacity {
-            state.end(CloseReason::TooSlow);
+            state.close(CloseReason::TooSlow);
             return false;
         }
-        let may_wait = matches!(&item, Item::Frame(frame) if frame.may_wait);
+        let low_priority = matches!(&item, Item::Frame(frame) if frame.low_priority);
         let now = Instant::now();
-        let by = if may_wait { now + self.0.limits.max_delay } else { now };
+        let by = if low_priority { now + self.0.limits.max_delay } else { now };
         state.queue.push_back(item);
         if state.due.is_none_or(|due| by < due) {
             state.due = Some(by);
@@ -136,39 +136,39 @@ impl Outbox {
         true
     }
 
-    /// The client's past is going to be read. Until [`Outbox::follows_past`] says that what is
+    /// The client's past is going to be read. Until [`Outbox::end_replay`] says that what is
     /// queued follows, or it is taken, a full queue does not end the socket.
-    pub fn read_past(&self) {
-        self.state().reading_past = Some(false);
+    pub fn begin_replay(&self) {
+        self.state().replaying = Some(false);
     }
 
     /// Whether what is queued follows what has been read of the past; if not, some of it is gone
     /// and the past is to be read on.
     #[must_use]
-    pub fn follows_past(&self) -> bool {
+    pub fn end_replay(&self) -> bool {
         let mut state = self.state();
-        let follows = state.reading_past.replace(false) != Some(true);
+        let follows = state.replaying.replace(false) != Some(true);
         if follows {
-            state.reading_past = None;
+            state.replaying = None;
         }
         follows
     }
 
     /// Ends the socket; what still waits is dropped. The first reason counts.
-    pub fn end(&self, reason: CloseReason) {
-        self.state().end(reason);
+    pub fn close(&self, reason: CloseReason) {
+        self.state().close(reason);
     }
 
     /// Waits until the queue is due, or due earlier than `known`. One task at a time may wait.
     pub async fn due(&self, known: Option<Instant>) -> Due {
         poll_fn(|context| {
             let mut state = self.state();
-            if let Some(reason) = state.ended {
-                return Poll::Ready(Due::Ended(reason));
+            if let Some(reason) = state.closed {
+                return Poll::Ready(Due::Closed(reason));
             }
             match state.due {
                 Some(due) if due <= Instant::now() => Poll::Ready(Due::Now),
-                Some(due) if known.is_none_or(|known| due < known) => Poll::Ready(Due::By(due)),
+                Some(due) if known.is_none_or(|known| due < known) => Poll::Ready(Due::At(due)),
                 _ => {
                     state.waker = Some(context.waker().clone());
                     Poll::Pending
@@ -179,10 +179,10 @@ impl Outbox {
     }
 
     /// Waits until the socket is to end, whatever is queued.
-    pub async fn ended(&self) -> CloseReason {
+    pub async fn closed(&self) -> CloseReason {
         poll_fn(|context| {
             let mut state = self.state();
-            if let Some(reason) = state.ended {
+            if let Some(reason) = state.closed {
                 return Poll::Ready(reason);
             }
             state.waker = Some(context.waker().clone());
@@ -193,10 +193,10 @@ impl Outbox {
 
     /// Takes everything.
     #[must_use]
-    pub fn take(&self) -> Taken {
+    pub fn drain(&self) -> Drained {
         let mut state = self.state();
-        state.reading_past = None;
-        Taken { due: state.due.take(), items: mem::take(&mut state.queue) }
+        state.replaying = None;
+        Drained { due: state.due.take(), items: mem::take(&mut state.queue) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -213,9 +213,9 @@ mod tests {
 
     const LIMITS: Limits = Limits { capacity: 2, max_delay: Duration::from_millis(500) };
 
-    fn frame(id: u64, may_wait: bool) -> Item {
+    fn frame(id: u64, low_priority: bool) -> Item {
         let mut frame = Frame::published(format!("{{\"id\":\"{id}-0\",\"event\":\"e\"}}").into());
-        frame.may_wait = may_wait;
+        frame.low_priority = low_priority;
         Item::Frame(frame)
     }
 
@@ -225,11 +225,11 @@ mod tests {
         assert_eq!(outbox.due(None).now_or_never(), None);
         assert!(outbox.push(frame(1, true)));
         let by = Instant::now() + LIMITS.max_delay;
-        assert_eq!(outbox.due(None).await, Due::By(by));
+        assert_eq!(outbox.due(None).await, Due::At(by));
         assert_eq!(outbox.due(Some(by)).now_or_never(), None);
         assert!(outbox.push(frame(2, false)));
         assert_eq!(outbox.due(Some(by)).await, Due::Now);
-        assert_eq!(outbox.take().items, [frame(1, true), frame(2, false)]);
+        assert_eq!(outbox.drain().items, [frame(1, true), frame(2, false)]);
         assert_eq!(outbox.due(None).now_or_never(), None);
     }
 
@@ -253,27 +253,27 @@ mod tests {
         tokio::task::yield_now().await;
         outbox.push(frame(1, false));
         assert_eq!(waiting.await.unwrap(), Due::Now);
-        outbox.end(CloseReason::LimitReached);
-        outbox.end(CloseReason::TooSlow);
-        assert_eq!(outbox.ended().await, CloseReason::LimitReached);
+        outbox.close(CloseReason::LimitReached);
+        outbox.close(CloseReason::TooSlow);
+        assert_eq!(outbox.closed().await, CloseReason::LimitReached);
     }
 
     #[tokio::test]
     async fn while_the_past_is_read_a_full_queue_leaves_to_it_what_the_stream_has() {
         let outbox = Outbox::new(LIMITS);
-        outbox.read_past();
+        outbox.begin_replay();
         let foreign = Item::Frame(Frame::published("{}".into()));
         for item in [foreign.clone(), frame(1, false), frame(2, false)] {
             assert!(outbox.push(item));
         }
-        assert!(!outbox.follows_past());
-        assert!(outbox.follows_past());
-        assert_eq!(outbox.take().items, [foreign.clone(), frame(2, false)]);
-        outbox.read_past();
+        assert!(!outbox.end_replay());
+        assert!(outbox.end_replay());
+        assert_eq!(outbox.drain().items, [foreign.clone(), frame(2, false)]);
+        outbox.begin_replay();
         assert!(outbox.push(foreign.clone()) && outbox.push(Item::Gap));
         // Nothing of this can be read again.
         assert!(!outbox.push(frame(3, false)));
-        assert_eq!(outbox.ended().await, CloseReason::TooSlow);
+        assert_eq!(outbox.closed().await, CloseReason::TooSlow);
     }
 
     #[tokio::test]
@@ -281,8 +281,8 @@ mod tests {
         let outbox = Outbox::new(LIMITS);
         assert!(outbox.push(frame(1, false)) && outbox.push(Item::Gap));
         assert!(!outbox.push(frame(3, false)));
-        assert_eq!(outbox.due(None).await, Due::Ended(CloseReason::TooSlow));
-        assert!(outbox.take().items.is_empty());
+        assert_eq!(outbox.due(None).await, Due::Closed(CloseReason::TooSlow));
+        assert!(outbox.drain().items.is_empty());
         assert!(!outbox.push(frame(4, false)));
     }
 }

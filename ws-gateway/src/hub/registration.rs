@@ -42,8 +42,8 @@ impl Registration {
 
     /// Notes the token that the connection lives by. Whether it is revoked must be looked up
     /// after that, or a revocation in between would be missed.
-    pub fn prove(&self, credential: Credential) {
-        self.hub.prove(&self.user, self.connection, credential);
+    pub fn set_credential(&self, credential: Credential) {
+        self.hub.set_credential(&self.user, self.connection, credential);
     }
 
     /// The user.

@@ -35,13 +35,13 @@ fn register(hub: &Hub, id: &str) -> Registration {
 /// A connection of a user who has everything up to `position`.
 fn settled(hub: &Hub, id: &str, position: u64) -> Registration {
     let registration = register(hub, id);
-    hub.begin_at(&user(id), at(position));
-    assert_eq!(hub.settle(&user(id)), Settled::Done);
+    hub.set_start_position(&user(id), at(position));
+    assert_eq!(hub.mark_subscribed(&user(id)), Subscribed::Live);
     registration
 }
 
 fn received(registration: &Registration) -> Vec<String> {
-    let items = registration.outbox().take().items.into_iter();
+    let items = registration.outbox().drain().items.into_iter();
     let text = |item| match item {
         Item::Frame(Frame { position: Some(position), .. }) => position.to_string(),
         Item::Frame(_) => "foreign".into(),
@@ -68,10 +68,11 @@ fn all_connections_share_one_copy_of_the_text() {
     let hub = hub(LimitPolicy::Reject);
     let connections = [settled(&hub, "u", 0), register(&hub, "u")];
     hub.deliver("u", frame(1));
-    let [a, b] = connections.map(|connection| match connection.outbox().take().items.pop_front() {
-        Some(Item::Frame(frame)) => frame.text,
-        other => panic!("{other:?}"),
-    });
+    let [a, b] =
+        connections.map(|connection| match connection.outbox().drain().items.pop_front() {
+            Some(Item::Frame(frame)) => frame.text,
+            other => panic!("{other:?}"),
+        });
     assert_eq!(a.as_str().as_ptr(), b.as_str().as_ptr());
 }
 
@@ -96,10 +97,10 @@ fn above_the_limit_the_newest_is_refused_or_the_oldest_closed() {
     let evict = hub(LimitPolicy::EvictOldest);
     let (oldest, newer) = (register(&evict, "u"), register(&evict, "u"));
     let newest = register(&evict, "u");
-    assert_eq!(oldest.outbox().ended().now_or_never(), Some(CloseReason::LimitReached));
-    assert_eq!(newer.outbox().ended().now_or_never(), None);
+    assert_eq!(oldest.outbox().closed().now_or_never(), Some(CloseReason::LimitReached));
+    assert_eq!(newer.outbox().closed().now_or_never(), None);
     drop(oldest);
-    assert_eq!(newest.outbox().ended().now_or_never(), None);
+    assert_eq!(newest.outbox().closed().now_or_never(), None);
 }
 
 #[test]
@@ -110,7 +111,7 @@ fn a_full_connection_ends_and_the_others_go_on() {
         hub.deliver("u", frame(ms));
         assert_eq!(received(&fast), [format!("{ms}-0")]);
     }
-    assert_eq!(slow.outbox().ended().now_or_never(), Some(CloseReason::TooSlow));
+    assert_eq!(slow.outbox().closed().now_or_never(), Some(CloseReason::TooSlow));
 }
 
 #[test]
@@ -119,8 +120,8 @@ fn a_connection_waits_until_the_subscription_stands() {
     let mut connection = register(&hub, "u");
     let mut confirmed = Box::pin(connection.confirmed());
     assert_eq!(confirmed.as_mut().now_or_never(), None);
-    hub.begin_at(&user("u"), at(3));
-    assert_eq!(hub.settle(&user("u")), Settled::Done);
+    hub.set_start_position(&user("u"), at(3));
+    assert_eq!(hub.mark_subscribed(&user("u")), Subscribed::Live);
     assert_eq!(confirmed.as_mut().now_or_never(), Some(()));
     assert_eq!(connection.position(), at(3));
     assert_eq!(register(&hub, "u").confirmed().now_or_never(), Some(()));
@@ -130,16 +131,19 @@ fn a_connection_waits_until_the_subscription_stands() {
 fn the_first_connection_subscribes_and_the_last_unsubscribes() {
     let hub = hub(LimitPolicy::Reject);
     let first = register(&hub, "u");
-    let joining = Joining { user: user("u"), position: None };
+    let joining = PendingSubscription { user: user("u"), position: None };
     let plan = hub.plan(hub.take_changed());
-    assert_eq!(plan, Plan { join: vec![joining], leave: vec![] });
-    assert_eq!(hub.settle(&user("u")), Settled::Done);
+    assert_eq!(plan, SubscriptionPlan { subscribe: vec![joining], unsubscribe: vec![] });
+    assert_eq!(hub.mark_subscribed(&user("u")), Subscribed::Live);
     let second = register(&hub, "u");
-    assert_eq!(hub.plan(hub.take_changed()), Plan::default());
+    assert_eq!(hub.plan(hub.take_changed()), SubscriptionPlan::default());
     drop(first);
-    assert_eq!(hub.plan(hub.take_changed()), Plan::default());
+    assert_eq!(hub.plan(hub.take_changed()), SubscriptionPlan::default());
     drop(second);
-    assert_eq!(hub.plan(hub.take_changed()), Plan { join: vec![], leave: vec![user("u")] });
+    assert_eq!(
+        hub.plan(hub.take_changed()),
+        SubscriptionPlan { subscribe: vec![], unsubscribe: vec![user("u")] }
+    );
     assert_eq!(hub.changed().now_or_never(), None);
 }
 
@@ -149,27 +153,27 @@ fn who_leaves_and_comes_back_before_the_subscriber_looks_is_subscribed() {
     drop(settled(&hub, "u", 5));
     let _back = register(&hub, "u");
     let plan = hub.plan(hub.take_changed());
-    assert_eq!(plan.join, [Joining { user: user("u"), position: None }]);
+    assert_eq!(plan.subscribe, [PendingSubscription { user: user("u"), position: None }]);
     // And one who comes back while the unsubscription is under way is looked at again.
     drop(settled(&hub, "v", 5));
-    assert_eq!(hub.plan(hub.take_changed()).leave, [user("v")]);
+    assert_eq!(hub.plan(hub.take_changed()).unsubscribe, [user("v")]);
     let _back = register(&hub, "v");
-    assert_eq!(hub.plan(hub.take_changed()).join.len(), 1);
+    assert_eq!(hub.plan(hub.take_changed()).subscribe.len(), 1);
 }
 
 #[test]
 fn after_a_loss_live_frames_do_not_overtake_the_missing_ones() {
     let hub = hub(LimitPolicy::Reject);
     let connection = settled(&hub, "u", 1);
-    assert_eq!(hub.lose_subscriptions(), 1);
+    assert_eq!(hub.mark_disconnected(), 1);
     let plan = hub.plan(hub.take_changed());
-    assert_eq!(plan.join, [Joining { user: user("u"), position: Some(at(1)) }]);
+    assert_eq!(plan.subscribe, [PendingSubscription { user: user("u"), position: Some(at(1)) }]);
     hub.deliver("u", frame(4));
     hub.deliver("u", foreign());
     hub.deliver("u", frame(5));
-    hub.fill(&user("u"), &[frame(2), frame(3), frame(4)]);
+    hub.replay(&user("u"), &[frame(2), frame(3), frame(4)]);
     assert_eq!(received(&connection), ["2-0", "3-0", "4-0"]);
-    assert_eq!(hub.settle(&user("u")), Settled::Done);
+    assert_eq!(hub.mark_subscribed(&user("u")), Subscribed::Live);
     assert_eq!(received(&connection), ["foreign", "5-0"]);
     hub.deliver("u", frame(6));
     assert_eq!(received(&connection), ["6-0"]);
@@ -179,11 +183,11 @@ fn after_a_loss_live_frames_do_not_overtake_the_missing_ones() {
 fn who_connects_during_an_outage_waits_for_its_end() {
     let hub = hub(LimitPolicy::Reject);
     let _old = settled(&hub, "u", 1);
-    assert_eq!(hub.lose_subscriptions(), 1);
+    assert_eq!(hub.mark_disconnected(), 1);
     let mut new = register(&hub, "u");
     let mut confirmed = Box::pin(new.confirmed());
     assert_eq!(confirmed.as_mut().now_or_never(), None);
-    assert_eq!(hub.settle(&user("u")), Settled::Done);
+    assert_eq!(hub.mark_subscribed(&user("u")), Subscribed::Live);
     assert_eq!(confirmed.now_or_never(), Some(()));
 }
 
@@ -194,17 +198,19 @@ fn more_than_can_be_held_is_read_from_the_stream() {
     let limits = Limits { per_user, policy: LimitPolicy::Reject, outbox };
     let hub = Hub::new(limits, Metrics::new(&Registry::new()));
     let connection = settled(&hub, "u", 1);
-    assert_eq!(hub.lose_subscriptions(), 1);
+    assert_eq!(hub.mark_disconnected(), 1);
     let published: Vec<Frame> = (2..1000).map(frame).collect();
     for frame in published.clone() {
         hub.deliver("u", frame);
     }
-    let Settled::ReadOn(position) = hub.settle(&user("u")) else { panic!("not all was held") };
+    let Subscribed::ReadFrom(position) = hub.mark_subscribed(&user("u")) else {
+        panic!("not all was held")
+    };
     hub.deliver("u", frame(1000));
     let rest: Vec<Frame> =
         published.into_iter().filter(|frame| frame.position > Some(position)).collect();
-    hub.fill(&user("u"), &rest);
-    assert_eq!(hub.settle(&user("u")), Settled::Done);
+    hub.replay(&user("u"), &rest);
+    assert_eq!(hub.mark_subscribed(&user("u")), Subscribed::Live);
     let expected: Vec<String> = (2..=1000).map(|ms| format!("{ms}-0")).collect();
     assert_eq!(received(&connection), expected);
 }
@@ -213,12 +219,12 @@ fn more_than_can_be_held_is_read_from_the_stream() {
 fn a_gap_that_cannot_be_closed_is_reported_in_its_place() {
     let hub = hub(LimitPolicy::Reject);
     let connection = settled(&hub, "u", 1);
-    assert_eq!(hub.lose_subscriptions(), 1);
+    assert_eq!(hub.mark_disconnected(), 1);
     // What was lost before it came is not its business.
     let newcomer = register(&hub, "u");
     hub.report_gap(&user("u"), None);
-    hub.fill(&user("u"), &[frame(7)]);
-    assert_eq!(hub.settle(&user("u")), Settled::Done);
+    hub.replay(&user("u"), &[frame(7)]);
+    assert_eq!(hub.mark_subscribed(&user("u")), Subscribed::Live);
     assert_eq!(received(&connection), ["gap", "7-0"]);
     hub.report_gap(&user("u"), None);
     assert_eq!(received(&newcomer), ["7-0", "gap"]);
@@ -228,10 +234,10 @@ fn a_gap_that_cannot_be_closed_is_reported_in_its_place() {
 fn a_stream_that_went_back_in_time_does_not_silence_its_user() {
     let hub = hub(LimitPolicy::Reject);
     let connection = settled(&hub, "u", 9);
-    assert_eq!(hub.lose_subscriptions(), 1);
+    assert_eq!(hub.mark_disconnected(), 1);
     hub.deliver("u", frame(6));
     hub.report_gap(&user("u"), Some(at(6)));
-    assert_eq!(hub.settle(&user("u")), Settled::Done);
+    assert_eq!(hub.mark_subscribed(&user("u")), Subscribed::Live);
     hub.deliver("u", frame(7));
     assert_eq!(received(&connection), ["gap", "6-0", "7-0"]);
     assert_eq!(connection.position(), at(7));

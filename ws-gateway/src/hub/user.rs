@@ -16,11 +16,11 @@ const MAX_HELD: usize = 256;
 
 /// Whether a user's subscription is confirmed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Settled {
+pub enum Subscribed {
     /// It is.
-    Done,
+    Live,
     /// More came than could be held: read the stream on from here, then try again.
-    ReadOn(Position),
+    ReadFrom(Position),
 }
 
 #[derive(Debug)]
@@ -75,7 +75,7 @@ impl User {
     }
 
     /// Notes the token of a connection.
-    pub(super) fn prove(&mut self, id: Uuid, credential: Credential) {
+    pub(super) fn set_credential(&mut self, id: Uuid, credential: Credential) {
         if let Some(connection) = self.connections.iter_mut().find(|known| known.id == id) {
             connection.credential = credential;
         }
@@ -87,7 +87,7 @@ impl User {
         self.connections.is_empty()
     }
 
-    /// Holds what comes until the next [`User::settle`].
+    /// Holds what comes until the next [`User::mark_subscribed`].
     pub(super) fn hold(&mut self) {
         self.open.get_or_insert_default();
     }
@@ -131,8 +131,8 @@ impl User {
         }
     }
 
-    pub(super) fn settle(&mut self, metrics: &Metrics) -> Settled {
-        let Some(mut open) = self.open.take() else { return Settled::Done };
+    pub(super) fn mark_subscribed(&mut self, metrics: &Metrics) -> Subscribed {
+        let Some(mut open) = self.open.take() else { return Subscribed::Live };
         let newest = self.position;
         if std::mem::take(&mut open.restarted) {
             self.position = None;
@@ -143,7 +143,7 @@ impl User {
         self.position = self.position.max(newest);
         if std::mem::take(&mut open.overflowed) {
             self.open = Some(open);
-            return Settled::ReadOn(self.position.unwrap_or(Position::START));
+            return Subscribed::ReadFrom(self.position.unwrap_or(Position::START));
         }
         for connection in &mut self.connections {
             connection.waits = false;
@@ -152,6 +152,6 @@ impl User {
             // A connection that is gone no longer waits.
             waiting.send(()).ok();
         }
-        Settled::Done
+        Subscribed::Live
     }
 }

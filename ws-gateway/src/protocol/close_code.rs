@@ -26,7 +26,7 @@ pub enum CloseReason {
     /// The queue of the connection is full.
     TooSlow,
     /// No sign of life.
-    Silent,
+    KeepaliveTimeout,
     /// A message over the size limit.
     TooBig,
     /// A binary message.
@@ -60,7 +60,7 @@ impl CloseReason {
         Self::LimitReached,
         Self::Restarting,
         Self::TooSlow,
-        Self::Silent,
+        Self::KeepaliveTimeout,
         Self::TooBig,
         Self::Binary,
         Self::Protocol,
@@ -75,7 +75,7 @@ impl CloseReason {
             Self::LimitReached => 4000,
             // Deployed clients do not come back from 1000 or 1001.
             Self::Restarting => 1012,
-            Self::TooSlow | Self::Silent => 1013,
+            Self::TooSlow | Self::KeepaliveTimeout => 1013,
             Self::TooBig => 1009,
             Self::Binary => 1003,
             Self::Protocol => 1002,
@@ -93,7 +93,7 @@ impl CloseReason {
             Self::LimitReached => "limit_reached",
             Self::Restarting => "restarting",
             Self::TooSlow => "too_slow",
-            Self::Silent => "silent",
+            Self::KeepaliveTimeout => "keepalive_timeout",
             Self::TooBig => "too_big",
             Self::Binary => "binary",
             Self::Protocol => "protocol_error",
@@ -106,7 +106,7 @@ impl CloseReason {
     pub fn remedy(self) -> Remedy {
         match self {
             Self::Unauthenticated(_) | Self::TokenExpired | Self::Revoked => Remedy::NewToken,
-            Self::Restarting | Self::TooSlow | Self::Silent => Remedy::Reconnect,
+            Self::Restarting | Self::TooSlow | Self::KeepaliveTimeout => Remedy::Reconnect,
             Self::LimitReached | Self::TooBig | Self::Binary | Self::Protocol | Self::BadUtf8 => {
                 Remedy::Stop
             }
@@ -119,7 +119,7 @@ impl CloseReason {
     pub fn reconnect_within(self, window: Duration) -> Option<(&'static str, Duration)> {
         let window = match self {
             Self::Restarting => window,
-            Self::TooSlow | Self::Silent => Duration::from_secs(1),
+            Self::TooSlow | Self::KeepaliveTimeout => Duration::from_secs(1),
             _ => return None,
         };
         Some((self.label(), window.mul_f64(rand::random_range(0.0..=1.0))))
@@ -139,7 +139,9 @@ impl CloseReason {
             Self::LimitReached => coded("QUOTA_EXCEEDED", "Connection limit exceeded"),
             Self::Restarting => Utf8Bytes::from_static("restarting: reconnect"),
             Self::TooSlow => Utf8Bytes::from_static("too slow: reconnect and resume"),
-            Self::Silent => Utf8Bytes::from_static("no sign of life: reconnect and resume"),
+            Self::KeepaliveTimeout => {
+                Utf8Bytes::from_static("keep-alive timeout: reconnect and resume")
+            }
             Self::TooBig => Utf8Bytes::from_static("message too big"),
             Self::Binary => Utf8Bytes::from_static("text only"),
             Self::Protocol => Utf8Bytes::from_static("protocol error"),

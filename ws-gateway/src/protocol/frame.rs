@@ -31,16 +31,16 @@ pub struct Frame {
     /// Its place in the user's stream; none for a frame of another publisher.
     pub position: Option<Position>,
     /// Whether it may wait a little to share a write with others.
-    pub may_wait: bool,
+    pub low_priority: bool,
     /// When the event behind it happened, as its producer says.
-    pub happened_at: Option<SystemTime>,
+    pub event_time: Option<SystemTime>,
     /// Only if traces are made.
-    pub traced: Option<Box<Traced>>,
+    pub trace_context: Option<Box<TraceContext>>,
 }
 
 /// What a trace of the way to the sockets begins with.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Traced {
+pub struct TraceContext {
     /// Where the work stands that the frame comes from, as it says.
     pub parent: Box<str>,
     /// When it came from Redis.
@@ -53,18 +53,18 @@ impl Frame {
     #[must_use]
     pub fn published(text: Utf8Bytes) -> Self {
         let position = position_of(&text);
-        let Head { may_wait, happened_at } =
+        let Head { low_priority, event_time } =
             position.map_or_else(Head::default, |_| Head::of(&text));
-        Self { text, position, may_wait, happened_at, traced: None }
+        Self { text, position, low_priority, event_time, trace_context: None }
     }
 
     /// Notes when it came, if it says where it stands in a trace.
-    pub fn trace_from(&mut self, received_at: SystemTime) {
+    pub fn read_trace_context(&mut self, received_at: SystemTime) {
         let head = &self.text.as_bytes()[..self.text.len().min(TRACE_WITHIN)];
         let at = head.windows(TRACE.len()).position(|window| window == TRACE.as_bytes());
         let rest = at.and_then(|at| self.text[at + TRACE.len()..].split_once('"'));
-        self.traced =
-            rest.map(|(parent, _)| Box::new(Traced { parent: parent.into(), received_at }));
+        self.trace_context =
+            rest.map(|(parent, _)| Box::new(TraceContext { parent: parent.into(), received_at }));
     }
 
     /// A notification as it stands in the stream, which lacks the id; none if it is no object.
@@ -72,9 +72,9 @@ impl Frame {
     pub fn stored(position: Position, notification: &str) -> Option<Self> {
         let rest = notification.strip_prefix('{')?;
         let text = format!("{{\"id\":\"{position}\",{rest}");
-        let Head { may_wait, happened_at } = Head::of(&text);
+        let Head { low_priority, event_time } = Head::of(&text);
         let position = Some(position);
-        Some(Self { text: text.into(), position, may_wait, happened_at, traced: None })
+        Some(Self { text: text.into(), position, low_priority, event_time, trace_context: None })
     }
 }
 
@@ -87,8 +87,8 @@ fn position_of(text: &str) -> Option<Position> {
 /// What the first keys of a notification say.
 #[derive(Debug, Default)]
 struct Head {
-    may_wait: bool,
-    happened_at: Option<SystemTime>,
+    low_priority: bool,
+    event_time: Option<SystemTime>,
 }
 
 impl Head {
@@ -98,8 +98,8 @@ impl Head {
         let rest = at.and_then(|at| text[at + PRIORITY.len()..].split_once('"'));
         let Some((priority, rest)) = rest else { return Self::default() };
         let time = rest.strip_prefix(TIMESTAMP).and_then(|rest| rest.split_once('"'));
-        let happened_at = time.and_then(|(time, _)| parse(time));
-        Self { may_wait: priority == "low", happened_at }
+        let event_time = time.and_then(|(time, _)| parse(time));
+        Self { low_priority: priority == "low", event_time }
     }
 }
 
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn the_time_of_the_event_is_read_from_its_own_key() {
         let head = r#"{"id":"1-0","event":"e","category":"c","priority":"low""#;
-        let time = |rest: &str| Frame::published(format!("{head},{rest}").into()).happened_at;
+        let time = |rest: &str| Frame::published(format!("{head},{rest}").into()).event_time;
         let expected = SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(1500);
         assert_eq!(time(r#""timestamp":"1970-01-01T00:00:01.5Z","data":{}}"#), Some(expected));
         for none in [r#""timestamp":"soon"}"#, r#""timestamp":7}"#, r#""data":{}}"#] {
@@ -154,23 +154,23 @@ mod tests {
     fn the_place_in_a_trace_is_found_behind_the_timestamp() {
         let text = r#"{"id":"1-0","event":"e","category":"c","priority":"low","timestamp":"t","trace":"00-1-2-01","user_id":"u"}"#;
         let mut frame = Frame::published(text.into());
-        assert_eq!(frame.traced, None);
-        frame.trace_from(SystemTime::UNIX_EPOCH);
-        assert_eq!(&*frame.traced.unwrap().parent, "00-1-2-01");
+        assert_eq!(frame.trace_context, None);
+        frame.read_trace_context(SystemTime::UNIX_EPOCH);
+        assert_eq!(&*frame.trace_context.unwrap().parent, "00-1-2-01");
         let mut untraced = Frame::published(r#"{"id":"1-0","event":"\",\"trace\":\"x\""}"#.into());
-        untraced.trace_from(SystemTime::UNIX_EPOCH);
-        assert_eq!(untraced.traced, None);
+        untraced.read_trace_context(SystemTime::UNIX_EPOCH);
+        assert_eq!(untraced.trace_context, None);
     }
 
     #[test]
     fn only_a_notification_of_low_priority_may_wait() {
-        for (text, may_wait) in [
+        for (text, low_priority) in [
             (r#"{"id":"1-0","event":"e","category":"c","priority":"low","data":{}}"#, true),
             (r#"{"id":"1-0","event":"e","category":"c","priority":"high","data":{}}"#, false),
             (r#"{"id":"1-0","event":"\",\"priority\":\"low\"","priority":"high"}"#, false),
             (r#"{"event":"e","category":"c","priority":"low","data":{}}"#, false),
         ] {
-            assert_eq!(Frame::published(text.into()).may_wait, may_wait, "{text}");
+            assert_eq!(Frame::published(text.into()).low_priority, low_priority, "{text}");
         }
     }
 }

@@ -25,7 +25,7 @@ impl Position {
 
     /// A position before every entry, of its own: that of a user who has no history yet.
     #[must_use]
-    pub fn fresh_start() -> Self {
+    pub fn random_start() -> Self {
         // Clients may read the number as a double.
         Self { ms: 0, seq: rand::random_range(1..1 << 53) }
     }

@@ -80,7 +80,7 @@ pub(super) async fn newest(
             .arg(2)
             .arg(keys.stream(user))
             .arg(keys.start(user))
-            .arg(Position::fresh_start().to_string())
+            .arg(Position::random_start().to_string())
             .arg(START_LIFETIME.as_millis().to_string());
         newest
     };

@@ -46,7 +46,7 @@ fn take(data: Vec<Value>, keys: &Keys, revocations: &str, handler: &PushHandler)
                 let now = SystemTime::now();
                 handler.metrics.pubsub.observe(position.age(now));
                 if handler.traces {
-                    frame.trace_from(now);
+                    frame.read_trace_context(now);
                 }
             }
             handler.hub.deliver(user, frame);

@@ -59,10 +59,12 @@ impl PushHandler {
                 self.revocations.add(revocation);
             }
         }
-        let known = self.revocations.tidy();
+        let known = self.revocations.purge_expired();
         self.metrics.revocations.set(i64::try_from(known).unwrap_or(i64::MAX));
         if known > 0 {
-            self.hub.end_revoked(None, |user, credential| self.revocations.cover(user, credential));
+            self.hub.close_revoked(None, |user, credential| {
+                self.revocations.is_revoked(user, credential)
+            });
         }
         Ok(())
     }
@@ -77,10 +79,10 @@ impl PushHandler {
         };
         // Added first: who registers in between looks here after that.
         self.revocations.add(revocation);
-        let known = self.revocations.tidy();
+        let known = self.revocations.purge_expired();
         self.metrics.revocations.set(i64::try_from(known).unwrap_or(i64::MAX));
-        let covered = |user: &_, credential: &_| self.revocations.cover(user, credential);
-        self.hub.end_revoked(only.as_ref(), covered);
+        let covered = |user: &_, credential: &_| self.revocations.is_revoked(user, credential);
+        self.hub.close_revoked(only.as_ref(), covered);
     }
 
     fn read(&self, text: &str) -> Option<Revocation> {

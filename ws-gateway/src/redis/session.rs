@@ -24,8 +24,8 @@ use super::{
     revocations::PushHandler,
 };
 use crate::{
-    hub::{Hub, Joining, Settled},
-    metrics::{Metrics, Repair},
+    hub::{Hub, PendingSubscription, Subscribed},
+    metrics::{GapRepair, Metrics},
     protocol::Position,
 };
 
@@ -130,8 +130,8 @@ impl Session {
         while !pending.is_empty() {
             let batch = pending.drain(..pending.len().min(BATCH));
             let plan = self.hub.plan(batch);
-            self.unsubscribe(plan.leave).await?;
-            self.join(plan.join).await?;
+            self.unsubscribe(plan.unsubscribe).await?;
+            self.join(plan.subscribe).await?;
             self.count();
             // Who has just come should not wait until a large repair is done.
             for user in self.hub.take_changed() {
@@ -142,7 +142,7 @@ impl Session {
     }
 
     /// Subscribes first and reads second: what is published between the two is held by the hub.
-    async fn join(&mut self, joining: Vec<Joining>) -> RedisResult<()> {
+    async fn join(&mut self, joining: Vec<PendingSubscription>) -> RedisResult<()> {
         if joining.is_empty() {
             return Ok(());
         }
@@ -160,10 +160,10 @@ impl Session {
     }
 
     /// From where each user is to be read: for a new one, from where the stream ends now.
-    async fn positions(&mut self, joining: Vec<Joining>) -> RedisResult<Vec<Gap>> {
+    async fn positions(&mut self, joining: Vec<PendingSubscription>) -> RedisResult<Vec<Gap>> {
         let mut gaps = Vec::with_capacity(joining.len());
         let mut new = Vec::new();
-        for Joining { user, position } in joining {
+        for PendingSubscription { user, position } in joining {
             match position {
                 Some(position) => gaps.push(Gap { user, position, is_repair: true }),
                 None => new.push(user),
@@ -175,7 +175,7 @@ impl Session {
             gaps.extend(new.map(|(user, position)| Gap { user, position, is_repair: false }));
         }
         for gap in &gaps {
-            self.hub.begin_at(&gap.user, gap.position);
+            self.hub.set_start_position(&gap.user, gap.position);
         }
         Ok(gaps)
     }
@@ -244,15 +244,16 @@ impl Session {
         if gap.is_repair {
             self.metrics.messages_repaired.inc_by(page.frames.len() as u64);
         }
-        self.hub.fill(&gap.user, &page.frames);
+        self.hub.replay(&gap.user, &page.frames);
         if page.more {
             return Some(Gap { position: page.newest, ..gap });
         }
-        if let Settled::ReadOn(position) = self.hub.settle(&gap.user) {
+        if let Subscribed::ReadFrom(position) = self.hub.mark_subscribed(&gap.user) {
             return Some(Gap { position, ..gap });
         }
         if gap.is_repair {
-            let result = if gap.is_lost(page) { Repair::Incomplete } else { Repair::Complete };
+            let result =
+                if gap.is_lost(page) { GapRepair::Incomplete } else { GapRepair::Complete };
             self.metrics.gaps.of(result).inc();
         }
         None

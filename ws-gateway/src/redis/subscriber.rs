@@ -117,7 +117,7 @@ impl Subscriber {
         self.metrics.subscriptions.set(0);
         self.metrics.redis_outages.inc();
         drop(session);
-        let users = self.hub.lose_subscriptions();
+        let users = self.hub.mark_disconnected();
         warn!(error = %lost, users, "Redis lost, reconnecting");
         Outage::begins()
     }

@@ -14,7 +14,7 @@ use super::health_endpoints::{refusal, with};
 use super::upgrade::{ConnectionPermit, From, Handshake};
 use crate::{
     auth,
-    connection::Wishes,
+    connection::ClientOptions,
     protocol::{Filter, SUBPROTOCOL},
 };
 
@@ -58,7 +58,7 @@ impl Server {
         };
         let handshake = self.read_handshake(&request).await;
         let mut response = switching_protocols(accept);
-        if handshake.wishes.understands_states {
+        if handshake.options.control_frames {
             response = with(response, header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL);
         }
         let server = self.clone();
@@ -106,10 +106,10 @@ impl Server {
     async fn read_handshake(&self, request: &Request<()>) -> Handshake {
         let query = request.uri().query().unwrap_or_default();
         let token = auth::token(request.headers(), query);
-        let identity = self.0.terms.authenticator.authenticate(token.as_deref()).await;
+        let identity = self.0.settings.authenticator.authenticate(token.as_deref()).await;
         let result = identity.as_ref().map_or_else(|error| error.label(), |_| "valid");
-        self.0.terms.metrics.jwt_validations.with_label_values(&[result]).inc();
-        let understands_states = offers_subprotocol(request.headers());
+        self.0.settings.metrics.jwt_validations.with_label_values(&[result]).inc();
+        let control_frames = offers_subprotocol(request.headers());
         let (mut from, mut filter) = (From::Now, Filter::default());
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             match &*name {
@@ -120,7 +120,7 @@ impl Server {
                 _ => {}
             }
         }
-        Handshake { identity, from, wishes: Wishes { understands_states, filter } }
+        Handshake { identity, from, options: ClientOptions { control_frames, filter } }
     }
 }
 

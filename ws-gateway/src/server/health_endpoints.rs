@@ -56,7 +56,7 @@ impl HealthEndpoints {
             "uptime_seconds": self.started.elapsed().as_secs_f64(),
         });
         if path == "/healthz/websocket" {
-            body["total_connections"] = server.terms.metrics.active_connections.get().into();
+            body["total_connections"] = server.settings.metrics.active_connections.get().into();
             body["max_connections_per_user"] = self.max_connections_per_user.into();
         }
         let status = if is_up { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

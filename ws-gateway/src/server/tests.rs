@@ -34,9 +34,9 @@ fn server(arguments: &[&str]) -> Server {
     let algorithms = [jsonwebtoken::Algorithm::HS256];
     let rules = Rules::new(&algorithms, None, None, Duration::ZERO);
     let secret = SECRET.into();
-    let terms = Terms {
+    let settings = ConnectionSettings {
         ping_interval: Duration::from_secs(30),
-        silence_limit: Duration::from_mins(1),
+        keepalive_timeout: Duration::from_mins(1),
         expiry_grace: Duration::ZERO,
         max_messages_per_second: config.limits.websocket_max_messages_per_second,
         drain_window: Duration::ZERO,
@@ -45,7 +45,7 @@ fn server(arguments: &[&str]) -> Server {
         tracer: None,
     };
     let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
-    Server::new(&config, Hub::new(limits, metrics), history, terms, None, tasks, shutdown)
+    Server::new(&config, Hub::new(limits, metrics), history, settings, None, tasks, shutdown)
 }
 
 impl Server {

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::{Server, connection_limits::AddressPermit};
 use crate::{
     auth::{AuthError, Identity},
-    connection::{Connection, End, Opening, Terms, Wishes, close},
+    connection::{ClientOptions, Connection, ConnectionSettings, Disconnect, InitialState, close},
     hub::Registration,
     protocol::{CloseReason, Position, Resume},
     redis::{History, Missed},
@@ -25,7 +25,7 @@ use crate::{
 pub(super) struct Handshake {
     pub(super) identity: Result<Identity, AuthError>,
     pub(super) from: From,
-    pub(super) wishes: Wishes,
+    pub(super) options: ClientOptions,
 }
 
 /// What a WebSocket takes of what there is, until it ends.
@@ -82,7 +82,7 @@ impl Server {
     ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Handshake { identity, from, wishes } = handshake;
+        let Handshake { identity, from, options } = handshake;
         let identity = match identity {
             Ok(identity) => identity,
             Err(error) => return self.refuse(socket, CloseReason::Unauthenticated(error)).await,
@@ -91,20 +91,21 @@ impl Server {
         let Ok(mut registration) = self.0.hub.register(&identity.user, id) else {
             return self.refuse(socket, CloseReason::LimitReached).await;
         };
-        registration.prove(identity.credential.clone());
-        if self.0.terms.authenticator.is_revoked(&identity) {
+        registration.set_credential(identity.credential.clone());
+        if self.0.settings.authenticator.is_revoked(&identity) {
             drop(registration);
             return self.refuse(socket, CloseReason::Unauthenticated(AuthError::Revoked)).await;
         }
         self.count("accepted");
-        let opening = Box::pin(opening(&mut registration, self.0.history.clone(), from));
-        let terms = Arc::clone(&self.0.terms);
-        let connection = Connection::new(socket, registration, &identity, wishes, terms);
-        let open = Open::begins(id, identity.user, Arc::clone(&self.0.terms));
+        let initial_state =
+            Box::pin(initial_state(&mut registration, self.0.history.clone(), from));
+        let settings = Arc::clone(&self.0.settings);
+        let connection = Connection::new(socket, registration, &identity, options, settings);
+        let open = Open::begins(id, identity.user, Arc::clone(&self.0.settings));
         let shutdown = self.0.shutdown.clone();
         // A fresh task: it lives long, so it must not carry along what the handshake needed.
         self.0.tasks.spawn(async move {
-            let end = connection.run(opening, shutdown).await;
+            let end = connection.run(initial_state, shutdown).await;
             open.ends(end);
             drop(permit);
         });
@@ -121,26 +122,26 @@ impl Server {
 
 /// Waits until the subscription stands, then reads what the client missed: whatever is published
 /// meanwhile waits in the queue of the connection, and is read as well when it is too much.
-fn opening(
+fn initial_state(
     registration: &mut Registration,
     history: History,
     from: From,
-) -> impl Future<Output = Opening> + Send + use<> {
+) -> impl Future<Output = InitialState> + Send + use<> {
     let confirmed = registration.confirmed();
     let (user, outbox) = (registration.user().clone(), registration.outbox().clone());
     if let From::Position(_) = from {
-        outbox.read_past();
+        outbox.begin_replay();
     }
     async move {
         confirmed.await;
         match from {
-            From::Now => Opening::without_past(Resume::None),
-            From::Unknown => Opening::without_past(Resume::Incomplete),
+            From::Now => InitialState::without_replay(Resume::None),
+            From::Unknown => InitialState::without_replay(Resume::Incomplete),
             From::Position(position) => {
-                let missed = history.since(&user, position, || outbox.follows_past()).await;
+                let missed = history.since(&user, position, || outbox.end_replay()).await;
                 let Missed { complete, newest, frames } = missed;
                 let resume = if complete { Resume::Complete } else { Resume::Incomplete };
-                Opening { resume, missed: frames, resumed_to: newest }
+                InitialState { resume, missed: frames, resumed_to: newest }
             }
         }
     }
@@ -150,27 +151,27 @@ fn opening(
 struct Open {
     id: Uuid,
     user: UserId,
-    terms: Arc<Terms>,
+    settings: Arc<ConnectionSettings>,
     since: Instant,
 }
 
 impl Open {
-    fn begins(id: Uuid, user: UserId, terms: Arc<Terms>) -> Self {
-        terms.metrics.active_connections.inc();
+    fn begins(id: Uuid, user: UserId, settings: Arc<ConnectionSettings>) -> Self {
+        settings.metrics.active_connections.inc();
         debug!(conn.id = %id, user.id = %user, "connected");
-        Self { id, user, terms, since: Instant::now() }
+        Self { id, user, settings, since: Instant::now() }
     }
 
-    fn ends(self, end: End) {
+    fn ends(self, end: Disconnect) {
         let reason = end.label();
         debug!(conn.id = %self.id, user.id = %self.user, reason, "disconnected");
-        self.terms.metrics.closes.with_label_values(&[reason]).inc();
+        self.settings.metrics.closes.with_label_values(&[reason]).inc();
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        let metrics = &self.terms.metrics;
+        let metrics = &self.settings.metrics;
         metrics.active_connections.dec();
         metrics.connection_duration.observe(self.since.elapsed().as_secs_f64());
     }

@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use ws_gateway::{
     auth::{Authenticator, Credential, Identity, Key, Rules},
     config::LimitPolicy,
-    connection::{Connection, Opening, Terms, Wishes, socket_config},
+    connection::{ClientOptions, Connection, ConnectionSettings, InitialState, socket_config},
     hub::{self, Hub, outbox},
     metrics::Metrics,
     protocol::{Filter, Frame, Resume},
@@ -120,12 +120,15 @@ async fn connected() -> anyhow::Result<(Hub, DuplexStream)> {
     let hub = Hub::new(limits, metrics.clone());
     let user = UserId::new(USER)?;
     let registration = hub.register(&user, uuid::Uuid::nil())?;
-    anyhow::ensure!(hub.settle(&user) == hub::Settled::Done, "the subscription stands at once");
+    anyhow::ensure!(
+        hub.mark_subscribed(&user) == hub::Subscribed::Live,
+        "the subscription stands at once"
+    );
     let rules = Rules::new(&[jsonwebtoken::Algorithm::HS256], None, None, Duration::ZERO);
     let key = Key::from_secret(&"a-secret-that-is-long-enough-for-this".into(), &rules);
-    let terms = Terms {
+    let settings = ConnectionSettings {
         ping_interval: Duration::from_hours(1),
-        silence_limit: Duration::from_hours(1),
+        keepalive_timeout: Duration::from_hours(1),
         expiry_grace: Duration::ZERO,
         max_messages_per_second: NonZeroU32::MIN,
         drain_window: Duration::ZERO,
@@ -137,9 +140,9 @@ async fn connected() -> anyhow::Result<(Hub, DuplexStream)> {
     let config = Some(socket_config(4096));
     let socket = WebSocketStream::from_raw_socket(server, Role::Server, config).await;
     let identity = Identity { user, expires_at: u64::MAX / 4, credential: Credential::default() };
-    let wishes = Wishes { understands_states: false, filter: Filter::default() };
-    let connection = Connection::new(socket, registration, &identity, wishes, Arc::new(terms));
-    let opening = Box::pin(std::future::ready(Opening::without_past(Resume::None)));
-    tokio::spawn(connection.run(opening, CancellationToken::new()));
+    let options = ClientOptions { control_frames: false, filter: Filter::default() };
+    let connection = Connection::new(socket, registration, &identity, options, Arc::new(settings));
+    let initial_state = Box::pin(std::future::ready(InitialState::without_replay(Resume::None)));
+    tokio::spawn(connection.run(initial_state, CancellationToken::new()));
     Ok((hub, client))
 }
