@@ -1,4 +1,4 @@
-// Built by `npm run page` in ws-gateway/client from page.ts; not by hand.
+// Generated from page.ts by `npm run page` in ws-gateway/client. Do not edit.
 
 // ws-gateway/client/src/contract.ts
 var CATEGORIES = ["batch_progress", "processing_results", "file_operations", "class_management", "student_workflow", "system_alerts"];
@@ -9,164 +9,166 @@ var STOP_CODES = [1002, 1003, 1007, 1009, 4e3];
 var TOKEN_CODES = [1008];
 
 // ws-gateway/client/src/connection.ts
-var FIRST_PAUSE_MS = 500;
-var LONGEST_PAUSE_MS = 2e4;
-var OPEN_LIMIT_MS = 15e3;
-var PULSE_LIMIT_MS = 5e3;
-var STEADY_MS = 1e3;
-var RENEWAL_SHARE = 0.2;
-var EARLIEST_RENEWAL_MS = 6e4;
-var RENEWAL_RETRY_MS = 1e3;
-var LONGEST_TIMER_MS = 2 ** 31 - 1;
+var INITIAL_BACKOFF_MS = 500;
+var MAX_BACKOFF_MS = 2e4;
+var CONNECT_TIMEOUT_MS = 15e3;
+var PONG_TIMEOUT_MS = 5e3;
+var STABLE_AFTER_MS = 1e3;
+var RENEWAL_FRACTION = 0.2;
+var MAX_RENEWAL_LEAD_MS = 6e4;
+var MIN_RENEWAL_RETRY_MS = 1e3;
+var MAX_TIMER_MS = 2 ** 31 - 1;
 var Connection = class {
-  #owner;
+  #handler;
   #socket;
-  /** Counts attempts and losses, so that whatever belongs to an earlier one is ignored. */
-  #turn = 0;
+  /** Incremented by each attempt and close, so that callbacks of earlier sockets are ignored. */
+  #generation = 0;
   #failures = 0;
-  #newTokenTried = false;
-  #openSince;
-  #pause;
+  #tokenReplaced = false;
+  #authenticatedAt;
+  /** `reconnect_after_ms` of the gateway. */
+  #requestedDelay;
   #waiting = false;
-  #next;
-  #pulse;
-  #doubt;
-  #renewal;
-  constructor(owner) {
-    this.#owner = owner;
+  #attemptTimer;
+  #pingTimer;
+  #pongTimer;
+  #renewalTimer;
+  constructor(handler) {
+    this.#handler = handler;
   }
-  /** Makes a connection now, whatever there is. */
+  /** Connects now; closes the current socket, if any. */
   async open() {
-    this.#drop();
-    const turn = this.#turn;
-    this.#owner.status({ state: "connecting" });
-    this.#next = setTimeout(() => this.#later(), OPEN_LIMIT_MS);
+    this.#reset();
+    const generation = this.#generation;
+    this.#handler.onStatus({ state: "connecting" });
+    this.#attemptTimer = setTimeout(() => this.#scheduleRetry(), CONNECT_TIMEOUT_MS);
     try {
-      const token = await this.#owner.token();
-      if (turn !== this.#turn) return;
-      const offers = [SUBPROTOCOL, TOKEN_PREFIX + token];
-      const socket = new WebSocket(this.#owner.address(token), offers);
+      const token = await this.#handler.token();
+      if (generation !== this.#generation) return;
+      const subprotocols = [SUBPROTOCOL, TOKEN_PREFIX + token];
+      const socket = new WebSocket(this.#handler.connectUrl(token), subprotocols);
       socket.onmessage = ({ data }) => {
-        if (turn === this.#turn) this.#hear(data);
+        if (generation === this.#generation) this.#onMessage(data);
       };
       socket.onclose = ({ code, reason }) => {
-        if (turn === this.#turn) this.#closed(code, reason);
+        if (generation === this.#generation) this.#onClose(code, reason);
       };
       this.#socket = socket;
     } catch {
-      if (turn === this.#turn) this.#later();
+      if (generation === this.#generation) this.#scheduleRetry();
     }
   }
-  /** Something happened to the network or the tab: looks at once whether the connection lives. */
-  wake() {
+  /** Retries now, or pings an open connection: after the network or the tab was suspended. */
+  check() {
     if (this.#waiting) void this.open();
-    else this.#ask();
+    else this.#ping();
   }
-  /** The browser says that it is offline, which need not be so for every address. */
-  doubt() {
-    if (this.#waiting) this.#later();
-    else this.#ask();
+  /** Handles the browser's `offline` event: a loopback gateway may still be reachable. */
+  checkOffline() {
+    if (this.#waiting) this.#scheduleRetry();
+    else this.#ping();
   }
-  say(message) {
-    if (this.#openSince !== void 0) this.#socket?.send(JSON.stringify(message));
+  send(message) {
+    if (this.#authenticatedAt !== void 0) this.#socket?.send(JSON.stringify(message));
   }
   stop(message, code) {
-    this.#drop();
-    this.#owner.status({ state: "stopped", message, ...code !== void 0 && { code } });
+    this.#reset();
+    this.#handler.onStatus({ state: "stopped", message, ...code !== void 0 && { code } });
   }
-  #drop() {
-    this.#turn += 1;
-    for (const timer of [this.#next, this.#pulse, this.#doubt, this.#renewal]) clearTimeout(timer);
-    this.#doubt = this.#pause = this.#openSince = void 0;
+  #reset() {
+    this.#generation += 1;
+    const timers = [this.#attemptTimer, this.#pingTimer, this.#pongTimer, this.#renewalTimer];
+    for (const timer of timers) clearTimeout(timer);
+    this.#pongTimer = this.#requestedDelay = this.#authenticatedAt = void 0;
     this.#waiting = false;
     this.#socket?.close();
     this.#socket = void 0;
   }
-  /** Tries again after the pause that the gateway named, else after a random one. */
-  #later() {
-    const pause = this.#pause;
-    this.#drop();
-    const longest = Math.min(FIRST_PAUSE_MS * 2 ** this.#failures, LONGEST_PAUSE_MS);
+  /** Retries after the delay that the gateway requested, else after a random back-off. */
+  #scheduleRetry() {
+    const requested = this.#requestedDelay;
+    this.#reset();
+    const backoff = Math.min(INITIAL_BACKOFF_MS * 2 ** this.#failures, MAX_BACKOFF_MS);
     this.#failures += 1;
-    const wait = pause ?? Math.random() * longest;
+    const delay = requested ?? Math.random() * backoff;
     this.#waiting = true;
     const offline = globalThis.navigator?.onLine === false;
-    this.#owner.status({ state: "waiting", retryAt: Date.now() + wait, offline });
-    this.#next = setTimeout(() => this.open(), wait);
+    this.#handler.onStatus({ state: "waiting", retryAt: Date.now() + delay, offline });
+    this.#attemptTimer = setTimeout(() => this.open(), delay);
   }
-  #closed(code, reason) {
-    if (this.#openSince !== void 0 && Date.now() - this.#openSince >= STEADY_MS) {
+  #onClose(code, reason) {
+    if (this.#authenticatedAt !== void 0 && Date.now() - this.#authenticatedAt >= STABLE_AFTER_MS) {
       this.#failures = 0;
-      this.#newTokenTried = false;
+      this.#tokenReplaced = false;
     }
-    if (STOP_CODES.includes(code)) return this.stop(readable(reason), code);
-    if (!TOKEN_CODES.includes(code)) return this.#later();
-    if (this.#newTokenTried) return this.stop(readable(reason), code);
-    this.#newTokenTried = true;
+    if (STOP_CODES.includes(code)) return this.stop(closeMessage(reason), code);
+    if (!TOKEN_CODES.includes(code)) return this.#scheduleRetry();
+    if (this.#tokenReplaced) return this.stop(closeMessage(reason), code);
+    this.#tokenReplaced = true;
     void this.open();
   }
-  #hear(text) {
-    clearTimeout(this.#doubt);
-    this.#doubt = void 0;
+  #onMessage(text) {
+    clearTimeout(this.#pongTimer);
+    this.#pongTimer = void 0;
     let frame;
     try {
       frame = JSON.parse(text);
     } catch {
       return;
     }
-    if (frame.event === STATE_EVENT) this.#state(frame);
-    else if (typeof frame.event === "string") this.#owner.notification(frame);
+    if (frame.event === STATE_EVENT) this.#onState(frame);
+    else if (typeof frame.event === "string") this.#handler.onNotification(frame);
   }
-  #state({ data, timestamp }) {
+  #onState({ data, timestamp }) {
     switch (data.state) {
       case "authenticated":
-        this.#authenticated(data);
-        return this.#renewBefore(data.token_expires_at, timestamp);
+        this.#onAuthenticated(data);
+        return this.#scheduleRenewal(data.token_expires_at, timestamp);
       case "connected":
-        return this.#renewBefore(data.token_expires_at, timestamp);
+        return this.#scheduleRenewal(data.token_expires_at, timestamp);
       case "disconnected":
-        this.#pause = data.reconnect_after_ms;
+        this.#requestedDelay = data.reconnect_after_ms;
     }
   }
-  #authenticated(data) {
-    clearTimeout(this.#next);
-    this.#openSince ??= Date.now();
-    clearInterval(this.#pulse);
-    this.#pulse = setInterval(() => this.#ask(), data.ping_interval_s * 1e3);
+  #onAuthenticated(data) {
+    clearTimeout(this.#attemptTimer);
+    this.#authenticatedAt ??= Date.now();
+    clearInterval(this.#pingTimer);
+    this.#pingTimer = setInterval(() => this.#ping(), data.ping_interval_s * 1e3);
     if (data.resume === "none" || data.last_event_id.startsWith("0-")) {
-      this.#owner.startsAt(data.last_event_id);
+      this.#handler.onStartPosition(data.last_event_id);
     }
-    this.#owner.status({ state: "open", connectionId: data.connection_id, resume: data.resume });
-    if (data.resume === "incomplete") this.#owner.incomplete();
+    this.#handler.onStatus({ state: "open", connectionId: data.connection_id, resume: data.resume });
+    if (data.resume === "incomplete") this.#handler.onIncomplete();
   }
-  /** Asks for a sign of life; without one in time the connection is made again. */
-  #ask() {
-    if (this.#openSince === void 0 || this.#doubt !== void 0) return;
-    this.#doubt = setTimeout(() => this.open(), PULSE_LIMIT_MS);
-    this.say({ type: "ping" });
+  /** Sends a ping; reconnects unless any frame arrives within the timeout. */
+  #ping() {
+    if (this.#authenticatedAt === void 0 || this.#pongTimer !== void 0) return;
+    this.#pongTimer = setTimeout(() => this.open(), PONG_TIMEOUT_MS);
+    this.send({ type: "ping" });
   }
-  /** Measures in the gateway's time, as clocks of browsers are often wrong. */
-  #renewBefore(expiry, now) {
-    const left = Date.parse(expiry) - Date.parse(now);
-    const early2 = Math.min(left * RENEWAL_SHARE, EARLIEST_RENEWAL_MS);
-    this.#renewIn(left - early2, Date.now() + left);
+  /** Uses the gateway's clock, as browser clocks are often wrong. */
+  #scheduleRenewal(expiresAt, gatewayTime) {
+    const lifetime = Date.parse(expiresAt) - Date.parse(gatewayTime);
+    const lead = Math.min(lifetime * RENEWAL_FRACTION, MAX_RENEWAL_LEAD_MS);
+    this.#setRenewalTimer(lifetime - lead, Date.now() + lifetime);
   }
-  #renewIn(wait, expiry) {
-    clearTimeout(this.#renewal);
-    this.#renewal = setTimeout(() => this.#renew(expiry), Math.min(wait, LONGEST_TIMER_MS));
+  #setRenewalTimer(delay, expiry) {
+    clearTimeout(this.#renewalTimer);
+    this.#renewalTimer = setTimeout(() => this.#renew(expiry), Math.min(delay, MAX_TIMER_MS));
   }
-  /** An accepted token brings a frame that plans the next renewal; until then it tries again. */
+  /** Sends a new token, and schedules a retry that the gateway's confirmation replaces. */
   async #renew(expiry) {
-    const turn = this.#turn;
-    this.#renewIn(Math.max((expiry - Date.now()) / 2, RENEWAL_RETRY_MS), expiry);
+    const generation = this.#generation;
+    this.#setRenewalTimer(Math.max((expiry - Date.now()) / 2, MIN_RENEWAL_RETRY_MS), expiry);
     try {
-      const token = await this.#owner.token();
-      if (turn === this.#turn) this.say({ type: "auth", token });
+      const token = await this.#handler.token();
+      if (generation === this.#generation) this.send({ type: "auth", token });
     } catch {
     }
   }
 };
-function readable(reason) {
+function closeMessage(reason) {
   try {
     return String(JSON.parse(reason).message);
   } catch {
@@ -174,7 +176,7 @@ function readable(reason) {
   }
 }
 
-// ws-gateway/client/src/memory.ts
+// ws-gateway/client/src/resume-state.ts
 function tabStorage() {
   try {
     return globalThis.sessionStorage;
@@ -182,45 +184,45 @@ function tabStorage() {
     return void 0;
   }
 }
-var REMEMBERED = 1024;
-var Memory = class {
-  #store;
+var MAX_DELIVERED_IDS = 1024;
+var ResumeState = class {
+  #storage;
   #url;
-  #told = /* @__PURE__ */ new Set();
+  #delivered = /* @__PURE__ */ new Set();
   #key;
   /** The id of the last notification. */
   position;
-  /** Of `user`, if that is known; else of the user that the first token is for. */
-  constructor(url, store, user) {
+  /** Without `user`, the user is the subject of the first token. */
+  constructor(url, storage, user) {
     this.#url = url;
-    this.#store = store;
-    if (user !== void 0) this.#recall(user);
+    this.#storage = storage;
+    if (user !== void 0) this.#load(user);
   }
-  /** Takes up the position of the user that a token is for. */
-  recall(token) {
-    if (this.#key === void 0) this.#recall(subject(token));
+  /** Loads the stored position of the token's subject, once. */
+  loadFor(token) {
+    if (this.#key === void 0) this.#load(subject(token));
   }
-  #recall(user) {
+  #load(user) {
     this.#key = `live-notifications ${this.#url} ${user}`;
     try {
-      this.position ??= this.#store?.getItem(this.#key) ?? void 0;
+      this.position ??= this.#storage?.getItem(this.#key) ?? void 0;
     } catch {
     }
   }
-  moveTo(position) {
+  setPosition(position) {
     this.position = position;
     try {
-      if (this.#key !== void 0) this.#store?.setItem(this.#key, position);
+      if (this.#key !== void 0) this.#storage?.setItem(this.#key, position);
     } catch {
     }
   }
-  /** Whether this is told for the first time. */
-  isNew(id) {
-    if (this.#told.has(id)) return false;
-    this.#told.add(id);
-    if (this.#told.size > REMEMBERED) {
-      for (const oldest of this.#told) {
-        this.#told.delete(oldest);
+  /** Records the id; returns false if it was recorded before. */
+  isFirstDelivery(id) {
+    if (this.#delivered.has(id)) return false;
+    this.#delivered.add(id);
+    if (this.#delivered.size > MAX_DELIVERED_IDS) {
+      for (const oldest of this.#delivered) {
+        this.#delivered.delete(oldest);
         break;
       }
     }
@@ -237,99 +239,99 @@ function subject(token) {
 }
 
 // ws-gateway/client/src/tabs.ts
-var KEPT = 256;
+var MAX_RECENT = 256;
 var Tabs = class {
-  #tab;
-  #name = String(Math.random());
+  #handler;
+  #id = String(Math.random());
   #channel;
-  #waiting = new AbortController();
-  #release;
-  /** What was told last in this tab, and the position before it. */
+  #lockRequest = new AbortController();
+  #releaseLock;
+  /** The latest notifications of this tab, and the position before the first of them. */
   #recent = [];
-  #before;
-  /** Until the answer is there, which holds them, notifications are left alone. */
-  #asking = true;
-  /** Whether this browser, on this page, can share a connection. */
-  static canShare = () => "BroadcastChannel" in globalThis && globalThis.navigator?.locks !== void 0;
-  constructor(name, tab) {
-    this.#tab = tab;
+  #positionBeforeRecent;
+  /** Until the leader's answer arrives, which contains them, broadcast notifications are ignored. */
+  #catchingUp = true;
+  /** Whether this browser and page support a shared connection. */
+  static isSupported = () => "BroadcastChannel" in globalThis && globalThis.navigator?.locks !== void 0;
+  constructor(name, handler) {
+    this.#handler = handler;
     this.#channel = new BroadcastChannel(name);
-    this.#channel.onmessage = ({ data }) => this.#hear(data);
+    this.#channel.onmessage = ({ data }) => this.#onMessage(data);
     this.catchUp();
     const lead = () => new Promise((release) => {
-      this.#release = release;
-      this.#asking = false;
-      this.#say({ kind: "lead" });
-      tab.lead();
+      this.#releaseLock = release;
+      this.#catchingUp = false;
+      this.#post({ kind: "leader_changed" });
+      handler.onLeader();
     });
-    navigator.locks.request(name, { signal: this.#waiting.signal }, lead).catch(() => {
+    navigator.locks.request(name, { signal: this.#lockRequest.signal }, lead).catch(() => {
     });
   }
-  get leads() {
-    return this.#release !== void 0;
+  get isLeader() {
+    return this.#releaseLock !== void 0;
   }
-  /** Asks the tab that leads for what this one missed. */
+  /** Asks the leader for what this tab missed. */
   catchUp() {
-    if (this.leads) return;
-    this.#asking = true;
-    this.#say({ kind: "ask", tab: this.#name, position: this.#tab.position });
+    if (this.isLeader) return;
+    this.#catchingUp = true;
+    this.#post({ kind: "catch_up", tab: this.#id, position: this.#handler.position });
   }
-  /** Passes on what happened to the connection, if it is this tab's. */
-  pass(message) {
-    if (this.leads || message.kind === "wake") this.#say(message);
+  /** Broadcasts events of the connection, if this tab owns it; `check` from any tab. */
+  broadcast(message) {
+    if (this.isLeader || message.kind === "check") this.#post(message);
   }
-  /** Remembers what was told here, and the position of this tab before it. */
-  keep(notification, before) {
-    if (this.#recent.length === 0) this.#before = before;
+  /** Keeps a notification for other tabs, with the position before it. */
+  remember(notification, previousPosition) {
+    if (this.#recent.length === 0) this.#positionBeforeRecent = previousPosition;
     this.#recent.push(notification);
-    if (this.#recent.length > KEPT) this.#before = this.#recent.shift()?.id;
+    if (this.#recent.length > MAX_RECENT) this.#positionBeforeRecent = this.#recent.shift()?.id;
   }
   close() {
-    this.#waiting.abort();
-    this.#release?.();
-    this.#release = void 0;
+    this.#lockRequest.abort();
+    this.#releaseLock?.();
+    this.#releaseLock = void 0;
     this.#channel.close();
   }
-  #say(message) {
+  #post(message) {
     this.#channel.postMessage(message);
   }
-  #hear(message) {
-    if (this.leads) {
-      if (message.kind === "ask") {
-        this.#say({ kind: "answer", tab: message.tab, ...this.#answer(message.position) });
-      } else if (message.kind === "wake") {
-        this.#tab.wake();
+  #onMessage(message) {
+    if (this.isLeader) {
+      if (message.kind === "catch_up") {
+        this.#post({ kind: "missed", tab: message.tab, ...this.#missedSince(message.position) });
+      } else if (message.kind === "check") {
+        this.#handler.onCheck();
       }
       return;
     }
     switch (message.kind) {
-      case "lead":
+      case "leader_changed":
         return this.catchUp();
-      case "answer":
-        if (message.tab === this.#name) this.#catchUpWith(message);
+      case "missed":
+        if (message.tab === this.#id) this.#onMissed(message);
         return;
-      case "told":
-        if (!this.#asking) this.#tab.notification(message.notification);
+      case "notification":
+        if (!this.#catchingUp) this.#handler.onNotification(message.notification);
         return;
       case "status":
-        return this.#tab.setStatus(message.status);
+        return this.#handler.onStatus(message.status);
       case "incomplete":
-        this.#tab.incomplete();
+        this.#handler.onIncomplete();
     }
   }
-  #answer(position) {
-    const { position: newest, status } = this.#tab;
-    const at = this.#recent.findIndex(({ id }) => id === position);
-    const complete = position === void 0 || position === newest || position === this.#before || at >= 0;
-    const missed = position === void 0 ? [] : this.#recent.slice(at + 1);
-    return { missed, complete, position: newest, status };
+  #missedSince(position) {
+    const { position: newest, status } = this.#handler;
+    const index = this.#recent.findIndex(({ id }) => id === position);
+    const isKnown = [void 0, newest, this.#positionBeforeRecent].includes(position) || index >= 0;
+    const notifications = position === void 0 ? [] : this.#recent.slice(index + 1);
+    return { notifications, complete: isKnown, position: newest, status };
   }
-  #catchUpWith({ missed, complete, position, status }) {
-    this.#asking = false;
-    this.#tab.setStatus(status);
-    if (!complete) this.#tab.incomplete();
-    for (const notification of missed) this.#tab.notification(notification);
-    if (position !== void 0) this.#tab.startsAt(position);
+  #onMissed({ notifications, complete, position, status }) {
+    this.#catchingUp = false;
+    this.#handler.onStatus(status);
+    if (!complete) this.#handler.onIncomplete();
+    for (const notification of notifications) this.#handler.onNotification(notification);
+    if (position !== void 0) this.#handler.onStartPosition(position);
   }
 };
 
@@ -342,143 +344,144 @@ function is(notification, event) {
 }
 var Client = class {
   #url;
-  #memory;
+  #resume;
   #connection;
   #tabs;
   #listeners = /* @__PURE__ */ new Map();
-  #ends = new AbortController();
+  #closed = new AbortController();
   #categories;
   #status = { state: "connecting" };
   constructor(options) {
     this.#url = new URL(options.url, globalThis.location?.href);
     this.#categories = options.categories ?? [];
     const { storage = tabStorage(), shareAs } = options;
-    this.#memory = new Memory(this.#url.href, storage ?? void 0, shareAs);
+    this.#resume = new ResumeState(this.#url.href, storage ?? void 0, shareAs);
     this.#connection = new Connection({
       token: options.token,
-      address: (token) => this.#address(token),
-      notification: (notification) => this.#tell(notification),
-      status: (status) => this.#setStatus(status),
-      startsAt: (position) => this.#memory.moveTo(position),
-      incomplete: () => this.#incomplete()
+      connectUrl: (token) => this.#connectUrl(token),
+      onNotification: (notification) => this.#dispatch(notification),
+      onStatus: (status) => this.#setStatus(status),
+      onStartPosition: (position) => this.#resume.setPosition(position),
+      onIncomplete: () => this.#reportIncomplete()
     });
-    if (shareAs !== void 0 && Tabs.canShare()) this.#tabs = this.#share(`${this.#url} ${shareAs}`);
-    else void this.#connection.open();
-    this.#watchPage();
+    if (shareAs !== void 0 && Tabs.isSupported()) {
+      this.#tabs = this.#joinTabs(`${this.#url} ${shareAs}`);
+    } else void this.#connection.open();
+    this.#listenToPage();
   }
-  /** How things stand now. */
+  /** The current status. */
   get status() {
     return this.#status;
   }
   on(event, listener) {
-    return this.#listen(`event ${event}`, listener);
+    return this.#subscribe(`event ${event}`, listener);
   }
-  /** Listens to every notification. */
+  /** Subscribes to every notification. */
   onAny(listener) {
-    return this.#listen("any", listener);
+    return this.#subscribe("any", listener);
   }
-  /** Is told the status now and whenever it changes. */
+  /** Calls the listener with the current status, and with each later one. */
   onStatus(listener) {
     listener(this.#status);
-    return this.#listen("status", listener);
+    return this.#subscribe("status", listener);
   }
-  /** Is told when something was missed that will not come: load the state through the API. */
+  /** Subscribes to losses: notifications were missed that history no longer holds; reload. */
   onIncomplete(listener) {
-    return this.#listen("incomplete", listener);
+    return this.#subscribe("incomplete", listener);
   }
-  /** Receives only these categories from now on; none: all. */
+  /** Replaces the category filter; an empty list selects all. */
   filter(categories) {
     this.#categories = categories;
     if (this.#tabs) return;
     if (this.#status.state === "connecting") void this.#connection.open();
-    else this.#connection.say({ type: "filter", categories: [...categories] });
+    else this.#connection.send({ type: "filter", categories: [...categories] });
   }
-  /** Tries now instead of waiting; does no harm to a connection that lives. */
+  /** Reconnects now instead of after the back-off; an open connection is only pinged. */
   retry() {
     if (this.#status.state === "stopped") return;
-    if (!this.#tabs || this.#tabs.leads) this.#connection.wake();
+    if (!this.#tabs || this.#tabs.isLeader) this.#connection.check();
     else {
-      this.#tabs.pass({ kind: "wake" });
+      this.#tabs.broadcast({ kind: "check" });
       this.#tabs.catchUp();
     }
   }
-  /** Ends it for good, as when the user signs out. */
+  /** Closes the connection for good, as at sign-out. */
   close() {
-    this.#ends.abort();
+    this.#closed.abort();
     this.#tabs?.close();
     this.#connection.stop("closed by the app");
   }
-  #address(token) {
-    this.#memory.recall(token);
-    const address = new URL(this.#url);
-    const { position } = this.#memory;
-    if (position !== void 0) address.searchParams.set("last_event_id", position);
+  #connectUrl(token) {
+    this.#resume.loadFor(token);
+    const url = new URL(this.#url);
+    const { position } = this.#resume;
+    if (position !== void 0) url.searchParams.set("last_event_id", position);
     if (this.#categories.length > 0 && !this.#tabs) {
-      address.searchParams.set("categories", this.#categories.join());
+      url.searchParams.set("categories", this.#categories.join());
     }
-    return address;
+    return url;
   }
-  #share(name) {
+  #joinTabs(name) {
     const client = this;
     return new Tabs(`live-notifications ${name}`, {
       get position() {
-        return client.#memory.position;
+        return client.#resume.position;
       },
       get status() {
         return client.#status;
       },
-      lead: () => void this.#connection.open(),
-      wake: () => this.#connection.wake(),
-      notification: (notification) => this.#tell(notification),
-      setStatus: (status) => this.#setStatus(status),
-      startsAt: (position) => this.#memory.moveTo(position),
-      incomplete: () => this.#incomplete()
+      onLeader: () => void this.#connection.open(),
+      onCheck: () => this.#connection.check(),
+      onNotification: (notification) => this.#dispatch(notification),
+      onStatus: (status) => this.#setStatus(status),
+      onStartPosition: (position) => this.#resume.setPosition(position),
+      onIncomplete: () => this.#reportIncomplete()
     });
   }
-  /** Looks after the connection whenever the network or the tab may have been away. */
-  #watchPage() {
+  /** Checks the connection whenever the network or the tab may have been suspended. */
+  #listenToPage() {
     if (typeof window === "undefined") return;
-    const { signal } = this.#ends;
-    const wake = () => this.retry();
-    const seen = () => document.visibilityState === "visible" && wake();
-    window.addEventListener("online", wake, { signal });
-    window.addEventListener("pageshow", wake, { signal });
-    document.addEventListener("visibilitychange", seen, { signal });
-    window.addEventListener("offline", () => this.#connection.doubt(), { signal });
+    const { signal } = this.#closed;
+    const retry = () => this.retry();
+    const retryIfVisible = () => document.visibilityState === "visible" && retry();
+    window.addEventListener("online", retry, { signal });
+    window.addEventListener("pageshow", retry, { signal });
+    document.addEventListener("visibilitychange", retryIfVisible, { signal });
+    window.addEventListener("offline", () => this.#connection.checkOffline(), { signal });
   }
-  #tell(notification) {
+  #dispatch(notification) {
     const { event, id, category } = notification;
-    const before = this.#memory.position;
-    const name = notification.event_id ?? id;
-    if (name === void 0 || this.#memory.isNew(name)) {
-      this.#tabs?.keep(notification, before);
-      this.#tabs?.pass({ kind: "told", notification });
-      const wanted = this.#categories.length === 0 || !category || this.#categories.includes(category);
-      if (wanted) {
-        this.#call(`event ${event}`, notification);
-        this.#call("any", notification);
+    const previousPosition = this.#resume.position;
+    const identity = notification.event_id ?? id;
+    if (identity === void 0 || this.#resume.isFirstDelivery(identity)) {
+      this.#tabs?.remember(notification, previousPosition);
+      this.#tabs?.broadcast({ kind: "notification", notification });
+      const selected = this.#categories.length === 0 || !category || this.#categories.includes(category);
+      if (selected) {
+        this.#emit(`event ${event}`, notification);
+        this.#emit("any", notification);
       }
     }
-    if (id !== void 0) this.#memory.moveTo(id);
+    if (id !== void 0) this.#resume.setPosition(id);
   }
   #setStatus(status) {
     this.#status = status;
-    this.#tabs?.pass({ kind: "status", status });
-    this.#call("status", status);
+    this.#tabs?.broadcast({ kind: "status", status });
+    this.#emit("status", status);
   }
-  #incomplete() {
-    this.#tabs?.pass({ kind: "incomplete" });
-    this.#call("incomplete", void 0);
+  #reportIncomplete() {
+    this.#tabs?.broadcast({ kind: "incomplete" });
+    this.#emit("incomplete", void 0);
   }
-  #listen(topic, listener) {
+  #subscribe(topic, listener) {
     const listeners = this.#listeners.get(topic) ?? /* @__PURE__ */ new Set();
     this.#listeners.set(topic, listeners);
-    const own = (value) => listener(value);
-    listeners.add(own);
-    return () => void listeners.delete(own);
+    const wrapped = (value) => listener(value);
+    listeners.add(wrapped);
+    return () => void listeners.delete(wrapped);
   }
-  /** A listener that fails must not keep others from hearing. */
-  #call(topic, value) {
+  /** Calls every listener; one that throws does not affect the others. */
+  #emit(topic, value) {
     for (const listener of this.#listeners.get(topic) ?? []) {
       try {
         listener(value);
@@ -499,9 +502,9 @@ function countdown(deadline, now = Date.now()) {
   return { over: left === 0, hours, minutes, seconds, text };
 }
 
-// tests/demo/words.ts
-var words = {
-  /** `cj_assessment_failed` as people read it. */
+// tests/demo/labels.ts
+var labels = {
+  /** `cj_assessment_failed` becomes `CJ assessment failed`. */
   name(name) {
     const text = name.replaceAll("_", " ");
     const capital = text.charAt(0).toUpperCase() + text.slice(1);
@@ -523,24 +526,24 @@ var words = {
     if (status.state !== "waiting") return "";
     return `in ${Math.max(0, Math.ceil((status.retryAt - now) / 1e3))} s`;
   },
-  /** What a notification says to people; some say only which file they are about. */
+  /** The message of a notification; some name only their file. */
   message(data) {
     const { message, filename } = data;
     return String(message ?? filename ?? "");
   },
-  latency(milliseconds, late) {
-    if (milliseconds <= late) return `${Math.round(milliseconds)} ms`;
+  latency(milliseconds, liveLimit) {
+    if (milliseconds <= liveLimit) return `${Math.round(milliseconds)} ms`;
     return `caught up after ${(milliseconds / 1e3).toFixed(1)} s`;
   }
 };
 
 // tests/demo/page.ts
-var KEPT2 = 500;
-var LATE_MS = 2e3;
+var MAX_ITEMS = 500;
+var LIVE_LIMIT_MS = 2e3;
 var element = (id) => document.getElementById(id);
 var list = element("notifications");
 var sentAt = /* @__PURE__ */ new Map();
-var early = /* @__PURE__ */ new Map();
+var arrivedEarly = /* @__PURE__ */ new Map();
 var hidden = /* @__PURE__ */ new Set();
 var received = 0;
 async function session() {
@@ -552,22 +555,22 @@ async function start() {
   const client = connect({ url, token, shareAs: user });
   client.onStatus(showStatus);
   client.onAny(show);
-  client.onIncomplete(() => note("Something was missed: an app would load its state again now."));
+  client.onIncomplete(() => showHint("Notifications were missed: an app would now reload its state."));
   showEvents(events);
   showFilters();
-  wire(client, events);
+  connectControls(client, events);
   setInterval(() => {
     showStatus(client.status);
-    countDown();
+    updateCountdowns();
   }, 1e3);
 }
-function wire(client, events) {
+function connectControls(client, events) {
   element("retry").onclick = () => client.retry();
   element("all").onclick = () => events.forEach((_, number) => void send(number));
   element("clear").onclick = () => {
     list.replaceChildren();
     received = 0;
-    count();
+    updateCount();
   };
   const toggle = element("switch");
   toggle.onclick = async () => {
@@ -582,12 +585,12 @@ function showStatus(status) {
   const state = element("state");
   state.dataset.state = status.state;
   element("retry").hidden = status.state !== "waiting";
-  const text = words.status(status);
+  const text = labels.status(status);
   if (state.textContent !== text) state.textContent = text;
-  element("wait").textContent = words.wait(status, Date.now());
+  element("wait").textContent = labels.wait(status, Date.now());
   if (status.state === "open") state.dataset.connection = status.connectionId;
 }
-function note(text) {
+function showHint(text) {
   const hint = element("hint");
   hint.textContent = text;
   hint.hidden = false;
@@ -596,11 +599,11 @@ function showEvents(events) {
   if (matchMedia("(max-width: 48rem)").matches) element("choose").removeAttribute("open");
   for (const category of CATEGORIES) {
     const title = document.createElement("h3");
-    title.textContent = words.name(category);
+    title.textContent = labels.name(category);
     colour(title, category);
     const buttons = document.createElement("div");
     events.forEach((event, number) => {
-      if (event.category === category) buttons.append(button(words.name(event.name), () => send(number)));
+      if (event.category === category) buttons.append(button(labels.name(event.name), () => send(number)));
     });
     const group = document.createElement("section");
     group.append(title, buttons);
@@ -609,7 +612,7 @@ function showEvents(events) {
 }
 function showFilters() {
   for (const category of CATEGORIES) {
-    const filter = button(words.name(category), () => {
+    const filter = button(labels.name(category), () => {
       if (!hidden.delete(category)) hidden.add(category);
       filter.ariaPressed = String(!hidden.has(category));
       for (const item of list.querySelectorAll(`[data-category="${category}"]`)) {
@@ -635,13 +638,13 @@ async function send(number) {
   const pressed = performance.now();
   const answer = await fetch(`/events/${number}`, { method: "POST" });
   const id = await answer.text();
-  if (!answer.ok) return note(id);
-  const shown = early.get(id);
+  if (!answer.ok) return showHint(id);
+  const shown = arrivedEarly.get(id);
   if (!shown) {
     sentAt.set(id, pressed);
     return;
   }
-  early.delete(id);
+  arrivedEarly.delete(id);
   showLatency(shown.item, shown.at - pressed);
 }
 function show(notification) {
@@ -656,27 +659,27 @@ function show(notification) {
   item.dataset.eventId = event_id ?? "";
   item.hidden = hidden.has(category);
   colour(item, category);
-  text(".title", words.name(event));
+  text(".title", labels.name(event));
   text(".priority", priority);
   item.querySelector(".priority").dataset.priority = priority;
-  text(".category", words.name(category));
-  text(".message", words.message(data));
+  text(".category", labels.name(category));
+  text(".message", labels.message(data));
   text("time", new Date(timestamp).toLocaleTimeString());
   text("pre", JSON.stringify(notification, null, 2));
   if (is(notification, "student_matches_suggested")) {
     item.dataset.deadline = notification.data.confirmation_deadline;
   }
   list.prepend(item);
-  while (list.childElementCount > KEPT2) list.lastElementChild?.remove();
+  while (list.childElementCount > MAX_ITEMS) list.lastElementChild?.remove();
   received += 1;
-  count();
-  countDown();
-  if (event_id) measure(item, event_id, at);
+  updateCount();
+  updateCountdowns();
+  if (event_id) measureLatency(item, event_id, at);
 }
-function measure(item, event, at) {
+function measureLatency(item, event, at) {
   const pressed = sentAt.get(event);
   if (pressed === void 0) {
-    early.set(event, { item, at });
+    arrivedEarly.set(event, { item, at });
   } else {
     sentAt.delete(event);
     showLatency(item, at - pressed);
@@ -684,11 +687,11 @@ function measure(item, event, at) {
 }
 function showLatency(item, milliseconds) {
   const latency = item.querySelector(".latency");
-  latency.textContent = words.latency(milliseconds, LATE_MS);
-  latency.toggleAttribute("data-late", milliseconds > LATE_MS);
+  latency.textContent = labels.latency(milliseconds, LIVE_LIMIT_MS);
+  latency.toggleAttribute("data-late", milliseconds > LIVE_LIMIT_MS);
   latency.title = "from the click to this page";
 }
-function countDown() {
+function updateCountdowns() {
   for (const item of list.querySelectorAll("[data-deadline]")) {
     const shown = item.querySelector(".countdown");
     const left = countdown(item.dataset.deadline ?? "");
@@ -696,7 +699,7 @@ function countDown() {
     shown.hidden = false;
   }
 }
-function count() {
+function updateCount() {
   element("count").textContent = String(received);
   element("empty").hidden = received > 0;
 }

@@ -1,4 +1,4 @@
-// The page of `make demo`, on the browser client. Everything that arrives is shown as text.
+// The page of `make demo`: sends events and shows what the browser client receives, as text.
 
 import {
   CATEGORIES,
@@ -10,9 +10,9 @@ import {
   type Notification,
   type Status,
 } from "../../ws-gateway/client/src/index.ts";
-import { words } from "./words.ts";
+import { labels } from "./labels.ts";
 
-/** What `GET /session` says: where to connect, as whom, and what can be sent. */
+/** The answer of `GET /session`: where to connect, as which user, and the events that can be sent. */
 interface Session {
   url: string;
   token: string;
@@ -20,16 +20,16 @@ interface Session {
   events: { name: string; category: Category }[];
 }
 
-/** Most notifications in the list. */
-const KEPT = 500;
-/** Slower than this, it came later and not live. */
-const LATE_MS = 2_000;
+/** The length of the list. */
+const MAX_ITEMS = 500;
+/** Above this latency a notification was resumed from history, not delivered live. */
+const LIVE_LIMIT_MS = 2_000;
 
 const element = (id: string) => document.getElementById(id) as HTMLElement;
 const list = element("notifications");
-/** When an event was sent, by its id; and the items that were there before the id was known. */
+/** By event id: when an event was sent, and the items that arrived before the id was known. */
 const sentAt = new Map<string, number>();
-const early = new Map<string, { item: HTMLElement; at: number }>();
+const arrivedEarly = new Map<string, { item: HTMLElement; at: number }>();
 const hidden = new Set<Category>();
 let received = 0;
 
@@ -43,23 +43,23 @@ async function start(): Promise<void> {
   const client = connect({ url, token, shareAs: user });
   client.onStatus(showStatus);
   client.onAny(show);
-  client.onIncomplete(() => note("Something was missed: an app would load its state again now."));
+  client.onIncomplete(() => showHint("Notifications were missed: an app would now reload its state."));
   showEvents(events);
   showFilters();
-  wire(client, events);
+  connectControls(client, events);
   setInterval(() => {
     showStatus(client.status);
-    countDown();
+    updateCountdowns();
   }, 1000);
 }
 
-function wire(client: Client, events: Session["events"]): void {
+function connectControls(client: Client, events: Session["events"]): void {
   element("retry").onclick = () => client.retry();
   element("all").onclick = () => events.forEach((_, number) => void send(number));
   element("clear").onclick = () => {
     list.replaceChildren();
     received = 0;
-    count();
+    updateCount();
   };
   const toggle = element("switch");
   toggle.onclick = async () => {
@@ -75,29 +75,29 @@ function showStatus(status: Status): void {
   const state = element("state");
   state.dataset.state = status.state;
   element("retry").hidden = status.state !== "waiting";
-  const text = words.status(status);
-  // A screen reader speaks what changes, so the seconds stand elsewhere.
+  const text = labels.status(status);
+  // Screen readers announce each change, so the seconds are in another element.
   if (state.textContent !== text) state.textContent = text;
-  element("wait").textContent = words.wait(status, Date.now());
+  element("wait").textContent = labels.wait(status, Date.now());
   if (status.state === "open") state.dataset.connection = status.connectionId;
 }
 
-function note(text: string): void {
+function showHint(text: string): void {
   const hint = element("hint");
   hint.textContent = text;
   hint.hidden = false;
 }
 
 function showEvents(events: Session["events"]): void {
-  // On a phone, what arrives comes before what can be sent.
+  // On a phone, received notifications come before the buttons.
   if (matchMedia("(max-width: 48rem)").matches) element("choose").removeAttribute("open");
   for (const category of CATEGORIES) {
     const title = document.createElement("h3");
-    title.textContent = words.name(category);
+    title.textContent = labels.name(category);
     colour(title, category);
     const buttons = document.createElement("div");
     events.forEach((event, number) => {
-      if (event.category === category) buttons.append(button(words.name(event.name), () => send(number)));
+      if (event.category === category) buttons.append(button(labels.name(event.name), () => send(number)));
     });
     const group = document.createElement("section");
     group.append(title, buttons);
@@ -107,7 +107,7 @@ function showEvents(events: Session["events"]): void {
 
 function showFilters(): void {
   for (const category of CATEGORIES) {
-    const filter = button(words.name(category), () => {
+    const filter = button(labels.name(category), () => {
       if (!hidden.delete(category)) hidden.add(category);
       filter.ariaPressed = String(!hidden.has(category));
       for (const item of list.querySelectorAll<HTMLElement>(`[data-category="${category}"]`)) {
@@ -136,13 +136,13 @@ async function send(number: number): Promise<void> {
   const pressed = performance.now();
   const answer = await fetch(`/events/${number}`, { method: "POST" });
   const id = await answer.text();
-  if (!answer.ok) return note(id);
-  const shown = early.get(id);
+  if (!answer.ok) return showHint(id);
+  const shown = arrivedEarly.get(id);
   if (!shown) {
     sentAt.set(id, pressed);
     return;
   }
-  early.delete(id);
+  arrivedEarly.delete(id);
   showLatency(shown.item, shown.at - pressed);
 }
 
@@ -158,28 +158,28 @@ function show(notification: Notification): void {
   item.dataset.eventId = event_id ?? "";
   item.hidden = hidden.has(category);
   colour(item, category);
-  text(".title", words.name(event));
+  text(".title", labels.name(event));
   text(".priority", priority);
   (item.querySelector(".priority") as HTMLElement).dataset.priority = priority;
-  text(".category", words.name(category));
-  text(".message", words.message(data));
+  text(".category", labels.name(category));
+  text(".message", labels.message(data));
   text("time", new Date(timestamp).toLocaleTimeString());
   text("pre", JSON.stringify(notification, null, 2));
   if (is(notification, "student_matches_suggested")) {
     item.dataset.deadline = notification.data.confirmation_deadline;
   }
   list.prepend(item);
-  while (list.childElementCount > KEPT) list.lastElementChild?.remove();
+  while (list.childElementCount > MAX_ITEMS) list.lastElementChild?.remove();
   received += 1;
-  count();
-  countDown();
-  if (event_id) measure(item, event_id, at);
+  updateCount();
+  updateCountdowns();
+  if (event_id) measureLatency(item, event_id, at);
 }
 
-function measure(item: HTMLElement, event: string, at: number): void {
+function measureLatency(item: HTMLElement, event: string, at: number): void {
   const pressed = sentAt.get(event);
   if (pressed === undefined) {
-    early.set(event, { item, at });
+    arrivedEarly.set(event, { item, at });
   } else {
     sentAt.delete(event);
     showLatency(item, at - pressed);
@@ -188,12 +188,12 @@ function measure(item: HTMLElement, event: string, at: number): void {
 
 function showLatency(item: HTMLElement, milliseconds: number): void {
   const latency = item.querySelector(".latency") as HTMLElement;
-  latency.textContent = words.latency(milliseconds, LATE_MS);
-  latency.toggleAttribute("data-late", milliseconds > LATE_MS);
+  latency.textContent = labels.latency(milliseconds, LIVE_LIMIT_MS);
+  latency.toggleAttribute("data-late", milliseconds > LIVE_LIMIT_MS);
   latency.title = "from the click to this page";
 }
 
-function countDown(): void {
+function updateCountdowns(): void {
   for (const item of list.querySelectorAll<HTMLElement>("[data-deadline]")) {
     const shown = item.querySelector(".countdown") as HTMLElement;
     const left = countdown(item.dataset.deadline ?? "");
@@ -202,7 +202,7 @@ function countDown(): void {
   }
 }
 
-function count(): void {
+function updateCount(): void {
   element("count").textContent = String(received);
   element("empty").hidden = received > 0;
 }

@@ -1,5 +1,5 @@
-//! The browser client as a package: its own tests, one scenario for each file of them, what is
-//! built from it, and that it installs. Needs Node.js.
+//! The browser client: a scenario per file of its own tests, its types, the demo page built from it,
+//! and its installation as a package. Needs Node.js.
 
 use std::{path::Path, sync::Arc};
 
@@ -14,30 +14,30 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
     vec![
         scenario(it_reconnects_as_the_gateway_asks),
         scenario(it_renews_tokens),
-        scenario(it_tells_each_event_once_and_typed),
-        scenario(it_minds_the_page_that_it_is_on),
+        scenario(it_delivers_each_event_once_and_typed),
+        scenario(it_follows_the_events_of_its_page),
         scenario(tabs_share_one_connection),
         scenario(fixtures_and_documents_validate_and_the_client_is_small),
-        scenario(no_test_file_is_left_out),
-        scenario(its_types_and_examples_check),
-        scenario(the_page_of_the_demo_is_what_its_sources_make),
+        scenario(every_test_file_has_a_scenario),
+        scenario(its_types_and_examples_type_check),
+        scenario(the_committed_demo_page_is_up_to_date),
         scenario(the_package_installs_and_checks_in_a_fresh_vite_project),
     ]
 }
 
 async fn it_reconnects_as_the_gateway_asks(world: Arc<World>) -> anyhow::Result<()> {
-    passes(&world, "reconnecting").await
+    passes(&world, "reconnect").await
 }
 
 async fn it_renews_tokens(world: Arc<World>) -> anyhow::Result<()> {
     passes(&world, "tokens").await
 }
 
-async fn it_tells_each_event_once_and_typed(world: Arc<World>) -> anyhow::Result<()> {
-    passes(&world, "telling").await
+async fn it_delivers_each_event_once_and_typed(world: Arc<World>) -> anyhow::Result<()> {
+    passes(&world, "notifications").await
 }
 
-async fn it_minds_the_page_that_it_is_on(world: Arc<World>) -> anyhow::Result<()> {
+async fn it_follows_the_events_of_its_page(world: Arc<World>) -> anyhow::Result<()> {
     passes(&world, "page").await
 }
 
@@ -51,7 +51,7 @@ async fn fixtures_and_documents_validate_and_the_client_is_small(
     passes(&world, "contract").await
 }
 
-async fn no_test_file_is_left_out(world: Arc<World>) -> anyhow::Result<()> {
+async fn every_test_file_has_a_scenario(world: Arc<World>) -> anyhow::Result<()> {
     let files = world.client_tests().await?.as_array().context("a list")?.len();
     ensure!(files == 6, "{files} files of tests, and a scenario for each of 6");
     Ok(())
@@ -81,13 +81,13 @@ async fn passes(world: &World, file: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn its_types_and_examples_check(world: Arc<World>) -> anyhow::Result<()> {
+async fn its_types_and_examples_type_check(world: Arc<World>) -> anyhow::Result<()> {
     world.node()?;
     node::run(&node::client(), "npm", &["run", "check"]).await?;
     Ok(())
 }
 
-async fn the_page_of_the_demo_is_what_its_sources_make(world: Arc<World>) -> anyhow::Result<()> {
+async fn the_committed_demo_page_is_up_to_date(world: Arc<World>) -> anyhow::Result<()> {
     world.node()?;
     node::run(&node::client(), "npm", &["run", "page", "--", "--check"]).await?;
     Ok(())

@@ -1,4 +1,4 @@
-// What both examples share: one client and one feed for the whole app.
+// Shared by both examples: one client and one feed for the whole app.
 
 import { connect, Feed, type Status } from "@huleedu/live-notifications";
 
@@ -7,16 +7,16 @@ async function session(): Promise<{ url: string; token: string; user: string }> 
 }
 
 const { url, user } = await session();
-// Vite's own server passes it on; built pages connect themselves.
+// Vite's development server proxies the WebSocket; a built page connects directly.
 const address = import.meta.env.DEV ? `ws://${location.host}/ws` : url;
 const token = async () => (await session()).token;
 
 export const feed = new Feed(connect({ url: address, token, shareAs: user }));
 
-/** Sends the event with the 24 hours to confirm, as the demo's button does. */
+/** Sends `student_matches_suggested`, as the demo's button does. */
 export const suggestMatches = () => fetch("/events/5", { method: "POST" });
 
-export const words: Record<Status["state"], string> = {
+export const statusText: Record<Status["state"], string> = {
   connecting: "Connecting",
   open: "Live",
   waiting: "Disconnected, trying again",

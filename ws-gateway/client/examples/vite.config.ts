@@ -1,14 +1,14 @@
-// Both examples. `DEMO=http://127.0.0.1:PORT npm run example` serves them beside a running
-// `make demo`, which prints that address, and passes on what they ask of it.
+// Serves both examples: `DEMO=http://127.0.0.1:PORT npm run example`, with the address that a running
+// `make demo` printed, to which requests are proxied.
 
 import { fileURLToPath } from "node:url";
 import { svelte } from "@sveltejs/vite-plugin-svelte";
 import { defineConfig, type ProxyOptions, type UserConfig } from "vite";
 
-const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
+const resolvePath = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 const name = "@huleedu/live-notifications";
 
-/** As the demo serves its own page alone, what passes looks as if it came from there. */
+/** Sets the demo's own origin, the only one that it accepts. */
 async function proxy(demo: string): Promise<Record<string, ProxyOptions>> {
   const { url } = await (await fetch(`${demo}/session`)).json();
   const headers = { origin: demo };
@@ -22,18 +22,18 @@ async function proxy(demo: string): Promise<Record<string, ProxyOptions>> {
 export default defineConfig(async (): Promise<UserConfig> => {
   const demo = process.env["DEMO"];
   return {
-    root: here("."),
+    root: resolvePath("."),
     plugins: [svelte({ configFile: false })],
     esbuild: { jsx: "automatic" },
     resolve: {
-      // The longer names first, as each also matches what only begins with it.
+      // Longest first: an alias also matches as a prefix.
       alias: {
-        [`${name}/react`]: here("../src/react.ts"),
-        [`${name}/svelte`]: here("../src/svelte.ts"),
-        [name]: here("../src/index.ts"),
+        [`${name}/react`]: resolvePath("../src/react.ts"),
+        [`${name}/svelte`]: resolvePath("../src/svelte.ts"),
+        [name]: resolvePath("../src/index.ts"),
       },
     },
     server: demo ? { open: "/react/", proxy: await proxy(demo) } : {},
-    build: { rollupOptions: { input: [here("react/index.html"), here("svelte/index.html")] } },
+    build: { rollupOptions: { input: [resolvePath("react/index.html"), resolvePath("svelte/index.html")] } },
   };
 });

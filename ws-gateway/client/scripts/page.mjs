@@ -1,5 +1,5 @@
-// Builds the page of the demo: `npm run page` writes it, `npm run page -- --check` says whether the
-// committed one is what its sources make.
+// Builds the demo page: `npm run page` writes tests/demo/built.js, `npm run page -- --check` fails if the
+// committed file is out of date.
 
 import { readFile, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
@@ -15,7 +15,7 @@ const { outputFiles } = await build({
   format: "esm",
   target: "es2022",
   legalComments: "none",
-  banner: { js: "// Built by `npm run page` in ws-gateway/client from page.ts; not by hand." },
+  banner: { js: "// Generated from page.ts by `npm run page` in ws-gateway/client. Do not edit." },
   write: false,
 });
 const built = outputFiles[0].text;

@@ -1,34 +1,35 @@
-// What an app holds: one client for one user, from sign-in to sign-out.
+// The client of one signed-in user: dispatches notifications to listeners and shares its connection
+// between tabs.
 
 import { Connection } from "./connection.ts";
 import type { Category, Notification, Notifications, OtherNotification } from "./contract.ts";
-import { Memory, tabStorage, type Store } from "./memory.ts";
+import { ResumeState, tabStorage, type PositionStorage } from "./resume-state.ts";
 import type { Status } from "./status.ts";
 import { Tabs } from "./tabs.ts";
 
-/** How to connect. */
+/** The options of `connect`. */
 export interface Options {
-  /** The gateway's address, such as `wss://live.example.org/ws`. */
+  /** The gateway's URL, such as `wss://live.example.org/ws`. */
   url: string | URL;
-  /** Gives a token that is valid now; asked before each connection and before a token ends. */
+  /** Returns a valid token; called before each connection and each renewal. */
   token: () => Promise<string> | string;
-  /** What to receive; left out: everything. */
+  /** The categories to receive; default: all. */
   categories?: readonly Category[];
-  /** Where the position outlives a page load; `null`: nowhere. Left out: `sessionStorage`. */
-  storage?: Store | null;
-  /** Names the user: all tabs that say the same share one connection. Left out: each has its own. */
+  /** Stores the position across page loads; default: `sessionStorage`; `null`: not stored. */
+  storage?: PositionStorage | null;
+  /** A user id: tabs with the same one share a connection; default: one connection per tab. */
   shareAs?: string;
 }
 
 type Listener<N> = (notification: N) => void;
-type Off = () => void;
+type Unsubscribe = () => void;
 
-/** Makes a connection and keeps it until `close()`. */
+/** Connects, and reconnects until `close()` is called. */
 export function connect(options: Options): Client {
   return new Client(options);
 }
 
-/** Whether a notification is the one of this name; tells TypeScript as well. */
+/** Narrows a notification to the type of its event. */
 export function is<E extends keyof Notifications>(
   notification: Notification,
   event: E,
@@ -38,169 +39,170 @@ export function is<E extends keyof Notifications>(
 
 export class Client {
   readonly #url: URL;
-  readonly #memory: Memory;
+  readonly #resume: ResumeState;
   readonly #connection: Connection;
   readonly #tabs: Tabs | undefined;
   readonly #listeners = new Map<string, Set<(value: never) => void>>();
-  readonly #ends = new AbortController();
+  readonly #closed = new AbortController();
   #categories: readonly Category[];
   #status: Status = { state: "connecting" };
 
   constructor(options: Options) {
-    // Thrown now rather than tried for ever.
+    // Throws on an invalid URL, which no retry can change.
     this.#url = new URL(options.url, globalThis.location?.href);
     this.#categories = options.categories ?? [];
     const { storage = tabStorage(), shareAs } = options;
-    this.#memory = new Memory(this.#url.href, storage ?? undefined, shareAs);
+    this.#resume = new ResumeState(this.#url.href, storage ?? undefined, shareAs);
     this.#connection = new Connection({
       token: options.token,
-      address: (token) => this.#address(token),
-      notification: (notification) => this.#tell(notification),
-      status: (status) => this.#setStatus(status),
-      startsAt: (position) => this.#memory.moveTo(position),
-      incomplete: () => this.#incomplete(),
+      connectUrl: (token) => this.#connectUrl(token),
+      onNotification: (notification) => this.#dispatch(notification),
+      onStatus: (status) => this.#setStatus(status),
+      onStartPosition: (position) => this.#resume.setPosition(position),
+      onIncomplete: () => this.#reportIncomplete(),
     });
-    if (shareAs !== undefined && Tabs.canShare()) this.#tabs = this.#share(`${this.#url} ${shareAs}`);
-    else void this.#connection.open();
-    this.#watchPage();
+    if (shareAs !== undefined && Tabs.isSupported()) {
+      this.#tabs = this.#joinTabs(`${this.#url} ${shareAs}`);
+    } else void this.#connection.open();
+    this.#listenToPage();
   }
 
-  /** How things stand now. */
+  /** The current status. */
   get status(): Status {
     return this.#status;
   }
 
-  /** Listens to one kind of notification; returns how to stop that. */
-  on<E extends keyof Notifications>(event: E, listener: Listener<Notifications[E]>): Off;
-  /** The same for those that a service has worded itself. */
-  on(event: string, listener: Listener<OtherNotification>): Off;
-  on(event: string, listener: Listener<never>): Off {
-    return this.#listen(`event ${event}`, listener);
+  /** Subscribes to one event; returns how to unsubscribe. */
+  on<E extends keyof Notifications>(event: E, listener: Listener<Notifications[E]>): Unsubscribe;
+  /** Subscribes to a notification that a service requested under a name of its own. */
+  on(event: string, listener: Listener<OtherNotification>): Unsubscribe;
+  on(event: string, listener: Listener<never>): Unsubscribe {
+    return this.#subscribe(`event ${event}`, listener);
   }
 
-  /** Listens to every notification. */
-  onAny(listener: Listener<Notification>): Off {
-    return this.#listen("any", listener);
+  /** Subscribes to every notification. */
+  onAny(listener: Listener<Notification>): Unsubscribe {
+    return this.#subscribe("any", listener);
   }
 
-  /** Is told the status now and whenever it changes. */
-  onStatus(listener: (status: Status) => void): Off {
+  /** Calls the listener with the current status, and with each later one. */
+  onStatus(listener: (status: Status) => void): Unsubscribe {
     listener(this.#status);
-    return this.#listen("status", listener);
+    return this.#subscribe("status", listener);
   }
 
-  /** Is told when something was missed that will not come: load the state through the API. */
-  onIncomplete(listener: () => void): Off {
-    return this.#listen("incomplete", listener);
+  /** Subscribes to losses: notifications were missed that history no longer holds; reload. */
+  onIncomplete(listener: () => void): Unsubscribe {
+    return this.#subscribe("incomplete", listener);
   }
 
-  /** Receives only these categories from now on; none: all. */
+  /** Replaces the category filter; an empty list selects all. */
   filter(categories: readonly Category[]): void {
     this.#categories = categories;
-    // What tabs share must be everything.
+    // A shared connection receives all categories; each tab filters for itself.
     if (this.#tabs) return;
-    // An address with the old ones may be on its way.
+    // The handshake under way may carry the previous filter.
     if (this.#status.state === "connecting") void this.#connection.open();
-    else this.#connection.say({ type: "filter", categories: [...categories] });
+    else this.#connection.send({ type: "filter", categories: [...categories] });
   }
 
-  /** Tries now instead of waiting; does no harm to a connection that lives. */
+  /** Reconnects now instead of after the back-off; an open connection is only pinged. */
   retry(): void {
     if (this.#status.state === "stopped") return;
-    if (!this.#tabs || this.#tabs.leads) this.#connection.wake();
+    if (!this.#tabs || this.#tabs.isLeader) this.#connection.check();
     else {
-      this.#tabs.pass({ kind: "wake" });
+      this.#tabs.broadcast({ kind: "check" });
       this.#tabs.catchUp();
     }
   }
 
-  /** Ends it for good, as when the user signs out. */
+  /** Closes the connection for good, as at sign-out. */
   close(): void {
-    this.#ends.abort();
+    this.#closed.abort();
     this.#tabs?.close();
     this.#connection.stop("closed by the app");
   }
 
-  #address(token: string): URL {
-    this.#memory.recall(token);
-    const address = new URL(this.#url);
-    const { position } = this.#memory;
-    if (position !== undefined) address.searchParams.set("last_event_id", position);
+  #connectUrl(token: string): URL {
+    this.#resume.loadFor(token);
+    const url = new URL(this.#url);
+    const { position } = this.#resume;
+    if (position !== undefined) url.searchParams.set("last_event_id", position);
     if (this.#categories.length > 0 && !this.#tabs) {
-      address.searchParams.set("categories", this.#categories.join());
+      url.searchParams.set("categories", this.#categories.join());
     }
-    return address;
+    return url;
   }
 
-  #share(name: string): Tabs {
+  #joinTabs(name: string): Tabs {
     const client = this;
     return new Tabs(`live-notifications ${name}`, {
       get position() {
-        return client.#memory.position;
+        return client.#resume.position;
       },
       get status() {
         return client.#status;
       },
-      lead: () => void this.#connection.open(),
-      wake: () => this.#connection.wake(),
-      notification: (notification) => this.#tell(notification),
-      setStatus: (status) => this.#setStatus(status),
-      startsAt: (position) => this.#memory.moveTo(position),
-      incomplete: () => this.#incomplete(),
+      onLeader: () => void this.#connection.open(),
+      onCheck: () => this.#connection.check(),
+      onNotification: (notification) => this.#dispatch(notification),
+      onStatus: (status) => this.#setStatus(status),
+      onStartPosition: (position) => this.#resume.setPosition(position),
+      onIncomplete: () => this.#reportIncomplete(),
     });
   }
 
-  /** Looks after the connection whenever the network or the tab may have been away. */
-  #watchPage(): void {
+  /** Checks the connection whenever the network or the tab may have been suspended. */
+  #listenToPage(): void {
     if (typeof window === "undefined") return;
-    const { signal } = this.#ends;
-    const wake = () => this.retry();
-    const seen = () => document.visibilityState === "visible" && wake();
-    window.addEventListener("online", wake, { signal });
-    window.addEventListener("pageshow", wake, { signal });
-    document.addEventListener("visibilitychange", seen, { signal });
-    window.addEventListener("offline", () => this.#connection.doubt(), { signal });
+    const { signal } = this.#closed;
+    const retry = () => this.retry();
+    const retryIfVisible = () => document.visibilityState === "visible" && retry();
+    window.addEventListener("online", retry, { signal });
+    window.addEventListener("pageshow", retry, { signal });
+    document.addEventListener("visibilitychange", retryIfVisible, { signal });
+    window.addEventListener("offline", () => this.#connection.checkOffline(), { signal });
   }
 
-  #tell(notification: Notification): void {
+  #dispatch(notification: Notification): void {
     const { event, id, category } = notification;
-    const before = this.#memory.position;
-    const name = notification.event_id ?? id;
-    if (name === undefined || this.#memory.isNew(name)) {
-      this.#tabs?.keep(notification, before);
-      this.#tabs?.pass({ kind: "told", notification });
-      const wanted = this.#categories.length === 0 || !category || this.#categories.includes(category);
-      if (wanted) {
-        this.#call(`event ${event}`, notification);
-        this.#call("any", notification);
+    const previousPosition = this.#resume.position;
+    const identity = notification.event_id ?? id;
+    if (identity === undefined || this.#resume.isFirstDelivery(identity)) {
+      this.#tabs?.remember(notification, previousPosition);
+      this.#tabs?.broadcast({ kind: "notification", notification });
+      const selected = this.#categories.length === 0 || !category || this.#categories.includes(category);
+      if (selected) {
+        this.#emit(`event ${event}`, notification);
+        this.#emit("any", notification);
       }
     }
-    // Only now: had the page gone away meanwhile, it would come again.
-    if (id !== undefined) this.#memory.moveTo(id);
+    // After the listeners: if the page is unloaded before, the notification is sent again.
+    if (id !== undefined) this.#resume.setPosition(id);
   }
 
   #setStatus(status: Status): void {
     this.#status = status;
-    this.#tabs?.pass({ kind: "status", status });
-    this.#call("status", status);
+    this.#tabs?.broadcast({ kind: "status", status });
+    this.#emit("status", status);
   }
 
-  #incomplete(): void {
-    this.#tabs?.pass({ kind: "incomplete" });
-    this.#call("incomplete", undefined);
+  #reportIncomplete(): void {
+    this.#tabs?.broadcast({ kind: "incomplete" });
+    this.#emit("incomplete", undefined);
   }
 
-  #listen<V>(topic: string, listener: (value: V) => void): Off {
+  #subscribe<V>(topic: string, listener: (value: V) => void): Unsubscribe {
     const listeners = this.#listeners.get(topic) ?? new Set();
     this.#listeners.set(topic, listeners);
-    // Wrapped, so that the same function can listen twice.
-    const own = (value: V) => listener(value);
-    listeners.add(own);
-    return () => void listeners.delete(own);
+    // Wrapped, so that one function can subscribe twice.
+    const wrapped = (value: V) => listener(value);
+    listeners.add(wrapped);
+    return () => void listeners.delete(wrapped);
   }
 
-  /** A listener that fails must not keep others from hearing. */
-  #call(topic: string, value: unknown): void {
+  /** Calls every listener; one that throws does not affect the others. */
+  #emit(topic: string, value: unknown): void {
     for (const listener of this.#listeners.get(topic) ?? []) {
       try {
         listener(value as never);

@@ -1,5 +1,5 @@
-// One WebSocket that is made again whenever it is lost. Knows the gateway's frames and close codes;
-// what a notification means, who wants it and where the position is kept is not its business.
+// One WebSocket that reconnects. Knows the gateway's frames and close codes; dispatching
+// notifications, filters and storage of the position are the handler's task.
 
 import {
   STATE_EVENT,
@@ -13,208 +13,209 @@ import {
 } from "./contract.ts";
 import type { Status } from "./status.ts";
 
-/** Longest pause after the first failure; it doubles with each further one, up to the longest. */
-const FIRST_PAUSE_MS = 500;
-const LONGEST_PAUSE_MS = 20_000;
-/** Longest wait for a token and a connection together. */
-const OPEN_LIMIT_MS = 15_000;
-/** Longest wait for a sign of life when there is doubt. */
-const PULSE_LIMIT_MS = 5_000;
-/** A connection that has stood this long was a success; a shorter one counts as a failure. */
-const STEADY_MS = 1_000;
-/** A token is renewed when a fifth of its time is left, and no earlier than this before its end. */
-const RENEWAL_SHARE = 0.2;
-const EARLIEST_RENEWAL_MS = 60_000;
-const RENEWAL_RETRY_MS = 1_000;
-/** The longest time that a browser's timers can wait. */
-const LONGEST_TIMER_MS = 2 ** 31 - 1;
+/** Back-off with full jitter: doubles with each failed attempt, up to the maximum. */
+const INITIAL_BACKOFF_MS = 500;
+const MAX_BACKOFF_MS = 20_000;
+/** Covers fetching the token, connecting and authentication. */
+const CONNECT_TIMEOUT_MS = 15_000;
+const PONG_TIMEOUT_MS = 5_000;
+/** A connection that lasts this long resets the back-off. */
+const STABLE_AFTER_MS = 1_000;
+/** A token is renewed when a fifth of its lifetime is left, at most a minute before it expires. */
+const RENEWAL_FRACTION = 0.2;
+const MAX_RENEWAL_LEAD_MS = 60_000;
+const MIN_RENEWAL_RETRY_MS = 1_000;
+/** The longest delay that `setTimeout` supports. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
 
-/** What a connection needs and to whom it tells what. */
-export interface Owner {
-  /** A token that is valid now. */
+/** What a connection needs from its client, and what it reports. */
+export interface ConnectionHandler {
+  /** Returns a token that is valid now. */
   token(): Promise<string> | string;
-  /** Where to connect, as of now, with this token: address, position, categories. */
-  address(token: string): URL;
-  notification(notification: Notification): void;
-  status(status: Status): void;
-  /** The newest position, told when it is the client's own from now on. */
-  startsAt(position: string): void;
-  /** Something was missed that will not come. */
-  incomplete(): void;
+  /** Returns the URL for the next attempt: with position and categories. */
+  connectUrl(token: string): URL;
+  onNotification(notification: Notification): void;
+  onStatus(status: Status): void;
+  /** The position to resume from while no notification has arrived. */
+  onStartPosition(position: string): void;
+  /** The history no longer reaches back to the client's position. */
+  onIncomplete(): void;
 }
 
 type Timer = ReturnType<typeof setTimeout>;
 
 export class Connection {
-  readonly #owner: Owner;
+  readonly #handler: ConnectionHandler;
   #socket: WebSocket | undefined;
-  /** Counts attempts and losses, so that whatever belongs to an earlier one is ignored. */
-  #turn = 0;
+  /** Incremented by each attempt and close, so that callbacks of earlier sockets are ignored. */
+  #generation = 0;
   #failures = 0;
-  #newTokenTried = false;
-  #openSince: number | undefined;
-  #pause: number | undefined;
+  #tokenReplaced = false;
+  #authenticatedAt: number | undefined;
+  /** `reconnect_after_ms` of the gateway. */
+  #requestedDelay: number | undefined;
   #waiting = false;
-  #next: Timer | undefined;
-  #pulse: Timer | undefined;
-  #doubt: Timer | undefined;
-  #renewal: Timer | undefined;
+  #attemptTimer: Timer | undefined;
+  #pingTimer: Timer | undefined;
+  #pongTimer: Timer | undefined;
+  #renewalTimer: Timer | undefined;
 
-  constructor(owner: Owner) {
-    this.#owner = owner;
+  constructor(handler: ConnectionHandler) {
+    this.#handler = handler;
   }
 
-  /** Makes a connection now, whatever there is. */
+  /** Connects now; closes the current socket, if any. */
   async open(): Promise<void> {
-    this.#drop();
-    const turn = this.#turn;
-    this.#owner.status({ state: "connecting" });
-    this.#next = setTimeout(() => this.#later(), OPEN_LIMIT_MS);
+    this.#reset();
+    const generation = this.#generation;
+    this.#handler.onStatus({ state: "connecting" });
+    this.#attemptTimer = setTimeout(() => this.#scheduleRetry(), CONNECT_TIMEOUT_MS);
     try {
-      const token = await this.#owner.token();
-      if (turn !== this.#turn) return;
-      const offers = [SUBPROTOCOL, TOKEN_PREFIX + token];
-      const socket = new WebSocket(this.#owner.address(token), offers);
+      const token = await this.#handler.token();
+      if (generation !== this.#generation) return;
+      const subprotocols = [SUBPROTOCOL, TOKEN_PREFIX + token];
+      const socket = new WebSocket(this.#handler.connectUrl(token), subprotocols);
       socket.onmessage = ({ data }) => {
-        if (turn === this.#turn) this.#hear(data);
+        if (generation === this.#generation) this.#onMessage(data);
       };
       socket.onclose = ({ code, reason }) => {
-        if (turn === this.#turn) this.#closed(code, reason);
+        if (generation === this.#generation) this.#onClose(code, reason);
       };
       this.#socket = socket;
     } catch {
-      // No token to be had: the app may be as much cut off as we are.
-      if (turn === this.#turn) this.#later();
+      // Without a token, as without a network: retry.
+      if (generation === this.#generation) this.#scheduleRetry();
     }
   }
 
-  /** Something happened to the network or the tab: looks at once whether the connection lives. */
-  wake(): void {
+  /** Retries now, or pings an open connection: after the network or the tab was suspended. */
+  check(): void {
     if (this.#waiting) void this.open();
-    else this.#ask();
+    else this.#ping();
   }
 
-  /** The browser says that it is offline, which need not be so for every address. */
-  doubt(): void {
-    if (this.#waiting) this.#later();
-    else this.#ask();
+  /** Handles the browser's `offline` event: a loopback gateway may still be reachable. */
+  checkOffline(): void {
+    if (this.#waiting) this.#scheduleRetry();
+    else this.#ping();
   }
 
-  say(message: ClientMessage): void {
-    if (this.#openSince !== undefined) this.#socket?.send(JSON.stringify(message));
+  send(message: ClientMessage): void {
+    if (this.#authenticatedAt !== undefined) this.#socket?.send(JSON.stringify(message));
   }
 
   stop(message: string, code?: number): void {
-    this.#drop();
-    this.#owner.status({ state: "stopped", message, ...(code !== undefined && { code }) });
+    this.#reset();
+    this.#handler.onStatus({ state: "stopped", message, ...(code !== undefined && { code }) });
   }
 
-  #drop(): void {
-    this.#turn += 1;
-    for (const timer of [this.#next, this.#pulse, this.#doubt, this.#renewal]) clearTimeout(timer);
-    this.#doubt = this.#pause = this.#openSince = undefined;
+  #reset(): void {
+    this.#generation += 1;
+    const timers = [this.#attemptTimer, this.#pingTimer, this.#pongTimer, this.#renewalTimer];
+    for (const timer of timers) clearTimeout(timer);
+    this.#pongTimer = this.#requestedDelay = this.#authenticatedAt = undefined;
     this.#waiting = false;
     this.#socket?.close();
     this.#socket = undefined;
   }
 
-  /** Tries again after the pause that the gateway named, else after a random one. */
-  #later(): void {
-    const pause = this.#pause;
-    this.#drop();
-    const longest = Math.min(FIRST_PAUSE_MS * 2 ** this.#failures, LONGEST_PAUSE_MS);
+  /** Retries after the delay that the gateway requested, else after a random back-off. */
+  #scheduleRetry(): void {
+    const requested = this.#requestedDelay;
+    this.#reset();
+    const backoff = Math.min(INITIAL_BACKOFF_MS * 2 ** this.#failures, MAX_BACKOFF_MS);
     this.#failures += 1;
-    const wait = pause ?? Math.random() * longest;
+    const delay = requested ?? Math.random() * backoff;
     this.#waiting = true;
     const offline = globalThis.navigator?.onLine === false;
-    this.#owner.status({ state: "waiting", retryAt: Date.now() + wait, offline });
-    this.#next = setTimeout(() => this.open(), wait);
+    this.#handler.onStatus({ state: "waiting", retryAt: Date.now() + delay, offline });
+    this.#attemptTimer = setTimeout(() => this.open(), delay);
   }
 
-  #closed(code: number, reason: string): void {
-    if (this.#openSince !== undefined && Date.now() - this.#openSince >= STEADY_MS) {
+  #onClose(code: number, reason: string): void {
+    if (this.#authenticatedAt !== undefined && Date.now() - this.#authenticatedAt >= STABLE_AFTER_MS) {
       this.#failures = 0;
-      this.#newTokenTried = false;
+      this.#tokenReplaced = false;
     }
-    if (STOP_CODES.includes(code)) return this.stop(readable(reason), code);
-    if (!TOKEN_CODES.includes(code)) return this.#later();
-    if (this.#newTokenTried) return this.stop(readable(reason), code);
-    this.#newTokenTried = true;
+    if (STOP_CODES.includes(code)) return this.stop(closeMessage(reason), code);
+    if (!TOKEN_CODES.includes(code)) return this.#scheduleRetry();
+    if (this.#tokenReplaced) return this.stop(closeMessage(reason), code);
+    this.#tokenReplaced = true;
     void this.open();
   }
 
-  #hear(text: string): void {
-    clearTimeout(this.#doubt);
-    this.#doubt = undefined;
+  #onMessage(text: string): void {
+    clearTimeout(this.#pongTimer);
+    this.#pongTimer = undefined;
     let frame;
     try {
       frame = JSON.parse(text);
     } catch {
       return;
     }
-    if (frame.event === STATE_EVENT) this.#state(frame);
-    else if (typeof frame.event === "string") this.#owner.notification(frame);
+    if (frame.event === STATE_EVENT) this.#onState(frame);
+    else if (typeof frame.event === "string") this.#handler.onNotification(frame);
   }
 
-  #state({ data, timestamp }: StateFrame): void {
+  #onState({ data, timestamp }: StateFrame): void {
     switch (data.state) {
       case "authenticated":
-        this.#authenticated(data);
-        return this.#renewBefore(data.token_expires_at, timestamp);
+        this.#onAuthenticated(data);
+        return this.#scheduleRenewal(data.token_expires_at, timestamp);
       case "connected":
-        return this.#renewBefore(data.token_expires_at, timestamp);
+        return this.#scheduleRenewal(data.token_expires_at, timestamp);
       case "disconnected":
-        this.#pause = data.reconnect_after_ms;
+        this.#requestedDelay = data.reconnect_after_ms;
     }
   }
 
-  #authenticated(data: Extract<StateFrame["data"], { state: "authenticated" }>): void {
-    clearTimeout(this.#next);
-    this.#openSince ??= Date.now();
-    clearInterval(this.#pulse);
-    this.#pulse = setInterval(() => this.#ask(), data.ping_interval_s * 1000);
-    // Who resumes takes the position from the frames that follow; none follow an empty history.
+  #onAuthenticated(data: Extract<StateFrame["data"], { state: "authenticated" }>): void {
+    clearTimeout(this.#attemptTimer);
+    this.#authenticatedAt ??= Date.now();
+    clearInterval(this.#pingTimer);
+    this.#pingTimer = setInterval(() => this.#ping(), data.ping_interval_s * 1000);
+    // A resuming client takes its position from the frames that follow; an empty history has none.
     if (data.resume === "none" || data.last_event_id.startsWith("0-")) {
-      this.#owner.startsAt(data.last_event_id);
+      this.#handler.onStartPosition(data.last_event_id);
     }
-    this.#owner.status({ state: "open", connectionId: data.connection_id, resume: data.resume });
-    if (data.resume === "incomplete") this.#owner.incomplete();
+    this.#handler.onStatus({ state: "open", connectionId: data.connection_id, resume: data.resume });
+    if (data.resume === "incomplete") this.#handler.onIncomplete();
   }
 
-  /** Asks for a sign of life; without one in time the connection is made again. */
-  #ask(): void {
-    if (this.#openSince === undefined || this.#doubt !== undefined) return;
-    this.#doubt = setTimeout(() => this.open(), PULSE_LIMIT_MS);
-    this.say({ type: "ping" });
+  /** Sends a ping; reconnects unless any frame arrives within the timeout. */
+  #ping(): void {
+    if (this.#authenticatedAt === undefined || this.#pongTimer !== undefined) return;
+    this.#pongTimer = setTimeout(() => this.open(), PONG_TIMEOUT_MS);
+    this.send({ type: "ping" });
   }
 
-  /** Measures in the gateway's time, as clocks of browsers are often wrong. */
-  #renewBefore(expiry: string, now: string): void {
-    const left = Date.parse(expiry) - Date.parse(now);
-    const early = Math.min(left * RENEWAL_SHARE, EARLIEST_RENEWAL_MS);
-    this.#renewIn(left - early, Date.now() + left);
+  /** Uses the gateway's clock, as browser clocks are often wrong. */
+  #scheduleRenewal(expiresAt: string, gatewayTime: string): void {
+    const lifetime = Date.parse(expiresAt) - Date.parse(gatewayTime);
+    const lead = Math.min(lifetime * RENEWAL_FRACTION, MAX_RENEWAL_LEAD_MS);
+    this.#setRenewalTimer(lifetime - lead, Date.now() + lifetime);
   }
 
-  #renewIn(wait: number, expiry: number): void {
-    clearTimeout(this.#renewal);
-    this.#renewal = setTimeout(() => this.#renew(expiry), Math.min(wait, LONGEST_TIMER_MS));
+  #setRenewalTimer(delay: number, expiry: number): void {
+    clearTimeout(this.#renewalTimer);
+    this.#renewalTimer = setTimeout(() => this.#renew(expiry), Math.min(delay, MAX_TIMER_MS));
   }
 
-  /** An accepted token brings a frame that plans the next renewal; until then it tries again. */
+  /** Sends a new token, and schedules a retry that the gateway's confirmation replaces. */
   async #renew(expiry: number): Promise<void> {
-    const turn = this.#turn;
-    this.#renewIn(Math.max((expiry - Date.now()) / 2, RENEWAL_RETRY_MS), expiry);
+    const generation = this.#generation;
+    this.#setRenewalTimer(Math.max((expiry - Date.now()) / 2, MIN_RENEWAL_RETRY_MS), expiry);
     try {
-      const token = await this.#owner.token();
-      if (turn === this.#turn) this.say({ type: "auth", token });
+      const token = await this.#handler.token();
+      if (generation === this.#generation) this.send({ type: "auth", token });
     } catch {
-      // The old token still runs, and the next try is planned.
+      // The current token is still valid, and the retry is scheduled.
     }
   }
 }
 
-/** The message for people in a close reason, which may be JSON. */
-function readable(reason: string): string {
+/** Returns the message of a close reason, which may be JSON. */
+function closeMessage(reason: string): string {
   try {
     return String(JSON.parse(reason).message);
   } catch {

@@ -1,16 +1,16 @@
-/** How long it is until a deadline. */
+/** The time left until a deadline. */
 export interface Countdown {
   readonly over: boolean;
   readonly hours: number;
   readonly minutes: number;
   readonly seconds: number;
-  /** `23:59:07`, to be shown. */
+  /** As `23:59:07`. */
   readonly text: string;
 }
 
-/** The time that is left until `deadline`, such as a `confirmation_deadline`. */
+/** Returns the time left until `deadline`, such as a `confirmation_deadline`. */
 export function countdown(deadline: string, now = Date.now()): Countdown {
-  // A text that is no time counts as over.
+  // An invalid time counts as over.
   const left = Math.max(0, Math.ceil((Date.parse(deadline) - now) / 1000) || 0);
   const hours = Math.floor(left / 3600);
   const minutes = Math.floor(left / 60) % 60;

@@ -2,46 +2,46 @@ import type { Client } from "./client.ts";
 import type { Notification } from "./contract.ts";
 import type { Status } from "./status.ts";
 
-/** What a page shows. Never changed: each change makes another one. */
+/** An immutable snapshot of what a page shows. */
 export interface Snapshot {
   readonly status: Status;
-  /** The newest first. */
+  /** Newest first. */
   readonly notifications: readonly Notification[];
-  /** False after something was missed that will not come; `reloaded()` makes it true again. */
+  /** False after notifications were lost; `reloaded()` makes it true again. */
   readonly complete: boolean;
 }
 
-/** The latest notifications of a client, from now on; made once, next to the client. */
+/** The latest notifications of a client since the feed was created; one per client. */
 export class Feed {
   #snapshot: Snapshot;
   readonly #listeners = new Set<() => void>();
 
-  /** Keeps this many notifications. */
-  constructor(client: Client, keep = 100) {
+  /** Keeps the latest `limit` notifications. */
+  constructor(client: Client, limit = 100) {
     this.#snapshot = { status: client.status, notifications: [], complete: true };
-    client.onStatus((status) => this.#change({ status }));
-    client.onIncomplete(() => this.#change({ complete: false }));
+    client.onStatus((status) => this.#update({ status }));
+    client.onIncomplete(() => this.#update({ complete: false }));
     client.onAny((notification) => {
-      const notifications = [notification, ...this.#snapshot.notifications].slice(0, keep);
-      this.#change({ notifications });
+      const notifications = [notification, ...this.#snapshot.notifications].slice(0, limit);
+      this.#update({ notifications });
     });
   }
 
-  /** What to show now. */
+  /** Returns the current snapshot. */
   readonly snapshot = (): Snapshot => this.#snapshot;
 
-  /** Is called after each change; returns how to stop that. */
+  /** Calls the listener after each change; returns how to unsubscribe. */
   readonly subscribe = (listener: () => void): (() => void) => {
     this.#listeners.add(listener);
     return () => void this.#listeners.delete(listener);
   };
 
-  /** The app has loaded its state through the API. */
+  /** Marks the state as complete, after the app reloaded it through the API. */
   reloaded(): void {
-    this.#change({ complete: true });
+    this.#update({ complete: true });
   }
 
-  #change(change: Partial<Snapshot>): void {
+  #update(change: Partial<Snapshot>): void {
     this.#snapshot = { ...this.#snapshot, ...change };
     for (const listener of this.#listeners) listener();
   }

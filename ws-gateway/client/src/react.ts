@@ -2,12 +2,12 @@ import { useEffect, useState, useSyncExternalStore } from "react";
 import { countdown, type Countdown } from "./countdown.ts";
 import type { Feed, Snapshot } from "./feed.ts";
 
-/** What to show now; the component is drawn again when it changes. */
+/** Returns the current snapshot; re-renders the component when it changes. */
 export function useNotifications(feed: Feed): Snapshot {
   return useSyncExternalStore(feed.subscribe, feed.snapshot, feed.snapshot);
 }
 
-/** The time until `deadline`, counting down every second. */
+/** Returns the time left until `deadline`; re-renders every second. */
 export function useCountdown(deadline: string): Countdown {
   const [now, setNow] = useState(Date.now);
   useEffect(() => {

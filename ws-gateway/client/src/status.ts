@@ -1,12 +1,12 @@
 import type { Resume } from "./contract.ts";
 
-/** How things stand with the gateway. */
+/** The state of the connection to the gateway. */
 export type Status =
-  /** A connection is being made. */
+  /** A connection attempt is under way. */
   | { readonly state: "connecting" }
-  /** Everything arrives. `connectionId` is what the gateway calls it in its logs. */
+  /** Connected. `connectionId` identifies the connection in the gateway's logs. */
   | { readonly state: "open"; readonly connectionId: string; readonly resume: Resume }
-  /** There is none; the next attempt is at `retryAt`, in milliseconds since 1970. */
+  /** Disconnected; the next attempt is at `retryAt`, in milliseconds since 1970. */
   | { readonly state: "waiting"; readonly retryAt: number; readonly offline: boolean }
-  /** There will be none: the gateway said so (`code`), or `close()` was called (no code). */
+  /** Closed for good: by the gateway with close code `code`, or by `close()`, without a code. */
   | { readonly state: "stopped"; readonly code?: number; readonly message: string };

@@ -2,7 +2,7 @@ import { readable, type Readable } from "svelte/store";
 import { countdown, type Countdown } from "./countdown.ts";
 import type { Feed, Snapshot } from "./feed.ts";
 
-/** What to show now, as a store. */
+/** Returns a store of the current snapshot. */
 export function notifications(feed: Feed): Readable<Snapshot> {
   return readable(feed.snapshot(), (set) => {
     set(feed.snapshot());
@@ -10,7 +10,7 @@ export function notifications(feed: Feed): Readable<Snapshot> {
   });
 }
 
-/** The time until `deadline`, counting down every second, as a store. */
+/** Returns a store of the time left until `deadline`, updated every second. */
 export function countdownTo(deadline: string): Readable<Countdown> {
   return readable(countdown(deadline), (set) => {
     const timer = setInterval(() => set(countdown(deadline)), 1000);

@@ -1,147 +1,148 @@
-// One connection for all tabs of a user. The tab that holds a lock leads and has the connection; it
-// passes on what it hears. When it goes, the browser gives the lock to the next one, which resumes
-// from the last notification that it was told. A tab that comes or wakes asks for what it missed.
+// Shares one connection between the tabs of a user. The tab that holds a Web Lock is the leader and
+// owns the connection; it broadcasts what it receives. When the leader is closed, the browser grants
+// the lock to the next tab, which resumes from its last notification. A tab that opens or wakes up
+// asks the leader for what it missed.
 
 import type { Notification } from "./contract.ts";
 import type { Status } from "./status.ts";
 
-/** As much as a tab can catch up on; the gateway keeps about as much. */
-const KEPT = 256;
+/** How many notifications a tab can catch up on; the gateway's history has the same size. */
+const MAX_RECENT = 256;
 
-/** What is said between tabs. */
+/** A message between tabs. */
 type Message =
-  | { kind: "lead" }
-  | { kind: "told"; notification: Notification }
+  | { kind: "leader_changed" }
+  | { kind: "notification"; notification: Notification }
   | { kind: "status"; status: Status }
   | { kind: "incomplete" }
-  | { kind: "wake" }
-  | { kind: "ask"; tab: string; position: string | undefined }
-  | ({ kind: "answer"; tab: string } & Answer);
+  | { kind: "check" }
+  | { kind: "catch_up"; tab: string; position: string | undefined }
+  | ({ kind: "missed"; tab: string } & Missed);
 
-interface Answer {
-  missed: Notification[];
+interface Missed {
+  notifications: Notification[];
   complete: boolean;
   position: string | undefined;
   status: Status;
 }
 
-/** The client in this tab. */
-export interface Tab {
+/** The client of this tab. */
+export interface TabHandler {
   readonly position: string | undefined;
   readonly status: Status;
-  /** This tab leads from now on. */
-  lead(): void;
-  wake(): void;
-  notification(notification: Notification): void;
-  setStatus(status: Status): void;
-  startsAt(position: string): void;
-  incomplete(): void;
+  /** This tab became the leader. */
+  onLeader(): void;
+  onCheck(): void;
+  onNotification(notification: Notification): void;
+  onStatus(status: Status): void;
+  onStartPosition(position: string): void;
+  onIncomplete(): void;
 }
 
 export class Tabs {
-  readonly #tab: Tab;
-  readonly #name = String(Math.random());
+  readonly #handler: TabHandler;
+  readonly #id = String(Math.random());
   readonly #channel: BroadcastChannel;
-  readonly #waiting = new AbortController();
-  #release: (() => void) | undefined;
-  /** What was told last in this tab, and the position before it. */
+  readonly #lockRequest = new AbortController();
+  #releaseLock: (() => void) | undefined;
+  /** The latest notifications of this tab, and the position before the first of them. */
   #recent: Notification[] = [];
-  #before: string | undefined;
-  /** Until the answer is there, which holds them, notifications are left alone. */
-  #asking = true;
+  #positionBeforeRecent: string | undefined;
+  /** Until the leader's answer arrives, which contains them, broadcast notifications are ignored. */
+  #catchingUp = true;
 
-  /** Whether this browser, on this page, can share a connection. */
-  static readonly canShare = () =>
+  /** Whether this browser and page support a shared connection. */
+  static readonly isSupported = () =>
     "BroadcastChannel" in globalThis && globalThis.navigator?.locks !== undefined;
 
-  constructor(name: string, tab: Tab) {
-    this.#tab = tab;
+  constructor(name: string, handler: TabHandler) {
+    this.#handler = handler;
     this.#channel = new BroadcastChannel(name);
-    this.#channel.onmessage = ({ data }) => this.#hear(data);
+    this.#channel.onmessage = ({ data }) => this.#onMessage(data);
     this.catchUp();
     const lead = () =>
       new Promise<void>((release) => {
-        this.#release = release;
-        this.#asking = false;
-        this.#say({ kind: "lead" });
-        tab.lead();
+        this.#releaseLock = release;
+        this.#catchingUp = false;
+        this.#post({ kind: "leader_changed" });
+        handler.onLeader();
       });
-    // Refused only when this tab stops waiting.
-    navigator.locks.request(name, { signal: this.#waiting.signal }, lead).catch(() => {});
+    // Rejected only when this tab aborts the request.
+    navigator.locks.request(name, { signal: this.#lockRequest.signal }, lead).catch(() => {});
   }
 
-  get leads(): boolean {
-    return this.#release !== undefined;
+  get isLeader(): boolean {
+    return this.#releaseLock !== undefined;
   }
 
-  /** Asks the tab that leads for what this one missed. */
+  /** Asks the leader for what this tab missed. */
   catchUp(): void {
-    if (this.leads) return;
-    this.#asking = true;
-    this.#say({ kind: "ask", tab: this.#name, position: this.#tab.position });
+    if (this.isLeader) return;
+    this.#catchingUp = true;
+    this.#post({ kind: "catch_up", tab: this.#id, position: this.#handler.position });
   }
 
-  /** Passes on what happened to the connection, if it is this tab's. */
-  pass(message: Message): void {
-    if (this.leads || message.kind === "wake") this.#say(message);
+  /** Broadcasts events of the connection, if this tab owns it; `check` from any tab. */
+  broadcast(message: Message): void {
+    if (this.isLeader || message.kind === "check") this.#post(message);
   }
 
-  /** Remembers what was told here, and the position of this tab before it. */
-  keep(notification: Notification, before: string | undefined): void {
-    if (this.#recent.length === 0) this.#before = before;
+  /** Keeps a notification for other tabs, with the position before it. */
+  remember(notification: Notification, previousPosition: string | undefined): void {
+    if (this.#recent.length === 0) this.#positionBeforeRecent = previousPosition;
     this.#recent.push(notification);
-    if (this.#recent.length > KEPT) this.#before = this.#recent.shift()?.id;
+    if (this.#recent.length > MAX_RECENT) this.#positionBeforeRecent = this.#recent.shift()?.id;
   }
 
   close(): void {
-    this.#waiting.abort();
-    this.#release?.();
-    this.#release = undefined;
+    this.#lockRequest.abort();
+    this.#releaseLock?.();
+    this.#releaseLock = undefined;
     this.#channel.close();
   }
 
-  #say(message: Message): void {
+  #post(message: Message): void {
     this.#channel.postMessage(message);
   }
 
-  #hear(message: Message): void {
-    if (this.leads) {
-      if (message.kind === "ask") {
-        this.#say({ kind: "answer", tab: message.tab, ...this.#answer(message.position) });
-      } else if (message.kind === "wake") {
-        this.#tab.wake();
+  #onMessage(message: Message): void {
+    if (this.isLeader) {
+      if (message.kind === "catch_up") {
+        this.#post({ kind: "missed", tab: message.tab, ...this.#missedSince(message.position) });
+      } else if (message.kind === "check") {
+        this.#handler.onCheck();
       }
       return;
     }
     switch (message.kind) {
-      case "lead":
+      case "leader_changed":
         return this.catchUp();
-      case "answer":
-        if (message.tab === this.#name) this.#catchUpWith(message);
+      case "missed":
+        if (message.tab === this.#id) this.#onMissed(message);
         return;
-      case "told":
-        if (!this.#asking) this.#tab.notification(message.notification);
+      case "notification":
+        if (!this.#catchingUp) this.#handler.onNotification(message.notification);
         return;
       case "status":
-        return this.#tab.setStatus(message.status);
+        return this.#handler.onStatus(message.status);
       case "incomplete":
-        this.#tab.incomplete();
+        this.#handler.onIncomplete();
     }
   }
 
-  #answer(position: string | undefined): Answer {
-    const { position: newest, status } = this.#tab;
-    const at = this.#recent.findIndex(({ id }) => id === position);
-    const complete = position === undefined || position === newest || position === this.#before || at >= 0;
-    const missed = position === undefined ? [] : this.#recent.slice(at + 1);
-    return { missed, complete, position: newest, status };
+  #missedSince(position: string | undefined): Missed {
+    const { position: newest, status } = this.#handler;
+    const index = this.#recent.findIndex(({ id }) => id === position);
+    const isKnown = [undefined, newest, this.#positionBeforeRecent].includes(position) || index >= 0;
+    const notifications = position === undefined ? [] : this.#recent.slice(index + 1);
+    return { notifications, complete: isKnown, position: newest, status };
   }
 
-  #catchUpWith({ missed, complete, position, status }: Answer): void {
-    this.#asking = false;
-    this.#tab.setStatus(status);
-    if (!complete) this.#tab.incomplete();
-    for (const notification of missed) this.#tab.notification(notification);
-    if (position !== undefined) this.#tab.startsAt(position);
+  #onMissed({ notifications, complete, position, status }: Missed): void {
+    this.#catchingUp = false;
+    this.#handler.onStatus(status);
+    if (!complete) this.#handler.onIncomplete();
+    for (const notification of notifications) this.#handler.onNotification(notification);
+    if (position !== undefined) this.#handler.onStartPosition(position);
   }
 }

@@ -1,67 +1,67 @@
 import { beforeEach, expect, test, vi } from "vitest";
-import { begin, opened, pass } from "./world.ts";
+import { useFakes, connected, advance } from "./context.ts";
 
 let page: EventTarget & { visibilityState: string };
 
 beforeEach(() => {
-  begin();
+  useFakes();
   page = Object.assign(new EventTarget(), { visibilityState: "visible" });
   vi.stubGlobal("window", new EventTarget());
   vi.stubGlobal("document", page);
   vi.stubGlobal("navigator", { onLine: true });
 });
 
-const happens = (event: string) => window.dispatchEvent(new Event(event));
+const dispatch = (event: string) => window.dispatchEvent(new Event(event));
 
-test("back online it does not wait for the end of a pause", async () => {
-  const world = await opened();
-  world.socket.ends();
-  happens("online");
-  await pass(0);
-  expect(world.attempts).toBe(2);
+test("the online event ends a back-off", async () => {
+  const context = await connected();
+  context.socket.closes();
+  dispatch("online");
+  await advance(0);
+  expect(context.attempts).toBe(2);
 });
 
-test("a tab that slept asks at once whether its connection lives", async () => {
-  const world = await opened();
-  world.socket.lives = false;
+test("a tab that becomes visible pings at once", async () => {
+  const context = await connected();
+  context.socket.answersPings = false;
   page.dispatchEvent(new Event("visibilitychange"));
-  expect(world.socket.sent).toEqual([{ type: "ping" }]);
-  await pass(4_999);
-  expect(world.attempts).toBe(1);
-  await pass(1);
-  expect(world.attempts).toBe(2);
+  expect(context.socket.sent).toEqual([{ type: "ping" }]);
+  await advance(4_999);
+  expect(context.attempts).toBe(1);
+  await advance(1);
+  expect(context.attempts).toBe(2);
 });
 
-test("a connection that answers is kept, however often the tab wakes", async () => {
-  const world = await opened();
+test("a connection that answers pings is kept, however often the tab wakes up", async () => {
+  const context = await connected();
   for (const event of ["online", "pageshow", "offline"]) {
-    happens(event);
+    dispatch(event);
   }
-  await pass(20_000);
-  expect(world.attempts).toBe(1);
-  expect(world.socket.sent).toHaveLength(3);
+  await advance(20_000);
+  expect(context.attempts).toBe(1);
+  expect(context.socket.sent).toHaveLength(3);
 });
 
-test("offline is a doubt, as the gateway may be on this machine", async () => {
+test("offline only pings, as the gateway may be reachable", async () => {
   vi.stubGlobal("navigator", { onLine: false });
-  const world = await opened();
-  world.socket.lives = false;
-  happens("offline");
-  await pass(5_000);
-  expect(world.attempts).toBe(2);
-  world.socket.ends();
-  expect(world.client.status).toMatchObject({ state: "waiting", offline: true });
+  const context = await connected();
+  context.socket.answersPings = false;
+  dispatch("offline");
+  await advance(5_000);
+  expect(context.attempts).toBe(2);
+  context.socket.closes();
+  expect(context.client.status).toMatchObject({ state: "waiting", offline: true });
 });
 
-test("a hidden tab is left alone, and a closed client hears nothing of the page", async () => {
-  const world = await opened();
+test("a hidden tab and a closed client ignore page events", async () => {
+  const context = await connected();
   page.visibilityState = "hidden";
   page.dispatchEvent(new Event("visibilitychange"));
   page.visibilityState = "visible";
-  world.client.close();
-  happens("online");
+  context.client.close();
+  dispatch("online");
   page.dispatchEvent(new Event("visibilitychange"));
-  await pass(20_000);
-  expect(world.attempts).toBe(1);
-  expect(world.socket.sent).toEqual([]);
+  await advance(20_000);
+  expect(context.attempts).toBe(1);
+  expect(context.socket.sent).toEqual([]);
 });

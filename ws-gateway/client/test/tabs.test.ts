@@ -1,7 +1,7 @@
 import { beforeEach, expect, test, vi } from "vitest";
-import { begin, FakeSocket, memory, pass, World } from "./world.ts";
+import { useFakes, FakeSocket, fakeStorage, advance, TestContext } from "./context.ts";
 
-/** Channels of one browser; what is said arrives a moment later, in order, at all others. */
+/** The channels of one browser; a message arrives 1 ms later, in order, at all others. */
 class FakeChannel {
   static all: FakeChannel[] = [];
   onmessage: ((event: { data: unknown }) => void) | undefined;
@@ -24,7 +24,7 @@ class FakeChannel {
   }
 }
 
-/** One lock for each name, handed on in the order of asking. */
+/** One lock per name, granted in request order. */
 class FakeLocks {
   readonly #last = new Map<string, Promise<unknown>>();
 
@@ -37,7 +37,7 @@ class FakeLocks {
 }
 
 beforeEach(() => {
-  begin();
+  useFakes();
   let name = 0;
   vi.mocked(Math.random).mockImplementation(() => (name += 1));
   FakeChannel.all = [];
@@ -45,112 +45,112 @@ beforeEach(() => {
   vi.stubGlobal("navigator", { onLine: true, locks: new FakeLocks() });
 });
 
-const tab = (more = {}) => new World({ shareAs: "u", ...more });
+const tab = (more = {}) => new TestContext({ shareAs: "u", ...more });
 
-/** Two tabs; the first leads and its connection stands. */
-async function two(): Promise<[World, World]> {
-  const tabs: [World, World] = [tab(), tab()];
-  await pass(5);
-  tabs[0].socket.authenticates();
-  await pass(5);
+/** Two tabs; the first is the connected leader. */
+async function two(): Promise<[TestContext, TestContext]> {
+  const tabs: [TestContext, TestContext] = [tab(), tab()];
+  await advance(5);
+  tabs[0].socket.receivesAuthenticated();
+  await advance(5);
   return tabs;
 }
 
-test("two tabs have one connection, and both are told", async () => {
+test("two tabs share one connection, and both receive notifications", async () => {
   const [first, second] = await two();
-  first.socket.tells("2-0", "a");
-  await pass(5);
+  first.socket.receivesNotification("2-0", "a");
+  await advance(5);
   expect(FakeSocket.all).toHaveLength(1);
-  expect([first.told, second.told]).toEqual([["a"], ["a"]]);
+  expect([first.delivered, second.delivered]).toEqual([["a"], ["a"]]);
   expect(second.state).toBe("open");
 });
 
 test("tabs of different users share nothing", async () => {
   tab();
   tab({ shareAs: "v" });
-  await pass(5);
+  await advance(5);
   expect(FakeSocket.all).toHaveLength(2);
 });
 
-test("when the tab with the connection goes, another resumes from what it was told", async () => {
+test("when the leader closes, another tab resumes from its last notification", async () => {
   const [first, second] = await two();
-  first.socket.tells("2-0", "a");
-  await pass(5);
+  first.socket.receivesNotification("2-0", "a");
+  await advance(5);
   first.client.close();
-  await pass(5);
+  await advance(5);
   expect(FakeSocket.all).toHaveLength(2);
   expect(second.socket.url.searchParams.get("last_event_id")).toBe("2-0");
-  second.socket.authenticates({ resume: "complete" });
-  second.socket.tells("2-0", "a");
-  second.socket.tells("3-0", "b");
-  expect(second.told).toEqual(["a", "b"]);
+  second.socket.receivesAuthenticated({ resume: "complete" });
+  second.socket.receivesNotification("2-0", "a");
+  second.socket.receivesNotification("3-0", "b");
+  expect(second.delivered).toEqual(["a", "b"]);
 });
 
-test("a tab that comes again is told what it missed", async () => {
+test("a reopened tab receives what it missed", async () => {
   const [first] = await two();
-  const storage = memory();
+  const storage = fakeStorage();
   const gone = tab({ storage });
-  await pass(5);
-  first.socket.tells("2-0", "a");
-  await pass(5);
+  await advance(5);
+  first.socket.receivesNotification("2-0", "a");
+  await advance(5);
   gone.client.close();
-  first.socket.tells("3-0", "b");
-  first.socket.tells("4-0", "c");
+  first.socket.receivesNotification("3-0", "b");
+  first.socket.receivesNotification("4-0", "c");
   const again = tab({ storage });
-  await pass(5);
-  first.socket.tells("5-0", "d");
-  await pass(5);
-  expect(gone.told).toEqual(["a"]);
-  expect(again.told).toEqual(["b", "c", "d"]);
-  expect(again.incompletes).toBe(0);
+  await advance(5);
+  first.socket.receivesNotification("5-0", "d");
+  await advance(5);
+  expect(gone.delivered).toEqual(["a"]);
+  expect(again.delivered).toEqual(["b", "c", "d"]);
+  expect(again.incompleteCount).toBe(0);
 });
 
-test("a tab that was away for too long is told that something is missing", async () => {
-  const storage = memory();
+test("a tab that missed more than is kept reports it", async () => {
+  const storage = fakeStorage();
   const [first] = await two();
   const gone = tab({ storage });
-  await pass(5);
+  await advance(5);
   gone.client.close();
-  for (let n = 0; n < 300; n += 1) first.socket.tells(`2-${n}`);
+  for (let n = 0; n < 300; n += 1) first.socket.receivesNotification(`2-${n}`);
   const again = tab({ storage });
-  await pass(5);
-  expect(again.incompletes).toBe(1);
-  expect(again.told).toHaveLength(256);
+  await advance(5);
+  expect(again.incompleteCount).toBe(1);
+  expect(again.delivered).toHaveLength(256);
 });
 
-test("every tab hears of gaps, pauses and the end", async () => {
+test("every tab reports gaps and the end", async () => {
   const [first, second] = await two();
-  first.socket.authenticates({ resume: "incomplete", last_event_id: "8-0" });
-  await pass(5);
-  expect(second.incompletes).toBe(1);
-  first.socket.ends(4000, "");
-  await pass(5);
+  first.socket.receivesAuthenticated({ resume: "incomplete", last_event_id: "8-0" });
+  await advance(5);
+  expect(second.incompleteCount).toBe(1);
+  first.socket.closes(4000, "");
+  await advance(5);
   expect(second.client.status).toMatchObject({ state: "stopped", code: 4000 });
 });
 
-test("each tab has its own filter on what all receive", async () => {
+test("each tab filters the shared notifications itself", async () => {
   const [first, second] = await two();
   first.client.filter(["system_alerts"]);
-  first.socket.tells("2-0", "a");
-  await pass(5);
+  first.socket.receivesNotification("2-0", "a");
+  await advance(5);
   expect(first.socket.sent).toEqual([]);
-  expect([first.told, second.told]).toEqual([[], ["a"]]);
+  expect([first.delivered, second.delivered]).toEqual([[], ["a"]]);
 });
 
-test("any tab can ask for another attempt", async () => {
+test("any tab can retry", async () => {
   const [first, second] = await two();
-  first.socket.ends();
+  first.socket.closes();
   vi.mocked(Math.random).mockReturnValue(1);
-  await pass(5);
+  await advance(5);
   second.client.retry();
-  await pass(5);
+  await advance(5);
   expect(FakeSocket.all).toHaveLength(2);
 });
 
-test("a browser without locks or channels gives each tab its own connection", async () => {
+test("without Web Locks each tab has its own connection", async () => {
   vi.stubGlobal("navigator", { onLine: true });
   tab();
   tab();
-  await pass(5);
+  await advance(5);
   expect(FakeSocket.all).toHaveLength(2);
 });

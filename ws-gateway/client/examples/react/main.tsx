@@ -2,7 +2,7 @@ import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { is, type Notification } from "@huleedu/live-notifications";
 import { useCountdown, useNotifications } from "@huleedu/live-notifications/react";
-import { feed, suggestMatches, words } from "../live.ts";
+import { feed, suggestMatches, statusText } from "../live.ts";
 
 function Deadline({ at }: { at: string }) {
   const left = useCountdown(at);
@@ -28,9 +28,9 @@ function App() {
     <main>
       <h1>Live notifications in React</h1>
       <p id="state" role="status" data-state={status.state}>
-        {words[status.state]}
+        {statusText[status.state]}
       </p>
-      {!complete && <p>Something was missed: reload the state through the API.</p>}
+      {!complete && <p>Notifications were missed: reload the state through the API.</p>}
       <button type="button" onClick={() => void suggestMatches()}>
         Suggest matches
       </button>

@@ -1,9 +1,9 @@
-// How the demo page says things.
+// The texts of the demo page.
 
 import type { Status } from "../../ws-gateway/client/src/index.ts";
 
-export const words = {
-  /** `cj_assessment_failed` as people read it. */
+export const labels = {
+  /** `cj_assessment_failed` becomes `CJ assessment failed`. */
   name(name: string): string {
     const text = name.replaceAll("_", " ");
     const capital = text.charAt(0).toUpperCase() + text.slice(1);
@@ -28,14 +28,14 @@ export const words = {
     return `in ${Math.max(0, Math.ceil((status.retryAt - now) / 1000))} s`;
   },
 
-  /** What a notification says to people; some say only which file they are about. */
+  /** The message of a notification; some name only their file. */
   message(data: object): string {
     const { message, filename } = data as { message?: unknown; filename?: unknown };
     return String(message ?? filename ?? "");
   },
 
-  latency(milliseconds: number, late: number): string {
-    if (milliseconds <= late) return `${Math.round(milliseconds)} ms`;
+  latency(milliseconds: number, liveLimit: number): string {
+    if (milliseconds <= liveLimit) return `${Math.round(milliseconds)} ms`;
     return `caught up after ${(milliseconds / 1000).toFixed(1)} s`;
   },
 };

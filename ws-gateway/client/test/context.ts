@@ -1,5 +1,4 @@
-// A world for the client: sockets that a test opens and closes, a clock that it turns, and chance
-// that it decides.
+// A client under test with fake sockets, clock and randomness.
 
 import { vi } from "vitest";
 import { connect, type Client, type Options, type Status } from "../src/index.ts";
@@ -10,8 +9,8 @@ export class FakeSocket {
   readonly protocols: string[];
   readonly sent: Record<string, unknown>[] = [];
   closed = false;
-  /** Whether the other side is still there to answer. */
-  lives = true;
+  /** False simulates a half-open connection. */
+  answersPings = true;
   onmessage: ((event: { data: string }) => void) | undefined;
   onclose: ((event: { code: number; reason: string }) => void) | undefined;
 
@@ -24,51 +23,51 @@ export class FakeSocket {
   send(text: string): void {
     const message = JSON.parse(text);
     this.sent.push(message);
-    if (message.type === "ping" && this.lives) this.hears({ type: "pong" });
+    if (message.type === "ping" && this.answersPings) this.receives({ type: "pong" });
   }
 
   close(): void {
     this.closed = true;
   }
 
-  /** The gateway says something. */
-  hears(frame: object): void {
+  /** Simulates a frame of the gateway. */
+  receives(frame: object): void {
     this.onmessage?.({ data: JSON.stringify(frame) });
   }
 
-  state(data: object): void {
-    this.hears({ event: "connection_state", timestamp: new Date().toISOString(), data });
+  receivesState(data: object): void {
+    this.receives({ event: "connection_state", timestamp: new Date().toISOString(), data });
   }
 
-  authenticates(more: object = {}): void {
-    this.state({
+  receivesAuthenticated(more: object = {}): void {
+    this.receivesState({
       state: "authenticated",
       connection_id: "c-1",
       last_event_id: "1-0",
       resume: "none",
       ping_interval_s: 30,
-      token_expires_at: inMs(3_600_000),
+      token_expires_at: timeIn(3_600_000),
       ...more,
     });
   }
 
-  tells(id: string, eventId = `e-${id}`, more: object = {}): void {
-    this.hears({ id, event: "class_created", category: "class_management", event_id: eventId, ...more });
+  receivesNotification(id: string, eventId = `e-${id}`, more: object = {}): void {
+    this.receives({ id, event: "class_created", category: "class_management", event_id: eventId, ...more });
   }
 
-  /** The connection ends. */
-  ends(code = 1006, reason = ""): void {
+  /** Simulates a closed connection. */
+  closes(code = 1006, reason = ""): void {
     this.closed = true;
     this.onclose?.({ code, reason });
   }
 }
 
-export const inMs = (ms: number) => new Date(Date.now() + ms).toISOString();
+export const timeIn = (ms: number) => new Date(Date.now() + ms).toISOString();
 
-/** A token of this user, as far as it is read. */
-export const tokenOf = (sub: string, mark = "") => `h.${btoa(JSON.stringify({ sub, mark }))}.s`;
+/** A token with the claims that the client reads. */
+export const tokenFor = (sub: string, mark = "") => `h.${btoa(JSON.stringify({ sub, mark }))}.s`;
 
-export function memory(): Storage & { values: Map<string, string> } {
+export function fakeStorage(): Storage & { values: Map<string, string> } {
   const values = new Map<string, string>();
   return {
     values,
@@ -77,24 +76,24 @@ export function memory(): Storage & { values: Map<string, string> } {
   } as unknown as Storage & { values: Map<string, string> };
 }
 
-/** A client in a fresh world, and what it told. */
-export class World {
-  readonly told: string[] = [];
+/** A client, and what it reported. */
+export class TestContext {
+  readonly delivered: string[] = [];
   readonly statuses: Status[] = [];
-  incompletes = 0;
+  incompleteCount = 0;
   tokens = 0;
   readonly client: Client;
 
   constructor(options: Partial<Options> = {}) {
     this.client = connect({
       url: "wss://live.example.org/ws",
-      token: () => tokenOf("u", String(++this.tokens)),
+      token: () => tokenFor("u", String(++this.tokens)),
       storage: null,
       ...options,
     });
-    this.client.onAny(({ event_id }) => this.told.push(String(event_id)));
+    this.client.onAny(({ event_id }) => this.delivered.push(String(event_id)));
     this.client.onStatus((status) => this.statuses.push(status));
-    this.client.onIncomplete(() => (this.incompletes += 1));
+    this.client.onIncomplete(() => (this.incompleteCount += 1));
   }
 
   /** The socket of the latest attempt. */
@@ -113,9 +112,9 @@ export class World {
   }
 }
 
-/** Fakes the clock and the sockets; every pause is as long as chance allows. */
-export function begin(): void {
-  // What an earlier test left running ends with its clock.
+/** Fakes clock, sockets and randomness; every back-off has its full length. */
+export function useFakes(): void {
+  // Discards the timers of earlier tests.
   vi.useRealTimers();
   vi.useFakeTimers({ now: Date.parse("2025-08-06T09:00:00Z") });
   vi.spyOn(Math, "random").mockReturnValue(1);
@@ -123,12 +122,13 @@ export function begin(): void {
   FakeSocket.all = [];
 }
 
-/** Lets time pass, and everything happen that is due. */
-export const pass = (ms: number) => vi.advanceTimersByTimeAsync(ms);
+/** Advances the clock and runs what is due. */
+export const advance = (ms: number) => vi.advanceTimersByTimeAsync(ms);
 
-export async function opened(options: Partial<Options> = {}): Promise<World> {
-  const world = new World(options);
-  await pass(0);
-  world.socket.authenticates();
-  return world;
+/** Returns a context whose connection is authenticated. */
+export async function connected(options: Partial<Options> = {}): Promise<TestContext> {
+  const context = new TestContext(options);
+  await advance(0);
+  context.socket.receivesAuthenticated();
+  return context;
 }
