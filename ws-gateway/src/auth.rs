@@ -2,6 +2,7 @@
 //! say. Algorithms and keys are fixed by the settings, never chosen by a token. Tokens and what
 //! is in them are never logged.
 
+mod error;
 pub mod jwks;
 mod keys;
 mod origin;
@@ -17,11 +18,12 @@ use serde::Deserialize;
 use shared::user::UserId;
 
 use crate::files::Current;
+pub use error::{AuthError, TokenResult};
 use jwks::JwksCache;
 pub use keys::{Key, KeyError, Rules};
 pub use origin::Origins;
 use revocation::Revocations;
-pub use token::token;
+pub use token::{TOKEN_SUBPROTOCOL_PREFIX, token};
 
 /// Whom a connection belongs to, and for how long.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,81 +53,6 @@ impl Identity {
     #[must_use]
     pub fn valid_for(&self) -> Duration {
         Duration::from_secs(self.expires_at).saturating_sub(since_1970())
-    }
-}
-
-/// Why a token is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}", self.message())]
-pub enum AuthError {
-    /// The request has none.
-    Missing,
-    /// It names a key that is not known.
-    UnknownKey,
-    /// Not a token, or signed by somebody else, or with another algorithm.
-    Invalid,
-    /// Its time is over, or it has no end.
-    Expired,
-    /// Its time has not come.
-    NotYetValid,
-    /// For another audience or from another issuer.
-    WrongAudience,
-    /// Meant for something else than access.
-    WrongKind,
-    /// The subject is no user.
-    NoUser,
-    /// A new token for a live connection names another user.
-    OtherUser,
-    /// It was withdrawn.
-    Revoked,
-}
-
-impl AuthError {
-    /// Every reason.
-    pub const ALL: [Self; 10] = [
-        Self::Missing,
-        Self::UnknownKey,
-        Self::Invalid,
-        Self::Expired,
-        Self::NotYetValid,
-        Self::WrongAudience,
-        Self::WrongKind,
-        Self::NoUser,
-        Self::OtherUser,
-        Self::Revoked,
-    ];
-
-    /// The label of metrics.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Missing => "missing",
-            Self::UnknownKey => "unknown_key",
-            Self::Invalid => "invalid",
-            Self::Expired => "expired",
-            Self::NotYetValid => "not_yet_valid",
-            Self::WrongAudience => "wrong_audience",
-            Self::WrongKind => "wrong_kind",
-            Self::NoUser => "no_user",
-            Self::OtherUser => "other_user",
-            Self::Revoked => "revoked",
-        }
-    }
-
-    /// What the client is told: enough to act, nothing about keys.
-    #[must_use]
-    pub fn message(self) -> &'static str {
-        match self {
-            Self::Missing => "Authentication token missing",
-            Self::Invalid | Self::UnknownKey => "Invalid authentication token",
-            Self::Expired => "Authentication token has expired",
-            Self::NotYetValid => "Authentication token is not valid yet",
-            Self::WrongAudience => "Authentication token is for another audience",
-            Self::WrongKind => "Not an access token",
-            Self::NoUser => "Authentication token names no user",
-            Self::OtherUser => "Authentication token is for another user",
-            Self::Revoked => "Authentication token was revoked",
-        }
     }
 }
 

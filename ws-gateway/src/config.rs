@@ -11,7 +11,7 @@ use clap::{CommandFactory, Parser};
 use shared::config::{Validate, duration, positive_duration};
 use shared::{redis::RedisSettings, telemetry::TelemetrySettings, trace::TraceSettings};
 
-pub use limits::{LimitPolicy, LimitSettings};
+pub use limits::LimitSettings;
 pub use tls::TlsSettings;
 pub use tokens::TokenSettings;
 

@@ -33,7 +33,7 @@ use crate::{
     auth::{Authenticator, Identity},
     hub::{Registration, outbox::Due},
     metrics::{Failure, Metrics, Phase},
-    protocol::{CloseReason, Filter, Frame, Position, Resume, State},
+    protocol::{CloseReason, Disconnect, Filter, Frame, Position, Resume, State},
 };
 pub use close::close;
 use phase_gauge::PhaseGauge;
@@ -86,26 +86,6 @@ impl InitialState {
     #[must_use]
     pub fn without_replay(resume: Resume) -> Self {
         Self { resume, missed: Vec::new(), resumed_to: None }
-    }
-}
-
-/// How a connection ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Disconnect {
-    /// The gateway has a reason to close it.
-    ByGateway(CloseReason),
-    /// The client left or cannot be reached.
-    ByClient,
-}
-
-impl Disconnect {
-    /// The label of metrics and logs.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::ByGateway(reason) => reason.label(),
-            Self::ByClient => "client",
-        }
     }
 }
 

@@ -5,11 +5,24 @@
 use std::{io::Read as _, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, ensure};
+use prometheus::IntCounter;
+use shared::metrics::Labeled;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::metrics::Metrics;
+/// Counts reloads of key and certificate files, or of key sets, by result.
+pub type Reloads = Labeled<ReloadResult, IntCounter>;
+
+shared::label! {
+    /// Whether a reload succeeded.
+    pub enum ReloadResult as "result" {
+        /// The new value is in use.
+        Ok = "ok",
+        /// The earlier value stays in use.
+        Failed = "failed",
+    }
+}
 
 /// How often files are looked at.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -30,7 +43,7 @@ pub struct WatchedFiles<T> {
     make: Make<T>,
     contents: Vec<Vec<u8>>,
     current: watch::Sender<Arc<T>>,
-    metrics: Metrics,
+    reloads: Reloads,
 }
 
 impl<T: Send + Sync + 'static> WatchedFiles<T> {
@@ -42,11 +55,11 @@ impl<T: Send + Sync + 'static> WatchedFiles<T> {
         what: &'static str,
         paths: Vec<PathBuf>,
         make: Make<T>,
-        metrics: Metrics,
+        reloads: Reloads,
     ) -> anyhow::Result<Self> {
         let contents = read(&paths)?;
         let (current, _) = watch::channel(Arc::new(make(&contents)?));
-        Ok(Self { what, paths: paths.into(), make, contents, current, metrics })
+        Ok(Self { what, paths: paths.into(), make, contents, current, reloads })
     }
 
     /// What the files said last.
@@ -68,7 +81,7 @@ impl<T: Send + Sync + 'static> WatchedFiles<T> {
             let problem = problem.map(|problem| format!("{problem:#}"));
             if problem != reported {
                 if let Some(problem) = &problem {
-                    self.metrics.file_reloads.with_label_values(&["failed"]).inc();
+                    self.reloads.of(ReloadResult::Failed).inc();
                     warn!(what = self.what, problem, "a file is bad, what it was stays in use");
                 }
                 reported = problem;
@@ -82,7 +95,7 @@ impl<T: Send + Sync + 'static> WatchedFiles<T> {
         }
         self.current.send_replace(Arc::new((self.make)(&contents)?));
         self.contents = contents;
-        self.metrics.file_reloads.with_label_values(&["ok"]).inc();
+        self.reloads.of(ReloadResult::Ok).inc();
         info!(what = self.what, "read again, as the files have changed");
         Ok(())
     }
@@ -111,6 +124,9 @@ pub fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<Vec<u8>>> {
 
 #[cfg(test)]
 mod tests {
+    use prometheus::Opts;
+    use shared::metrics::MetricField as _;
+
     use super::*;
 
     fn number(contents: &[Vec<u8>]) -> anyhow::Result<u32> {
@@ -120,8 +136,8 @@ mod tests {
     #[test]
     fn what_a_bad_file_said_before_stays_in_use() {
         let paths = vec![PathBuf::from("/dev/null")];
-        let metrics = Metrics::new(&prometheus::Registry::new());
-        let refused = WatchedFiles::open("keys", paths.clone(), Box::new(number), metrics.clone());
+        let reloads = Reloads::create(Opts::new("reloads", "Reloads."), ()).unwrap();
+        let refused = WatchedFiles::open("keys", paths.clone(), Box::new(number), reloads.clone());
         assert!(refused.is_err());
         let lenient = |contents: &[Vec<u8>]| {
             number(contents).or_else(
@@ -131,14 +147,14 @@ mod tests {
             )
         };
         let mut files =
-            WatchedFiles::open("keys", paths, Box::new(lenient), metrics.clone()).unwrap();
+            WatchedFiles::open("keys", paths, Box::new(lenient), reloads.clone()).unwrap();
         let current = files.current();
         files.take(vec![b"7".to_vec()]).unwrap();
         assert_eq!(**current.borrow(), 7);
         assert!(files.take(vec![b"seven".to_vec()]).is_err());
         assert_eq!(**current.borrow(), 7);
         files.take(vec![b"7".to_vec()]).unwrap();
-        assert_eq!(metrics.file_reloads.with_label_values(&["ok"]).get(), 1);
+        assert_eq!(reloads.of(ReloadResult::Ok).get(), 1);
     }
 
     #[test]

@@ -149,7 +149,9 @@ fn limits(config: &Config) -> hub::Limits {
 
 fn published_keys(config: &Config, metrics: &Metrics) -> anyhow::Result<Option<JwksCache>> {
     let Some(url) = config.tokens.jwt_jwks_url.clone() else { return Ok(None) };
-    JwksCache::new(url, config.tokens.rules(), metrics.clone()).context("JWT_JWKS_URL").map(Some)
+    JwksCache::new(url, config.tokens.rules(), metrics.jwks_fetches.clone())
+        .context("JWT_JWKS_URL")
+        .map(Some)
 }
 
 fn key_files(config: &Config, metrics: &Metrics) -> anyhow::Result<Option<WatchedFiles<Vec<Key>>>> {
@@ -158,7 +160,7 @@ fn key_files(config: &Config, metrics: &Metrics) -> anyhow::Result<Option<Watche
         return Ok(None);
     }
     let make = config.tokens.file_keys(config.is_production());
-    WatchedFiles::open("keys", paths, make, metrics.clone()).map(Some)
+    WatchedFiles::open("keys", paths, make, metrics.file_reloads.clone()).map(Some)
 }
 
 fn settings(

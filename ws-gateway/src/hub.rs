@@ -14,13 +14,13 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use clap::ValueEnum;
 use shared::user::UserId;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::{
     auth::Credential,
-    config::LimitPolicy,
     metrics::{Delivery, Metrics},
     protocol::{CloseReason, Frame, Position},
 };
@@ -38,6 +38,16 @@ pub struct Limits {
     pub policy: LimitPolicy,
     /// The queue of each.
     pub outbox: outbox::Limits,
+}
+
+/// Which connection is closed when a user has too many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum LimitPolicy {
+    /// The newest is refused.
+    Reject,
+    /// The oldest is closed.
+    EvictOldest,
 }
 
 /// The user has as many connections as one may have.

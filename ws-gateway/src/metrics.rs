@@ -1,9 +1,13 @@
 //! Every series that the gateway exports. Labels are enums of this crate, never a user or an id.
 
-use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
+use prometheus::{Histogram, IntCounter, IntGauge};
 use shared::metrics::{LATENCY_BUCKETS, Labeled, ROUND_TRIP_BUCKETS};
 
-use crate::protocol::Resume;
+use crate::{
+    auth::TokenResult,
+    files::Reloads,
+    protocol::{Disconnect, Resume},
+};
 
 /// From a moment to a day: how long connections and outages last.
 const LASTING: &[f64] = &[
@@ -14,49 +18,47 @@ const LASTING: &[f64] = &[
 /// How much was queued for a socket: one text at rest, up to the default of `OUTBOX_CAPACITY`.
 const QUEUED: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
 
-/// How handshakes may end.
-const HANDSHAKES: &[&str] = &[
-    "accepted",
-    "unauthenticated",
-    "limit_reached",
-    "forbidden_origin",
-    "rate_limited",
-    "full",
-    "address_full",
-    "malformed",
-    "tls_failed",
-    "accept_failed",
-    "evicted",
-];
-/// What may be found of a token; see [`AuthError`](crate::auth::AuthError).
-const TOKENS: &[&str] = &[
-    "valid",
-    "missing",
-    "unknown_key",
-    "invalid",
-    "expired",
-    "not_yet_valid",
-    "wrong_audience",
-    "wrong_kind",
-    "no_user",
-    "other_user",
-];
-/// Why sockets may close; see [`End`](crate::connection::End).
-const CLOSES: &[&str] = &[
-    "client",
-    "token_expired",
-    "revoked",
-    "limit_reached",
-    "restarting",
-    "too_slow",
-    "keepalive_timeout",
-    "too_big",
-    "binary",
-    "protocol_error",
-    "bad_utf8",
-];
-/// What clients may say.
-const MESSAGES: &[&str] = &["ping", "auth", "filter", "ignored"];
+shared::label! {
+    /// The result of a WebSocket handshake.
+    pub enum HandshakeResult as "status" {
+        /// The WebSocket is open.
+        Accepted = "accepted",
+        /// The token was refused.
+        Unauthenticated = "unauthenticated",
+        /// The user has as many connections as are allowed.
+        LimitReached = "limit_reached",
+        /// The `Origin` is not on the allow-list.
+        ForbiddenOrigin = "forbidden_origin",
+        /// More handshakes a second than are allowed.
+        RateLimited = "rate_limited",
+        /// The process has as many WebSockets as are allowed.
+        Full = "full",
+        /// The address has as many WebSockets as are allowed.
+        AddressFull = "address_full",
+        /// Not a WebSocket handshake.
+        Malformed = "malformed",
+        /// The TLS handshake failed.
+        TlsFailed = "tls_failed",
+        /// `accept` failed, most likely because no file descriptor was free.
+        AcceptFailed = "accept_failed",
+        /// The oldest pending connection was dropped to make room for a new one.
+        Evicted = "evicted",
+    }
+}
+
+shared::label! {
+    /// The type of a client's message.
+    pub enum ClientMessageType as "type" {
+        /// `{"type":"ping"}`.
+        Ping = "ping",
+        /// `{"type":"auth"}`.
+        Auth = "auth",
+        /// `{"type":"filter"}`.
+        Filter = "filter",
+        /// Any other text.
+        Ignored = "ignored",
+    }
+}
 
 shared::label! {
     /// What became of a frame from Redis.
@@ -123,7 +125,7 @@ shared::metrics! {
         /// forbidden_origin, rate_limited, full, address_full, malformed, tls_failed,
         /// accept_failed (no file descriptor is left, most likely), evicted (it took long to
         /// say what it wants, and its place was needed).
-        pub connections: IntCounterVec = "websocket_connections_total", ("status", HANDSHAKES);
+        pub connections: Labeled<HandshakeResult, IntCounter> = "websocket_connections_total", ();
         /// WebSockets that are open now.
         pub active_connections: IntGauge = "websocket_active_connections", ();
         /// WebSockets by state: opening (waits for its subscription or its past), open, closing.
@@ -139,12 +141,12 @@ shared::metrics! {
         /// Notifications held back by the filter of a client.
         pub messages_filtered: IntCounter = "websocket_messages_filtered_total", ();
         /// Tokens checked, by result: valid, or why they were refused.
-        pub jwt_validations: IntCounterVec = "jwt_validation_total", ("result", TOKENS);
+        pub jwt_validations: Labeled<TokenResult, IntCounter> = "jwt_validation_total", ();
         /// Fetches of the issuer's key set by result: ok, failed.
-        pub jwks_fetches: IntCounterVec = "gateway_jwks_fetches_total", ("result", &["ok", "failed"]);
+        pub jwks_fetches: Reloads = "gateway_jwks_fetches_total", ();
         /// Key and certificate files that had changed while the gateway ran, by result: ok, failed
         /// (what they were stays in use).
-        pub file_reloads: IntCounterVec = "gateway_file_reloads_total", ("result", &["ok", "failed"]);
+        pub file_reloads: Reloads = "gateway_file_reloads_total", ();
         /// When the certificate for clients ends, in seconds since 1970; 0: there is none here.
         pub certificate_end: IntGauge = "gateway_certificate_end_timestamp_seconds", ();
         /// Revoked users and tokens that are known and not over.
@@ -152,9 +154,9 @@ shared::metrics! {
         /// How long WebSockets were open, in seconds.
         pub connection_duration: Histogram = "websocket_connection_duration_seconds", LASTING;
         /// WebSockets closed, by reason; client: the client left.
-        pub closes: IntCounterVec = "websocket_closes_total", ("reason", CLOSES);
+        pub closes: Labeled<Disconnect, IntCounter> = "websocket_closes_total", ();
         /// Messages of clients by type: ping, auth, filter, ignored.
-        pub client_messages: IntCounterVec = "websocket_client_messages_total", ("type", MESSAGES);
+        pub client_messages: Labeled<ClientMessageType, IntCounter> = "websocket_client_messages_total", ();
         /// Times that a client was not read for a while because it sent too much.
         pub client_floods: IntCounter = "websocket_client_floods_total", ();
         /// Connects by what the client could be given of the past: none (it named no position),

@@ -10,16 +10,13 @@ mod position;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 pub use client_message::{ClientMessage, Filter};
-pub use close_code::{CloseReason, Remedy};
+pub use close_code::{CloseReason, Disconnect, Remedy};
 pub use control_frame::{Resume, STATE_EVENT, State, StateFrame};
 pub use frame::{Frame, TraceContext};
 pub use position::Position;
 
 /// The subprotocol of clients that understand frames of the connection.
 pub const SUBPROTOCOL: &str = "huleedu.v1";
-
-/// Starts the subprotocol entry that carries a token.
-pub const TOKEN_SUBPROTOCOL_PREFIX: &str = "huleedu.token.";
 
 /// The answer to `{"type":"ping"}`.
 pub const PONG: Utf8Bytes = Utf8Bytes::from_static(r#"{"type":"pong"}"#);

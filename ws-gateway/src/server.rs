@@ -33,6 +33,7 @@ use crate::{
     connection::{ConnectionSettings, socket_config},
     files::Current,
     hub::Hub,
+    metrics::HandshakeResult,
     redis::History,
 };
 use connection_limits::PerAddressLimit;
@@ -116,9 +117,9 @@ impl Server {
                 Err(error) => {
                     // Out of file descriptors, most likely: a pending connection gives one back.
                     // Accepting again at once would spin.
-                    self.count("accept_failed");
+                    self.count(HandshakeResult::AcceptFailed);
                     if self.0.pending.evict_oldest() {
-                        self.count("evicted");
+                        self.count(HandshakeResult::Evicted);
                     }
                     debug!(%error, "cannot accept");
                     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -130,7 +131,7 @@ impl Server {
     fn receive(&self, stream: TcpStream, peer: IpAddr) {
         let (slot, is_full) = self.0.pending.enter();
         if is_full {
-            self.count("evicted");
+            self.count(HandshakeResult::Evicted);
         }
         if let Err(error) = stream.set_nodelay(true) {
             debug!(%error, "the client is gone already");
@@ -165,7 +166,7 @@ impl Server {
         match accepted {
             Ok(Ok(stream)) => self.answer(stream, peer, slot, until).await,
             // A port scanner, a client that trusts somebody else, or one that is too slow.
-            _ => self.count("tls_failed"),
+            _ => self.count(HandshakeResult::TlsFailed),
         }
     }
 
@@ -197,7 +198,7 @@ impl Server {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         if request.uri().query().is_some_and(|query| query.len() > self.0.max_query) {
-            self.count("malformed");
+            self.count(HandshakeResult::Malformed);
             return refusal(StatusCode::URI_TOO_LONG, "the query is too long");
         }
         match request.uri().path() {
@@ -206,8 +207,8 @@ impl Server {
         }
     }
 
-    fn count(&self, status: &str) {
-        self.0.settings.metrics.connections.with_label_values(&[status]).inc();
+    fn count(&self, result: HandshakeResult) {
+        self.0.settings.metrics.connections.of(result).inc();
     }
 }
 

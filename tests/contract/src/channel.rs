@@ -3,9 +3,9 @@
 use anyhow::Context as _;
 use schemars::{JsonSchema as _, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
+use ws_gateway::auth::TOKEN_SUBPROTOCOL_PREFIX;
 use ws_gateway::protocol::{
     ClientMessage, CloseReason, Remedy, STATE_EVENT, SUBPROTOCOL, StateFrame,
-    TOKEN_SUBPROTOCOL_PREFIX,
 };
 
 use crate::notifications;

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use anyhow::Context as _;
 use serde_json::{Map, Value, json};
-use ws_gateway::protocol::{STATE_EVENT, SUBPROTOCOL, TOKEN_SUBPROTOCOL_PREFIX};
+use ws_gateway::auth::TOKEN_SUBPROTOCOL_PREFIX;
+use ws_gateway::protocol::{STATE_EVENT, SUBPROTOCOL};
 
 use crate::{channel, notifications};
 

@@ -27,13 +27,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::keys::{Key, Rules};
-use crate::metrics::Metrics;
+use crate::files::{ReloadResult, Reloads};
 
 /// How often the set is fetched; how long a key that was withdrawn stays in use.
 const REFRESH: Duration = Duration::from_mins(5);
 /// The pause after a fetch that failed.
 const RETRY: Duration = Duration::from_secs(10);
-/// The least time between two fetches that tokens with unknown keys ask for.
+/// The least time between two reloads that tokens with unknown keys ask for.
 const COOL_DOWN: Duration = Duration::from_secs(5);
 /// Longest time for an answer.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -57,7 +57,7 @@ struct Shared {
     keys: RwLock<Arc<[Key]>>,
     /// When the last fetch ended; held while one is under way, so that there is only one.
     fetched: Mutex<Option<Instant>>,
-    metrics: Metrics,
+    reloads: Reloads,
 }
 
 #[derive(Deserialize)]
@@ -70,13 +70,13 @@ impl JwksCache {
     ///
     /// # Errors
     /// When the system's certificates cannot be read.
-    pub fn new(url: Uri, rules: Rules, metrics: Metrics) -> anyhow::Result<Self> {
+    pub fn new(url: Uri, rules: Rules, reloads: Reloads) -> anyhow::Result<Self> {
         let tls = HttpsConnectorBuilder::new().with_native_roots().context("root certificates")?;
         let connector = tls.https_or_http().enable_http1().build();
         let client = Client::builder(TokioExecutor::new()).build(connector);
         let keys = RwLock::new(Arc::from([]));
         let fetched = Mutex::default();
-        Ok(Self(Arc::new(Shared { url, rules, client, keys, fetched, metrics })))
+        Ok(Self(Arc::new(Shared { url, rules, client, keys, fetched, reloads })))
     }
 
     /// The keys as they are now.
@@ -132,8 +132,8 @@ impl JwksCache {
             .context("no answer in time")
             .flatten()
             .and_then(|body| parse(&body, &self.0.rules));
-        let result = if keys.is_ok() { "ok" } else { "failed" };
-        self.0.metrics.jwks_fetches.with_label_values(&[result]).inc();
+        let result = if keys.is_ok() { ReloadResult::Ok } else { ReloadResult::Failed };
+        self.0.reloads.of(result).inc();
         let keys = keys?;
         let count = keys.len();
         *self.0.keys.write().unwrap_or_else(PoisonError::into_inner) = keys.into();

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use hyper::{HeaderMap, header};
 
-use crate::protocol::TOKEN_SUBPROTOCOL_PREFIX;
+/// The prefix of the `Sec-WebSocket-Protocol` entry that carries a token.
+pub const TOKEN_SUBPROTOCOL_PREFIX: &str = "huleedu.token.";
 
 /// The token of a request, the first match wins: `Authorization: Bearer`, an entry of
 /// `Sec-WebSocket-Protocol`, the query parameter `token`.

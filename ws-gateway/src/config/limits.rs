@@ -3,10 +3,9 @@
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
-use clap::ValueEnum;
 use shared::config::{duration, positive_duration};
 
-use crate::server::Networks;
+use crate::{hub::LimitPolicy, server::Networks};
 
 /// How much clients may take.
 #[derive(Clone, Debug, clap::Args)]
@@ -53,16 +52,6 @@ pub struct LimitSettings {
     /// Longest wait of a low-priority notification to share a write with others
     #[arg(long, env = "LOW_PRIORITY_MAX_DELAY", default_value = "500ms", value_parser = duration)]
     pub low_priority_max_delay: Duration,
-}
-
-/// Which connection goes when a user has too many.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "snake_case")]
-pub enum LimitPolicy {
-    /// The newest is refused.
-    Reject,
-    /// The oldest is closed.
-    EvictOldest,
 }
 
 /// The HTTP parser works with no smaller buffer, and memory is not to be had by a header.

@@ -5,10 +5,11 @@ use std::ops::ControlFlow::{self, Break, Continue};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
 
-use super::{Connection, Disconnect, timestamp, wire};
+use super::{Connection, timestamp, wire};
 use crate::{
-    auth::AuthError,
-    protocol::{ClientMessage, CloseReason, Filter, PONG, State},
+    auth::{AuthError, TokenResult},
+    metrics::ClientMessageType,
+    protocol::{ClientMessage, CloseReason, Disconnect, Filter, PONG, State},
 };
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -36,19 +37,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     async fn on_text(&mut self, text: &str) -> ControlFlow<Disconnect> {
-        let count = |kind| self.settings.metrics.client_messages.with_label_values(&[kind]).inc();
+        let count = |kind| self.settings.metrics.client_messages.of(kind).inc();
         match ClientMessage::parse(text) {
             Some(ClientMessage::Ping) => {
-                count("ping");
+                count(ClientMessageType::Ping);
                 self.send(vec![PONG]).await
             }
             Some(ClientMessage::Filter { categories }) => {
-                count("filter");
+                count(ClientMessageType::Filter);
                 self.options.filter = Filter::new(categories.iter().map(String::as_str));
                 Continue(())
             }
             Some(ClientMessage::Auth { token }) => {
-                count("auth");
+                count(ClientMessageType::Auth);
                 let state = self.renew(&token).await;
                 if !self.options.control_frames {
                     return Continue(());
@@ -56,7 +57,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.send(vec![state.to_text()]).await
             }
             None => {
-                count("ignored");
+                count(ClientMessageType::Ignored);
                 Continue(())
             }
         }
@@ -65,8 +66,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// A token that is refused changes nothing: the old one still runs to its end.
     async fn renew(&mut self, token: &str) -> State {
         let renewed = self.settings.authenticator.renew(self.registration.user(), token).await;
-        let result = renewed.as_ref().map_or_else(|error| error.label(), |_| "valid");
-        self.settings.metrics.jwt_validations.with_label_values(&[result]).inc();
+        self.settings.metrics.jwt_validations.of(TokenResult::from(&renewed)).inc();
         match renewed {
             Ok(identity) => {
                 self.registration.set_credential(identity.credential.clone());

@@ -10,8 +10,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::auth::{Credential, Key, Rules};
-use crate::config::LimitPolicy;
-use crate::hub::{self, Hub, Subscribed, outbox};
+use crate::hub::{self, Hub, LimitPolicy, Subscribed, outbox};
 
 const TOKEN_LIFE: Duration = Duration::from_secs(1000);
 const MESSAGES_PER_SECOND: u32 = 50;

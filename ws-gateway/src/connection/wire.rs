@@ -16,8 +16,7 @@ use tokio_tungstenite::tungstenite::{
     },
 };
 
-use super::Disconnect;
-use crate::protocol::CloseReason;
+use crate::protocol::{CloseReason, Disconnect};
 
 /// Longer texts are sent in frames of this size, so that the write buffer stays small whatever
 /// is published.

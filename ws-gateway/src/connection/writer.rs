@@ -9,10 +9,10 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use super::{Connection, Disconnect, InitialState, latency::Batch, timestamp};
+use super::{Connection, InitialState, latency::Batch, timestamp};
 use crate::{
     hub::outbox::{Drained, Item},
-    protocol::{Frame, Resume, State},
+    protocol::{Disconnect, Frame, Resume, State},
 };
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {

@@ -3,18 +3,17 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use shared::metrics::Label;
 use tokio_tungstenite::tungstenite::{
     Utf8Bytes,
     protocol::{CloseFrame, frame::coding::CloseCode},
 };
 
-use crate::auth::AuthError;
-
 /// Why the gateway closes a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloseReason {
-    /// The token was refused.
-    Unauthenticated(AuthError),
+    /// The token was refused, for the reason that the text gives to the client.
+    Unauthenticated(&'static str),
     /// The token came to its end.
     TokenExpired,
     /// The token was revoked.
@@ -54,7 +53,7 @@ const MAX_REASON: usize = 123;
 impl CloseReason {
     /// Every reason; one stands for all refusals of a token.
     pub const ALL: [Self; 11] = [
-        Self::Unauthenticated(AuthError::Invalid),
+        Self::Unauthenticated("Invalid authentication token"),
         Self::TokenExpired,
         Self::Revoked,
         Self::LimitReached,
@@ -133,9 +132,9 @@ impl CloseReason {
 
     fn reason(self) -> Utf8Bytes {
         match self {
-            Self::Unauthenticated(error) => coded("AUTHENTICATION_ERROR", error.message()),
-            Self::TokenExpired => coded("AUTHENTICATION_ERROR", AuthError::Expired.message()),
-            Self::Revoked => coded("AUTHENTICATION_ERROR", AuthError::Revoked.message()),
+            Self::Unauthenticated(message) => coded("AUTHENTICATION_ERROR", message),
+            Self::TokenExpired => coded("AUTHENTICATION_ERROR", "Authentication token has expired"),
+            Self::Revoked => coded("AUTHENTICATION_ERROR", "Authentication token was revoked"),
             Self::LimitReached => coded("QUOTA_EXCEEDED", "Connection limit exceeded"),
             Self::Restarting => Utf8Bytes::from_static("restarting: reconnect"),
             Self::TooSlow => Utf8Bytes::from_static("too slow: reconnect and resume"),
@@ -147,6 +146,48 @@ impl CloseReason {
             Self::Protocol => Utf8Bytes::from_static("protocol error"),
             Self::BadUtf8 => Utf8Bytes::from_static("not UTF-8"),
         }
+    }
+}
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disconnect {
+    /// The gateway closed it.
+    ByGateway(CloseReason),
+    /// The client closed it or cannot be reached.
+    ByClient,
+}
+
+impl Disconnect {
+    /// Returns the label of metrics and logs.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::ByGateway(reason) => reason.label(),
+            Self::ByClient => "client",
+        }
+    }
+}
+
+impl Label for Disconnect {
+    const COUNT: usize = 1 + CloseReason::ALL.len();
+
+    fn keys() -> Vec<&'static str> {
+        vec!["reason"]
+    }
+
+    fn all() -> Vec<Self> {
+        let by_gateway = CloseReason::ALL.into_iter().map(Self::ByGateway);
+        by_gateway.chain([Self::ByClient]).collect()
+    }
+
+    fn index(self) -> usize {
+        let known = CloseReason::ALL.iter().position(|known| known.label() == self.label());
+        known.unwrap_or(CloseReason::ALL.len())
+    }
+
+    fn values(self) -> Vec<&'static str> {
+        vec![self.label()]
     }
 }
 
@@ -169,8 +210,7 @@ mod tests {
 
     #[test]
     fn every_reason_fits_into_a_close_frame_and_no_code_keeps_clients_away() {
-        let refused = AuthError::ALL.map(CloseReason::Unauthenticated);
-        for reason in refused.into_iter().chain(CloseReason::ALL) {
+        for reason in CloseReason::ALL {
             assert!(reason.frame().reason.len() <= MAX_REASON, "{reason:?}");
             assert!(!matches!(reason.code(), 1000 | 1001), "{reason:?}");
         }
@@ -188,16 +228,16 @@ mod tests {
     }
 
     #[test]
-    fn the_reason_of_a_refusal_is_json() {
-        for error in AuthError::ALL {
-            let reason = CloseReason::Unauthenticated(error).frame().reason;
-            let reason: serde_json::Value = serde_json::from_str(&reason).unwrap();
-            assert_eq!(reason["error_code"], "AUTHENTICATION_ERROR");
-            assert!(reason["message"].is_string());
-        }
+    fn the_connection_limit_is_reported_as_json() {
         assert_eq!(
             CloseReason::LimitReached.frame().reason.as_str(),
             r#"{"error_code":"QUOTA_EXCEEDED","message":"Connection limit exceeded"}"#
         );
+    }
+
+    #[test]
+    fn every_disconnect_has_a_series_of_its_own() {
+        let indexes: Vec<usize> = Disconnect::all().into_iter().map(Label::index).collect();
+        assert_eq!(indexes, (0..Disconnect::COUNT).collect::<Vec<_>>());
     }
 }

@@ -13,8 +13,9 @@ use super::Server;
 use super::health_endpoints::{refusal, with};
 use super::upgrade::{ConnectionPermit, From, Handshake};
 use crate::{
-    auth,
+    auth::{self, TokenResult},
     connection::ClientOptions,
+    metrics::HandshakeResult,
     protocol::{Filter, SUBPROTOCOL},
 };
 
@@ -34,11 +35,11 @@ impl Server {
             return with(refusal, header::ALLOW, "GET");
         }
         if !self.is_origin_allowed(request.headers()) {
-            self.count("forbidden_origin");
+            self.count(HandshakeResult::ForbiddenOrigin);
             return refusal(StatusCode::FORBIDDEN, "this origin may not connect");
         }
         if !self.0.handshakes.try_acquire() {
-            self.count("rate_limited");
+            self.count(HandshakeResult::RateLimited);
             let refusal = refusal(StatusCode::SERVICE_UNAVAILABLE, "too many handshakes");
             return with(refusal, header::RETRY_AFTER, "1");
         }
@@ -48,7 +49,7 @@ impl Server {
         let accept = match accept_key(request.headers()) {
             Ok(accept) => accept,
             Err(refusal) => {
-                self.count("malformed");
+                self.count(HandshakeResult::Malformed);
                 return *refusal;
             }
         };
@@ -73,14 +74,14 @@ impl Server {
         headers: &HeaderMap,
     ) -> Result<ConnectionPermit, Box<Response<Full<Bytes>>>> {
         let Some(address) = self.0.per_address.enter(peer, headers) else {
-            self.count("address_full");
+            self.count(HandshakeResult::AddressFull);
             let refusal = refusal(StatusCode::TOO_MANY_REQUESTS, "too many from one address");
             return Err(Box::new(with(refusal, header::RETRY_AFTER, "5")));
         };
         if let Ok(permit) = Arc::clone(&self.0.sockets).try_acquire_owned() {
             return Ok(ConnectionPermit { _permit: permit, _address: address });
         }
-        self.count("full");
+        self.count(HandshakeResult::Full);
         let refusal = refusal(StatusCode::SERVICE_UNAVAILABLE, "no connection is free");
         Err(Box::new(with(refusal, header::RETRY_AFTER, "5")))
     }
@@ -94,11 +95,11 @@ impl Server {
 
     async fn not_an_upgrade(&self, request: &Request<()>) -> Response<Full<Bytes>> {
         if let Err(error) = self.read_handshake(request).await.identity {
-            self.count("unauthenticated");
+            self.count(HandshakeResult::Unauthenticated);
             let refusal = refusal(StatusCode::UNAUTHORIZED, error.message());
             return with(refusal, header::WWW_AUTHENTICATE, "Bearer");
         }
-        self.count("malformed");
+        self.count(HandshakeResult::Malformed);
         let refusal = refusal(StatusCode::UPGRADE_REQUIRED, "this is for WebSockets");
         with(with(refusal, header::UPGRADE, "websocket"), header::CONNECTION, "Upgrade")
     }
@@ -107,8 +108,7 @@ impl Server {
         let query = request.uri().query().unwrap_or_default();
         let token = auth::token(request.headers(), query);
         let identity = self.0.settings.authenticator.authenticate(token.as_deref()).await;
-        let result = identity.as_ref().map_or_else(|error| error.label(), |_| "valid");
-        self.0.settings.metrics.jwt_validations.with_label_values(&[result]).inc();
+        self.0.settings.metrics.jwt_validations.of(TokenResult::from(&identity)).inc();
         let control_frames = offers_subprotocol(request.headers());
         let (mut from, mut filter) = (From::Now, Filter::default());
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {

@@ -2,14 +2,15 @@ use clap::Parser;
 use hyper::{Method, StatusCode, header, header::HeaderName};
 use prometheus::Registry;
 use serde_json::{Value, json};
+use shared::metrics::Label as _;
 use tokio::sync::watch;
 
 use super::*;
 use crate::{
-    auth::{Authenticator, Key, Rules},
-    config::LimitPolicy,
-    hub::{self, outbox},
+    auth::{AuthError, Authenticator, Key, Rules},
+    hub::{self, LimitPolicy, outbox},
     metrics::Metrics,
+    protocol::CloseReason,
 };
 
 const SECRET: &str = "a-secret-that-is-long-enough-for-tests";
@@ -182,4 +183,15 @@ async fn health_is_told_as_existing_checks_expect_it() {
         (&json!(0), &json!(5))
     );
     assert_eq!(server.answer_to(get("/metrics", &[])).await.status(), StatusCode::NOT_FOUND);
+}
+
+#[test]
+fn the_close_reason_of_every_refused_token_is_json_and_fits_into_a_close_frame() {
+    for error in AuthError::all() {
+        let reason = CloseReason::Unauthenticated(error.message()).frame().reason;
+        assert!(reason.len() <= 123, "{error:?}");
+        let reason: Value = serde_json::from_str(&reason).unwrap();
+        assert_eq!(reason["error_code"], "AUTHENTICATION_ERROR");
+        assert_eq!(reason["message"], error.message());
+    }
 }

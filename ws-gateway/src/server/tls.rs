@@ -30,7 +30,7 @@ pub fn files(
         expiry.set(end(certificate));
         Ok(config)
     });
-    WatchedFiles::open("certificate", paths.into(), make, metrics.clone()).map(Some)
+    WatchedFiles::open("certificate", paths.into(), make, metrics.file_reloads.clone()).map(Some)
 }
 
 /// Why these files would not do.

@@ -14,9 +14,10 @@ use uuid::Uuid;
 use super::{Server, connection_limits::AddressPermit};
 use crate::{
     auth::{AuthError, Identity},
-    connection::{ClientOptions, Connection, ConnectionSettings, Disconnect, InitialState, close},
+    connection::{ClientOptions, Connection, ConnectionSettings, InitialState, close},
     hub::Registration,
-    protocol::{CloseReason, Position, Resume},
+    metrics::HandshakeResult,
+    protocol::{CloseReason, Disconnect, Position, Resume},
     redis::{History, Missed},
 };
 
@@ -85,18 +86,19 @@ impl Server {
         let Handshake { identity, from, options } = handshake;
         let identity = match identity {
             Ok(identity) => identity,
-            Err(error) => return self.refuse(socket, CloseReason::Unauthenticated(error)).await,
+            Err(error) => return self.refuse_token(socket, error).await,
         };
         let id = Uuid::new_v4();
         let Ok(mut registration) = self.0.hub.register(&identity.user, id) else {
-            return self.refuse(socket, CloseReason::LimitReached).await;
+            self.count(HandshakeResult::LimitReached);
+            return close(socket, CloseReason::LimitReached, None).await;
         };
         registration.set_credential(identity.credential.clone());
         if self.0.settings.authenticator.is_revoked(&identity) {
             drop(registration);
-            return self.refuse(socket, CloseReason::Unauthenticated(AuthError::Revoked)).await;
+            return self.refuse_token(socket, AuthError::Revoked).await;
         }
-        self.count("accepted");
+        self.count(HandshakeResult::Accepted);
         let initial_state =
             Box::pin(initial_state(&mut registration, self.0.history.clone(), from));
         let settings = Arc::clone(&self.0.settings);
@@ -111,12 +113,12 @@ impl Server {
         });
     }
 
-    async fn refuse<S>(&self, socket: WebSocketStream<S>, reason: CloseReason)
+    async fn refuse_token<S>(&self, socket: WebSocketStream<S>, error: AuthError)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        self.count(reason.label());
-        close(socket, reason, None).await;
+        self.count(HandshakeResult::Unauthenticated);
+        close(socket, CloseReason::Unauthenticated(error.message()), None).await;
     }
 }
 
@@ -165,7 +167,7 @@ impl Open {
     fn ends(self, end: Disconnect) {
         let reason = end.label();
         debug!(conn.id = %self.id, user.id = %self.user, reason, "disconnected");
-        self.settings.metrics.closes.with_label_values(&[reason]).inc();
+        self.settings.metrics.closes.of(end).inc();
     }
 }
 

@@ -28,9 +28,8 @@ use tokio_tungstenite::{WebSocketStream, tungstenite::protocol::Role};
 use tokio_util::sync::CancellationToken;
 use ws_gateway::{
     auth::{Authenticator, Credential, Identity, Key, Rules},
-    config::LimitPolicy,
     connection::{ClientOptions, Connection, ConnectionSettings, InitialState, socket_config},
-    hub::{self, Hub, outbox},
+    hub::{self, Hub, LimitPolicy, outbox},
     metrics::Metrics,
     protocol::{Filter, Frame, Resume},
 };

@@ -11,6 +11,9 @@ use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use prometheus::Opts;
+use shared::metrics::MetricField as _;
+
 use super::*;
 
 fn rules() -> Rules {
@@ -69,8 +72,8 @@ async fn issuer(body: String) -> (SocketAddr, Arc<AtomicUsize>) {
 
 fn published(address: SocketAddr) -> JwksCache {
     let url = format!("http://{address}/jwks").parse().unwrap();
-    let metrics = Metrics::new(&prometheus::Registry::new());
-    JwksCache::new(url, rules(), metrics).unwrap()
+    let fetches = Reloads::create(Opts::new("fetches", "Fetches."), ()).unwrap();
+    JwksCache::new(url, rules(), fetches).unwrap()
 }
 
 #[tokio::test]
