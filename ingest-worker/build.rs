@@ -1,12 +1,12 @@
-//! Links the worker with `replaced.c` instead of two functions of librdkafka;
-//! `src/infrastructure/kafka/librdkafka_workaround.rs` says why.
+//! Links `replaced.c` in the place of two functions of librdkafka; the reasons are in
+//! `src/infrastructure/kafka/librdkafka_workaround.rs`.
 
 const SOURCE: &str = "src/infrastructure/kafka/librdkafka_workaround/replaced.c";
 const REPLACED: [&str; 2] = ["rd_kafka_metadata_update_op", "rd_kafka_rebootstrap_tmr_stop"];
 
 fn main() {
     println!("cargo::rerun-if-changed={SOURCE}");
-    // Where it runs in production; linkers of other systems cannot do it.
+    // Only the linkers of Linux support `--wrap`.
     if std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|system| system == "linux") {
         for object in cc::Build::new().file(SOURCE).compile_intermediates() {
             println!("cargo::rustc-link-arg={}", object.display());

@@ -23,7 +23,7 @@ use crate::{
             consume_loop,
             consumer::Consumer,
             dead_letters::producer::DeadLetters,
-            health::{brokers, fatal::Lost, lag},
+            health::{brokers, fatal::FatalError, lag},
         },
         redis::store::{RedisStore, Retention},
     },
@@ -93,17 +93,17 @@ impl Worker {
         let stop_checks = shutdown.child_token();
         let (readiness, metrics) = (stage.readiness.clone(), stage.metrics.clone());
         checks.spawn(check_redis(store, readiness.clone(), metrics, stop_checks.clone()));
-        let lost = Lost::new(&shutdown);
+        let fatal = FatalError::new(&shutdown);
         checks.spawn(brokers::watch(
             Arc::clone(&consumer),
             stage.dead_letters.clone(),
             config.clone(),
             readiness,
-            lost.clone(),
+            fatal.clone(),
             stop_checks.clone(),
         ));
         let lag =
-            lag::watch(Arc::clone(&consumer), config.clone(), lost.clone(), stop_checks.clone());
+            lag::watch(Arc::clone(&consumer), config.clone(), fatal.clone(), stop_checks.clone());
         checks.spawn(lag);
         stage.readiness.set("delivering", true);
         let ended = consume_loop::run(
@@ -111,7 +111,7 @@ impl Worker {
             &stage,
             config.fixed.owner_wait,
             config.fixed.owner_wait_limit.get(),
-            lost.stop.clone(),
+            fatal.stop_token(),
             config.fixed.shutdown_grace,
         )
         .await;
@@ -124,7 +124,7 @@ impl Worker {
         lifecycle::wait_for_tasks(&tasks, config.fixed.shutdown_grace).await;
         info!("stopped");
         ended?;
-        match lost.reason() {
+        match fatal.reason() {
             Some(reason) => anyhow::bail!("{reason}"),
             None => Ok(()),
         }

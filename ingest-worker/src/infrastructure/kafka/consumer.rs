@@ -263,7 +263,7 @@ pub(crate) fn common_client_config(config: &Config) -> ClientConfig {
         .set("client.id", &fixed.kafka_consumer_client_id)
         // With a random half more: how late it is noticed that a broker is back.
         .set("reconnect.backoff.max.ms", "100");
-    librdkafka_workaround::set_rebootstrap(&mut client);
+    librdkafka_workaround::disable_rebootstrap_trigger(&mut client);
     client
 }
 

@@ -1,26 +1,35 @@
-//! Two defects of librdkafka 2.12 that the worker is linked without (`librdkafka_workaround/replaced.c`, `build.rs`).
-//! Both show when a broker comes back, and both are known and open at its authors':
+//! Replaces two functions of librdkafka 2.12 at link time (`replaced.c`, `build.rs`). Both defects
+//! show when a broker comes back, both are open upstream:
 //!
-//! - An answer to a fetch may name new leaders of partitions. Where one has none yet, the client
-//!   takes over what happens to be in memory: it crashes, or never reads the partition again
+//! - A fetch response may name new leaders of partitions. Where it names none, the client applies
+//!   uninitialised memory: it crashes, or never reads the partition again
 //!   (<https://github.com/confluentinc/librdkafka/issues/5280>,
-//!   <https://github.com/confluentinc/librdkafka/issues/5430>). Here it takes over nothing from such
-//!   answers; it asks who leads, as it did before version 2.5.
-//! - A cluster that has just lost all its brokers names none, and the client drops those it knew.
-//!   It then starts again from `bootstrap.servers`, unless what ends the processing of that very
-//!   answer stops the timer of this start: it is left without brokers for good
-//!   (<https://github.com/confluentinc/librdkafka/issues/5301>). Here nothing stops that timer. It
-//!   has a second use, to start again when no broker has said for some time who leads, which
-//!   [`set_rebootstrap`] puts off, as the same happens once a connection is given up.
+//!   <https://github.com/confluentinc/librdkafka/issues/5430>). The replacement ignores leaders in
+//!   such responses; the client requests metadata instead, as it did before version 2.5.
+//! - A cluster that has lost all its brokers returns an empty broker list, and the client forgets
+//!   those it knew. It then re-bootstraps from `bootstrap.servers`, unless the end of processing
+//!   that very response stops the timer: the client stays without brokers for good
+//!   (<https://github.com/confluentinc/librdkafka/issues/5301>). The replacement never stops the
+//!   timer. The timer also re-bootstraps when no broker has answered a metadata request for
+//!   `metadata.recovery.rebootstrap.trigger.ms`; [`disable_rebootstrap_trigger`] prevents that, as
+//!   it would now happen after every request.
 //!
-//! The tests below fail where librdkafka does the one or the other after all.
+//! On an update of `rdkafka-sys`, which is pinned for this reason: read the issues, remove the
+//! `--wrap` arguments in `build.rs`, and run the tests below; a replacement whose test passes
+//! without it can be deleted. Where the replacements are not linked (other systems than Linux, or
+//! librdkafka linked dynamically) the defects remain and the trigger keeps its default; then the
+//! checks in [`super::health`] restart the process.
 
 use rdkafka::ClientConfig;
 
-/// Puts off what would now happen so long after any question about the cluster: the longest time
-/// there is, 25 days. Then it costs a connection.
-pub(crate) fn set_rebootstrap(client: &mut ClientConfig) {
-    client.set("metadata.recovery.rebootstrap.trigger.ms", i32::MAX.to_string());
+/// Whether `build.rs` links the replacements.
+const IS_LINKED: bool = cfg!(target_os = "linux");
+
+/// Sets the trigger to its maximum, 25 days, where the timer is never stopped.
+pub(crate) fn disable_rebootstrap_trigger(client: &mut ClientConfig) {
+    if IS_LINKED {
+        client.set("metadata.recovery.rebootstrap.trigger.ms", i32::MAX.to_string());
+    }
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -42,7 +51,7 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(30);
 
-    /// What the client does, by the names it has for it.
+    /// The facilities that the client has logged.
     #[derive(Default)]
     struct Log(Mutex<Vec<String>>);
 
@@ -62,16 +71,16 @@ mod tests {
     impl ConsumerContext for Log {}
 
     fn cluster() -> MockCluster<'static, DefaultProducerContext> {
-        let cluster = MockCluster::new(2).expect("two brokers");
+        let cluster = MockCluster::new(2).expect("a cluster of two brokers");
         cluster.create_topic("t", 1, 2).expect("a topic");
-        cluster.partition_leader("t", 0, Some(1)).expect("the first one leads");
+        cluster.partition_leader("t", 0, Some(1)).expect("broker 1 leads");
         cluster
     }
 
     fn consumer(servers: &str, properties: &[(&str, &str)]) -> BaseConsumer<Log> {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", servers).set("group.id", "g").set("debug", "metadata");
-        set_rebootstrap(&mut config);
+        disable_rebootstrap_trigger(&mut config);
         for (name, value) in properties {
             config.set(*name, *value);
         }
@@ -80,39 +89,39 @@ mod tests {
             config.create_with_context(Log::default()).expect("a consumer");
         let mut from = TopicPartitionList::new();
         from.add_partition_offset("t", 0, Offset::Beginning).expect("an offset");
-        consumer.assign(&from).expect("it is assigned");
+        consumer.assign(&from).expect("the partition is assigned");
         consumer
     }
 
-    fn write(servers: &str) {
+    fn produce(servers: &str) {
         let producer: BaseProducer =
             ClientConfig::new().set("bootstrap.servers", servers).create().expect("a producer");
-        producer.send(BaseRecord::<str, str>::to("t").payload("p")).expect("there is room");
-        producer.flush(LIMIT).expect("it is written");
+        producer.send(BaseRecord::<str, str>::to("t").payload("p")).expect("the queue has room");
+        producer.flush(LIMIT).expect("the record is acknowledged");
     }
 
     #[test]
-    fn a_new_leader_is_asked_for_and_not_taken_over_from_the_answer_to_a_fetch() {
+    fn a_new_leader_is_requested_and_not_taken_from_a_fetch_response() {
         let cluster = cluster();
         let servers = cluster.bootstrap_servers();
         let consumer = consumer(&servers, &[]);
-        write(&servers);
+        produce(&servers);
         assert!(consumer.poll(LIMIT).is_some_and(|record| record.is_ok()));
-        cluster.partition_leader("t", 0, Some(2)).expect("the second one leads");
-        write(&servers);
+        cluster.partition_leader("t", 0, Some(2)).expect("broker 2 leads");
+        produce(&servers);
         assert!(consumer.poll(LIMIT).is_some_and(|record| record.is_ok()));
         assert!(!consumer.context().has("METADATAUPDATE"));
         assert!(consumer.context().has("METADATA"));
     }
 
     #[test]
-    fn starting_again_from_the_bootstrap_servers_is_stopped_by_no_answer() {
+    fn no_response_stops_the_rebootstrap_timer() {
         let cluster = cluster();
         let after = ("metadata.recovery.rebootstrap.trigger.ms", "1000");
         let consumer = consumer(&cluster.bootstrap_servers(), &[after]);
         let begin = Instant::now();
         while !consumer.context().has("REBOOTSTRAP") {
-            assert!(begin.elapsed() < LIMIT, "something has stopped it");
+            assert!(begin.elapsed() < LIMIT, "the rebootstrap timer was stopped");
             assert!(consumer.poll(Duration::from_millis(10)).is_none());
         }
     }

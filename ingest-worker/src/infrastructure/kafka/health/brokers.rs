@@ -1,6 +1,6 @@
-//! Watches whether the brokers answer the consumer and the producer of dead letters. A client may
-//! lose them for good, so that they answer a new one and this one never again; then only a new
-//! process helps. The one way that is known is closed, see [`crate::infrastructure::kafka::librdkafka_workaround`].
+//! Checks that the brokers answer the consumer and the dead-letter producer. Reports a fatal error
+//! when they answer a new client but no longer an existing one, which does not recover by itself.
+//! The one known cause is worked around in [`crate::infrastructure::kafka::librdkafka_workaround`].
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::fatal::Lost;
+use super::fatal::FatalError;
 use crate::{
     config::Config,
     infrastructure::kafka::{
@@ -23,35 +23,34 @@ use crate::{
     },
 };
 
-/// How often it is checked that the brokers answer.
+/// Pause between two checks; readiness is at most this much behind.
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How many checks in a row may fail while the brokers answer a new client. Each takes as long as
-/// such an answer may take, so that a broker that is just back is never the reason.
-const MOST_LOST: u32 = 3;
+/// Checks in a row that may find an existing client disconnected while a new one is answered. Each
+/// lasts up to [`METADATA_TIMEOUT`], so a broker that has just restarted never reaches the limit.
+const MAX_DISCONNECTED: u32 = 3;
 
-/// Checks until `stop`, and says once which topics are missing. Reports a client that has lost the
-/// brokers for good.
-pub async fn watch(
+/// Sets the readiness condition `kafka` until `stop`. Logs once which subscribed topics are missing.
+pub(crate) async fn watch(
     consumer: Arc<Consumer>,
     dead_letters: DeadLetters,
     config: Config,
     readiness: Readiness,
-    lost: Lost,
+    fatal: FatalError,
     stop: CancellationToken,
 ) {
-    let watched = Arc::new(Watched { consumer, dead_letters, config });
-    let (mut topics_named, mut failed) = (false, 0);
+    let clients = Arc::new(Clients { consumer, dead_letters, config });
+    let (mut topics_logged, mut failed) = (false, 0);
     loop {
-        let watched = Arc::clone(&watched);
-        let checked = tokio::task::spawn_blocking(move || watched.check(topics_named));
-        let seen = checked.await.unwrap_or(Seen::Nobody);
-        topics_named |= seen == Seen::Brokers;
-        failed = if seen == Seen::BrokersElsewhere { failed + 1 } else { 0 };
-        readiness.set("kafka", seen == Seen::Brokers);
-        if failed >= MOST_LOST {
-            let reason = "a Kafka client has lost the brokers, which answer a new one";
-            return lost.report(reason.to_owned());
+        let clients = Arc::clone(&clients);
+        let check = tokio::task::spawn_blocking(move || clients.check(topics_logged));
+        let reachable = check.await.unwrap_or(Reachable::NoClient);
+        topics_logged |= reachable == Reachable::EveryClient;
+        failed = if reachable == Reachable::NewClientOnly { failed + 1 } else { 0 };
+        readiness.set("kafka", reachable == Reachable::EveryClient);
+        if failed >= MAX_DISCONNECTED {
+            let reason = "the Kafka brokers answer a new client, but no longer an existing one";
+            return fatal.report(reason.to_owned());
         }
         tokio::select! {
             () = stop.cancelled() => return,
@@ -60,60 +59,61 @@ pub async fn watch(
     }
 }
 
-/// Who answers whom.
+/// Which clients the brokers answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Seen {
-    /// The brokers answer the worker's clients.
-    Brokers,
-    /// They answer a new client, and not one of these.
-    BrokersElsewhere,
-    /// They answer nobody.
-    Nobody,
+enum Reachable {
+    /// The consumer and the producer.
+    EveryClient,
+    /// A new client, but not both existing ones.
+    NewClientOnly,
+    /// Not even a new client.
+    NoClient,
 }
 
-struct Watched {
+struct Clients {
     consumer: Arc<Consumer>,
     dead_letters: DeadLetters,
     config: Config,
 }
 
-impl Watched {
-    /// Blocks, for three answers at most.
-    fn check(&self, topics_named: bool) -> Seen {
+impl Clients {
+    /// Blocks for up to three times [`METADATA_TIMEOUT`].
+    fn check(&self, topics_logged: bool) -> Reachable {
         let consumer = &self.consumer;
         let reached =
-            if topics_named { consumer.reaches_brokers() } else { name_missing(consumer) };
+            if topics_logged { consumer.reaches_brokers() } else { log_missing_topics(consumer) };
         if reached && self.dead_letters.reaches_brokers() {
-            Seen::Brokers
-        } else if a_new_client_reaches_brokers(&self.config) {
-            Seen::BrokersElsewhere
+            Reachable::EveryClient
+        } else if new_client_reaches_brokers(&self.config) {
+            Reachable::NewClientOnly
         } else {
-            Seen::Nobody
+            Reachable::NoClient
         }
     }
 }
 
-fn name_missing(consumer: &Consumer) -> bool {
+fn log_missing_topics(consumer: &Consumer) -> bool {
     let missing = consumer.missing_topics();
     if let Ok(missing) = &missing
         && !missing.is_empty()
     {
-        info!(?missing, "subscribed topics that do not exist yet");
+        info!(?missing, "subscribed topics do not exist yet");
     }
     missing.is_ok()
 }
 
-fn a_new_client_reaches_brokers(config: &Config) -> bool {
+fn new_client_reaches_brokers(config: &Config) -> bool {
     let metadata = new_client(config).and_then(|c| c.fetch_metadata(None, METADATA_TIMEOUT));
     metadata.is_ok_and(|metadata| !metadata.brokers().is_empty())
 }
 
-/// A client that never joins the group nor commits; to see what one can do that knows nothing yet.
+/// Creates a client that neither joins the group nor commits: it shows what a restarted worker
+/// could do.
 pub(crate) fn new_client(config: &Config) -> KafkaResult<BaseConsumer> {
     let mut client = common_client_config(config);
     set_properties(&mut client, config);
     client.set("group.id", &config.fixed.kafka_consumer_group).set("enable.auto.commit", "false");
-    // What it has to complain about, the consumer has said.
+    // Critical messages only; the consumer logs the rest.
     client.set("log_level", "2");
     BaseConsumer::from_config(&client)
 }

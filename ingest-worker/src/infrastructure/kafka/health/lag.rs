@@ -1,6 +1,6 @@
-//! How far the group is behind, as the brokers know it: what is written less what is committed.
-//! The client's own figures stand still while its partitions are paused, which is when it matters,
-//! and when it has stopped reading one, which is found here.
+//! Measures the consumer lag as the brokers see it: end offset minus committed offset. The client's
+//! own figures are not updated while partitions are paused, which is when lag matters. Detects
+//! stalled partitions from the same figures.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -10,34 +10,38 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::{
-    fatal::Lost,
-    stalled::{Place, Stalled},
+    fatal::FatalError,
+    stalled::{Position, StallDetector},
 };
 use crate::{
     config::Config,
     infrastructure::kafka::{consumer::Consumer, offsets::Partition},
 };
 
-/// How old the figures may be.
+/// Pause between two measurements.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Longest wait for an answer.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
+/// Longest wait for one answer of the brokers.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Keeps the lag of each topic in the metrics until `stop`. Reports a partition that the client has
-/// stopped reading.
-pub async fn watch(consumer: Arc<Consumer>, config: Config, lost: Lost, stop: CancellationToken) {
+/// Updates the lag metric of each topic until `stop`. Reports a stalled partition as fatal error.
+pub(crate) async fn watch(
+    consumer: Arc<Consumer>,
+    config: Config,
+    fatal: FatalError,
+    stop: CancellationToken,
+) {
     let config = Arc::new(config);
     let mut lag = Lag::default();
     loop {
         let (consumer, config) = (Arc::clone(&consumer), Arc::clone(&config));
-        let looked = tokio::task::spawn_blocking(move || (lag.look(&consumer, &config), lag));
+        let check = tokio::task::spawn_blocking(move || (lag.check(&consumer, &config), lag));
         let stalled;
-        (stalled, lag) = looked.await.unwrap_or_default();
+        (stalled, lag) = check.await.unwrap_or_default();
         if let Some(((topic, partition), offset)) = stalled {
-            return lost.report(format!(
-                "the Kafka client has stopped reading {topic} [{partition}] at offset {offset}, \
-                 which a new one reads"
+            return fatal.report(format!(
+                "partition {topic} [{partition}] is stalled: the Kafka client does not read \
+                 offset {offset}, a new client does"
             ));
         }
         tokio::select! {
@@ -49,24 +53,24 @@ pub async fn watch(consumer: Arc<Consumer>, config: Config, lost: Lost, stop: Ca
 
 #[derive(Debug, Default)]
 struct Lag {
-    /// What was told last; a topic that is no longer assigned is taken out.
-    told: BTreeMap<String, i64>,
-    stalled: Stalled,
+    /// The exported figures; a topic that is no longer assigned is removed.
+    exported: BTreeMap<String, i64>,
+    stalled: StallDetector,
 }
 
 impl Lag {
-    /// Blocks, for three answers at most, and longer for a partition that seems to be stalled.
-    /// Returns a record that the client does not read.
-    fn look(&mut self, consumer: &Consumer, config: &Config) -> Option<Place> {
+    /// Blocks for up to three times [`RESPONSE_TIMEOUT`], longer when a partition seems stalled.
+    /// Returns the position of a stalled partition.
+    fn check(&mut self, consumer: &Consumer, config: &Config) -> Option<Position> {
         let tails = match measure(consumer) {
             Ok(tails) => tails,
-            // Whether brokers answer is told elsewhere; the last figures are the best there are.
+            // `brokers` reports unreachable brokers; the last figures stay exported.
             Err(error) => {
-                debug!(%error, "the lag is not known");
+                debug!(%error, "consumer lag could not be measured");
                 return None;
             }
         };
-        self.tell(&tails, consumer);
+        self.export(&tails, consumer);
         if !consumer.keeps_up() {
             return None;
         }
@@ -74,68 +78,68 @@ impl Lag {
         let behind = tails.into_iter().filter(|tail| !offsets.is_in_flight(&tail.partition));
         let behind = behind.filter_map(Tail::unread).collect();
         drop(offsets);
-        self.stalled.look(config, behind)
+        self.stalled.check(config, behind)
     }
 
-    fn tell(&mut self, tails: &[Tail], consumer: &Consumer) {
+    fn export(&mut self, tails: &[Tail], consumer: &Consumer) {
         let mut lags = BTreeMap::new();
         for tail in tails {
             *lags.entry(tail.partition.0.clone()).or_default() += tail.lag();
         }
         let gauges = &consumer.metrics().lag;
-        for gone in self.told.keys().filter(|topic| !lags.contains_key(*topic)) {
-            // It was set when it was told.
+        for gone in self.exported.keys().filter(|topic| !lags.contains_key(*topic)) {
+            // The series exists, because it was exported.
             gauges.remove_label_values(&[gone]).ok();
         }
         for (topic, lag) in &lags {
             gauges.with_label_values(&[topic]).set(*lag);
         }
-        self.told = lags;
+        self.exported = lags;
     }
 }
 
-/// The last part of a partition, as offsets.
+/// The offsets of a partition that determine its lag.
 #[derive(Debug)]
 struct Tail {
     partition: Partition,
     beginning: Option<i64>,
     committed: Option<i64>,
-    /// What the client reads next, once it has read something.
+    /// The offset after the last record that this client has read.
     next: Option<i64>,
     end: i64,
 }
 
 impl Tail {
-    /// Records that are not committed. A group that is new there begins at the beginning, unless
-    /// it was told otherwise; then this is too much until it has committed something.
+    /// Returns the number of offsets that are not committed. Without a committed offset it counts
+    /// from the beginning, which is too much until the first commit if the group starts at the end.
     fn lag(&self) -> i64 {
         let done = self.committed.or(self.beginning);
         done.map_or(0, |done| (self.end - done).max(0))
     }
 
-    /// The partition and the offset that is next, if there is more and it is known.
-    fn unread(self) -> Option<Place> {
+    /// Returns the next position to read, if there is more to read.
+    fn unread(self) -> Option<Position> {
         let next = self.next.or(self.committed)?;
         (next < self.end).then_some((self.partition, next))
     }
 }
 
-/// The tails of all assigned partitions.
+/// Returns the tails of all assigned partitions; blocks.
 fn measure(consumer: &Consumer) -> KafkaResult<Vec<Tail>> {
     let client = &consumer.client;
     let assigned = client.assignment()?;
     if assigned.count() == 0 {
         return Ok(Vec::new());
     }
-    let at = |place: Offset| {
+    let at = |position: Offset| {
         let mut list = assigned.clone();
-        list.set_all_offsets(place)?;
+        list.set_all_offsets(position)?;
         // A time of -1 or -2 asks for the end or the beginning.
-        client.offsets_for_times(list, ANSWERED_WITHIN)
+        client.offsets_for_times(list, RESPONSE_TIMEOUT)
     };
     let next = client.position()?;
     let (ends, beginnings) = (at(Offset::End)?, at(Offset::Beginning)?);
-    let committed = client.committed_offsets(assigned.clone(), ANSWERED_WITHIN)?;
+    let committed = client.committed_offsets(assigned.clone(), RESPONSE_TIMEOUT)?;
     let tails = ends.elements().into_iter().filter_map(|element| {
         let (topic, partition) = (element.topic(), element.partition());
         let found = |list: &TopicPartitionList| {

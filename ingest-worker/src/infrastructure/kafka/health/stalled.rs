@@ -1,6 +1,6 @@
-//! Finds partitions that the client has silently stopped reading. librdkafka 2.12 can, when a
-//! partition changes its leader twice within a moment: it goes on asking a broker that is none
-//! (<https://github.com/confluentinc/librdkafka/pull/5593>).
+//! Detects partitions that the client has silently stopped reading. librdkafka 2.12 does so when a
+//! partition changes its leader twice in quick succession: it keeps fetching from a broker that no
+//! longer exists (<https://github.com/confluentinc/librdkafka/pull/5593>).
 
 use std::{
     collections::BTreeMap,
@@ -15,76 +15,81 @@ use tracing::debug;
 use super::brokers;
 use crate::{config::Config, infrastructure::kafka::offsets::Partition};
 
-/// After how many looks without progress a partition is tried with a new client for the first time.
-/// It is tried again after twice as many, as what follows may be a transaction's marker alone.
-const STILL: u32 = 4;
+/// Checks without progress after which a new client first tries to read the partition. It tries
+/// again after twice as many, since only a transaction marker may follow.
+const CHECKS_BEFORE_PROBE: u32 = 4;
 
-/// Longest wait for a new client to read what this one does not.
-const READ_WITHIN: Duration = Duration::from_secs(5);
+/// Longest wait for a new client to read a record.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A partition and an offset in it.
-pub(crate) type Place = (Partition, i64);
+pub(crate) type Position = (Partition, i64);
 
-/// Where the client stands in the partitions that have more, and for how many looks.
+/// The positions of partitions with unread records, and for how many checks each is unchanged.
 #[derive(Debug, Default)]
-pub(crate) struct Stalled {
-    looks: BTreeMap<Partition, (i64, u32)>,
+pub(crate) struct StallDetector {
+    unchanged: BTreeMap<Partition, (i64, u32)>,
     /// A record that a new client has read.
-    read_elsewhere: Option<Place>,
+    read_by_probe: Option<Position>,
 }
 
-impl Stalled {
-    /// Takes in the partitions that have more, each with the offset that is next. Returns a record
-    /// that the client does not read although a new one has. Blocks while a new one tries.
-    pub(crate) fn look(&mut self, config: &Config, behind: Vec<Place>) -> Option<Place> {
+impl StallDetector {
+    /// Takes the next position of every partition with unread records. Returns a record that a new
+    /// client has read and this one has not. Blocks while a new client tries.
+    pub(crate) fn check(&mut self, config: &Config, behind: Vec<Position>) -> Option<Position> {
         self.note(behind);
-        // It may have been written just then, and this client has read it as well by now.
-        let read = self.read_elsewhere.take().filter(|place| self.has_not_read(place));
+        // The record may have been written just then, and this client has read it since.
+        let read = self.read_by_probe.take().filter(|position| self.has_not_read(position));
         let due = self.due();
         if read.is_some() || due.is_empty() {
             return read;
         }
-        self.read_elsewhere = readable(config, &due, READ_WITHIN)
-            .inspect_err(|error| debug!(%error, "no new client"))
+        self.read_by_probe = first_readable(config, &due, PROBE_TIMEOUT)
+            .inspect_err(|error| debug!(%error, "new Kafka client could not be created"))
             .unwrap_or_default();
         None
     }
 
-    fn note(&mut self, behind: Vec<Place>) {
-        let before = std::mem::take(&mut self.looks);
-        let still = |partition: &Partition, next| {
-            before.get(partition).filter(|(at, _)| *at == next).map_or(0, |(_, looks)| *looks)
+    fn note(&mut self, behind: Vec<Position>) {
+        let before = std::mem::take(&mut self.unchanged);
+        let checks = |partition: &Partition, next| {
+            before.get(partition).filter(|(at, _)| *at == next).map_or(0, |(_, checks)| *checks)
         };
         for (partition, next) in behind {
-            let looks = still(&partition, next) + 1;
-            self.looks.insert(partition, (next, looks));
+            let checks = checks(&partition, next) + 1;
+            self.unchanged.insert(partition, (next, checks));
         }
     }
 
-    /// Where to try a new client.
-    fn due(&self) -> Vec<Place> {
-        let due = |looks: u32| looks >= STILL && looks.is_power_of_two();
-        let due = self.looks.iter().filter(|(_, (_, looks))| due(*looks));
+    /// Returns the positions that a new client should try to read now.
+    fn due(&self) -> Vec<Position> {
+        let due = |checks: u32| checks >= CHECKS_BEFORE_PROBE && checks.is_power_of_two();
+        let due = self.unchanged.iter().filter(|(_, (_, checks))| due(*checks));
         due.map(|(partition, (next, _))| (partition.clone(), *next)).collect()
     }
 
-    fn has_not_read(&self, (partition, offset): &Place) -> bool {
-        self.looks.get(partition).is_some_and(|(next, looks)| *looks > STILL && next <= offset)
+    fn has_not_read(&self, (partition, offset): &Position) -> bool {
+        let unchanged = self.unchanged.get(partition);
+        unchanged.is_some_and(|(next, checks)| *checks > CHECKS_BEFORE_PROBE && next <= offset)
     }
 }
 
-/// A record at or behind one of these places that a new client reads, which may take it so long;
+/// Returns the first record at or after one of `positions` that a new client reads within `timeout`;
 /// blocks.
-fn readable(config: &Config, places: &[Place], within: Duration) -> KafkaResult<Option<Place>> {
+fn first_readable(
+    config: &Config,
+    positions: &[Position],
+    timeout: Duration,
+) -> KafkaResult<Option<Position>> {
     let client = brokers::new_client(config)?;
-    let mut list = TopicPartitionList::with_capacity(places.len());
-    for ((topic, partition), next) in places {
+    let mut list = TopicPartitionList::with_capacity(positions.len());
+    for ((topic, partition), next) in positions {
         list.add_partition_offset(topic, *partition, Offset::Offset(*next))?;
     }
     client.assign(&list)?;
-    let deadline = Instant::now() + within;
+    let deadline = Instant::now() + timeout;
     while let Some(left) = deadline.checked_duration_since(Instant::now()) {
-        // Errors are those of connecting; it goes on trying.
+        // Connection errors are retried by the client.
         if let Some(Ok(record)) = client.poll(left) {
             let partition = (record.topic().to_owned(), record.partition());
             return Ok(Some((partition, record.offset())));
@@ -107,26 +112,26 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(30);
 
-    fn at(partition: i32, next: i64) -> Place {
+    fn at(partition: i32, next: i64) -> Position {
         (("t".to_owned(), partition), next)
     }
 
-    fn due_after(stalled: &mut Stalled, behind: Vec<Place>) -> Vec<Place> {
+    fn due_after(stalled: &mut StallDetector, behind: Vec<Position>) -> Vec<Position> {
         stalled.note(behind);
         stalled.due()
     }
 
     #[test]
-    fn a_partition_that_stands_still_is_tried_after_some_looks_and_then_ever_less_often() {
-        let mut stalled = Stalled::default();
+    fn a_partition_without_progress_is_probed_after_4_checks_and_then_ever_less_often() {
+        let mut stalled = StallDetector::default();
         let tried: Vec<u32> =
             (1..=40).filter(|_| due_after(&mut stalled, vec![at(0, 5)]) == [at(0, 5)]).collect();
         assert_eq!(tried, [4, 8, 16, 32]);
     }
 
     #[test]
-    fn one_that_moves_or_has_been_read_to_its_end_begins_anew() {
-        let mut stalled = Stalled::default();
+    fn progress_or_reaching_the_end_resets_the_count() {
+        let mut stalled = StallDetector::default();
         for next in 0..10 {
             assert!(
                 due_after(&mut stalled, vec![at(0, next), at(1, 7)]).iter().all(|(p, _)| p.1 == 1)
@@ -142,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_client_reads_what_there_is_behind_the_first_place_that_has_something() {
+    fn a_new_client_reads_the_first_record_after_one_of_the_positions() {
         let cluster = MockCluster::new(1).expect("a broker");
         cluster.create_topic("t", 2, 1).expect("a topic");
         let servers = cluster.bootstrap_servers();
@@ -150,15 +155,15 @@ mod tests {
             ClientConfig::new().set("bootstrap.servers", &servers).create().expect("a producer");
         for _ in 0..3 {
             let record = BaseRecord::<str, str>::to("t").partition(1).payload("p");
-            producer.send(record).expect("there is room");
+            producer.send(record).expect("the queue has room");
         }
-        producer.flush(LIMIT).expect("it is written");
+        producer.flush(LIMIT).expect("the records are acknowledged");
         let arguments = ["ingest-worker", "--kafka-bootstrap-servers", &servers];
         let (config, _) =
-            config::read::<Config, _, _>(command(), arguments).expect("it is complete");
-        let found = readable(&config, &[at(0, 0), at(1, 2)], LIMIT).expect("a client");
+            config::read::<Config, _, _>(command(), arguments).expect("the settings are complete");
+        let found = first_readable(&config, &[at(0, 0), at(1, 2)], LIMIT).expect("a client");
         assert_eq!(found, Some(at(1, 2)));
-        let found = readable(&config, &[at(0, 0), at(1, 3)], Duration::from_millis(500));
+        let found = first_readable(&config, &[at(0, 0), at(1, 3)], Duration::from_millis(500));
         assert_eq!(found.expect("a client"), None);
     }
 }
