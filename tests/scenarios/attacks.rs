@@ -1,30 +1,13 @@
 //! What somebody on the internet may try at the gateway. Each scenario is named after an attack.
 
-mod flood;
-mod frames;
-mod isolation;
-mod requests;
-mod tokens;
-
-use std::sync::Arc;
+pub(crate) mod flood;
+pub(crate) mod frames;
+pub(crate) mod requests;
+pub(crate) mod tokens;
+pub(crate) mod user_ids;
 
 use anyhow::Context as _;
 use harness::{http, stack::Stack};
-
-use crate::{Scenario, world::World};
-
-pub(crate) fn scenarios() -> Vec<Scenario> {
-    [
-        tokens::scenarios(),
-        frames::scenarios(),
-        requests::scenarios(),
-        isolation::scenarios(),
-        flood::scenarios(),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
-}
 
 /// A series of the first gateway; 0 where it is not there yet.
 async fn count(stack: &Stack, series: &str) -> anyhow::Result<f64> {
@@ -36,9 +19,4 @@ async fn count(stack: &Stack, series: &str) -> anyhow::Result<f64> {
 async fn memory(stack: &Stack) -> anyhow::Result<f64> {
     let page = stack.gateways[0].metrics().await?;
     http::metric(&page, "process_resident_memory_bytes").context("Linux says how much memory it is")
-}
-
-/// The stack that all share.
-async fn stack(world: &World) -> anyhow::Result<Arc<Stack>> {
-    world.stack().await
 }

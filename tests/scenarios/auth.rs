@@ -1,7 +1,5 @@
 //! Who may connect: tokens, the ways they come, their life, and origins.
 
-use std::sync::Arc;
-
 use anyhow::ensure;
 use harness::{
     client::{Connect, Transport},
@@ -14,28 +12,30 @@ use hyper::header;
 use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
 
-use crate::{Scenario, expect, scenario, world::World};
+use crate::{
+    assertions::{expect_error_close, expect_no_further_frames, expect_notifications},
+    context::Context,
+    runner::scenarios,
+};
 
-pub(crate) fn scenarios() -> Vec<Scenario> {
-    vec![
-        scenario(a_token_is_taken_from_the_header_the_subprotocol_or_the_query),
-        scenario(the_first_of_several_tokens_decides),
-        scenario(without_a_subprotocol_a_client_sees_notifications_alone),
-        scenario(a_bad_token_is_refused_with_a_code_that_a_browser_can_read),
-        scenario(a_token_with_a_bad_signature_is_refused),
-        scenario(a_request_that_is_no_upgrade_gets_an_answer_in_http),
-        scenario(a_connection_ends_with_its_token_unless_it_gets_a_new_one),
-        scenario(a_token_of_somebody_else_does_not_take_over_a_connection),
-        scenario(only_pages_of_a_listed_origin_may_connect),
-    ]
-}
+scenarios![
+    a_token_is_taken_from_the_header_the_subprotocol_or_the_query,
+    the_first_of_several_tokens_decides,
+    without_a_subprotocol_a_client_sees_notifications_alone,
+    a_bad_token_is_refused_with_a_code_that_a_browser_can_read,
+    a_token_with_a_bad_signature_is_refused,
+    a_request_that_is_no_upgrade_gets_an_answer_in_http,
+    a_connection_ends_with_its_token_unless_it_gets_a_new_one,
+    a_token_of_somebody_else_does_not_take_over_a_connection,
+    only_pages_of_a_listed_origin_may_connect,
+];
 
 const TRANSPORTS: [Transport; 3] = [Transport::Header, Transport::Subprotocol, Transport::Query];
 
 async fn a_token_is_taken_from_the_header_the_subprotocol_or_the_query(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
-    let stack = world.stack().await?;
+    let stack = context.stack().await?;
     for transport in TRANSPORTS {
         for path in ["/ws", "/ws/"] {
             let user = fresh_user();
@@ -48,26 +48,26 @@ async fn a_token_is_taken_from_the_header_the_subprotocol_or_the_query(
             stack.subscribed(&user, 1).await?;
             let event = events::designed()?[0].fresh(&user)?;
             stack.producer.send(&event).await?;
-            expect::exactly(&mut client, &[event]).await?;
+            expect_notifications(&mut client, &[event]).await?;
         }
     }
     Ok(())
 }
 
-async fn the_first_of_several_tokens_decides(world: Arc<World>) -> anyhow::Result<()> {
-    let (stack, user) = (world.stack().await?, fresh_user());
+async fn the_first_of_several_tokens_decides(context: &Context) -> anyhow::Result<()> {
+    let (stack, user) = (context.stack().await?, fresh_user());
     let token = stack.token(&user)?;
     let connection = Connect::to(stack.gateways[0].address());
     let good_first = connection.clone().token(&token, Transport::Subprotocol);
     good_first.token("bad", Transport::Query).open().await?.authenticated(LIMIT).await?;
     let bad_first = connection.token("bad", Transport::Header).token(&token, Transport::Query);
-    expect::refused(&mut bad_first.open().await?, 1008, "AUTHENTICATION_ERROR").await
+    expect_error_close(&mut bad_first.open().await?, 1008, "AUTHENTICATION_ERROR").await
 }
 
 async fn without_a_subprotocol_a_client_sees_notifications_alone(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
-    let (stack, user) = (world.stack().await?, fresh_user());
+    let (stack, user) = (context.stack().await?, fresh_user());
     let connection = Connect::to(stack.gateways[0].address());
     let mut client = connection.token(&stack.token(&user)?, Transport::Query).open().await?;
     stack.subscribed(&user, 1).await?;
@@ -104,25 +104,25 @@ fn bad_claims(user: &str) -> Vec<(&'static str, Value)> {
 }
 
 async fn a_bad_token_is_refused_with_a_code_that_a_browser_can_read(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
-    let (stack, user) = (world.stack().await?, fresh_user());
+    let (stack, user) = (context.stack().await?, fresh_user());
     let connection = Connect::to(stack.gateways[0].address());
     let mut client = connection.open().await?;
-    expect::refused(&mut client, 1008, "AUTHENTICATION_ERROR").await?;
+    expect_error_close(&mut client, 1008, "AUTHENTICATION_ERROR").await?;
     for (what, claims) in bad_claims(&user) {
         let token = token::sign(&claims, &stack.secret)?;
         for transport in TRANSPORTS {
             let mut client = connection.clone().token(&token, transport).open().await?;
-            let refused = expect::refused(&mut client, 1008, "AUTHENTICATION_ERROR").await;
+            let refused = expect_error_close(&mut client, 1008, "AUTHENTICATION_ERROR").await;
             refused.map_err(|problem| problem.context(format!("{what}, {transport:?}")))?;
         }
     }
     Ok(())
 }
 
-async fn a_token_with_a_bad_signature_is_refused(world: Arc<World>) -> anyhow::Result<()> {
-    let (stack, user) = (world.stack().await?, fresh_user());
+async fn a_token_with_a_bad_signature_is_refused(context: &Context) -> anyhow::Result<()> {
+    let (stack, user) = (context.stack().await?, fresh_user());
     let claims = token::claims(&user, 3600);
     let good = stack.token(&user)?;
     let (head, body) = (good.split('.').next(), good.split('.').nth(1).unwrap_or_default());
@@ -143,15 +143,15 @@ async fn a_token_with_a_bad_signature_is_refused(world: Arc<World>) -> anyhow::R
         "x".repeat(4_000),
     ] {
         let connection = Connect::to(stack.gateways[0].address()).token(&bad, Transport::Query);
-        expect::refused(&mut connection.open().await?, 1008, "AUTHENTICATION_ERROR").await?;
+        expect_error_close(&mut connection.open().await?, 1008, "AUTHENTICATION_ERROR").await?;
     }
     Ok(())
 }
 
 async fn a_request_that_is_no_upgrade_gets_an_answer_in_http(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
-    let stack = world.stack().await?;
+    let stack = context.stack().await?;
     let gateway = stack.gateways[0].address();
     let token = format!("Bearer {}", stack.token(&fresh_user())?);
     let answer = http::request(gateway, "/ws", &[]).await?;
@@ -164,9 +164,9 @@ async fn a_request_that_is_no_upgrade_gets_an_answer_in_http(
 }
 
 async fn a_connection_ends_with_its_token_unless_it_gets_a_new_one(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
-    let (stack, user) = (world.stack().await?, fresh_user());
+    let (stack, user) = (context.stack().await?, fresh_user());
     let short = token::sign(&token::claims(&user, 3), &stack.secret)?;
     let connection = Connect::to(stack.gateways[0].address()).token(&short, Transport::Subprotocol);
     let mut ends = connection.open().await?;
@@ -174,21 +174,21 @@ async fn a_connection_ends_with_its_token_unless_it_gets_a_new_one(
     let mut stays = connection.open().await?;
     stays.authenticated(LIMIT).await?;
     stays.send_json(&json!({"type": "auth", "token": stack.token(&user)?})).await?;
-    expect::refused(&mut ends, 1008, "AUTHENTICATION_ERROR").await?;
-    expect::nothing_else(&stack, &user, &mut [stays]).await
+    expect_error_close(&mut ends, 1008, "AUTHENTICATION_ERROR").await?;
+    expect_no_further_frames(stack, &user, &mut [stays]).await
 }
 
 async fn a_token_of_somebody_else_does_not_take_over_a_connection(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
-    let (stack, user, other) = (world.stack().await?, fresh_user(), fresh_user());
+    let (stack, user, other) = (context.stack().await?, fresh_user(), fresh_user());
     let mut client = stack.client(&user).await?;
     client.send_json(&json!({"type": "auth", "token": stack.token(&other)?})).await?;
     // Refused, or ignored: in no way does the connection get what is the other's.
     let mut other_client = stack.client(&other).await?;
     let event = events::designed()?[0].fresh(&other)?;
     stack.producer.send(&event).await?;
-    expect::exactly(&mut other_client, &[event]).await?;
+    expect_notifications(&mut other_client, &[event]).await?;
     stack.publish(&user, r#"{"event":"marker"}"#).await?;
     match client.notification(LIMIT).await {
         Ok(frame) => ensure!(frame["event"] == "marker", "another user's frame: {frame}"),
@@ -197,11 +197,11 @@ async fn a_token_of_somebody_else_does_not_take_over_a_connection(
     Ok(())
 }
 
-async fn only_pages_of_a_listed_origin_may_connect(world: Arc<World>) -> anyhow::Result<()> {
+async fn only_pages_of_a_listed_origin_may_connect(context: &Context) -> anyhow::Result<()> {
     let origins = json!(["https://app.example", "http://127.0.0.1:5173"]).to_string();
     let gateway_settings = vec![("CORS_ORIGINS", origins)];
     let layout = Layout { workers: 0, gateway_settings, ..Layout::default() };
-    let stack: Stack = world.own_stack(&layout).await?;
+    let stack: Stack = context.own_stack(&layout).await?;
     let connection = stack.connection(0, &fresh_user())?;
     connection.open().await?.authenticated(LIMIT).await?;
     for listed in ["https://app.example", "http://127.0.0.1:5173"] {

@@ -1,7 +1,5 @@
 //! Records that are no events: where they end, and that the next record still arrives.
 
-use std::sync::Arc;
-
 use anyhow::{Context as _, ensure};
 use harness::{
     events::{self, Event, fresh_user},
@@ -12,17 +10,15 @@ use rdkafka::{Message as _, message::OwnedMessage};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::{Scenario, expect, scenario, world::World};
+use crate::{assertions::expect_notifications, context::Context, runner::scenarios};
 
-pub(crate) fn scenarios() -> Vec<Scenario> {
-    vec![
-        scenario(what_is_no_event_is_dead_lettered_and_the_next_record_arrives),
-        scenario(a_payload_of_the_wrong_form_is_dead_lettered_on_every_topic),
-        scenario(a_record_for_an_unusable_user_is_dead_lettered),
-        scenario(an_event_of_an_unknown_type_holds_nobody_up),
-        scenario(a_large_record_is_handled_like_any_other),
-    ]
-}
+scenarios![
+    what_is_no_event_is_dead_lettered_and_the_next_record_arrives,
+    a_payload_of_the_wrong_form_is_dead_lettered_on_every_topic,
+    a_record_for_an_unusable_user_is_dead_lettered,
+    an_event_of_an_unknown_type_holds_nobody_up,
+    a_large_record_is_handled_like_any_other,
+];
 
 /// Sends a value that cannot be handled, then an event of its partition, waits for the event and
 /// returns the dead letter.
@@ -40,7 +36,7 @@ async fn dead_letter(
     let record = Record { topic, key: Some(&key), value, headers: &headers, ..Record::default() };
     stack.producer.send_record(record).await?;
     stack.producer.send(&next).await?;
-    expect::exactly(&mut client, &[next]).await.context("the next record")?;
+    expect_notifications(&mut client, &[next]).await.context("the next record")?;
     let is_ours = |letter: &OwnedMessage| letter.key() == Some(key.as_bytes());
     let arrived = |letters: &[OwnedMessage]| letters.iter().any(is_ours);
     let letters = read_topic(&stack.kafka, &stack.dead_letter_topic, LIMIT, arrived).await?;
@@ -76,9 +72,9 @@ fn check(
 const TOPIC: &str = "huleedu.file.batch.file.added.v1";
 
 async fn what_is_no_event_is_dead_lettered_and_the_next_record_arrives(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
-    let stack = world.stack().await?;
+    let stack = context.stack().await?;
     let deep = "[".repeat(20_000);
     let cases: [(Option<&[u8]>, &str); 9] = [
         (None, "not_json"),
@@ -92,42 +88,42 @@ async fn what_is_no_event_is_dead_lettered_and_the_next_record_arrives(
         (Some(br#"{"event_type":"huleedu.file.batch.file.added.v1"}"#), "no_envelope"),
     ];
     for (value, reason) in cases {
-        let letter = dead_letter(&stack, TOPIC, value).await?;
+        let letter = dead_letter(stack, TOPIC, value).await?;
         check(&letter, TOPIC, value, reason)?;
     }
     Ok(())
 }
 
 async fn a_payload_of_the_wrong_form_is_dead_lettered_on_every_topic(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
-    let stack = world.stack().await?;
+    let stack = context.stack().await?;
     for case in events::designed()? {
         let mut event = case.fresh(&fresh_user())?;
         // It names its user but no subject.
         event.envelope["data"] = json!({"user_id": event.user});
         let value = serde_json::to_vec(&event.envelope)?;
-        let letter = dead_letter(&stack, &case.topic, Some(&value)).await?;
+        let letter = dead_letter(stack, &case.topic, Some(&value)).await?;
         check(&letter, &case.topic, Some(&value), "malformed")?;
     }
     Ok(())
 }
 
-async fn a_record_for_an_unusable_user_is_dead_lettered(world: Arc<World>) -> anyhow::Result<()> {
-    let stack = world.stack().await?;
+async fn a_record_for_an_unusable_user_is_dead_lettered(context: &Context) -> anyhow::Result<()> {
+    let stack = context.stack().await?;
     let long = "x".repeat(257);
     for user in [json!("a\r\nb"), json!("nul\0"), json!(long), json!(42), json!(["a"])] {
         let mut event = event("somebody", TOPIC)?;
         event.envelope["data"]["user_id"] = user;
         let value = serde_json::to_vec(&event.envelope)?;
-        let letter = dead_letter(&stack, TOPIC, Some(&value)).await?;
+        let letter = dead_letter(stack, TOPIC, Some(&value)).await?;
         check(&letter, TOPIC, Some(&value), "malformed")?;
     }
     Ok(())
 }
 
-async fn an_event_of_an_unknown_type_holds_nobody_up(world: Arc<World>) -> anyhow::Result<()> {
-    let (stack, user) = (world.stack().await?, fresh_user());
+async fn an_event_of_an_unknown_type_holds_nobody_up(context: &Context) -> anyhow::Result<()> {
+    let (stack, user) = (context.stack().await?, fresh_user());
     let mut client = stack.client(&user).await?;
     let mut unknown = event(&user, TOPIC)?;
     unknown.envelope["event_type"] = "huleedu.unheard.of.v9".into();
@@ -136,14 +132,14 @@ async fn an_event_of_an_unknown_type_holds_nobody_up(world: Arc<World>) -> anyho
     next.key.clone_from(&unknown.key);
     stack.producer.send(&unknown).await?;
     stack.producer.send(&next).await?;
-    expect::exactly(&mut client, &[next]).await
+    expect_notifications(&mut client, &[next]).await
 }
 
-async fn a_large_record_is_handled_like_any_other(world: Arc<World>) -> anyhow::Result<()> {
-    let (stack, user) = (world.stack().await?, fresh_user());
+async fn a_large_record_is_handled_like_any_other(context: &Context) -> anyhow::Result<()> {
+    let (stack, user) = (context.stack().await?, fresh_user());
     let mut client = stack.client(&user).await?;
     let mut event = event(&user, TOPIC)?;
     event.envelope["data"]["ignored"] = Value::String("x".repeat(900_000));
     stack.producer.send(&event).await?;
-    expect::exactly(&mut client, &[event]).await
+    expect_notifications(&mut client, &[event]).await
 }

@@ -2,11 +2,11 @@
 //! to 7 and 10). This server echoes nothing: a text that is right is ignored, and the client is
 //! still served; a binary message is refused with 1003; pings are answered by what they carried.
 
-mod cases;
-mod closing;
-mod texts;
+pub(crate) mod cases;
+pub(crate) mod closing;
+pub(crate) mod texts;
 
-use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeSet, net::SocketAddr};
 
 use anyhow::{Context as _, ensure};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -16,11 +16,9 @@ use harness::{
 };
 use support::raw::{Heard, Raw, frame};
 
-use crate::{Scenario, scenario, world::World};
+use crate::{context::Context, runner::scenarios};
 
-pub(crate) fn scenarios() -> Vec<Scenario> {
-    vec![scenario(every_case_of_the_protocol_has_the_expected_end)]
-}
+scenarios![every_case_of_the_protocol_has_the_expected_end,];
 
 /// How many connections there are at once.
 const AT_ONCE: usize = 16;
@@ -94,10 +92,10 @@ impl Case {
     }
 }
 
-async fn every_case_of_the_protocol_has_the_expected_end(world: Arc<World>) -> anyhow::Result<()> {
+async fn every_case_of_the_protocol_has_the_expected_end(context: &Context) -> anyhow::Result<()> {
     let gateway_settings = vec![("WEBSOCKET_MAX_MESSAGE_SIZE", (1 << 20).to_string())];
     let layout = Layout { workers: 0, gateway_settings, ..Layout::default() };
-    let stack: Stack = world.own_stack(&layout).await?;
+    let stack: Stack = context.own_stack(&layout).await?;
     let server = stack.gateways[0].address();
     let cases = [cases::all(), texts::all(), closing::all()].into_iter().flatten();
     let cases: Vec<Case> = cases.collect();

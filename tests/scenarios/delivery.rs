@@ -1,6 +1,6 @@
 //! Every event reaches every socket of its user, and nobody else.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::fmt::Write as _;
 
 use anyhow::ensure;
 use harness::{
@@ -11,26 +11,28 @@ use harness::{
 };
 use serde_json::{Value, json};
 
-use crate::{Scenario, expect, scenario, world::World};
+use crate::{
+    assertions::{expect_no_further_frames, expect_notifications, wait_for_published},
+    context::Context,
+    runner::scenarios,
+};
 
-pub(crate) fn scenarios() -> Vec<Scenario> {
-    vec![
-        scenario(each_event_reaches_every_socket_of_its_user_on_every_gateway),
-        scenario(events_reach_nobody_but_their_user),
-        scenario(the_workers_of_a_group_share_the_partitions),
-        scenario(frames_of_other_publishers_pass_unchanged),
-        scenario(a_user_id_of_odd_characters_is_served_like_any_other),
-        scenario(escaped_text_arrives_as_the_text_it_stands_for),
-        scenario(a_filter_leaves_only_its_categories),
-        scenario(both_services_tell_their_health_and_what_they_did),
-        scenario(the_public_port_tells_the_health_of_the_gateway),
-    ]
-}
+scenarios![
+    each_event_reaches_every_socket_of_its_user_on_every_gateway,
+    events_reach_nobody_but_their_user,
+    the_workers_of_a_group_share_the_partitions,
+    frames_of_other_publishers_pass_unchanged,
+    a_user_id_of_odd_characters_is_served_like_any_other,
+    escaped_text_arrives_as_the_text_it_stands_for,
+    a_filter_leaves_only_its_categories,
+    both_services_tell_their_health_and_what_they_did,
+    the_public_port_tells_the_health_of_the_gateway,
+];
 
 async fn each_event_reaches_every_socket_of_its_user_on_every_gateway(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
-    let (stack, user) = (world.stack().await?, fresh_user());
+    let (stack, user) = (context.stack().await?, fresh_user());
     let mut clients = Vec::new();
     for gateway in [0, 0, 1] {
         clients.push(stack.client_of(gateway, &user).await?);
@@ -38,13 +40,13 @@ async fn each_event_reaches_every_socket_of_its_user_on_every_gateway(
     let events = events::one_of_each(&user)?;
     stack.producer.send_all(&events).await?;
     for client in &mut clients {
-        expect::exactly(client, &events).await?;
+        expect_notifications(client, &events).await?;
     }
-    expect::nothing_else(&stack, &user, &mut clients).await
+    expect_no_further_frames(stack, &user, &mut clients).await
 }
 
-async fn events_reach_nobody_but_their_user(world: Arc<World>) -> anyhow::Result<()> {
-    let stack = world.stack().await?;
+async fn events_reach_nobody_but_their_user(context: &Context) -> anyhow::Result<()> {
+    let stack = context.stack().await?;
     let mut rooms = Vec::new();
     let mut sent = Vec::new();
     for _ in 0..8 {
@@ -57,14 +59,14 @@ async fn events_reach_nobody_but_their_user(world: Arc<World>) -> anyhow::Result
     }
     stack.producer.send_all(&sent).await?;
     for (client, events, user) in &mut rooms {
-        expect::exactly(client, events).await?;
-        expect::nothing_else(&stack, user, std::slice::from_mut(client)).await?;
+        expect_notifications(client, events).await?;
+        expect_no_further_frames(stack, user, std::slice::from_mut(client)).await?;
     }
     Ok(())
 }
 
-async fn the_workers_of_a_group_share_the_partitions(world: Arc<World>) -> anyhow::Result<()> {
-    let stack = world.stack().await?;
+async fn the_workers_of_a_group_share_the_partitions(context: &Context) -> anyhow::Result<()> {
+    let stack = context.stack().await?;
     eventually("each worker has partitions", LIMIT, async || {
         for worker in &stack.workers {
             let page = worker.metrics().await?;
@@ -76,8 +78,8 @@ async fn the_workers_of_a_group_share_the_partitions(world: Arc<World>) -> anyho
     .await
 }
 
-async fn frames_of_other_publishers_pass_unchanged(world: Arc<World>) -> anyhow::Result<()> {
-    let (stack, user) = (world.stack().await?, fresh_user());
+async fn frames_of_other_publishers_pass_unchanged(context: &Context) -> anyhow::Result<()> {
+    let (stack, user) = (context.stack().await?, fresh_user());
     let mut client = stack.client(&user).await?;
     for foreign in [
         json!({"event": "essay_graded", "data": {"essay_id": "e", "nested": [1, null, {"å": "😀"}]}}),
@@ -93,22 +95,22 @@ async fn frames_of_other_publishers_pass_unchanged(world: Arc<World>) -> anyhow:
 }
 
 async fn a_user_id_of_odd_characters_is_served_like_any_other(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
-    let stack = world.stack().await?;
+    let stack = context.stack().await?;
     for odd in ["*", "a:b}c{d", "ws:", "[Åsa] 😀", "?", "'\"\\"] {
         let user = format!("{odd}{}", fresh_user());
         let mut clients = [stack.client(&user).await?];
         let events = events::one_of_each(&user)?;
         stack.producer.send_all(&events[..3]).await?;
-        expect::exactly(&mut clients[0], &events[..3]).await?;
-        expect::nothing_else(&stack, &user, &mut clients).await?;
+        expect_notifications(&mut clients[0], &events[..3]).await?;
+        expect_no_further_frames(stack, &user, &mut clients).await?;
     }
     Ok(())
 }
 
-async fn escaped_text_arrives_as_the_text_it_stands_for(world: Arc<World>) -> anyhow::Result<()> {
-    let (stack, user) = (world.stack().await?, fresh_user());
+async fn escaped_text_arrives_as_the_text_it_stands_for(context: &Context) -> anyhow::Result<()> {
+    let (stack, user) = (context.stack().await?, fresh_user());
     let mut client = stack.client(&user).await?;
     let mut event = events::designed()?[0].fresh(&user)?;
     event.envelope["data"]["filename"] = "Åsa 😀 </script>".into();
@@ -136,8 +138,8 @@ fn ascii_only(value: &Value) -> String {
     escaped
 }
 
-async fn a_filter_leaves_only_its_categories(world: Arc<World>) -> anyhow::Result<()> {
-    let (stack, user) = (world.stack().await?, fresh_user());
+async fn a_filter_leaves_only_its_categories(context: &Context) -> anyhow::Result<()> {
+    let (stack, user) = (context.stack().await?, fresh_user());
     let connection = stack.connection(0, &user)?.query("categories", "file_operations,unheard_of");
     let mut client = connection.open().await?;
     client.authenticated(LIMIT).await?;
@@ -150,9 +152,9 @@ async fn a_filter_leaves_only_its_categories(world: Arc<World>) -> anyhow::Resul
     stack.producer.send_all(&unwanted).await?;
     let files = of("file_operations")?;
     stack.producer.send_all(&files).await?;
-    expect::exactly(&mut client, &files).await?;
+    expect_notifications(&mut client, &files).await?;
 
-    expect::published(&stack, &user, unwanted.len() + files.len()).await?;
+    wait_for_published(stack, &user, unwanted.len() + files.len()).await?;
     client.send_json(&json!({"type": "filter", "categories": ["system_alerts"]})).await?;
     // What was sent before the answer was sent under the old filter.
     client.send_json(&json!({"type": "ping"})).await?;
@@ -160,17 +162,17 @@ async fn a_filter_leaves_only_its_categories(world: Arc<World>) -> anyhow::Resul
     stack.producer.send_all(&of("file_operations")?).await?;
     let alerts = of("system_alerts")?;
     stack.producer.send_all(&alerts).await?;
-    expect::exactly(&mut client, &alerts).await
+    expect_notifications(&mut client, &alerts).await
 }
 
 async fn both_services_tell_their_health_and_what_they_did(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
-    let (stack, user) = (world.stack().await?, fresh_user());
+    let (stack, user) = (context.stack().await?, fresh_user());
     let mut client = stack.client(&user).await?;
     let events = events::one_of_each(&user)?;
     stack.producer.send_all(&events).await?;
-    expect::exactly(&mut client, &events).await?;
+    expect_notifications(&mut client, &events).await?;
     for service in stack.workers.iter().chain(&stack.gateways) {
         for path in ["/livez", "/readyz"] {
             let (status, body) = http::get(service.admin(), path).await?;
@@ -194,8 +196,8 @@ async fn both_services_tell_their_health_and_what_they_did(
     Ok(())
 }
 
-async fn the_public_port_tells_the_health_of_the_gateway(world: Arc<World>) -> anyhow::Result<()> {
-    let (stack, user) = (world.stack().await?, fresh_user());
+async fn the_public_port_tells_the_health_of_the_gateway(context: &Context) -> anyhow::Result<()> {
+    let (stack, user) = (context.stack().await?, fresh_user());
     let _client = stack.client(&user).await?;
     let get = async |path| -> anyhow::Result<Value> {
         let (status, body) = http::get(stack.gateways[0].address(), path).await?;

@@ -1,23 +1,9 @@
 //! What the system is run with: as far as it can be checked without running it in containers,
 //! and what the autoscalers and Prometheus do to the services and ask them.
 
-mod containers;
-mod documents;
-mod manifests;
-mod monitoring;
-mod scale;
-mod scraped;
-
-use crate::Scenario;
-
-pub(crate) fn scenarios() -> Vec<Scenario> {
-    let all = [
-        containers::scenarios(),
-        documents::scenarios(),
-        manifests::scenarios(),
-        monitoring::scenarios(),
-        scraped::scenarios(),
-        scale::scenarios(),
-    ];
-    all.into_iter().flatten().collect()
-}
+pub(crate) mod autoscaling;
+pub(crate) mod containers;
+pub(crate) mod documents;
+pub(crate) mod manifests;
+pub(crate) mod monitoring;
+pub(crate) mod prometheus;

@@ -1,13 +1,13 @@
 //! What Redis and Kafka do to the services while they run.
 
-mod chaos;
-mod crowd;
-mod groups;
-mod kafka;
-mod network;
-mod redis;
+pub(crate) mod consumer_group;
+pub(crate) mod gateways;
+pub(crate) mod kafka;
+pub(crate) mod network;
+pub(crate) mod random;
+pub(crate) mod redis;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use harness::{
     events::{self, fresh_user},
@@ -16,7 +16,11 @@ use harness::{
     stack::{Layout, Stack},
 };
 
-use crate::{Scenario, expect, scenario, world::World};
+use crate::{
+    assertions::{expect_no_further_frames, expect_notifications},
+    context::Context,
+    runner::scenarios,
+};
 
 /// Longest wait for a fault to be over, with all time-outs on the way.
 const RECOVERY_LIMIT: Duration = Duration::from_mins(1);
@@ -27,24 +31,11 @@ const USERS: usize = 20;
 /// How many events a second they are told of: enough that some are under way at any time.
 const PER_SECOND: u32 = 100;
 
-pub(crate) fn scenarios() -> Vec<Scenario> {
-    let mut scenarios = vec![
-        scenario(a_lost_subscription_costs_no_event_and_no_socket),
-        scenario(flushed_scripts_and_keys_cost_no_later_event),
-        scenario(a_topic_that_is_created_later_is_picked_up),
-    ];
-    for more in [
-        network::scenarios(),
-        redis::scenarios(),
-        crowd::scenarios(),
-        kafka::scenarios(),
-        groups::scenarios(),
-        chaos::scenarios(),
-    ] {
-        scenarios.extend(more);
-    }
-    scenarios
-}
+scenarios![
+    a_lost_subscription_costs_no_event_and_no_socket,
+    flushed_scripts_and_keys_cost_no_later_event,
+    a_topic_that_is_created_later_is_picked_up,
+];
 
 /// The value of a series that a service exports; nothing counted yet is 0.
 async fn counted(service: &Service, series: &str) -> anyhow::Result<f64> {
@@ -69,8 +60,8 @@ async fn report_repairs(what: &str, stack: &Stack) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn a_lost_subscription_costs_no_event_and_no_socket(world: Arc<World>) -> anyhow::Result<()> {
-    let (stack, user) = (world.own_stack(&Layout::default()).await?, fresh_user());
+async fn a_lost_subscription_costs_no_event_and_no_socket(context: &Context) -> anyhow::Result<()> {
+    let (stack, user) = (context.own_stack(&Layout::default()).await?, fresh_user());
     let mut clients = [stack.client(&user).await?, stack.client(&user).await?];
     let mut redis = stack.redis.connection().await?;
     let mut sent = Vec::new();
@@ -82,43 +73,43 @@ async fn a_lost_subscription_costs_no_event_and_no_socket(world: Arc<World>) -> 
         sent.extend(events);
     }
     for client in &mut clients {
-        expect::exactly(client, &sent).await?;
+        expect_notifications(client, &sent).await?;
     }
     stack.subscribed(&user, 1).await?;
-    expect::nothing_else(&stack, &user, &mut clients).await?;
+    expect_no_further_frames(&stack, &user, &mut clients).await?;
     drop(clients);
     stack.stop().await
 }
 
-async fn flushed_scripts_and_keys_cost_no_later_event(world: Arc<World>) -> anyhow::Result<()> {
-    let (stack, user) = (world.own_stack(&Layout::default()).await?, fresh_user());
+async fn flushed_scripts_and_keys_cost_no_later_event(context: &Context) -> anyhow::Result<()> {
+    let (stack, user) = (context.own_stack(&Layout::default()).await?, fresh_user());
     let mut clients = [stack.client(&user).await?];
     let mut redis = stack.redis.connection().await?;
     for flush in [["SCRIPT", "FLUSH"], ["FLUSHALL", "SYNC"]] {
         ::redis::cmd(flush[0]).arg(flush[1]).exec_async(&mut redis).await?;
         let events = events::one_of_each(&user)?;
         stack.producer.send_all(&events).await?;
-        expect::exactly(&mut clients[0], &events).await?;
+        expect_notifications(&mut clients[0], &events).await?;
     }
-    expect::nothing_else(&stack, &user, &mut clients).await?;
+    expect_no_further_frames(&stack, &user, &mut clients).await?;
     drop(clients);
     stack.stop().await
 }
 
-async fn a_topic_that_is_created_later_is_picked_up(world: Arc<World>) -> anyhow::Result<()> {
+async fn a_topic_that_is_created_later_is_picked_up(context: &Context) -> anyhow::Result<()> {
     let topic = format!("renamed-{}", uuid::Uuid::new_v4().simple());
     let worker_settings = vec![
         ("BATCH_FILE_REMOVED_TOPIC", topic.clone()),
         ("KAFKA_PROPERTY_TOPIC_METADATA_REFRESH_INTERVAL_MS", "500".to_owned()),
     ];
-    let stack = world.own_stack(&Layout { worker_settings, ..Layout::default() }).await?;
+    let stack = context.own_stack(&Layout { worker_settings, ..Layout::default() }).await?;
     let user = fresh_user();
     let mut client = stack.client(&user).await?;
     stack.kafka.create_topics(std::slice::from_ref(&topic)).await?;
     let mut event = events::designed()?[1].fresh(&user)?;
     event.topic = topic;
     stack.producer.send(&event).await?;
-    expect::exactly(&mut client, &[event]).await?;
+    expect_notifications(&mut client, &[event]).await?;
     drop(client);
     stack.stop().await
 }

@@ -1,18 +1,13 @@
 //! The layers: which files of a service may name Kafka's and Redis's libraries.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::ensure;
 use harness::workspace;
 
-use crate::{Scenario, scenario, world::World};
+use crate::{context::Context, runner::scenarios};
 
-pub(crate) fn scenarios() -> Vec<Scenario> {
-    vec![scenario(only_the_infrastructure_names_kafka_and_redis)]
-}
+scenarios![only_the_infrastructure_names_kafka_and_redis,];
 
 /// A service and its files, or folders with a `/` at the end, that may name the libraries.
 const ALLOWED: &[(&str, &[&str])] = &[
@@ -23,7 +18,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
 ];
 
-async fn only_the_infrastructure_names_kafka_and_redis(_: Arc<World>) -> anyhow::Result<()> {
+async fn only_the_infrastructure_names_kafka_and_redis(_: &Context) -> anyhow::Result<()> {
     let mut offences = Vec::new();
     for (service, allowed) in ALLOWED {
         let sources = workspace::root().join(service).join("src");

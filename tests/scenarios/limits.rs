@@ -1,7 +1,5 @@
 //! What a client may do and not do, and the close code for each.
 
-use std::sync::Arc;
-
 use anyhow::ensure;
 use harness::{
     client::Client,
@@ -17,54 +15,58 @@ use tokio_tungstenite::tungstenite::{
     },
 };
 
-use crate::{Scenario, expect, scenario, world::World};
+use crate::{
+    assertions::{
+        expect_close, expect_error_close, expect_no_further_frames, expect_notifications,
+    },
+    context::Context,
+    runner::scenarios,
+};
 
-pub(crate) fn scenarios() -> Vec<Scenario> {
-    vec![
-        scenario(a_ping_is_answered_and_other_text_is_ignored),
-        scenario(the_sixth_connection_of_a_user_is_refused),
-        scenario(a_closed_connection_makes_room_for_another),
-        scenario(the_oldest_connection_goes_where_that_is_the_policy),
-        scenario(binary_messages_are_refused),
-        scenario(a_message_over_the_limit_ends_the_connection),
-        scenario(a_protocol_error_ends_the_connection),
-        scenario(text_that_is_not_utf_8_ends_the_connection),
-        scenario(a_socket_that_does_not_read_is_closed_and_delays_nobody),
-        scenario(a_gateway_that_is_full_asks_to_come_later),
-        scenario(a_peer_that_shows_no_sign_of_life_is_closed),
-    ]
-}
+scenarios![
+    a_ping_is_answered_and_other_text_is_ignored,
+    the_sixth_connection_of_a_user_is_refused,
+    a_closed_connection_makes_room_for_another,
+    the_oldest_connection_goes_where_that_is_the_policy,
+    binary_messages_are_refused,
+    a_message_over_the_limit_ends_the_connection,
+    a_protocol_error_ends_the_connection,
+    text_that_is_not_utf_8_ends_the_connection,
+    a_socket_that_does_not_read_is_closed_and_delays_nobody,
+    a_gateway_that_is_full_asks_to_come_later,
+    a_peer_that_shows_no_sign_of_life_is_closed,
+];
 
-async fn client(world: &World) -> anyhow::Result<(Arc<Stack>, String, Client)> {
-    let (stack, user) = (world.stack().await?, fresh_user());
+async fn client(context: &Context) -> anyhow::Result<(&Stack, String, Client)> {
+    let (stack, user) = (context.stack().await?, fresh_user());
     let client = stack.client(&user).await?;
     Ok((stack, user, client))
 }
 
-async fn a_ping_is_answered_and_other_text_is_ignored(world: Arc<World>) -> anyhow::Result<()> {
-    let (stack, user, mut client) = client(&world).await?;
+async fn a_ping_is_answered_and_other_text_is_ignored(context: &Context) -> anyhow::Result<()> {
+    let (stack, user, mut client) = client(context).await?;
     for text in ["", "hello", "[]", r#"{"type":"unheard_of"}"#, r#"{"type":5}"#, "{", "null"] {
         client.send(Message::text(text)).await?;
     }
     client.send_json(&json!({"type": "ping"})).await?;
     let answer = client.frame(LIMIT).await?;
     ensure!(answer == json!({"type": "pong"}), "{answer}");
-    expect::nothing_else(&stack, &user, &mut [client]).await
+    expect_no_further_frames(stack, &user, &mut [client]).await
 }
 
-async fn the_sixth_connection_of_a_user_is_refused(world: Arc<World>) -> anyhow::Result<()> {
-    let (stack, user) = (world.stack().await?, fresh_user());
+async fn the_sixth_connection_of_a_user_is_refused(context: &Context) -> anyhow::Result<()> {
+    let (stack, user) = (context.stack().await?, fresh_user());
     let mut clients = Vec::new();
     for _ in 0..5 {
         clients.push(stack.client(&user).await?);
     }
     let mut sixth = stack.connection(0, &user)?.open().await?;
-    expect::refused(&mut sixth, 4000, "QUOTA_EXCEEDED").await?;
-    expect::nothing_else(&stack, &user, &mut clients).await
+    expect_error_close(&mut sixth, 4000, "QUOTA_EXCEEDED").await?;
+    expect_no_further_frames(stack, &user, &mut clients).await
 }
 
-async fn a_closed_connection_makes_room_for_another(world: Arc<World>) -> anyhow::Result<()> {
-    let (stack, user) = (world.stack().await?, fresh_user());
+async fn a_closed_connection_makes_room_for_another(context: &Context) -> anyhow::Result<()> {
+    let (stack, user) = (context.stack().await?, fresh_user());
     let mut clients = Vec::new();
     for _ in 0..5 {
         clients.push(stack.client(&user).await?);
@@ -77,71 +79,71 @@ async fn a_closed_connection_makes_room_for_another(world: Arc<World>) -> anyhow
             harness::eventually("there is room again", LIMIT, async || stack.client(&user).await);
         clients.push(opens.await?);
     }
-    expect::nothing_else(&stack, &user, &mut clients).await?;
+    expect_no_further_frames(stack, &user, &mut clients).await?;
     clients.clear();
     stack.subscribed(&user, 0).await
 }
 
 async fn the_oldest_connection_goes_where_that_is_the_policy(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
     let gateway_settings = vec![
         ("CONNECTION_LIMIT_POLICY", "evict_oldest".to_owned()),
         ("WEBSOCKET_MAX_CONNECTIONS_PER_USER", "2".to_owned()),
     ];
     let layout = Layout { workers: 0, gateway_settings, ..Layout::default() };
-    let (stack, user) = (world.own_stack(&layout).await?, fresh_user());
+    let (stack, user) = (context.own_stack(&layout).await?, fresh_user());
     let mut oldest = stack.client(&user).await?;
     let mut others = [stack.client(&user).await?, stack.client(&user).await?];
-    expect::refused(&mut oldest, 4000, "QUOTA_EXCEEDED").await?;
-    expect::nothing_else(&stack, &user, &mut others).await?;
+    expect_error_close(&mut oldest, 4000, "QUOTA_EXCEEDED").await?;
+    expect_no_further_frames(&stack, &user, &mut others).await?;
     stack.stop().await
 }
 
-async fn binary_messages_are_refused(world: Arc<World>) -> anyhow::Result<()> {
-    let (_stack, _, mut client) = client(&world).await?;
+async fn binary_messages_are_refused(context: &Context) -> anyhow::Result<()> {
+    let (_stack, _, mut client) = client(context).await?;
     client.send(Message::binary("{}")).await?;
-    expect::closed(&mut client, 1003).await.map(drop)
+    expect_close(&mut client, 1003).await.map(drop)
 }
 
-async fn a_message_over_the_limit_ends_the_connection(world: Arc<World>) -> anyhow::Result<()> {
-    let (_stack, _, mut whole) = client(&world).await?;
+async fn a_message_over_the_limit_ends_the_connection(context: &Context) -> anyhow::Result<()> {
+    let (_stack, _, mut whole) = client(context).await?;
     whole.send(Message::text("x".repeat(4096))).await?;
     whole.send(Message::text("x".repeat(4097))).await?;
-    expect::closed(&mut whole, 1009).await?;
+    expect_close(&mut whole, 1009).await?;
     // In parts, each of which is small enough.
-    let (_stack, _, mut parts) = client(&world).await?;
+    let (_stack, _, mut parts) = client(context).await?;
     let first = Frame::message("x".repeat(4000), OpCode::Data(Data::Text), false);
     parts.send(Message::Frame(first)).await?;
     let second = Frame::message("x".repeat(4000), OpCode::Data(Data::Continue), true);
     parts.send(Message::Frame(second)).await?;
-    expect::closed(&mut parts, 1009).await.map(drop)
+    expect_close(&mut parts, 1009).await.map(drop)
 }
 
-async fn a_protocol_error_ends_the_connection(world: Arc<World>) -> anyhow::Result<()> {
+async fn a_protocol_error_ends_the_connection(context: &Context) -> anyhow::Result<()> {
     let mut reserved_bit = Frame::message("x", OpCode::Data(Data::Text), true);
     reserved_bit.header_mut().rsv1 = true;
     let continues_nothing = Frame::message("x", OpCode::Data(Data::Continue), true);
     for bad in [reserved_bit, continues_nothing] {
-        let (_stack, _, mut client) = client(&world).await?;
+        let (_stack, _, mut client) = client(context).await?;
         client.send(Message::Frame(bad)).await?;
-        expect::closed(&mut client, 1002).await?;
+        expect_close(&mut client, 1002).await?;
     }
     Ok(())
 }
 
-async fn text_that_is_not_utf_8_ends_the_connection(world: Arc<World>) -> anyhow::Result<()> {
-    let (_stack, _, mut client) = client(&world).await?;
+async fn text_that_is_not_utf_8_ends_the_connection(context: &Context) -> anyhow::Result<()> {
+    let (_stack, _, mut client) = client(context).await?;
     let bad = Frame::message(&b"\xff\xfe"[..], OpCode::Data(Data::Text), true);
     client.send(Message::Frame(bad)).await?;
-    expect::closed(&mut client, 1007).await.map(drop)
+    expect_close(&mut client, 1007).await.map(drop)
 }
 
 async fn a_socket_that_does_not_read_is_closed_and_delays_nobody(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
     let gateway_settings = vec![("OUTBOX_CAPACITY", "16".to_owned())];
-    let stack = world.own_stack(&Layout { gateway_settings, ..Layout::default() }).await?;
+    let stack = context.own_stack(&Layout { gateway_settings, ..Layout::default() }).await?;
     let (slow_user, quick_user) = (fresh_user(), fresh_user());
     let connection = stack.connection(0, &slow_user)?.receive_buffer(4096);
     let mut slow = connection.open().await?;
@@ -154,20 +156,20 @@ async fn a_socket_that_does_not_read_is_closed_and_delays_nobody(
         if number % 64 == 0 {
             let event = events::designed()?[0].fresh(&quick_user)?;
             stack.producer.send(&event).await?;
-            expect::exactly(&mut quick, &[event]).await?;
+            expect_notifications(&mut quick, &[event]).await?;
         }
     }
-    expect::closed(&mut slow, 1013).await?;
+    expect_close(&mut slow, 1013).await?;
     // Back again, it is served again.
     let mut slow = [stack.client(&slow_user).await?];
-    expect::nothing_else(&stack, &slow_user, &mut slow).await?;
+    expect_no_further_frames(&stack, &slow_user, &mut slow).await?;
     stack.stop().await
 }
 
-async fn a_peer_that_shows_no_sign_of_life_is_closed(world: Arc<World>) -> anyhow::Result<()> {
+async fn a_peer_that_shows_no_sign_of_life_is_closed(context: &Context) -> anyhow::Result<()> {
     let gateway_settings = vec![("WEBSOCKET_PING_INTERVAL", "200ms".to_owned())];
     let layout = Layout { workers: 0, gateway_settings, ..Layout::default() };
-    let (stack, silent, lively) = (world.own_stack(&layout).await?, fresh_user(), fresh_user());
+    let (stack, silent, lively) = (context.own_stack(&layout).await?, fresh_user(), fresh_user());
     // A client answers pings only while it reads.
     let silent_client = stack.client(&silent).await?;
     let mut lively_client = stack.client(&lively).await?;
@@ -179,10 +181,10 @@ async fn a_peer_that_shows_no_sign_of_life_is_closed(world: Arc<World>) -> anyho
     stack.stop().await
 }
 
-async fn a_gateway_that_is_full_asks_to_come_later(world: Arc<World>) -> anyhow::Result<()> {
+async fn a_gateway_that_is_full_asks_to_come_later(context: &Context) -> anyhow::Result<()> {
     let gateway_settings = vec![("MAX_CONNECTIONS", "1".to_owned())];
     let layout = Layout { workers: 0, gateway_settings, ..Layout::default() };
-    let stack = world.own_stack(&layout).await?;
+    let stack = context.own_stack(&layout).await?;
     let client = stack.client(&fresh_user()).await?;
     let status = stack.connection(0, &fresh_user())?.refused().await?;
     ensure!(status == 503, "refused with {status}");

@@ -1,7 +1,7 @@
 //! What the services tell of themselves: the books of the workers balance, whatever happens, and
 //! lateness and lag are there to be seen.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use harness::{
@@ -13,14 +13,17 @@ use harness::{
     stack::{LIMIT, Layout, Stack},
 };
 
-use crate::{Scenario, expect, owners::nameless, scenario, world::World};
+use crate::{
+    assertions::{expect_notifications, wait_for_published},
+    context::Context,
+    parked_records::nameless,
+    runner::scenarios,
+};
 
-pub(crate) fn scenarios() -> Vec<Scenario> {
-    vec![
-        scenario(the_books_of_the_workers_balance_when_partitions_move),
-        scenario(it_can_be_seen_how_late_notifications_are),
-    ]
-}
+scenarios![
+    the_books_of_the_workers_balance_when_partitions_move,
+    it_can_be_seen_how_late_notifications_are,
+];
 
 /// Longest wait for a worker that was killed to be missed, and for the lag to be asked for.
 const SETTLED_LIMIT: Duration = Duration::from_mins(1);
@@ -66,7 +69,7 @@ async fn send_some_of_each(stack: &Stack, user: &str) -> anyhow::Result<Vec<Even
 }
 
 async fn the_books_of_the_workers_balance_when_partitions_move(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
     let worker_settings = vec![
         ("KAFKA_PROPERTY_SESSION_TIMEOUT_MS", "6000".to_owned()),
@@ -75,7 +78,7 @@ async fn the_books_of_the_workers_balance_when_partitions_move(
     ];
     let layout = Layout { workers: 1, gateways: 0, worker_settings, ..Layout::default() };
     // Where nobody else writes: there is a time when nothing is behind.
-    let mut stack = world.own_broker(&layout).await?;
+    let mut stack = context.own_broker(&layout).await?;
     let user = fresh_user();
     let mut events = send_some_of_each(&stack, &user).await?;
     let waiting = nameless(&fresh_user(), 30)?;
@@ -86,7 +89,7 @@ async fn the_books_of_the_workers_balance_when_partitions_move(
     ensure!(read >= 340.0, "only {read} were read");
     stack.workers[0].kill().await?;
     events.extend(send_some_of_each(&stack, &user).await?);
-    expect::published(&stack, &user, events.len().min(256)).await?;
+    wait_for_published(&stack, &user, events.len().min(256)).await?;
     eventually("nothing is behind", SETTLED_LIMIT, async || {
         let page = stack.workers[1].metrics().await?;
         ensure!(page.contains("ingest_worker_consumer_lag_records{"), "no lag is told");
@@ -100,15 +103,15 @@ async fn the_books_of_the_workers_balance_when_partitions_move(
     Ok(())
 }
 
-async fn it_can_be_seen_how_late_notifications_are(world: Arc<World>) -> anyhow::Result<()> {
-    let stack = world.own_stack(&Layout::default()).await?;
+async fn it_can_be_seen_how_late_notifications_are(context: &Context) -> anyhow::Result<()> {
+    let stack = context.own_stack(&Layout::default()).await?;
     let user = fresh_user();
     let mut client = stack.client(&user).await?;
     let page = stack.gateways[0].metrics().await?;
     ensure!(metric(&page, "websocket_connections{state=\"open\"}") == Some(1.0), "{page}");
     let events = events::one_of_each(&user)?;
     stack.producer.send_all(&events).await?;
-    expect::exactly(&mut client, &events).await?;
+    expect_notifications(&mut client, &events).await?;
     let sent = f64::from(u32::try_from(events.len())?);
     eventually("every notification is observed", LIMIT, async || {
         let page = stack.gateways[0].metrics().await?;

@@ -1,6 +1,6 @@
 //! What dies comes back, and nothing is lost or told twice.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use harness::{
@@ -11,45 +11,49 @@ use harness::{
 use serde_json::Value;
 use support::checker::Ledger;
 
-use crate::{Scenario, expect, scenario, world::World};
+use crate::{
+    assertions::{
+        expect_delivery, expect_no_further_frames, expect_notifications, wait_for_published,
+    },
+    context::Context,
+    runner::scenarios,
+};
 
-pub(crate) fn scenarios() -> Vec<Scenario> {
-    vec![
-        scenario(events_sent_while_no_worker_runs_arrive_when_one_starts),
-        scenario(a_gateway_killed_and_started_again_serves_as_before),
-        scenario(what_a_client_missed_while_away_arrives_when_it_resumes),
-        scenario(redis_killed_and_back_with_its_data_costs_no_event),
-        scenario(redis_back_empty_costs_no_later_event),
-        scenario(redis_frozen_for_a_while_costs_no_event),
-        scenario(a_worker_killed_while_events_flow_publishes_each_exactly_once),
-        scenario(a_worker_killed_while_redis_hangs_publishes_each_exactly_once),
-        scenario(the_other_worker_takes_over_when_one_is_killed),
-    ]
-}
+scenarios![
+    events_sent_while_no_worker_runs_arrive_when_one_starts,
+    a_gateway_killed_and_started_again_serves_as_before,
+    what_a_client_missed_while_away_arrives_when_it_resumes,
+    redis_killed_and_back_with_its_data_costs_no_event,
+    redis_back_empty_costs_no_later_event,
+    redis_frozen_for_a_while_costs_no_event,
+    a_worker_killed_while_events_flow_publishes_each_exactly_once,
+    a_worker_killed_while_redis_hangs_publishes_each_exactly_once,
+    the_other_worker_takes_over_when_one_is_killed,
+];
 
 /// Longest wait for a fault to be over, with all time-outs on the way.
 const RECOVERY_LIMIT: Duration = Duration::from_mins(1);
 
 async fn events_sent_while_no_worker_runs_arrive_when_one_starts(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
-    let mut stack = world.own_stack(&Layout::default()).await?;
+    let mut stack = context.own_stack(&Layout::default()).await?;
     let user = fresh_user();
     let mut clients = [stack.client(&user).await?];
     stack.workers[0].stop().await?;
     let events = events::one_of_each(&user)?;
     stack.producer.send_all(&events).await?;
     stack.workers[0].restart().await?;
-    expect::exactly(&mut clients[0], &events).await?;
-    expect::nothing_else(&stack, &user, &mut clients).await?;
+    expect_notifications(&mut clients[0], &events).await?;
+    expect_no_further_frames(&stack, &user, &mut clients).await?;
     drop(clients);
     stack.stop().await
 }
 
 async fn a_gateway_killed_and_started_again_serves_as_before(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
-    let mut stack = world.own_stack(&Layout { gateways: 2, ..Layout::default() }).await?;
+    let mut stack = context.own_stack(&Layout { gateways: 2, ..Layout::default() }).await?;
     let user = fresh_user();
     let mut lost = stack.client_of(0, &user).await?;
     let mut clients = vec![stack.client_of(1, &user).await?];
@@ -57,79 +61,79 @@ async fn a_gateway_killed_and_started_again_serves_as_before(
     ensure!(lost.frame(LIMIT).await.is_err(), "its socket has ended");
     let events = events::one_of_each(&user)?;
     stack.producer.send_all(&events).await?;
-    expect::exactly(&mut clients[0], &events).await?;
+    expect_notifications(&mut clients[0], &events).await?;
     stack.gateways[0].restart().await?;
     clients.push(stack.client_of(0, &user).await?);
     let events = events::one_of_each(&user)?;
     stack.producer.send_all(&events).await?;
     for client in &mut clients {
-        expect::exactly(client, &events).await?;
+        expect_notifications(client, &events).await?;
     }
-    expect::nothing_else(&stack, &user, &mut clients).await?;
+    expect_no_further_frames(&stack, &user, &mut clients).await?;
     drop(clients);
     stack.stop().await
 }
 
 async fn what_a_client_missed_while_away_arrives_when_it_resumes(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
-    let (stack, user) = (world.stack().await?, fresh_user());
+    let (stack, user) = (context.stack().await?, fresh_user());
     let first = events::one_of_each(&user)?;
     stack.producer.send_all(&first).await?;
-    let stream = expect::published(&stack, &user, first.len()).await?;
+    let stream = wait_for_published(stack, &user, first.len()).await?;
     let position = &stream.last().context("the stream has entries")?.0;
     let missed = events::one_of_each(&user)?;
     stack.producer.send_all(&missed).await?;
-    expect::published(&stack, &user, first.len() + missed.len()).await?;
+    wait_for_published(stack, &user, first.len() + missed.len()).await?;
     let connection = stack.connection(1, &user)?.query("last_event_id", position);
     let mut clients = [connection.open().await?];
     let state = clients[0].authenticated(LIMIT).await?;
     ensure!(state["resume"] == "complete", "{state}");
-    expect::exactly(&mut clients[0], &missed).await?;
-    expect::nothing_else(&stack, &user, &mut clients).await
+    expect_notifications(&mut clients[0], &missed).await?;
+    expect_no_further_frames(stack, &user, &mut clients).await
 }
 
 async fn redis_killed_and_back_with_its_data_costs_no_event(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
-    let mut stack = world.own_stack(&Layout::default()).await?;
+    let mut stack = context.own_stack(&Layout::default()).await?;
     let user = fresh_user();
     let before = events::one_of_each(&user)?;
     stack.producer.send_all(&before).await?;
-    expect::published(&stack, &user, before.len()).await?;
+    wait_for_published(&stack, &user, before.len()).await?;
     stack.redis.kill().await?;
     let during = events::one_of_each(&user)?;
     // The old ones again, too: Redis still knows them.
     stack.producer.send_all(&[before.clone(), during.clone()].concat()).await?;
     stack.redis.restart().await?;
-    expect::published(&stack, &user, before.len() + during.len()).await?;
+    wait_for_published(&stack, &user, before.len() + during.len()).await?;
     judge(&stack, &[before, during].concat()).await?;
-    delivers(&stack).await?;
+    expect_delivery(&stack).await?;
     stack.stop().await
 }
 
-async fn redis_back_empty_costs_no_later_event(world: Arc<World>) -> anyhow::Result<()> {
-    let mut stack = world.own_stack(&Layout::default()).await?;
-    delivers(&stack).await?;
+async fn redis_back_empty_costs_no_later_event(context: &Context) -> anyhow::Result<()> {
+    let mut stack = context.own_stack(&Layout::default()).await?;
+    expect_delivery(&stack).await?;
     stack.redis.kill().await?;
     stack.redis.restart_empty().await?;
-    delivers(&stack).await?;
+    expect_delivery(&stack).await?;
     stack.stop().await
 }
 
-async fn redis_frozen_for_a_while_costs_no_event(world: Arc<World>) -> anyhow::Result<()> {
-    let stack = world.own_stack(&Layout::default()).await?;
+async fn redis_frozen_for_a_while_costs_no_event(context: &Context) -> anyhow::Result<()> {
+    let stack = context.own_stack(&Layout::default()).await?;
     let user = fresh_user();
-    delivers(&stack).await?;
+    expect_delivery(&stack).await?;
     stack.redis.freeze()?;
     let events = events::one_of_each(&user)?;
     stack.producer.send_all(&events).await?;
     // Long enough for the worker to give up on an answer, which it tells on its metrics page.
     failed_attempts(&stack).await?;
     stack.redis.thaw()?;
-    expect::published(&stack, &user, events.len()).await?;
+    wait_for_published(&stack, &user, events.len()).await?;
     judge(&stack, &events).await?;
-    delivers(&stack).await?;
+    expect_delivery(&stack).await?;
     stack.stop().await
 }
 
@@ -141,19 +145,6 @@ async fn failed_attempts(stack: &Stack) -> anyhow::Result<()> {
         Ok(())
     })
     .await
-}
-
-/// Checks that a fresh user gets each event, once Redis is back with the gateway and the worker.
-async fn delivers(stack: &Stack) -> anyhow::Result<()> {
-    let user = fresh_user();
-    let client =
-        eventually("a client is served", RECOVERY_LIMIT, async || stack.client(&user).await);
-    let mut clients = [client.await?];
-    let events = events::one_of_each(&user)?;
-    stack.producer.send_all(&events).await?;
-    expect::published(stack, &user, events.len()).await?;
-    expect::exactly(&mut clients[0], &events).await?;
-    expect::nothing_else(stack, &user, &mut clients).await
 }
 
 /// Checks that the streams hold exactly these events, each once and at its user.
@@ -213,10 +204,10 @@ async fn progressed(stack: &Stack, users: &[String], entries: usize) -> anyhow::
 }
 
 async fn a_worker_killed_while_events_flow_publishes_each_exactly_once(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
-    world.durable_kafka().await?;
-    let mut stack = world.own_stack(&killable(1)).await?;
+    context.durable_kafka().await?;
+    let mut stack = context.own_stack(&killable(1)).await?;
     let (users, events) = ten_thousand()?;
     let producer = stack.producer.clone();
     let sent = events.clone();
@@ -239,10 +230,10 @@ async fn a_worker_killed_while_events_flow_publishes_each_exactly_once(
 }
 
 async fn a_worker_killed_while_redis_hangs_publishes_each_exactly_once(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
-    world.durable_kafka().await?;
-    let mut stack = world.own_stack(&killable(1)).await?;
+    context.durable_kafka().await?;
+    let mut stack = context.own_stack(&killable(1)).await?;
     let (users, events) = ten_thousand()?;
     let (first, second) = events.split_at(events.len() / 2);
     stack.producer.send_all(first).await?;
@@ -258,9 +249,9 @@ async fn a_worker_killed_while_redis_hangs_publishes_each_exactly_once(
     stack.stop().await
 }
 
-async fn the_other_worker_takes_over_when_one_is_killed(world: Arc<World>) -> anyhow::Result<()> {
-    world.durable_kafka().await?;
-    let stack = world.own_stack(&killable(2)).await?;
+async fn the_other_worker_takes_over_when_one_is_killed(context: &Context) -> anyhow::Result<()> {
+    context.durable_kafka().await?;
+    let stack = context.own_stack(&killable(2)).await?;
     let (users, events) = ten_thousand()?;
     let (first, second) = events.split_at(events.len() / 2);
     stack.producer.send_all(first).await?;

@@ -1,8 +1,6 @@
 //! What a client is told about its past is true: `complete` when nothing is missing, and only
 //! then.
 
-use std::sync::Arc;
-
 use anyhow::{Context as _, ensure};
 use harness::{
     client::Client,
@@ -10,16 +8,18 @@ use harness::{
     stack::{LIMIT, Layout, Stack},
 };
 
-use crate::{Scenario, expect, scenario, world::World};
+use crate::{
+    assertions::{expect_notifications, wait_for_published},
+    context::Context,
+    runner::scenarios,
+};
 
-pub(crate) fn scenarios() -> Vec<Scenario> {
-    vec![
-        scenario(a_user_without_history_resumes_with_everything_since),
-        scenario(a_position_that_was_trimmed_or_lost_is_told_as_incomplete),
-        scenario(a_position_that_never_was_is_told_as_incomplete),
-        scenario(the_hand_over_from_history_to_live_leaves_no_gap_and_no_overlap),
-    ]
-}
+scenarios![
+    a_user_without_history_resumes_with_everything_since,
+    a_position_that_was_trimmed_or_lost_is_told_as_incomplete,
+    a_position_that_never_was_is_told_as_incomplete,
+    the_hand_over_from_history_to_live_leaves_no_gap_and_no_overlap,
+];
 
 /// Connects with a position; returns the client, what it was told, and its new position.
 async fn resume(
@@ -45,7 +45,7 @@ async fn publish(stack: &Stack, user: &str, count: usize) -> anyhow::Result<Vec<
     let case = &events::designed()?[0];
     let events = (0..count).map(|_| case.fresh(user)).collect::<anyhow::Result<Vec<_>>>()?;
     stack.producer.send_all(&events).await?;
-    expect::published(stack, user, before + count).await?;
+    wait_for_published(stack, user, before + count).await?;
     Ok(events)
 }
 
@@ -61,30 +61,30 @@ fn in_one_partition(user: &str, count: usize) -> anyhow::Result<Vec<Event>> {
 }
 
 async fn a_user_without_history_resumes_with_everything_since(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
-    let (stack, user) = (world.stack().await?, fresh_user());
+    let (stack, user) = (context.stack().await?, fresh_user());
     let state = stack.connection(0, &user)?.open().await?.authenticated(LIMIT).await?;
     let start = state["last_event_id"].as_str().context("it has a position")?;
     ensure!(state["resume"] == "none", "{state}");
     // Nothing has happened since; then one event; then more.
-    check(&stack, &user, start, "complete").await?;
+    check(stack, &user, start, "complete").await?;
     let mut events = Vec::new();
     for count in [1, 5] {
-        events.extend(publish(&stack, &user, count).await?);
-        let (mut client, told, newest) = resume(&stack, &user, start).await?;
+        events.extend(publish(stack, &user, count).await?);
+        let (mut client, told, newest) = resume(stack, &user, start).await?;
         ensure!(told == "complete", "after {} events: {told}", events.len());
-        expect::exactly(&mut client, &events).await?;
-        check(&stack, &user, &newest, "complete").await?;
+        expect_notifications(&mut client, &events).await?;
+        check(stack, &user, &newest, "complete").await?;
     }
     Ok(())
 }
 
 async fn a_position_that_was_trimmed_or_lost_is_told_as_incomplete(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
     let worker_settings = vec![("HISTORY_MAX_LEN", "5".to_owned())];
-    let stack = world.own_stack(&Layout { worker_settings, ..Layout::default() }).await?;
+    let stack = context.own_stack(&Layout { worker_settings, ..Layout::default() }).await?;
     let mut redis = stack.redis.connection().await?;
     let user = fresh_user();
     let (_, _, start) = resume(&stack, &user, "0-0").await?;
@@ -122,31 +122,31 @@ async fn a_position_that_was_trimmed_or_lost_is_told_as_incomplete(
     stack.stop().await
 }
 
-async fn a_position_that_never_was_is_told_as_incomplete(world: Arc<World>) -> anyhow::Result<()> {
-    let (stack, user) = (world.stack().await?, fresh_user());
+async fn a_position_that_never_was_is_told_as_incomplete(context: &Context) -> anyhow::Result<()> {
+    let (stack, user) = (context.stack().await?, fresh_user());
     for position in ["0-0", "0-1", "99999999999999-0", "soon", "-", "1", "%24"] {
-        check(&stack, &user, position, "incomplete").await?;
+        check(stack, &user, position, "incomplete").await?;
     }
-    publish(&stack, &user, 2).await?;
+    publish(stack, &user, 2).await?;
     for position in ["0-0", "1-1", "99999999999999-0"] {
-        check(&stack, &user, position, "incomplete").await?;
+        check(stack, &user, position, "incomplete").await?;
     }
     Ok(())
 }
 
 async fn the_hand_over_from_history_to_live_leaves_no_gap_and_no_overlap(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
     // Few enough that history always reaches back to where a client left.
     const AT_ONCE: usize = 37;
-    let (stack, user) = (world.stack().await?, fresh_user());
+    let (stack, user) = (context.stack().await?, fresh_user());
     stack.producer.send_all(&in_one_partition(&user, 1)?).await?;
-    let mut position = expect::published(&stack, &user, 1).await?.remove(0).0;
+    let mut position = wait_for_published(stack, &user, 1).await?.remove(0).0;
     for round in 0..25 {
         let events = in_one_partition(&user, AT_ONCE)?;
         // While the client connects, and before and after.
         let receive = async {
-            let (mut client, told, _) = resume(&stack, &user, &position).await?;
+            let (mut client, told, _) = resume(stack, &user, &position).await?;
             ensure!(told == "complete", "at {position}, round {round}: {told}");
             let mut newest = String::new();
             for event in &events {

@@ -1,8 +1,6 @@
 //! Tokens that are withdrawn before their time: live connections close, and new ones are refused,
 //! at every gateway.
 
-use std::sync::Arc;
-
 use anyhow::{Context as _, ensure};
 use harness::{
     client::{Connect, Transport},
@@ -14,15 +12,17 @@ use harness::{
 };
 use serde_json::{Value, json};
 
-use crate::{Scenario, expect, scenario, world::World};
+use crate::{
+    assertions::{expect_error_close, expect_no_further_frames},
+    context::Context,
+    runner::scenarios,
+};
 
-pub(crate) fn scenarios() -> Vec<Scenario> {
-    vec![
-        scenario(a_revoked_user_is_closed_everywhere_and_comes_back_with_a_newer_token),
-        scenario(a_revoked_token_closes_its_own_connection_only),
-        scenario(what_is_revoked_while_redis_is_away_closes_before_anything_is_sent),
-    ]
-}
+scenarios![
+    a_revoked_user_is_closed_everywhere_and_comes_back_with_a_newer_token,
+    a_revoked_token_closes_its_own_connection_only,
+    what_is_revoked_while_redis_is_away_closes_before_anything_is_sent,
+];
 
 /// A connection to a gateway with these claims.
 fn connect(stack: &Stack, gateway: usize, claims: &Value) -> anyhow::Result<Connect> {
@@ -57,10 +57,10 @@ fn in_an_hour() -> i64 {
 }
 
 async fn a_revoked_user_is_closed_everywhere_and_comes_back_with_a_newer_token(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
     let layout = Layout { workers: 0, gateways: 2, ..Layout::default() };
-    let (mut stack, user) = (world.own_stack(&layout).await?, fresh_user());
+    let (mut stack, user) = (context.own_stack(&layout).await?, fresh_user());
     let old = [connect(&stack, 0, &token::claims(&user, 3600))?, stack.connection(1, &user)?];
     let mut clients = Vec::new();
     for connection in &old {
@@ -73,15 +73,15 @@ async fn a_revoked_user_is_closed_everywhere_and_comes_back_with_a_newer_token(
     let answer = stack.gateways[0].task(&["revoke", "--user", &user, "--for", "1h"], "").await?;
     ensure!(answer.said.contains(&user), "it says what it did: {answer:?}");
     for client in &mut clients {
-        expect::refused(client, 1008, "AUTHENTICATION_ERROR").await?;
+        expect_error_close(client, 1008, "AUTHENTICATION_ERROR").await?;
     }
     for connection in &old {
-        expect::refused(&mut connection.open().await?, 1008, "AUTHENTICATION_ERROR").await?;
+        expect_error_close(&mut connection.open().await?, 1008, "AUTHENTICATION_ERROR").await?;
     }
     // One that starts later knows it as well.
     stack.gateways[1].kill().await?;
     stack.gateways[1].restart().await?;
-    expect::refused(&mut old[1].open().await?, 1008, "AUTHENTICATION_ERROR").await?;
+    expect_error_close(&mut old[1].open().await?, 1008, "AUTHENTICATION_ERROR").await?;
 
     eventually("a newer token is accepted", LIMIT, async || {
         let newer = connect(&stack, 1, &token::claims(&user, 3600))?;
@@ -103,32 +103,32 @@ async fn a_revoked_user_is_closed_everywhere_and_comes_back_with_a_newer_token(
     stack.stop().await
 }
 
-async fn a_revoked_token_closes_its_own_connection_only(world: Arc<World>) -> anyhow::Result<()> {
-    let (stack, user) = (world.stack().await?, fresh_user());
+async fn a_revoked_token_closes_its_own_connection_only(context: &Context) -> anyhow::Result<()> {
+    let (stack, user) = (context.stack().await?, fresh_user());
     let (bad, good) = (format!("bad-{user}"), format!("good-{user}"));
-    let stolen = connect(&stack, 0, &claims_with_id(&user, &bad))?;
+    let stolen = connect(stack, 0, &claims_with_id(&user, &bad))?;
     let mut closes = stolen.open().await?;
     closes.authenticated(LIMIT).await?;
-    let mut stays = connect(&stack, 1, &claims_with_id(&user, &good))?.open().await?;
+    let mut stays = connect(stack, 1, &claims_with_id(&user, &good))?.open().await?;
     stays.authenticated(LIMIT).await?;
     // A text that is none revokes nothing.
-    revoke_by_hand(&stack, &json!({"until": in_an_hour()})).await?;
-    revoke_by_hand(&stack, &json!({"jti": bad, "until": in_an_hour()})).await?;
-    expect::refused(&mut closes, 1008, "AUTHENTICATION_ERROR").await?;
-    expect::refused(&mut stolen.open().await?, 1008, "AUTHENTICATION_ERROR").await?;
+    revoke_by_hand(stack, &json!({"until": in_an_hour()})).await?;
+    revoke_by_hand(stack, &json!({"jti": bad, "until": in_an_hour()})).await?;
+    expect_error_close(&mut closes, 1008, "AUTHENTICATION_ERROR").await?;
+    expect_error_close(&mut stolen.open().await?, 1008, "AUTHENTICATION_ERROR").await?;
     // Nor may it take over a connection that is open.
     let token = token::sign(&claims_with_id(&user, &bad), &stack.secret)?;
     stays.send_json(&json!({"type": "auth", "token": token})).await?;
     let answer = stays.frame(LIMIT).await?;
     ensure!(answer["data"]["state"] == "error", "{answer}");
-    expect::nothing_else(&stack, &user, &mut [stays]).await
+    expect_no_further_frames(stack, &user, &mut [stays]).await
 }
 
 async fn what_is_revoked_while_redis_is_away_closes_before_anything_is_sent(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
     let layout = Layout { workers: 0, proxied: true, ..Layout::default() };
-    let (stack, user) = (world.own_stack(&layout).await?, fresh_user());
+    let (stack, user) = (context.own_stack(&layout).await?, fresh_user());
     let id = format!("jti-{user}");
     let connection = connect(&stack, 0, &claims_with_id(&user, &id))?;
     let mut before = connection.open().await?;
@@ -146,7 +146,7 @@ async fn what_is_revoked_while_redis_is_away_closes_before_anything_is_sent(
     let mut meanwhile = connection.open().await?;
     way.set(Fault::None);
     for client in [&mut before, &mut meanwhile] {
-        expect::refused(client, 1008, "AUTHENTICATION_ERROR").await?;
+        expect_error_close(client, 1008, "AUTHENTICATION_ERROR").await?;
     }
     stack.stop().await
 }

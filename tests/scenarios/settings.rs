@@ -1,6 +1,6 @@
 //! Settings: bad ones are told all at once, and nothing is connected before they are good.
 
-use std::{net::Ipv4Addr, sync::Arc, time::Duration};
+use std::{net::Ipv4Addr, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use harness::{
@@ -11,18 +11,16 @@ use harness::{
 };
 use tokio::{net::TcpListener, time::timeout};
 
-use crate::{Scenario, expect, scenario, world::World};
+use crate::{assertions::expect_notifications, context::Context, runner::scenarios};
 
-pub(crate) fn scenarios() -> Vec<Scenario> {
-    vec![
-        scenario(without_a_key_the_gateway_does_not_start),
-        scenario(bad_settings_of_the_gateway_are_told_all_at_once),
-        scenario(bad_settings_of_the_worker_are_told_all_at_once),
-        scenario(a_secret_never_reaches_the_log),
-        scenario(a_port_that_is_taken_is_named),
-        scenario(the_usual_ports_may_be_taken),
-    ]
-}
+scenarios![
+    without_a_key_the_gateway_does_not_start,
+    bad_settings_of_the_gateway_are_told_all_at_once,
+    bad_settings_of_the_worker_are_told_all_at_once,
+    a_secret_never_reaches_the_log,
+    a_port_that_is_taken_is_named,
+    the_usual_ports_may_be_taken,
+];
 
 /// Runs a service that cannot start, and returns its exit code and what it said. Checks that it
 /// connected to nothing.
@@ -58,14 +56,14 @@ fn check(code: i32, said: &str, wanted: &[&str]) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn without_a_key_the_gateway_does_not_start(_: Arc<World>) -> anyhow::Result<()> {
+async fn without_a_key_the_gateway_does_not_start(_: &Context) -> anyhow::Result<()> {
     let (code, said) = fail("ws-gateway", &[]).await?;
     check(code, &said, &["JWT_SECRET_KEY"])?;
     let (code, said) = fail("ws-gateway", &[("JWT_SECRET_KEY", "")]).await?;
     check(code, &said, &["JWT_SECRET_KEY"])
 }
 
-async fn bad_settings_of_the_gateway_are_told_all_at_once(_: Arc<World>) -> anyhow::Result<()> {
+async fn bad_settings_of_the_gateway_are_told_all_at_once(_: &Context) -> anyhow::Result<()> {
     let (code, said) = fail(
         "ws-gateway",
         &[
@@ -95,7 +93,7 @@ async fn bad_settings_of_the_gateway_are_told_all_at_once(_: Arc<World>) -> anyh
     )
 }
 
-async fn bad_settings_of_the_worker_are_told_all_at_once(_: Arc<World>) -> anyhow::Result<()> {
+async fn bad_settings_of_the_worker_are_told_all_at_once(_: &Context) -> anyhow::Result<()> {
     let (code, said) = fail(
         "ingest-worker",
         &[
@@ -117,7 +115,7 @@ async fn bad_settings_of_the_worker_are_told_all_at_once(_: Arc<World>) -> anyho
     check(code, &said, &names)
 }
 
-async fn a_secret_never_reaches_the_log(_: Arc<World>) -> anyhow::Result<()> {
+async fn a_secret_never_reaches_the_log(_: &Context) -> anyhow::Result<()> {
     for service in ["ws-gateway", "ingest-worker"] {
         let settings = [
             ("REDIS_URL", "http://user:hunter2@somewhere"),
@@ -131,7 +129,7 @@ async fn a_secret_never_reaches_the_log(_: Arc<World>) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn a_port_that_is_taken_is_named(_: Arc<World>) -> anyhow::Result<()> {
+async fn a_port_that_is_taken_is_named(_: &Context) -> anyhow::Result<()> {
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let port = taken.local_addr()?.port().to_string();
     let settings =
@@ -142,17 +140,17 @@ async fn a_port_that_is_taken_is_named(_: Arc<World>) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn the_usual_ports_may_be_taken(world: Arc<World>) -> anyhow::Result<()> {
+async fn the_usual_ports_may_be_taken(context: &Context) -> anyhow::Result<()> {
     let mut taken = Vec::new();
     for port in [6379, 8080, 9090, 9092] {
         // If it cannot be taken, somebody else has it: just as well.
         taken.extend(TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.ok());
     }
-    let (stack, user) = (world.own_stack(&Layout::default()).await?, fresh_user());
+    let (stack, user) = (context.own_stack(&Layout::default()).await?, fresh_user());
     let mut client = stack.client(&user).await?;
     let events = events::one_of_each(&user)?;
     stack.producer.send_all(&events).await?;
-    expect::exactly(&mut client, &events).await?;
+    expect_notifications(&mut client, &events).await?;
     drop(client);
     stack.stop().await
 }

@@ -1,7 +1,5 @@
 //! Stopping in order: nobody is left in the dark, nothing is half done.
 
-use std::sync::Arc;
-
 use anyhow::ensure;
 use harness::{
     events::{self, fresh_user},
@@ -10,22 +8,24 @@ use harness::{
     stack::{LIMIT, Layout},
 };
 
-use crate::{Scenario, expect, scenario, world::World};
+use crate::{
+    assertions::{expect_close, expect_no_further_frames, expect_notifications},
+    context::Context,
+    runner::scenarios,
+};
 
-pub(crate) fn scenarios() -> Vec<Scenario> {
-    vec![
-        scenario(a_gateway_that_stops_asks_its_clients_to_come_back),
-        scenario(a_worker_that_stops_in_mid_flow_loses_and_repeats_nothing),
-        scenario(idle_services_stop_at_once),
-    ]
-}
+scenarios![
+    a_gateway_that_stops_asks_its_clients_to_come_back,
+    a_worker_that_stops_in_mid_flow_loses_and_repeats_nothing,
+    idle_services_stop_at_once,
+];
 
 async fn a_gateway_that_stops_asks_its_clients_to_come_back(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
     let gateway_settings = vec![("DRAIN_WINDOW", "1s".to_owned())];
     let layout = Layout { workers: 0, gateways: 2, gateway_settings, ..Layout::default() };
-    let (stack, user) = (world.own_stack(&layout).await?, fresh_user());
+    let (stack, user) = (context.own_stack(&layout).await?, fresh_user());
     let mut elsewhere = [stack.client_of(1, &user).await?];
     let mut clients = Vec::new();
     for _ in 0..20 {
@@ -38,11 +38,11 @@ async fn a_gateway_that_stops_asks_its_clients_to_come_back(
         ensure!(frame["data"]["reason"].is_string(), "{frame}");
         let pause = frame["data"]["reconnect_after_ms"].as_u64();
         ensure!(pause.is_some_and(|pause| pause <= 1_000), "not within the window: {frame}");
-        expect::closed(client, 1012).await?;
+        expect_close(client, 1012).await?;
     }
     let status = stack.gateways[0].ended(LIMIT).await?;
     ensure!(status.success(), "ended with {status}");
-    expect::nothing_else(&stack, &user, &mut elsewhere).await?;
+    expect_no_further_frames(&stack, &user, &mut elsewhere).await?;
     let mut stack = stack;
     stack.gateways[0].restart().await?;
     stack.client_of(0, &user).await?;
@@ -50,9 +50,9 @@ async fn a_gateway_that_stops_asks_its_clients_to_come_back(
 }
 
 async fn a_worker_that_stops_in_mid_flow_loses_and_repeats_nothing(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
-    let mut stack = world.own_stack(&Layout::default()).await?;
+    let mut stack = context.own_stack(&Layout::default()).await?;
     let user = fresh_user();
     let case = &events::designed()?[0];
     let events = (0..200).map(|_| case.fresh(&user)).collect::<anyhow::Result<Vec<_>>>()?;
@@ -74,14 +74,14 @@ async fn a_worker_that_stops_in_mid_flow_loses_and_repeats_nothing(
     stack.workers[0].stop().await?;
     stack.workers[0].restart().await?;
     sending.await??;
-    expect::exactly(&mut clients[0], &events).await?;
-    expect::nothing_else(&stack, &user, &mut clients).await?;
+    expect_notifications(&mut clients[0], &events).await?;
+    expect_no_further_frames(&stack, &user, &mut clients).await?;
     drop(clients);
     stack.stop().await
 }
 
-async fn idle_services_stop_at_once(world: Arc<World>) -> anyhow::Result<()> {
-    let stack = world.own_stack(&Layout { workers: 2, gateways: 2, ..Layout::default() }).await?;
+async fn idle_services_stop_at_once(context: &Context) -> anyhow::Result<()> {
+    let stack = context.own_stack(&Layout { workers: 2, gateways: 2, ..Layout::default() }).await?;
     for service in stack.workers.iter().chain(&stack.gateways) {
         service.signal(Signal::TERM)?;
     }

@@ -24,11 +24,9 @@ use tokio_rustls::{
 };
 use tokio_tungstenite::{client_async, tungstenite::Message};
 
-use crate::{Scenario, scenario, world::World};
+use crate::{context::Context, runner::scenarios};
 
-pub(crate) fn scenarios() -> Vec<Scenario> {
-    vec![scenario(clients_speak_tls_and_a_new_certificate_needs_no_restart)]
-}
+scenarios![clients_speak_tls_and_a_new_certificate_needs_no_restart,];
 
 /// A TLS connection that trusts this authority only.
 async fn connect(
@@ -47,7 +45,7 @@ async fn connect(
 }
 
 async fn clients_speak_tls_and_a_new_certificate_needs_no_restart(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
     let folder = workspace::temporary("tls-")?;
     let in_use = folder.path().join("in-use");
@@ -69,7 +67,7 @@ async fn clients_speak_tls_and_a_new_certificate_needs_no_restart(
         ("TLS_KEY_FILE", key.display().to_string()),
     ];
     let layout = Layout { workers: 0, gateway_settings, ..Layout::default() };
-    let (stack, user) = (world.own_stack(&layout).await?, fresh_user());
+    let (stack, user) = (context.own_stack(&layout).await?, fresh_user());
     let address = stack.gateways[0].address();
 
     let url = format!("wss://{HOST}/ws?token={}", stack.token(&user)?);

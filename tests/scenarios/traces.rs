@@ -1,8 +1,6 @@
 //! Traces: from where an event stands in one to the socket, a span a stage; and nothing depends
 //! on the collector.
 
-use std::sync::Arc;
-
 use anyhow::{Context as _, ensure};
 use harness::{
     events::{self, Case, fresh_user},
@@ -14,20 +12,18 @@ use serde_json::json;
 use support::collector::{Collector, Span};
 use uuid::Uuid;
 
-use crate::{Scenario, scenario, world::World};
+use crate::{context::Context, runner::scenarios};
 
 /// One for the worker's work and one for each of its stages.
 const SPANS_OF_WORKER: [&str; 4] = ["judge", "kafka", "notify", "publish"];
 /// One for the way to a socket and one for each of its stages.
 const SPANS_OF_GATEWAY: [&str; 3] = ["deliver", "pubsub", "queue"];
 
-pub(crate) fn scenarios() -> Vec<Scenario> {
-    vec![
-        scenario(a_trace_goes_on_from_the_event_to_the_socket),
-        scenario(a_dead_letter_can_be_found_by_its_trace),
-        scenario(nothing_waits_for_a_collector_that_is_away),
-    ]
-}
+scenarios![
+    a_trace_goes_on_from_the_event_to_the_socket,
+    a_dead_letter_can_be_found_by_its_trace,
+    nothing_waits_for_a_collector_that_is_away,
+];
 
 /// Both services send their traces there, without making them wait to be sent.
 fn traced(collector: &str) -> Layout {
@@ -61,9 +57,9 @@ enum Said {
     Nowhere,
 }
 
-async fn a_trace_goes_on_from_the_event_to_the_socket(world: Arc<World>) -> anyhow::Result<()> {
+async fn a_trace_goes_on_from_the_event_to_the_socket(context: &Context) -> anyhow::Result<()> {
     let (collector, user) = (Collector::start().await?, fresh_user());
-    let stack = world.own_stack(&traced(collector.url())).await?;
+    let stack = context.own_stack(&traced(collector.url())).await?;
     let mut client = stack.client(&user).await?;
     for said in [Said::InHeader, Said::InMetadata, Said::Nowhere] {
         let (trace, parent, header) = place();
@@ -115,9 +111,9 @@ fn check(spans: &[Span], service: &str, names: &[&str], parent: &str) -> anyhow:
     Ok(())
 }
 
-async fn a_dead_letter_can_be_found_by_its_trace(world: Arc<World>) -> anyhow::Result<()> {
+async fn a_dead_letter_can_be_found_by_its_trace(context: &Context) -> anyhow::Result<()> {
     let collector = Collector::start().await?;
-    let stack = world.own_stack(&traced(collector.url())).await?;
+    let stack = context.own_stack(&traced(collector.url())).await?;
     let ((trace, _, header), topic) = (place(), case()?.topic);
     let headers = [("traceparent", &*header)];
     let value = Some(br#"{"event_type":"huleedu.class.created.v1","data":{}}"#.as_slice());
@@ -134,11 +130,11 @@ async fn a_dead_letter_can_be_found_by_its_trace(world: Arc<World>) -> anyhow::R
     stack.stop().await
 }
 
-async fn nothing_waits_for_a_collector_that_is_away(world: Arc<World>) -> anyhow::Result<()> {
+async fn nothing_waits_for_a_collector_that_is_away(context: &Context) -> anyhow::Result<()> {
     let (collector, user) = (Collector::start().await?, fresh_user());
     let layout = traced(collector.url());
     drop(collector);
-    let stack = world.own_stack(&layout).await?;
+    let stack = context.own_stack(&layout).await?;
     let mut client = stack.client(&user).await?;
     for _ in 0..50 {
         let event = case()?.fresh(&user)?;

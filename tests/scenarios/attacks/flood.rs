@@ -3,7 +3,6 @@
 use std::{
     net::SocketAddr,
     ops::Range,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -17,11 +16,9 @@ use support::raw::{Raw, upgrade};
 use tokio::{sync::watch, task::JoinSet, time::interval};
 
 use super::count;
-use crate::{Scenario, scenario, world::World};
+use crate::{context::Context, runner::scenarios};
 
-pub(super) fn scenarios() -> Vec<Scenario> {
-    vec![scenario(ten_thousand_half_open_handshakes_and_a_thousand_slow_senders)]
-}
+scenarios![ten_thousand_half_open_handshakes_and_a_thousand_slow_senders,];
 
 const HALF_OPEN: u16 = 10_000;
 const SLOW: u16 = 1_000;
@@ -31,11 +28,11 @@ const GOOD: usize = 20;
 const AT_ONCE: usize = 256;
 
 async fn ten_thousand_half_open_handshakes_and_a_thousand_slow_senders(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
     let gateway_settings = vec![("HANDSHAKE_TIMEOUT", "60s".to_owned())];
     let layout = Layout { workers: 0, gateway_settings, ..Layout::default() };
-    let stack = world.own_stack(&layout).await?;
+    let stack = context.own_stack(&layout).await?;
     let server = stack.gateways[0].address();
     let senders = slow_senders(server).await?;
     // The flood goes on while the good clients come.

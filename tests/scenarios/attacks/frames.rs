@@ -1,7 +1,5 @@
 //! Frames that no client of ours sends.
 
-use std::sync::Arc;
-
 use anyhow::{Context as _, ensure};
 use harness::{
     events::{self, fresh_user},
@@ -9,18 +7,16 @@ use harness::{
 };
 use support::raw::{Heard, Raw, frame, head};
 
-use super::{count, memory, stack};
-use crate::{Scenario, expect, scenario, world::World};
+use super::{count, memory};
+use crate::{assertions::expect_notifications, context::Context, runner::scenarios};
 
-pub(super) fn scenarios() -> Vec<Scenario> {
-    vec![
-        scenario(a_frame_that_claims_to_be_huge),
-        scenario(a_message_in_more_parts_than_fit),
-        scenario(a_frame_that_is_not_masked),
-        scenario(a_flood_of_pings_and_one_of_messages),
-        scenario(bytes_that_are_no_frames),
-    ]
-}
+scenarios![
+    a_frame_that_claims_to_be_huge,
+    a_message_in_more_parts_than_fit,
+    a_frame_that_is_not_masked,
+    a_flood_of_pings_and_one_of_messages,
+    bytes_that_are_no_frames,
+];
 
 async fn raw(stack: &Stack) -> anyhow::Result<Raw> {
     Raw::upgraded(stack.gateways[0].address(), &stack.token(&fresh_user())?).await
@@ -33,9 +29,9 @@ async fn closed(raw: &mut Raw, codes: &[u16]) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn a_frame_that_claims_to_be_huge(world: Arc<World>) -> anyhow::Result<()> {
+async fn a_frame_that_claims_to_be_huge(context: &Context) -> anyhow::Result<()> {
     let layout = Layout { workers: 0, ..Layout::default() };
-    let stack = world.own_stack(&layout).await?;
+    let stack = context.own_stack(&layout).await?;
     let before = memory(&stack).await?;
     for length in [4_097, 17 << 20, 1 << 30, 1 << 40, (1 << 63) - 1, 1 << 63, u64::MAX] {
         // Nothing of it is sent but its length: it is refused before there is room for it.
@@ -49,9 +45,9 @@ async fn a_frame_that_claims_to_be_huge(world: Arc<World>) -> anyhow::Result<()>
     stack.stop().await
 }
 
-async fn a_message_in_more_parts_than_fit(world: Arc<World>) -> anyhow::Result<()> {
-    let stack = stack(&world).await?;
-    let mut raw = raw(&stack).await?;
+async fn a_message_in_more_parts_than_fit(context: &Context) -> anyhow::Result<()> {
+    let stack = context.stack().await?;
+    let mut raw = raw(stack).await?;
     raw.say(&frame(0x01, b"x")).await?;
     let parts = frame(0x00, b"x").repeat(4_200);
     // It may be closed while we still send.
@@ -61,25 +57,25 @@ async fn a_message_in_more_parts_than_fit(world: Arc<World>) -> anyhow::Result<(
     closed(&mut raw, &[1009]).await
 }
 
-async fn a_frame_that_is_not_masked(world: Arc<World>) -> anyhow::Result<()> {
-    let stack = stack(&world).await?;
+async fn a_frame_that_is_not_masked(context: &Context) -> anyhow::Result<()> {
+    let stack = context.stack().await?;
     for bytes in [&b"\x81\x02hi"[..], b"\x89\x00", b"\x88\x00"] {
-        let mut raw = raw(&stack).await?;
+        let mut raw = raw(stack).await?;
         raw.say(bytes).await?;
         closed(&mut raw, &[1002]).await?;
     }
     Ok(())
 }
 
-async fn a_flood_of_pings_and_one_of_messages(world: Arc<World>) -> anyhow::Result<()> {
-    let (stack, user) = (world.own_stack(&Layout::default()).await?, fresh_user());
+async fn a_flood_of_pings_and_one_of_messages(context: &Context) -> anyhow::Result<()> {
+    let (stack, user) = (context.own_stack(&Layout::default()).await?, fresh_user());
     let mut good = stack.client(&user).await?;
     let (mut pings, mut texts) = (raw(&stack).await?, raw(&stack).await?);
     pings.say(&frame(0x89, b"p").repeat(2_000)).await?;
     texts.say(&frame(0x81, br#"{"type":"filter","categories":["a"]}"#).repeat(500)).await?;
     let event = events::designed()?[0].fresh(&user)?;
     stack.producer.send(&event).await?;
-    expect::exactly(&mut good, &[event]).await?;
+    expect_notifications(&mut good, &[event]).await?;
     let floods = count(&stack, "websocket_client_floods_total").await?;
     ensure!(floods >= 2.0, "{floods} floods were noticed");
     let filters = count(&stack, "websocket_client_messages_total{type=\"filter\"}").await?;
@@ -88,10 +84,10 @@ async fn a_flood_of_pings_and_one_of_messages(world: Arc<World>) -> anyhow::Resu
     stack.stop().await
 }
 
-async fn bytes_that_are_no_frames(world: Arc<World>) -> anyhow::Result<()> {
-    let stack = stack(&world).await?;
+async fn bytes_that_are_no_frames(context: &Context) -> anyhow::Result<()> {
+    let stack = context.stack().await?;
     for seed in 0..64_u8 {
-        let mut raw = raw(&stack).await?;
+        let mut raw = raw(stack).await?;
         let noise: Vec<u8> = (0..512).map(|_| rand::random()).collect();
         raw.say(&[&[0xf0 | seed], &noise[..]].concat()).await?;
         let right = closed(&mut raw, &[1002, 1009]).await;

@@ -1,6 +1,6 @@
 //! Requests that never end, or that are two.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use anyhow::ensure;
 use harness::{
@@ -11,24 +11,22 @@ use harness::{
 use support::raw::{Raw, upgrade};
 use tokio::time::{Instant, interval};
 
-use super::{memory, stack};
-use crate::{Scenario, scenario, world::World};
+use super::memory;
+use crate::{context::Context, runner::scenarios};
 
-pub(super) fn scenarios() -> Vec<Scenario> {
-    vec![
-        scenario(headers_that_come_one_byte_at_a_time),
-        scenario(headers_that_never_end),
-        scenario(a_request_hidden_in_another),
-        scenario(a_request_that_is_no_http),
-        scenario(a_target_that_is_too_long),
-        scenario(more_connections_from_one_address_than_one_may_have),
-    ]
-}
+scenarios![
+    headers_that_come_one_byte_at_a_time,
+    headers_that_never_end,
+    a_request_hidden_in_another,
+    a_request_that_is_no_http,
+    a_target_that_is_too_long,
+    more_connections_from_one_address_than_one_may_have,
+];
 
-async fn headers_that_come_one_byte_at_a_time(world: Arc<World>) -> anyhow::Result<()> {
+async fn headers_that_come_one_byte_at_a_time(context: &Context) -> anyhow::Result<()> {
     let gateway_settings = vec![("HANDSHAKE_TIMEOUT", "1s".to_owned())];
     let layout = Layout { workers: 0, gateway_settings, ..Layout::default() };
-    let stack = world.own_stack(&layout).await?;
+    let stack = context.own_stack(&layout).await?;
     let (mut raw, begun) = (Raw::connect(stack.gateways[0].address()).await?, Instant::now());
     let mut pace = interval(Duration::from_millis(50));
     for byte in upgrade("/ws").bytes().cycle() {
@@ -42,8 +40,8 @@ async fn headers_that_come_one_byte_at_a_time(world: Arc<World>) -> anyhow::Resu
     stack.stop().await
 }
 
-async fn headers_that_never_end(world: Arc<World>) -> anyhow::Result<()> {
-    let stack = world.own_stack(&Layout { workers: 0, ..Layout::default() }).await?;
+async fn headers_that_never_end(context: &Context) -> anyhow::Result<()> {
+    let stack = context.own_stack(&Layout { workers: 0, ..Layout::default() }).await?;
     let before = memory(&stack).await?;
     for line in ["x-endless: 0123456789abcdef\r\n", "x"] {
         let mut raw = Raw::connect(stack.gateways[0].address()).await?;
@@ -61,26 +59,26 @@ async fn headers_that_never_end(world: Arc<World>) -> anyhow::Result<()> {
     stack.stop().await
 }
 
-async fn a_request_hidden_in_another(world: Arc<World>) -> anyhow::Result<()> {
-    let stack = stack(&world).await?;
+async fn a_request_hidden_in_another(context: &Context) -> anyhow::Result<()> {
+    let stack = context.stack().await?;
     let hidden = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
     let length = hidden.len();
     let chunk = format!("{length:x}\r\n{hidden}\r\n0\r\n\r\n");
     for request in [
         format!(
-            "POST /ws HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{hidden}"
+            "POST /ws HTTP/1.1\r\nHost: a\r\nContent-RunProfile: {length}\r\nConnection: close\r\n\r\n{hidden}"
         ),
         format!(
-            "POST /ws HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n{chunk}"
+            "POST /ws HTTP/1.1\r\nHost: a\r\nContent-RunProfile: 3\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n{chunk}"
         ),
         format!(
-            "POST /ws HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: {length}\r\n\r\n{hidden}"
+            "POST /ws HTTP/1.1\r\nHost: a\r\nContent-RunProfile: 1\r\nContent-RunProfile: {length}\r\n\r\n{hidden}"
         ),
         format!(
             "POST /ws HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\nConnection: close\r\n\r\n{chunk}"
         ),
         format!(
-            "GET /ws HTTP/1.1\r\nHost: a\r\nX: a\r\n Content-Length: {length}\r\nConnection: close\r\n\r\n"
+            "GET /ws HTTP/1.1\r\nHost: a\r\nX: a\r\n Content-RunProfile: {length}\r\nConnection: close\r\n\r\n"
         ),
     ] {
         let mut raw = Raw::connect(stack.gateways[0].address()).await?;
@@ -99,8 +97,8 @@ async fn a_request_hidden_in_another(world: Arc<World>) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn a_request_that_is_no_http(world: Arc<World>) -> anyhow::Result<()> {
-    let stack = stack(&world).await?;
+async fn a_request_that_is_no_http(context: &Context) -> anyhow::Result<()> {
+    let stack = context.stack().await?;
     for request in [
         &b"GET /ws\r\n\r\n"[..],
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
@@ -117,8 +115,8 @@ async fn a_request_that_is_no_http(world: Arc<World>) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn a_target_that_is_too_long(world: Arc<World>) -> anyhow::Result<()> {
-    let stack = stack(&world).await?;
+async fn a_target_that_is_too_long(context: &Context) -> anyhow::Result<()> {
+    let stack = context.stack().await?;
     let connection = stack.connection(0, &fresh_user())?;
     let status = connection.query("categories", &"x".repeat(8_200)).refused().await?;
     ensure!(status == 414, "{status}");
@@ -129,14 +127,14 @@ async fn a_target_that_is_too_long(world: Arc<World>) -> anyhow::Result<()> {
 }
 
 async fn more_connections_from_one_address_than_one_may_have(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
     let gateway_settings = vec![
         ("MAX_CONNECTIONS_PER_ADDRESS", "1".to_owned()),
         ("TRUSTED_PROXIES", "127.0.0.1".to_owned()),
     ];
     let layout = Layout { workers: 0, gateway_settings, ..Layout::default() };
-    let stack = world.own_stack(&layout).await?;
+    let stack = context.own_stack(&layout).await?;
     let from = |forwarded: &str| {
         let connection = stack.connection(0, &fresh_user())?;
         let name = hyper::header::HeaderName::from_static("x-forwarded-for");

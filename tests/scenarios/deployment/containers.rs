@@ -1,28 +1,26 @@
 //! The images and the compose file, checked without a container engine.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::collections::BTreeSet;
 
 use anyhow::{Context as _, ensure};
 use harness::stack::Layout;
 use serde_json::{Map, Value};
 use support::deployment::{self, conforms, document, read, root, settings, tool};
 
-use crate::{Scenario, scenario, world::World};
+use crate::{context::Context, runner::scenarios};
 
-pub(super) fn scenarios() -> Vec<Scenario> {
-    vec![
-        scenario(the_dockerfile_is_sound),
-        scenario(the_compose_file_is_sound),
-        scenario(what_the_compose_file_starts_is_waited_for_by_its_health),
-        scenario(what_the_compose_file_sets_and_mounts_is_there),
-        scenario(a_service_tells_an_image_whether_it_is_ready),
-    ]
-}
+scenarios![
+    the_dockerfile_is_sound,
+    the_compose_file_is_sound,
+    what_the_compose_file_starts_is_waited_for_by_its_health,
+    what_the_compose_file_sets_and_mounts_is_there,
+    a_service_tells_an_image_whether_it_is_ready,
+];
 
 /// Services of the compose file that are ours.
 const OURS: [&str; 2] = ["ingest-worker", "ws-gateway"];
 
-async fn the_dockerfile_is_sound(_: Arc<World>) -> anyhow::Result<()> {
+async fn the_dockerfile_is_sound(_: &Context) -> anyhow::Result<()> {
     deployment::run("hadolint", &["--failure-threshold", "info", "k8s/Dockerfile"]).await?;
     let dockerfile = read("k8s/Dockerfile")?;
     let (_, last) = dockerfile.split_once("AS base").context("a stage is called base")?;
@@ -58,7 +56,7 @@ fn manifests_are_copied(dockerfile: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn the_compose_file_is_sound(_: Arc<World>) -> anyhow::Result<()> {
+async fn the_compose_file_is_sound(_: &Context) -> anyhow::Result<()> {
     let schema = tool("check_jsonschema/builtin_schemas/vendor/compose-spec.json")?;
     conforms(&document("docker-compose.yml")?, &schema)?;
     // What is taken from the environment has a default, or its lack is told.
@@ -78,7 +76,7 @@ fn texts(value: &Value) -> impl Iterator<Item = &str> {
 }
 
 async fn what_the_compose_file_starts_is_waited_for_by_its_health(
-    _: Arc<World>,
+    _: &Context,
 ) -> anyhow::Result<()> {
     let compose = document("docker-compose.yml")?;
     let services = services(&compose)?;
@@ -107,7 +105,7 @@ async fn what_the_compose_file_starts_is_waited_for_by_its_health(
     Ok(())
 }
 
-async fn what_the_compose_file_sets_and_mounts_is_there(_: Arc<World>) -> anyhow::Result<()> {
+async fn what_the_compose_file_sets_and_mounts_is_there(_: &Context) -> anyhow::Result<()> {
     let compose = document("docker-compose.yml")?;
     for (name, service) in services(&compose)? {
         for volume in texts(&service["volumes"]) {
@@ -133,8 +131,8 @@ async fn what_the_compose_file_sets_and_mounts_is_there(_: Arc<World>) -> anyhow
     Ok(())
 }
 
-async fn a_service_tells_an_image_whether_it_is_ready(world: Arc<World>) -> anyhow::Result<()> {
-    let stack = world.own_stack(&Layout::default()).await?;
+async fn a_service_tells_an_image_whether_it_is_ready(context: &Context) -> anyhow::Result<()> {
+    let stack = context.own_stack(&Layout::default()).await?;
     for service in [&stack.workers[0], &stack.gateways[0]] {
         service.task(&["healthcheck"], "").await?;
         service.kill().await?;

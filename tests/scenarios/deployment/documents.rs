@@ -1,21 +1,19 @@
 //! Documents and workflows: links resolve, the root README stays short, and the files of `.github`
 //! conform to their schemas.
 
-use std::{collections::BTreeSet, path::Path, sync::Arc};
+use std::{collections::BTreeSet, path::Path};
 
 use anyhow::{Context as _, ensure};
 use support::deployment::{conforms, document, read, root, tool};
 
-use crate::{Scenario, scenario, world::World};
+use crate::{context::Context, runner::scenarios};
 
-pub(super) fn scenarios() -> Vec<Scenario> {
-    vec![
-        scenario(every_link_of_the_documents_resolves),
-        scenario(the_root_readme_is_short),
-        scenario(the_files_of_github_conform_to_their_schemas),
-        scenario(one_version_of_rust_is_used_everywhere),
-    ]
-}
+scenarios![
+    every_link_of_the_documents_resolves,
+    the_root_readme_is_short,
+    the_files_of_github_conform_to_their_schemas,
+    one_version_of_rust_is_used_everywhere,
+];
 
 /// Every document, from the root of the repository.
 const DOCUMENTS: [&str; 11] = [
@@ -32,7 +30,7 @@ const DOCUMENTS: [&str; 11] = [
     ".github/CHANGELOG.md",
 ];
 
-async fn every_link_of_the_documents_resolves(_: Arc<World>) -> anyhow::Result<()> {
+async fn every_link_of_the_documents_resolves(_: &Context) -> anyhow::Result<()> {
     let mut broken = Vec::new();
     for path in DOCUMENTS {
         let text = read(path)?;
@@ -75,7 +73,7 @@ fn anchors(text: &str) -> BTreeSet<String> {
     headings.map(anchor).collect()
 }
 
-async fn the_root_readme_is_short(_: Arc<World>) -> anyhow::Result<()> {
+async fn the_root_readme_is_short(_: &Context) -> anyhow::Result<()> {
     let text = read("README.md")?;
     ensure!(text.lines().count() <= 150, "{} lines, at most 150", text.lines().count());
     let wide = text.lines().find(|line| line.chars().count() > 100);
@@ -83,7 +81,7 @@ async fn the_root_readme_is_short(_: Arc<World>) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn the_files_of_github_conform_to_their_schemas(_: Arc<World>) -> anyhow::Result<()> {
+async fn the_files_of_github_conform_to_their_schemas(_: &Context) -> anyhow::Result<()> {
     for (path, schema) in [
         (".github/workflows/ci.yml", "github-workflows"),
         (".github/workflows/release.yml", "github-workflows"),
@@ -98,7 +96,7 @@ async fn the_files_of_github_conform_to_their_schemas(_: Arc<World>) -> anyhow::
     Ok(())
 }
 
-async fn one_version_of_rust_is_used_everywhere(_: Arc<World>) -> anyhow::Result<()> {
+async fn one_version_of_rust_is_used_everywhere(_: &Context) -> anyhow::Result<()> {
     let manifest = read("Cargo.toml")?;
     let version = manifest.lines().find_map(|line| line.strip_prefix("rust-version = "));
     let version = version.context("the workspace states its version of Rust")?.trim_matches('"');

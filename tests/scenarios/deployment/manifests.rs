@@ -1,7 +1,7 @@
 //! The manifests of both overlays, rendered and held to the schemas of Kubernetes and KEDA, to the
 //! settings of the services, and to each other.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context as _, bail, ensure};
 use harness::workspace;
@@ -9,21 +9,19 @@ use serde_json::Value;
 use shared::config::duration;
 use support::deployment::{Overlay, conforms, conforms_to_keda, settings, tool};
 
-use crate::{Scenario, scenario, world::World};
+use crate::{context::Context, requirements, runner::scenarios};
 
-pub(super) fn scenarios() -> Vec<Scenario> {
-    vec![
-        scenario(both_overlays_are_what_kubernetes_takes),
-        scenario(what_scales_the_workers_is_what_keda_takes),
-        scenario(the_manifests_have_every_setting_and_no_other),
-        scenario(the_settings_of_the_manifests_are_good_ones),
-        scenario(what_the_manifests_name_is_there),
-        scenario(a_pod_has_the_time_it_needs_to_leave),
-        scenario(the_autoscalers_know_what_they_scale),
-        scenario(no_pod_may_do_more_than_it_must),
-        scenario(a_component_turns_traces_on_and_lets_them_out),
-    ]
-}
+scenarios![
+    both_overlays_are_what_kubernetes_takes,
+    what_scales_the_workers_is_what_keda_takes,
+    the_manifests_have_every_setting_and_no_other,
+    the_settings_of_the_manifests_are_good_ones,
+    what_the_manifests_name_is_there,
+    a_pod_has_the_time_it_needs_to_leave,
+    the_autoscalers_know_what_they_scale,
+    no_pod_may_do_more_than_it_must,
+    a_component_turns_traces_on_and_lets_them_out,
+];
 
 /// The oldest and the newest version of Kubernetes that the manifests are held to.
 const KUBERNETES: [&str; 2] = ["v1.32.0", "v1.37.0"];
@@ -31,7 +29,7 @@ const KUBERNETES: [&str; 2] = ["v1.32.0", "v1.37.0"];
 const WORKLOADS: [(&str, &str); 2] =
     [("StatefulSet", "ingest-worker"), ("Deployment", "ws-gateway")];
 
-async fn both_overlays_are_what_kubernetes_takes(_: Arc<World>) -> anyhow::Result<()> {
+async fn both_overlays_are_what_kubernetes_takes(_: &Context) -> anyhow::Result<()> {
     for overlay in Overlay::both().await? {
         for version in KUBERNETES {
             let folder =
@@ -60,8 +58,8 @@ fn schema_name(object: &Value) -> anyhow::Result<String> {
     Ok(format!("{kind}-{group}-{version}.json"))
 }
 
-async fn what_scales_the_workers_is_what_keda_takes(world: Arc<World>) -> anyhow::Result<()> {
-    world.keda()?;
+async fn what_scales_the_workers_is_what_keda_takes(_: &Context) -> anyhow::Result<()> {
+    requirements::keda()?;
     let overlay = Overlay::render("production").await?;
     let scaled = overlay.object("ScaledObject", "ingest-worker")?;
     conforms_to_keda(scaled).await?;
@@ -71,7 +69,7 @@ async fn what_scales_the_workers_is_what_keda_takes(world: Arc<World>) -> anyhow
     Ok(())
 }
 
-async fn the_manifests_have_every_setting_and_no_other(_: Arc<World>) -> anyhow::Result<()> {
+async fn the_manifests_have_every_setting_and_no_other(_: &Context) -> anyhow::Result<()> {
     for overlay in Overlay::both().await? {
         for (kind, service) in WORKLOADS {
             let (set, known) = (overlay.environment(kind, service)?, settings(service)?);
@@ -85,7 +83,7 @@ async fn the_manifests_have_every_setting_and_no_other(_: Arc<World>) -> anyhow:
     Ok(())
 }
 
-async fn the_settings_of_the_manifests_are_good_ones(_: Arc<World>) -> anyhow::Result<()> {
+async fn the_settings_of_the_manifests_are_good_ones(_: &Context) -> anyhow::Result<()> {
     for overlay in Overlay::both().await? {
         for (kind, service) in WORKLOADS {
             let mut set = overlay.environment(kind, service)?;
@@ -108,7 +106,7 @@ async fn healthcheck(
     Ok((output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned()))
 }
 
-async fn what_the_manifests_name_is_there(_: Arc<World>) -> anyhow::Result<()> {
+async fn what_the_manifests_name_is_there(_: &Context) -> anyhow::Result<()> {
     for overlay in Overlay::both().await? {
         for (kind, service) in WORKLOADS {
             let (pod, set) = (overlay.pod(kind, service)?, overlay.environment(kind, service)?);
@@ -141,7 +139,7 @@ fn list(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
-async fn a_pod_has_the_time_it_needs_to_leave(_: Arc<World>) -> anyhow::Result<()> {
+async fn a_pod_has_the_time_it_needs_to_leave(_: &Context) -> anyhow::Result<()> {
     for overlay in Overlay::both().await? {
         for ((kind, service), setting) in
             WORKLOADS.into_iter().zip(["SHUTDOWN_GRACE", "DRAIN_WINDOW"])
@@ -170,7 +168,7 @@ async fn a_pod_has_the_time_it_needs_to_leave(_: Arc<World>) -> anyhow::Result<(
     Ok(())
 }
 
-async fn the_autoscalers_know_what_they_scale(_: Arc<World>) -> anyhow::Result<()> {
+async fn the_autoscalers_know_what_they_scale(_: &Context) -> anyhow::Result<()> {
     let overlay = Overlay::render("production").await?;
     let scaled = overlay.object("ScaledObject", "ingest-worker")?;
     let set = overlay.environment("StatefulSet", "ingest-worker")?;
@@ -202,7 +200,7 @@ async fn the_autoscalers_know_what_they_scale(_: Arc<World>) -> anyhow::Result<(
     Ok(())
 }
 
-async fn no_pod_may_do_more_than_it_must(_: Arc<World>) -> anyhow::Result<()> {
+async fn no_pod_may_do_more_than_it_must(_: &Context) -> anyhow::Result<()> {
     for overlay in Overlay::both().await? {
         for (kind, service) in WORKLOADS {
             let pod = overlay.pod(kind, service)?;
@@ -231,7 +229,7 @@ async fn no_pod_may_do_more_than_it_must(_: Arc<World>) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn a_component_turns_traces_on_and_lets_them_out(_: Arc<World>) -> anyhow::Result<()> {
+async fn a_component_turns_traces_on_and_lets_them_out(_: &Context) -> anyhow::Result<()> {
     let overlay = Overlay::with_component("production", "traces").await?;
     let let_out = overlay.object("NetworkPolicy", "traces")?;
     let port = let_out["spec"]["egress"][0]["ports"][0]["port"].to_string();

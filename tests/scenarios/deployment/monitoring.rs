@@ -1,9 +1,6 @@
 //! Rules, runbook and dashboard, held to each other; and to `promtool`, where it is installed.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, ensure};
 use harness::workspace;
@@ -13,27 +10,25 @@ use support::{
     node,
 };
 
-use crate::{Scenario, scenario, world::World};
+use crate::{context::Context, requirements, runner::scenarios};
 
-pub(super) fn scenarios() -> Vec<Scenario> {
-    vec![
-        scenario(the_rules_fire_when_they_should_and_only_then),
-        scenario(prometheus_is_told_whom_to_scrape),
-        scenario(every_alert_is_tested_and_has_its_section_in_the_runbook),
-        scenario(the_dashboard_shows_the_path_from_left_to_right),
-    ]
-}
+scenarios![
+    the_rules_fire_when_they_should_and_only_then,
+    prometheus_is_told_whom_to_scrape,
+    every_alert_is_tested_and_has_its_section_in_the_runbook,
+    the_dashboard_shows_the_path_from_left_to_right,
+];
 
-async fn the_rules_fire_when_they_should_and_only_then(world: Arc<World>) -> anyhow::Result<()> {
-    let promtool = world.prometheus("promtool")?;
+async fn the_rules_fire_when_they_should_and_only_then(_: &Context) -> anyhow::Result<()> {
+    let promtool = requirements::prometheus("promtool")?;
     let folder = root().join("k8s/monitoring");
     node::run(&folder, promtool, &["check", "rules", "objectives.yml", "alerts.yml"]).await?;
     let tests = ["test", "rules", "objectives.test.yml", "alerts.test.yml"];
     node::run(&folder, promtool, &tests).await.map(drop)
 }
 
-async fn prometheus_is_told_whom_to_scrape(world: Arc<World>) -> anyhow::Result<()> {
-    let promtool = world.prometheus("promtool")?;
+async fn prometheus_is_told_whom_to_scrape(_: &Context) -> anyhow::Result<()> {
+    let promtool = requirements::prometheus("promtool")?;
     let folder = workspace::temporary("config-")?;
     for path in ["k8s/monitoring/prometheus.yml", "k8s/compose/prometheus.yml"] {
         let mut config = document(path)?;
@@ -56,7 +51,7 @@ async fn prometheus_is_told_whom_to_scrape(world: Arc<World>) -> anyhow::Result<
 }
 
 async fn every_alert_is_tested_and_has_its_section_in_the_runbook(
-    _: Arc<World>,
+    _: &Context,
 ) -> anyhow::Result<()> {
     let tests =
         read("k8s/monitoring/objectives.test.yml")? + &read("k8s/monitoring/alerts.test.yml")?;
@@ -79,7 +74,7 @@ async fn every_alert_is_tested_and_has_its_section_in_the_runbook(
     Ok(())
 }
 
-async fn the_dashboard_shows_the_path_from_left_to_right(_: Arc<World>) -> anyhow::Result<()> {
+async fn the_dashboard_shows_the_path_from_left_to_right(_: &Context) -> anyhow::Result<()> {
     let dashboard = monitoring::dashboard()?;
     let panels = dashboard["panels"].as_array().context("there are panels")?;
     let mut taken = BTreeMap::new();

@@ -1,8 +1,6 @@
 //! What Kafka does: brokers that die or freeze, topics that are missing, records in every form
 //! that a producer may give them.
 
-use std::sync::Arc;
-
 use anyhow::{Context as _, ensure};
 use harness::{
     events::{self, Event, fresh_user},
@@ -18,38 +16,36 @@ use support::{
 
 use super::{PER_SECOND, RECOVERY_LIMIT, USERS, counted};
 use crate::{
-    Scenario, expect,
-    length::{Length, seed},
-    scenario,
-    world::World,
+    assertions::{expect_no_further_frames, expect_notifications},
+    context::Context,
+    run_profile::{RunProfile, seed},
+    runner::scenarios,
 };
 
-pub(super) fn scenarios() -> Vec<Scenario> {
-    vec![
-        scenario(a_broker_that_freezes_or_dies_and_comes_back_costs_no_event),
-        scenario(a_poison_record_waits_for_its_topic_and_holds_nobody_up_for_good),
-        scenario(events_compressed_with_each_codec_arrive),
-        scenario(events_of_aborted_transactions_are_not_told),
-    ]
-}
+scenarios![
+    a_broker_that_freezes_or_dies_and_comes_back_costs_no_event,
+    a_poison_record_waits_for_its_topic_and_holds_nobody_up_for_good,
+    events_compressed_with_each_codec_arrive,
+    events_of_aborted_transactions_are_not_told,
+];
 
 async fn a_broker_that_freezes_or_dies_and_comes_back_costs_no_event(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
-    let stack = world.own_broker(&Layout::default().with_named_workers()).await?;
+    let stack = context.own_broker(&Layout::default().with_named_workers()).await?;
     let audience = Audience::gather(&stack, &[(USERS, Manner::Stays)]).await?;
     let mut flow = Flow::start(&stack, &audience, PER_SECOND, seed("broker")).await?;
     // Long enough to be a member of the group again: a heartbeat takes three seconds to come.
-    let between = Length::of_run().pick(50, 400);
-    for _ in 0..Length::of_run().pick(1, 4) {
+    let between = RunProfile::current().pick(50, 400);
+    for _ in 0..RunProfile::current().pick(1, 4) {
         flow.more(between).await?;
         stack.kafka.freeze(true).await?;
-        flow.more(Length::of_run().pick(200, 1_500)).await?;
+        flow.more(RunProfile::current().pick(200, 1_500)).await?;
         stack.kafka.freeze(false).await?;
         writes_again(&stack).await?;
         eprintln!("the broker was frozen: {}", audience.repaired(RECOVERY_LIMIT).await?);
         flow.more(between).await?;
-        let away = async { flow.more(Length::of_run().pick(100, 1_000)).await };
+        let away = async { flow.more(RunProfile::current().pick(100, 1_000)).await };
         stack.kafka.die_for(away).await?;
         writes_again(&stack).await?;
         eprintln!("the broker was killed: {}", audience.repaired(RECOVERY_LIMIT).await?);
@@ -69,7 +65,7 @@ async fn writes_again(stack: &Stack) -> anyhow::Result<()> {
 }
 
 async fn a_poison_record_waits_for_its_topic_and_holds_nobody_up_for_good(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
     let topic = format!("late-dead-letters-{}", uuid::Uuid::new_v4().simple());
     let worker_settings = vec![
@@ -77,7 +73,7 @@ async fn a_poison_record_waits_for_its_topic_and_holds_nobody_up_for_good(
         ("KAFKA_PROPERTY_TOPIC_METADATA_REFRESH_INTERVAL_MS", "500".to_owned()),
     ];
     // A broker of its own: the poison of other scenarios would stop this worker from the start.
-    let stack = world.own_broker(&Layout { worker_settings, ..Layout::default() }).await?;
+    let stack = context.own_broker(&Layout { worker_settings, ..Layout::default() }).await?;
     let user = fresh_user();
     let mut client = stack.client(&user).await?;
     let [before, mut after] = <[Event; 2]>::try_from(many(&user, 2)?).expect("they are two");
@@ -103,15 +99,15 @@ async fn a_poison_record_waits_for_its_topic_and_holds_nobody_up_for_good(
     let ended = |letters: &[OwnedMessage]| letters.iter().any(is_poison);
     read_topic(&stack.kafka, &topic, RECOVERY_LIMIT, ended).await?;
     for event in [&before, &after] {
-        expect::exactly(&mut client, std::slice::from_ref(event)).await.context("in order")?;
+        expect_notifications(&mut client, std::slice::from_ref(event)).await.context("in order")?;
     }
-    expect::nothing_else(&stack, &user, std::slice::from_mut(&mut client)).await?;
+    expect_no_further_frames(&stack, &user, std::slice::from_mut(&mut client)).await?;
     drop(client);
     stack.stop().await
 }
 
-async fn events_compressed_with_each_codec_arrive(world: Arc<World>) -> anyhow::Result<()> {
-    let (stack, user) = (world.stack().await?, fresh_user());
+async fn events_compressed_with_each_codec_arrive(context: &Context) -> anyhow::Result<()> {
+    let (stack, user) = (context.stack().await?, fresh_user());
     let mut clients = [stack.client(&user).await?];
     for codec in ["gzip", "snappy", "lz4", "zstd"] {
         // Many in a batch, as one event alone is left as it is.
@@ -119,14 +115,14 @@ async fn events_compressed_with_each_codec_arrive(world: Arc<World>) -> anyhow::
         let producer = Producer::with(&stack.kafka, &properties)?;
         let events = many(&user, 100)?;
         producer.send_all(&events).await?;
-        expect::exactly(&mut clients[0], &events).await.context(codec)?;
+        expect_notifications(&mut clients[0], &events).await.context(codec)?;
     }
-    expect::nothing_else(&stack, &user, &mut clients).await
+    expect_no_further_frames(stack, &user, &mut clients).await
 }
 
-async fn events_of_aborted_transactions_are_not_told(world: Arc<World>) -> anyhow::Result<()> {
-    world.durable_kafka().await?;
-    let (stack, user) = (world.stack().await?, fresh_user());
+async fn events_of_aborted_transactions_are_not_told(context: &Context) -> anyhow::Result<()> {
+    context.durable_kafka().await?;
+    let (stack, user) = (context.stack().await?, fresh_user());
     let mut clients = [stack.client(&user).await?];
     let id = uuid::Uuid::new_v4().to_string();
     let producer = Producer::with(&stack.kafka, &[("transactional.id", &id)])?;
@@ -139,12 +135,12 @@ async fn events_of_aborted_transactions_are_not_told(world: Arc<World>) -> anyho
             committed.extend(events);
         }
     }
-    expect::exactly(&mut clients[0], &committed).await?;
+    expect_notifications(&mut clients[0], &committed).await?;
     // Behind all transactions in every partition.
     let last = many(&user, 30)?;
     stack.producer.send_all(&last).await?;
-    expect::exactly(&mut clients[0], &last).await?;
-    tokio::time::timeout(LIMIT, expect::nothing_else(&stack, &user, &mut clients)).await?
+    expect_notifications(&mut clients[0], &last).await?;
+    tokio::time::timeout(LIMIT, expect_no_further_frames(stack, &user, &mut clients)).await?
 }
 
 fn many(user: &str, events: usize) -> anyhow::Result<Vec<Event>> {

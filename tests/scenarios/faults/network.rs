@@ -1,7 +1,5 @@
 //! What lies between the services and Redis breaks; Redis itself does not.
 
-use std::sync::Arc;
-
 use anyhow::Context as _;
 use harness::{
     proxy::{FAULTS, Fault, Proxy},
@@ -14,41 +12,38 @@ use support::{
 
 use super::{PER_SECOND, RECOVERY_LIMIT, USERS, report_repairs};
 use crate::{
-    Scenario,
-    length::{Length, seed},
-    scenario,
-    world::World,
+    context::Context,
+    run_profile::{RunProfile, seed},
+    runner::scenarios,
 };
 
-pub(super) fn scenarios() -> Vec<Scenario> {
-    vec![
-        scenario(whatever_breaks_between_worker_and_redis_no_event_is_lost_or_told_twice),
-        scenario(whatever_breaks_between_gateway_and_redis_no_event_and_no_socket_is_lost),
-        scenario(whatever_breaks_on_both_ways_to_redis_no_event_and_no_socket_is_lost),
-    ]
-}
+scenarios![
+    whatever_breaks_between_worker_and_redis_no_event_is_lost_or_told_twice,
+    whatever_breaks_between_gateway_and_redis_no_event_and_no_socket_is_lost,
+    whatever_breaks_on_both_ways_to_redis_no_event_and_no_socket_is_lost,
+];
 
 async fn whatever_breaks_between_worker_and_redis_no_event_is_lost_or_told_twice(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
-    breaks(&world, "worker to Redis", |ways| vec![&ways.worker]).await
+    breaks(context, "worker to Redis", |ways| vec![&ways.worker]).await
 }
 
 async fn whatever_breaks_between_gateway_and_redis_no_event_and_no_socket_is_lost(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
-    breaks(&world, "gateway to Redis", |ways| vec![&ways.gateway]).await
+    breaks(context, "gateway to Redis", |ways| vec![&ways.gateway]).await
 }
 
 async fn whatever_breaks_on_both_ways_to_redis_no_event_and_no_socket_is_lost(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
-    breaks(&world, "both to Redis", |ways| vec![&ways.worker, &ways.gateway]).await
+    breaks(context, "both to Redis", |ways| vec![&ways.worker, &ways.gateway]).await
 }
 
 /// Goes through all faults, under flow, and waits after each until it is over for everybody.
-async fn breaks(world: &World, what: &str, on: fn(&Ways) -> Vec<&Proxy>) -> anyhow::Result<()> {
-    let stack = world.own_stack(&Layout { proxied: true, ..Layout::default() }).await?;
+async fn breaks(context: &Context, what: &str, on: fn(&Ways) -> Vec<&Proxy>) -> anyhow::Result<()> {
+    let stack = context.own_stack(&Layout { proxied: true, ..Layout::default() }).await?;
     let ways = on(stack.ways.as_ref().context("there are proxies")?);
     let audience = Audience::gather(&stack, &[(USERS, Manner::Stays)]).await?;
     let mut flow = Flow::start(&stack, &audience, PER_SECOND, seed(what)).await?;
@@ -73,7 +68,7 @@ async fn outlasts(
     flow: &mut Flow,
     audience: &Audience,
 ) -> anyhow::Result<Repair> {
-    let events = Length::of_run().pick(200, 1_200);
+    let events = RunProfile::current().pick(200, 1_200);
     flow.more(20).await?;
     set(ways, fault);
     flow.more(events).await?;

@@ -1,7 +1,5 @@
 //! What Redis itself does while it keeps its data, and what is left when it does not.
 
-use std::sync::Arc;
-
 use anyhow::{Context as _, ensure};
 use harness::{
     free_port,
@@ -15,20 +13,18 @@ use support::{
 
 use super::{PER_SECOND, RECOVERY_LIMIT, USERS, counted, report_repairs};
 use crate::{
-    Scenario, expect,
-    length::{Length, seed},
-    scenario,
-    world::World,
+    assertions::wait_for_published,
+    context::Context,
+    run_profile::{RunProfile, seed},
+    runner::scenarios,
 };
 
-pub(super) fn scenarios() -> Vec<Scenario> {
-    vec![
-        scenario(whatever_redis_refuses_for_a_while_no_event_and_no_socket_is_lost),
-        scenario(a_redis_that_drops_clients_or_stands_still_costs_no_event_and_no_socket),
-        scenario(a_redis_that_loads_its_data_for_a_while_costs_no_event_and_no_socket),
-        scenario(a_flush_under_flow_costs_no_event_and_the_past_is_not_called_complete),
-    ]
-}
+scenarios![
+    whatever_redis_refuses_for_a_while_no_event_and_no_socket_is_lost,
+    a_redis_that_drops_clients_or_stands_still_costs_no_event_and_no_socket,
+    a_redis_that_loads_its_data_for_a_while_costs_no_event_and_no_socket,
+    a_flush_under_flow_costs_no_event_and_the_past_is_not_called_complete,
+];
 
 /// What befalls Redis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,22 +88,22 @@ async fn run(admin: &mut MultiplexedConnection, words: &[&str]) -> anyhow::Resul
 }
 
 async fn whatever_redis_refuses_for_a_while_no_event_and_no_socket_is_lost(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
     let troubles = [Trouble::Full, Trouble::ReadOnly, Trouble::NoScripts, Trouble::WrongPassword];
-    endures(&world, "Redis refuses", &troubles).await
+    endures(context, "Redis refuses", &troubles).await
 }
 
 async fn a_redis_that_drops_clients_or_stands_still_costs_no_event_and_no_socket(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
     let troubles = [Trouble::Drops("normal"), Trouble::Drops("pubsub"), Trouble::Frozen];
-    endures(&world, "Redis is gone", &troubles).await
+    endures(context, "Redis is gone", &troubles).await
 }
 
 /// Goes through troubles, under flow, and waits after each until it is over for everybody.
-async fn endures(world: &World, what: &str, troubles: &[Trouble]) -> anyhow::Result<()> {
-    let stack = world.own_stack(&Layout::default()).await?;
+async fn endures(context: &Context, what: &str, troubles: &[Trouble]) -> anyhow::Result<()> {
+    let stack = context.own_stack(&Layout::default()).await?;
     let audience = Audience::gather(&stack, &[(USERS, Manner::Stays)]).await?;
     let mut flow = Flow::start(&stack, &audience, PER_SECOND, seed(what)).await?;
     let mut admin = stack.redis.connection().await?;
@@ -116,7 +112,7 @@ async fn endures(world: &World, what: &str, troubles: &[Trouble]) -> anyhow::Res
         let noticed = notices(&stack).await?;
         flow.more(20).await?;
         trouble.begin(&stack, &mut admin).await?;
-        flow.more(Length::of_run().pick(250, 1_000)).await?;
+        flow.more(RunProfile::current().pick(250, 1_000)).await?;
         trouble.end(&stack, &mut admin).await?;
         let repair = audience.repaired(RECOVERY_LIMIT).await;
         let repair = repair.with_context(|| format!("{trouble:?}"))?;
@@ -140,9 +136,9 @@ async fn notices(stack: &Stack) -> anyhow::Result<f64> {
 }
 
 async fn a_redis_that_loads_its_data_for_a_while_costs_no_event_and_no_socket(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
-    let mut stack = world.own_stack(&Layout::default()).await?;
+    let mut stack = context.own_stack(&Layout::default()).await?;
     let audience = Audience::gather(&stack, &[(USERS, Manner::Stays)]).await?;
     let mut flow = Flow::start(&stack, &audience, PER_SECOND, seed("Redis loads")).await?;
     flow.more(400).await?;
@@ -155,7 +151,7 @@ async fn a_redis_that_loads_its_data_for_a_while_costs_no_event_and_no_socket(
     filler.exec_async(&mut admin).await?;
     stack.redis.kill().await?;
     stack.redis.restart_loading().await?;
-    flow.more(Length::of_run().pick(200, 1_000)).await?;
+    flow.more(RunProfile::current().pick(200, 1_000)).await?;
     stack.redis.load_on().await?;
     let repair = audience.repaired(RECOVERY_LIMIT).await?;
     eprintln!("Redis loads: {repair}");
@@ -166,15 +162,15 @@ async fn a_redis_that_loads_its_data_for_a_while_costs_no_event_and_no_socket(
 }
 
 async fn a_flush_under_flow_costs_no_event_and_the_past_is_not_called_complete(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
-    let stack = world.own_stack(&Layout::default()).await?;
+    let stack = context.own_stack(&Layout::default()).await?;
     let audience = Audience::gather(&stack, &[(USERS, Manner::Stays)]).await?;
     let mut flow = Flow::start(&stack, &audience, PER_SECOND, seed("flush")).await?;
     let past = &audience.users[0];
-    let position = expect::published(&stack, past, 1).await?.swap_remove(0).0;
+    let position = wait_for_published(&stack, past, 1).await?.swap_remove(0).0;
     let mut admin = stack.redis.connection().await?;
-    for _ in 0..Length::of_run().pick(3, 20) {
+    for _ in 0..RunProfile::current().pick(3, 20) {
         flow.more(100).await?;
         run(&mut admin, &["FLUSHALL"]).await?;
     }

@@ -11,50 +11,54 @@ use harness::{
 };
 use rdkafka::{Message as _, message::OwnedMessage};
 
-use super::{World, delivers, flow::Flow};
-use crate::{Scenario, expect, scenario};
+use super::flow::Flow;
+use crate::{
+    assertions::{expect_delivery, expect_no_further_frames, expect_notifications},
+    context::Context,
+    runner::scenarios,
+};
 
-pub(super) fn scenarios() -> Vec<Scenario> {
-    vec![
-        scenario(every_event_arrives_through_a_cluster),
-        scenario(a_cluster_master_killed_while_events_flow_costs_none),
-        scenario(links_between_nodes_that_break_and_return_cost_no_event),
-        scenario(a_slot_moved_while_events_flow_costs_none),
-        scenario(a_user_whose_keys_have_no_common_slot_holds_up_nobody),
-    ]
-}
+scenarios![
+    every_event_arrives_through_a_cluster,
+    a_cluster_master_killed_while_events_flow_costs_none,
+    links_between_nodes_that_break_and_return_cost_no_event,
+    a_slot_moved_while_events_flow_costs_none,
+    a_user_whose_keys_have_no_common_slot_holds_up_nobody,
+];
 
-async fn every_event_arrives_through_a_cluster(world: World) -> anyhow::Result<()> {
+async fn every_event_arrives_through_a_cluster(context: &Context) -> anyhow::Result<()> {
     let folder = workspace::temporary("cluster-")?;
     let redis = Cluster::start(folder.path(), &[0, 0, 0]).await?;
-    let stack = world.stack_around(&Layout::default(), folder, redis).await?;
-    delivers(&stack).await?;
+    let stack = context.stack_around(&Layout::default(), folder, redis).await?;
+    expect_delivery(&stack).await?;
     stack.stop().await
 }
 
-async fn a_cluster_master_killed_while_events_flow_costs_none(world: World) -> anyhow::Result<()> {
+async fn a_cluster_master_killed_while_events_flow_costs_none(
+    context: &Context,
+) -> anyhow::Result<()> {
     let folder = workspace::temporary("cluster-")?;
     // After the first is gone, one replica must be left to acknowledge.
     let redis = Cluster::start(folder.path(), &[2, 1, 1]).await?;
     let worker_settings = vec![("REDIS_WAIT_REPLICAS", "1".to_owned())];
     let layout = Layout { worker_settings, ..Layout::default() };
-    let stack = world.stack_around(&layout, folder, redis).await?;
+    let stack = context.stack_around(&layout, folder, redis).await?;
     let mut flow = Flow::begin(&stack, 600).await?;
     flow.reaches(100).await?;
     stack.redis.node(0).kill().await?;
     let verdict = flow.end().await?;
     ensure!(verdict.missing.is_empty() && verdict.misdirected.is_empty(), "{verdict:?}");
     ensure!(verdict.steps_back == 0, "{verdict:?}");
-    delivers(&stack).await?;
+    expect_delivery(&stack).await?;
     stack.stop().await
 }
 
 async fn links_between_nodes_that_break_and_return_cost_no_event(
-    world: World,
+    context: &Context,
 ) -> anyhow::Result<()> {
     let folder = workspace::temporary("cluster-")?;
     let redis = Cluster::start(folder.path(), &[0, 0, 0]).await?;
-    let stack = world.stack_around(&Layout::default(), folder, redis).await?;
+    let stack = context.stack_around(&Layout::default(), folder, redis).await?;
     let mut flow = Flow::begin(&stack, 2_000).await?;
     for round in 1..=3 {
         flow.reaches(400 * round).await?;
@@ -67,10 +71,10 @@ async fn links_between_nodes_that_break_and_return_cost_no_event(
     stack.stop().await
 }
 
-async fn a_slot_moved_while_events_flow_costs_none(world: World) -> anyhow::Result<()> {
+async fn a_slot_moved_while_events_flow_costs_none(context: &Context) -> anyhow::Result<()> {
     let folder = workspace::temporary("cluster-")?;
     let redis = Cluster::start(folder.path(), &[0, 0, 0]).await?;
-    let stack = world.stack_around(&Layout::default(), folder, redis).await?;
+    let stack = context.stack_around(&Layout::default(), folder, redis).await?;
     let mut flow = Flow::begin(&stack, 600).await?;
     for (step, user) in flow.users().into_iter().take(3).enumerate() {
         flow.reaches(100 * (step + 1)).await?;
@@ -83,20 +87,22 @@ async fn a_slot_moved_while_events_flow_costs_none(world: World) -> anyhow::Resu
         stack.redis.end_migration(slot, from, to).await?;
     }
     flow.end().await?.check()?;
-    delivers(&stack).await?;
+    expect_delivery(&stack).await?;
     stack.stop().await
 }
 
-async fn a_user_whose_keys_have_no_common_slot_holds_up_nobody(world: World) -> anyhow::Result<()> {
+async fn a_user_whose_keys_have_no_common_slot_holds_up_nobody(
+    context: &Context,
+) -> anyhow::Result<()> {
     let folder = workspace::temporary("cluster-")?;
     let redis = Cluster::start(folder.path(), &[0, 0, 0]).await?;
-    let stack = world.stack_around(&Layout::default(), folder, redis).await?;
+    let stack = context.stack_around(&Layout::default(), folder, redis).await?;
     let (user, odd) = (fresh_user(), format!("}}{}", fresh_user()));
     let mut clients = [stack.client(&user).await?, stack.client(&odd).await?];
     let case = &events::designed()?[0];
     let (first, refused, last) = (case.fresh(&user)?, case.fresh(&odd)?, case.fresh(&user)?);
     stack.producer.send_all(&[first.clone(), refused, last.clone()]).await?;
-    expect::exactly(&mut clients[0], &[first, last]).await?;
+    expect_notifications(&mut clients[0], &[first, last]).await?;
     // What others send to the same topics may be there as well.
     let is_refused = |letter: &OwnedMessage| {
         letter.payload().is_some_and(|text| String::from_utf8_lossy(text).contains(&odd))
@@ -106,6 +112,6 @@ async fn a_user_whose_keys_have_no_common_slot_holds_up_nobody(world: World) -> 
     let reasons = letters.iter().filter(|letter| is_refused(letter));
     let reasons: Vec<_> = reasons.map(|letter| header(letter, "dlq.reason")).collect();
     ensure!(reasons == [Some("malformed")], "{reasons:?}");
-    expect::nothing_else(&stack, &odd, &mut clients[1..]).await?;
+    expect_no_further_frames(&stack, &odd, &mut clients[1..]).await?;
     stack.stop().await
 }

@@ -11,37 +11,39 @@ use harness::{
     token, workspace,
 };
 
-use super::{World, delivers, flow::Flow};
-use crate::{Scenario, expect, scenario};
+use super::flow::Flow;
+use crate::{
+    assertions::{expect_delivery, expect_no_further_frames, expect_notifications},
+    context::Context,
+    runner::scenarios,
+};
 
-pub(super) fn scenarios() -> Vec<Scenario> {
-    vec![
-        scenario(every_event_arrives_with_sentinels),
-        scenario(a_master_killed_while_events_flow_costs_none),
-        scenario(what_a_stale_replica_lacks_is_told_as_incomplete),
-        scenario(a_master_that_becomes_a_replica_is_left),
-        scenario(a_master_unknown_to_its_sentinels_is_named_in_the_log),
-    ]
-}
+scenarios![
+    every_event_arrives_with_sentinels,
+    a_master_killed_while_events_flow_costs_none,
+    what_a_stale_replica_lacks_is_told_as_incomplete,
+    a_master_that_becomes_a_replica_is_left,
+    a_master_unknown_to_its_sentinels_is_named_in_the_log,
+];
 
-async fn every_event_arrives_with_sentinels(world: World) -> anyhow::Result<()> {
+async fn every_event_arrives_with_sentinels(context: &Context) -> anyhow::Result<()> {
     let folder = workspace::temporary("sentinel-")?;
     let redis = Sentinel::start(folder.path(), 1).await?;
-    let stack = world.stack_around(&Layout::default(), folder, redis).await?;
-    delivers(&stack).await?;
+    let stack = context.stack_around(&Layout::default(), folder, redis).await?;
+    expect_delivery(&stack).await?;
     // Two of three sentinels are enough to find the master.
     stack.redis.sentinel(0).kill().await?;
-    delivers(&stack).await?;
+    expect_delivery(&stack).await?;
     stack.stop().await
 }
 
-async fn a_master_killed_while_events_flow_costs_none(world: World) -> anyhow::Result<()> {
+async fn a_master_killed_while_events_flow_costs_none(context: &Context) -> anyhow::Result<()> {
     let folder = workspace::temporary("sentinel-")?;
     // After the first is gone, one replica must be left to acknowledge.
     let redis = Sentinel::start(folder.path(), 2).await?;
     let worker_settings = vec![("REDIS_WAIT_REPLICAS", "1".to_owned())];
     let layout = Layout { worker_settings, ..Layout::default() };
-    let stack = world.stack_around(&layout, folder, redis).await?;
+    let stack = context.stack_around(&layout, folder, redis).await?;
     let mut flow = Flow::begin(&stack, 600).await?;
     flow.reaches(100).await?;
     stack.redis.server(0).kill().await?;
@@ -49,21 +51,21 @@ async fn a_master_killed_while_events_flow_costs_none(world: World) -> anyhow::R
     ensure!(stack.redis.master().await? != 0, "another master was chosen");
     ensure!(verdict.missing.is_empty() && verdict.misdirected.is_empty(), "{verdict:?}");
     ensure!(verdict.steps_back == 0, "{verdict:?}");
-    delivers(&stack).await?;
+    expect_delivery(&stack).await?;
     stack.stop().await
 }
 
 /// A replica is frozen, misses events, and is all that is left: without acknowledgement they are
 /// lost. Who had received them is told so, in place and when resuming, and what follows arrives.
-async fn what_a_stale_replica_lacks_is_told_as_incomplete(world: World) -> anyhow::Result<()> {
+async fn what_a_stale_replica_lacks_is_told_as_incomplete(context: &Context) -> anyhow::Result<()> {
     let folder = workspace::temporary("sentinel-")?;
     let redis = Sentinel::start(folder.path(), 1).await?;
-    let stack = world.stack_around(&Layout::default(), folder, redis).await?;
+    let stack = context.stack_around(&Layout::default(), folder, redis).await?;
     let user = fresh_user();
     let mut clients = [stack.client(&user).await?];
     let kept = events::one_of_each(&user)?;
     stack.producer.send_all(&kept).await?;
-    expect::exactly(&mut clients[0], &kept).await?;
+    expect_notifications(&mut clients[0], &kept).await?;
     stack.redis.caught_up(0).await?;
     let replica = stack.redis.server(1);
     replica.signal(Signal::STOP)?;
@@ -73,7 +75,7 @@ async fn what_a_stale_replica_lacks_is_told_as_incomplete(world: World) -> anyho
     kill.exec_async(&mut stack.redis.connection(0).await?).await?;
     let lost = events::one_of_each(&user)?;
     stack.producer.send_all(&lost).await?;
-    expect::exactly(&mut clients[0], &lost).await?;
+    expect_notifications(&mut clients[0], &lost).await?;
     let newest = stack.stream(&user).await?.pop().context("there are entries")?.0;
     stack.redis.server(0).kill().await?;
     replica.signal(Signal::CONT)?;
@@ -87,23 +89,23 @@ async fn what_a_stale_replica_lacks_is_told_as_incomplete(world: World) -> anyho
         }
     };
     ensure!(told["data"]["resume"] == "incomplete", "{told}");
-    expect::exactly(&mut clients[0], &after).await?;
+    expect_notifications(&mut clients[0], &after).await?;
     let stream = stack.stream(&user).await?;
     ensure!(stream.len() == kept.len() + after.len(), "{} are left", stream.len());
     let resumed = stack.connection(0, &user)?.query("last_event_id", &newest);
     let state = resumed.open().await?.authenticated(LIMIT).await?;
     ensure!(state["resume"] == "incomplete", "{state}");
-    expect::nothing_else(&stack, &user, &mut clients).await?;
+    expect_no_further_frames(&stack, &user, &mut clients).await?;
     stack.stop().await
 }
 
 /// An orderly failover: the old master stays and answers, as a replica.
-async fn a_master_that_becomes_a_replica_is_left(world: World) -> anyhow::Result<()> {
+async fn a_master_that_becomes_a_replica_is_left(context: &Context) -> anyhow::Result<()> {
     let folder = workspace::temporary("sentinel-")?;
     let redis = Sentinel::start(folder.path(), 2).await?;
     let worker_settings = vec![("REDIS_WAIT_REPLICAS", "1".to_owned())];
     let layout = Layout { worker_settings, ..Layout::default() };
-    let stack = world.stack_around(&layout, folder, redis).await?;
+    let stack = context.stack_around(&layout, folder, redis).await?;
     let mut flow = Flow::begin(&stack, 400).await?;
     flow.reaches(50).await?;
     stack.redis.fail_over().await?;
@@ -114,7 +116,7 @@ async fn a_master_that_becomes_a_replica_is_left(world: World) -> anyhow::Result
     stack.stop().await
 }
 
-async fn a_master_unknown_to_its_sentinels_is_named_in_the_log(_: World) -> anyhow::Result<()> {
+async fn a_master_unknown_to_its_sentinels_is_named_in_the_log(_: &Context) -> anyhow::Result<()> {
     let folder = workspace::temporary("sentinel-")?;
     let redis = Sentinel::start(folder.path(), 0).await?;
     let settings = [

@@ -1,6 +1,6 @@
 //! What a page goes through: gateways that die, networks that go, people who switch them off.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use anyhow::ensure;
 use demo::Plan;
@@ -14,18 +14,16 @@ use serde_json::json;
 use tokio::time::interval;
 
 use super::{SHOWN, STATE, click, ids, shows, site};
-use crate::{Scenario, length::Length, scenario, world::World};
+use crate::{context::Context, run_profile::RunProfile, runner::scenarios};
 
 /// Longest time until a page has caught up: the longest pause between attempts, and some.
 const CAUGHT_UP_LIMIT: Duration = Duration::from_secs(40);
 
-pub(super) fn scenarios() -> Vec<Scenario> {
-    vec![
-        scenario(a_gateway_that_is_killed_again_and_again_costs_a_page_nothing),
-        scenario(a_page_that_was_offline_catches_up),
-        scenario(the_switch_of_the_demo_shows_a_resume),
-    ]
-}
+scenarios![
+    a_gateway_that_is_killed_again_and_again_costs_a_page_nothing,
+    a_page_that_was_offline_catches_up,
+    the_switch_of_the_demo_shows_a_resume,
+];
 
 /// Sends so many events, one after the other, so many a second.
 async fn send(
@@ -47,17 +45,17 @@ async fn send(
 
 /// Every five seconds for a minute, in the long form.
 async fn a_gateway_that_is_killed_again_and_again_costs_a_page_nothing(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
-    let browser = world.browser().await?;
-    let (mut stack, user) = (world.own_stack(&Layout::default()).await?, fresh_user());
+    let browser = context.browser().await?;
+    let (mut stack, user) = (context.own_stack(&Layout::default()).await?, fresh_user());
     let site = site(&stack, Plan::demo(&user)).await?;
     let mut window = browser.window().await?;
     let mut tab = window.open(site.origin()).await?;
     tab.becomes(STATE, json!("open"), LIMIT).await?;
     let mut sent = Vec::new();
     // How many events while the gateway is there, and while it is not, and how many a second.
-    let (rounds, up, down, pace) = Length::of_run().pick((3, 10, 5, 10), (12, 16, 4, 4));
+    let (rounds, up, down, pace) = RunProfile::current().pick((3, 10, 5, 10), (12, 16, 4, 4));
     for _ in 0..rounds {
         sent.extend(send(&stack, &user, (up, pace)).await?);
         stack.gateways[0].kill().await?;
@@ -72,9 +70,9 @@ async fn a_gateway_that_is_killed_again_and_again_costs_a_page_nothing(
     stack.stop().await
 }
 
-async fn a_page_that_was_offline_catches_up(world: Arc<World>) -> anyhow::Result<()> {
-    let (browser, stack, user) = (world.browser().await?, world.stack().await?, fresh_user());
-    let site = site(&stack, Plan::demo(&user)).await?;
+async fn a_page_that_was_offline_catches_up(context: &Context) -> anyhow::Result<()> {
+    let (browser, stack, user) = (context.browser().await?, context.stack().await?, fresh_user());
+    let site = site(stack, Plan::demo(&user)).await?;
     let mut window = browser.window().await?;
     let mut tab = window.open(site.origin()).await?;
     tab.becomes(STATE, json!("open"), LIMIT).await?;
@@ -94,9 +92,9 @@ async fn a_page_that_was_offline_catches_up(world: Arc<World>) -> anyhow::Result
     shows(&mut tab, &user, &ids(&events), CAUGHT_UP_LIMIT).await
 }
 
-async fn the_switch_of_the_demo_shows_a_resume(world: Arc<World>) -> anyhow::Result<()> {
-    let (browser, stack, user) = (world.browser().await?, world.stack().await?, fresh_user());
-    let site = site(&stack, Plan::demo(&user)).await?;
+async fn the_switch_of_the_demo_shows_a_resume(context: &Context) -> anyhow::Result<()> {
+    let (browser, stack, user) = (context.browser().await?, context.stack().await?, fresh_user());
+    let site = site(stack, Plan::demo(&user)).await?;
     let mut window = browser.window().await?;
     let mut tab = window.open(site.origin()).await?;
     tab.becomes(STATE, json!("open"), LIMIT).await?;

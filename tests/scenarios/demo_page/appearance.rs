@@ -1,8 +1,6 @@
 //! How the demo's page looks: in the light, in the dark and on a phone. `SCREENSHOTS=1` keeps the
 //! pictures that the README shows.
 
-use std::sync::Arc;
-
 use anyhow::{Context as _, ensure};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use demo::Plan;
@@ -15,14 +13,12 @@ use serde_json::json;
 use support::{browser::Tab, node};
 
 use super::{SHOWN, STATE, click, site};
-use crate::{Scenario, scenario, world::World};
+use crate::{context::Context, requirements, runner::scenarios};
 
-pub(super) fn scenarios() -> Vec<Scenario> {
-    vec![
-        scenario(the_page_is_readable_in_the_light_in_the_dark_and_on_a_phone),
-        scenario(the_examples_count_down_in_react_and_in_svelte),
-    ]
-}
+scenarios![
+    the_page_is_readable_in_the_light_in_the_dark_and_on_a_phone,
+    the_examples_count_down_in_react_and_in_svelte,
+];
 
 /// Every text that stands out too little from what is behind it, by the rule of WCAG (4.5 to 1).
 const PALE: &str = r"(() => {
@@ -61,10 +57,10 @@ const NAMELESS: &str = "[...document.querySelectorAll('button, summary')]
 const TOO_WIDE: &str = "document.documentElement.scrollWidth > innerWidth";
 
 async fn the_page_is_readable_in_the_light_in_the_dark_and_on_a_phone(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
-    let (browser, stack) = (world.browser().await?, world.stack().await?);
-    let site = site(&stack, Plan::demo(&fresh_user())).await?;
+    let (browser, stack) = (context.browser().await?, context.stack().await?);
+    let site = site(stack, Plan::demo(&fresh_user())).await?;
     let mut window = browser.window().await?;
     for (name, scheme, size) in [
         ("light", "light", (1100, 800)),
@@ -90,14 +86,14 @@ async fn the_page_is_readable_in_the_light_in_the_dark_and_on_a_phone(
     Ok(())
 }
 
-async fn the_examples_count_down_in_react_and_in_svelte(world: Arc<World>) -> anyhow::Result<()> {
-    let (browser, stack, user) = (world.browser().await?, world.stack().await?, fresh_user());
-    world.node()?;
+async fn the_examples_count_down_in_react_and_in_svelte(context: &Context) -> anyhow::Result<()> {
+    let (browser, stack, user) = (context.browser().await?, context.stack().await?, fresh_user());
+    requirements::node()?;
     let pages = workspace::temporary("examples-")?;
     let folder = pages.path().to_str().context("a path is text")?;
     let build = ["vite", "build", "--config", "examples/vite.config.ts", "--outDir", folder];
     node::run(&node::client(), "npx", &build).await?;
-    let site = site(&stack, Plan::folder(&user, pages.path())?).await?;
+    let site = site(stack, Plan::folder(&user, pages.path())?).await?;
     let mut window = browser.window().await?;
     for name in ["react", "svelte"] {
         let mut tab = window.open(&format!("{}/{name}/index.html", site.origin())).await?;

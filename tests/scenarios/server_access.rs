@@ -1,9 +1,9 @@
 //! Servers that let in only whom they know, and services that trust only servers they know: users
 //! with no more rights than their role needs, TLS with names that are checked, passwords.
 
-mod roles;
+pub(crate) mod redis_acl;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use harness::{
@@ -19,18 +19,13 @@ use harness::{
 use tokio::time::Instant;
 
 use crate::{
-    Scenario, expect, scenario,
-    world::{LeftOut, World},
+    assertions::expect_notifications, context::Context, requirements::Skipped, runner::scenarios,
 };
 
-pub(crate) fn scenarios() -> Vec<Scenario> {
-    vec![
-        scenario(roles::each_service_can_do_its_part_on_redis_and_nothing_else),
-        scenario(roles::a_redis_password_that_is_refused_is_told_and_tried_at_leisure),
-        scenario(redis_is_trusted_by_its_certificate_and_its_name),
-        scenario(kafka_is_trusted_by_its_certificate_and_its_name_and_knows_the_worker),
-    ]
-}
+scenarios![
+    redis_is_trusted_by_its_certificate_and_its_name,
+    kafka_is_trusted_by_its_certificate_and_its_name_and_knows_the_worker,
+];
 
 /// Waits until a service has said a word in its log.
 async fn told(service: &Service, word: &str) -> anyhow::Result<()> {
@@ -42,7 +37,7 @@ async fn told(service: &Service, word: &str) -> anyhow::Result<()> {
 }
 
 /// A stack on a Redis that is reached by TLS, and the port for that.
-async fn secured(world: &World, trust: bool, host: &str) -> anyhow::Result<Option<Stack>> {
+async fn secured(context: &Context, trust: bool, host: &str) -> anyhow::Result<Option<Stack>> {
     let folder = workspace::temporary("stack-")?;
     let certificates = Certificates::create(folder.path())?;
     let (redis, port) = Redis::start_with_tls(folder.path(), &certificates).await?;
@@ -53,7 +48,7 @@ async fn secured(world: &World, trust: bool, host: &str) -> anyhow::Result<Optio
     let (worker_settings, gateway_settings) = (settings.clone(), settings);
     if trust && host == HOST {
         let layout = Layout { worker_settings, gateway_settings, ..Layout::default() };
-        return Ok(Some(world.stack_around(&layout, folder, redis).await?));
+        return Ok(Some(context.stack_around(&layout, folder, redis).await?));
     }
     refused("ws-gateway", folder.path(), &gateway_settings, "certificate").await?;
     Ok(None)
@@ -86,35 +81,35 @@ async fn refused(
     Ok(service)
 }
 
-async fn redis_is_trusted_by_its_certificate_and_its_name(world: Arc<World>) -> anyhow::Result<()> {
-    let stack = secured(&world, true, HOST).await?.context("it is to be trusted")?;
+async fn redis_is_trusted_by_its_certificate_and_its_name(context: &Context) -> anyhow::Result<()> {
+    let stack = secured(context, true, HOST).await?.context("it is to be trusted")?;
     let user = fresh_user();
     let mut client = stack.client(&user).await?;
     let events = events::one_of_each(&user)?;
     stack.producer.send_all(&events).await?;
-    expect::exactly(&mut client, &events).await?;
+    expect_notifications(&mut client, &events).await?;
     stack.stop().await?;
     // By a name that is not in the certificate, and from an authority that nobody knows.
-    secured(&world, true, "127.0.0.1").await?;
-    secured(&world, false, HOST).await?;
+    secured(context, true, "127.0.0.1").await?;
+    secured(context, false, HOST).await?;
     Ok(())
 }
 
 async fn kafka_is_trusted_by_its_certificate_and_its_name_and_knows_the_worker(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
-    let kafka = world.durable_kafka().await?;
+    let kafka = context.durable_kafka().await?;
     let Ok(secured) = kafka.secured() else {
-        return Err(LeftOut("the broker that was given has no listener that is known").into());
+        return Err(Skipped("the broker that was given has no listener that is known").into());
     };
     let worker_settings = secured.worker_settings();
     let layout = Layout { worker_settings: worker_settings.clone(), ..Layout::default() };
-    let stack = world.own_stack(&layout).await?;
+    let stack = context.own_stack(&layout).await?;
     let user = fresh_user();
     let mut client = stack.client(&user).await?;
     let events = events::one_of_each(&user)?;
     stack.producer.send_all(&events).await?;
-    expect::exactly(&mut client, &events).await?;
+    expect_notifications(&mut client, &events).await?;
     let folder = workspace::temporary("refused-")?;
     let strangers = Certificates::create(folder.path())?;
     let with = |name: &str, value: String| {

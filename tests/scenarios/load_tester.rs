@@ -1,6 +1,6 @@
 //! The load tester: it finds nothing wrong with a system that works, and notices a loss.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use harness::{stack::Stack, workspace};
@@ -8,24 +8,22 @@ use serde_json::Value;
 use tokio::{process::Command, time::timeout};
 use uuid::Uuid;
 
-use crate::{Scenario, scenario, world::World};
+use crate::{context::Context, runner::scenarios};
 
 /// Longest time for a run of two seconds on a busy machine.
 const LIMIT: Duration = Duration::from_secs(90);
 
-pub(crate) fn scenarios() -> Vec<Scenario> {
-    vec![
-        scenario(the_load_tester_sees_every_event_once_and_in_order),
-        scenario(the_load_tester_fails_when_events_are_lost),
-    ]
-}
+scenarios![
+    the_load_tester_sees_every_event_once_and_in_order,
+    the_load_tester_fails_when_events_are_lost,
+];
 
 async fn the_load_tester_sees_every_event_once_and_in_order(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
-    let stack = world.stack().await?;
+    let stack = context.stack().await?;
     let clients = ["--sockets", "60", "--users", "30", "--processes", "2", "--stay", "1"];
-    let outcome = load(&stack, &[&clients[..], &["--rate", "300"]].concat()).await?;
+    let outcome = load(stack, &[&clients[..], &["--rate", "300"]].concat()).await?;
     let counts = ["sent", "expected", "received", "missing", "duplicates", "out_of_order"];
     let counts = counts.map(|name| outcome[name].as_u64());
     ensure!(counts == [600, 1200, 1200, 0, 0, 0].map(Some), "{outcome}");
@@ -37,12 +35,12 @@ async fn the_load_tester_sees_every_event_once_and_in_order(
     Ok(())
 }
 
-async fn the_load_tester_fails_when_events_are_lost(world: Arc<World>) -> anyhow::Result<()> {
-    let stack = world.stack().await?;
+async fn the_load_tester_fails_when_events_are_lost(context: &Context) -> anyhow::Result<()> {
+    let stack = context.stack().await?;
     let unread = format!("unread-{}", Uuid::new_v4().simple());
     stack.kafka.create_topics(std::slice::from_ref(&unread)).await?;
     let rate = ["--sockets", "5", "--rate", "10", "--topic", &unread];
-    let outcome = load(&stack, &rate).await?;
+    let outcome = load(stack, &rate).await?;
     ensure!(outcome["passed"] == false && outcome["missing"] == 20, "{outcome}");
     Ok(())
 }

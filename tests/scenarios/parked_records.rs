@@ -1,6 +1,6 @@
 //! Events that name no user wait until it is known who owns their batch.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use harness::{
@@ -14,17 +14,19 @@ use rdkafka::{Message as _, message::OwnedMessage};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::{Scenario, expect, scenario, world::World};
+use crate::{
+    assertions::{expect_no_further_frames, expect_notifications},
+    context::Context,
+    runner::scenarios,
+};
 
-pub(crate) fn scenarios() -> Vec<Scenario> {
-    vec![
-        scenario(a_thousand_waiting_events_do_not_delay_others_of_their_partition),
-        scenario(waiting_events_survive_a_crash_and_a_rebalance),
-        scenario(too_many_waiting_events_pause_their_partition_and_none_is_lost),
-        scenario(an_event_without_an_owner_is_dead_lettered_and_can_be_replayed),
-        scenario(old_events_are_skipped_and_their_number_is_told),
-    ]
-}
+scenarios![
+    a_thousand_waiting_events_do_not_delay_others_of_their_partition,
+    waiting_events_survive_a_crash_and_a_rebalance,
+    too_many_waiting_events_pause_their_partition_and_none_is_lost,
+    an_event_without_an_owner_is_dead_lettered_and_can_be_replayed,
+    old_events_are_skipped_and_their_number_is_told,
+];
 
 /// Events of one batch that name no user, all with one key.
 pub(crate) fn nameless(user: &str, count: usize) -> anyhow::Result<Vec<Event>> {
@@ -42,13 +44,13 @@ pub(crate) fn nameless(user: &str, count: usize) -> anyhow::Result<Vec<Event>> {
 }
 
 /// A stack whose events wait long enough for a scenario.
-async fn patient_stack(world: &World, limit: usize) -> anyhow::Result<Stack> {
+async fn patient_stack(context: &Context, limit: usize) -> anyhow::Result<Stack> {
     let worker_settings = vec![
         ("OWNER_WAIT", "5m".to_owned()),
         ("OWNER_WAIT_LIMIT", limit.to_string()),
         ("KAFKA_PROPERTY_SESSION_TIMEOUT_MS", "6000".to_owned()),
     ];
-    world.own_stack(&Layout { worker_settings, ..Layout::default() }).await
+    context.own_stack(&Layout { worker_settings, ..Layout::default() }).await
 }
 
 /// Waits until so many events wait, on all workers together.
@@ -66,9 +68,9 @@ async fn waiting(stack: &Stack, count: f64) -> anyhow::Result<()> {
 }
 
 async fn a_thousand_waiting_events_do_not_delay_others_of_their_partition(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
-    let stack = patient_stack(&world, 5_000).await?;
+    let stack = patient_stack(context, 5_000).await?;
     let [owner, other] = [fresh_user(), fresh_user()];
     let wait = nameless(&owner, 1_000)?;
     stack.producer.send_all(&wait).await?;
@@ -81,7 +83,7 @@ async fn a_thousand_waiting_events_do_not_delay_others_of_their_partition(
         event.key.clone_from(&wait[0].key);
         let sent = Instant::now();
         stack.producer.send(&event).await?;
-        expect::exactly(&mut client, &[event]).await?;
+        expect_notifications(&mut client, &[event]).await?;
         delays.push(sent.elapsed());
     }
     delays.sort_unstable();
@@ -90,14 +92,14 @@ async fn a_thousand_waiting_events_do_not_delay_others_of_their_partition(
     waiting(&stack, 1_000.0).await?;
     let mut clients = [stack.client(&owner).await?];
     stack.producer.send(&wait[0].registration()).await?;
-    expect::exactly(&mut clients[0], &wait).await?;
-    expect::nothing_else(&stack, &owner, &mut clients).await?;
+    expect_notifications(&mut clients[0], &wait).await?;
+    expect_no_further_frames(&stack, &owner, &mut clients).await?;
     stack.stop().await
 }
 
-async fn waiting_events_survive_a_crash_and_a_rebalance(world: Arc<World>) -> anyhow::Result<()> {
-    world.durable_kafka().await?;
-    let mut stack = patient_stack(&world, 5_000).await?;
+async fn waiting_events_survive_a_crash_and_a_rebalance(context: &Context) -> anyhow::Result<()> {
+    context.durable_kafka().await?;
+    let mut stack = patient_stack(context, 5_000).await?;
     let user = fresh_user();
     let wait = nameless(&user, 50)?;
     stack.producer.send_all(&wait).await?;
@@ -108,15 +110,15 @@ async fn waiting_events_survive_a_crash_and_a_rebalance(world: Arc<World>) -> an
     stack.another_worker().await?;
     let mut clients = [stack.client(&user).await?];
     stack.producer.send(&wait[0].registration()).await?;
-    expect::exactly(&mut clients[0], &wait).await?;
-    expect::nothing_else(&stack, &user, &mut clients).await?;
+    expect_notifications(&mut clients[0], &wait).await?;
+    expect_no_further_frames(&stack, &user, &mut clients).await?;
     stack.stop().await
 }
 
 async fn too_many_waiting_events_pause_their_partition_and_none_is_lost(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
-    let stack = patient_stack(&world, 100).await?;
+    let stack = patient_stack(context, 100).await?;
     let user = fresh_user();
     let wait = nameless(&user, 3_000)?;
     stack.producer.send_all(&wait).await?;
@@ -126,16 +128,16 @@ async fn too_many_waiting_events_pause_their_partition_and_none_is_lost(
     ensure!(waiting < 1_500.0, "{waiting} wait where 100 and what is under way may");
     let mut clients = [stack.client(&user).await?];
     stack.producer.send(&wait[0].registration()).await?;
-    expect::exactly(&mut clients[0], &wait).await?;
-    expect::nothing_else(&stack, &user, &mut clients).await?;
+    expect_notifications(&mut clients[0], &wait).await?;
+    expect_no_further_frames(&stack, &user, &mut clients).await?;
     stack.stop().await
 }
 
 async fn an_event_without_an_owner_is_dead_lettered_and_can_be_replayed(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
     let worker_settings = vec![("OWNER_WAIT", "1s".to_owned())];
-    let stack = world.own_stack(&Layout { worker_settings, ..Layout::default() }).await?;
+    let stack = context.own_stack(&Layout { worker_settings, ..Layout::default() }).await?;
     let (user, worker) = (fresh_user(), &stack.workers[0]);
     let event = nameless(&user, 1)?.remove(0);
     stack.producer.send(&event).await?;
@@ -158,24 +160,24 @@ async fn an_event_without_an_owner_is_dead_lettered_and_can_be_replayed(
     stack.producer.send(&event.registration()).await?;
     let refused = worker.task(&["dead-letters", "replay", "--at", &at], "n\n").await?.said;
     ensure!(refused.contains("[y/N]") && !refused.contains("sent"), "{refused}");
-    expect::nothing_else(&stack, &user, &mut clients).await?;
+    expect_no_further_frames(&stack, &user, &mut clients).await?;
     let replay = ["dead-letters", "replay", "--at", &at, "--yes"];
     let sent = worker.task(&replay, "").await?.said;
     ensure!(sent.contains("1 sent"), "{sent}");
-    expect::exactly(&mut clients[0], std::slice::from_ref(&event)).await?;
+    expect_notifications(&mut clients[0], std::slice::from_ref(&event)).await?;
     // Once more: it has been told, and is not told again.
     worker.task(&replay, "").await?;
     let mut next = nameless(&user, 1)?.remove(0);
     next.envelope["data"]["user_id"] = user.clone().into();
     next.key.clone_from(&event.key);
     stack.producer.send(&next).await?;
-    expect::exactly(&mut clients[0], &[next]).await?;
+    expect_notifications(&mut clients[0], &[next]).await?;
     stack.stop().await
 }
 
-async fn old_events_are_skipped_and_their_number_is_told(world: Arc<World>) -> anyhow::Result<()> {
+async fn old_events_are_skipped_and_their_number_is_told(context: &Context) -> anyhow::Result<()> {
     let topic = format!("history-{}", Uuid::new_v4().simple());
-    let kafka = world.kafka().await?;
+    let kafka = context.kafka().await?;
     kafka.create_topics(std::slice::from_ref(&topic)).await?;
     let worker_settings =
         vec![("MAX_EVENT_AGE", "1h".to_owned()), ("CLASS_CREATED_TOPIC", topic.clone())];
@@ -190,13 +192,13 @@ async fn old_events_are_skipped_and_their_number_is_told(world: Arc<World>) -> a
         let record = Record { topic: &topic, key, value, written_at, ..Record::default() };
         producer.send_record(record).await?;
     }
-    let stack = world.own_stack(&Layout { worker_settings, ..Layout::default() }).await?;
+    let stack = context.own_stack(&Layout { worker_settings, ..Layout::default() }).await?;
     let mut clients = [stack.client(&user).await?];
     let mut news = events::designed()?[14].fresh(&user)?;
     (news.topic, news.key) = (topic, event.key.clone());
     stack.producer.send(&news).await?;
-    expect::exactly(&mut clients[0], &[news]).await?;
-    expect::nothing_else(&stack, &user, &mut clients).await?;
+    expect_notifications(&mut clients[0], &[news]).await?;
+    expect_no_further_frames(&stack, &user, &mut clients).await?;
     // What is told may have been read with what is skipped, and all are counted after it is told.
     eventually("those that were skipped are counted", LIMIT, async || {
         let page = stack.workers[0].metrics().await?;

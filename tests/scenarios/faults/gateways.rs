@@ -1,7 +1,5 @@
 //! Gateways that die or stop under load, and the clients that come back from them.
 
-use std::sync::Arc;
-
 use anyhow::{Context as _, ensure};
 use harness::{
     client::{Client, Closed},
@@ -20,31 +18,29 @@ use tokio::time::Instant;
 
 use super::{PER_SECOND, counted};
 use crate::{
-    Scenario, expect,
-    length::{Length, seed},
-    scenario,
-    world::World,
+    assertions::expect_notifications,
+    context::Context,
+    run_profile::{RunProfile, seed},
+    runner::scenarios,
 };
 
-pub(super) fn scenarios() -> Vec<Scenario> {
-    vec![
-        scenario(the_clients_of_a_killed_gateway_miss_nothing_at_another),
-        scenario(a_crowd_that_comes_back_at_once_misses_nothing),
-        scenario(a_gateway_that_stops_under_load_spreads_its_clients_and_they_miss_nothing),
-        scenario(clients_that_reconnect_all_the_time_miss_nothing_and_harm_nobody),
-        scenario(handshakes_over_the_rate_are_asked_to_come_later),
-        scenario(a_slow_reader_resumes_what_the_fast_ones_have_got),
-        scenario(low_priority_waits_for_a_write_to_share),
-    ]
-}
+scenarios![
+    the_clients_of_a_killed_gateway_miss_nothing_at_another,
+    a_crowd_that_comes_back_at_once_misses_nothing,
+    a_gateway_that_stops_under_load_spreads_its_clients_and_they_miss_nothing,
+    clients_that_reconnect_all_the_time_miss_nothing_and_harm_nobody,
+    handshakes_over_the_rate_are_asked_to_come_later,
+    a_slow_reader_resumes_what_the_fast_ones_have_got,
+    low_priority_waits_for_a_write_to_share,
+];
 
 async fn the_clients_of_a_killed_gateway_miss_nothing_at_another(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
-    let mut stack = world.own_stack(&Layout { gateways: 2, ..Layout::default() }).await?;
+    let mut stack = context.own_stack(&Layout { gateways: 2, ..Layout::default() }).await?;
     let audience = Audience::gather(&stack, &[(40, Manner::Returns)]).await?;
     let mut flow = Flow::start(&stack, &audience, PER_SECOND, seed("killed gateway")).await?;
-    for round in 0..Length::of_run().pick(2, 12) {
+    for round in 0..RunProfile::current().pick(2, 12) {
         let gateway = &mut stack.gateways[round % 2];
         flow.more(50).await?;
         gateway.kill().await?;
@@ -58,9 +54,9 @@ async fn the_clients_of_a_killed_gateway_miss_nothing_at_another(
     stack.stop().await
 }
 
-async fn a_crowd_that_comes_back_at_once_misses_nothing(world: Arc<World>) -> anyhow::Result<()> {
-    let mut stack = world.own_stack(&Layout::default()).await?;
-    let size = Length::of_run().pick(300, 5_000);
+async fn a_crowd_that_comes_back_at_once_misses_nothing(context: &Context) -> anyhow::Result<()> {
+    let mut stack = context.own_stack(&Layout::default()).await?;
+    let size = RunProfile::current().pick(300, 5_000);
     let audience = Audience::gather(&stack, &[(size, Manner::Returns)]).await?;
     let mut flow = Flow::start(&stack, &audience, PER_SECOND, seed("crowd")).await?;
     flow.more(50).await?;
@@ -78,12 +74,12 @@ async fn a_crowd_that_comes_back_at_once_misses_nothing(world: Arc<World>) -> an
 }
 
 async fn a_gateway_that_stops_under_load_spreads_its_clients_and_they_miss_nothing(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
-    let window = Length::of_run().pick(1, 10);
+    let window = RunProfile::current().pick(1, 10);
     let gateway_settings = vec![("DRAIN_WINDOW", format!("{window}s"))];
     let layout = Layout { gateways: 2, gateway_settings, ..Layout::default() };
-    let mut stack = world.own_stack(&layout).await?;
+    let mut stack = context.own_stack(&layout).await?;
     let audience = Audience::gather(&stack, &[(60, Manner::Returns)]).await?;
     let mut flow = Flow::start(&stack, &audience, PER_SECOND, seed("stopped gateway")).await?;
     flow.more(50).await?;
@@ -107,13 +103,13 @@ async fn a_gateway_that_stops_under_load_spreads_its_clients_and_they_miss_nothi
 }
 
 async fn clients_that_reconnect_all_the_time_miss_nothing_and_harm_nobody(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
-    let stack = world.own_stack(&Layout { gateways: 2, ..Layout::default() }).await?;
+    let stack = context.own_stack(&Layout { gateways: 2, ..Layout::default() }).await?;
     let sizes = [(20, Manner::Stays), (20, Manner::Restless)];
     let audience = Audience::gather(&stack, &sizes).await?;
     let mut flow = Flow::start(&stack, &audience, PER_SECOND, seed("restless")).await?;
-    flow.more(Length::of_run().pick(400, 6_000)).await?;
+    flow.more(RunProfile::current().pick(400, 6_000)).await?;
     flow.stop().await?;
     audience.judge(&stack).await?;
     let accepted = r#"websocket_connections_total{status="accepted"}"#;
@@ -123,10 +119,10 @@ async fn clients_that_reconnect_all_the_time_miss_nothing_and_harm_nobody(
     stack.stop().await
 }
 
-async fn handshakes_over_the_rate_are_asked_to_come_later(world: Arc<World>) -> anyhow::Result<()> {
+async fn handshakes_over_the_rate_are_asked_to_come_later(context: &Context) -> anyhow::Result<()> {
     let gateway_settings = vec![("MAX_HANDSHAKES_PER_SECOND", "1".to_owned())];
     let layout = Layout { workers: 0, gateway_settings, ..Layout::default() };
-    let stack = world.own_stack(&layout).await?;
+    let stack = context.own_stack(&layout).await?;
     let connection = stack.connection(0, &fresh_user())?;
     // Of so many at once on a slow machine, too, some are too many.
     let attempts: [_; 10] = std::array::from_fn(|_| connection.refusal());
@@ -144,13 +140,13 @@ const EVENTS: usize = 400;
 const TEXT: usize = 64 << 10;
 
 async fn a_slow_reader_resumes_what_the_fast_ones_have_got(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
     // Room for what a busy machine delivers to the fast ones at once, and not for all of it.
     let gateway_settings = vec![("OUTBOX_CAPACITY", "100".to_owned())];
     let worker_settings = vec![("HISTORY_MAX_LEN", "10000".to_owned())];
     let layout = Layout { worker_settings, gateway_settings, ..Layout::default() };
-    let (stack, user) = (world.own_stack(&layout).await?, fresh_user());
+    let (stack, user) = (context.own_stack(&layout).await?, fresh_user());
     let connection = stack.connection(0, &user)?;
     let mut slow = connection.clone().receive_buffer(64 << 10).open().await?;
     slow.authenticated(LIMIT).await?;
@@ -232,10 +228,10 @@ async fn drain(
     }
 }
 
-async fn low_priority_waits_for_a_write_to_share(world: Arc<World>) -> anyhow::Result<()> {
+async fn low_priority_waits_for_a_write_to_share(context: &Context) -> anyhow::Result<()> {
     // So long that only another event can be why they are sent.
     let gateway_settings = vec![("LOW_PRIORITY_MAX_DELAY", "1h".to_owned())];
-    let stack = world.own_stack(&Layout { gateway_settings, ..Layout::default() }).await?;
+    let stack = context.own_stack(&Layout { gateway_settings, ..Layout::default() }).await?;
     let user = fresh_user();
     let mut client = stack.client(&user).await?;
     let (low, others): (Vec<_>, Vec<_>) =
@@ -248,7 +244,7 @@ async fn low_priority_waits_for_a_write_to_share(world: Arc<World>) -> anyhow::R
     ensure!(sent < 1.5, "more than the first frame was sent: {sent}");
     events.push(others[0].fresh(&user)?);
     stack.producer.send(&events[events.len() - 1]).await?;
-    expect::exactly(&mut client, &events).await?;
+    expect_notifications(&mut client, &events).await?;
     drop(client);
     stack.stop().await
 }

@@ -1,94 +1,52 @@
-//! The browser client: a scenario per file of its own tests, its types, the demo page built from it,
-//! and its installation as a package. Needs Node.js.
+//! The browser client as a package: its own tests, what is built from it, and that it installs.
+//! Needs Node.js.
 
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use harness::workspace;
 use serde_json::{Value, json};
 use support::node;
 
-use crate::{Scenario, scenario, world::World};
+use crate::{context::Context, requirements, runner::scenarios};
 
-pub(crate) fn scenarios() -> Vec<Scenario> {
-    vec![
-        scenario(it_reconnects_as_the_gateway_asks),
-        scenario(it_renews_tokens),
-        scenario(it_delivers_each_event_once_and_typed),
-        scenario(it_follows_the_events_of_its_page),
-        scenario(tabs_share_one_connection),
-        scenario(fixtures_and_documents_validate_and_the_client_is_small),
-        scenario(every_test_file_has_a_scenario),
-        scenario(its_types_and_examples_type_check),
-        scenario(the_committed_demo_page_is_up_to_date),
-        scenario(the_package_installs_and_checks_in_a_fresh_vite_project),
-    ]
+scenarios![
+    the_unit_tests_of_the_client_pass,
+    its_types_and_examples_type_check,
+    the_committed_demo_page_is_up_to_date,
+    the_package_installs_and_checks_in_a_fresh_vite_project,
+];
+
+/// Runs the client's own tests; the error lists those that failed.
+async fn the_unit_tests_of_the_client_pass(_: &Context) -> anyhow::Result<()> {
+    requirements::node()?;
+    let folder = workspace::temporary("vitest-")?;
+    let report = folder.path().join("report.json");
+    let output = format!("--outputFile={}", report.display());
+    let run = node::run(&node::client(), "npm", &["test", "--", "--reporter=json", &output]).await;
+    let Ok(report) = std::fs::read(report) else {
+        return run.map(drop).and_then(|()| bail!("the tests wrote no report"));
+    };
+    let report: Value = serde_json::from_slice(&report)?;
+    let files = report["testResults"].as_array().into_iter().flatten();
+    let tests = files.flat_map(|file| file["assertionResults"].as_array().into_iter().flatten());
+    let failed = tests.filter(|test| test["status"] != "passed");
+    let failed = failed.map(|test| format!("{}: {}", test["fullName"], test["failureMessages"]));
+    let failed: Vec<String> = failed.collect();
+    ensure!(failed.is_empty(), "{}", failed.join("\n"));
+    let is_complete = report["success"] == true && report["numPassedTests"].as_u64() > Some(0);
+    ensure!(is_complete, "expected that every test file runs and passes, got {report}");
+    run.map(drop)
 }
 
-async fn it_reconnects_as_the_gateway_asks(world: Arc<World>) -> anyhow::Result<()> {
-    passes(&world, "reconnect").await
-}
-
-async fn it_renews_tokens(world: Arc<World>) -> anyhow::Result<()> {
-    passes(&world, "tokens").await
-}
-
-async fn it_delivers_each_event_once_and_typed(world: Arc<World>) -> anyhow::Result<()> {
-    passes(&world, "notifications").await
-}
-
-async fn it_follows_the_events_of_its_page(world: Arc<World>) -> anyhow::Result<()> {
-    passes(&world, "page").await
-}
-
-async fn tabs_share_one_connection(world: Arc<World>) -> anyhow::Result<()> {
-    passes(&world, "tabs").await
-}
-
-async fn fixtures_and_documents_validate_and_the_client_is_small(
-    world: Arc<World>,
-) -> anyhow::Result<()> {
-    passes(&world, "contract").await
-}
-
-async fn every_test_file_has_a_scenario(world: Arc<World>) -> anyhow::Result<()> {
-    let files = world.client_tests().await?.as_array().context("a list")?.len();
-    ensure!(files == 6, "{files} files of tests, and a scenario for each of 6");
-    Ok(())
-}
-
-/// Checks what the run of all tests says of one file.
-async fn passes(world: &World, file: &str) -> anyhow::Result<()> {
-    let results = world.client_tests().await?;
-    let name = format!("/{file}.test.ts");
-    let mut all = results.as_array().into_iter().flatten();
-    let result = all
-        .find(|result| result["name"].as_str().is_some_and(|path| path.ends_with(&name)))
-        .with_context(|| format!("{name} was not run"))?;
-    let tests = result["assertionResults"].as_array().context("it has tests")?;
-    let failed: Vec<String> = tests
-        .iter()
-        .filter(|test| test["status"] != "passed")
-        .map(|test| format!("{}: {}", test["fullName"], test["failureMessages"]))
-        .collect();
-    ensure!(
-        result["status"] == "passed" && failed.is_empty() && !tests.is_empty(),
-        "{name}: {}\n{}",
-        result["message"],
-        failed.join("\n")
-    );
-    eprintln!("{name}: {} tests passed", tests.len());
-    Ok(())
-}
-
-async fn its_types_and_examples_type_check(world: Arc<World>) -> anyhow::Result<()> {
-    world.node()?;
+async fn its_types_and_examples_type_check(_: &Context) -> anyhow::Result<()> {
+    requirements::node()?;
     node::run(&node::client(), "npm", &["run", "check"]).await?;
     Ok(())
 }
 
-async fn the_committed_demo_page_is_up_to_date(world: Arc<World>) -> anyhow::Result<()> {
-    world.node()?;
+async fn the_committed_demo_page_is_up_to_date(_: &Context) -> anyhow::Result<()> {
+    requirements::node()?;
     node::run(&node::client(), "npm", &["run", "page", "--", "--check"]).await?;
     Ok(())
 }
@@ -118,9 +76,9 @@ export { notifications, useNotifications };
 "#;
 
 async fn the_package_installs_and_checks_in_a_fresh_vite_project(
-    world: Arc<World>,
+    _: &Context,
 ) -> anyhow::Result<()> {
-    world.node()?;
+    requirements::node()?;
     let (client, folder) = (node::client(), workspace::temporary("vite-")?);
     let project = folder.path();
     let destination = project.to_str().context("a path is text")?;

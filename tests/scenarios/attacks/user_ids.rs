@@ -1,20 +1,15 @@
 //! User ids that look like something else: patterns, other keys, other channels.
 
-use std::sync::Arc;
-
 use anyhow::ensure;
 use harness::{events::fresh_user, stack::LIMIT};
 use serde_json::json;
 
-use super::stack;
-use crate::{Scenario, expect, scenario, world::World};
+use crate::{assertions::expect_no_further_frames, context::Context, runner::scenarios};
 
-pub(super) fn scenarios() -> Vec<Scenario> {
-    vec![scenario(a_user_id_that_is_a_pattern_or_another_name)]
-}
+scenarios![a_user_id_that_is_a_pattern_or_another_name,];
 
-async fn a_user_id_that_is_a_pattern_or_another_name(world: Arc<World>) -> anyhow::Result<()> {
-    let (stack, victim) = (stack(&world).await?, fresh_user());
+async fn a_user_id_that_is_a_pattern_or_another_name(context: &Context) -> anyhow::Result<()> {
+    let (stack, victim) = (context.stack().await?, fresh_user());
     let mut own = vec![stack.client(&victim).await?];
     let mut attackers = Vec::new();
     for id in [
@@ -45,5 +40,5 @@ async fn a_user_id_that_is_a_pattern_or_another_name(world: Arc<World>) -> anyho
         let frame = client.notification(LIMIT).await?;
         ensure!(frame == marker, "{id:?} got {frame}");
     }
-    expect::nothing_else(&stack, &victim, &mut own).await
+    expect_no_further_frames(stack, &victim, &mut own).await
 }

@@ -1,7 +1,5 @@
 //! Workers that come and go, or stand still until the group has given them up.
 
-use std::sync::Arc;
-
 use anyhow::ensure;
 use harness::{
     eventually,
@@ -15,19 +13,16 @@ use support::{
 
 use super::{PER_SECOND, RECOVERY_LIMIT, USERS};
 use crate::{
-    Scenario,
-    length::{Length, seed},
-    scenario,
-    world::World,
+    context::Context,
+    run_profile::{RunProfile, seed},
+    runner::scenarios,
 };
 
-pub(super) fn scenarios() -> Vec<Scenario> {
-    vec![
-        scenario(workers_that_come_and_go_all_the_time_lose_and_repeat_nothing),
-        scenario(a_worker_known_by_name_has_its_place_again_at_once),
-        scenario(a_worker_that_was_given_up_commits_nothing_when_it_goes_on),
-    ]
-}
+scenarios![
+    workers_that_come_and_go_all_the_time_lose_and_repeat_nothing,
+    a_worker_known_by_name_has_its_place_again_at_once,
+    a_worker_that_was_given_up_commits_nothing_when_it_goes_on,
+];
 
 /// A dead worker is noticed soon, and what is finished is committed at once, so that a wrong
 /// commit shows.
@@ -42,13 +37,13 @@ fn layout(workers: usize) -> Layout {
 }
 
 async fn workers_that_come_and_go_all_the_time_lose_and_repeat_nothing(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
-    world.durable_kafka().await?;
-    let mut stack = world.own_stack(&layout(3)).await?;
+    context.durable_kafka().await?;
+    let mut stack = context.own_stack(&layout(3)).await?;
     let audience = Audience::gather(&stack, &[(USERS, Manner::Stays)]).await?;
     let mut flow = Flow::start(&stack, &audience, PER_SECOND, seed("rebalances")).await?;
-    for round in 0..Length::of_run().pick(5, 60) {
+    for round in 0..RunProfile::current().pick(5, 60) {
         let worker = &mut stack.workers[round % 3];
         // Every third leaves without a word.
         if round % 3 == 2 {
@@ -70,14 +65,14 @@ async fn workers_that_come_and_go_all_the_time_lose_and_repeat_nothing(
 }
 
 async fn a_worker_known_by_name_has_its_place_again_at_once(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
-    world.durable_kafka().await?;
+    context.durable_kafka().await?;
     let layout = Layout { workers: 2, ..Layout::default() }.with_named_workers();
-    let mut stack = world.own_stack(&layout).await?;
+    let mut stack = context.own_stack(&layout).await?;
     let audience = Audience::gather(&stack, &[(USERS, Manner::Stays)]).await?;
     let mut flow = Flow::start(&stack, &audience, PER_SECOND, seed("named worker")).await?;
-    for round in 0..Length::of_run().pick(2, 10) {
+    for round in 0..RunProfile::current().pick(2, 10) {
         let worker = &mut stack.workers[round % 2];
         flow.more(50).await?;
         if round % 2 == 0 {
@@ -96,13 +91,13 @@ async fn a_worker_known_by_name_has_its_place_again_at_once(
 }
 
 async fn a_worker_that_was_given_up_commits_nothing_when_it_goes_on(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
-    world.durable_kafka().await?;
-    let stack = world.own_stack(&layout(2)).await?;
+    context.durable_kafka().await?;
+    let stack = context.own_stack(&layout(2)).await?;
     let audience = Audience::gather(&stack, &[(USERS, Manner::Stays)]).await?;
     let mut flow = Flow::start(&stack, &audience, PER_SECOND, seed("zombie")).await?;
-    for _ in 0..Length::of_run().pick(1, 8) {
+    for _ in 0..RunProfile::current().pick(1, 8) {
         flow.more(100).await?;
         stack.workers[0].signal(Signal::STOP)?;
         flow.more(200).await?;

@@ -1,6 +1,6 @@
 //! What autoscalers do: from one of each service to three, and back to one, while events flow.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use anyhow::ensure;
 use harness::{
@@ -15,11 +15,9 @@ use support::{
     flow::Flow,
 };
 
-use crate::{Scenario, length::seed, scenario, world::World};
+use crate::{context::Context, run_profile::seed, runner::scenarios};
 
-pub(super) fn scenarios() -> Vec<Scenario> {
-    vec![scenario(from_one_to_three_and_back_nothing_is_lost)]
-}
+scenarios![from_one_to_three_and_back_nothing_is_lost,];
 
 /// As many as the other scenarios have while something breaks.
 const USERS: usize = 20;
@@ -35,9 +33,9 @@ fn layout() -> Layout {
     layout
 }
 
-async fn from_one_to_three_and_back_nothing_is_lost(world: Arc<World>) -> anyhow::Result<()> {
-    world.durable_kafka().await?;
-    let mut stack = world.own_stack(&layout()).await?;
+async fn from_one_to_three_and_back_nothing_is_lost(context: &Context) -> anyhow::Result<()> {
+    context.durable_kafka().await?;
+    let mut stack = context.own_stack(&layout()).await?;
     let service = Balancer::start().await?;
     service.serve(addresses(&stack));
     let sizes = [(USERS, Manner::Returns), (4, Manner::Restless)];

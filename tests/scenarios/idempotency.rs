@@ -1,7 +1,5 @@
 //! What is sent again is told once.
 
-use std::sync::Arc;
-
 use harness::{
     events::{self, fresh_user},
     producer::Record,
@@ -9,22 +7,24 @@ use harness::{
 };
 use uuid::Uuid;
 
-use crate::{Scenario, expect, scenario, world::World};
+use crate::{
+    assertions::{expect_no_further_frames, expect_notifications},
+    context::Context,
+    runner::scenarios,
+};
 
-pub(crate) fn scenarios() -> Vec<Scenario> {
-    vec![
-        scenario(an_event_sent_again_with_its_event_id_arrives_once),
-        scenario(an_event_without_an_id_is_known_by_its_content),
-        scenario(the_same_event_for_two_users_reaches_both),
-        scenario(a_header_with_the_event_id_wins_over_the_body),
-        scenario(content_as_identity_catches_a_resend_under_a_new_id),
-    ]
-}
+scenarios![
+    an_event_sent_again_with_its_event_id_arrives_once,
+    an_event_without_an_id_is_known_by_its_content,
+    the_same_event_for_two_users_reaches_both,
+    a_header_with_the_event_id_wins_over_the_body,
+    content_as_identity_catches_a_resend_under_a_new_id,
+];
 
 async fn an_event_sent_again_with_its_event_id_arrives_once(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
-    let (stack, user) = (world.stack().await?, fresh_user());
+    let (stack, user) = (context.stack().await?, fresh_user());
     let mut clients = [stack.client(&user).await?];
     let events = events::one_of_each(&user)?;
     stack.producer.send_all(&events).await?;
@@ -34,7 +34,7 @@ async fn an_event_sent_again_with_its_event_id_arrives_once(
         copy.key = Uuid::new_v4().to_string();
     }
     stack.producer.send_all(&copies).await?;
-    expect::exactly(&mut clients[0], &events).await?;
+    expect_notifications(&mut clients[0], &events).await?;
     // Behind every copy on its partition, so all of them have been seen once these are there.
     let mut last = Vec::new();
     for copy in &copies {
@@ -43,12 +43,12 @@ async fn an_event_sent_again_with_its_event_id_arrives_once(
         last.push(event);
     }
     stack.producer.send_all(&last).await?;
-    expect::exactly(&mut clients[0], &last).await?;
-    expect::nothing_else(&stack, &user, &mut clients).await
+    expect_notifications(&mut clients[0], &last).await?;
+    expect_no_further_frames(stack, &user, &mut clients).await
 }
 
-async fn an_event_without_an_id_is_known_by_its_content(world: Arc<World>) -> anyhow::Result<()> {
-    let (stack, user) = (world.stack().await?, fresh_user());
+async fn an_event_without_an_id_is_known_by_its_content(context: &Context) -> anyhow::Result<()> {
+    let (stack, user) = (context.stack().await?, fresh_user());
     let mut client = stack.client(&user).await?;
     let mut anonymous = events::designed()?[0].fresh(&user)?;
     let last = events::designed()?[0].fresh(&user)?;
@@ -61,11 +61,11 @@ async fn an_event_without_an_id_is_known_by_its_content(world: Arc<World>) -> an
     stack.producer.send(&last).await?;
     let first = client.notification(LIMIT).await?;
     anyhow::ensure!(first["event"] == anonymous.notification["event"], "{first}");
-    expect::exactly(&mut client, &[last]).await
+    expect_notifications(&mut client, &[last]).await
 }
 
-async fn the_same_event_for_two_users_reaches_both(world: Arc<World>) -> anyhow::Result<()> {
-    let (stack, users) = (world.stack().await?, [fresh_user(), fresh_user()]);
+async fn the_same_event_for_two_users_reaches_both(context: &Context) -> anyhow::Result<()> {
+    let (stack, users) = (context.stack().await?, [fresh_user(), fresh_user()]);
     let case = &events::designed()?[0];
     let mut first = case.fresh(&users[0])?;
     let second = case.fresh(&users[1])?;
@@ -74,12 +74,12 @@ async fn the_same_event_for_two_users_reaches_both(world: Arc<World>) -> anyhow:
     first.notification["event_id"] = second.id.clone().into();
     let mut clients = [stack.client(&users[0]).await?, stack.client(&users[1]).await?];
     stack.producer.send_all(&[first.clone(), second.clone()]).await?;
-    expect::exactly(&mut clients[0], &[first]).await?;
-    expect::exactly(&mut clients[1], &[second]).await
+    expect_notifications(&mut clients[0], &[first]).await?;
+    expect_notifications(&mut clients[1], &[second]).await
 }
 
-async fn a_header_with_the_event_id_wins_over_the_body(world: Arc<World>) -> anyhow::Result<()> {
-    let (stack, user) = (world.stack().await?, fresh_user());
+async fn a_header_with_the_event_id_wins_over_the_body(context: &Context) -> anyhow::Result<()> {
+    let (stack, user) = (context.stack().await?, fresh_user());
     let mut clients = [stack.client(&user).await?];
     let mut event = events::designed()?[0].fresh(&user)?;
     let real = Uuid::new_v4().to_string();
@@ -98,15 +98,15 @@ async fn a_header_with_the_event_id_wins_over_the_body(world: Arc<World>) -> any
     let mut last = events::designed()?[0].fresh(&user)?;
     last.key.clone_from(&event.key);
     stack.producer.send(&last).await?;
-    expect::exactly(&mut clients[0], &[event, last]).await?;
-    expect::nothing_else(&stack, &user, &mut clients).await
+    expect_notifications(&mut clients[0], &[event, last]).await?;
+    expect_no_further_frames(stack, &user, &mut clients).await
 }
 
 async fn content_as_identity_catches_a_resend_under_a_new_id(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
     let worker_settings = vec![("IDEMPOTENCY_IDENTITY", "content".to_owned())];
-    let stack = world.own_stack(&Layout { worker_settings, ..Layout::default() }).await?;
+    let stack = context.own_stack(&Layout { worker_settings, ..Layout::default() }).await?;
     let user = fresh_user();
     let mut clients = [stack.client(&user).await?];
     let event = events::designed()?[0].fresh(&user)?;
@@ -117,7 +117,7 @@ async fn content_as_identity_catches_a_resend_under_a_new_id(
     let mut last = events::designed()?[0].fresh(&user)?;
     last.key.clone_from(&event.key);
     stack.producer.send(&last).await?;
-    expect::exactly(&mut clients[0], &[event, last]).await?;
-    expect::nothing_else(&stack, &user, &mut clients).await?;
+    expect_notifications(&mut clients[0], &[event, last]).await?;
+    expect_no_further_frames(&stack, &user, &mut clients).await?;
     stack.stop().await
 }

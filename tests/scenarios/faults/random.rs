@@ -1,7 +1,7 @@
 //! Faults at random, one after another and sometimes before the last one is over, while two
 //! workers and two gateways serve clients that come back. All of it follows from the seed.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use harness::{
@@ -19,17 +19,14 @@ use tokio::time::Instant;
 
 use super::{PER_SECOND, RECOVERY_LIMIT, redis::Trouble};
 use crate::{
-    Scenario,
-    length::{Length, seed},
-    scenario,
-    world::World,
+    context::Context,
+    run_profile::{RunProfile, seed},
+    runner::scenarios,
 };
 
 const USERS: usize = 40;
 
-pub(super) fn scenarios() -> Vec<Scenario> {
-    vec![scenario(faults_at_random_cost_no_event)]
-}
+scenarios![faults_at_random_cost_no_event,];
 
 /// What happens next, and to which of two.
 #[derive(Clone, Copy, Debug)]
@@ -115,20 +112,20 @@ impl Blow {
     }
 }
 
-async fn faults_at_random_cost_no_event(world: Arc<World>) -> anyhow::Result<()> {
-    world.durable_kafka().await?;
+async fn faults_at_random_cost_no_event(context: &Context) -> anyhow::Result<()> {
+    context.durable_kafka().await?;
     let layout = Layout { workers: 2, gateways: 2, proxied: true, ..Layout::default() };
-    let mut stack = world.own_stack(&layout.with_named_workers()).await?;
+    let mut stack = context.own_stack(&layout.with_named_workers()).await?;
     let audience = Audience::gather(&stack, &[(USERS, Manner::Returns)]).await?;
     let seed = seed("faults at random");
     let mut flow = Flow::start(&stack, &audience, PER_SECOND, seed).await?;
     let mut random = StdRng::seed_from_u64(seed);
     let mut admin = stack.redis.connection().await?;
-    let length = Length::of_run().pick(Duration::from_secs(20), Duration::from_mins(6));
+    let length = RunProfile::current().pick(Duration::from_secs(20), Duration::from_mins(6));
     let end = Instant::now() + length;
     while Instant::now() < end {
         let blow = Blow::any(&mut random)?;
-        let lasts = random.random_range(20..Length::of_run().pick(200, 800));
+        let lasts = random.random_range(20..RunProfile::current().pick(200, 800));
         let waits = random.random_bool(0.5);
         blow.begin(&stack, &mut admin).await.with_context(|| format!("{blow:?} begins"))?;
         flow.more(lasts).await?;

@@ -1,7 +1,7 @@
 //! Redis with a user for each service, as `shared/README.md` has them: what they may do is enough,
 //! and nothing else; and what happens when a password is changed.
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
 use anyhow::{Context as _, ensure};
 use harness::{
@@ -15,7 +15,12 @@ use redis::aio::MultiplexedConnection;
 use tokio::time::Instant;
 
 use super::told;
-use crate::{expect, world::World};
+use crate::{assertions::expect_notifications, context::Context, runner::scenarios};
+
+scenarios![
+    each_service_can_do_its_part_on_redis_and_nothing_else,
+    a_redis_password_that_is_refused_is_told_and_tried_at_leisure,
+];
 
 const PASSWORDS: [(&str, &str); 2] = [("worker", "of-redis-3b07"), ("gateway", "of-redis-9e54")];
 
@@ -59,14 +64,14 @@ fn with_roles(redis: &Redis) -> Layout {
     Layout { worker_settings: url("worker"), gateway_settings: url("gateway"), ..Layout::default() }
 }
 
-pub(super) async fn each_service_can_do_its_part_on_redis_and_nothing_else(
-    world: Arc<World>,
+async fn each_service_can_do_its_part_on_redis_and_nothing_else(
+    context: &Context,
 ) -> anyhow::Result<()> {
     let folder = workspace::temporary("stack-")?;
     let redis = Redis::start(folder.path()).await?;
     create_users(&redis).await?;
     let layout = with_roles(&redis);
-    let stack = world.stack_around(&layout, folder, redis).await?;
+    let stack = context.stack_around(&layout, folder, redis).await?;
     let user = fresh_user();
     let mut client = stack.client(&user).await?;
     let mut events = events::one_of_each(&user)?;
@@ -76,7 +81,7 @@ pub(super) async fn each_service_can_do_its_part_on_redis_and_nothing_else(
         events[2].envelope["data"].as_object_mut().map(|data| data.remove(field));
     }
     stack.producer.send_all(&events).await?;
-    expect::exactly(&mut client, &events).await?;
+    expect_notifications(&mut client, &events).await?;
     drop(client);
     let position = stack.stream(&user).await?[0].0.clone();
     let mut again = stack.connection(0, &user)?.query("last_event_id", &position).open().await?;
@@ -133,14 +138,14 @@ async fn nothing_else(stack: &Stack) -> anyhow::Result<()> {
     Ok(())
 }
 
-pub(super) async fn a_redis_password_that_is_refused_is_told_and_tried_at_leisure(
-    world: Arc<World>,
+async fn a_redis_password_that_is_refused_is_told_and_tried_at_leisure(
+    context: &Context,
 ) -> anyhow::Result<()> {
     let folder = workspace::temporary("stack-")?;
     let redis = Redis::start(folder.path()).await?;
     create_users(&redis).await?;
     let layout = with_roles(&redis);
-    let stack = world.stack_around(&layout, folder, redis).await?;
+    let stack = context.stack_around(&layout, folder, redis).await?;
     let user = fresh_user();
     let mut client = stack.client(&user).await?;
     let mut admin = stack.redis.connection().await?;
@@ -171,7 +176,7 @@ pub(super) async fn a_redis_password_that_is_refused_is_told_and_tried_at_leisur
     for (name, password) in PASSWORDS {
         run(&mut admin, &format!("ACL SETUSER {name} resetpass >{password}")).await?;
     }
-    expect::exactly(&mut client, &events).await?;
+    expect_notifications(&mut client, &events).await?;
     stack.stop().await
 }
 

@@ -1,7 +1,7 @@
 //! The demo's page, and with it the browser client, in a real browser against the real services.
 //! Needs Chromium, and no Node.js: the page is built.
 
-use std::{net::Ipv4Addr, sync::Arc, time::Duration};
+use std::{net::Ipv4Addr, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use demo::{Plan, Site};
@@ -14,22 +14,17 @@ use serde_json::{Value, json};
 use support::{browser::Tab, checker::Ledger};
 use tokio::net::TcpListener;
 
-use crate::{Scenario, scenario, world::World};
+use crate::{context::Context, runner::scenarios};
 
-mod faults;
-mod looks;
+pub(crate) mod appearance;
+pub(crate) mod reconnect;
 
-pub(crate) fn scenarios() -> Vec<Scenario> {
-    let mut scenarios = vec![
-        scenario(the_page_shows_every_event_once),
-        scenario(texts_are_shown_and_never_run),
-        scenario(tokens_are_renewed_on_the_live_connection),
-        scenario(two_tabs_share_a_connection_and_hand_it_on),
-    ];
-    scenarios.extend(faults::scenarios());
-    scenarios.extend(looks::scenarios());
-    scenarios
-}
+scenarios![
+    the_page_shows_every_event_once,
+    texts_are_shown_and_never_run,
+    tokens_are_renewed_on_the_live_connection,
+    two_tabs_share_a_connection_and_hand_it_on,
+];
 
 const STATE: &str = "document.getElementById('state').dataset.state";
 const CONNECTION: &str = "document.getElementById('state').dataset.connection";
@@ -68,9 +63,9 @@ fn click(selector: &str) -> String {
     format!("document.querySelector({}).click()", json!(selector))
 }
 
-async fn the_page_shows_every_event_once(world: Arc<World>) -> anyhow::Result<()> {
-    let (browser, stack, user) = (world.browser().await?, world.stack().await?, fresh_user());
-    let site = site(&stack, Plan::demo(&user)).await?;
+async fn the_page_shows_every_event_once(context: &Context) -> anyhow::Result<()> {
+    let (browser, stack, user) = (context.browser().await?, context.stack().await?, fresh_user());
+    let site = site(stack, Plan::demo(&user)).await?;
     let mut window = browser.window().await?;
     let mut tab = window.open(site.origin()).await?;
     tab.becomes(STATE, json!("open"), LIMIT).await?;
@@ -99,9 +94,9 @@ async fn the_page_shows_every_event_once(world: Arc<World>) -> anyhow::Result<()
     tab.becomes(hidden, json!(0), LIMIT).await
 }
 
-async fn texts_are_shown_and_never_run(world: Arc<World>) -> anyhow::Result<()> {
-    let (browser, stack, user) = (world.browser().await?, world.stack().await?, fresh_user());
-    let site = site(&stack, Plan::demo(&user)).await?;
+async fn texts_are_shown_and_never_run(context: &Context) -> anyhow::Result<()> {
+    let (browser, stack, user) = (context.browser().await?, context.stack().await?, fresh_user());
+    let site = site(stack, Plan::demo(&user)).await?;
     let mut window = browser.window().await?;
     let mut tab = window.open(site.origin()).await?;
     tab.becomes(STATE, json!("open"), LIMIT).await?;
@@ -118,9 +113,9 @@ async fn texts_are_shown_and_never_run(world: Arc<World>) -> anyhow::Result<()> 
     Ok(())
 }
 
-async fn tokens_are_renewed_on_the_live_connection(world: Arc<World>) -> anyhow::Result<()> {
-    let (browser, stack, user) = (world.browser().await?, world.stack().await?, fresh_user());
-    let site = site(&stack, Plan::demo(&user).tokens_for(4)).await?;
+async fn tokens_are_renewed_on_the_live_connection(context: &Context) -> anyhow::Result<()> {
+    let (browser, stack, user) = (context.browser().await?, context.stack().await?, fresh_user());
+    let site = site(stack, Plan::demo(&user).tokens_for(4)).await?;
     let mut window = browser.window().await?;
     let mut tab = window.open(site.origin()).await?;
     tab.becomes(STATE, json!("open"), LIMIT).await?;
@@ -142,9 +137,9 @@ async fn tokens_are_renewed_on_the_live_connection(world: Arc<World>) -> anyhow:
     Ok(())
 }
 
-async fn two_tabs_share_a_connection_and_hand_it_on(world: Arc<World>) -> anyhow::Result<()> {
-    let (browser, stack, user) = (world.browser().await?, world.stack().await?, fresh_user());
-    let site = site(&stack, Plan::demo(&user)).await?;
+async fn two_tabs_share_a_connection_and_hand_it_on(context: &Context) -> anyhow::Result<()> {
+    let (browser, stack, user) = (context.browser().await?, context.stack().await?, fresh_user());
+    let site = site(stack, Plan::demo(&user)).await?;
     let mut window = browser.window().await?;
     let mut first = window.open(site.origin()).await?;
     first.becomes(STATE, json!("open"), LIMIT).await?;

@@ -1,7 +1,7 @@
 //! What Prometheus finds when it scrapes both services at work: each series that an alert or a
 //! panel of the dashboard asks for.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use anyhow::ensure;
 use harness::{
@@ -15,20 +15,18 @@ use support::{
     prometheus::Prometheus,
 };
 
-use crate::{Scenario, length::seed, scenario, world::World};
+use crate::{context::Context, requirements, run_profile::seed, runner::scenarios};
 
-pub(super) fn scenarios() -> Vec<Scenario> {
-    vec![scenario(every_alert_and_every_panel_finds_its_series)]
-}
+scenarios![every_alert_and_every_panel_finds_its_series,];
 
 /// How many events a second there are while it scrapes.
 const PER_SECOND: u32 = 50;
 
-async fn every_alert_and_every_panel_finds_its_series(world: Arc<World>) -> anyhow::Result<()> {
-    let program = world.prometheus("prometheus")?;
+async fn every_alert_and_every_panel_finds_its_series(context: &Context) -> anyhow::Result<()> {
+    let program = requirements::prometheus("prometheus")?;
     let layout = Layout { workers: 2, gateways: 2, ..Layout::default() };
     // A broker of its own: the poison of other scenarios is what an alert is for.
-    let stack = world.own_broker(&layout).await?;
+    let stack = context.own_broker(&layout).await?;
     let sizes = [(10, Manner::Stays), (2, Manner::Restless)];
     let audience = Audience::gather(&stack, &sizes).await?;
     let mut flow = Flow::start(&stack, &audience, PER_SECOND, seed("scraped")).await?;

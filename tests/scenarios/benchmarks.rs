@@ -1,13 +1,13 @@
 //! What `make bench` measures can be measured: each figure in small, on the embedded broker.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use harness::workspace;
 use serde_json::Value;
 use tokio::{process::Command, time::timeout};
 
-use crate::{Scenario, scenario, world::World};
+use crate::{context::Context, runner::scenarios};
 
 /// Longest time for half of the figures on a busy machine.
 const LIMIT: Duration = Duration::from_mins(4);
@@ -35,18 +35,16 @@ const OF_ALL: &[&str] = &[
     "soak",
 ];
 
-pub(crate) fn scenarios() -> Vec<Scenario> {
-    vec![
-        scenario(every_figure_of_a_gateway_can_be_measured),
-        scenario(every_figure_of_the_whole_path_can_be_measured),
-    ]
-}
+scenarios![
+    every_figure_of_a_gateway_can_be_measured,
+    every_figure_of_the_whole_path_can_be_measured,
+];
 
-async fn every_figure_of_a_gateway_can_be_measured(_: Arc<World>) -> anyhow::Result<()> {
+async fn every_figure_of_a_gateway_can_be_measured(_: &Context) -> anyhow::Result<()> {
     measure("idle,deliveries,fanout,low_frames,connects", OF_A_GATEWAY).await
 }
 
-async fn every_figure_of_the_whole_path_can_be_measured(_: Arc<World>) -> anyhow::Result<()> {
+async fn every_figure_of_the_whole_path_can_be_measured(_: &Context) -> anyhow::Result<()> {
     measure("worker,urgent,ladder,slow,comeback,100k,soak", OF_ALL).await
 }
 

@@ -2,7 +2,7 @@
 //! its partition arrives, and nothing of it is shown or written (what the logs may not say is
 //! looked for when the stack ends).
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
 use anyhow::{Context as _, ensure};
 use harness::{
@@ -16,15 +16,17 @@ use harness::{
 use rdkafka::{Message as _, message::OwnedMessage};
 use serde_json::{Value, json};
 
-use crate::{Scenario, expect, scenario, world::World};
+use crate::{
+    assertions::{expect_close, expect_notifications, wait_for_published},
+    context::Context,
+    runner::scenarios,
+};
 
-pub(crate) fn scenarios() -> Vec<Scenario> {
-    vec![
-        scenario(whatever_is_in_a_record_it_has_its_outcome_and_the_next_one_arrives),
-        scenario(a_record_too_large_to_be_written_again_is_a_dead_letter_without_its_value),
-        scenario(even_the_most_talkative_log_says_nothing_of_tokens_and_payloads),
-    ]
-}
+scenarios![
+    whatever_is_in_a_record_it_has_its_outcome_and_the_next_one_arrives,
+    a_record_too_large_to_be_written_again_is_a_dead_letter_without_its_value,
+    even_the_most_talkative_log_says_nothing_of_tokens_and_payloads,
+];
 
 const TOPIC: &str = "huleedu.file.batch.file.added.v1";
 /// Of another type than the records.
@@ -168,9 +170,9 @@ fn odd_payloads() -> anyhow::Result<Vec<Attempt>> {
 }
 
 async fn whatever_is_in_a_record_it_has_its_outcome_and_the_next_one_arrives(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
-    let (stack, user) = (world.stack().await?, fresh_user());
+    let (stack, user) = (context.stack().await?, fresh_user());
     let mut client = stack.client(&user).await?;
     let mut attempts = not_events()?;
     attempts.extend(odd_envelopes()?.into_iter().chain(odd_payloads()?));
@@ -186,12 +188,12 @@ async fn whatever_is_in_a_record_it_has_its_outcome_and_the_next_one_arrives(
         stack.producer.send(&good).await?;
         next.push(good);
     }
-    expect::exactly(&mut client, &next).await.context("the next records")?;
+    expect_notifications(&mut client, &next).await.context("the next records")?;
     let told = attempts.iter().filter(|attempt| attempt.outcome == Told);
     for attempt in told {
-        was_told(&stack, attempt).await.with_context(|| shown(attempt))?;
+        was_told(stack, attempt).await.with_context(|| shown(attempt))?;
     }
-    check_letters(&stack, &attempts).await
+    check_letters(stack, &attempts).await
 }
 
 /// Its beginning, for error messages.
@@ -201,7 +203,7 @@ fn shown(attempt: &Attempt) -> String {
 }
 
 async fn was_told(stack: &Stack, attempt: &Attempt) -> anyhow::Result<()> {
-    let entries = expect::published(stack, &attempt.user, 1).await?;
+    let entries = wait_for_published(stack, &attempt.user, 1).await?;
     ensure!(entries.len() == 1, "told {} times", entries.len());
     let notification: Value = serde_json::from_str(&entries[0].1)?;
     ensure!(notification["user_id"] == attempt.user, "told {}", notification["user_id"]);
@@ -238,9 +240,9 @@ async fn check_letters(stack: &Stack, attempts: &[Attempt]) -> anyhow::Result<()
 }
 
 async fn a_record_too_large_to_be_written_again_is_a_dead_letter_without_its_value(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
-    let (stack, user) = (world.stack().await?, fresh_user());
+    let (stack, user) = (context.stack().await?, fresh_user());
     let mut client = stack.client(&user).await?;
     let mut next = event(&user)?;
     // As much as the broker takes of what cannot be compressed: with its headers it is too much.
@@ -250,7 +252,7 @@ async fn a_record_too_large_to_be_written_again_is_a_dead_letter_without_its_val
         Record { topic: TOPIC, key: Some(&user), value: Some(&value), ..Record::default() };
     stack.producer.send_record(record).await?;
     stack.producer.send(&next).await?;
-    expect::exactly(&mut client, &[next]).await.context("the next record")?;
+    expect_notifications(&mut client, &[next]).await.context("the next record")?;
     let ours = |letter: &OwnedMessage| letter.key() == Some(user.as_bytes());
     let arrived = |read: &[OwnedMessage]| read.iter().any(ours);
     let read = read_topic(&stack.kafka, &stack.dead_letter_topic, LIMIT, arrived).await?;
@@ -262,16 +264,16 @@ async fn a_record_too_large_to_be_written_again_is_a_dead_letter_without_its_val
 }
 
 async fn even_the_most_talkative_log_says_nothing_of_tokens_and_payloads(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
     let talkative = || vec![("LOG_LEVEL", "TRACE".to_owned())];
     let layout =
         Layout { worker_settings: talkative(), gateway_settings: talkative(), ..Layout::default() };
-    let (stack, user) = (world.own_stack(&layout).await?, fresh_user());
+    let (stack, user) = (context.own_stack(&layout).await?, fresh_user());
     let mut client = stack.client(&user).await?;
     let events = events::one_of_each(&user)?;
     stack.producer.send_all(&events).await?;
-    expect::exactly(&mut client, &events).await?;
+    expect_notifications(&mut client, &events).await?;
     client.send_json(&json!({"type": "auth", "token": stack.token(&user)?})).await?;
     client.send_json(&json!(PAYLOAD_MARK)).await?;
     let position = stack.stream(&user).await?[0].0.clone();
@@ -282,7 +284,7 @@ async fn even_the_most_talkative_log_says_nothing_of_tokens_and_payloads(
         again.open().await?.notification(LIMIT).await?;
         let forged = token::sign(&token::claims(&user, 3600), &token::fresh_secret())?;
         let refused = connect().token(&forged, transport);
-        expect::closed(&mut refused.open().await?, 1008).await?;
+        expect_close(&mut refused.open().await?, 1008).await?;
     }
     let bad = changed(Letter("malformed"), |e| e["data"]["batch_id"] = json!([PAYLOAD_MARK]))?;
     let record = Record { topic: TOPIC, value: Some(&bad.value), ..Record::default() };

@@ -1,7 +1,5 @@
 //! What the deployed services send today: other names, other topics, owners that must be learned.
 
-use std::sync::Arc;
-
 use anyhow::Context as _;
 use harness::{
     events::{self, Event, fresh_user},
@@ -10,15 +8,17 @@ use harness::{
 use rand::{SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 use uuid::Uuid;
 
-use crate::{Scenario, expect, scenario, world::World};
+use crate::{
+    assertions::{expect_no_further_frames, expect_notifications},
+    context::Context,
+    runner::scenarios,
+};
 
-pub(crate) fn scenarios() -> Vec<Scenario> {
-    vec![
-        scenario(deployed_events_arrive_once_at_the_right_user_in_whatever_order),
-        scenario(requests_for_notifications_are_forwarded_under_their_own_type),
-        scenario(a_fact_that_is_told_twice_is_heard_from_one_source),
-    ]
-}
+scenarios![
+    deployed_events_arrive_once_at_the_right_user_in_whatever_order,
+    requests_for_notifications_are_forwarded_under_their_own_type,
+    a_fact_that_is_told_twice_is_heard_from_one_source,
+];
 
 /// Every deployed case of the 17 events for one user, and what teaches who owns what.
 fn for_user(user: &str) -> anyhow::Result<(Vec<Event>, Vec<Event>)> {
@@ -30,9 +30,9 @@ fn for_user(user: &str) -> anyhow::Result<(Vec<Event>, Vec<Event>)> {
 }
 
 async fn deployed_events_arrive_once_at_the_right_user_in_whatever_order(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
-    let stack = world.stack().await?;
+    let stack = context.stack().await?;
     let seed: u64 = rand::random();
     let mut order = StdRng::seed_from_u64(seed);
     let (mut all, mut last, mut users) = (Vec::new(), Vec::new(), Vec::new());
@@ -56,9 +56,9 @@ async fn deployed_events_arrive_once_at_the_right_user_in_whatever_order(
     stack.producer.send_all(&last).await?;
     for ((user, mut events), client) in users.into_iter().zip(&mut clients) {
         events.retain(|event| !event.notification.is_null());
-        let arrived = expect::exactly(&mut client[0], &events).await;
+        let arrived = expect_notifications(&mut client[0], &events).await;
         arrived.with_context(|| format!("{user}, seed {seed}"))?;
-        expect::nothing_else(&stack, &user, client).await?;
+        expect_no_further_frames(stack, &user, client).await?;
     }
     Ok(())
 }
@@ -71,25 +71,25 @@ fn requests(user: &str) -> anyhow::Result<Vec<Event>> {
 }
 
 async fn requests_for_notifications_are_forwarded_under_their_own_type(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
     let worker_settings = vec![("NOTIFICATION_SOURCE", "both".to_owned())];
-    let stack = world.own_stack(&Layout { worker_settings, ..Layout::default() }).await?;
+    let stack = context.own_stack(&Layout { worker_settings, ..Layout::default() }).await?;
     let user = fresh_user();
     let mut client = stack.client(&user).await?;
     let mut events = requests(&user)?;
     anyhow::ensure!(events.len() >= 2, "only {} requests", events.len());
     events.extend(events::one_of_each(&user)?);
     stack.producer.send_all(&events).await?;
-    expect::exactly(&mut client, &events).await?;
+    expect_notifications(&mut client, &events).await?;
     stack.stop().await
 }
 
 async fn a_fact_that_is_told_twice_is_heard_from_one_source(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
     let worker_settings = vec![("NOTIFICATION_SOURCE", "teacher".to_owned())];
-    let stack = world.own_stack(&Layout { worker_settings, ..Layout::default() }).await?;
+    let stack = context.own_stack(&Layout { worker_settings, ..Layout::default() }).await?;
     let user = fresh_user();
     let mut clients = [stack.client(&user).await?];
     let events = events::one_of_each(&user)?;
@@ -109,7 +109,7 @@ async fn a_fact_that_is_told_twice_is_heard_from_one_source(
         event.notification["event"].as_str().is_some_and(|name| !also_requested.contains(&name))
     });
     let expected: Vec<Event> = unique.chain(requests).collect();
-    expect::exactly(&mut clients[0], &expected).await?;
-    expect::nothing_else(&stack, &user, &mut clients).await?;
+    expect_notifications(&mut clients[0], &expected).await?;
+    expect_no_further_frames(&stack, &user, &mut clients).await?;
     stack.stop().await
 }

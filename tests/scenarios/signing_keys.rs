@@ -22,15 +22,13 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, jwk::Jwk};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinSet};
 
-use crate::{Scenario, expect, scenario, world::World};
+use crate::{assertions::expect_error_close, context::Context, runner::scenarios};
 
-pub(crate) fn scenarios() -> Vec<Scenario> {
-    vec![
-        scenario(keys_change_without_a_restart_and_outlast_their_issuer),
-        scenario(key_files_are_read_again_when_they_change),
-        scenario(a_thousand_unknown_key_ids_cause_a_handful_of_fetches),
-    ]
-}
+scenarios![
+    keys_change_without_a_restart_and_outlast_their_issuer,
+    key_files_are_read_again_when_they_change,
+    a_thousand_unknown_key_ids_cause_a_handful_of_fetches,
+];
 
 /// A key pair with the id under which it is published.
 struct Pair {
@@ -91,7 +89,7 @@ async fn issuer(text: &Arc<Mutex<String>>) -> anyhow::Result<(String, JoinSet<()
 }
 
 async fn keys_change_without_a_restart_and_outlast_their_issuer(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
     let [old, new] = Pair::both()?;
     let text = Arc::new(Mutex::new(json!({"keys": [old.published()?]}).to_string()));
@@ -99,14 +97,14 @@ async fn keys_change_without_a_restart_and_outlast_their_issuer(
     let gateway_settings =
         vec![("JWT_JWKS_URL", url), ("JWT_ALGORITHM", "HS256,RS256,EdDSA".to_owned())];
     let layout = Layout { workers: 0, gateway_settings, ..Layout::default() };
-    let stack = world.own_stack(&layout).await?;
+    let stack = context.own_stack(&layout).await?;
     eventually("the published key is known", LIMIT, async || old.opens(&stack).await).await?;
     // Beside the secret.
     stack.client(&fresh_user()).await?;
 
     let token = new.token(&fresh_user())?;
     let connection = Connect::to(stack.gateways[0].address()).token(&token, Transport::Header);
-    expect::refused(&mut connection.open().await?, 1008, "AUTHENTICATION_ERROR").await?;
+    expect_error_close(&mut connection.open().await?, 1008, "AUTHENTICATION_ERROR").await?;
     let both = json!({"keys": ["broken", old.published()?, new.published()?]}).to_string();
     *text.lock().unwrap_or_else(PoisonError::into_inner) = both;
     eventually("the new key is known", LIMIT, async || new.opens(&stack).await).await?;
@@ -120,7 +118,7 @@ async fn keys_change_without_a_restart_and_outlast_their_issuer(
     stack.stop().await
 }
 
-async fn key_files_are_read_again_when_they_change(world: Arc<World>) -> anyhow::Result<()> {
+async fn key_files_are_read_again_when_they_change(context: &Context) -> anyhow::Result<()> {
     let folder = workspace::temporary("keys-")?;
     let secret_file = folder.path().join("secret");
     let public_file = folder.path().join("public.pem");
@@ -136,7 +134,7 @@ async fn key_files_are_read_again_when_they_change(world: Arc<World>) -> anyhow:
         ("JWT_PUBLIC_KEY", std::fs::read_to_string(folder_of_pairs.join("rsa.pub.pem"))?),
     ];
     let layout = Layout { workers: 0, gateway_settings, ..Layout::default() };
-    let stack = world.own_stack(&layout).await?;
+    let stack = context.own_stack(&layout).await?;
     let [ed, _] = Pair::both()?;
     ed.opens(&stack).await?;
     let claims = token::claims(&fresh_user(), 3600);
@@ -159,7 +157,7 @@ async fn key_files_are_read_again_when_they_change(world: Arc<World>) -> anyhow:
     eventually("the new secret is known", LIMIT, async || opens(&new_secret).await).await?;
     let token = token::sign(&claims, &old_secret)?;
     let connection = Connect::to(stack.gateways[0].address()).token(&token, Transport::Header);
-    expect::refused(&mut connection.open().await?, 1008, "AUTHENTICATION_ERROR").await?;
+    expect_error_close(&mut connection.open().await?, 1008, "AUTHENTICATION_ERROR").await?;
     stack.stop().await
 }
 
@@ -170,14 +168,14 @@ async fn opens(stack: &Stack, token: &str) -> anyhow::Result<()> {
 }
 
 async fn a_thousand_unknown_key_ids_cause_a_handful_of_fetches(
-    world: Arc<World>,
+    context: &Context,
 ) -> anyhow::Result<()> {
     let [pair, _] = Pair::both()?;
     let (url, tasks) =
         issuer(&Arc::new(Mutex::new(json!({"keys": [pair.published()?]}).to_string()))).await?;
     let gateway_settings = vec![("JWT_JWKS_URL", url), ("JWT_ALGORITHM", "HS256,EdDSA".to_owned())];
     let layout = Layout { workers: 0, gateway_settings, ..Layout::default() };
-    let stack = world.own_stack(&layout).await?;
+    let stack = context.own_stack(&layout).await?;
     let address = stack.gateways[0].address();
     let claims: Value = token::claims(&fresh_user(), 3600);
     let attempts = (0..1_000).map(|number| {
