@@ -40,8 +40,8 @@ struct Pair {
 impl Pair {
     /// Both pairs exist for tests only.
     fn both() -> anyhow::Result<[Self; 2]> {
-        let ed = include_bytes!("../../ws-gateway/src/auth/tests/ed.key.pem");
-        let rsa = include_bytes!("../../ws-gateway/src/auth/tests/rsa.key.pem");
+        let ed = include_bytes!("../../ws-gateway/src/auth/test_keys/ed.key.pem");
+        let rsa = include_bytes!("../../ws-gateway/src/auth/test_keys/rsa.key.pem");
         let (ed, rsa) = (EncodingKey::from_ed_pem(ed)?, EncodingKey::from_rsa_pem(rsa)?);
         Ok([
             Self { id: "old", algorithm: Algorithm::EdDSA, key: ed },
@@ -124,7 +124,7 @@ async fn key_files_are_read_again_when_they_change(context: &Context) -> anyhow:
     let public_file = folder.path().join("public.pem");
     let [old_secret, new_secret] = [token::fresh_secret(), token::fresh_secret()];
     std::fs::write(&secret_file, format!("{old_secret}\n"))?;
-    let folder_of_pairs = workspace::root().join("ws-gateway/src/auth/tests");
+    let folder_of_pairs = workspace::root().join("ws-gateway/src/auth/test_keys");
     std::fs::copy(folder_of_pairs.join("ed.pub.pem"), &public_file)?;
     let gateway_settings = vec![
         ("JWT_SECRET_KEY_FILE", secret_file.display().to_string()),

@@ -11,7 +11,7 @@ use crate::{
     auth::{
         MAX_TOKEN_ID,
         revocation::{Revocation, Revoked},
-        seconds_since_1970,
+        unix_seconds,
     },
     config::{Config, command},
     redis,
@@ -74,7 +74,7 @@ impl Revoke {
     }
 
     fn revocation(self) -> anyhow::Result<Revocation> {
-        let now = seconds_since_1970();
+        let now = unix_seconds();
         let what = match (self.user, self.jti) {
             (Some(user), _) => Revoked::User(UserId::new(&user)?, now),
             (None, jti) => {

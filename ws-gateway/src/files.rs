@@ -1,6 +1,6 @@
-//! WatchedFiles that may change while the gateway runs: keys and certificates. They are read again every
-//! few seconds and compared, which also sees what is mounted by renaming. What a bad file said
-//! before stays in use, and the log says so once.
+//! Files that may change while the gateway runs: keys and certificates. Their content is compared
+//! every few seconds, which also notices files that are replaced by a rename or a mount. While
+//! the new content is invalid, the last valid value stays in use.
 
 use std::{io::Read as _, path::PathBuf, sync::Arc, time::Duration};
 
@@ -11,92 +11,94 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-/// Counts reloads of key and certificate files, or of key sets, by result.
+/// How often the files are read: a rotation is in use seconds after it is mounted, and reading a
+/// few KiB from the page cache costs microseconds.
+const INTERVAL: Duration = Duration::from_secs(2);
+
+/// Largest file, in bytes; keys and certificate chains have a few KiB.
+const MAX_FILE_SIZE: u64 = 1 << 20;
+
+/// Counts reloads of key and certificate files, or fetches of a key set, by result.
 pub type Reloads = Labeled<ReloadResult, IntCounter>;
 
 shared::label! {
-    /// Whether a reload succeeded.
+    /// The result of a reload.
     pub enum ReloadResult as "result" {
         /// The new value is in use.
         Ok = "ok",
-        /// The earlier value stays in use.
+        /// The new content is invalid; the last valid value stays in use.
         Failed = "failed",
     }
 }
 
-/// How often files are looked at.
-const INTERVAL: Duration = Duration::from_secs(2);
-
-/// No key and no chain of certificates is larger, in bytes.
-const MOST_BYTES: u64 = 1 << 20;
-
-/// What files said when they were last good. Cheap to clone.
+/// The last valid value of the files. Cheap to clone.
 pub type Current<T> = watch::Receiver<Arc<T>>;
 
-/// Makes a value of the contents of its files, in order.
-pub type Make<T> = Box<dyn Fn(&[Vec<u8>]) -> anyhow::Result<T> + Send + Sync>;
+/// Makes a value from the contents of the files, in the order of their paths.
+pub type Parse<T> = Box<dyn Fn(&[Vec<u8>]) -> anyhow::Result<T> + Send + Sync>;
 
-/// Keeps a value up to date with its files.
+/// A value that follows the content of its files.
 pub struct WatchedFiles<T> {
-    what: &'static str,
+    name: &'static str,
     paths: Arc<[PathBuf]>,
-    make: Make<T>,
+    parse: Parse<T>,
     contents: Vec<Vec<u8>>,
     current: watch::Sender<Arc<T>>,
     reloads: Reloads,
 }
 
 impl<T: Send + Sync + 'static> WatchedFiles<T> {
-    /// Reads the files a first time. `what` they are is for the log.
+    /// Reads the files for the first time. `name` is for the log.
     ///
     /// # Errors
-    /// When a file cannot be read or is not what it should be.
+    /// If a file cannot be read or its content is invalid.
     pub fn open(
-        what: &'static str,
+        name: &'static str,
         paths: Vec<PathBuf>,
-        make: Make<T>,
+        parse: Parse<T>,
         reloads: Reloads,
     ) -> anyhow::Result<Self> {
         let contents = read(&paths)?;
-        let (current, _) = watch::channel(Arc::new(make(&contents)?));
-        Ok(Self { what, paths: paths.into(), make, contents, current, reloads })
+        let (current, _) = watch::channel(Arc::new(parse(&contents)?));
+        Ok(Self { name, paths: paths.into(), parse, contents, current, reloads })
     }
 
-    /// What the files said last.
+    /// Returns the last valid value, which follows the files while [`WatchedFiles::run`] runs.
     #[must_use]
     pub fn current(&self) -> Current<T> {
         self.current.subscribe()
     }
 
-    /// Looks at the files again and again until `shutdown`.
+    /// Reads the files again and again until `shutdown`.
     pub async fn run(mut self, shutdown: CancellationToken) {
-        let mut reported = None;
+        let mut logged = None;
         while shutdown.run_until_cancelled(tokio::time::sleep(INTERVAL)).await.is_some() {
             let paths = Arc::clone(&self.paths);
-            // A disk may hang, and tasks must not.
+            // A network file system may block for long.
             let Ok(contents) = tokio::task::spawn_blocking(move || read(&paths)).await else {
                 continue;
             };
-            let problem = contents.and_then(|contents| self.take(contents)).err();
-            let problem = problem.map(|problem| format!("{problem:#}"));
-            if problem != reported {
-                if let Some(problem) = &problem {
+            let error = contents.and_then(|contents| self.apply(contents)).err();
+            let error = error.map(|error| format!("{error:#}"));
+            // One line for each different error, not one every two seconds.
+            if error != logged {
+                if let Some(error) = &error {
                     self.reloads.of(ReloadResult::Failed).inc();
-                    warn!(what = self.what, problem, "a file is bad, what it was stays in use");
+                    warn!(files = self.name, error, "reload failed, keeping the last valid files");
                 }
-                reported = problem;
+                logged = error;
             }
         }
     }
 
-    fn take(&mut self, contents: Vec<Vec<u8>>) -> anyhow::Result<()> {
+    fn apply(&mut self, contents: Vec<Vec<u8>>) -> anyhow::Result<()> {
         if contents == self.contents {
             return Ok(());
         }
-        self.current.send_replace(Arc::new((self.make)(&contents)?));
+        self.current.send_replace(Arc::new((self.parse)(&contents)?));
         self.contents = contents;
         self.reloads.of(ReloadResult::Ok).inc();
-        info!(what = self.what, "read again, as the files have changed");
+        info!(files = self.name, "reloaded changed files");
         Ok(())
     }
 }
@@ -107,16 +109,12 @@ impl<T> std::fmt::Debug for WatchedFiles<T> {
     }
 }
 
-/// The contents of all files.
-///
-/// # Errors
-/// Names the file that cannot be read.
-pub fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<Vec<u8>>> {
+fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<Vec<u8>>> {
     let read = |path: &PathBuf| {
         let mut content = Vec::new();
         let file = std::fs::File::open(path)?;
-        file.take(MOST_BYTES + 1).read_to_end(&mut content)?;
-        ensure!(content.len() as u64 <= MOST_BYTES, "larger than {MOST_BYTES} bytes");
+        file.take(MAX_FILE_SIZE + 1).read_to_end(&mut content)?;
+        ensure!(content.len() as u64 <= MAX_FILE_SIZE, "larger than {MAX_FILE_SIZE} bytes");
         anyhow::Ok(content)
     };
     paths.iter().map(|path| read(path).with_context(|| path.display().to_string())).collect()
@@ -133,35 +131,33 @@ mod tests {
         Ok(std::str::from_utf8(&contents[0])?.parse()?)
     }
 
-    #[test]
-    fn what_a_bad_file_said_before_stays_in_use() {
-        let paths = vec![PathBuf::from("/dev/null")];
+    fn open(path: PathBuf) -> anyhow::Result<WatchedFiles<u32>> {
         let reloads = Reloads::create(Opts::new("reloads", "Reloads."), ()).unwrap();
-        let refused = WatchedFiles::open("keys", paths.clone(), Box::new(number), reloads.clone());
-        assert!(refused.is_err());
-        let lenient = |contents: &[Vec<u8>]| {
-            number(contents).or_else(
-                |error| {
-                    if contents[0].is_empty() { Ok(0) } else { Err(error) }
-                },
-            )
-        };
-        let mut files =
-            WatchedFiles::open("keys", paths, Box::new(lenient), reloads.clone()).unwrap();
-        let current = files.current();
-        files.take(vec![b"7".to_vec()]).unwrap();
-        assert_eq!(**current.borrow(), 7);
-        assert!(files.take(vec![b"seven".to_vec()]).is_err());
-        assert_eq!(**current.borrow(), 7);
-        files.take(vec![b"7".to_vec()]).unwrap();
-        assert_eq!(reloads.of(ReloadResult::Ok).get(), 1);
+        WatchedFiles::open("numbers", vec![path], Box::new(number), reloads)
     }
 
     #[test]
-    fn a_file_that_is_away_or_endless_is_named() {
+    fn the_last_valid_value_stays_in_use_while_a_file_is_invalid() {
+        let path = std::env::temp_dir().join(format!("watched-files-{}", uuid::Uuid::new_v4()));
+        std::fs::write(&path, "1").unwrap();
+        let files = open(path.clone());
+        std::fs::remove_file(&path).unwrap();
+        let mut files = files.unwrap();
+        let current = files.current();
+        files.apply(vec![b"7".to_vec()]).unwrap();
+        assert_eq!(**current.borrow(), 7);
+        assert!(files.apply(vec![b"seven".to_vec()]).is_err());
+        assert_eq!(**current.borrow(), 7);
+        files.apply(vec![b"7".to_vec()]).unwrap();
+        assert_eq!(files.reloads.of(ReloadResult::Ok).get(), 1);
+    }
+
+    #[test]
+    fn an_unreadable_an_endless_and_an_invalid_file_are_refused_at_start() {
         for path in ["/nowhere", "/dev/zero"] {
-            let problem = format!("{:#}", read(&[path.into()]).unwrap_err());
+            let problem = format!("{:#}", open(path.into()).unwrap_err());
             assert!(problem.starts_with(path), "{problem}");
         }
+        assert!(open("/dev/null".into()).is_err());
     }
 }

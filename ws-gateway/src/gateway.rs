@@ -1,5 +1,7 @@
 //! Wiring: puts the parts of the gateway together, starts them and ends them in order.
 
+mod key_material;
+
 use std::{io, net::SocketAddr, time::Duration};
 
 use anyhow::Context as _;
@@ -18,15 +20,15 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
 
 use crate::{
-    auth::{Authenticator, Key, jwks::JwksCache, revocation::Revocations},
+    auth::{Authenticator, KeySources, revocation::Revocations},
     config::Config,
     connection::ConnectionSettings,
-    files::WatchedFiles,
     hub::{self, Hub, outbox},
     metrics::Metrics,
     redis::{History, Subscriber},
-    server::{self, Server},
+    server::Server,
 };
+use key_material::KeyMaterial;
 
 /// Connections that may wait to be accepted, as far as the system lets them (`somaxconn` on
 /// Linux): after an outage everybody knocks at once, and who is not let in to wait knocks again
@@ -48,24 +50,32 @@ pub struct Gateway {
     redis: RedisClient,
     readiness: Readiness,
     metrics: Metrics,
+    key_material: KeyMaterial,
+    keys: KeySources,
+    tracer: Option<Tracer>,
 }
 
 impl Gateway {
-    /// Takes both ports, and says in the log which they are. Redis is not connected yet.
+    /// Opens key and certificate files, binds both ports and logs them. Redis is not connected
+    /// yet.
     ///
     /// # Errors
-    /// Names the setting and the address that cannot be used.
+    /// Names the setting and the file or address that cannot be used.
     pub async fn bind(config: Config) -> anyhow::Result<Self> {
         let registry = shared::metrics::registry().context("process metrics")?;
         let readiness = Readiness::default();
         let metrics = Metrics::new(&registry);
         let redis = RedisClient::new(&config.redis).context("REDIS_URL")?;
+        let key_material = KeyMaterial::open(&config, &metrics)?;
+        let keys = key_material.keys(&config)?;
+        let tracer = Tracer::new(&config.trace, "ws-gateway")?;
         let address = SocketAddr::new(config.bind_address, config.websocket_port);
         let listener = listen(address)
             .with_context(|| format!("WEBSOCKET_PORT: cannot listen on {address}"))?;
         let admin = SocketAddr::new(config.bind_address, config.admin_port);
         let admin = AdminServer::bind(admin, readiness.clone(), registry).await?;
-        let gateway = Self { config, listener, admin, redis, readiness, metrics };
+        let gateway =
+            Self { config, listener, admin, redis, readiness, metrics, key_material, keys, tracer };
         let (address, admin_address) = (gateway.address()?, gateway.admin.local_addr()?);
         info!(%address, %admin_address, "listening");
         Ok(gateway)
@@ -81,26 +91,18 @@ impl Gateway {
 
     /// Serves until `shutdown`, then closes every socket within the drain window. Probes are
     /// answered, and Redis is listened to, until the last socket is closed.
-    ///
-    /// # Errors
-    /// When the settings lack a key to check tokens with.
-    pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let Self { config, listener, admin, redis, readiness, metrics } = self;
+    pub async fn run(self, shutdown: CancellationToken) {
+        let Self { config, listener, admin, redis, readiness, metrics, key_material, keys, tracer } =
+            self;
         let hub = Hub::new(limits(&config), metrics.clone());
         let (connection, connected) = watch::channel(None);
         let history = History::new(redis.keys.clone(), connected);
         let (last, background) = (CancellationToken::new(), TaskTracker::new());
-        let published = published_keys(&config, &metrics)?;
-        if let Some(published) = published.clone() {
-            background.spawn(published.run(readiness.clone(), last.clone()));
-        }
-        let key_files = key_files(&config, &metrics)?;
         let revocations = Revocations::default();
-        let mut settings = settings(&config, published, &revocations, &metrics)?;
-        if let Some(files) = key_files {
-            settings.authenticator = settings.authenticator.with_files(files.current());
-            background.spawn(files.run(last.clone()));
-        }
+        let certificate = key_material.certificate();
+        let authenticator = Authenticator::new(keys, revocations.clone());
+        key_material.spawn(&background, readiness.clone(), &last);
+        let settings = settings(&config, authenticator, tracer.clone(), &metrics);
         let subscriber = Subscriber::new(
             redis,
             hub.clone(),
@@ -110,18 +112,12 @@ impl Gateway {
             connection,
         )
         .with_traces(settings.tracer.is_some());
-        let tracer = settings.tracer.clone();
         readiness.set(READINESS, true);
         background.spawn(admin.run(last.clone()));
         background.spawn(subscriber.run(last.clone()));
         let clients = TaskTracker::new();
-        let certificate = server::tls::files(&config.tls, &settings.metrics)?;
-        let current = certificate.as_ref().map(WatchedFiles::current);
-        if let Some(files) = certificate {
-            background.spawn(files.run(last.clone()));
-        }
         let (tasks, stop) = (clients.clone(), shutdown.clone());
-        let server = Server::new(&config, hub, history, settings, current, tasks, stop);
+        let server = Server::new(&config, hub, history, settings, certificate, tasks, stop);
         let unready = async {
             shutdown.cancelled().await;
             readiness.set(READINESS, false);
@@ -132,7 +128,6 @@ impl Gateway {
         last.cancel();
         lifecycle::wait_for_tasks(&background, GRACE).await;
         trace::shut_down(tracer, GRACE).await;
-        Ok(())
     }
 }
 
@@ -147,32 +142,14 @@ fn limits(config: &Config) -> hub::Limits {
     }
 }
 
-fn published_keys(config: &Config, metrics: &Metrics) -> anyhow::Result<Option<JwksCache>> {
-    let Some(url) = config.tokens.jwt_jwks_url.clone() else { return Ok(None) };
-    JwksCache::new(url, config.tokens.rules(), metrics.jwks_fetches.clone())
-        .context("JWT_JWKS_URL")
-        .map(Some)
-}
-
-fn key_files(config: &Config, metrics: &Metrics) -> anyhow::Result<Option<WatchedFiles<Vec<Key>>>> {
-    let paths = config.tokens.key_files();
-    if paths.is_empty() {
-        return Ok(None);
-    }
-    let make = config.tokens.file_keys(config.is_production());
-    WatchedFiles::open("keys", paths, make, metrics.file_reloads.clone()).map(Some)
-}
-
 fn settings(
     config: &Config,
-    published: Option<JwksCache>,
-    revocations: &Revocations,
+    authenticator: Authenticator,
+    tracer: Option<Tracer>,
     metrics: &Metrics,
-) -> anyhow::Result<ConnectionSettings> {
-    let keys = config.tokens.keys().map_err(|bad| anyhow::anyhow!(bad.join(", ")))?;
-    let authenticator = Authenticator::new(keys, published).with_revocations(revocations.clone());
+) -> ConnectionSettings {
     let ping_interval = config.websocket_ping_interval;
-    Ok(ConnectionSettings {
+    ConnectionSettings {
         ping_interval,
         keepalive_timeout: config.websocket_idle_timeout.min(ping_interval.saturating_mul(2)),
         expiry_grace: config.tokens.jwt_expiry_grace,
@@ -180,8 +157,8 @@ fn settings(
         drain_window: config.drain_window,
         authenticator,
         metrics: metrics.clone(),
-        tracer: Tracer::new(&config.trace, "ws-gateway")?,
-    })
+        tracer,
+    }
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {

@@ -1,4 +1,5 @@
-//! Settings, logs, run, exit code.
+//! Reads the settings, starts the logs, and runs the gateway or the command that the arguments
+//! name.
 
 use std::process::ExitCode;
 
@@ -7,15 +8,18 @@ use ws_gateway::{cli, gateway::Gateway};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let (config, task) = match cli::read() {
-        Ok(asked) => asked,
+    let (config, command) = match cli::read() {
+        Ok(parsed) => parsed,
         Err(error) => error.exit(),
     };
     telemetry::init(&config.telemetry);
-    if let Some(task) = task {
-        return lifecycle::exit_code(task.run(&config)).await;
+    if let Some(command) = command {
+        return lifecycle::exit_code(command.run(&config)).await;
     }
     let shutdown = lifecycle::shutdown_on_signals();
-    let work = async { Gateway::bind(config).await?.run(shutdown).await };
-    lifecycle::exit_code(Box::pin(work)).await
+    let service = async {
+        Gateway::bind(config).await?.run(shutdown).await;
+        Ok(())
+    };
+    lifecycle::exit_code(Box::pin(service)).await
 }

@@ -6,7 +6,7 @@ mod handshake;
 mod health_endpoints;
 mod networks;
 mod pending;
-pub mod tls;
+mod tls;
 mod token_bucket;
 mod upgrade;
 
@@ -40,6 +40,7 @@ use connection_limits::PerAddressLimit;
 use health_endpoints::{HealthEndpoints, refusal};
 pub use networks::Networks;
 use pending::{PendingConnections, Slot};
+pub use tls::TlsFiles;
 use token_bucket::TokenBucket;
 
 /// The public server. Cheap to clone; clones are the same server.

@@ -92,7 +92,7 @@ impl Rig {
 
 /// The file with the public or the private half of a key that is there for tests.
 pub(crate) fn rsa_key(half: &str) -> PathBuf {
-    workspace::root().join(format!("ws-gateway/src/auth/tests/rsa.{half}.pem"))
+    workspace::root().join(format!("ws-gateway/src/auth/test_keys/rsa.{half}.pem"))
 }
 
 /// The addresses of a stack's gateways.

@@ -7,7 +7,9 @@ use hyper::{HeaderMap, header};
 use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 use serde_json::Value;
 use shared::{config::Secret, time::Timestamp};
-use ws_gateway::auth::{self, AuthError, Authenticator, Identity, Key, Rules};
+use ws_gateway::auth::{
+    self, AuthError, Authenticator, Identity, Key, TokenRules, revocation::Revocations,
+};
 
 const SECRET: &str = "a-secret-that-nobody-else-has-ever-seen";
 
@@ -50,9 +52,9 @@ fn request(bytes: &[u8], query: &str) {
 
 fn authenticate(token: &str) -> Result<Identity, AuthError> {
     let none = std::time::Duration::ZERO;
-    let rules = Rules::new(&[Algorithm::HS256], None, None, none);
+    let rules = TokenRules::new(&[Algorithm::HS256], None, None, none);
     let key = Key::from_secret(&Secret::from(SECRET), &rules).expect("it is a key");
-    let authenticator = Authenticator::new(vec![key], None);
+    let authenticator = Authenticator::new(vec![key].into(), Revocations::default());
     let answer = authenticator.authenticate(Some(token)).now_or_never();
     answer.expect("nothing is waited for")
 }

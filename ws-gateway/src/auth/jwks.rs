@@ -1,6 +1,6 @@
-//! The keys that the issuer publishes as a JSON Web Key Set. Fetched at start, again every few
-//! minutes, and once more when a token names a key that is not among them. While the issuer is
-//! away the last good set stays in use.
+//! The keys that the issuer publishes as a JSON Web Key Set: fetched at start, every few minutes,
+//! and when a token names an unknown key. While the issuer is away the last valid set stays in
+//! use.
 
 use std::{
     sync::{Arc, PoisonError, RwLock},
@@ -24,88 +24,88 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
-use super::keys::{Key, Rules};
+use super::keys::{Key, TokenRules};
 use crate::files::{ReloadResult, Reloads};
 
-/// How often the set is fetched; how long a key that was withdrawn stays in use.
-const REFRESH: Duration = Duration::from_mins(5);
-/// The pause after a fetch that failed.
-const RETRY: Duration = Duration::from_secs(10);
-/// The least time between two reloads that tokens with unknown keys ask for.
+/// How often the set is fetched, and so how long a key that was withdrawn stays in use.
+const REFRESH_INTERVAL: Duration = Duration::from_mins(5);
+/// The pause after a failed fetch.
+const RETRY_INTERVAL: Duration = Duration::from_secs(10);
+/// The least time between two fetches that tokens with unknown keys cause.
 const COOL_DOWN: Duration = Duration::from_secs(5);
-/// Longest time for an answer.
+/// The time limit of a fetch.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
-/// Largest answer, in bytes; a set has a few keys of some hundred bytes.
-const MOST_BYTES: usize = 256 << 10;
-/// Most keys of a set. A token that names none is tried with each.
-const MOST_KEYS: usize = 16;
+/// Largest accepted set, in bytes; a set has a few keys of some hundred bytes.
+const MAX_SET_SIZE: usize = 256 << 10;
+/// Most keys of a set. A token without a `kid` is checked with each.
+const MAX_KEYS: usize = 16;
 
-/// The condition that holds once there are keys.
+/// The readiness condition that holds once there are keys.
 const READINESS: &str = "keys";
 
-/// The published keys. Cheap to clone.
+/// The published keys. Cheap to clone; clones are the same cache.
 #[derive(Clone, Debug)]
 pub struct JwksCache(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
     url: Uri,
-    rules: Rules,
+    rules: TokenRules,
     client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
     keys: RwLock<Arc<[Key]>>,
-    /// When the last fetch ended; held while one is under way, so that there is only one.
-    fetched: Mutex<Option<Instant>>,
-    reloads: Reloads,
+    /// When the last fetch ended. Locked during a fetch, so that there is one at a time.
+    fetched_at: Mutex<Option<Instant>>,
+    fetches: Reloads,
 }
 
 #[derive(Deserialize)]
-struct Document {
+struct KeySet {
     keys: Vec<serde_json::Value>,
 }
 
 impl JwksCache {
-    /// Keys that will be fetched from `url`.
+    /// Returns an empty cache of the set at `url`.
     ///
     /// # Errors
-    /// When the system's certificates cannot be read.
-    pub fn new(url: Uri, rules: Rules, reloads: Reloads) -> anyhow::Result<Self> {
+    /// If the system's root certificates cannot be read.
+    pub fn new(url: Uri, rules: TokenRules, fetches: Reloads) -> anyhow::Result<Self> {
         let tls = HttpsConnectorBuilder::new().with_native_roots().context("root certificates")?;
         let connector = tls.https_or_http().enable_http1().build();
         let client = Client::builder(TokioExecutor::new()).build(connector);
         let keys = RwLock::new(Arc::from([]));
-        let fetched = Mutex::default();
-        Ok(Self(Arc::new(Shared { url, rules, client, keys, fetched, reloads })))
+        let fetched_at = Mutex::default();
+        Ok(Self(Arc::new(Shared { url, rules, client, keys, fetched_at, fetches })))
     }
 
-    /// The keys as they are now.
+    /// Returns the last valid set.
     #[must_use]
     pub fn keys(&self) -> Arc<[Key]> {
-        // The set is replaced as a whole, so a panic elsewhere does not spoil it.
+        // The set is replaced as a whole, so a panic elsewhere leaves it intact.
         Arc::clone(&self.0.keys.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Keeps the keys fresh until `shutdown`.
+    /// Fetches the set at start and every few minutes until `shutdown`.
     pub async fn run(self, readiness: Readiness, shutdown: CancellationToken) {
         readiness.set(READINESS, false);
-        let mut worked = None;
+        let mut last_ok = None;
         let refresh = async {
             loop {
-                let fetched = self.fetch(&mut *self.0.fetched.lock().await).await;
-                let works = fetched.is_ok();
-                // A line when it begins and when it ends, not one for each attempt.
-                if worked != Some(works) {
+                let fetched = self.fetch(&mut *self.0.fetched_at.lock().await).await;
+                let ok = fetched.is_ok();
+                // One line when an outage begins and one when it ends, not one an attempt.
+                if last_ok != Some(ok) {
                     match fetched {
                         Ok(keys) => info!(keys, "key set fetched"),
-                        Err(error) => warn!("JWT_JWKS_URL: {error:#}; trying on"),
+                        Err(error) => warn!("fetching JWT_JWKS_URL failed, retrying: {error:#}"),
                     }
                 }
-                worked = Some(works);
-                if works {
+                last_ok = Some(ok);
+                if ok {
                     readiness.set(READINESS, true);
                 }
-                sleep(if works { REFRESH } else { RETRY }).await;
+                sleep(if ok { REFRESH_INTERVAL } else { RETRY_INTERVAL }).await;
             }
         };
         tokio::select! {
@@ -114,26 +114,25 @@ impl JwksCache {
         }
     }
 
-    /// Fetches the set because a token names an unknown key, unless that was just done.
-    pub async fn look_again(&self) {
-        let mut fetched = self.0.fetched.lock().await;
-        if fetched.is_none_or(|fetched| fetched.elapsed() >= COOL_DOWN)
-            && let Err(error) = self.fetch(&mut fetched).await
+    /// Fetches the set because a token names an unknown key, at most once per cool-down.
+    pub async fn refresh(&self) {
+        let mut fetched_at = self.0.fetched_at.lock().await;
+        if fetched_at.is_none_or(|at| at.elapsed() >= COOL_DOWN)
+            && let Err(error) = self.fetch(&mut fetched_at).await
         {
-            tracing::debug!("JWT_JWKS_URL: {error:#}");
+            debug!("fetching JWT_JWKS_URL for an unknown key failed: {error:#}");
         }
     }
 
-    /// Fetches the set and puts it in the place of the old one; how many keys it has.
-    async fn fetch(&self, fetched: &mut Option<Instant>) -> anyhow::Result<usize> {
-        let answer = timeout(FETCH_TIMEOUT, self.request()).await;
-        *fetched = Some(Instant::now());
-        let keys = answer
+    /// Replaces the set by the one that the issuer publishes now. Returns the number of keys.
+    async fn fetch(&self, fetched_at: &mut Option<Instant>) -> anyhow::Result<usize> {
+        let response = timeout(FETCH_TIMEOUT, self.request()).await;
+        *fetched_at = Some(Instant::now());
+        let keys = response
             .context("no answer in time")
             .flatten()
             .and_then(|body| parse(&body, &self.0.rules));
-        let result = if keys.is_ok() { ReloadResult::Ok } else { ReloadResult::Failed };
-        self.0.reloads.of(result).inc();
+        self.0.fetches.of(if keys.is_ok() { ReloadResult::Ok } else { ReloadResult::Failed }).inc();
         let keys = keys?;
         let count = keys.len();
         *self.0.keys.write().unwrap_or_else(PoisonError::into_inner) = keys.into();
@@ -141,23 +140,24 @@ impl JwksCache {
     }
 
     async fn request(&self) -> anyhow::Result<Bytes> {
-        let answer = self.0.client.get(self.0.url.clone()).await.context("cannot be reached")?;
-        let status = answer.status();
-        ensure!(status == StatusCode::OK, "answered with {status}");
-        let body = Limited::new(answer.into_body(), MOST_BYTES).collect().await;
-        let body = body.map_err(|error| anyhow::anyhow!(error)).context("broken or too large")?;
+        let response = self.0.client.get(self.0.url.clone()).await.context("cannot be reached")?;
+        let status = response.status();
+        ensure!(status == StatusCode::OK, "status {status}");
+        let body = Limited::new(response.into_body(), MAX_SET_SIZE).collect().await;
+        let body =
+            body.map_err(|error| anyhow::anyhow!(error)).context("truncated or too large")?;
         Ok(body.to_bytes())
     }
 }
 
-/// The usable keys of a set; one that is not usable does not spoil the others.
-fn parse(body: &[u8], rules: &Rules) -> anyhow::Result<Vec<Key>> {
-    let Document { keys } = serde_json::from_slice(body).context("not a key set")?;
+/// Returns the usable keys of a set. An unusable key does not affect the others.
+fn parse(body: &[u8], rules: &TokenRules) -> anyhow::Result<Vec<Key>> {
+    let KeySet { keys } = serde_json::from_slice(body).context("not a key set")?;
     let usable = |key| {
         let jwk: Jwk = serde_json::from_value(key).ok()?;
         Key::from_jwk(&jwk, rules).ok()
     };
-    let keys: Vec<Key> = keys.into_iter().filter_map(usable).take(MOST_KEYS).collect();
+    let keys: Vec<Key> = keys.into_iter().filter_map(usable).take(MAX_KEYS).collect();
     ensure!(!keys.is_empty(), "no usable key in the set");
     Ok(keys)
 }

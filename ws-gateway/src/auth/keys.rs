@@ -1,5 +1,5 @@
-//! The keys that tokens may be signed with. Each is used with the accepted algorithms of its own
-//! family and with no other; a token's header only picks among them.
+//! The keys that tokens may be signed with. A key is used only with the accepted algorithms of its
+//! own family, so that a public key is never taken for a shared secret.
 
 use jsonwebtoken::{
     Algorithm, DecodingKey, Header, Validation,
@@ -7,17 +7,16 @@ use jsonwebtoken::{
 };
 use shared::config::Secret;
 
-/// What must hold for every token, whatever its key.
+/// What every token must satisfy, whatever its key.
 #[derive(Clone, Debug)]
-pub struct Rules {
-    /// The accepted algorithms.
+pub struct TokenRules {
     algorithms: Vec<Algorithm>,
-    /// What is asked of the claims.
     validation: Validation,
 }
 
-impl Rules {
-    /// Accepts `algorithms`. `audience` and `issuer` are checked exactly when they are given.
+impl TokenRules {
+    /// Returns rules that accept `algorithms`, and check `audience` and `issuer` exactly when
+    /// they are given.
     #[must_use]
     pub fn new(
         algorithms: &[Algorithm],
@@ -31,7 +30,7 @@ impl Rules {
             validate_aud: audience.is_some(),
             ..Validation::default()
         };
-        // A claim that is not required passes when it has the wrong type.
+        // jsonwebtoken lets a claim of the wrong type pass unless the claim is required.
         let mut required = vec!["exp", "sub"];
         if let Some(audience) = audience {
             validation.set_audience(&[audience]);
@@ -46,43 +45,43 @@ impl Rules {
     }
 }
 
-/// A key, and how it may be used.
+/// A key and the rules for the tokens that it verifies.
 #[derive(Debug)]
 pub struct Key {
-    /// A token that names a key is tried with that one; a key without an id is tried for all.
+    /// The `kid`. A token with a `kid` is checked with the keys of that id and those without one.
     id: Option<String>,
     pub(super) decoding: DecodingKey,
     pub(super) validation: Validation,
 }
 
-/// Why a key cannot be used. Says nothing of the key itself.
+/// Why a key cannot be used. The text shows nothing of the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// The text is no public key in PEM.
+    /// The text is not a public key in PEM.
     #[error("not a public key in PEM: RSA, EC (P-256 or P-384) or Ed25519")]
     NotPem,
-    /// None of the accepted algorithms is one of this kind of key.
-    #[error("no algorithm of JWT_ALGORITHM is for this kind of key")]
+    /// None of the accepted algorithms is of the family of this key.
+    #[error("no algorithm in JWT_ALGORITHM is for this kind of key")]
     NoAlgorithm,
-    /// It is meant for something else, or of a kind that is not supported.
+    /// The key has another purpose, or is of a kind that is not supported.
     #[error("not a public key for signatures")]
     NotForSignatures,
 }
 
 impl Key {
-    /// A shared secret.
+    /// Returns the key of a shared secret.
     ///
     /// # Errors
-    /// When no HMAC algorithm is accepted.
-    pub fn from_secret(secret: &Secret, rules: &Rules) -> Result<Self, KeyError> {
+    /// [`KeyError::NoAlgorithm`] if no HMAC algorithm is accepted.
+    pub fn from_secret(secret: &Secret, rules: &TokenRules) -> Result<Self, KeyError> {
         Self::new(None, DecodingKey::from_secret(secret.expose().as_bytes()), rules, |_| true)
     }
 
-    /// A public key in PEM.
+    /// Returns the key of a public key in PEM.
     ///
     /// # Errors
-    /// When it is none, or no algorithm of its kind is accepted.
-    pub fn from_pem(pem: &str, rules: &Rules) -> Result<Self, KeyError> {
+    /// If the text is not a public key, or no algorithm of its family is accepted.
+    pub fn from_pem(pem: &str, rules: &TokenRules) -> Result<Self, KeyError> {
         let pem = pem.as_bytes();
         let key = DecodingKey::from_rsa_pem(pem)
             .or_else(|_| DecodingKey::from_ec_pem(pem))
@@ -91,12 +90,12 @@ impl Key {
         Self::new(None, key, rules, |_| true)
     }
 
-    /// A public key of a published set. Its `use` and `alg` are optional. A shared secret is
-    /// refused: what is published is no secret.
+    /// Returns a public key of a published set. Its `use` and `alg` are optional. A symmetric key
+    /// is refused: once published it is not a secret.
     ///
     /// # Errors
-    /// When it is not for signatures, or no algorithm of its kind is accepted.
-    pub fn from_jwk(jwk: &Jwk, rules: &Rules) -> Result<Self, KeyError> {
+    /// If the key is not for signatures, or no algorithm of its family is accepted.
+    pub fn from_jwk(jwk: &Jwk, rules: &TokenRules) -> Result<Self, KeyError> {
         let signs = matches!(jwk.common.public_key_use, None | Some(PublicKeyUse::Signature));
         if !signs || matches!(jwk.algorithm, AlgorithmParameters::OctetKey(_)) {
             return Err(KeyError::NotForSignatures);
@@ -110,7 +109,7 @@ impl Key {
     fn new(
         id: Option<String>,
         key: DecodingKey,
-        rules: &Rules,
+        rules: &TokenRules,
         may: impl Fn(Algorithm) -> bool,
     ) -> Result<Self, KeyError> {
         let own = |algorithm: &Algorithm| algorithm.family() == key.family() && may(*algorithm);
@@ -124,14 +123,14 @@ impl Key {
 
     /// Whether a token with this header may be signed with this key.
     #[must_use]
-    pub fn fits(&self, header: &Header) -> bool {
+    pub fn matches(&self, header: &Header) -> bool {
         let named = self.id.as_ref().zip(header.kid.as_ref()).is_none_or(|(id, kid)| id == kid);
-        named && self.is_for(header.alg)
+        named && self.accepts(header.alg)
     }
 
-    /// Whether tokens signed with `algorithm` may be signed with this key.
+    /// Whether this key verifies tokens signed with `algorithm`.
     #[must_use]
-    pub fn is_for(&self, algorithm: Algorithm) -> bool {
+    pub fn accepts(&self, algorithm: Algorithm) -> bool {
         self.validation.algorithms.contains(&algorithm)
     }
 }

@@ -1,8 +1,8 @@
-//! The web origins that may connect.
+//! The browser origins that may connect.
 
 use std::{collections::HashSet, str::FromStr};
 
-/// A list of origins. An empty list is one: no browser may connect.
+/// A list of origins. An empty list lets no browser connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origins(HashSet<String>);
 
@@ -20,12 +20,12 @@ impl FromStr for Origins {
     fn from_str(text: &str) -> Result<Self, String> {
         let listed: Vec<String> = serde_json::from_str(text)
             .map_err(|_| "not a JSON list like [\"https://app.example.org\"]".to_owned())?;
-        listed.iter().map(|origin| normal(origin)).collect::<Result<_, _>>().map(Self)
+        listed.iter().map(|origin| normalize(origin)).collect::<Result<_, _>>().map(Self)
     }
 }
 
-/// Browsers send the scheme and the host in lower case, and no slash at the end.
-fn normal(origin: &str) -> Result<String, String> {
+/// Returns the origin as browsers send it: scheme and host in lower case, no slash at the end.
+fn normalize(origin: &str) -> Result<String, String> {
     let origin = origin.trim_end_matches('/').to_ascii_lowercase();
     match origin.split_once("://") {
         Some((_, host)) if !host.is_empty() && !host.contains(['/', '*']) => Ok(origin),
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_listed_is_allowed() {
+    fn only_listed_origins_are_allowed() {
         let origins: Origins =
             r#"["https://App.example.org/","http://localhost:5173"]"#.parse().unwrap();
         assert!(origins.allow(b"https://app.example.org"));

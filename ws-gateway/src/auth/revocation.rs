@@ -1,10 +1,10 @@
-//! Which tokens no longer count although their time is not over: those of a user that were issued
-//! up to a moment, or the one with an id.
+//! Tokens that are refused although they have not expired: all tokens of a user that were issued
+//! up to an instant, or the token with an id.
 //!
-//! They are kept here, in memory, so that a connect costs no round trip. The subscriber loads
-//! what Redis has whenever it has (re)subscribed, before any user is served, and adds what is
-//! published. While Redis is away, clients are let in by what is known, and are sent nothing
-//! until it is back: then what was revoked meanwhile is loaded first, and closes them.
+//! The list is kept in memory, so that a handshake costs no round trip to Redis. The subscriber
+//! loads what Redis holds after each (re)subscription, before any user is served, and adds what
+//! is published. While Redis is away, handshakes are checked against the last known list, and
+//! connections receive nothing until Redis is back and the list is loaded again.
 
 use std::{
     collections::HashMap,
@@ -14,21 +14,21 @@ use std::{
 use serde::{Deserialize, Serialize};
 use shared::user::UserId;
 
-use super::{Credential, MAX_TOKEN_ID, seconds_since_1970};
+use super::claims::{Credential, MAX_TOKEN_ID, unix_seconds};
 
-/// What is revoked, and how long that is to be remembered.
+/// What is revoked, and how long the gateway has to remember it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revocation {
     /// What is revoked.
     pub what: Revoked,
-    /// When all that it is about has expired, in seconds since 1970.
+    /// When every token that it concerns has expired, in Unix seconds.
     pub until: u64,
 }
 
 /// What is revoked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Revoked {
-    /// All tokens of a user that were issued up to a moment, in seconds since 1970.
+    /// All tokens of a user that were issued up to an instant, in Unix seconds.
     User(UserId, u64),
     /// The token with this id (`jti`).
     Token(Box<str>),
@@ -39,7 +39,7 @@ pub enum Revoked {
 struct Text {
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<String>,
-    /// Without it, no token of the user counts, whenever it is issued.
+    /// Without it, all tokens of the user are revoked, whenever they were issued.
     #[serde(skip_serializing_if = "Option::is_none")]
     at: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,7 +48,7 @@ struct Text {
 }
 
 impl Revocation {
-    /// Reads one, or none if the text is something else.
+    /// Reads a revocation; `None` if the text is not one.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let Text { user, at, jti, until } = serde_json::from_str(text).ok()?;
@@ -60,7 +60,7 @@ impl Revocation {
         Some(Self { what, until })
     }
 
-    /// The text of it.
+    /// Returns the text that is stored and published.
     ///
     /// # Panics
     /// Never: every field serialises.
@@ -75,19 +75,19 @@ impl Revocation {
     }
 }
 
-/// The revocations that are known. Cheap to clone; clones are the same.
+/// The known revocations. Cheap to clone; clones share one list.
 #[derive(Clone, Debug, Default)]
 pub struct Revocations(Arc<RwLock<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// Up to when issued tokens do not count, and until when that holds.
+    /// By user: tokens issued up to the first time are revoked until the second.
     users: HashMap<UserId, (u64, u64)>,
     tokens: HashMap<Box<str>, u64>,
 }
 
 impl Revocations {
-    /// Adds one. What is known stays, whatever becomes of it in Redis.
+    /// Adds a revocation. It stays until it expires, even if Redis loses it.
     pub fn add(&self, Revocation { what, until }: Revocation) {
         let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
         match what {
@@ -102,21 +102,21 @@ impl Revocations {
         }
     }
 
-    /// Whether a user's token no longer counts.
+    /// Whether a token of `user` is revoked.
     #[must_use]
     pub fn is_revoked(&self, user: &UserId, credential: &Credential) -> bool {
         let state = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let now = seconds_since_1970();
+        let now = unix_seconds();
         let user = state.users.get(user);
         let by_user = user.is_some_and(|(at, until)| credential.issued_at <= *at && now < *until);
         let token = credential.token_id.as_ref().and_then(|id| state.tokens.get(id));
         by_user || token.is_some_and(|until| now < *until)
     }
 
-    /// Forgets what is over, and returns how many are left.
+    /// Removes expired revocations and returns how many are left.
     pub fn purge_expired(&self) -> usize {
         let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let now = seconds_since_1970();
+        let now = unix_seconds();
         state.users.retain(|_, (_, until)| now < *until);
         state.tokens.retain(|_, until| now < *until);
         state.users.len() + state.tokens.len()
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_revocation_is_read_as_it_was_written() {
+    fn a_revocation_survives_writing_and_reading() {
         for text in [
             r#"{"user":"teacher-42","at":1754471730,"until":1754558130}"#,
             r#"{"user":"a:*{}","until":1754558130}"#,
@@ -153,24 +153,24 @@ mod tests {
     }
 
     #[test]
-    fn a_user_is_revoked_up_to_a_moment_and_comes_back_with_a_newer_token() {
+    fn tokens_of_a_revoked_user_are_refused_unless_they_are_newer() {
         let revocations = Revocations::default();
-        let now = seconds_since_1970();
+        let now = unix_seconds();
         let add = |at, until| {
             revocations.add(Revocation { what: Revoked::User(user("u"), at), until });
         };
         add(now, now + 60);
         add(now - 9, now + 30);
         assert!(revocations.is_revoked(&user("u"), &credential("a", now)));
-        assert!(revocations.is_revoked(&user("u"), &Credential::default()), "it does not say when");
+        assert!(revocations.is_revoked(&user("u"), &Credential::default()), "without iat");
         assert!(!revocations.is_revoked(&user("u"), &credential("a", now + 1)));
         assert!(!revocations.is_revoked(&user("v"), &credential("a", now)));
     }
 
     #[test]
-    fn a_token_is_revoked_until_it_would_have_expired() {
+    fn a_revoked_token_is_refused_until_the_revocation_expires() {
         let revocations = Revocations::default();
-        let now = seconds_since_1970();
+        let now = unix_seconds();
         for (id, until) in [("here", now + 60), ("over", now)] {
             revocations.add(Revocation { what: Revoked::Token(id.into()), until });
         }

@@ -1,12 +1,14 @@
-//! Whether a secret is one.
+//! Which shared secrets are too weak to sign tokens in production.
 
-/// HMAC keys shorter than the hash invite guessing (RFC 7518, 3.2).
+use std::collections::HashSet;
+
+/// HMAC keys shorter than the hash invite guessing (RFC 7518, section 3.2).
 const MIN_BYTES: usize = 32;
 
-/// Sixteen random bytes in hexadecimal have fewer different digits once in some millions of times.
+/// Sixteen random bytes in hexadecimal have fewer different digits once in millions of secrets.
 const MIN_DIFFERENT_BYTES: usize = 8;
 
-/// What stands in documentation, samples and lists of found secrets, in lower case.
+/// Parts of secrets in documentation, samples and lists of leaked secrets, in lower case.
 const WELL_KNOWN: &[&str] = &[
     "secret-at-least",
     "bit-secret",
@@ -44,18 +46,36 @@ const WELL_KNOWN: &[&str] = &[
     "abcdefghijklmnopqrstuvwxyz",
 ];
 
-/// What is wrong with a secret for tokens, if it is to be taken seriously.
-pub(crate) fn weakness(secret: &str) -> Option<String> {
-    let different = |secret: &str| secret.bytes().collect::<std::collections::HashSet<_>>().len();
+/// Why a secret is refused in production. The text shows nothing of the secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WeakSecret {
+    /// Fewer bytes than the hash.
+    #[error("shorter than {MIN_BYTES} bytes, which ENVIRONMENT=production refuses")]
+    TooShort,
+    /// The same few bytes again and again.
+    #[error(
+        "fewer than {MIN_DIFFERENT_BYTES} different bytes, which ENVIRONMENT=production refuses"
+    )]
+    Repetitive,
+    /// Contains a part of a published secret.
+    #[error("contains a well-known sample secret, which ENVIRONMENT=production refuses")]
+    WellKnown,
+}
+
+/// Checks that a secret is strong enough for production.
+///
+/// # Errors
+/// Returns the rule that the secret breaks.
+pub fn check(secret: &str) -> Result<(), WeakSecret> {
     let text = secret.to_lowercase();
     if secret.len() < MIN_BYTES {
-        Some(format!("at least {MIN_BYTES} bytes with ENVIRONMENT=production"))
-    } else if different(secret) < MIN_DIFFERENT_BYTES {
-        Some("repeats itself, which ENVIRONMENT=production does not take".into())
+        Err(WeakSecret::TooShort)
+    } else if secret.bytes().collect::<HashSet<_>>().len() < MIN_DIFFERENT_BYTES {
+        Err(WeakSecret::Repetitive)
     } else if WELL_KNOWN.iter().any(|known| text.contains(known)) {
-        Some("looks like a sample, which ENVIRONMENT=production does not take".into())
+        Err(WeakSecret::WellKnown)
     } else {
-        None
+        Ok(())
     }
 }
 
@@ -64,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn short_repeating_and_well_known_secrets_are_weak() {
+    fn short_repetitive_and_well_known_secrets_are_refused() {
         for secret in [
             "",
             "tooshort",
@@ -76,16 +96,16 @@ mod tests {
             "0123456789ABCDEF0123456789abcdef",
             "ThisIsMyPassword1234567890!!!!!!!!",
         ] {
-            assert!(weakness(secret).is_some(), "{secret}");
+            assert!(check(secret).is_err(), "{secret}");
         }
     }
 
     #[test]
-    fn random_secrets_are_not() {
+    fn random_secrets_are_accepted() {
         for _ in 0..1_000 {
             let secret = uuid::Uuid::new_v4().simple().to_string();
-            assert_eq!(weakness(&secret), None, "{secret}");
+            assert_eq!(check(&secret), Ok(()), "{secret}");
         }
-        assert_eq!(weakness("3q2+7wX1bD0mZkq8P5v9Yw4rT6uJ0aHs"), None);
+        assert_eq!(check("3q2+7wX1bD0mZkq8P5v9Yw4rT6uJ0aHs"), Ok(()));
     }
 }

@@ -4,10 +4,11 @@ use std::borrow::Cow;
 
 use hyper::{HeaderMap, header};
 
-/// The prefix of the `Sec-WebSocket-Protocol` entry that carries a token.
+/// Starts the entry of `Sec-WebSocket-Protocol` that carries a token: a browser cannot set any other
+/// header of a handshake.
 pub const TOKEN_SUBPROTOCOL_PREFIX: &str = "huleedu.token.";
 
-/// The token of a request, the first match wins: `Authorization: Bearer`, an entry of
+/// Returns the token of a request. The first match wins: `Authorization: Bearer`, an entry of
 /// `Sec-WebSocket-Protocol`, the query parameter `token`.
 #[must_use]
 pub fn token<'a>(headers: &'a HeaderMap, query: &'a str) -> Option<Cow<'a, str>> {
@@ -42,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_of_three_places_wins() {
+    fn a_bearer_token_wins_over_the_subprotocol_and_that_over_the_query() {
         let bearer = (header::AUTHORIZATION, "bearer  a.b.c");
         let offered = (header::SEC_WEBSOCKET_PROTOCOL, "huleedu.v1, huleedu.token.d.e.f");
         let both = headers(&[bearer, offered.clone()]);
@@ -54,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn other_credentials_are_no_token() {
+    fn other_authorization_schemes_carry_no_token() {
         let basic = headers(&[(header::AUTHORIZATION, "Basic dTpw")]);
         assert_eq!(token(&basic, ""), None);
     }

@@ -3,13 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
 use hyper::Uri;
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
 use shared::config::{Secret, duration};
 
-use crate::auth::{Key, Rules, secret_policy::weakness};
-use crate::files::Make;
+use crate::auth::{Key, KeyFiles, KeySources, TokenRules, secret_policy};
 
 /// Tokens and the keys that they are checked with.
 #[derive(Clone, Debug, clap::Args)]
@@ -63,29 +61,24 @@ impl TokenSettings {
         if in_production {
             problems.extend(self.weak_secrets());
         }
-        let read = self.keys().and_then(|mut keys| {
-            let contents = crate::files::read(&self.key_files()).map_err(of_a_file)?;
-            keys.extend(self.file_keys(in_production)(&contents).map_err(of_a_file)?);
-            Ok(keys)
-        });
-        match read {
-            Ok(keys) if keys.is_empty() && self.jwt_jwks_url.is_none() => {
+        match self.keys() {
+            Ok(keys) if keys.is_empty() && !self.has_key_file() && self.jwt_jwks_url.is_none() => {
                 problems.push(NO_KEY.into());
             }
-            Ok(keys) => problems.extend(self.unused_algorithms(&keys)),
-            Err(bad) => problems.extend(bad),
+            Ok(keys) => problems.extend(self.without_key(keys)),
+            Err(invalid) => problems.extend(invalid),
         }
         problems
     }
 
-    /// What must hold for every token.
+    /// Returns what every token must satisfy.
     #[must_use]
-    pub fn rules(&self) -> Rules {
+    pub fn rules(&self) -> TokenRules {
         let (audience, issuer) = (self.jwt_audience.as_deref(), self.jwt_issuer.as_deref());
-        Rules::new(&self.jwt_algorithm, audience, issuer, self.jwt_leeway)
+        TokenRules::new(&self.jwt_algorithm, audience, issuer, self.jwt_leeway)
     }
 
-    /// The keys that stand in the settings themselves.
+    /// Returns the keys that stand in the settings themselves.
     ///
     /// # Errors
     /// Names every setting with a key that cannot be used.
@@ -94,7 +87,7 @@ impl TokenSettings {
         let secret = |secret: &Option<Secret>| {
             secret.as_ref().map(|secret| Key::from_secret(secret, &rules))
         };
-        let found = [
+        let configured = [
             ("JWT_SECRET_KEY", secret(&self.jwt_secret_key)),
             ("JWT_SECRET_KEY_PREVIOUS", secret(&self.jwt_secret_key_previous)),
             (
@@ -102,37 +95,29 @@ impl TokenSettings {
                 self.jwt_public_key.as_deref().map(|pem| Key::from_pem(pem, &rules)),
             ),
         ];
-        let (mut keys, mut bad) = (Vec::new(), Vec::new());
-        for (setting, key) in found {
+        let (mut keys, mut invalid) = (Vec::new(), Vec::new());
+        for (setting, key) in configured {
             match key {
                 Some(Ok(key)) => keys.push(key),
-                Some(Err(problem)) => bad.push(format!("{setting}: {problem}")),
+                Some(Err(problem)) => invalid.push(format!("{setting}: {problem}")),
                 None => {}
             }
         }
-        if bad.is_empty() { Ok(keys) } else { Err(bad) }
+        if invalid.is_empty() { Ok(keys) } else { Err(invalid) }
     }
 
-    /// The files with further keys.
+    /// Returns the files with further keys.
     #[must_use]
-    pub fn key_files(&self) -> Vec<PathBuf> {
-        self.jwt_secret_key_file.iter().chain(&self.jwt_public_key_path).cloned().collect()
+    pub fn key_files(&self, in_production: bool) -> KeyFiles {
+        KeyFiles {
+            secret: self.jwt_secret_key_file.clone(),
+            public_key: self.jwt_public_key_path.clone(),
+            refuse_weak_secrets: in_production,
+        }
     }
 
-    /// Makes keys of the contents of these files, and refuses what cannot be used.
-    #[must_use]
-    pub fn file_keys(&self, in_production: bool) -> Make<Vec<Key>> {
-        let rules = self.rules();
-        // As in `key_files`: secrets come first.
-        let secrets = usize::from(self.jwt_secret_key_file.is_some());
-        Box::new(move |contents| {
-            let keys = contents.iter().enumerate().map(|(number, content)| {
-                let is_secret = number < secrets;
-                let setting = if is_secret { "JWT_SECRET_KEY_FILE" } else { "JWT_PUBLIC_KEY_PATH" };
-                key_in_file(content, is_secret, in_production, &rules).context(setting)
-            });
-            keys.collect()
-        })
+    fn has_key_file(&self) -> bool {
+        self.jwt_secret_key_file.is_some() || self.jwt_public_key_path.is_some()
     }
 
     /// The secrets that are too weak for production.
@@ -142,44 +127,25 @@ impl TokenSettings {
             ("JWT_SECRET_KEY_PREVIOUS", &self.jwt_secret_key_previous),
         ];
         secrets.into_iter().filter_map(|(setting, secret)| {
-            let problem = weakness(secret.as_ref()?.expose())?;
-            Some(format!("{setting}: {problem}"))
+            let weak = secret_policy::check(secret.as_ref()?.expose()).err()?;
+            Some(format!("{setting}: {weak}"))
         })
     }
 
-    fn unused_algorithms(&self, keys: &[Key]) -> impl Iterator<Item = String> {
-        let published = |algorithm: Algorithm| {
-            self.jwt_jwks_url.is_some() && algorithm.family() != AlgorithmFamily::Hmac
+    /// Returns a problem for each algorithm that no key in the settings is for. Which algorithms
+    /// a key file is for shows when it is opened, not here.
+    fn without_key(&self, configured: Vec<Key>) -> Vec<String> {
+        let from_file = |algorithm: &Algorithm| match algorithm.family() {
+            AlgorithmFamily::Hmac => self.jwt_secret_key_file.is_some(),
+            _ => self.jwt_public_key_path.is_some() || self.jwt_jwks_url.is_some(),
         };
-        let unused = move |algorithm: &&Algorithm| {
-            !published(**algorithm) && !keys.iter().any(|key| key.is_for(**algorithm))
-        };
-        let unused = self.jwt_algorithm.iter().filter(unused);
-        unused.map(|algorithm| format!("JWT_ALGORITHM: there is no key for {algorithm:?}"))
+        let sources = KeySources { configured, ..KeySources::default() };
+        let missing = sources.without_key(&self.jwt_algorithm).into_iter();
+        let missing = missing.filter(|algorithm| !from_file(algorithm));
+        missing
+            .map(|algorithm| format!("JWT_ALGORITHM: there is no key for {algorithm:?}"))
+            .collect()
     }
-}
-
-fn key_in_file(
-    content: &[u8],
-    is_secret: bool,
-    in_production: bool,
-    rules: &Rules,
-) -> anyhow::Result<Key> {
-    let text = std::str::from_utf8(content).context("not a text")?;
-    if !is_secret {
-        return Ok(Key::from_pem(text, rules)?);
-    }
-    let secret = text.trim_end_matches(['\r', '\n']);
-    ensure!(!secret.is_empty(), "empty");
-    if let Some(problem) = weakness(secret).filter(|_| in_production) {
-        bail!(problem);
-    }
-    Ok(Key::from_secret(&secret.into(), rules)?)
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "that is how errors are mapped")]
-fn of_a_file(error: anyhow::Error) -> Vec<String> {
-    vec![format!("{error:#}")]
 }
 
 fn algorithm(name: &str) -> Result<Algorithm, String> {
@@ -236,8 +202,9 @@ mod tests {
         let unused = problems(&["--jwt-algorithm", "HS256,RS256"]);
         assert_eq!(unused, "JWT_ALGORITHM: there is no key for RS256");
         assert!(problems(&["--jwt-public-key", "x"]).contains("JWT_PUBLIC_KEY: not a public key"));
-        let nowhere = problems(&["--jwt-public-key-path", "/nowhere"]);
-        assert!(nowhere.contains("/nowhere: "), "{nowhere}");
+        let file =
+            problems(&["--jwt-algorithm", "HS256,RS256", "--jwt-public-key-path", "/nowhere"]);
+        assert_eq!(file, "", "files are not opened here");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use uuid::Uuid;
 
 use super::*;
-use crate::auth::{Credential, Key, Rules};
+use crate::auth::{Credential, Key, TokenRules, revocation::Revocations};
 use crate::hub::{self, Hub, LimitPolicy, Subscribed, outbox};
 
 const TOKEN_LIFE: Duration = Duration::from_secs(1000);
@@ -30,14 +30,17 @@ fn user() -> UserId {
 fn settings() -> Arc<ConnectionSettings> {
     let secret = "a-secret-that-is-long-enough-for-tests".into();
     let algorithms = [jsonwebtoken::Algorithm::HS256];
-    let rules = Rules::new(&algorithms, None, None, Duration::ZERO);
+    let rules = TokenRules::new(&algorithms, None, None, Duration::ZERO);
     Arc::new(ConnectionSettings {
         ping_interval: Duration::from_secs(30),
         keepalive_timeout: Duration::from_mins(1),
         expiry_grace: Duration::from_secs(5),
         max_messages_per_second: NonZeroU32::new(MESSAGES_PER_SECOND).unwrap(),
         drain_window: Duration::from_secs(10),
-        authenticator: Authenticator::new(vec![Key::from_secret(&secret, &rules).unwrap()], None),
+        authenticator: Authenticator::new(
+            vec![Key::from_secret(&secret, &rules).unwrap()].into(),
+            Revocations::default(),
+        ),
         metrics: Metrics::new(&Registry::new()),
         tracer: None,
     })

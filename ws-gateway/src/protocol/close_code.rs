@@ -206,6 +206,8 @@ fn coded(error_code: &'static str, message: &'static str) -> Utf8Bytes {
 
 #[cfg(test)]
 mod tests {
+    use shared::metrics::Label as _;
+
     use super::*;
 
     #[test]

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use crate::{
     auth::{
         revocation::{Revocation, Revocations, Revoked},
-        seconds_since_1970,
+        unix_seconds,
     },
     hub::Hub,
     metrics::Metrics,
@@ -38,7 +38,7 @@ impl PushHandler {
     /// When Redis does not answer.
     pub(super) async fn load(&self, reads: &RedisConnection, keys: &Keys) -> RedisResult<()> {
         let mut range = cmd("ZREVRANGEBYSCORE");
-        range.arg(keys.revocations()).arg("+inf").arg(format!("({}", seconds_since_1970()));
+        range.arg(keys.revocations()).arg("+inf").arg(format!("({}", unix_seconds()));
         range.arg("LIMIT").arg(0).arg(MOST);
         let answer = reads.run(vec![range]).await?.pop().unwrap_or(Ok(Value::Nil));
         let texts: Vec<String> = match answer {
@@ -103,7 +103,7 @@ pub async fn revoke(redis: &RedisClient, revocation: &Revocation) -> RedisResult
     let commands = redis.connect().await?;
     let (key, text) = (redis.keys.revocations(), revocation.to_text());
     let mut tidy = cmd("ZREMRANGEBYSCORE");
-    tidy.arg(&key).arg("-inf").arg(seconds_since_1970());
+    tidy.arg(&key).arg("-inf").arg(unix_seconds());
     let mut store = cmd("ZADD");
     store.arg(&key).arg(revocation.until).arg(&text);
     for answer in commands.run(vec![tidy, store]).await? {

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::{
-    auth::{AuthError, Authenticator, Key, Rules},
+    auth::{AuthError, Authenticator, Key, TokenRules, revocation::Revocations},
     hub::{self, LimitPolicy, outbox},
     metrics::Metrics,
     protocol::CloseReason,
@@ -33,15 +33,15 @@ fn server(arguments: &[&str]) -> Server {
     let keys = shared::keys::Keys::new("ws");
     let history = History::new(keys, watch::channel(None).1);
     let algorithms = [jsonwebtoken::Algorithm::HS256];
-    let rules = Rules::new(&algorithms, None, None, Duration::ZERO);
-    let secret = SECRET.into();
+    let rules = TokenRules::new(&algorithms, None, None, Duration::ZERO);
+    let keys = vec![Key::from_secret(&SECRET.into(), &rules).unwrap()];
     let settings = ConnectionSettings {
         ping_interval: Duration::from_secs(30),
         keepalive_timeout: Duration::from_mins(1),
         expiry_grace: Duration::ZERO,
         max_messages_per_second: config.limits.websocket_max_messages_per_second,
         drain_window: Duration::ZERO,
-        authenticator: Authenticator::new(vec![Key::from_secret(&secret, &rules).unwrap()], None),
+        authenticator: Authenticator::new(keys.into(), Revocations::default()),
         metrics: metrics.clone(),
         tracer: None,
     };

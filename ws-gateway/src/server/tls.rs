@@ -1,50 +1,60 @@
-//! TLS for clients: what a certificate and its key, in PEM, make of a connection.
+//! TLS for clients: a certificate chain and its key from files that are read again when they
+//! change.
 
-mod validity;
-
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, ensure};
+use prometheus::IntGauge;
 use tokio_rustls::rustls::{
     ServerConfig,
     crypto::aws_lc_rs,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use crate::{config::TlsSettings, files::WatchedFiles, metrics::Metrics};
+use crate::files::{Reloads, WatchedFiles};
 
-/// The certificate's files, kept up to date; none if clients are to speak plainly.
-///
-/// # Errors
-/// Names the file that cannot be used.
-pub fn files(
-    settings: &TlsSettings,
-    metrics: &Metrics,
-) -> anyhow::Result<Option<WatchedFiles<ServerConfig>>> {
-    let Some(paths) = settings.paths() else { return Ok(None) };
-    let expiry = metrics.certificate_end.clone();
-    let make = Box::new(move |contents: &[Vec<u8>]| {
-        let [certificate, key] = contents else { anyhow::bail!("a certificate and a key") };
-        let config = server_config(certificate, key)?;
-        expiry.set(end(certificate));
-        Ok(config)
-    });
-    WatchedFiles::open("certificate", paths.into(), make, metrics.file_reloads.clone()).map(Some)
+/// The files of a certificate chain and of its private key, in PEM.
+#[derive(Clone, Debug)]
+pub struct TlsFiles {
+    /// The certificate of the gateway and those that lead to its authority.
+    pub certificate: PathBuf,
+    /// The private key of the certificate.
+    pub key: PathBuf,
 }
 
-/// Why these files would not do.
-#[must_use]
-pub fn problem(paths: &[PathBuf; 2]) -> Option<String> {
-    let made = crate::files::read(paths).and_then(|files| server_config(&files[0], &files[1]));
-    made.err().map(|problem| format!("TLS_CERT_FILE, TLS_KEY_FILE: {problem:#}"))
+impl TlsFiles {
+    /// Reads the files. `not_after` is kept at the end of the certificate's validity, in Unix
+    /// seconds.
+    ///
+    /// # Errors
+    /// Names the settings and the file that cannot be used.
+    pub fn open(
+        self,
+        reloads: Reloads,
+        not_after: IntGauge,
+    ) -> anyhow::Result<WatchedFiles<ServerConfig>> {
+        let parse = move |contents: &[Vec<u8>]| {
+            let [certificate, key] = contents else { unreachable!("two files are read") };
+            let config = server_config(certificate, key)?;
+            not_after.set(end_of_validity(certificate).context("the certificate is not X.509")?);
+            Ok(config)
+        };
+        WatchedFiles::open(
+            "certificate",
+            vec![self.certificate, self.key],
+            Box::new(parse),
+            reloads,
+        )
+        .context("TLS_CERT_FILE, TLS_KEY_FILE")
+    }
 }
 
-/// When a certificate ends, in seconds since 1970; 0 if it does not say.
-fn end(certificate: &[u8]) -> i64 {
-    let end = CertificateDer::from_pem_slice(certificate).ok();
-    let end = end.and_then(|certificate| validity::end(&certificate));
-    end.and_then(|end| i64::try_from(end.as_secs()).ok()).unwrap_or_default()
+/// Returns the `notAfter` of the first certificate, in Unix seconds.
+fn end_of_validity(certificate: &[u8]) -> Option<i64> {
+    let certificate = CertificateDer::from_pem_slice(certificate).ok()?;
+    let (_, certificate) = X509Certificate::from_der(&certificate).ok()?;
+    Some(certificate.validity().not_after.timestamp())
 }
 
 fn server_config(certificate: &[u8], key: &[u8]) -> anyhow::Result<ServerConfig> {
@@ -59,24 +69,42 @@ fn server_config(certificate: &[u8], key: &[u8]) -> anyhow::Result<ServerConfig>
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_single_cert(chain, key)
-        .context("certificate and key do not go together")?;
-    // An upgrade to WebSocket is there in HTTP/1.1 only.
+        .context("the private key is not that of the certificate")?;
+    // The WebSocket upgrade used here exists in HTTP/1.1 only.
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }
 
 #[cfg(test)]
 mod tests {
+    use prometheus::Opts;
+    use shared::metrics::MetricField as _;
+
     use super::*;
 
     #[test]
-    fn what_is_no_certificate_with_its_key_is_refused_without_being_shown() {
-        let rsa = include_bytes!("../auth/tests/rsa.key.pem");
+    fn the_end_of_validity_of_a_certificate_is_read() {
+        for (year, seconds) in [(2030, 1_898_812_800), (2060, 2_845_584_000)] {
+            let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+            params.not_after = rcgen::date_time_ymd(year, 3, 4);
+            let key = rcgen::KeyPair::generate().unwrap();
+            let pem = params.self_signed(&key).unwrap().pem();
+            assert_eq!(end_of_validity(pem.as_bytes()), Some(seconds));
+        }
+        assert_eq!(end_of_validity(b""), None);
+    }
+
+    #[test]
+    fn an_unusable_certificate_or_key_is_refused_without_showing_it() {
+        let rsa = include_bytes!("../auth/test_keys/rsa.key.pem");
         for (certificate, key) in [(&b""[..], &rsa[..]), (rsa, rsa), (b"-----BEGIN", rsa)] {
             let problem = format!("{:#}", server_config(certificate, key).unwrap_err());
             assert!(problem.contains("certificate") && !problem.contains("MII"), "{problem}");
         }
-        let nowhere = problem(&["/nowhere".into(), "/nowhere".into()]).unwrap();
-        assert!(nowhere.starts_with("TLS_CERT_FILE, TLS_KEY_FILE: /nowhere"), "{nowhere}");
+        let files = TlsFiles { certificate: "/nowhere".into(), key: "/nowhere".into() };
+        let reloads = Reloads::create(Opts::new("reloads", "Reloads."), ()).unwrap();
+        let not_after = IntGauge::new("not_after", "End.").unwrap();
+        let problem = format!("{:#}", files.open(reloads, not_after).unwrap_err());
+        assert!(problem.starts_with("TLS_CERT_FILE, TLS_KEY_FILE: /nowhere"), "{problem}");
     }
 }

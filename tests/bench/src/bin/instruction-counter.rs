@@ -27,7 +27,7 @@ use tokio::io::{AsyncReadExt as _, DuplexStream};
 use tokio_tungstenite::{WebSocketStream, tungstenite::protocol::Role};
 use tokio_util::sync::CancellationToken;
 use ws_gateway::{
-    auth::{Authenticator, Credential, Identity, Key, Rules},
+    auth::{Authenticator, Credential, Identity, Key, TokenRules, revocation::Revocations},
     connection::{ClientOptions, Connection, ConnectionSettings, InitialState, socket_config},
     hub::{self, Hub, LimitPolicy, outbox},
     metrics::Metrics,
@@ -123,7 +123,7 @@ async fn connected() -> anyhow::Result<(Hub, DuplexStream)> {
         hub.mark_subscribed(&user) == hub::Subscribed::Live,
         "the subscription stands at once"
     );
-    let rules = Rules::new(&[jsonwebtoken::Algorithm::HS256], None, None, Duration::ZERO);
+    let rules = TokenRules::new(&[jsonwebtoken::Algorithm::HS256], None, None, Duration::ZERO);
     let key = Key::from_secret(&"a-secret-that-is-long-enough-for-this".into(), &rules);
     let settings = ConnectionSettings {
         ping_interval: Duration::from_hours(1),
@@ -131,7 +131,10 @@ async fn connected() -> anyhow::Result<(Hub, DuplexStream)> {
         expiry_grace: Duration::ZERO,
         max_messages_per_second: NonZeroU32::MIN,
         drain_window: Duration::ZERO,
-        authenticator: Authenticator::new(vec![key.context("it is a key")?], None),
+        authenticator: Authenticator::new(
+            vec![key.context("it is a key")?].into(),
+            Revocations::default(),
+        ),
         metrics,
         tracer: None,
     };

@@ -8,16 +8,20 @@ use http_body_util::Full;
 use hyper::{Response, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use jsonwebtoken::Algorithm;
-use serde_json::{Value, json};
-use tokio::net::TcpListener;
-
 use prometheus::Opts;
+use serde_json::{Value, json};
 use shared::metrics::MetricField as _;
+use tokio::net::TcpListener;
 
 use super::*;
 
-fn rules() -> Rules {
-    Rules::new(&[Algorithm::EdDSA, Algorithm::RS256, Algorithm::HS256], None, None, Duration::ZERO)
+fn rules() -> TokenRules {
+    TokenRules::new(
+        &[Algorithm::EdDSA, Algorithm::RS256, Algorithm::HS256],
+        None,
+        None,
+        Duration::ZERO,
+    )
 }
 
 fn ed25519(kid: &str) -> Value {
@@ -30,7 +34,7 @@ fn usable(keys: &Value) -> usize {
 }
 
 #[test]
-fn a_bad_key_does_not_spoil_the_set() {
+fn an_unusable_key_does_not_affect_the_others() {
     let keys = json!([null, 7, {"kty": "unheard-of"}, {"kty": "RSA", "n": "!"}, ed25519("a")]);
     assert_eq!(usable(&keys), 1);
 }
@@ -50,12 +54,12 @@ fn only_public_keys_for_signatures_and_accepted_algorithms_are_taken() {
     assert_eq!(usable(&json!((0..100).map(|n| ed25519(&n.to_string())).collect::<Vec<_>>())), 16);
 }
 
-/// An issuer that answers everything with `body`, and counts.
+/// Starts an issuer that answers every request with `body`, and counts the requests.
 async fn issuer(body: String) -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let asked = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&asked);
+    let requests = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&requests);
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let (body, count) = (body.clone(), Arc::clone(&count));
@@ -67,10 +71,10 @@ async fn issuer(body: String) -> (SocketAddr, Arc<AtomicUsize>) {
             tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
         }
     });
-    (address, asked)
+    (address, requests)
 }
 
-fn published(address: SocketAddr) -> JwksCache {
+fn cache(address: SocketAddr) -> JwksCache {
     let url = format!("http://{address}/jwks").parse().unwrap();
     let fetches = Reloads::create(Opts::new("fetches", "Fetches."), ()).unwrap();
     JwksCache::new(url, rules(), fetches).unwrap()
@@ -78,23 +82,24 @@ fn published(address: SocketAddr) -> JwksCache {
 
 #[tokio::test]
 async fn many_tokens_with_unknown_keys_cause_one_fetch() {
-    let (address, asked) = issuer(json!({"keys": [ed25519("a")]}).to_string()).await;
-    let published = published(address);
-    let all = (0..1_000).map(|_| published.look_again());
+    let (address, requests) = issuer(json!({"keys": [ed25519("a")]}).to_string()).await;
+    let cache = cache(address);
+    let all = (0..1_000).map(|_| cache.refresh());
     futures_util::future::join_all(all).await;
-    assert_eq!(asked.load(Ordering::Relaxed), 1);
-    assert_eq!(published.keys().len(), 1);
+    assert_eq!(requests.load(Ordering::Relaxed), 1);
+    assert_eq!(cache.keys().len(), 1);
 }
 
 #[tokio::test]
-async fn an_answer_that_is_no_set_leaves_the_last_good_one() {
-    for bad in ["nonsense".to_owned(), json!({"keys": []}).to_string(), "x".repeat(MOST_BYTES + 1)]
+async fn an_invalid_answer_leaves_the_last_valid_set() {
+    for bad in
+        ["nonsense".to_owned(), json!({"keys": []}).to_string(), "x".repeat(MAX_SET_SIZE + 1)]
     {
         let (address, _) = issuer(bad).await;
-        let published = published(address);
-        *published.0.keys.write().unwrap() =
+        let cache = cache(address);
+        *cache.0.keys.write().unwrap() =
             parse(json!({"keys": [ed25519("a")]}).to_string().as_bytes(), &rules()).unwrap().into();
-        assert!(published.fetch(&mut None).await.is_err());
-        assert_eq!(published.keys().len(), 1);
+        assert!(cache.fetch(&mut None).await.is_err());
+        assert_eq!(cache.keys().len(), 1);
     }
 }

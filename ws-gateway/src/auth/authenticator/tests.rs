@@ -1,13 +1,15 @@
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 
+use std::time::Duration;
+
 use super::*;
+use crate::auth::{
+    claims::{Credential, MAX_TOKEN_ID, unix_seconds as now},
+    keys::{KeyError, TokenRules},
+};
 
 const SECRET: &str = "a-secret-that-is-long-enough-for-tests";
-
-fn now() -> u64 {
-    since_1970().as_secs()
-}
 
 fn sign_with(algorithm: Algorithm, secret: &str, claims: &Value) -> String {
     let key = EncodingKey::from_secret(secret.as_bytes());
@@ -18,9 +20,13 @@ fn sign(claims: &Value) -> String {
     sign_with(Algorithm::HS256, SECRET, claims)
 }
 
+fn with_configured(keys: Vec<Key>) -> Authenticator {
+    Authenticator::new(keys.into(), Revocations::default())
+}
+
 fn authenticator(audience: Option<&str>, issuer: Option<&str>) -> Authenticator {
-    let rules = Rules::new(&[Algorithm::HS256], audience, issuer, Duration::ZERO);
-    Authenticator::new(vec![Key::from_secret(&SECRET.into(), &rules).unwrap()], None)
+    let rules = TokenRules::new(&[Algorithm::HS256], audience, issuer, Duration::ZERO);
+    with_configured(vec![Key::from_secret(&SECRET.into(), &rules).unwrap()])
 }
 
 fn check(claims: &Value) -> Result<Identity, AuthError> {
@@ -87,9 +93,8 @@ fn a_token_from_the_future_is_refused() {
     ] {
         assert_eq!(check(&claims), Err(AuthError::NotYetValid));
         let lenient = Duration::from_secs(301);
-        let rules = Rules::new(&[Algorithm::HS256], None, None, lenient);
-        let lenient =
-            Authenticator::new(vec![Key::from_secret(&SECRET.into(), &rules).unwrap()], None);
+        let rules = TokenRules::new(&[Algorithm::HS256], None, None, lenient);
+        let lenient = with_configured(vec![Key::from_secret(&SECRET.into(), &rules).unwrap()]);
         assert!(lenient.check(Some(&sign(&claims))).is_ok());
     }
     assert!(check(&json!({"sub": "u", "exp": exp, "nbf": "soon"})).is_err());
@@ -146,25 +151,25 @@ async fn a_live_connection_is_renewed_by_its_own_user_only() {
 }
 
 /// The public keys of pairs that exist for these tests only, and tokens signed with the others.
-const RSA: &str = include_str!("tests/rsa.pub.pem");
-const EC: &str = include_str!("tests/ec.pub.pem");
-const EC384: &str = include_str!("tests/ec384.pub.pem");
-const ED: &str = include_str!("tests/ed.pub.pem");
+const RSA: &str = include_str!("../test_keys/rsa.pub.pem");
+const EC: &str = include_str!("../test_keys/ec.pub.pem");
+const EC384: &str = include_str!("../test_keys/ec384.pub.pem");
+const ED: &str = include_str!("../test_keys/ed.pub.pem");
 
 fn sign_with_pair(algorithm: Algorithm) -> String {
     let key = match algorithm {
-        Algorithm::ES256 => EncodingKey::from_ec_pem(include_bytes!("tests/ec.key.pem")),
-        Algorithm::ES384 => EncodingKey::from_ec_pem(include_bytes!("tests/ec384.key.pem")),
-        Algorithm::EdDSA => EncodingKey::from_ed_pem(include_bytes!("tests/ed.key.pem")),
-        _ => EncodingKey::from_rsa_pem(include_bytes!("tests/rsa.key.pem")),
+        Algorithm::ES256 => EncodingKey::from_ec_pem(include_bytes!("../test_keys/ec.key.pem")),
+        Algorithm::ES384 => EncodingKey::from_ec_pem(include_bytes!("../test_keys/ec384.key.pem")),
+        Algorithm::EdDSA => EncodingKey::from_ed_pem(include_bytes!("../test_keys/ed.key.pem")),
+        _ => EncodingKey::from_rsa_pem(include_bytes!("../test_keys/rsa.key.pem")),
     };
     let claims = json!({"sub": "u", "exp": now() + 60});
     encode(&Header::new(algorithm), &claims, &key.unwrap()).unwrap()
 }
 
 fn with_keys(algorithms: &[Algorithm], pems: &[&str]) -> Authenticator {
-    let rules = Rules::new(algorithms, None, None, Duration::ZERO);
-    Authenticator::new(pems.iter().map(|pem| Key::from_pem(pem, &rules).unwrap()).collect(), None)
+    let rules = TokenRules::new(algorithms, None, None, Duration::ZERO);
+    with_configured(pems.iter().map(|pem| Key::from_pem(pem, &rules).unwrap()).collect())
 }
 
 #[test]
@@ -183,8 +188,8 @@ fn a_public_key_of_each_kind_checks_its_own_signatures() {
 #[test]
 fn a_secret_checks_each_size_of_its_hash_that_is_accepted() {
     let sizes = [Algorithm::HS256, Algorithm::HS384, Algorithm::HS512];
-    let rules = Rules::new(&sizes, None, None, Duration::ZERO);
-    let all = Authenticator::new(vec![Key::from_secret(&SECRET.into(), &rules).unwrap()], None);
+    let rules = TokenRules::new(&sizes, None, None, Duration::ZERO);
+    let all = with_configured(vec![Key::from_secret(&SECRET.into(), &rules).unwrap()]);
     let claims = json!({"sub": "u", "exp": now() + 60});
     for size in sizes {
         assert!(all.check(Some(&sign_with(size, SECRET, &claims))).is_ok(), "{size:?}");
@@ -205,12 +210,12 @@ fn the_id_of_a_token_is_known_and_bounded() {
 #[test]
 fn a_public_key_is_never_used_as_a_secret() {
     let both = [Algorithm::RS256, Algorithm::HS256];
-    let rules = Rules::new(&both, None, None, Duration::ZERO);
+    let rules = TokenRules::new(&both, None, None, Duration::ZERO);
     let keys = vec![
         Key::from_pem(RSA, &rules).unwrap(),
         Key::from_secret(&SECRET.into(), &rules).unwrap(),
     ];
-    let authenticator = Authenticator::new(keys, None);
+    let authenticator = with_configured(keys);
     let claims = json!({"sub": "u", "exp": now() + 60});
     let confused = sign_with(Algorithm::HS256, RSA, &claims);
     assert_eq!(authenticator.check(Some(&confused)), Err(AuthError::Invalid));
@@ -219,10 +224,10 @@ fn a_public_key_is_never_used_as_a_secret() {
 
 #[test]
 fn a_previous_secret_is_accepted_beside_the_new_one() {
-    let rules = Rules::new(&[Algorithm::HS256], None, None, Duration::ZERO);
+    let rules = TokenRules::new(&[Algorithm::HS256], None, None, Duration::ZERO);
     let secrets = ["the-new-secret-of-more-than-32-bytes", SECRET];
     let keys = secrets.map(|secret| Key::from_secret(&secret.into(), &rules).unwrap());
-    let authenticator = Authenticator::new(keys.into(), None);
+    let authenticator = with_configured(keys.into());
     for secret in secrets {
         let token = sign_with(Algorithm::HS256, secret, &json!({"sub": "u", "exp": now() + 60}));
         assert!(authenticator.check(Some(&token)).is_ok());
@@ -233,7 +238,7 @@ fn a_previous_secret_is_accepted_beside_the_new_one() {
 
 #[test]
 fn a_key_without_an_algorithm_and_a_text_that_is_no_key_are_errors() {
-    let rules = Rules::new(&[Algorithm::RS256], None, None, Duration::ZERO);
+    let rules = TokenRules::new(&[Algorithm::RS256], None, None, Duration::ZERO);
     assert_eq!(Key::from_pem(EC, &rules).unwrap_err(), KeyError::NoAlgorithm);
     assert_eq!(Key::from_secret(&SECRET.into(), &rules).unwrap_err(), KeyError::NoAlgorithm);
     for text in ["", "secret", &RSA[..200]] {

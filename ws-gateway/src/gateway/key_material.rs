@@ -1,0 +1,81 @@
+//! Keys for tokens and the certificate for clients: opened before the gateway takes its ports,
+//! kept up to date while it runs.
+
+use anyhow::{Context as _, ensure};
+use shared::admin::Readiness;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    auth::{JwksCache, Key, KeySources},
+    config::Config,
+    files::{Current, WatchedFiles},
+    metrics::Metrics,
+};
+
+/// What the gateway reads from files and from the issuer of tokens.
+#[derive(Debug)]
+pub(super) struct KeyMaterial {
+    jwks: Option<JwksCache>,
+    key_files: Option<WatchedFiles<Vec<Key>>>,
+    certificate: Option<WatchedFiles<ServerConfig>>,
+}
+
+impl KeyMaterial {
+    /// Opens every file that the settings name. The issuer is not asked yet.
+    ///
+    /// # Errors
+    /// Names the setting and the file that cannot be used.
+    pub(super) fn open(config: &Config, metrics: &Metrics) -> anyhow::Result<Self> {
+        let (rules, fetches) = (config.tokens.rules(), metrics.jwks_fetches.clone());
+        let jwks = config.tokens.jwt_jwks_url.clone();
+        let jwks = jwks.map(|url| JwksCache::new(url, rules.clone(), fetches));
+        let key_files = config.tokens.key_files(config.is_production());
+        let key_files = key_files.open(rules, metrics.file_reloads.clone())?;
+        let certificate = config
+            .tls
+            .files()
+            .map(|files| files.open(metrics.file_reloads.clone(), metrics.certificate_end.clone()));
+        let jwks = jwks.transpose().context("JWT_JWKS_URL")?;
+        Ok(Self { jwks, key_files, certificate: certificate.transpose()? })
+    }
+
+    /// Returns all keys for tokens.
+    ///
+    /// # Errors
+    /// If a key in the settings cannot be used, or an accepted algorithm has no key.
+    pub(super) fn keys(&self, config: &Config) -> anyhow::Result<KeySources> {
+        let configured = config.tokens.keys();
+        let keys = KeySources {
+            configured: configured.map_err(|invalid| anyhow::anyhow!(invalid.join(", ")))?,
+            files: self.key_files.as_ref().map(WatchedFiles::current),
+            jwks: self.jwks.clone(),
+        };
+        let without_key = keys.without_key(&config.tokens.jwt_algorithm);
+        ensure!(without_key.is_empty(), "JWT_ALGORITHM: there is no key for {without_key:?}");
+        Ok(keys)
+    }
+
+    /// Returns the certificate for clients; `None` without TLS.
+    pub(super) fn certificate(&self) -> Option<Current<ServerConfig>> {
+        self.certificate.as_ref().map(WatchedFiles::current)
+    }
+
+    /// Keeps everything up to date until `shutdown`.
+    pub(super) fn spawn(
+        self,
+        tasks: &TaskTracker,
+        readiness: Readiness,
+        shutdown: &CancellationToken,
+    ) {
+        if let Some(jwks) = self.jwks {
+            tasks.spawn(jwks.run(readiness, shutdown.clone()));
+        }
+        if let Some(files) = self.key_files {
+            tasks.spawn(files.run(shutdown.clone()));
+        }
+        if let Some(files) = self.certificate {
+            tasks.spawn(files.run(shutdown.clone()));
+        }
+    }
+}
