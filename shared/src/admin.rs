@@ -1,6 +1,5 @@
-//! The admin server of both services, on a port of its own:
-//! `GET /livez` answers while the process runs, `GET /readyz` says whether it can do its job and
-//! if not why, `GET /metrics` is for Prometheus.
+//! The admin HTTP server of both services, on a port of its own: `GET /livez` (liveness),
+//! `GET /readyz` (readiness, with the state of every condition) and `GET /metrics` (Prometheus).
 
 use std::{
     collections::BTreeMap,
@@ -20,17 +19,17 @@ use prometheus::{Registry, TextEncoder};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// What must hold for a service to do its job, each under a name. Cheap to clone.
+/// Named conditions that must all hold for the service to be ready. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Readiness(Arc<Mutex<BTreeMap<&'static str, bool>>>);
 
 impl Readiness {
-    /// Says whether the condition `name` holds now.
+    /// Sets whether the condition `name` holds.
     pub fn set(&self, name: &'static str, holds: bool) {
         self.conditions().insert(name, holds);
     }
 
-    /// Whether there is a condition and all of them hold.
+    /// Returns whether at least one condition is known and all of them hold.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         let conditions = self.conditions();
@@ -38,34 +37,40 @@ impl Readiness {
     }
 
     fn conditions(&self) -> std::sync::MutexGuard<'_, BTreeMap<&'static str, bool>> {
-        // The map is whole after every step, so a panic elsewhere does not spoil it.
+        // Every update is a single insert, so a poisoned lock still guards a consistent map.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn response(&self) -> Response<Full<Bytes>> {
+    fn to_response(&self) -> Response<Full<Bytes>> {
         let status = if self.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         json_response(status, &*self.conditions())
     }
 }
 
-/// An HTTP response with a JSON body.
+/// Returns an HTTP response with a JSON body.
 ///
 /// # Panics
-/// Never for bodies of maps and structs with text keys.
+/// If `body` is not a map or struct with string keys.
 #[must_use]
 pub fn json_response(status: StatusCode, body: &impl serde::Serialize) -> Response<Full<Bytes>> {
-    let body = serde_json::to_vec(body).expect("the body is a map with text keys");
-    with_type(status, "application/json", body)
+    let body = serde_json::to_vec(body).expect("the body is a map or struct with string keys");
+    response(status, "application/json", body)
 }
 
-fn with_type(status: StatusCode, kind: &'static str, body: Vec<u8>) -> Response<Full<Bytes>> {
+fn response(
+    status: StatusCode,
+    content_type: &'static str,
+    body: Vec<u8>,
+) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, header::HeaderValue::from_static(content_type));
     response
 }
 
-/// The admin server, bound and not yet answering.
+/// The admin server: bound, but not serving until [`AdminServer::run`].
 #[derive(Debug)]
 pub struct AdminServer {
     listener: TcpListener,
@@ -74,10 +79,10 @@ pub struct AdminServer {
 }
 
 impl AdminServer {
-    /// Takes the port.
+    /// Binds the port.
     ///
     /// # Errors
-    /// Names the address when it cannot be bound.
+    /// If the address cannot be bound; the error names it.
     pub async fn bind(
         address: SocketAddr,
         readiness: Readiness,
@@ -89,16 +94,16 @@ impl AdminServer {
         Ok(Self { listener, readiness, registry })
     }
 
-    /// The address it listens on.
+    /// Returns the address that the server listens on.
     ///
     /// # Errors
-    /// When the system does not tell.
+    /// If the operating system does not report it.
     pub fn local_addr(&self) -> anyhow::Result<SocketAddr> {
-        self.listener.local_addr().context("the admin server has no address")
+        self.listener.local_addr().context("local address of the admin server")
     }
 
-    /// Answers until `shutdown`; it is handed a token that is cancelled last, so that probes see
-    /// a service that stops as running and not ready.
+    /// Serves requests until `shutdown`. Cancel this token last, so that probes see a stopping
+    /// service as alive and not ready.
     pub async fn run(self, shutdown: CancellationToken) {
         let Self { listener, readiness, registry } = self;
         let connections = TaskTracker::new();
@@ -108,13 +113,13 @@ impl AdminServer {
                 accepted = listener.accept() => accepted,
             };
             let Ok((stream, _)) = accepted else {
-                // Out of file descriptors, most likely; accepting again at once would spin.
+                // Usually out of file descriptors: accepting again at once would busy-loop.
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             };
             let (readiness, registry) = (readiness.clone(), registry.clone());
             let service = service_fn(move |request| {
-                let response = answer(&request, &readiness, &registry);
+                let response = route(&request, &readiness, &registry);
                 async move { Ok::<_, Infallible>(response) }
             });
             let mut http = http1::Builder::new();
@@ -124,7 +129,7 @@ impl AdminServer {
             connections.spawn(async move {
                 tokio::select! {
                     () = shutdown.cancelled() => {}
-                    // A scraper that hangs up in mid-answer is no news.
+                    // A client that disconnects during a response needs no log line.
                     _ = connection => {}
                 }
             });
@@ -132,28 +137,28 @@ impl AdminServer {
     }
 }
 
-fn answer(
+fn route(
     request: &Request<Incoming>,
     readiness: &Readiness,
     registry: &Registry,
 ) -> Response<Full<Bytes>> {
     if request.method() != Method::GET && request.method() != Method::HEAD {
-        return with_type(StatusCode::METHOD_NOT_ALLOWED, "text/plain", Vec::new());
+        return response(StatusCode::METHOD_NOT_ALLOWED, "text/plain", Vec::new());
     }
     match request.uri().path() {
-        "/livez" => with_type(StatusCode::OK, "text/plain", b"ok\n".to_vec()),
-        "/readyz" => readiness.response(),
+        "/livez" => response(StatusCode::OK, "text/plain", b"ok\n".to_vec()),
+        "/readyz" => readiness.to_response(),
         "/metrics" => metrics(registry),
-        _ => with_type(StatusCode::NOT_FOUND, "text/plain", Vec::new()),
+        _ => response(StatusCode::NOT_FOUND, "text/plain", Vec::new()),
     }
 }
 
 fn metrics(registry: &Registry) -> Response<Full<Bytes>> {
     match TextEncoder::new().encode_to_string(&registry.gather()) {
-        Ok(text) => with_type(StatusCode::OK, "text/plain; version=0.0.4", text.into_bytes()),
+        Ok(text) => response(StatusCode::OK, "text/plain; version=0.0.4", text.into_bytes()),
         Err(error) => {
-            tracing::error!(%error, "metrics cannot be encoded");
-            with_type(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", Vec::new())
+            tracing::error!(%error, "failed to encode metrics");
+            response(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", Vec::new())
         }
     }
 }
@@ -163,13 +168,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_service_is_ready_once_all_its_conditions_hold() {
+    fn a_service_is_ready_once_all_conditions_hold() {
         let readiness = Readiness::default();
         assert!(!readiness.is_ready());
         readiness.set("redis", true);
         readiness.set("kafka", false);
-        assert_eq!(readiness.response().status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(readiness.to_response().status(), StatusCode::SERVICE_UNAVAILABLE);
         readiness.set("kafka", true);
-        assert_eq!(readiness.response().status(), StatusCode::OK);
+        assert_eq!(readiness.to_response().status(), StatusCode::OK);
     }
 }

@@ -1,5 +1,5 @@
-//! Settings. Each is a documented clap argument with the environment variable that sets it; this
-//! module reads them so that one message lists every problem, and prints them without secrets.
+//! Reading settings: each is a documented clap argument with an environment variable. All problems
+//! are reported in one error, and secrets are never printed. Opens no files.
 
 mod table;
 
@@ -10,12 +10,12 @@ use clap::{builder::Resettable, parser::ValueSource};
 
 pub use table::{extract_table, markdown_table};
 
-/// A text that cannot be printed.
+/// A string whose `Debug` output is `***`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// The text itself, for the one place that uses it.
+    /// Returns the secret, for the code that has to send it.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -40,27 +40,27 @@ impl From<&str> for Secret {
     }
 }
 
-/// Settings that are valid one by one may still be wrong together.
+/// Checks across settings that are valid one by one.
 pub trait Validate: FromArgMatches {
-    /// Every problem of the settings as a whole, each naming the settings at fault.
+    /// Returns every problem of the combination, each naming the settings involved.
     fn problems(&self) -> Vec<String> {
         Vec::new()
     }
 }
 
-/// Why there are no settings.
+/// Why reading the settings returned none.
 #[derive(Debug)]
 pub enum ConfigError {
-    /// Not an error: help or the version was asked for.
+    /// Not an error: `--help` or `--version` was given.
     HelpOrVersion(clap::Error),
-    /// Every problem found, one a line.
+    /// Every problem found.
     Invalid(Vec<String>),
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::HelpOrVersion(answer) => answer.fmt(f),
+            Self::HelpOrVersion(text) => text.fmt(f),
             Self::Invalid(problems) => {
                 writeln!(f, "invalid settings:")?;
                 problems.iter().try_for_each(|problem| writeln!(f, "  - {problem}"))
@@ -72,10 +72,11 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 impl ConfigError {
-    /// Prints the answer or the problems and ends the process: 0 after help, 2 after problems.
+    /// Prints the help text or the problems and ends the process: exit code 0 after help, 2 after
+    /// problems.
     pub fn exit(&self) -> ! {
         match self {
-            Self::HelpOrVersion(answer) => answer.exit(),
+            Self::HelpOrVersion(text) => text.exit(),
             Self::Invalid(_) => {
                 eprint!("{self}");
                 std::process::exit(2)
@@ -84,11 +85,11 @@ impl ConfigError {
     }
 }
 
-/// Reads the settings of `command` from the arguments and the environment. A variable that is
-/// set but empty counts as not set.
+/// Reads the settings of `command` from arguments and environment variables. An empty variable
+/// counts as unset.
 ///
 /// # Errors
-/// [`ConfigError::Invalid`] lists every setting that is missing or wrong.
+/// [`ConfigError::Invalid`] with every setting that is missing or invalid.
 pub fn read<S, I, T>(command: Command, arguments: I) -> Result<(S, ArgMatches), ConfigError>
 where
     S: Validate,
@@ -96,15 +97,15 @@ where
     T: Into<std::ffi::OsString>,
 {
     let arguments: Vec<std::ffi::OsString> = arguments.into_iter().map(Into::into).collect();
-    let mut command = command.mut_args(unset_if_empty);
+    let mut command = command.mut_args(ignore_empty_variable);
     let mut problems = Vec::new();
-    // clap stops at the first bad value: note it, put the default in its place, and go on.
+    // clap stops at the first invalid value: record it, ignore its variable, and parse again.
     let matches = loop {
         match command.clone().try_get_matches_from(&arguments) {
             Ok(matches) => break matches,
             Err(error) if !error.use_stderr() => return Err(ConfigError::HelpOrVersion(error)),
             Err(error) => {
-                let Some(id) = culprit(&command, &error) else {
+                let Some(id) = invalid_variable(&command, &error) else {
                     problems.push(first_line(&error));
                     return Err(ConfigError::Invalid(problems));
                 };
@@ -120,17 +121,17 @@ where
     if problems.is_empty() { Ok((settings, matches)) } else { Err(ConfigError::Invalid(problems)) }
 }
 
-fn unset_if_empty(arg: Arg) -> Arg {
+fn ignore_empty_variable(arg: Arg) -> Arg {
     let empty = arg
         .get_env()
         .is_some_and(|name| std::env::var_os(name).is_some_and(|value| value.is_empty()));
     if empty { arg.env(Resettable::Reset) } else { arg }
 }
 
-/// The setting that a bad value came to through the environment.
-fn culprit(command: &Command, error: &clap::Error) -> Option<clap::Id> {
+/// Returns the argument whose environment variable holds the invalid value.
+fn invalid_variable(command: &Command, error: &clap::Error) -> Option<clap::Id> {
     let Some(ContextValue::String(shown)) = error.get(ContextKind::InvalidArg) else { return None };
-    // Shown as `--name <VALUE>`.
+    // clap reports it as `--name <VALUE>`.
     let name = shown.split_whitespace().next()?.strip_prefix("--")?;
     let arg = command.get_arguments().find(|arg| arg.get_long() == Some(name))?;
     let name = arg.get_env()?;
@@ -162,7 +163,10 @@ fn secrets_on_the_command_line(command: &Command, matches: &ArgMatches) -> Vec<S
         .filter(|arg| arg.is_hide_env_values_set())
         .filter(|arg| matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine))
         .map(|arg| {
-            format!("{}: a secret is read from its variable only, never an argument", arg.get_id())
+            format!(
+                "{}: secrets are read from environment variables only, never from arguments",
+                arg.get_id()
+            )
         })
         .collect()
 }
@@ -172,10 +176,21 @@ fn first_line(error: &clap::Error) -> String {
     text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()
 }
 
-/// Reads a duration: a number of seconds, or a number with one of the units ms, s, m, h, d.
+/// Parses a duration: a whole number with the unit ms, s, m, h or d; seconds without a unit.
 ///
 /// # Errors
-/// A sentence that says what is accepted.
+/// States the accepted format.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use shared::config::duration;
+///
+/// assert_eq!(duration("30"), Ok(Duration::from_secs(30)));
+/// assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+/// assert_eq!(duration("24h"), Ok(Duration::from_hours(24)));
+/// assert!(duration("1.5s").is_err());
+/// ```
 pub fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
@@ -196,10 +211,10 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 
 const DURATION_FORMAT: &str = "a duration is a number of seconds, or 500ms, 30s, 5m, 24h, 30d";
 
-/// Reads a duration that must not be zero.
+/// Parses a duration that must not be zero.
 ///
 /// # Errors
-/// A sentence that says what is accepted.
+/// States the accepted format.
 pub fn positive_duration(text: &str) -> Result<Duration, String> {
     match duration(text)? {
         Duration::ZERO => Err("the duration must be longer than zero".into()),
@@ -212,9 +227,9 @@ mod tests {
     use super::*;
 
     #[derive(Debug)]
-    struct Two;
+    struct AlwaysInvalid;
 
-    impl FromArgMatches for Two {
+    impl FromArgMatches for AlwaysInvalid {
         fn from_arg_matches(_: &ArgMatches) -> Result<Self, clap::Error> {
             Ok(Self)
         }
@@ -223,14 +238,14 @@ mod tests {
         }
     }
 
-    impl Validate for Two {
+    impl Validate for AlwaysInvalid {
         fn problems(&self) -> Vec<String> {
-            vec!["they do not fit".into()]
+            vec!["a contradicts b".into()]
         }
     }
 
     #[test]
-    fn durations_have_units_and_seconds_are_the_default() {
+    fn durations_have_a_unit_and_default_to_seconds() {
         assert_eq!(duration("30"), Ok(Duration::from_secs(30)));
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(duration("2h"), Ok(Duration::from_hours(2)));
@@ -243,30 +258,32 @@ mod tests {
 
     #[test]
     fn one_error_lists_every_problem_and_no_secret() {
-        // `CARGO_PKG_NAME` and `CARGO_MANIFEST_DIR` are variables that every test run has.
+        // Cargo sets `CARGO_PKG_NAME` and `CARGO_MANIFEST_DIR` for every test run.
         let port = Arg::new("port").long("port").env("CARGO_PKG_NAME").default_value("1");
         let key = Arg::new("key").long("key").env("CARGO_MANIFEST_DIR").hide_env_values(true);
         let command = Command::new("test")
             .arg(port.value_parser(clap::value_parser!(u16)))
             .arg(key.value_parser(|_: &str| Err::<Secret, _>("too short".to_owned())));
-        let Err(ConfigError::Invalid(problems)) = read::<Two, _, _>(command, ["test"]) else {
+        let Err(ConfigError::Invalid(problems)) = read::<AlwaysInvalid, _, _>(command, ["test"])
+        else {
             panic!("the settings are invalid");
         };
         assert_eq!(problems.len(), 3, "{problems:?}");
         assert!(problems[0].starts_with("CARGO_PKG_NAME = \"shared\": "), "{problems:?}");
         assert_eq!(problems[1], "CARGO_MANIFEST_DIR: too short");
-        assert_eq!(problems[2], "they do not fit");
+        assert_eq!(problems[2], "a contradicts b");
     }
 
     #[test]
     fn a_secret_is_refused_as_an_argument_and_never_printed() {
         let key = Arg::new("key").long("key").env("NO_SUCH_VARIABLE").hide_env_values(true);
-        let Err(ConfigError::Invalid(problems)) =
-            read::<Two, _, _>(Command::new("test").arg(key), ["test", "--key", "hunter2"])
-        else {
+        let Err(ConfigError::Invalid(problems)) = read::<AlwaysInvalid, _, _>(
+            Command::new("test").arg(key),
+            ["test", "--key", "hunter2"],
+        ) else {
             panic!("the settings are invalid");
         };
-        assert!(problems[0].contains("never an argument"));
+        assert!(problems[0].contains("never from arguments"));
         assert!(!problems.join("").contains("hunter2"));
         assert_eq!(format!("{:?}", Secret::from("hunter2")), "***");
     }

@@ -1,12 +1,12 @@
-//! The envelope around every event. Parsed without copying; the payload stays unparsed, so that
-//! routing decides who reads it.
+//! The envelope around every event. Parsing copies nothing and leaves the payload as raw JSON,
+//! which the route of the event type parses.
 
 use std::{borrow::Cow, fmt, ops::Deref};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// A JSON string, borrowed from the record unless it had to be unescaped.
+/// A JSON string, borrowed from the record unless it contains escapes.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 pub struct JsonString<'a>(#[serde(borrow)] pub Cow<'a, str>);
 
@@ -24,49 +24,49 @@ impl fmt::Display for JsonString<'_> {
     }
 }
 
-/// What producers wrap an event in. Unknown keys are ignored; only `event_type` and `data` are
-/// required.
+/// The wrapper that producers put around an event. Only `event_type` and `data` are required;
+/// unknown keys are ignored.
 #[derive(Debug, Deserialize)]
 pub struct Envelope<'a> {
-    /// Routes the event.
+    /// Selects the route.
     #[serde(borrow)]
     pub event_type: JsonString<'a>,
-    /// The payload: a JSON object, as sent.
+    /// The payload: a JSON object, byte for byte as sent.
     #[serde(borrow)]
     pub data: &'a RawValue,
-    /// Identity of the event, by convention a UUID.
+    /// Identifies the event for idempotency; by convention a UUID.
     #[serde(borrow)]
     pub event_id: Option<JsonString<'a>>,
-    /// The event's time where the payload has none.
+    /// When the event happened, unless the payload says so itself.
     #[serde(borrow)]
     pub event_timestamp: Option<JsonString<'a>>,
-    /// Who sent it; for logs.
+    /// The producing service; used in logs.
     #[serde(borrow)]
     pub source_service: Option<JsonString<'a>>,
-    /// Goes into the notification and into logs.
+    /// Copied into the notification and into logs.
     #[serde(borrow)]
     pub correlation_id: Option<JsonString<'a>>,
-    /// Holds `traceparent` and `tracestate`; left unparsed, as few records need it.
+    /// Holds `traceparent` and `tracestate`; raw, since it is only read when tracing is enabled.
     #[serde(borrow)]
     pub metadata: Option<&'a RawValue>,
 }
 
-/// Why a record is not an envelope. Never quotes the record.
+/// Why a record is not an envelope. The messages never quote the record.
 #[derive(Debug, thiserror::Error)]
 pub enum EnvelopeError {
     /// The bytes are not UTF-8 JSON.
     #[error("not JSON: {0}")]
     NotJson(String),
     /// JSON, but not an object with a string `event_type` and an object `data`.
-    #[error("no envelope: {0}")]
+    #[error("not an envelope: {0}")]
     NotAnEnvelope(String),
 }
 
 impl<'a> Envelope<'a> {
-    /// Reads a record's value.
+    /// Parses a record's value.
     ///
     /// # Errors
-    /// [`EnvelopeError`] says which of the two it failed at.
+    /// [`EnvelopeError`] if the value is not JSON or not an envelope.
     pub fn parse(value: &'a [u8]) -> Result<Self, EnvelopeError> {
         let text = std::str::from_utf8(value)
             .map_err(|error| EnvelopeError::NotJson(format!("invalid UTF-8: {error}")))?;
@@ -78,7 +78,7 @@ impl<'a> Envelope<'a> {
         }
     }
 
-    /// Where its metadata say that it stands in a trace; not checked.
+    /// Returns the `traceparent` of the metadata, not validated.
     #[must_use]
     pub fn traceparent(&self) -> Option<JsonString<'a>> {
         #[derive(Deserialize)]
@@ -92,7 +92,7 @@ impl<'a> Envelope<'a> {
 
 fn classify(text: &str, error: &serde_json::Error) -> EnvelopeError {
     let detail = describe_json_error(error);
-    // A wrong shape is found before the end is read, so whether the rest is JSON is asked anew.
+    // A type mismatch is reported before the rest is read, so the rest may still not be JSON.
     if error.is_data() && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() {
         EnvelopeError::NotAnEnvelope(detail)
     } else {
@@ -100,7 +100,7 @@ fn classify(text: &str, error: &serde_json::Error) -> EnvelopeError {
     }
 }
 
-/// Says what is wrong with some JSON and where, without repeating any of it.
+/// Describes a JSON error by kind and position, without quoting the input.
 #[must_use]
 pub fn describe_json_error(error: &serde_json::Error) -> String {
     let kind = match error.classify() {
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_type_and_data_are_required() {
+    fn only_event_type_and_data_are_required() {
         let envelope = Envelope::parse(br#"{"data":{"a":1},"event_type":"t","x":[1]}"#).unwrap();
         assert_eq!(&*envelope.event_type, "t");
         assert_eq!(envelope.data.get(), r#"{"a":1}"#);
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn the_place_in_a_trace_is_read_from_metadata_of_any_shape() {
+    fn the_traceparent_is_read_from_metadata_of_any_shape() {
         let traceparent = |metadata: &str| {
             let record = format!(r#"{{"event_type":"t","data":{{}},"metadata":{metadata}}}"#);
             Envelope::parse(record.as_bytes()).unwrap().traceparent().map(|text| text.to_string())
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn nulls_are_as_missing_and_escapes_are_text() {
+    fn null_counts_as_missing_and_escapes_are_decoded() {
         let record =
             r#"{"event_type":"\u00c5\ud83d\ude00","data":{},"event_id":null,"metadata":null}"#;
         let envelope = Envelope::parse(record.as_bytes()).unwrap();
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_json_is_told_from_what_is_no_envelope() {
+    fn invalid_json_is_distinguished_from_json_that_is_no_envelope() {
         let deep = format!("{}{}", "[".repeat(20_000), "]".repeat(20_000));
         for bad in ["", "{", "nope", r#"{"event_type":"t","data":{}"#, r#"{"event_type":1,"#] {
             let error = Envelope::parse(bad.as_bytes()).unwrap_err();

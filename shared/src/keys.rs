@@ -1,78 +1,90 @@
-//! Every name that both services use in Redis. The user stands in braces in key names, so that
-//! all keys of one user share a slot in Redis Cluster.
+//! Names of Redis keys and channels. Key names contain the user id as a hash tag (in braces), so
+//! that all keys of a user share a slot in Redis Cluster.
 
 use crate::user::UserId;
 
-/// Builds the names under one prefix.
+/// Builds key and channel names under one prefix.
+///
+/// ```
+/// use shared::{keys::Keys, user::UserId};
+///
+/// let keys = Keys::new("ws");
+/// let user = UserId::new("teacher-42")?;
+/// assert_eq!(keys.channel(&user), "ws:teacher-42");
+/// assert_eq!(keys.stream(&user), "ws:stream:{teacher-42}");
+/// assert_eq!(keys.user_of("ws:teacher-42"), Some("teacher-42"));
+/// # Ok::<(), shared::user::InvalidUserId>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Keys {
     prefix: Box<str>,
 }
 
 impl Keys {
-    /// Names that start with `prefix` (`REDIS_CHANNEL_PREFIX`).
+    /// Creates a builder for names that start with `prefix` (`REDIS_CHANNEL_PREFIX`).
     #[must_use]
     pub fn new(prefix: &str) -> Self {
         Self { prefix: prefix.into() }
     }
 
-    /// The pub/sub channel with the frames of one user.
+    /// Returns the pub/sub channel that carries the frames of a user.
     #[must_use]
     pub fn channel(&self, user: &UserId) -> String {
         format!("{}:{user}", self.prefix)
     }
 
-    /// The user whose channel this is; the inverse of [`Keys::channel`].
+    /// Returns the user id of a channel name; the inverse of [`Keys::channel`].
     #[must_use]
     pub fn user_of<'a>(&self, channel: &'a str) -> Option<&'a str> {
         channel.strip_prefix(&*self.prefix)?.strip_prefix(':')
     }
 
-    /// The stream with a user's recent notifications.
+    /// Returns the stream that holds the recent notifications of a user.
     #[must_use]
     pub fn stream(&self, user: &UserId) -> String {
         format!("{}:stream:{{{user}}}", self.prefix)
     }
 
-    /// The mark that a user had no history when a client last asked, and with which entry it
-    /// began since.
+    /// Returns the key that records where the history of a user begins: set when a client reads an
+    /// empty history, and updated by the first notification after that.
     #[must_use]
     pub fn start(&self, user: &UserId) -> String {
         format!("{}:start:{{{user}}}", self.prefix)
     }
 
-    /// The mark that an event has been published to a user.
+    /// Returns the key that claims an event for a user: while it exists, the event is a duplicate.
     #[must_use]
     pub fn seen(&self, user: &UserId, identity: impl std::fmt::Display) -> String {
         format!("{}:seen:{{{user}}}:{identity}", self.prefix)
     }
 
-    /// The sorted set of revoked users and tokens, by the time when each is over.
+    /// Returns the sorted set of revocations, scored by the time when each expires.
     #[must_use]
     pub fn revocations(&self) -> String {
         format!("{}:revoked", self.prefix)
     }
 
-    /// The pub/sub channel of revocations. A prefix holds no slash, so it is no user's.
+    /// Returns the pub/sub channel of revocations. It cannot be a user's channel: those start with
+    /// the prefix and a colon.
     #[must_use]
     pub fn revocation_channel(&self) -> String {
         format!("{}/revoked", self.prefix)
     }
 
-    /// Holds the user id of the owner of a batch.
+    /// Returns the key that holds the owner's user id of a batch.
     #[must_use]
     pub fn batch_owner(&self, batch_id: &str) -> String {
         format!("{}:owner:batch:{batch_id}", self.prefix)
     }
 
-    /// Holds the user id of the owner of a class.
+    /// Returns the key that holds the owner's user id of a class.
     #[must_use]
     pub fn class_owner(&self, class_id: &str) -> String {
         format!("{}:owner:class:{class_id}", self.prefix)
     }
 }
 
-/// The field of a stream entry that holds the notification's text.
+/// The field of a stream entry that holds the JSON of the notification.
 pub const STREAM_FIELD: &str = "n";
 
 #[cfg(test)]
@@ -80,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_those_of_the_contract() {
+    fn names_match_the_contract() {
         let keys = Keys::new("ws");
         let user = UserId::new("teacher-42").unwrap();
         assert_eq!(keys.channel(&user), "ws:teacher-42");
@@ -95,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_channel_leads_back_to_its_user_whatever_the_id() {
+    fn a_channel_name_maps_back_to_its_user_for_any_id() {
         let keys = Keys::new("ws");
         for id in ["teacher-42", "a:b", "{}", "ws:x", "*"] {
             let user = UserId::new(id).unwrap();

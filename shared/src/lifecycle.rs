@@ -1,5 +1,4 @@
-//! From start to exit: SIGTERM or Ctrl-C cancels one token, every task is tracked, and what has
-//! not ended within the grace period is given up.
+//! Graceful shutdown: SIGTERM or SIGINT cancels one token, and tracked tasks get a grace period.
 
 use std::{
     future::Future,
@@ -11,18 +10,21 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 
-/// A signal this soon after the first is the same wish to stop, delivered twice: to the process
-/// and to its group.
-const SAME_SIGNAL: Duration = Duration::from_secs(1);
+/// Signals within this time of the first are ignored: Ctrl-C in a terminal is often delivered to
+/// both the process and its group.
+const REPEAT_WINDOW: Duration = Duration::from_secs(1);
 
-/// Cancelled by the first SIGTERM or SIGINT; a later one ends the process at once.
+/// Returns a token that the first SIGTERM or SIGINT cancels; a later signal ends the process at
+/// once.
 ///
 /// # Panics
-/// If the process cannot listen for signals, or outside a Tokio runtime.
+/// If signal handlers cannot be installed, or outside a Tokio runtime.
 #[must_use]
 pub fn shutdown_on_signals() -> CancellationToken {
-    let mut terminate = signal(SignalKind::terminate()).expect("SIGTERM can be listened for");
-    let mut interrupt = signal(SignalKind::interrupt()).expect("SIGINT can be listened for");
+    let mut terminate =
+        signal(SignalKind::terminate()).expect("a handler for SIGTERM can be installed");
+    let mut interrupt =
+        signal(SignalKind::interrupt()).expect("a handler for SIGINT can be installed");
     let shutdown = CancellationToken::new();
     let token = shutdown.clone();
     tokio::spawn(async move {
@@ -33,10 +35,10 @@ pub fn shutdown_on_signals() -> CancellationToken {
                 _ = interrupt.recv() => "SIGINT",
             };
             match first {
-                None => info!(signal = name, "stopping"),
-                Some(first) if first.elapsed() < SAME_SIGNAL => continue,
+                None => info!(signal = name, "received a signal, shutting down"),
+                Some(first) if first.elapsed() < REPEAT_WINDOW => continue,
                 Some(_) => {
-                    warn!(signal = name, "ending at once");
+                    warn!(signal = name, "received a second signal, exiting at once");
                     std::process::exit(130);
                 }
             }
@@ -47,23 +49,27 @@ pub fn shutdown_on_signals() -> CancellationToken {
     shutdown
 }
 
-/// Waits for all tracked tasks, at most for `grace`. Returns whether all of them ended.
+/// Waits for all tracked tasks, at most `grace`. Returns whether all of them ended.
 pub async fn wait_for_tasks(tasks: &TaskTracker, grace: Duration) -> bool {
     tasks.close();
     let ended = tokio::time::timeout(grace, tasks.wait()).await.is_ok();
     if !ended {
-        warn!(tasks = tasks.len(), grace_s = grace.as_secs(), "some tasks did not end in time");
+        warn!(
+            tasks = tasks.len(),
+            grace_s = grace.as_secs(),
+            "tasks still running after the grace period"
+        );
     }
     ended
 }
 
-/// Runs a service and turns its end into the exit code of the process: 0 after a clean stop,
-/// 1 after an error, which is logged.
+/// Runs a service and returns the exit code of the process: 0 after a clean shutdown, 1 after an
+/// error, which is logged.
 pub async fn exit_code(service: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
     match service.await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(problem) => {
-            error!("{problem:#}");
+        Err(error) => {
+            error!("{error:#}");
             ExitCode::FAILURE
         }
     }

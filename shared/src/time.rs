@@ -1,5 +1,5 @@
-//! Times as producers write them: RFC 3339 with any offset, or naive, which means UTC.
-//! Written out, a [`Timestamp`] is UTC with `Z` and the shortest fraction.
+//! Timestamps: producers send RFC 3339 with any offset, or without one, which means UTC. A
+//! [`Timestamp`] serialises as UTC with `Z` and the shortest fraction.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ pub use jiff::Timestamp;
 use jiff::{civil::DateTime, tz::Offset};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-/// Describes a [`Timestamp`] as it is written out.
+/// The JSON Schema of a serialised [`Timestamp`].
 #[derive(Debug)]
 pub struct TimestampSchema;
 
@@ -25,7 +25,7 @@ impl JsonSchema for TimestampSchema {
     }
 }
 
-/// Reads a time, or `None` if the text is not one.
+/// Parses a timestamp; `None` if `text` is not one.
 #[must_use]
 pub fn parse(text: &str) -> Option<Timestamp> {
     text.parse().ok().or_else(|| {
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn any_offset_and_precision_comes_out_as_the_shortest_utc() {
+    fn any_offset_and_precision_is_written_as_the_shortest_utc_form() {
         for (text, expected) in [
             ("2025-08-06T09:15:31.000000Z", "2025-08-06T09:15:31Z"),
             ("2025-08-06T09:15:30.123456", "2025-08-06T09:15:30.123456Z"),
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time_is_none() {
+    fn invalid_timestamps_are_none() {
         for text in ["", "soon", "2025-13-01T00:00:00Z", "1754471730", "2025-08-06T25:00:00Z"] {
             assert_eq!(parse(text), None, "{text}");
         }

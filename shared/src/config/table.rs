@@ -1,8 +1,8 @@
-//! The settings as a Markdown table, so that a test can hold the README to the code.
+//! The settings as a Markdown table: a test compares each README with the code.
 
 use clap::Command;
 
-/// The settings of `command` as rows of a Markdown table: variable, default, meaning.
+/// Returns the settings of `command` as a Markdown table: variable, default, meaning.
 #[must_use]
 pub fn markdown_table(command: &Command) -> String {
     let mut table = String::from("| setting | default | meaning |\n|---|---|---|\n");
@@ -26,8 +26,7 @@ pub fn markdown_table(command: &Command) -> String {
     table
 }
 
-/// The part of a Markdown text between the marker of a section and the next blank line after its
-/// table.
+/// Returns the table of a Markdown document that follows the marker of `section`.
 #[must_use]
 pub fn extract_table<'a>(markdown: &'a str, section: &str) -> &'a str {
     let marker = format!("<!-- settings:{section} -->\n");
