@@ -1,6 +1,6 @@
-//! Logs, on standard error: JSON for machines, or text for people.
+//! Structured logging to standard error, as JSON or as text.
 
-mod one_line;
+mod escape;
 
 use std::io::IsTerminal as _;
 
@@ -8,14 +8,14 @@ use clap::ValueEnum;
 use tracing::Subscriber;
 use tracing_subscriber::{EnvFilter, Layer, fmt, fmt::MakeWriter, prelude::*};
 
-use one_line::OneLine;
+use escape::EscapingMakeWriter;
 
-/// How log lines look.
+/// The format of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
-    /// Text for a terminal.
+    /// Human-readable text.
     Console,
 }
 
@@ -23,15 +23,15 @@ pub enum LogFormat {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "UPPER")]
 pub enum LogLevel {
-    /// Failures that need a person.
+    /// Failures that need an operator.
     Error,
-    /// And what may become one.
+    /// Also conditions that may become failures.
     Warn,
-    /// And what happens once in a while.
+    /// Also rare events, such as start, shutdown and rebalances.
     Info,
-    /// And every event and connection.
+    /// Also every event and connection.
     Debug,
-    /// And every detail.
+    /// Also internals.
     Trace,
 }
 
@@ -40,40 +40,40 @@ impl LogLevel {
         match self {
             Self::Error => "error",
             Self::Warn => "warn",
-            // Libraries report what the services themselves report better.
+            // The services report these libraries' errors themselves, with more context.
             Self::Info => "info,librdkafka=warn,rdkafka=error",
             Self::Debug => "debug,hyper=info,rdkafka=info,tungstenite=info,tokio_tungstenite=info",
-            // They would log what clients send, and with it their tokens.
+            // tungstenite would log what clients send, and with it their tokens.
             Self::Trace => "trace,tungstenite=info,tokio_tungstenite=info",
         }
     }
 }
 
-/// The logging of a service.
+/// Logging settings.
 #[derive(Clone, Debug, clap::Args)]
 pub struct TelemetrySettings {
     /// Least important level that is logged
     #[arg(long, env = "LOG_LEVEL", default_value = "INFO", ignore_case = true)]
     pub log_level: LogLevel,
-    /// Form of a log line
+    /// Format of a log line
     #[arg(long, env = "LOG_FORMAT", default_value = "json", ignore_case = true)]
     pub log_format: LogFormat,
 }
 
-/// Starts logging for the whole process. A second call changes nothing.
+/// Installs the logger for the whole process. A second call has no effect.
 pub fn init(settings: &TelemetrySettings) {
     let colours = std::io::stderr().is_terminal();
     if subscriber(settings, colours, std::io::stderr).try_init().is_err() {
-        tracing::debug!("logging was already started");
+        tracing::debug!("logging is already initialised");
     }
 }
 
-/// Turns events into lines for `writer`.
+/// Returns a subscriber that writes one line per event to `writer`.
 fn subscriber<W>(settings: &TelemetrySettings, coloured: bool, writer: W) -> impl Subscriber + Send
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let writer = OneLine { inner: writer, coloured };
+    let writer = EscapingMakeWriter { inner: writer, coloured };
     let lines = fmt::layer().with_writer(writer).with_ansi(coloured);
     let lines = match settings.log_format {
         LogFormat::Json => lines.json().flatten_event(true).boxed(),

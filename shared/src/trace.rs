@@ -1,6 +1,6 @@
-//! Traces: spans for a collector, and the place in a trace that travels with an event, the W3C
-//! `traceparent`. Unless tracing is enabled there is no [`Tracer`], and nothing here runs. A span
-//! never waits for the collector: what it does not take in time is dropped.
+//! Distributed tracing: OpenTelemetry spans, exported by OTLP over HTTP, and the W3C `traceparent`
+//! that travels with an event. Without `ENABLE_TRACING` there is no [`Tracer`] and nothing runs.
+//! Export never blocks the work: spans that the collector does not accept in time are dropped.
 
 mod collector;
 
@@ -23,46 +23,47 @@ use tracing::warn;
 
 use collector::Collector;
 
-/// Under which name a place in a trace travels: a header, and a key of the envelope's metadata.
+/// The name of the Kafka header, and of the key in the envelope's metadata, with the trace context.
 pub const TRACEPARENT: &str = "traceparent";
 
-/// Whether and where traces are sent.
+/// Tracing settings.
 #[derive(Clone, Debug, clap::Args)]
 pub struct TraceSettings {
-    /// Whether each notification is traced, and carries its place in the trace as `trace`
+    /// Trace every notification, and add its `traceparent` to it as `trace`
     #[arg(long, env = "ENABLE_TRACING", default_value = "false", action = clap::ArgAction::Set)]
     pub enable_tracing: bool,
-    /// Collector that traces are sent to, by OTLP over HTTP; `/v1/traces` is added to it
+    /// OTLP over HTTP endpoint of the trace collector; `/v1/traces` is appended
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", default_value = "http://localhost:4318")]
     pub otel_exporter_otlp_endpoint: Uri,
-    /// Share of the traces that begin here, from 0 to 1; those that began elsewhere say themselves
-    #[arg(long, env = "OTEL_TRACES_SAMPLER_ARG", default_value = "1", value_parser = share)]
+    /// Sampling ratio, 0 to 1, of traces that start here; continued traces keep their own decision
+    #[arg(long, env = "OTEL_TRACES_SAMPLER_ARG", default_value = "1", value_parser = ratio)]
     pub otel_traces_sampler_arg: f64,
 }
 
-fn share(text: &str) -> Result<f64, String> {
+fn ratio(text: &str) -> Result<f64, String> {
     match text.parse() {
-        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(ratio),
         _ => Err("not a number from 0 to 1".into()),
     }
 }
 
-/// Makes spans and sends them, many at a time. Cheap to clone.
+/// Creates spans and exports them in batches. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Tracer {
     spans: SdkTracer,
     provider: SdkTracerProvider,
 }
 
-/// A stretch of work on one event. It ends, and is sent, when it is dropped.
+/// The span of the work on one event; it ends and is exported when dropped.
 #[derive(Debug)]
 pub struct EventSpan(Span);
 
 impl Tracer {
-    /// A tracer for `service`, if tracing is enabled. Sends on the runtime that it is made in.
+    /// Creates a tracer for `service`, or `None` if tracing is disabled. Exports on the current
+    /// runtime.
     ///
     /// # Errors
-    /// When the collector's address or the system's certificates cannot be used.
+    /// If the endpoint is invalid or the system's root certificates cannot be loaded.
     pub fn new(settings: &TraceSettings, service: &'static str) -> anyhow::Result<Option<Self>> {
         if !settings.enable_tracing {
             return Ok(None);
@@ -83,17 +84,18 @@ impl Tracer {
         Ok(Some(Self { spans: provider.tracer(service), provider }))
     }
 
-    /// Begins the work on an event that came with the place `parent` in a trace; without a valid
-    /// one a trace begins here.
+    /// Starts the span of an event that arrived with the traceparent `parent`; without a valid one a
+    /// new trace starts.
     #[must_use]
     pub fn start(&self, name: &'static str, parent: Option<&str>, at: SystemTime) -> EventSpan {
-        let place = TraceparentExtractor(parent.unwrap_or_default());
-        let parent = TraceContextPropagator::new().extract_with_context(&Context::new(), &place);
+        let extractor = TraceparentExtractor(parent.unwrap_or_default());
+        let parent =
+            TraceContextPropagator::new().extract_with_context(&Context::new(), &extractor);
         let span = self.spans.span_builder(name).with_kind(SpanKind::Consumer).with_start_time(at);
         EventSpan(span.start_with_context(&self.spans, &parent))
     }
 
-    /// Adds a stage of the work that is over.
+    /// Records a finished stage of the work as a child span.
     pub fn record_stage(
         &self,
         of: &EventSpan,
@@ -105,47 +107,47 @@ impl Tracer {
             return;
         }
         let parent = Context::new().with_remote_span_context(of.0.span_context().clone());
-        // Clocks of different machines differ; no stage takes less than no time.
+        // Clock skew between machines must not produce a negative duration.
         let span = self.spans.span_builder(name).with_start_time(from);
         span.start_with_context(&self.spans, &parent).end_with_timestamp(to.max(from));
     }
 }
 
-/// Sends what is left, for at most `grace`, if there is a tracer.
+/// Exports the remaining spans, for at most `grace`.
 pub async fn shut_down(tracer: Option<Tracer>, grace: Duration) {
     let Some(Tracer { provider, .. }) = tracer else { return };
     let shutdown = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(grace));
     if !matches!(shutdown.await, Ok(Ok(()))) {
-        warn!("the last spans were not sent");
+        warn!("remaining spans were not exported before the shutdown deadline");
     }
 }
 
 impl EventSpan {
-    /// Its place in the trace, for whoever goes on from here.
+    /// Returns the traceparent for the next service.
     #[must_use]
     pub fn traceparent(&self) -> String {
-        let place = self.0.span_context();
-        format!("00-{}-{}-{:02x}", place.trace_id(), place.span_id(), place.trace_flags())
+        let context = self.0.span_context();
+        format!("00-{}-{}-{:02x}", context.trace_id(), context.span_id(), context.trace_flags())
     }
 
-    /// Names the trace in logs.
+    /// Returns the trace id, for logs.
     #[must_use]
     pub fn trace_id(&self) -> TraceId {
         self.0.span_context().trace_id()
     }
 
-    /// Says something about the work.
+    /// Sets an attribute of the span.
     pub fn set_attribute(&mut self, name: &'static str, value: impl Into<Value>) {
         self.0.set_attribute(KeyValue::new(name, value));
     }
 
-    /// The work is over.
+    /// Ends the span at `at`.
     pub fn end(mut self, at: SystemTime) {
         self.0.end_with_timestamp(at);
     }
 }
 
-/// A `traceparent` in the form that its reader wants.
+/// Presents a single `traceparent` to the OpenTelemetry propagator.
 struct TraceparentExtractor<'a>(&'a str);
 
 impl Extractor for TraceparentExtractor<'_> {
@@ -169,71 +171,71 @@ mod tests {
 
     use super::*;
 
-    /// Keeps what was sent.
+    /// Keeps exported spans in memory.
     #[derive(Clone, Debug, Default)]
-    struct Sent(Arc<Mutex<Vec<SpanData>>>);
+    struct InMemoryExporter(Arc<Mutex<Vec<SpanData>>>);
 
-    impl SpanExporter for Sent {
+    impl SpanExporter for InMemoryExporter {
         async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
             self.0.lock().unwrap().extend(batch);
             Ok(())
         }
     }
 
-    const ELSEWHERE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    const REMOTE_PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-    fn tracer() -> (Tracer, Sent) {
-        let sent = Sent::default();
-        let provider = SdkTracerProvider::builder().with_simple_exporter(sent.clone()).build();
-        (Tracer { spans: provider.tracer("test"), provider }, sent)
+    fn tracer() -> (Tracer, InMemoryExporter) {
+        let exporter = InMemoryExporter::default();
+        let provider = SdkTracerProvider::builder().with_simple_exporter(exporter.clone()).build();
+        (Tracer { spans: provider.tracer("test"), provider }, exporter)
     }
 
-    fn named(sent: &Sent, name: &str) -> SpanData {
-        sent.0.lock().unwrap().iter().find(|span| span.name == name).unwrap().clone()
+    fn span_named(exporter: &InMemoryExporter, name: &str) -> SpanData {
+        exporter.0.lock().unwrap().iter().find(|span| span.name == name).unwrap().clone()
     }
 
     #[test]
-    fn work_goes_on_in_the_trace_that_came_with_the_event() {
-        let (tracer, sent) = tracer();
+    fn the_span_continues_the_trace_of_the_event() {
+        let (tracer, exporter) = tracer();
         let at = SystemTime::now();
-        let work = tracer.start("notify", Some(ELSEWHERE), at);
-        assert_eq!(work.traceparent()[..36], ELSEWHERE[..36]);
-        assert_ne!(work.traceparent(), ELSEWHERE);
-        tracer.record_stage(&work, "kafka", at, at - Duration::from_secs(1));
-        work.end(at);
-        let (whole, stage) = (named(&sent, "notify"), named(&sent, "kafka"));
-        assert_eq!(whole.parent_span_id.to_string(), "b7ad6b7169203331");
-        assert_eq!(stage.parent_span_id, whole.span_context.span_id());
+        let span = tracer.start("notify", Some(REMOTE_PARENT), at);
+        assert_eq!(span.traceparent()[..36], REMOTE_PARENT[..36]);
+        assert_ne!(span.traceparent(), REMOTE_PARENT);
+        tracer.record_stage(&span, "kafka", at, at - Duration::from_secs(1));
+        span.end(at);
+        let (root, stage) = (span_named(&exporter, "notify"), span_named(&exporter, "kafka"));
+        assert_eq!(root.parent_span_id.to_string(), "b7ad6b7169203331");
+        assert_eq!(stage.parent_span_id, root.span_context.span_id());
         assert_eq!(stage.end_time, stage.start_time);
     }
 
     #[test]
-    fn without_a_valid_place_a_trace_begins() {
+    fn without_a_valid_traceparent_a_new_trace_starts() {
         let (tracer, _) = tracer();
         for none in [None, Some(""), Some("nonsense"), Some("00-0-0-01")] {
-            let work = tracer.start("notify", none, SystemTime::now());
-            assert_eq!(work.traceparent().len(), ELSEWHERE.len(), "{none:?}");
-            assert_ne!(work.trace_id(), TraceId::INVALID);
+            let span = tracer.start("notify", none, SystemTime::now());
+            assert_eq!(span.traceparent().len(), REMOTE_PARENT.len(), "{none:?}");
+            assert_ne!(span.trace_id(), TraceId::INVALID);
         }
     }
 
     #[test]
-    fn what_is_not_sampled_elsewhere_is_passed_on_and_not_sent() {
-        let (tracer, sent) = tracer();
-        let unsampled = ELSEWHERE.replace("-01", "-00");
-        let work = tracer.start("notify", Some(&unsampled), SystemTime::now());
-        assert!(work.traceparent().starts_with(&ELSEWHERE[..36]));
-        assert!(work.traceparent().ends_with("-00"));
-        tracer.record_stage(&work, "kafka", SystemTime::now(), SystemTime::now());
-        drop(work);
-        assert!(sent.0.lock().unwrap().is_empty());
+    fn an_unsampled_trace_is_propagated_but_not_exported() {
+        let (tracer, exporter) = tracer();
+        let unsampled = REMOTE_PARENT.replace("-01", "-00");
+        let span = tracer.start("notify", Some(&unsampled), SystemTime::now());
+        assert!(span.traceparent().starts_with(&REMOTE_PARENT[..36]));
+        assert!(span.traceparent().ends_with("-00"));
+        tracer.record_stage(&span, "kafka", SystemTime::now(), SystemTime::now());
+        drop(span);
+        assert!(exporter.0.lock().unwrap().is_empty());
     }
 
     #[test]
-    fn a_share_is_from_nothing_to_all() {
-        assert_eq!(share("0.25"), Ok(0.25));
+    fn a_sampling_ratio_is_between_0_and_1() {
+        assert_eq!(ratio("0.25"), Ok(0.25));
         for bad in ["-0.1", "1.1", "NaN", "all"] {
-            assert!(share(bad).is_err(), "{bad}");
+            assert!(ratio(bad).is_err(), "{bad}");
         }
     }
 }

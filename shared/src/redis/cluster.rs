@@ -1,4 +1,7 @@
-//! Redis Cluster: finding the masters and what each of them has.
+//! Redis Cluster: discovery of the masters and of the slots that each of them owns.
+//!
+//! The `redis` crate keeps its slot map and its hash of keys to slots private to its cluster client,
+//! which retries internally; the two functions here are what is left without that client.
 
 use std::{
     ops::RangeInclusive,
@@ -13,19 +16,19 @@ use redis::{
 
 use super::{
     server::{Limits, RequiredRole, Server, Servers, check, unavailable},
-    url::list,
+    url::join,
 };
 
-/// A cluster, of which some nodes are known.
+/// A cluster, of which at least one node is known.
 #[derive(Debug)]
 pub(super) struct Cluster {
     servers: Servers,
     seeds: Vec<ConnectionAddr>,
-    /// The nodes that were there last: all seeds may be gone by now.
-    known: Mutex<Vec<ConnectionAddr>>,
+    /// The nodes seen at the last connect, in case all seeds have been replaced since.
+    last_seen: Mutex<Vec<ConnectionAddr>>,
 }
 
-/// A master, connected.
+/// A master and a connection to it.
 pub(super) type Node = (Server, MultiplexedConnection);
 
 impl Cluster {
@@ -33,22 +36,21 @@ impl Cluster {
         let addresses = seeds.iter().map(|seed| seed.addr().clone()).collect();
         let first = seeds.into_iter().next();
         let first =
-            first.ok_or_else(|| unavailable("no node of the cluster is named", String::new()))?;
+            first.ok_or_else(|| unavailable("no cluster node configured", String::new()))?;
         let servers = Servers::new(first, limits)?;
-        Ok(Self { servers, seeds: addresses, known: Mutex::default() })
+        Ok(Self { servers, seeds: addresses, last_seen: Mutex::default() })
     }
 
-    /// All masters, connected, and what each has. The first node that is sure of the others is
-    /// believed.
+    /// Connects to all masters and returns them with the slot map of the first healthy node.
     ///
     /// # Errors
-    /// When no node can say, or one of the masters is away: what it has is not to be had.
+    /// If no node returns a slot map, or a master is unreachable.
     pub(super) async fn connect(&self) -> RedisResult<(SlotMap, Vec<Node>)> {
-        let map = self.map().await?;
-        let masters = map.masters.iter().map(|place| self.connect_to(place));
+        let map = self.slot_map().await?;
+        let masters = map.masters.iter().map(|address| self.connect_to(address));
         let nodes = try_join_all(masters).await?;
         let all = map.masters.iter().chain(&map.replicas);
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner) =
+        *self.last_seen.lock().unwrap_or_else(PoisonError::into_inner) =
             all.map(|(host, port)| self.servers.address(host.clone(), *port)).collect();
         Ok((map, nodes))
     }
@@ -60,59 +62,60 @@ impl Cluster {
             check(&mut connection, RequiredRole::Master).await?;
             RedisResult::Ok(connection)
         };
-        let problem = |error: RedisError| match error.kind() {
+        let with_address = |error: RedisError| match error.kind() {
             redis::ErrorKind::Io => {
                 let detail = format!("{}: {error}", server.address());
-                unavailable("a master of the cluster cannot be used", detail)
+                unavailable("cannot connect to a cluster master", detail)
             }
             _ => error,
         };
-        let connection = connected.await.map_err(problem)?;
+        let connection = connected.await.map_err(with_address)?;
         Ok((server, connection))
     }
 
-    /// Asks all nodes at once; the first good answer counts.
-    async fn map(&self) -> RedisResult<SlotMap> {
-        let mut addresses = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    /// Queries all known nodes concurrently and returns the first slot map.
+    async fn slot_map(&self) -> RedisResult<SlotMap> {
+        let mut addresses = self.last_seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
         addresses.extend(
             self.seeds.iter().filter(|seed| !addresses.contains(seed)).cloned().collect::<Vec<_>>(),
         );
-        let mut answers: FuturesUnordered<_> =
-            addresses.iter().map(|address| self.map_of(address)).collect();
-        let mut problem = None;
-        while let Some(answer) = answers.next().await {
-            match answer {
+        let mut queries: FuturesUnordered<_> =
+            addresses.iter().map(|address| self.slot_map_of(address)).collect();
+        let mut last_error = None;
+        while let Some(response) = queries.next().await {
+            match response {
                 Ok(map) => return Ok(map),
-                Err(error) => problem = Some(error),
+                Err(error) => last_error = Some(error),
             }
         }
-        match problem {
+        match last_error {
             Some(error) if error.kind() != redis::ErrorKind::Io => Err(error),
-            problem => {
-                let why = problem.map(|error| error.to_string()).unwrap_or_default();
-                let nodes = list(addresses.iter());
-                Err(unavailable("no node of the cluster can be used", format!("{nodes}: {why}")))
+            last_error => {
+                let cause = last_error.map(|error| error.to_string()).unwrap_or_default();
+                let nodes = join(addresses.iter());
+                Err(unavailable("no healthy cluster node", format!("{nodes}: {cause}")))
             }
         }
     }
 
-    async fn map_of(&self, address: &ConnectionAddr) -> RedisResult<SlotMap> {
+    async fn slot_map_of(&self, address: &ConnectionAddr) -> RedisResult<SlotMap> {
         let mut connection = self.servers.at(address.clone())?.connect().await?;
-        epoch(&mut connection).await?;
-        let answer: Value = redis::cmd("CLUSTER").arg("SLOTS").query_async(&mut connection).await?;
+        current_epoch(&mut connection).await?;
+        let response: Value =
+            redis::cmd("CLUSTER").arg("SLOTS").query_async(&mut connection).await?;
         let host = match address {
             ConnectionAddr::Tcp(host, _) | ConnectionAddr::TcpTls { host, .. } => host,
             _ => "",
         };
-        SlotMap::read(answer, host)
+        SlotMap::parse(response, host)
     }
 }
 
-/// How often, as a node knows, slots have changed hands; a sign of life besides.
+/// Returns the cluster epoch, which grows whenever a slot gets another owner.
 ///
 /// # Errors
-/// When it does not see its cluster work.
-pub(super) async fn epoch(connection: &mut MultiplexedConnection) -> RedisResult<u64> {
+/// If the node does not respond, or does not see a healthy cluster.
+pub(super) async fn current_epoch(connection: &mut MultiplexedConnection) -> RedisResult<u64> {
     let info: String = redis::cmd("CLUSTER").arg("INFO").query_async(connection).await?;
     let field =
         |name: &str| info.lines().find_map(|line| line.strip_prefix(name)).map(str::trim_end);
@@ -120,13 +123,13 @@ pub(super) async fn epoch(connection: &mut MultiplexedConnection) -> RedisResult
         return Err(unavailable("the cluster is down", "cluster_state is not ok".into()));
     }
     let epoch = field("cluster_current_epoch:").and_then(|epoch| epoch.parse().ok());
-    epoch.ok_or_else(|| unavailable("the cluster does not tell its epoch", String::new()))
+    epoch.ok_or_else(|| unavailable("CLUSTER INFO has no cluster_current_epoch", String::new()))
 }
 
-/// How many slots the keys of a cluster are spread over.
+/// The number of hash slots of a cluster.
 const SLOTS: u16 = 16_384;
 
-/// The masters of a cluster and their slots.
+/// The masters of a cluster and the slots they own.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct SlotMap {
     /// Host and port of each master.
@@ -137,20 +140,21 @@ pub(super) struct SlotMap {
 }
 
 impl SlotMap {
-    /// Reads the answer to `CLUSTER SLOTS` of the node at `host`.
+    /// Parses the response to `CLUSTER SLOTS` of the node at `host`.
     ///
     /// # Errors
-    /// When it is something else.
-    pub(super) fn read(answer: Value, host: &str) -> RedisResult<Self> {
+    /// If the response has another shape.
+    fn parse(response: Value, host: &str) -> RedisResult<Self> {
         let mut map = Self::default();
-        for range in from_redis_value::<Vec<Vec<Value>>>(answer)? {
+        for range in from_redis_value::<Vec<Vec<Value>>>(response)? {
             let mut fields = range.into_iter();
             let (Some(first), Some(last)) = (fields.next(), fields.next()) else { continue };
             let slots = from_redis_value(first)?..=from_redis_value(last)?;
-            let nodes = fields.map(|node| place(node, host)).collect::<RedisResult<Vec<_>>>()?;
+            let nodes =
+                fields.map(|node| node_address(node, host)).collect::<RedisResult<Vec<_>>>()?;
             let mut nodes = nodes.into_iter().flatten();
             let Some(master) = nodes.next() else { continue };
-            let known = map.masters.iter().position(|place| *place == master);
+            let known = map.masters.iter().position(|address| *address == master);
             let index = known.unwrap_or(map.masters.len());
             if known.is_none() {
                 map.masters.push(master);
@@ -161,12 +165,12 @@ impl SlotMap {
         Ok(map)
     }
 
-    /// The number of the master that has the key of a command, if any has.
+    /// Returns the index of the master that owns the key of a command.
     pub(super) fn master_of(&self, command: &Cmd) -> Option<usize> {
         self.master_of_key(key_of(command)?)
     }
 
-    /// The number of the master that has a key, if any has.
+    /// Returns the index of the master that owns a key.
     pub(super) fn master_of_key(&self, key: &[u8]) -> Option<usize> {
         let slot = slot(key);
         let range = self.ranges.iter().find(|(slots, _)| slots.contains(&slot));
@@ -174,20 +178,20 @@ impl SlotMap {
     }
 }
 
-/// Host and port of a node; none if the answering node does not know it.
-fn place(node: Value, asked: &str) -> RedisResult<Option<(String, u16)>> {
+/// Returns host and port of a node; `None` if the responding node does not know the address.
+fn node_address(node: Value, responder: &str) -> RedisResult<Option<(String, u16)>> {
     let mut fields = from_redis_value::<Vec<Value>>(node)?.into_iter();
     let (Some(host), Some(port)) = (fields.next(), fields.next()) else { return Ok(None) };
     let host: Option<String> = from_redis_value(host)?;
     Ok(match host.as_deref() {
         Some("?") => None,
-        // The node that was asked does not know its own name, but we do.
-        None | Some("") => Some((asked.to_owned(), from_redis_value(port)?)),
+        // A node may not know its own host name: use the one that it was reached at.
+        None | Some("") => Some((responder.to_owned(), from_redis_value(port)?)),
         Some(host) => Some((host.to_owned(), from_redis_value(port)?)),
     })
 }
 
-/// The first key of a command of ours.
+/// Returns the first key of a command; covers the commands that both services send.
 fn key_of(command: &Cmd) -> Option<&[u8]> {
     let mut arguments = command.args_iter().map(|argument| match argument {
         redis::Arg::Simple(bytes) => bytes,
@@ -199,7 +203,8 @@ fn key_of(command: &Cmd) -> Option<&[u8]> {
     }
 }
 
-/// The slot of a key: of the part in the first braces, if there is something in them.
+/// Returns the slot of a key: the hash of its hash tag (the text in the first braces) if it has a
+/// non-empty one.
 fn slot(key: &[u8]) -> u16 {
     let tag = || {
         let rest = &key[key.iter().position(|&byte| byte == b'{')? + 1..];
@@ -209,7 +214,7 @@ fn slot(key: &[u8]) -> u16 {
     crc16(tag().unwrap_or(key)) % SLOTS
 }
 
-/// CRC-16/XMODEM, which Redis Cluster uses.
+/// CRC-16/XMODEM, the hash of Redis Cluster.
 fn crc16(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0, |crc, &byte| {
         (0..8).fold(crc ^ (u16::from(byte) << 8), |crc, _| {
@@ -231,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn slots_are_those_of_redis() {
+    fn slots_match_those_of_redis() {
         assert_eq!(crc16(b"123456789"), 0x31c3);
         assert_eq!(slot(b"foo"), 12_182);
         assert_eq!(slot(b"ws:stream:{foo}"), 12_182);
@@ -240,18 +245,18 @@ mod tests {
     }
 
     #[test]
-    fn a_command_goes_to_the_master_of_its_key() {
+    fn a_command_is_routed_to_the_master_of_its_key() {
         let half = |first, last, nodes: &[Value]| {
             let slots = [Value::Int(first), Value::Int(last)];
             Value::Array([&slots[..], nodes].concat())
         };
-        let answer = Value::Array(vec![
+        let response = Value::Array(vec![
             half(0, 8_191, &[node(bulk("10.0.0.1"), 1), node(bulk("10.0.0.3"), 3)]),
             half(8_192, 16_000, &[node(Value::Nil, 2), node(bulk("?"), 4)]),
             half(16_001, 16_300, &[node(bulk("10.0.0.1"), 1)]),
         ]);
-        let map = SlotMap::read(answer, "asked").unwrap();
-        assert_eq!(map.masters, [("10.0.0.1".into(), 1), ("asked".into(), 2)]);
+        let map = SlotMap::parse(response, "responder").unwrap();
+        assert_eq!(map.masters, [("10.0.0.1".into(), 1), ("responder".into(), 2)]);
         assert_eq!(map.replicas, [("10.0.0.3".into(), 3)]);
         assert_eq!(map.master_of(redis::cmd("GET").arg("foo")), Some(1));
         let mut script = redis::cmd("EVALSHA");

@@ -1,4 +1,4 @@
-//! Sends each command to the node that has its key.
+//! Sends commands to the nodes that own their keys, in one round trip per node.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -16,16 +16,16 @@ use super::{
     server::{RequiredRole, Server, Servers, check, pooled, unavailable},
 };
 
-/// How long the sentinels may take to say that there is another master.
-const SENTINELS_TIMEOUT: Duration = Duration::from_secs(1);
+/// Time limit for the sentinels' vote in a health check; a slow vote counts as no change.
+const VOTE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Connections to the servers that commands go to. Cheap to clone; clones share them. After any
-/// error connect anew: the keys may be elsewhere by then.
+/// Multiplexed connections to all masters. Clones share them. After any error, connect again: the
+/// keys may have moved to another server.
 #[derive(Clone)]
 pub struct RedisConnection {
     nodes: Arc<[(Server, MultiplexedConnection)]>,
     topology: Topology,
-    /// Where commands go that are not to hold up others, one for each node.
+    /// One pool per node, for commands with large responses that would delay others.
     pools: Option<Arc<[Pool]>>,
 }
 
@@ -36,18 +36,18 @@ enum Topology {
     Cluster(Arc<SlotMap>),
 }
 
-/// How many replicas must have a write, and how long they may take.
+/// The replicas that must acknowledge a write (`WAIT`).
 #[derive(Clone, Copy, Debug)]
 pub struct ReplicaAck {
-    /// How many.
+    /// Number of replicas.
     pub replicas: u32,
-    /// How long; shorter than the longest wait for an answer.
+    /// Time limit; must be shorter than the response time-out.
     pub timeout: Duration,
 }
 
 impl RedisConnection {
     pub(super) async fn to_server(servers: &Servers) -> RedisResult<Self> {
-        let server = servers.given()?;
+        let server = servers.configured()?;
         let connection = server.connect().await?;
         Ok(Self {
             nodes: [(server, connection)].into(),
@@ -67,61 +67,61 @@ impl RedisConnection {
         Ok(Self { nodes: nodes.into(), topology: Topology::Cluster(Arc::new(map)), pools: None })
     }
 
-    /// Connections for subscriptions to the same servers.
-    pub(super) async fn connect_with_pubsub(
+    /// Opens pub/sub connections to the same servers.
+    pub(super) async fn open_pubsub(
         &self,
-        receiver: impl AsyncPushSender + Clone,
+        handler: impl AsyncPushSender + Clone,
     ) -> RedisResult<PubSub> {
         let mut servers = self.nodes.iter().map(|(server, _)| server);
         let role = match &self.topology {
             Topology::Standalone => RequiredRole::Any,
             Topology::Sentinel(_) => RequiredRole::Master,
             Topology::Cluster(map) => {
-                return PubSub::from_cluster(servers, Arc::clone(map), receiver).await;
+                return PubSub::from_cluster(servers, Arc::clone(map), handler).await;
             }
         };
         let server =
-            servers.next().ok_or_else(|| unavailable("there is no server", String::new()))?;
-        PubSub::from_server(server, role, receiver).await
+            servers.next().ok_or_else(|| unavailable("no server configured", String::new()))?;
+        PubSub::from_server(server, role, handler).await
     }
 
-    /// The same servers over connections of their own, from a pool: for occasional work whose
-    /// answers may be large.
+    /// Returns a handle to the same servers that takes connections from a pool: for occasional
+    /// commands with large responses.
     ///
     /// # Errors
-    /// When the address asks for something that the client cannot do.
+    /// If the URL requires something that the `redis` crate does not support.
     pub fn pooled(&self) -> RedisResult<Self> {
         let pools = self.nodes.iter().map(|(server, _)| server.pool());
         let pools = pools.collect::<RedisResult<Vec<Pool>>>()?;
         Ok(Self { pools: Some(pools.into()), ..self.clone() })
     }
 
-    /// Runs commands that have a key each, in one round trip, with a result for each. Those of
-    /// one key keep their order.
+    /// Runs commands with one key each and returns a result for each. Commands with the same key
+    /// run in order.
     ///
     /// # Errors
-    /// When any of the servers does not answer, or a key is nowhere.
+    /// If a server does not respond, or no master owns the slot of a key.
     pub async fn run(&self, commands: Vec<Cmd>) -> RedisResult<Vec<RedisResult<Value>>> {
-        self.spread(commands, None).await
+        self.route(commands, None).await
     }
 
-    /// As [`RedisConnection::run`], and waits until replicas have what was written so far over these
-    /// connections; at least one of the commands must write at each server.
+    /// Does what [`RedisConnection::run`] does, then waits until replicas have acknowledged all
+    /// writes of these connections. At least one command per server must write.
     ///
     /// # Errors
-    /// As [`RedisConnection::run`], and when too few replicas have it in time.
+    /// As [`RedisConnection::run`], and if too few replicas acknowledge in time.
     pub async fn run_with_ack(
         &self,
         commands: Vec<Cmd>,
         ack: ReplicaAck,
     ) -> RedisResult<Vec<RedisResult<Value>>> {
-        self.spread(commands, Some(ack)).await
+        self.route(commands, Some(ack)).await
     }
 
-    /// Runs a command at every server.
+    /// Runs a command on every master.
     ///
     /// # Errors
-    /// When any of them fails.
+    /// If the command fails on any of them.
     pub async fn run_on_all_nodes(&self, command: &Cmd) -> RedisResult<Vec<Value>> {
         let run = |(_, connection): &(Server, MultiplexedConnection)| {
             let mut connection = connection.clone();
@@ -130,10 +130,10 @@ impl RedisConnection {
         try_join_all(self.nodes.iter().map(run)).await
     }
 
-    /// Asks each server for a sign of life, and whether it is still the one to use.
+    /// Checks that every server responds and is still the master.
     ///
     /// # Errors
-    /// When any of them is not.
+    /// If a server does not respond, is a replica, or was replaced by the sentinels.
     pub async fn check(&self) -> RedisResult<()> {
         let role = match &self.topology {
             Topology::Standalone => RequiredRole::Any,
@@ -147,17 +147,17 @@ impl RedisConnection {
         let Topology::Sentinel(sentinels) = &self.topology else {
             return servers.await.map(|_| ());
         };
-        // A master that was cut off from its sentinels goes on believing that it is one.
-        let moved_on = sentinels.have_moved_on_from(self.nodes[0].0.address());
-        let moved_on = tokio::time::timeout(SENTINELS_TIMEOUT, moved_on);
-        let (servers, moved_on) = tokio::join!(servers, moved_on);
-        if moved_on.unwrap_or(false) {
-            return Err(unavailable("the sentinels have another master", String::new()));
+        // A master in a network partition still reports the role of a master.
+        let replaced = sentinels.name_another_master_than(self.nodes[0].0.address());
+        let replaced = tokio::time::timeout(VOTE_TIMEOUT, replaced);
+        let (servers, replaced) = tokio::join!(servers, replaced);
+        if replaced.unwrap_or(false) {
+            return Err(unavailable("the sentinels name another master", String::new()));
         }
         servers.map(|_| ())
     }
 
-    async fn spread(
+    async fn route(
         &self,
         commands: Vec<Cmd>,
         ack: Option<ReplicaAck>,
@@ -169,21 +169,23 @@ impl RedisConnection {
             return self.exchange(0, commands, ack).await;
         };
         let total = commands.len();
-        let mut shares: Vec<(Vec<usize>, Vec<Cmd>)> = vec![Default::default(); self.nodes.len()];
-        for (place, command) in commands.into_iter().enumerate() {
+        let mut by_node: Vec<(Vec<usize>, Vec<Cmd>)> = vec![Default::default(); self.nodes.len()];
+        for (index, command) in commands.into_iter().enumerate() {
             let master = map.master_of(&command);
-            let master = master.ok_or_else(|| unavailable("no master has a key", String::new()))?;
-            shares[master].0.push(place);
-            shares[master].1.push(command);
+            let master = master
+                .ok_or_else(|| unavailable("no master owns the slot of a key", String::new()))?;
+            by_node[master].0.push(index);
+            by_node[master].1.push(command);
         }
-        let shares = shares.into_iter().enumerate().filter(|(_, (places, _))| !places.is_empty());
-        let exchanges = shares.map(|(node, (places, commands))| async move {
-            (places, self.exchange(node, commands, ack).await)
+        let by_node =
+            by_node.into_iter().enumerate().filter(|(_, (indexes, _))| !indexes.is_empty());
+        let exchanges = by_node.map(|(node, (indexes, commands))| async move {
+            (indexes, self.exchange(node, commands, ack).await)
         });
         let mut results: Vec<Option<RedisResult<Value>>> = vec![None; total];
-        for (places, answers) in join_all(exchanges).await {
-            for (place, answer) in places.into_iter().zip(answers?) {
-                results[place] = Some(answer);
+        for (indexes, responses) in join_all(exchanges).await {
+            for (index, response) in indexes.into_iter().zip(responses?) {
+                results[index] = Some(response);
             }
         }
         Ok(results.into_iter().flatten().collect())
@@ -202,7 +204,7 @@ impl RedisConnection {
     }
 }
 
-/// One round trip to one server.
+/// Runs commands on one server in one round trip.
 async fn exchange(
     connection: &mut impl ConnectionLike,
     commands: Vec<Cmd>,
@@ -219,13 +221,13 @@ async fn exchange(
     }
     let mut results: Vec<RedisResult<Value>> = pipeline.query_async(connection).await?;
     if let Some(ReplicaAck { replicas, .. }) = ack {
-        let have: u32 = match results.pop() {
-            Some(answer) => redis::from_redis_value(answer?)?,
+        let acknowledged: u32 = match results.pop() {
+            Some(response) => redis::from_redis_value(response?)?,
             None => 0,
         };
-        if have < replicas && results.iter().all(Result::is_ok) {
-            let detail = format!("{have} of {replicas}");
-            return Err(unavailable("too few replicas have what was written", detail));
+        if acknowledged < replicas && results.iter().all(Result::is_ok) {
+            let detail = format!("{acknowledged} of {replicas}");
+            return Err(unavailable("too few replicas acknowledged the write", detail));
         }
     }
     Ok(results)
@@ -233,11 +235,11 @@ async fn exchange(
 
 impl fmt::Debug for RedisConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let addresses = super::url::list(self.nodes.iter().map(|(server, _)| server.address()));
+        let addresses = super::url::join(self.nodes.iter().map(|(server, _)| server.address()));
         match &self.topology {
             Topology::Standalone => write!(f, "{addresses}"),
-            Topology::Sentinel(_) => write!(f, "{addresses}, the sentinels' master"),
-            Topology::Cluster(_) => write!(f, "{addresses}, the masters of the cluster"),
+            Topology::Sentinel(_) => write!(f, "{addresses} (Sentinel)"),
+            Topology::Cluster(_) => write!(f, "{addresses} (Cluster)"),
         }
     }
 }

@@ -1,6 +1,6 @@
-//! The connections for subscriptions. In a cluster each channel is subscribed at the master that
-//! has the keys beside it, where our script publishes: nodes tell each other what is published at
-//! them over links that lose it when they break, and nobody would know.
+//! Pub/sub connections. In a cluster each channel is subscribed on the master that owns its key,
+//! where the publish script runs: messages that nodes forward to each other are lost without notice
+//! when a cluster link breaks.
 
 use std::{fmt, sync::Arc};
 
@@ -11,11 +11,11 @@ use redis::{
 };
 
 use super::{
-    cluster::{SlotMap, epoch},
+    cluster::{SlotMap, current_epoch},
     server::{RequiredRole, Server, check, unavailable},
 };
 
-/// Connections with subscriptions. What is pushed goes to the receiver they were opened with.
+/// Pub/sub connections; messages go to the handler that they were opened with.
 pub struct PubSub {
     nodes: Vec<Node>,
     topology: Topology,
@@ -23,7 +23,7 @@ pub struct PubSub {
 
 struct Node {
     connection: MultiplexedConnection,
-    /// How often, as this node knows, the slots have changed hands; outside a cluster 0.
+    /// The cluster epoch when the connection was opened; 0 without a cluster.
     epoch: u64,
 }
 
@@ -32,12 +32,12 @@ enum Topology {
     Cluster(Arc<SlotMap>),
 }
 
-/// A channel to be subscribed.
+/// A channel to subscribe to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Channel {
     /// Its name.
     pub name: String,
-    /// A key; the channel is published to by scripts that use it.
+    /// The key whose slot decides on which master scripts publish to the channel.
     pub slot_key: String,
 }
 
@@ -45,22 +45,22 @@ impl PubSub {
     pub(super) async fn from_server(
         server: &Server,
         role: RequiredRole,
-        receiver: impl AsyncPushSender,
+        handler: impl AsyncPushSender,
     ) -> RedisResult<Self> {
-        let connection = server.connect_with_pubsub(receiver).await?;
+        let connection = server.connect_with_pubsub(handler).await?;
         Ok(Self { nodes: vec![Node { connection, epoch: 0 }], topology: Topology::Server(role) })
     }
 
     pub(super) async fn from_cluster(
         masters: impl Iterator<Item = &Server>,
         map: Arc<SlotMap>,
-        receiver: impl AsyncPushSender + Clone,
+        handler: impl AsyncPushSender + Clone,
     ) -> RedisResult<Self> {
         let connect = |server: &'_ Server| {
-            let (server, receiver) = (server.clone(), receiver.clone());
+            let (server, handler) = (server.clone(), handler.clone());
             async move {
-                let mut connection = server.connect_with_pubsub(receiver).await?;
-                let epoch = epoch(&mut connection).await?;
+                let mut connection = server.connect_with_pubsub(handler).await?;
+                let epoch = current_epoch(&mut connection).await?;
                 RedisResult::Ok(Node { connection, epoch })
             }
         };
@@ -68,48 +68,50 @@ impl PubSub {
         Ok(Self { nodes, topology: Topology::Cluster(map) })
     }
 
-    /// Subscribes to channels, and returns once that is confirmed.
+    /// Subscribes to channels and waits for the confirmation.
     ///
     /// # Errors
-    /// When Redis does not confirm it.
+    /// If Redis does not confirm.
     pub async fn subscribe(&mut self, channels: Vec<Channel>) -> RedisResult<()> {
-        let shares = self.shares(channels)?;
-        let each = self.nodes.iter_mut().zip(shares).filter(|(_, names)| !names.is_empty());
+        let names = self.by_node(channels)?;
+        let each = self.nodes.iter_mut().zip(names).filter(|(_, names)| !names.is_empty());
         try_join_all(each.map(|(node, names)| node.connection.subscribe(names))).await.map(drop)
     }
 
-    /// Unsubscribes from channels.
+    /// Unsubscribes from channels and waits for the confirmation.
     ///
     /// # Errors
-    /// When Redis does not confirm it.
+    /// If Redis does not confirm.
     pub async fn unsubscribe(&mut self, channels: Vec<Channel>) -> RedisResult<()> {
-        let shares = self.shares(channels)?;
-        let each = self.nodes.iter_mut().zip(shares).filter(|(_, names)| !names.is_empty());
+        let names = self.by_node(channels)?;
+        let each = self.nodes.iter_mut().zip(names).filter(|(_, names)| !names.is_empty());
         try_join_all(each.map(|(node, names)| node.connection.unsubscribe(names))).await.map(drop)
     }
 
-    /// Asks for signs of life, and whether everything is still published where it was when these
-    /// connections were opened.
+    /// Checks that every server responds and that no slot has moved since the connections were
+    /// opened.
     ///
     /// # Errors
-    /// When something may have been missed.
+    /// If messages may have been missed.
     pub async fn check(&mut self) -> RedisResult<()> {
         let topology = &self.topology;
         try_join_all(self.nodes.iter_mut().map(|node| node.check(topology))).await.map(drop)
     }
 
-    /// The names of the channels of each node.
-    fn shares(&self, channels: Vec<Channel>) -> RedisResult<Vec<Vec<String>>> {
-        let mut shares = vec![Vec::new(); self.nodes.len()];
+    /// Groups channel names by node.
+    fn by_node(&self, channels: Vec<Channel>) -> RedisResult<Vec<Vec<String>>> {
+        let mut names = vec![Vec::new(); self.nodes.len()];
         for Channel { name, slot_key } in channels {
             let node = match &self.topology {
                 Topology::Server(_) => Some(0),
                 Topology::Cluster(map) => map.master_of_key(slot_key.as_bytes()),
             };
-            let share = node.and_then(|node| shares.get_mut(node));
-            share.ok_or_else(|| unavailable("no master has a key", String::new()))?.push(name);
+            let channels = node.and_then(|node| names.get_mut(node));
+            channels
+                .ok_or_else(|| unavailable("no master owns the slot of a key", String::new()))?
+                .push(name);
         }
-        Ok(shares)
+        Ok(names)
     }
 }
 
@@ -117,9 +119,11 @@ impl Node {
     async fn check(&mut self, topology: &Topology) -> RedisResult<()> {
         match topology {
             Topology::Server(role) => check(&mut self.connection, *role).await,
-            Topology::Cluster(_) if epoch(&mut self.connection).await? == self.epoch => Ok(()),
+            Topology::Cluster(_) if current_epoch(&mut self.connection).await? == self.epoch => {
+                Ok(())
+            }
             Topology::Cluster(_) => {
-                Err(unavailable("slots of the cluster have changed hands", String::new()))
+                Err(unavailable("the cluster epoch changed: slots may have moved", String::new()))
             }
         }
     }

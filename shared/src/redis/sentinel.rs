@@ -1,5 +1,5 @@
-//! The sentinels: which server is the master. What most of them say counts, so that one that
-//! was cut off cannot send anybody to a master of the past.
+//! Redis Sentinel: discovery of the master by majority vote, so that a sentinel cut off by a
+//! network partition cannot direct writes to a former master.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 
 use super::{
     server::{RequiredRole, Server, Servers, check, unavailable},
-    url::list,
+    url::join,
 };
 use crate::config::Secret;
 
@@ -21,7 +21,7 @@ pub(super) struct Sentinels {
     servers: Servers,
 }
 
-/// A sentinel and, once it was asked, a connection to it.
+/// A sentinel, with a connection that is kept between queries.
 struct Sentinel {
     address: ConnectionAddr,
     server: RedisResult<Server>,
@@ -34,14 +34,15 @@ impl std::fmt::Debug for Sentinel {
     }
 }
 
-type Place = (String, u16);
+/// Host and port.
+type Address = (String, u16);
 
-/// What the sentinels say.
-struct Verdict {
-    /// Where the master is, most votes first.
-    places: Vec<Place>,
-    /// Whether most of all sentinels said the first.
-    agreed: bool,
+/// The outcome of a vote of the sentinels.
+struct Vote {
+    /// Named master addresses, most votes first.
+    candidates: Vec<Address>,
+    /// Whether a majority of all configured sentinels named the first.
+    has_majority: bool,
 }
 
 impl Sentinels {
@@ -58,13 +59,13 @@ impl Sentinels {
         Self { all: addresses.into_iter().map(sentinel).collect(), master, servers }
     }
 
-    /// The master, connected.
+    /// Connects to the master.
     ///
     /// # Errors
-    /// When the sentinels do not name one that is reachable and a master.
+    /// If the sentinels name no server that is reachable and a master.
     pub(super) async fn connect(&self) -> RedisResult<(Server, MultiplexedConnection)> {
-        let mut problem = None;
-        for (host, port) in self.ask().await?.places {
+        let mut last_error = None;
+        for (host, port) in self.vote().await?.candidates {
             let server = self.servers.at(self.servers.address(host, port))?;
             let connected = async {
                 let mut connection = server.connect().await?;
@@ -75,87 +76,90 @@ impl Sentinels {
                 Ok(connection) => return Ok((server, connection)),
                 Err(error) if error.kind() == ErrorKind::Io => {
                     let detail = format!("{} at {}: {error}", self.master, server.address());
-                    problem = Some(unavailable("the sentinels' master cannot be used", detail));
+                    last_error = Some(unavailable(
+                        "cannot connect to the master that sentinels name",
+                        detail,
+                    ));
                 }
-                Err(error) => problem = Some(error),
+                Err(error) => last_error = Some(error),
             }
         }
-        Err(problem.expect("the sentinels named at least one server"))
+        Err(last_error.expect("a vote has at least one candidate"))
     }
 
-    /// Whether most sentinels have another master by now. When too few answer, nothing is known.
-    pub(super) async fn have_moved_on_from(&self, address: &ConnectionAddr) -> bool {
-        let Ok(Verdict { places, agreed: true }) = self.ask().await else { return false };
-        places.into_iter().any(|(host, port)| self.servers.address(host, port) != *address)
+    /// Returns whether a majority names a master other than `address`; `false` without a majority.
+    pub(super) async fn name_another_master_than(&self, address: &ConnectionAddr) -> bool {
+        let Ok(Vote { candidates, has_majority: true }) = self.vote().await else { return false };
+        candidates.into_iter().any(|(host, port)| self.servers.address(host, port) != *address)
     }
 
-    /// Asks all at once until most agree; else all that was said, most votes first.
-    async fn ask(&self) -> RedisResult<Verdict> {
-        let answers = self.all.iter().map(|sentinel| sentinel.ask(&self.master));
-        let mut answers: FuturesUnordered<_> = answers.collect();
-        let mut votes: HashMap<Place, usize> = HashMap::new();
-        let (mut unknown, mut problem) = (0, None);
-        while let Some(answer) = answers.next().await {
-            match answer {
-                Ok(Some(place)) => {
-                    let vote = votes.entry(place.clone()).or_default();
-                    *vote += 1;
-                    if *vote > self.all.len() / 2 {
-                        return Ok(Verdict { places: vec![place], agreed: true });
+    /// Queries all sentinels concurrently until a majority agrees or all have responded.
+    async fn vote(&self) -> RedisResult<Vote> {
+        let queries = self.all.iter().map(|sentinel| sentinel.master_address(&self.master));
+        let mut queries: FuturesUnordered<_> = queries.collect();
+        let mut votes: HashMap<Address, usize> = HashMap::new();
+        let (mut unknown, mut last_error) = (0, None);
+        while let Some(response) = queries.next().await {
+            match response {
+                Ok(Some(address)) => {
+                    let count = votes.entry(address.clone()).or_default();
+                    *count += 1;
+                    if *count > self.all.len() / 2 {
+                        return Ok(Vote { candidates: vec![address], has_majority: true });
                     }
                 }
                 Ok(None) => unknown += 1,
-                Err(error) => problem = Some(error),
+                Err(error) => last_error = Some(error),
             }
         }
-        let mut places: Vec<(Place, usize)> = votes.into_iter().collect();
-        places.sort_by_key(|(_, votes)| std::cmp::Reverse(*votes));
-        if places.is_empty() {
-            return Err(self.no_answer(unknown, problem));
+        if votes.is_empty() {
+            return Err(self.no_candidate(unknown, last_error));
         }
-        let places = places.into_iter().map(|(place, _)| place).collect();
-        Ok(Verdict { places, agreed: false })
+        let mut votes: Vec<(Address, usize)> = votes.into_iter().collect();
+        votes.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        let candidates = votes.into_iter().map(|(address, _)| address).collect();
+        Ok(Vote { candidates, has_majority: false })
     }
 
-    fn no_answer(&self, unknown: usize, problem: Option<RedisError>) -> RedisError {
+    fn no_candidate(&self, unknown: usize, last_error: Option<RedisError>) -> RedisError {
         if unknown > 0 {
-            let detail = format!("{} of REDIS_URL", self.master);
-            let what = "the sentinels know no master of this name";
+            let detail = format!("{} in REDIS_URL", self.master);
+            let what = "no sentinel knows a master of this name";
             return (ErrorKind::MasterNameNotFoundBySentinel, what, detail).into();
         }
-        match problem {
-            Some(error) if is_refusal(&error) => {
-                let what = "a sentinel refuses REDIS_SENTINEL_PASSWORD";
+        match last_error {
+            Some(error) if is_auth_error(&error) => {
+                let what = "a sentinel rejects REDIS_SENTINEL_PASSWORD";
                 (ErrorKind::AuthenticationFailed, what, error.to_string()).into()
             }
             Some(error) if error.kind() != ErrorKind::Io => error,
-            problem => {
-                let sentinels = list(self.all.iter().map(|sentinel| &sentinel.address));
-                let why = problem.map(|error| error.to_string()).unwrap_or_default();
-                unavailable("no sentinel answers", format!("{sentinels}: {why}"))
+            last_error => {
+                let sentinels = join(self.all.iter().map(|sentinel| &sentinel.address));
+                let cause = last_error.map(|error| error.to_string()).unwrap_or_default();
+                unavailable("no sentinel responds", format!("{sentinels}: {cause}"))
             }
         }
     }
 }
 
 impl Sentinel {
-    /// Where the master is; none if this sentinel does not know it.
-    async fn ask(&self, master: &str) -> RedisResult<Option<Place>> {
+    /// Returns the address of the master; `None` if this sentinel does not monitor it.
+    async fn master_address(&self, master: &str) -> RedisResult<Option<Address>> {
         let mut slot = self.connection.lock().await;
         let mut connection = match &*slot {
             Some(connection) => connection.clone(),
             None => self.server.clone()?.connect().await?,
         };
         *slot = None;
-        let mut question = redis::cmd("SENTINEL");
-        question.arg("GET-MASTER-ADDR-BY-NAME").arg(master);
-        let place = question.query_async(&mut connection).await?;
+        let mut query = redis::cmd("SENTINEL");
+        query.arg("GET-MASTER-ADDR-BY-NAME").arg(master);
+        let address = query.query_async(&mut connection).await?;
         *slot = Some(connection);
-        Ok(place)
+        Ok(address)
     }
 }
 
-fn is_refusal(error: &RedisError) -> bool {
+fn is_auth_error(error: &RedisError) -> bool {
     error.kind() == ErrorKind::AuthenticationFailed
         || matches!(error.code(), Some("NOAUTH" | "WRONGPASS"))
 }

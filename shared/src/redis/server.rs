@@ -1,4 +1,4 @@
-//! One server: opening a connection to it, and whether it is what it should be.
+//! Connections to one server, and the check that it has the required role.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -12,14 +12,14 @@ use redis::{
 
 use crate::config::Secret;
 
-/// Opens connections to servers that differ by their address alone.
+/// Settings for servers that differ only in their address.
 #[derive(Clone)]
 pub(super) struct Servers {
     info: ConnectionInfo,
     limits: Limits,
 }
 
-/// How long to wait for a server, and how many connections its pool has.
+/// Time-outs, and the size of the connection pool.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     pub(super) connect: Duration,
@@ -37,7 +37,7 @@ impl Limits {
     }
 }
 
-/// A server that may be connected to.
+/// A server to connect to.
 #[derive(Clone, Debug)]
 pub(super) struct Server {
     client: Client,
@@ -46,28 +46,28 @@ pub(super) struct Server {
 
 impl Servers {
     pub(super) fn new(info: ConnectionInfo, limits: Limits) -> RedisResult<Self> {
-        // Redis leaves the Nagle algorithm to its clients, and theirs is on by default.
+        // Nagle's algorithm is on by default and would delay small writes.
         let protocol = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         let info = info
             .set_redis_settings(protocol)
             .set_tcp_settings(TcpSettings::default().set_nodelay(true));
         let servers = Self { info, limits };
-        servers.given()?;
+        servers.configured()?;
         Ok(servers)
     }
 
-    /// The one whose address was given.
-    pub(super) fn given(&self) -> RedisResult<Server> {
+    /// Returns the server at the configured address.
+    pub(super) fn configured(&self) -> RedisResult<Server> {
         self.at(self.info.addr().clone())
     }
 
-    /// The one at another address.
+    /// Returns the server at `address`.
     pub(super) fn at(&self, address: ConnectionAddr) -> RedisResult<Server> {
         let client = Client::open(self.info.clone().set_addr(address))?;
         Ok(Server { client, limits: self.limits })
     }
 
-    /// An address with as much encryption as the given one.
+    /// Returns an address with the same TLS settings as the configured one.
     pub(super) fn address(&self, host: String, port: u16) -> ConnectionAddr {
         match self.info.addr() {
             ConnectionAddr::TcpTls { insecure, tls_params, .. } => ConnectionAddr::TcpTls {
@@ -80,7 +80,7 @@ impl Servers {
         }
     }
 
-    /// A sentinel: it has no databases, and a password of its own.
+    /// Returns a sentinel, which has no databases and a password of its own.
     pub(super) fn sentinel(
         &self,
         address: ConnectionAddr,
@@ -111,13 +111,13 @@ impl Server {
 
     pub(super) async fn connect_with_pubsub(
         &self,
-        receiver: impl AsyncPushSender,
+        handler: impl AsyncPushSender,
     ) -> RedisResult<MultiplexedConnection> {
-        let config = self.limits.config().set_push_sender(receiver);
+        let config = self.limits.config().set_push_sender(handler);
         self.client.get_multiplexed_async_connection_with_config(&config).await
     }
 
-    /// A pool of connections, opened when they are needed.
+    /// Creates a pool of connections that are opened on demand.
     pub(super) fn pool(&self) -> RedisResult<Pool> {
         let Limits { connect, response, pool_size } = self.limits;
         let info = self.client.get_connection_info().clone();
@@ -129,54 +129,54 @@ impl Server {
             .recycle_timeout(Some(response))
             .runtime(Runtime::Tokio1)
             .build()
-            .expect("the pool has a runtime for its time-outs");
+            .expect("a pool with time-outs has a runtime");
         Ok(pool)
     }
 }
 
-/// A connection of a pool, checked when it is handed out.
+/// Takes a connection from a pool, which pings it first.
 ///
 /// # Errors
-/// When none is free or can be opened in time.
+/// If none becomes free, or none can be opened, in time.
 pub(super) async fn pooled(pool: &Pool) -> RedisResult<deadpool_redis::Connection> {
     pool.get().await.map_err(|error| match error {
         PoolError::Backend(error) => error,
-        other => unavailable("no connection in the pool", other.to_string()),
+        other => unavailable("no pooled connection available", other.to_string()),
     })
 }
 
-/// What a server has to be.
+/// The role that a server must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RequiredRole {
-    /// Whatever it is.
+    /// Any role.
     Any,
-    /// A master: others do not take what is written.
+    /// Master: replicas refuse writes.
     Master,
 }
 
-/// Asks for a sign of life, and whether the server still plays its role.
+/// Checks that the server responds and has the required role.
 ///
 /// # Errors
-/// When it does not answer, or is a replica.
+/// If it does not respond, or is a replica.
 pub(super) async fn check(
     connection: &mut MultiplexedConnection,
     role: RequiredRole,
 ) -> RedisResult<()> {
-    // A server that is loading, or wants a password, accepts connections all the same.
+    // A server that is loading, or requires a password, still accepts connections.
     let () = redis::cmd("PING").query_async::<()>(connection).await?;
     if role == RequiredRole::Any {
         return Ok(());
     }
-    // Says the same as ROLE, and needs no permission.
+    // HELLO reports the role like ROLE, and no ACL can deny it.
     let hello: HashMap<String, Value> = redis::cmd("HELLO").query_async(connection).await?;
     match hello.get("role") {
         Some(Value::BulkString(role)) if role == b"master" => Ok(()),
         Some(Value::SimpleString(role)) if role == "master" => Ok(()),
-        _ => Err(unavailable("the server is no longer the master", String::new())),
+        _ => Err(unavailable("the server is not a master", String::new())),
     }
 }
 
-/// A server or a topology that cannot be used as it is.
+/// Returns an error for a server or topology that is currently unusable; connecting again may help.
 pub(super) fn unavailable(what: &'static str, detail: String) -> RedisError {
     (ErrorKind::Io, what, detail).into()
 }

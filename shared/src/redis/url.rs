@@ -1,26 +1,40 @@
-//! `REDIS_URL`: which topology, and where its servers are. Never printed with user or password.
+//! Parsing of `REDIS_URL`: the topology and the addresses of its servers.
 
 use std::{fmt, str::FromStr};
 
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 
-/// The address of Redis. Printed without user and password.
+/// A parsed `REDIS_URL`. Its `Debug` output contains neither user nor password.
+///
+/// ```
+/// use shared::redis::RedisUrl;
+///
+/// let url: RedisUrl = "redis://admin:secret@example.org:6380/1".parse()?;
+/// assert_eq!(format!("{url:?}"), "example.org:6380");
+///
+/// let url: RedisUrl = "rediss+sentinel://:secret@s1,s2:26380/main".parse()?;
+/// assert_eq!(format!("{url:?}"), "main via sentinels s1:26379, s2:26380");
+///
+/// let url: RedisUrl = "redis+cluster://n1:6379,n2:6379".parse()?;
+/// assert_eq!(format!("{url:?}"), "cluster n1:6379, n2:6379");
+/// # Ok::<(), String>(())
+/// ```
 #[derive(Clone)]
-pub struct RedisUrl(Topology);
+pub struct RedisUrl(Endpoints);
 
-/// How the servers belong together.
+/// The addresses that a URL names, by topology.
 #[derive(Clone)]
-pub(super) enum Topology {
-    /// One server, or what stands for one.
+pub(super) enum Endpoints {
+    /// One server, or a proxy in front of it.
     Standalone(ConnectionInfo),
-    /// A master that sentinels choose.
+    /// A master that the sentinels name.
     Sentinel {
         sentinels: Vec<ConnectionAddr>,
         master: String,
-        /// Database and credentials of the master; its address is what the sentinels say.
+        /// Database and credentials of the master; its address comes from the sentinels.
         server: ConnectionInfo,
     },
-    /// Masters that share the keys; these are some of their nodes.
+    /// A cluster, of which at least one node is known.
     Cluster { seeds: Vec<ConnectionInfo> },
 }
 
@@ -31,7 +45,7 @@ const SENTINEL: &str =
 const CLUSTER: &str = "not a URL like redis+cluster://:password@host:6379,host:6379";
 
 impl RedisUrl {
-    pub(super) fn topology(&self) -> &Topology {
+    pub(super) fn endpoints(&self) -> &Endpoints {
         &self.0
     }
 }
@@ -39,7 +53,7 @@ impl RedisUrl {
 impl FromStr for RedisUrl {
     type Err = String;
 
-    // What the library's parser says could quote the URL, and with it a password.
+    // Errors are fixed texts: those of the redis crate may quote the URL, and with it a password.
     fn from_str(url: &str) -> Result<Self, String> {
         let (scheme, rest) = url.split_once("://").unwrap_or_default();
         let scheme =
@@ -51,11 +65,11 @@ impl FromStr for RedisUrl {
             return cluster(scheme, rest).map(Self).ok_or_else(|| CLUSTER.into());
         }
         let info = url.into_connection_info();
-        info.map(|info| Self(Topology::Standalone(info))).map_err(|_| STANDALONE.into())
+        info.map(|info| Self(Endpoints::Standalone(info))).map_err(|_| STANDALONE.into())
     }
 }
 
-fn sentinel(scheme: &str, rest: &str) -> Option<Topology> {
+fn sentinel(scheme: &str, rest: &str) -> Option<Endpoints> {
     let (authority, path) = rest.split_once('/')?;
     let (master, db) = path.split_once('/').unwrap_or((path, "0"));
     let valid = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
@@ -65,19 +79,19 @@ fn sentinel(scheme: &str, rest: &str) -> Option<Topology> {
     let servers = servers(scheme, authority, 26379, db)?;
     let sentinels = servers.iter().map(|server| server.addr().clone()).collect();
     let server = servers.into_iter().next()?;
-    Some(Topology::Sentinel { sentinels, master: master.to_owned(), server })
+    Some(Endpoints::Sentinel { sentinels, master: master.to_owned(), server })
 }
 
-fn cluster(scheme: &str, rest: &str) -> Option<Topology> {
+fn cluster(scheme: &str, rest: &str) -> Option<Endpoints> {
     let authority = rest.strip_suffix('/').unwrap_or(rest);
     if authority.contains('/') {
-        // A cluster has no numbered databases.
+        // Redis Cluster has no numbered databases.
         return None;
     }
-    Some(Topology::Cluster { seeds: servers(scheme, authority, 6379, "0")? })
+    Some(Endpoints::Cluster { seeds: servers(scheme, authority, 6379, "0")? })
 }
 
-/// One for each host of `[user:password@]host[:port],...`; none if any of them is wrong.
+/// Parses `[user:password@]host[:port],...`; `None` if any host is invalid.
 fn servers(scheme: &str, authority: &str, port: u16, db: &str) -> Option<Vec<ConnectionInfo>> {
     let db: u32 = db.parse().ok()?;
     let (credentials, hosts) = match authority.rsplit_once('@') {
@@ -97,19 +111,19 @@ fn servers(scheme: &str, authority: &str, port: u16, db: &str) -> Option<Vec<Con
 impl fmt::Debug for RedisUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Topology::Standalone(server) => write!(f, "{}", server.addr()),
-            Topology::Sentinel { sentinels, master, .. } => {
-                write!(f, "{master} of the sentinels {}", list(sentinels.iter()))
+            Endpoints::Standalone(server) => write!(f, "{}", server.addr()),
+            Endpoints::Sentinel { sentinels, master, .. } => {
+                write!(f, "{master} via sentinels {}", join(sentinels.iter()))
             }
-            Topology::Cluster { seeds } => {
-                write!(f, "the cluster of {}", list(seeds.iter().map(ConnectionInfo::addr)))
+            Endpoints::Cluster { seeds } => {
+                write!(f, "cluster {}", join(seeds.iter().map(ConnectionInfo::addr)))
             }
         }
     }
 }
 
-/// Addresses, separated by commas.
-pub(super) fn list<'a>(addresses: impl Iterator<Item = &'a ConnectionAddr>) -> String {
+/// Joins addresses with commas.
+pub(super) fn join<'a>(addresses: impl Iterator<Item = &'a ConnectionAddr>) -> String {
     addresses.map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
@@ -117,18 +131,18 @@ pub(super) fn list<'a>(addresses: impl Iterator<Item = &'a ConnectionAddr>) -> S
 mod tests {
     use super::*;
 
-    fn printed(url: &str) -> String {
+    fn debug(url: &str) -> String {
         format!("{:?}", url.parse::<RedisUrl>().unwrap())
     }
 
     #[test]
-    fn a_url_is_printed_without_its_password() {
-        assert_eq!(printed("redis://admin:hunter2@example.org:6380/1"), "example.org:6380");
+    fn the_debug_output_contains_no_credentials() {
+        assert_eq!(debug("redis://admin:hunter2@example.org:6380/1"), "example.org:6380");
         assert_eq!(
-            printed("rediss+sentinel://admin:hunter2@a,b:5,[::1]/main/2"),
-            "main of the sentinels a:26379, b:5, ::1:26379"
+            debug("rediss+sentinel://admin:hunter2@a,b:5,[::1]/main/2"),
+            "main via sentinels a:26379, b:5, ::1:26379"
         );
-        assert_eq!(printed("redis+cluster://:hunter2@a,b:5/"), "the cluster of a:6379, b:5");
+        assert_eq!(debug("redis+cluster://:hunter2@a,b:5/"), "cluster a:6379, b:5");
         for url in ["redix://:hunter2@", "redis+sentinel://:hunter2@a", "redis+cluster://:hunter2@"]
         {
             let error = url.parse::<RedisUrl>().unwrap_err();
@@ -137,10 +151,10 @@ mod tests {
     }
 
     #[test]
-    fn credentials_and_database_are_those_of_the_master() {
+    fn credentials_and_database_apply_to_the_master() {
         let url: RedisUrl = "rediss+sentinel://me:p%40ss@a,b/main/2".parse().unwrap();
-        let Topology::Sentinel { sentinels, master, server } = url.topology() else {
-            panic!("it names sentinels");
+        let Endpoints::Sentinel { sentinels, master, server } = url.endpoints() else {
+            panic!("not a sentinel URL");
         };
         assert_eq!((sentinels.len(), master.as_str()), (2, "main"));
         let settings = server.redis_settings();
@@ -150,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_that_misses_something_is_refused() {
+    fn incomplete_and_malformed_urls_are_rejected() {
         for url in [
             "redis+sentinel://a:1,b:2",
             "redis+sentinel://a:1/",

@@ -1,6 +1,6 @@
-//! The way to the collector. Spans are sent from a thread of their own, which knows no runtime;
-//! the request runs on the one of the process. Says once when the collector is away, and once
-//! when it is back.
+//! The HTTP client of the span exporter. The exporter runs on a thread without a runtime, so
+//! requests are spawned on the service's runtime. Logs once when the collector becomes unreachable
+//! and once when it is reachable again.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -21,34 +21,36 @@ use opentelemetry_http::{HttpClient, HttpError};
 use tokio::{runtime::Handle, time::timeout};
 use tracing::{info, warn};
 
-/// Longest wait for the collector.
-const LIMIT: Duration = Duration::from_secs(5);
-/// Largest answer, in bytes; a good one is empty.
-const MOST_BYTES: usize = 64 << 10;
+/// Time limit for one export request.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// Maximum size of a response, in bytes; a successful one is nearly empty.
+const MAX_RESPONSE_BYTES: usize = 64 << 10;
 
 #[derive(Debug)]
 pub(super) struct Collector {
     runtime: Handle,
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
-    is_away: AtomicBool,
+    is_unreachable: AtomicBool,
 }
 
 impl Collector {
-    /// Sends on the runtime that it is made in.
+    /// Creates a client that sends on the current runtime.
     pub(super) fn new() -> anyhow::Result<Self> {
-        let tls = HttpsConnectorBuilder::new().with_native_roots().context("root certificates")?;
+        let tls = HttpsConnectorBuilder::new()
+            .with_native_roots()
+            .context("loading root certificates")?;
         let connector = tls.https_or_http().enable_http1().build();
         let client = Client::builder(TokioExecutor::new()).build(connector);
-        Ok(Self { runtime: Handle::current(), client, is_away: AtomicBool::new(false) })
+        Ok(Self { runtime: Handle::current(), client, is_unreachable: AtomicBool::new(false) })
     }
 
-    fn report(&self, answer: &anyhow::Result<Response<Bytes>>) {
-        let was_away = self.is_away.swap(answer.is_err(), Ordering::Relaxed);
-        match answer {
-            Err(error) if !was_away => {
-                warn!("OTEL_EXPORTER_OTLP_ENDPOINT: {error:#}; spans are dropped");
+    fn report(&self, result: &anyhow::Result<Response<Bytes>>) {
+        let was_unreachable = self.is_unreachable.swap(result.is_err(), Ordering::Relaxed);
+        match result {
+            Err(error) if !was_unreachable => {
+                warn!("export to OTEL_EXPORTER_OTLP_ENDPOINT failed, dropping spans: {error:#}");
             }
-            Ok(_) if was_away => info!("the collector takes spans again"),
+            Ok(_) if was_unreachable => info!("export to OTEL_EXPORTER_OTLP_ENDPOINT works again"),
             _ => {}
         }
     }
@@ -57,18 +59,19 @@ impl Collector {
 #[async_trait]
 impl HttpClient for Collector {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let answer = self.client.request(request.map(Full::new));
+        let response = self.client.request(request.map(Full::new));
         let exchange = async {
-            let (head, body) = answer.await.context("cannot be reached")?.into_parts();
-            ensure!(head.status.is_success(), "answered with {}", head.status);
-            let body = Limited::new(body, MOST_BYTES).collect().await;
-            let body = body.map_err(|error| anyhow::anyhow!(error)).context("broken answer")?;
+            let (head, body) = response.await.context("request failed")?.into_parts();
+            ensure!(head.status.is_success(), "HTTP status {}", head.status);
+            let body = Limited::new(body, MAX_RESPONSE_BYTES).collect().await;
+            let body = body.map_err(|error| anyhow::anyhow!(error)).context("invalid response")?;
             Ok(Response::from_parts(head, body.to_bytes()))
         };
-        let answer = self.runtime.spawn(async { timeout(LIMIT, exchange).await }).await;
-        let answer = answer.context("stopped").map(|answer| answer.context("no answer in time"));
-        let answer = answer.flatten().flatten();
-        self.report(&answer);
-        Ok(answer?)
+        let response = self.runtime.spawn(async { timeout(TIMEOUT, exchange).await }).await;
+        let result =
+            response.context("request cancelled").map(|result| result.context("timed out"));
+        let result = result.flatten().flatten();
+        self.report(&result);
+        Ok(result?)
     }
 }

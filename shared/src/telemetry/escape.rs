@@ -1,36 +1,36 @@
-//! One event, one line, whatever is in it: what could end a line, steer a terminal or turn its
-//! text around is written as `\uXXXX`, which is also how JSON writes it.
+//! Log injection: one event is one line, whatever a field contains. Control characters, line ends
+//! and characters that change the text direction are written as `\uXXXX`, as JSON escapes them.
 
 use std::{fmt::Write as _, io};
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Makes writers that escape what the writers of another would write as it is.
+/// Wraps the writers of `inner` in an [`EscapingWriter`].
 #[derive(Clone, Copy, Debug)]
-pub(super) struct OneLine<M> {
+pub(super) struct EscapingMakeWriter<M> {
     pub(super) inner: M,
-    /// Whether lines are coloured, as the formatter does it: that much may anybody.
+    /// Whether the formatter's own colour sequences pass.
     pub(super) coloured: bool,
 }
 
-impl<'a, M: MakeWriter<'a>> MakeWriter<'a> for OneLine<M> {
-    type Writer = OneLineWriter<M::Writer>;
+impl<'a, M: MakeWriter<'a>> MakeWriter<'a> for EscapingMakeWriter<M> {
+    type Writer = EscapingWriter<M::Writer>;
 
     fn make_writer(&'a self) -> Self::Writer {
-        OneLineWriter { inner: self.inner.make_writer(), coloured: self.coloured }
+        EscapingWriter { inner: self.inner.make_writer(), coloured: self.coloured }
     }
 }
 
 #[derive(Debug)]
-pub(super) struct OneLineWriter<W> {
+pub(super) struct EscapingWriter<W> {
     inner: W,
     coloured: bool,
 }
 
-impl<W: io::Write> io::Write for OneLineWriter<W> {
-    /// The formatter writes a whole event at once, with a newline at its end.
+impl<W: io::Write> io::Write for EscapingWriter<W> {
+    /// The formatter writes each event in one call that ends with a newline.
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        self.inner.write_all(one_line(event, self.coloured).as_bytes())?;
+        self.inner.write_all(escape_line(event, self.coloured).as_bytes())?;
         Ok(event.len())
     }
 
@@ -39,7 +39,7 @@ impl<W: io::Write> io::Write for OneLineWriter<W> {
     }
 }
 
-fn one_line(event: &[u8], coloured: bool) -> String {
+fn escape_line(event: &[u8], coloured: bool) -> String {
     let text = String::from_utf8_lossy(event);
     let (text, end) = text.strip_suffix('\n').map_or((&*text, ""), |text| (text, "\n"));
     let mut line = String::with_capacity(text.len() + 1);
@@ -47,13 +47,14 @@ fn one_line(event: &[u8], coloured: bool) -> String {
         if is_plain(character) || (coloured && COLOURS.iter().any(|c| text[at..].starts_with(c))) {
             line.push(character);
         } else {
-            write!(line, "\\u{:04x}", u32::from(character)).expect("a string takes everything");
+            write!(line, "\\u{:04x}", u32::from(character))
+                .expect("writing to a string cannot fail");
         }
     }
     line + end
 }
 
-/// How the formatter begins and ends colours and emphasis. Nothing of it moves or hides a text.
+/// The colour and style sequences of the formatter; none of them moves the cursor or hides text.
 const COLOURS: [&str; 9] = [
     "\u{1b}[0m",
     "\u{1b}[1m",
@@ -66,12 +67,12 @@ const COLOURS: [&str; 9] = [
     "\u{1b}[35m",
 ];
 
-/// Whether a character stands for itself: no control character, no other end of a line, nothing
-/// that changes the direction of what follows.
+/// Returns whether a character is written unescaped: no control character, no line end, no change
+/// of text direction.
 fn is_plain(character: char) -> bool {
-    let turns = matches!(character,
+    let changes_direction = matches!(character,
         '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    !character.is_control() && !turns
+    !character.is_control() && !changes_direction
 }
 
 #[cfg(test)]
@@ -89,7 +90,7 @@ mod tests {
 
     const HOSTILE: &str = "a\r\nWARN forged\u{1b}[2J\u{7f}\u{9b}31m\u{2028}\u{202e}\0\tÅ😀\"\\";
 
-    /// A writer whose clones write to one place.
+    /// A writer whose clones share one buffer.
     #[derive(Clone, Default)]
     struct Lines(Arc<Mutex<Vec<u8>>>);
 
@@ -103,7 +104,7 @@ mod tests {
         }
     }
 
-    /// Everything that is logged in one format when a text is logged in every way there is.
+    /// Returns the output for an event that contains `HOSTILE` as message, field, debug and error.
     fn logged(log_format: LogFormat, coloured: bool) -> String {
         let lines = Lines::default();
         let settings = TelemetrySettings { log_level: LogLevel::Info, log_format };
@@ -111,13 +112,13 @@ mod tests {
         let subscriber = subscriber(&settings, coloured, move || writer.clone());
         with_default(subscriber, || {
             let error = io::Error::other(HOSTILE);
-            info!(text = HOSTILE, shown = %HOSTILE, debug = ?HOSTILE, %error, "said {HOSTILE}");
+            info!(text = HOSTILE, shown = %HOSTILE, debug = ?HOSTILE, %error, "logged {HOSTILE}");
         });
         String::from_utf8(lines.0.lock().unwrap().clone()).unwrap()
     }
 
     #[test]
-    fn no_text_ends_a_line_or_steers_a_terminal_in_any_format() {
+    fn no_field_can_end_a_line_or_control_a_terminal_in_any_format() {
         for format in LogFormat::value_variants() {
             let text = logged(*format, false);
             let line = text.strip_suffix('\n').unwrap();
@@ -127,24 +128,24 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_json_still_says_what_was_said() {
+    fn a_json_line_decodes_to_the_original_text() {
         let line: serde_json::Value =
             serde_json::from_str(&logged(LogFormat::Json, false)).unwrap();
         assert_eq!((&line["text"], &line["shown"]), (&HOSTILE.into(), &HOSTILE.into()));
-        assert_eq!(line["message"], format!("said {HOSTILE}"));
+        assert_eq!(line["message"], format!("logged {HOSTILE}"));
     }
 
     #[test]
-    fn colours_are_the_formatters_alone() {
+    fn only_the_formatters_own_colours_pass() {
         let line = logged(LogFormat::Console, true);
         assert!(line.contains('\u{1b}') && !line.contains("\u{1b}[2J"), "{line:?}");
         assert_eq!(line.matches('\n').count(), 1);
     }
 
     #[test]
-    fn what_is_written_in_one_piece_is_one_line() {
+    fn one_write_is_one_line() {
         let mut written = Vec::new();
-        let mut writer = OneLineWriter { inner: &mut written, coloured: false };
+        let mut writer = EscapingWriter { inner: &mut written, coloured: false };
         writer.write_all(b"a\nb\xff\n").unwrap();
         writer.flush().unwrap();
         assert_eq!(String::from_utf8(written).unwrap(), "a\\u000ab\u{fffd}\n");
