@@ -1,17 +1,17 @@
 //! Redis Cluster: discovery of the masters and of the slots that each of them owns.
 //!
-//! The `redis` crate keeps its slot map and its hash of keys to slots private to its cluster client,
-//! which retries internally; the two functions here are what is left without that client.
+//! The hash of keys to slots is that of the `redis` crate. The parser of its slot map is private to
+//! its cluster client, which retries internally.
 
 use std::{
-    ops::RangeInclusive,
+    collections::HashMap,
     sync::{Mutex, PoisonError},
 };
 
 use futures_util::{StreamExt as _, future::try_join_all, stream::FuturesUnordered};
 use redis::{
     Cmd, ConnectionAddr, ConnectionInfo, RedisError, RedisResult, Value,
-    aio::MultiplexedConnection, from_redis_value,
+    aio::MultiplexedConnection, cluster_routing::Slot, from_redis_value,
 };
 
 use super::{
@@ -126,9 +126,6 @@ pub(super) async fn current_epoch(connection: &mut MultiplexedConnection) -> Red
     epoch.ok_or_else(|| unavailable("CLUSTER INFO has no cluster_current_epoch", String::new()))
 }
 
-/// The number of hash slots of a cluster.
-const SLOTS: u16 = 16_384;
-
 /// The masters of a cluster and the slots they own.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct SlotMap {
@@ -136,7 +133,8 @@ pub(super) struct SlotMap {
     pub(super) masters: Vec<(String, u16)>,
     /// Host and port of every other node.
     pub(super) replicas: Vec<(String, u16)>,
-    ranges: Vec<(RangeInclusive<u16>, usize)>,
+    /// The index in `masters` of the owner of each slot.
+    owners: HashMap<Slot, usize>,
 }
 
 impl SlotMap {
@@ -149,7 +147,7 @@ impl SlotMap {
         for range in from_redis_value::<Vec<Vec<Value>>>(response)? {
             let mut fields = range.into_iter();
             let (Some(first), Some(last)) = (fields.next(), fields.next()) else { continue };
-            let slots = from_redis_value(first)?..=from_redis_value(last)?;
+            let slots = from_redis_value::<u16>(first)?..=from_redis_value(last)?;
             let nodes =
                 fields.map(|node| node_address(node, host)).collect::<RedisResult<Vec<_>>>()?;
             let mut nodes = nodes.into_iter().flatten();
@@ -160,7 +158,7 @@ impl SlotMap {
                 map.masters.push(master);
             }
             map.replicas.extend(nodes);
-            map.ranges.push((slots, index));
+            map.owners.extend(slots.filter_map(Slot::new).map(|slot| (slot, index)));
         }
         Ok(map)
     }
@@ -172,9 +170,7 @@ impl SlotMap {
 
     /// Returns the index of the master that owns a key.
     pub(super) fn master_of_key(&self, key: &[u8]) -> Option<usize> {
-        let slot = slot(key);
-        let range = self.ranges.iter().find(|(slots, _)| slots.contains(&slot));
-        range.map(|(_, master)| *master)
+        self.owners.get(&Slot::for_key(key)).copied()
     }
 }
 
@@ -203,26 +199,6 @@ fn key_of(command: &Cmd) -> Option<&[u8]> {
     }
 }
 
-/// Returns the slot of a key: the hash of its hash tag (the text in the first braces) if it has a
-/// non-empty one.
-fn slot(key: &[u8]) -> u16 {
-    let tag = || {
-        let rest = &key[key.iter().position(|&byte| byte == b'{')? + 1..];
-        let tag = &rest[..rest.iter().position(|&byte| byte == b'}')?];
-        (!tag.is_empty()).then_some(tag)
-    };
-    crc16(tag().unwrap_or(key)) % SLOTS
-}
-
-/// CRC-16/XMODEM, the hash of Redis Cluster.
-fn crc16(bytes: &[u8]) -> u16 {
-    bytes.iter().fold(0, |crc, &byte| {
-        (0..8).fold(crc ^ (u16::from(byte) << 8), |crc, _| {
-            if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 }
-        })
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -233,15 +209,6 @@ mod tests {
 
     fn node(host: Value, port: i64) -> Value {
         Value::Array(vec![host, Value::Int(port), bulk("id")])
-    }
-
-    #[test]
-    fn slots_match_those_of_redis() {
-        assert_eq!(crc16(b"123456789"), 0x31c3);
-        assert_eq!(slot(b"foo"), 12_182);
-        assert_eq!(slot(b"ws:stream:{foo}"), 12_182);
-        assert_eq!(slot(b"ws:seen:{foo}:{bar}"), 12_182);
-        assert_ne!(slot(b"ws:stream:{}foo}"), slot(b"ws:seen:{}foo}:1"));
     }
 
     #[test]
@@ -262,5 +229,15 @@ mod tests {
         let mut script = redis::cmd("EVALSHA");
         assert_eq!(map.master_of(script.arg("sha").arg(2).arg("{foo}").arg("{foo}")), Some(1));
         assert_eq!(map.master_of(&redis::cmd("PING")), None);
+        for (key, master) in [("foo", 1), ("bar", 0), ("ws:stream:{foo}", 1), ("{bar}:{foo}", 0)] {
+            assert_eq!(map.master_of_key(key.as_bytes()), Some(master), "{key}");
+        }
+        assert_eq!(map.owners.get(&Slot::new(16_383).unwrap()), None);
+    }
+
+    #[test]
+    fn keys_of_a_user_share_a_slot_unless_the_hash_tag_is_empty() {
+        assert_eq!(Slot::for_key("ws:stream:{foo}"), Slot::for_key("ws:seen:{foo}:{bar}"));
+        assert_ne!(Slot::for_key("ws:stream:{}foo}"), Slot::for_key("ws:seen:{}foo}:1"));
     }
 }
