@@ -170,14 +170,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     async fn finish(self: Box<Self>, end: Disconnect) {
-        let Self { mut socket, registration, settings, options, in_fragments, mut phase, .. } =
-            *self;
+        let Self { mut socket, registration, options, in_fragments, mut phase, .. } = *self;
         phase.enter(Phase::Closing);
         // From here on nothing is queued, and the place is free for another connection.
         drop(registration);
         match end {
             Disconnect::ByGateway(reason) => {
-                let state = reason.reconnect_within(settings.drain_window).map(disconnected);
+                let state = reason.reconnect_after().map(disconnected);
                 let state = state.filter(|_| options.control_frames && !in_fragments);
                 close(socket, reason, state).await;
             }

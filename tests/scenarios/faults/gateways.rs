@@ -95,8 +95,12 @@ async fn a_gateway_that_stops_under_load_spreads_its_clients_and_they_miss_nothi
     pauses.sort_unstable();
     pauses.dedup();
     // Half of the clients were at this gateway, and few drew the same millisecond.
-    ensure!(pauses.len() > 15, "they are not spread: {pauses:?}");
-    ensure!(pauses.iter().all(|pause| *pause <= window * 1_000), "after the window: {pauses:?}");
+    ensure!(pauses.len() > 15, "reconnect delays are not random: {pauses:?}");
+    let allowed = 500..=2_000;
+    ensure!(
+        pauses.iter().all(|pause| allowed.contains(pause)),
+        "expected {allowed:?} ms: {pauses:?}"
+    );
     drop(audience);
     stack.gateways[0].restart().await?;
     stack.stop().await

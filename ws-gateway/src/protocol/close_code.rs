@@ -112,16 +112,17 @@ impl CloseReason {
         }
     }
 
-    /// Whether the client should come back, why and when: at some time within `window` after a
-    /// restart, so that not everybody comes at once.
+    /// Returns label and random delay for a client that should reconnect. After a restart at least
+    /// 0.5 s, in which load balancers notice it, and no more than 2 s, as the drain window has
+    /// already spread the closes.
     #[must_use]
-    pub fn reconnect_within(self, window: Duration) -> Option<(&'static str, Duration)> {
-        let window = match self {
-            Self::Restarting => window,
-            Self::TooSlow | Self::KeepaliveTimeout => Duration::from_secs(1),
+    pub fn reconnect_after(self) -> Option<(&'static str, Duration)> {
+        let seconds = match self {
+            Self::Restarting => 0.5..=2.0,
+            Self::TooSlow | Self::KeepaliveTimeout => 0.0..=1.0,
             _ => return None,
         };
-        Some((self.label(), window.mul_f64(rand::random_range(0.0..=1.0))))
+        Some((self.label(), Duration::from_secs_f64(rand::random_range(seconds))))
     }
 
     /// The close frame: code, and a reason that fits.
@@ -219,14 +220,25 @@ mod tests {
     }
 
     #[test]
-    fn a_code_has_one_remedy_and_who_is_told_when_to_come_back_may() {
+    fn a_code_has_one_remedy_and_only_reconnecting_clients_get_a_delay() {
         for a in CloseReason::ALL {
             for b in CloseReason::ALL.into_iter().filter(|b| b.code() == a.code()) {
                 assert_eq!(a.remedy(), b.remedy(), "{a:?} {b:?}");
             }
-            let told = a.reconnect_within(Duration::ZERO).is_some();
-            assert_eq!(told, a.remedy() == Remedy::Reconnect, "{a:?}");
+            let has_delay = a.reconnect_after().is_some();
+            assert_eq!(has_delay, a.remedy() == Remedy::Reconnect, "{a:?}");
         }
+    }
+
+    #[test]
+    fn clients_of_a_restarting_gateway_reconnect_after_half_a_second_to_two() {
+        let delays: Vec<Duration> = (0..100)
+            .filter_map(|_| CloseReason::Restarting.reconnect_after())
+            .map(|(_, delay)| delay)
+            .collect();
+        let allowed = Duration::from_millis(500)..=Duration::from_secs(2);
+        assert!(delays.iter().all(|delay| allowed.contains(delay)), "{delays:?}");
+        assert!(delays.iter().max() > delays.iter().min(), "{delays:?}");
     }
 
     #[test]
