@@ -11,9 +11,50 @@ use crate::{
         record::{DeadLetterReason, IgnoreReason, OutcomeKind},
         routes::RoutedType,
     },
-    infrastructure::redis::store::{Call, Fault},
     notification::publisher::System,
 };
+
+shared::label! {
+    /// A call to Redis.
+    pub enum RedisCall as "call" {
+        /// Publish notifications.
+        Publish = "publish",
+        /// Store and look up owners.
+        Owners = "owners",
+    }
+}
+
+shared::label! {
+    /// A kind of error of Redis.
+    pub enum RedisErrorKind as "kind" {
+        /// No connection, or no reply within the time-out.
+        Unreachable = "unreachable",
+        /// It is loading its data set.
+        Loading = "loading",
+        /// It is a replica, lacks replicas, or cannot persist.
+        ReadOnly = "read_only",
+        /// `maxmemory` is reached.
+        OutOfMemory = "out_of_memory",
+        /// It refused the credentials or a command.
+        Refused = "refused",
+        /// Any other error.
+        Other = "other",
+    }
+}
+
+shared::label! {
+    /// A Redis key with the name of the worker's, but of a type that the worker does not write.
+    pub enum ForeignKey as "key" {
+        /// The claim of an event; replaced.
+        Claim = "claim",
+        /// The stream of a user's history; replaced.
+        History = "history",
+        /// The mark that a user has no history; ignored.
+        Start = "start",
+        /// The owner of a batch or class; ignored until the next event that states it.
+        Owner = "owner",
+    }
+}
 
 shared::metrics! {
     /// The metrics of the worker. Cheap to clone.
@@ -59,11 +100,16 @@ shared::metrics! {
         pub delivery: Histogram = "ingest_worker_delivery_seconds", ROUND_TRIP_BUCKETS;
         /// Batches delivered.
         pub batches: IntCounter = "ingest_worker_batches_total", ();
-        /// Seconds that Redis took to answer, by what was asked: publish, owners.
-        pub redis_round_trips: Labeled<Call, Histogram> =
+        /// Seconds of a round trip to Redis, by call: publish, owners.
+        pub redis_round_trips: Labeled<RedisCall, Histogram> =
             "ingest_worker_redis_round_trip_seconds", ROUND_TRIP_BUCKETS;
-        /// Failures of Redis: unreachable, loading, read_only, out_of_memory, refused (the
-        /// credentials or a command), other.
-        pub redis_errors: Labeled<Fault, IntCounter> = "ingest_worker_redis_errors_total", ();
+        /// Errors of Redis by kind: unreachable, loading, read_only, out_of_memory, refused
+        /// (credentials or a command), other.
+        pub redis_errors: Labeled<RedisErrorKind, IntCounter> =
+            "ingest_worker_redis_errors_total", ();
+        /// Redis keys of a type that the worker does not write, replaced or ignored, by kind:
+        /// claim, history, start, owner.
+        pub foreign_keys: Labeled<ForeignKey, IntCounter> =
+            "ingest_worker_foreign_keys_total", ();
     }
 }

@@ -25,7 +25,7 @@ use crate::{
             dead_letters::producer::DeadLetters,
             health::{brokers, fatal::FatalError, lag},
         },
-        redis::store::{RedisStore, Retention},
+        redis::{RedisStore, Retention},
     },
     metrics::Metrics,
 };
@@ -154,7 +154,7 @@ async fn check_redis(
     stop: CancellationToken,
 ) {
     let mut warned = false;
-    while let Err(reason) = store.ready().await {
+    while let Err(reason) = store.check().await {
         metrics.retries.of(reason.system).inc();
         if !warned {
             warn!(%reason, "waiting for Redis");

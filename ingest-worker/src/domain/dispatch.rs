@@ -106,7 +106,8 @@ impl PendingNotification {
         match published.next().expect("a publisher returns an outcome per notification") {
             PublishOutcome::Published => Outcome::Published,
             PublishOutcome::Duplicate => Outcome::Duplicate,
-            PublishOutcome::Refused(why) => {
+            PublishOutcome::Refused(error) => Outcome::Refused(error),
+            PublishOutcome::Invalid(why) => {
                 Outcome::DeadLetter(DeadLetterReason::Malformed.with_detail(why))
             }
         }

@@ -2,6 +2,8 @@
 
 use shared::time::Timestamp;
 
+use crate::notification::publisher::TransientError;
+
 /// One record, borrowed from the client that read it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Record<'a> {
@@ -32,6 +34,8 @@ pub enum Outcome {
     DeadLetter(Rejection),
     /// Its owner is not known yet; it has to be processed again.
     OwnerUnknown,
+    /// The store refused its notification; it has to be processed again.
+    Refused(TransientError),
 }
 
 shared::label! {
@@ -57,7 +61,7 @@ impl Outcome {
             Self::Duplicate => Some(OutcomeKind::Duplicate),
             Self::Ignored(_) => Some(OutcomeKind::Ignored),
             Self::DeadLetter(_) => Some(OutcomeKind::DeadLettered),
-            Self::OwnerUnknown => None,
+            Self::OwnerUnknown | Self::Refused(_) => None,
         }
     }
 }

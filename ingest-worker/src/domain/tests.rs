@@ -20,7 +20,7 @@ use super::{
     record::{DeadLetterReason, IgnoreReason, Outcome, Record},
     routes::{NotificationSource, Routes},
 };
-use crate::notification::publisher::{FakePublisher, TransientError};
+use crate::notification::publisher::{FakePublisher, PublishOutcome, System, TransientError};
 
 /// The domain with in-memory backends.
 struct Pipeline {
@@ -173,12 +173,25 @@ async fn after_an_outage_of_the_publisher_the_same_batch_is_published_once() {
 
 #[tokio::test]
 async fn what_can_never_be_published_is_dead_lettered_and_the_rest_is_published() {
+    let invalid = PublishOutcome::Invalid("invalid user");
+    let outcomes = outcomes_with_unpublished("}", invalid).await;
+    let rejected = DeadLetterReason::Malformed.with_detail("invalid user");
+    assert_eq!(outcomes, [Outcome::Published, Outcome::DeadLetter(rejected), Outcome::Published]);
+}
+
+#[tokio::test]
+async fn what_the_store_refuses_is_to_be_retried_and_the_rest_is_published() {
+    let error = TransientError { system: System::Redis, detail: "refused".into() };
+    let outcomes = outcomes_with_unpublished("v", PublishOutcome::Refused(error.clone())).await;
+    assert_eq!(outcomes, [Outcome::Published, Outcome::Refused(error), Outcome::Published]);
+    assert_eq!(outcomes[1].kind(), None);
+}
+
+/// The outcomes of three events, the second for `user`, whose notifications are not published.
+async fn outcomes_with_unpublished(user: &str, outcome: PublishOutcome) -> Vec<Outcome> {
     let mut pipeline = Pipeline::new();
-    pipeline.dispatcher.publisher.refused = Some(UserId::new("}").unwrap());
+    pipeline.dispatcher.publisher.unpublished = Some((UserId::new(user).unwrap(), outcome));
     let class = |user: &str| class_created(&json!({"class_id": "c", "user_id": user})).to_string();
-    let values = [class("u"), class("}"), class("v")];
-    let outcomes = pipeline.process_batch(&values.each_ref().map(|v| record(v.as_bytes()))).await;
-    let refused = DeadLetterReason::Malformed.with_detail("refused user");
-    let expected = [Outcome::Published, Outcome::DeadLetter(refused), Outcome::Published];
-    assert_eq!(outcomes.unwrap(), expected);
+    let values = [class("a"), class(user), class("z")];
+    pipeline.process_batch(&values.each_ref().map(|v| record(v.as_bytes()))).await.unwrap()
 }

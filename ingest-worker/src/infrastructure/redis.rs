@@ -1,3 +1,8 @@
 //! Redis: publishes notifications and keeps the owner directory.
 
-pub mod store;
+mod error;
+mod owners;
+mod publish;
+mod store;
+
+pub use store::{RedisStore, Retention};

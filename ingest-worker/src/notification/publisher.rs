@@ -35,14 +35,17 @@ pub struct OutgoingNotification {
 }
 
 /// The result of publishing one [`OutgoingNotification`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PublishOutcome {
     /// It is in the user's history and was sent to all subscribers.
     Published,
     /// It had been published before.
     Duplicate,
+    /// The store refused this notification, and with it the user's later ones in the same call; a
+    /// retry may succeed.
+    Refused(TransientError),
     /// It can never be published, and why.
-    Refused(&'static str),
+    Invalid(&'static str),
 }
 
 shared::label! {
@@ -68,12 +71,14 @@ pub struct TransientError {
 /// A store that publishes notifications.
 ///
 /// An implementation guarantees that a notification is published at most once per user and
-/// identity, in the order given, and that an outcome means it is stored.
+/// identity, that a user's notifications are published in the order given, and that
+/// [`PublishOutcome::Published`] and [`PublishOutcome::Duplicate`] mean it is stored.
 pub trait Publisher: Send + Sync {
     /// Publishes all of `notifications`; returns an outcome for each, in order.
     ///
     /// # Errors
-    /// [`TransientError`] if any of them may not have been published; the call can be repeated.
+    /// [`TransientError`] if the store as a whole is unavailable; any of them may have been
+    /// published, and the call can be repeated.
     fn publish(
         &self,
         notifications: &[OutgoingNotification],
@@ -86,8 +91,8 @@ pub trait Publisher: Send + Sync {
 pub(crate) struct FakePublisher {
     pub(crate) published: std::sync::Mutex<Vec<OutgoingNotification>>,
     pub(crate) fails: std::sync::atomic::AtomicBool,
-    /// A user whose notifications are refused.
-    pub(crate) refused: Option<UserId>,
+    /// The outcome for a user whose notifications are not published.
+    pub(crate) unpublished: Option<(UserId, PublishOutcome)>,
 }
 
 #[cfg(test)]
@@ -101,8 +106,10 @@ impl Publisher for FakePublisher {
         }
         let mut published = self.published.lock().unwrap();
         let publish = |new: &OutgoingNotification| {
-            if self.refused.as_ref() == Some(&new.user) {
-                return PublishOutcome::Refused("refused user");
+            if let Some((user, outcome)) = &self.unpublished
+                && *user == new.user
+            {
+                return outcome.clone();
             }
             let key = |sent: &OutgoingNotification| (sent.user.clone(), sent.identity);
             if published.iter().any(|sent| key(sent) == key(new)) {

@@ -51,14 +51,14 @@ async fn run(
         for event in number * PIPELINE..(number + 1) * PIPELINE {
             let user = &users[usize::try_from(event)? % users.len()];
             let call = pipeline.cmd("EVALSHA").arg(&script).arg(3);
-            call.arg(format!("ws:seen:{{{user}}}:0b8f6a51-6a0f-4f3f-9a39-{event:012x}"))
-                .arg(format!("ws:stream:{{{user}}}"))
+            call.arg(format!("ws:stream:{{{user}}}"))
                 .arg(format!("ws:start:{{{user}}}"))
+                .arg(format!("ws:seen:{{{user}}}:0b8f6a51-6a0f-4f3f-9a39-{event:012x}"))
                 .arg(format!("ws:{user}"))
-                .arg(text)
                 .arg(RETENTION)
                 .arg(RETENTION)
-                .arg(256);
+                .arg(256)
+                .arg(text);
         }
         let _: Vec<redis::Value> =
             pipeline.query_async(&mut connection).await.context("publish")?;

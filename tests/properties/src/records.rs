@@ -93,7 +93,9 @@ fn check(outcome: &Outcome, kept: &[OutgoingNotification]) {
             let detail = &rejection.detail;
             assert!(detail.len() < 200 && !detail.contains(char::is_control), "{detail:?}");
         }
-        Outcome::Duplicate | Outcome::OwnerUnknown => panic!("there is no reason for {outcome:?}"),
+        Outcome::Duplicate | Outcome::OwnerUnknown | Outcome::Refused(_) => {
+            panic!("there is no reason for {outcome:?}")
+        }
     }
 }
 

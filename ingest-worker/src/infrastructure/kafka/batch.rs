@@ -76,7 +76,14 @@ impl<P: Publisher, D: OwnerDirectory> Stage<P, D> {
         metrics.batches.inc();
         let timer = metrics.delivery.start_timer();
         let since = self.tracer.as_ref().map(|tracer| (tracer, SystemTime::now()));
-        let deliver = || self.dispatcher.dispatch(&batch.classifications);
+        let deliver = || async {
+            let outcomes = self.dispatcher.dispatch(&batch.classifications).await?;
+            let refused = outcomes.iter().find_map(|outcome| match outcome {
+                Outcome::Refused(error) => Some(error.clone()),
+                _ => None,
+            });
+            refused.map_or(Ok(outcomes), Err)
+        };
         let outcomes = retry::until_done(metrics, deliver).await;
         timer.observe_duration();
         if let Some((tracer, since)) = since {
@@ -157,7 +164,7 @@ impl<P, D> Stage<P, D> {
                     "record dead-lettered"
                 );
             }
-            Outcome::Duplicate | Outcome::OwnerUnknown => {}
+            Outcome::Duplicate | Outcome::OwnerUnknown | Outcome::Refused(_) => {}
         }
         debug!(
             kafka.topic = record.topic(),

@@ -1,40 +1,72 @@
--- Publishes one notification to one user, unless that was done before: claim, append to the
--- user's history, publish, all or nothing.
+-- Publishes notifications to one user, in order, each unless it was published before: claim its
+-- identity, append it to the user's history, publish it to the user's channel.
 --
--- KEYS[1] the claim    KEYS[2] the user's stream    KEYS[3] the mark that there is no history
--- ARGV[1] channel      ARGV[2] the notification's text, a JSON object without an id
--- ARGV[3] lifetime of the claim, ms    ARGV[4] lifetime of the stream, ms
--- ARGV[5] most entries of the stream
+-- KEYS[1] the user's stream    KEYS[2] the mark that the user has no history
+-- KEYS[3..] the claim of each notification
+-- ARGV[1] channel    ARGV[2] lifetime of a claim, ms    ARGV[3] lifetime of the stream, ms
+-- ARGV[4] most entries of the stream    ARGV[5..] the text of each notification, a JSON object
 --
--- Returns the stream id, or nil if the claim was taken. Even then it writes, so that a WAIT that
--- follows covers what the claim stands for.
-if not redis.call('SET', KEYS[1], '', 'NX', 'PX', ARGV[3]) then
-  redis.call('PEXPIRE', KEYS[1], ARGV[3])
-  return nil
-end
-
--- A history that begins is noted in the mark, if a gateway has set one.
-local function begin()
-  local id = redis.call('XADD', KEYS[2], '*', 'n', ARGV[2])
-  local mark = redis.call('GET', KEYS[3])
-  if mark and not string.find(mark, ' ', 1, true) then
-    redis.call('SET', KEYS[3], mark .. ' ' .. id, 'KEEPTTL')
+-- Returns a line per notification: its stream id, followed by the kind of each foreign key that
+-- was in its way; `duplicate`; or `-` and the error with which Redis refused a command. A refusal
+-- leaves nothing of its notification behind and refuses all notifications after it.
+--
+-- No functions, and one string as reply: closures and reply tables would cost a tenth more.
+local call, lines, appended = redis.pcall, {}, false
+for i = 3, #KEYS do
+  local text, foreign, refusal = ARGV[i + 2], '', false
+  local claim = call('SET', KEYS[i], '', 'NX', 'PX', ARGV[2])
+  if not claim then
+    if type(call('GET', KEYS[i])) == 'string' then
+      claim = 'duplicate'
+      -- A write, so that a WAIT that follows covers the claim.
+      call('PEXPIRE', KEYS[i], ARGV[2])
+    else
+      claim = call('SET', KEYS[i], '', 'PX', ARGV[2])
+      foreign = ' claim'
+    end
   end
-  return id
-end
-
-local id = redis.pcall('XADD', KEYS[2], 'NOMKSTREAM', 'MAXLEN', '~', ARGV[5], '*', 'n', ARGV[2])
-if not id then
-  id = begin()
-elseif type(id) == 'table' and id.err then
-  if string.sub(id.err, 1, 9) ~= 'WRONGTYPE' then
-    redis.call('DEL', KEYS[1])
-    return id
+  if claim == 'duplicate' then
+    lines[i - 2] = claim
+  elseif claim.err then
+    refusal = claim.err
+  else
+    local id = call('XADD', KEYS[1], 'NOMKSTREAM', 'MAXLEN', '~', ARGV[4], '*', 'n', text)
+    if type(id) ~= 'string' then
+      if id and (string.find(id.err, 'WRONGTYPE') or string.find(id.err, 'exhausted')) then
+        -- Not a stream, or one whose ids are used up: written by other software.
+        call('DEL', KEYS[1])
+        foreign = foreign .. ' history'
+        id = false
+      end
+      if not id then
+        id = call('XADD', KEYS[1], '*', 'n', text)
+        -- A gateway marks that it found no history; the mark then notes where history begins.
+        local mark = call('GET', KEYS[2])
+        if type(mark) == 'table' then
+          foreign = foreign .. ' start'
+        elseif mark and type(id) == 'string' and not string.find(mark, ' ', 1, true) then
+          call('SET', KEYS[2], mark .. ' ' .. id, 'KEEPTTL')
+        end
+      end
+    end
+    if type(id) == 'string' then
+      local sent = call('PUBLISH', ARGV[1], '{"id":"' .. id .. '",' .. string.sub(text, 2))
+      if type(sent) == 'number' then
+        lines[i - 2] = id .. foreign
+        appended = true
+      else
+        refusal = sent.err
+        call('XDEL', KEYS[1], id)
+      end
+    else
+      refusal = id.err
+    end
+    if refusal then call('DEL', KEYS[i]) end
   end
-  -- Something else sits where the history belongs; it must not stop notifications.
-  redis.call('DEL', KEYS[2])
-  id = begin()
+  if refusal then
+    for j = i, #KEYS do lines[j - 2] = '-' .. refusal end
+    break
+  end
 end
-redis.call('PEXPIRE', KEYS[2], ARGV[4])
-redis.call('PUBLISH', ARGV[1], '{"id":"' .. id .. '",' .. string.sub(ARGV[2], 2))
-return id
+if appended then call('PEXPIRE', KEYS[1], ARGV[3]) end
+return table.concat(lines, '\n')

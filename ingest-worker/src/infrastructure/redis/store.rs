@@ -1,243 +1,147 @@
-//! The publisher and the owner directory on Redis: one pipeline a batch and server. A connection
-//! that failed in any way is dropped; the next attempt opens a new one.
+//! The connection to Redis that the publisher and the owner directory share. A connection on which
+//! a command failed with an outage is dropped; the next call opens a new one.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use redis::{Cmd, ErrorKind, RedisError, RedisResult, Value, cmd};
-use shared::{
-    redis::{RedisClient, RedisConnection, ReplicaAck},
-    user::UserId,
-};
+use redis::{Cmd, RedisError, RedisResult, Value, cmd};
+use shared::redis::{RedisClient, RedisConnection, ReplicaAck};
 use tokio::sync::Mutex;
 use tracing::info;
 
+use super::error;
 use crate::{
-    domain::recipients::{OwnedEntity, OwnerDirectory},
-    metrics::Metrics,
-    notification::publisher::{
-        OutgoingNotification, PublishOutcome, Publisher, System, TransientError,
-    },
+    metrics::{Metrics, RedisCall},
+    notification::publisher::TransientError,
 };
 
-/// How long and how much Redis remembers.
+/// Lifetimes and sizes of what the worker stores in Redis.
 #[derive(Clone, Copy, Debug)]
 pub struct Retention {
-    /// How long an event that was published is known.
+    /// Lifetime of a claim, within which an event is recognised as published.
     pub seen: Duration,
-    /// How long a user's history is kept after the last notification.
+    /// Lifetime of a user's history after the last notification.
     pub history: Duration,
-    /// About how many notifications a user's history holds.
+    /// Approximate number of notifications in a user's history.
     pub history_length: usize,
-    /// How long an owner is known after it was last named.
+    /// Lifetime of an owner after the last event that stated it.
     pub owners: Duration,
 }
 
-shared::label! {
-    /// What Redis is asked to do.
-    pub enum Call as "call" {
-        /// Publish notifications.
-        Publish = "publish",
-        /// Remember and find owners.
-        Owners = "owners",
-    }
-}
-
-shared::label! {
-    /// How Redis fails.
-    pub enum Fault as "kind" {
-        /// No connection, or no answer in time.
-        Unreachable = "unreachable",
-        /// It reads its data from disk.
-        Loading = "loading",
-        /// It is a replica, or short of replicas.
-        ReadOnly = "read_only",
-        /// It has no memory left.
-        OutOfMemory = "out_of_memory",
-        /// The credentials or a command.
-        Refused = "refused",
-        /// Anything else.
-        Other = "other",
-    }
-}
-
-/// Redis, as the worker uses it. Cheap to clone; clones share the connection.
+/// The worker's store on Redis. Cheap to clone; clones share the connection.
 #[derive(Clone, Debug)]
 pub struct RedisStore {
-    redis: RedisClient,
-    retention: Retention,
+    pub(super) client: RedisClient,
+    pub(super) retention: Retention,
+    pub(super) metrics: Metrics,
     replica_ack: Option<ReplicaAck>,
-    metrics: Metrics,
-    connection: std::sync::Arc<Mutex<Option<Connection>>>,
+    connection: Arc<Mutex<Option<Connection>>>,
 }
 
 #[derive(Clone, Debug)]
 struct Connection {
     commands: RedisConnection,
-    /// The name under which the servers know the script.
-    script: String,
+    /// SHA-1 under which every server has the publish script.
+    script: Arc<str>,
 }
 
 const PUBLISH_ONCE: &str = include_str!("publish_once.lua");
 
 impl RedisStore {
-    /// Takes the settings; the first use connects. With `replica_ack`, a write
-    /// succeeds only once that many replicas have it.
+    /// A store that connects on first use. With `replica_ack`, a write succeeds only once that
+    /// many replicas have it.
     #[must_use]
     pub fn new(
-        redis: RedisClient,
+        client: RedisClient,
         retention: Retention,
         replica_ack: Option<ReplicaAck>,
         metrics: Metrics,
     ) -> Self {
-        let connection = std::sync::Arc::default();
-        Self { redis, retention, replica_ack, metrics, connection }
+        Self { client, retention, metrics, replica_ack, connection: Arc::default() }
     }
 
-    /// Makes sure that there is a connection.
+    /// Checks that Redis can be used; connects if there is no connection.
     ///
     /// # Errors
     /// [`TransientError`] if Redis cannot be used.
-    pub async fn ready(&self) -> Result<(), TransientError> {
-        let connection = self.connection().await.map_err(|error| self.transient(&error))?;
-        self.keep_if(connection.commands.check().await).await
+    pub async fn check(&self) -> Result<(), TransientError> {
+        match self.connect().await?.commands.check().await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.disconnect(&error).await),
+        }
     }
 
-    /// Runs commands and returns their results, all of them good.
-    async fn run(
+    /// Returns the SHA-1 of the publish script, which every server has loaded.
+    pub(super) async fn script(&self) -> Result<Arc<str>, TransientError> {
+        Ok(self.connect().await?.script)
+    }
+
+    /// Runs commands in one round trip and returns a result for each. An error among the results
+    /// concerns its command alone.
+    ///
+    /// # Errors
+    /// [`TransientError`] if Redis as a whole is unavailable; some commands may have run.
+    pub(super) async fn run(
         &self,
-        call: Call,
+        call: RedisCall,
         commands: Vec<Cmd>,
-        write: bool,
-    ) -> Result<Vec<Value>, TransientError> {
-        let connection = self.connection().await.map_err(|error| self.transient(&error))?;
+        writes: bool,
+    ) -> Result<Vec<RedisResult<Value>>, TransientError> {
+        let connection = self.connect().await?;
         let timer = self.metrics.redis_round_trips.of(call).start_timer();
         let results = match self.replica_ack {
-            Some(replica_ack) if write => {
+            Some(replica_ack) if writes => {
                 connection.commands.run_with_ack(commands, replica_ack).await
             }
             _ => connection.commands.run(commands).await,
         };
         timer.observe_duration();
-        self.keep_if(results.and_then(|results| results.into_iter().collect())).await
-    }
-
-    /// Keeps the connection if all is well with it.
-    async fn keep_if<T>(&self, result: RedisResult<T>) -> Result<T, TransientError> {
-        if result.is_err() {
-            *self.connection.lock().await = None;
+        let results = match results {
+            Ok(results) => results,
+            Err(error) => return Err(self.disconnect(&error).await),
+        };
+        let mut errors = results.iter().filter_map(|result| result.as_ref().err());
+        match errors.find(|error| error::is_outage(error)) {
+            Some(error) => Err(self.disconnect(error).await),
+            None => Ok(results),
         }
-        result.map_err(|error| self.transient(&error))
     }
 
-    fn transient(&self, error: &RedisError) -> TransientError {
-        self.metrics.redis_errors.of(fault(error)).inc();
-        transient(error)
+    /// Drops the connection after an outage; the next call looks at the topology again.
+    pub(super) async fn disconnect(&self, error: &RedisError) -> TransientError {
+        self.drop_connection().await;
+        self.count(error)
     }
 
-    async fn connection(&self) -> RedisResult<Connection> {
+    pub(super) async fn drop_connection(&self) {
+        *self.connection.lock().await = None;
+    }
+
+    /// Counts an error and returns it for the caller to retry.
+    pub(super) fn count(&self, error: &RedisError) -> TransientError {
+        self.metrics.redis_errors.of(error::kind(error)).inc();
+        error::transient(error)
+    }
+
+    async fn connect(&self) -> Result<Connection, TransientError> {
         let mut slot = self.connection.lock().await;
         if let Some(connection) = &*slot {
             return Ok(connection.clone());
         }
-        let commands = self.redis.connect().await?;
-        let load = commands.run_on_all_nodes(cmd("SCRIPT").arg("LOAD").arg(PUBLISH_ONCE)).await?;
-        let script = load.into_iter().next().unwrap_or_default();
-        info!(redis = ?commands, "connected to Redis");
-        let connection = Connection { commands, script: redis::from_redis_value(script)? };
+        let connection = self.open().await.map_err(|error| self.count(&error))?;
         *slot = Some(connection.clone());
         Ok(connection)
     }
 
-    fn owner_key(&self, owned: &OwnedEntity) -> String {
-        match owned {
-            OwnedEntity::Batch(id) => self.redis.keys.batch_owner(id),
-            OwnedEntity::Class(id) => self.redis.keys.class_owner(id),
-        }
+    async fn open(&self) -> RedisResult<Connection> {
+        let commands = self.client.connect().await?;
+        let loaded = commands.run_on_all_nodes(cmd("SCRIPT").arg("LOAD").arg(PUBLISH_ONCE)).await?;
+        let script: String =
+            redis::from_redis_value(loaded.into_iter().next().unwrap_or_default())?;
+        info!(redis = ?commands, "connected to Redis");
+        Ok(Connection { commands, script: script.into() })
     }
 }
 
-impl Publisher for RedisStore {
-    async fn publish(
-        &self,
-        deliveries: &[OutgoingNotification],
-    ) -> Result<Vec<PublishOutcome>, TransientError> {
-        let script = self.connection().await.map_err(|error| self.transient(&error))?.script;
-        let keys = &self.redis.keys;
-        let call = |OutgoingNotification { user, identity, text }: &OutgoingNotification| {
-            let mut call = cmd("EVALSHA");
-            call.arg(&script)
-                .arg(3)
-                .arg(keys.seen(user, identity))
-                .arg(keys.stream(user))
-                .arg(keys.start(user))
-                .arg(keys.channel(user))
-                .arg(text)
-                .arg(millis(self.retention.seen))
-                .arg(millis(self.retention.history))
-                .arg(self.retention.history_length);
-            call
-        };
-        let supports_user =
-            |delivery: &&OutgoingNotification| self.redis.supports_user(&delivery.user);
-        let calls = deliveries.iter().filter(supports_user).map(call).collect();
-        let mut values = self.run(Call::Publish, calls, true).await?.into_iter();
-        let receipt = |delivery| match supports_user(&delivery).then(|| values.next()).flatten() {
-            None => PublishOutcome::Refused("in Redis Cluster a user id may not begin with }"),
-            Some(Value::Nil) => PublishOutcome::Duplicate,
-            Some(_) => PublishOutcome::Published,
-        };
-        Ok(deliveries.iter().map(receipt).collect())
-    }
-}
-
-impl OwnerDirectory for RedisStore {
-    async fn learn_and_find(
-        &self,
-        learned: &[(OwnedEntity, UserId)],
-        requested: &[OwnedEntity],
-    ) -> Result<Vec<Option<UserId>>, TransientError> {
-        let lifetime = millis(self.retention.owners);
-        let mut commands = Vec::with_capacity(learned.len() + requested.len());
-        for (owned, user) in learned {
-            let mut set = cmd("SET");
-            set.arg(self.owner_key(owned)).arg(user.as_str()).arg("PX").arg(lifetime);
-            commands.push(set);
-        }
-        commands.extend(requested.iter().map(|owned| Cmd::get(self.owner_key(owned))));
-        let values = self.run(Call::Owners, commands, !learned.is_empty()).await?;
-        let user = |value: Value| {
-            let id: Option<String> = redis::from_redis_value(value).ok().flatten();
-            // What is no user id was not written by a worker; it is as good as nothing.
-            id.and_then(|id| UserId::new(&id).ok())
-        };
-        Ok(values.into_iter().skip(learned.len()).map(user).collect())
-    }
-}
-
-fn millis(duration: Duration) -> u64 {
+pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn fault(error: &RedisError) -> Fault {
-    match (error.kind(), error.code()) {
-        (ErrorKind::Io, _) => Fault::Unreachable,
-        (ErrorKind::AuthenticationFailed, _) | (_, Some("NOAUTH" | "WRONGPASS" | "NOPERM")) => {
-            Fault::Refused
-        }
-        (_, Some("LOADING")) => Fault::Loading,
-        (_, Some("READONLY" | "NOREPLICAS")) => Fault::ReadOnly,
-        (_, Some("OOM")) => Fault::OutOfMemory,
-        _ => Fault::Other,
-    }
-}
-
-/// Whatever Redis answers but a result is a matter of time, or of a person: the record is as good
-/// as it was. Says no more than the kind of error, as the details of some quote a command.
-fn transient(error: &RedisError) -> TransientError {
-    let detail = match (error.kind(), error.code()) {
-        (ErrorKind::Io, _) => error.to_string(),
-        (kind, Some(code)) => format!("{kind:?} ({code})"),
-        (kind, None) => format!("{kind:?}"),
-    };
-    TransientError { system: System::Redis, detail }
 }

@@ -1,0 +1,256 @@
+//! The publisher on Redis: one script call per user and round trip, so that a user's notifications
+//! stay in order even if Redis refuses some of a pipeline's commands.
+
+use std::{collections::HashMap, iter, ops::Range};
+
+use redis::{Cmd, RedisResult, Value, cmd};
+use shared::{metrics::Label as _, user::UserId};
+
+use super::{
+    error::{self, OUT_OF_MEMORY},
+    store::{RedisStore, millis},
+};
+use crate::{
+    metrics::{ForeignKey, RedisCall},
+    notification::publisher::{OutgoingNotification, PublishOutcome, Publisher, TransientError},
+};
+
+/// Bytes of notifications in one round trip. At 2 Mbit/s it takes a second, which is less than the
+/// default response time-out, so that a slow but moving transfer succeeds. A full batch of ordinary
+/// notifications fits.
+const MAX_BYTES: usize = 256 << 10;
+
+/// Why Redis Cluster cannot store a user's keys in one slot.
+const UNSUPPORTED_USER: &str = "in Redis Cluster a user id may not begin with }";
+
+/// The notifications of one user in one round trip, by their positions in the batch.
+#[derive(Debug, PartialEq)]
+struct UserCall<'a> {
+    user: &'a UserId,
+    positions: Vec<usize>,
+}
+
+/// Outcomes found so far.
+struct Progress<'a> {
+    outcomes: Vec<PublishOutcome>,
+    /// Users of whom a notification was refused: those after it are refused as well.
+    refused: HashMap<&'a UserId, TransientError>,
+    calls: usize,
+    /// How many of the calls were refused for lack of memory.
+    out_of_memory: usize,
+}
+
+impl Publisher for RedisStore {
+    async fn publish(
+        &self,
+        notifications: &[OutgoingNotification],
+    ) -> Result<Vec<PublishOutcome>, TransientError> {
+        let script = self.script().await?;
+        let mut progress = Progress {
+            outcomes: vec![PublishOutcome::Invalid(UNSUPPORTED_USER); notifications.len()],
+            refused: HashMap::new(),
+            calls: 0,
+            out_of_memory: 0,
+        };
+        for range in round_trips(notifications) {
+            let mut calls = calls_by_user(notifications, range);
+            calls.retain(|call| self.client.supports_user(call.user) && progress.may_send(call));
+            let commands =
+                calls.iter().map(|call| self.command(&script, call, notifications)).collect();
+            let results = self.run(RedisCall::Publish, commands, true).await?;
+            for (call, result) in calls.iter().zip(results) {
+                self.record(call, result, &mut progress).await?;
+            }
+        }
+        if progress.calls > 0 && progress.out_of_memory == progress.calls {
+            return Err(error::transient_code(OUT_OF_MEMORY));
+        }
+        Ok(progress.outcomes)
+    }
+}
+
+impl RedisStore {
+    fn command(
+        &self,
+        script: &str,
+        call: &UserCall<'_>,
+        notifications: &[OutgoingNotification],
+    ) -> Cmd {
+        let (keys, user) = (&self.client.keys, call.user);
+        let mut command = cmd("EVALSHA");
+        command
+            .arg(script)
+            .arg(call.positions.len() + 2)
+            .arg(keys.stream(user))
+            .arg(keys.start(user));
+        for &position in &call.positions {
+            command.arg(keys.seen(user, notifications[position].identity));
+        }
+        command
+            .arg(keys.channel(user))
+            .arg(millis(self.retention.seen))
+            .arg(millis(self.retention.history))
+            .arg(self.retention.history_length);
+        for &position in &call.positions {
+            command.arg(&notifications[position].text);
+        }
+        command
+    }
+
+    /// Records the outcomes of one call.
+    async fn record<'a>(
+        &self,
+        call: &UserCall<'a>,
+        result: RedisResult<Value>,
+        progress: &mut Progress<'a>,
+    ) -> Result<(), TransientError> {
+        progress.calls += 1;
+        let reply = match result.and_then(|value| Ok(redis::from_redis_value::<String>(value)?)) {
+            Ok(reply) => reply,
+            Err(error) => match error.code() {
+                Some(code) => return self.refuse(call, 0, code, progress).await,
+                None => return Err(self.disconnect(&error).await),
+            },
+        };
+        let mut lines = reply.lines();
+        for (sent, &position) in call.positions.iter().enumerate() {
+            progress.outcomes[position] = match lines.next().unwrap_or("-ERR") {
+                "duplicate" => PublishOutcome::Duplicate,
+                line => {
+                    if let Some(error) = line.strip_prefix('-') {
+                        let code = error.split(' ').next().unwrap_or_default();
+                        return self.refuse(call, sent, code, progress).await;
+                    }
+                    self.count_foreign_keys(line);
+                    PublishOutcome::Published
+                }
+            };
+        }
+        Ok(())
+    }
+
+    /// Records that the notifications of a call were refused from the given one on.
+    async fn refuse<'a>(
+        &self,
+        call: &UserCall<'a>,
+        from: usize,
+        code: &str,
+        progress: &mut Progress<'a>,
+    ) -> Result<(), TransientError> {
+        self.metrics.redis_errors.of(error::kind_of_code(code)).inc();
+        let error = error::transient_code(code);
+        if error::is_outage_code(code) {
+            self.drop_connection().await;
+            return Err(error);
+        }
+        if code == OUT_OF_MEMORY {
+            progress.out_of_memory += 1;
+        }
+        progress.refuse(call.user, &call.positions[from..], error);
+        Ok(())
+    }
+
+    /// Counts the kinds of foreign keys that follow the stream id.
+    fn count_foreign_keys(&self, line: &str) {
+        for kind in line.split(' ').skip(1) {
+            if let Some(key) = ForeignKey::all().into_iter().find(|key| key.label() == kind) {
+                self.metrics.foreign_keys.of(key).inc();
+            }
+        }
+    }
+}
+
+impl<'a> Progress<'a> {
+    /// Returns whether no earlier notification of the user was refused; else refuses the call.
+    fn may_send(&mut self, call: &UserCall<'a>) -> bool {
+        let Some(error) = self.refused.get(call.user).cloned() else { return true };
+        self.refuse(call.user, &call.positions, error);
+        false
+    }
+
+    fn refuse(&mut self, user: &'a UserId, positions: &[usize], error: TransientError) {
+        for &position in positions {
+            self.outcomes[position] = PublishOutcome::Refused(error.clone());
+        }
+        self.refused.insert(user, error);
+    }
+}
+
+/// Splits a batch into round trips of at most [`MAX_BYTES`], or of one notification.
+fn round_trips(notifications: &[OutgoingNotification]) -> impl Iterator<Item = Range<usize>> {
+    let mut start = 0;
+    iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = |notification: &&OutgoingNotification| {
+            bytes += notification.text.len();
+            bytes <= MAX_BYTES
+        };
+        let count = notifications[start..].iter().take_while(fits).count();
+        let end = notifications.len().min(start + count.max(1));
+        let range = start..end;
+        start = end;
+        (!range.is_empty()).then_some(range)
+    })
+}
+
+/// Groups the notifications of a round trip by user, in the order of each user's first.
+fn calls_by_user(notifications: &[OutgoingNotification], range: Range<usize>) -> Vec<UserCall<'_>> {
+    let mut calls: Vec<UserCall<'_>> = Vec::with_capacity(range.len());
+    let mut call_of_user = HashMap::with_capacity(range.len());
+    for position in range {
+        let user = &notifications[position].user;
+        let call = *call_of_user.entry(user).or_insert(calls.len());
+        match calls.get_mut(call) {
+            Some(call) => call.positions.push(position),
+            None => calls.push(UserCall { user, positions: vec![position] }),
+        }
+    }
+    calls
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::notification::publisher::EventIdentity;
+
+    fn notification(user: &str, bytes: usize) -> OutgoingNotification {
+        let user = UserId::new(user).unwrap();
+        let text = "x".repeat(bytes);
+        OutgoingNotification { user, identity: EventIdentity::Content([0; 32]), text }
+    }
+
+    #[test]
+    fn a_users_notifications_share_a_call_and_keep_their_order() {
+        let notifications = ["a", "b", "a", "c", "b", "a"].map(|user| notification(user, 1));
+        let calls = calls_by_user(&notifications, 1..6);
+        let calls: Vec<_> = calls.iter().map(|c| (c.user.as_str(), &*c.positions)).collect();
+        assert_eq!(calls, [("b", &[1, 4][..]), ("a", &[2, 5]), ("c", &[3])]);
+    }
+
+    #[test]
+    fn a_round_trip_is_bounded_in_bytes_and_holds_at_least_one_notification() {
+        let sizes = [MAX_BYTES / 2, MAX_BYTES / 2, 1, MAX_BYTES + 1, 1];
+        let notifications = sizes.map(|bytes| notification("u", bytes));
+        let ranges: Vec<_> = round_trips(&notifications).collect();
+        assert_eq!(ranges, [0..2, 2..3, 3..4, 4..5]);
+        assert_eq!(round_trips(&[]).count(), 0);
+    }
+
+    #[test]
+    fn after_a_refusal_the_users_later_notifications_are_refused_and_other_users_are_not() {
+        let notifications = ["a", "a", "b"].map(|user| notification(user, 1));
+        let mut progress = Progress {
+            outcomes: vec![PublishOutcome::Published; 3],
+            refused: HashMap::new(),
+            calls: 0,
+            out_of_memory: 0,
+        };
+        let error = error::transient_code("NOPERM");
+        progress.refuse(&notifications[0].user, &[0], error.clone());
+        let calls = calls_by_user(&notifications, 1..3);
+        let sent: Vec<bool> = calls.iter().map(|call| progress.may_send(call)).collect();
+        assert_eq!(sent, [false, true]);
+        let refused = PublishOutcome::Refused(error);
+        assert_eq!(progress.outcomes, [refused.clone(), refused, PublishOutcome::Published]);
+    }
+}
