@@ -1,4 +1,4 @@
-//! What the process is asked to do: its work, or a task of an operator.
+//! The command line: runs the worker, or one of the commands for operators.
 
 use clap::{FromArgMatches as _, Subcommand};
 use shared::{
@@ -7,42 +7,45 @@ use shared::{
 };
 
 use crate::{
-    config::{Config, Fixed},
+    config::{ABOUT, Config, Settings, command},
     infrastructure::kafka::dead_letters::cli::Tool,
 };
 
-/// A task of an operator, done instead of the work.
+/// A command for operators; without one the worker runs.
 #[derive(Clone, Debug, Subcommand)]
-pub enum Task {
-    /// Look at records that were given up, or send them again
+pub enum OperatorCommand {
+    /// List or replay the records of the dead-letter topic
     #[command(subcommand)]
     DeadLetters(Tool),
-    /// Ask the worker that runs here with these settings whether it is ready: exit code 0 or 1
+    /// Exit with 0 if the worker of this host is ready, with 1 if it is not
     Healthcheck,
 }
 
-/// Reads the settings of this process and the task, if there is one.
+/// Reads the configuration, and the operator's command if there is one.
 ///
 /// # Errors
-/// [`ConfigError`] lists everything that is wrong.
-pub fn read() -> Result<(Config, Option<Task>), ConfigError> {
-    let command = Task::augment_subcommands(crate::config::command());
-    let (config, matches) = config::read(command.subcommand_required(false), std::env::args_os())?;
-    Ok((config, Task::from_arg_matches(&matches).ok()))
+/// [`ConfigError`] lists every invalid setting.
+pub fn read() -> Result<(Config, Option<OperatorCommand>), ConfigError> {
+    let command = OperatorCommand::augment_subcommands(command())
+        .about(ABOUT)
+        .long_about(None)
+        .subcommand_required(false);
+    let (config, matches) = config::read(command, std::env::args_os())?;
+    Ok((config, OperatorCommand::from_arg_matches(&matches).ok()))
 }
 
-impl Task {
-    /// Does it, and says on standard output what is to be said.
+impl OperatorCommand {
+    /// Runs the command; prints its result on standard output.
     ///
     /// # Errors
-    /// When Kafka does not answer, or when the worker is not ready.
+    /// When Kafka is unavailable, or the worker is not ready.
     pub async fn run(self, config: Config) -> anyhow::Result<()> {
         match self {
             Self::DeadLetters(tool) => {
                 tokio::task::spawn_blocking(move || tool.run(&config)).await?
             }
             Self::Healthcheck => {
-                let Fixed { bind_address, admin_port, .. } = config.fixed;
+                let Settings { bind_address, admin_port, .. } = config.settings;
                 healthcheck::run(bind_address, admin_port).await
             }
         }

@@ -1,8 +1,8 @@
-//! Turns domain events from Kafka into notifications on Redis, each published once.
+//! Consumes domain events from Kafka and publishes notifications to Redis, each once.
 //!
-//! Three layers: [`infrastructure`] drives (Kafka, Redis), [`domain`] decides (what a record is,
-//! who is told), [`notification`] words it. Dependencies point in that order, and only the first
-//! names Kafka or Redis. [`worker`] wires them.
+//! Three layers: [`infrastructure`] drives Kafka and Redis, [`domain`] decides what a record is and
+//! who its recipient is, [`notification`] formats. Each depends only on the layers after it, and
+//! only the first names Kafka or Redis. [`worker`] wires them.
 
 pub mod cli;
 pub mod config;

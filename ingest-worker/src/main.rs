@@ -1,22 +1,22 @@
-//! `ingest-worker`: see the library for what it does, `--help` for its settings.
+//! `ingest-worker`: reads the settings, then runs the worker or an operator's command.
 
 use std::process::ExitCode;
 
 use ingest_worker::{cli, worker::Worker};
 use shared::{lifecycle, telemetry};
 
-// One thread: the work is one batch after another, and what runs beside it is little.
+// Batches are processed one after another, so a second thread would only add wake-ups.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let (config, task) = match cli::read() {
-        Ok(asked) => asked,
+    let (config, command) = match cli::read() {
+        Ok(read) => read,
         Err(error) => error.exit(),
     };
-    telemetry::init(&config.fixed.telemetry);
-    if let Some(task) = task {
-        return lifecycle::exit_code(task.run(config)).await;
+    telemetry::init(&config.settings.telemetry);
+    if let Some(command) = command {
+        return lifecycle::exit_code(command.run(config)).await;
     }
     let shutdown = lifecycle::shutdown_on_signals();
-    let work = async { Worker::connect(config).await?.run(shutdown).await };
-    lifecycle::exit_code(Box::pin(work)).await
+    let worker = async { Worker::connect(config).await?.run(shutdown).await };
+    lifecycle::exit_code(Box::pin(worker)).await
 }

@@ -1,5 +1,5 @@
-//! Every series that the worker exports. Labels are event types of the routing table, outcomes
-//! and reasons; never a user, an id or a producer's text.
+//! The worker's metrics. Labels are enums or event types of the routing table, never a user, an id
+//! or a producer's text.
 //!
 //! Invariant: `consumed` always equals the sum of `outcomes`, `in_flight` and `revoked`.
 
@@ -74,31 +74,31 @@ shared::metrics! {
         /// Records written to the dead-letter topic by reason: not_json, no_envelope, malformed,
         /// recipient_unknown.
         pub dead_letters: Labeled<DeadLetterReason, IntCounter> = "ingest_worker_dead_letters_total", ();
-        /// Failed attempts that are made again, by the system that failed: redis, kafka.
+        /// Failed attempts that are retried, by the system that failed: redis, kafka.
         pub retries: Labeled<System, IntCounter> = "ingest_worker_retries_total", ();
         /// Records that are parked because the owner of their batch or class is not known yet.
         pub parked: IntGauge = "ingest_worker_parked_records", ();
-        /// Whether a batch cannot be finished and is tried again and again: 0 or 1.
+        /// 1 while a batch is retried because Redis or the dead-letter topic is unavailable, else 0.
         pub paused: IntGauge = "ingest_worker_paused", ();
         /// Partitions assigned to this worker.
         pub assigned_partitions: IntGauge = "ingest_worker_assigned_partitions", ();
-        /// Times that partitions were assigned or taken away.
+        /// Rebalances: partitions were assigned or revoked.
         pub rebalances: IntCounter = "ingest_worker_rebalances_total", ();
-        /// Errors that the Kafka client reported.
+        /// Errors reported by the Kafka client.
         pub kafka_errors: IntCounter = "ingest_worker_kafka_errors_total", ();
-        /// Records in this worker's partitions of a topic that are not committed yet; the sum over
-        /// all workers is the lag of the group.
+        /// Records of a topic in this worker's partitions that are not committed yet; the sum over
+        /// all workers is the consumer lag of the group.
         pub lag: IntGaugeVec = "ingest_worker_consumer_lag_records", &["topic"];
         /// Seconds from the time a record was written to Kafka until it was read.
         pub kafka_wait: Histogram = "ingest_worker_kafka_wait_seconds", LATENCY_BUCKETS;
-        /// Seconds from reading a record until it was published, however long it waited for its
-        /// owner or for Redis.
+        /// Seconds from reading a record until it was published, including waits for its owner and
+        /// for Redis.
         pub processing: Histogram = "ingest_worker_processing_seconds", LATENCY_BUCKETS;
         /// Seconds from the time a record was written to Kafka until it was published.
         pub latency: Histogram = "ingest_worker_latency_seconds", LATENCY_BUCKETS;
-        /// Seconds to deliver a batch: owners looked up, all notifications published.
+        /// Seconds to resolve the recipients of a batch and publish its notifications.
         pub delivery: Histogram = "ingest_worker_delivery_seconds", ROUND_TRIP_BUCKETS;
-        /// Batches delivered.
+        /// Batches processed.
         pub batches: IntCounter = "ingest_worker_batches_total", ();
         /// Seconds of a round trip to Redis, by call: publish, owners.
         pub redis_round_trips: Labeled<RedisCall, Histogram> =

@@ -1,19 +1,22 @@
-//! The wording: what a browser is told about each event. Pure: no I/O, no clock, no names of
-//! Kafka or Redis. A producer's texts are data; they are passed on, never interpreted.
+//! Formats notifications: the message and data of each event. Pure: no I/O, no clock, and neither
+//! Kafka nor Redis. Texts of producers are passed on as data and never interpreted.
 
 use shared::{events::Event, notification::Notification, time::Timestamp};
 
-pub mod batch;
-pub mod class;
-pub mod essay;
-pub mod file;
-pub mod matching;
+mod batch;
+mod class;
+mod essay;
+mod file;
+mod matching;
 pub mod publisher;
-pub mod results;
-pub mod teacher;
+mod results;
+mod teacher;
 
-/// An event that users are told about.
-pub trait Notify: Event {
-    /// Words the event, which happened `at`; `None` if it is by rule no notification.
+/// An event that can become a notification.
+///
+/// An implementation is pure: equal events give equal notifications.
+pub(crate) trait Notify: Event {
+    /// Returns the notification of the event, which happened `at`; `None` if it is by rule no
+    /// notification.
     fn notify(self, at: Timestamp) -> Option<Notification>;
 }

@@ -46,32 +46,33 @@ impl Worker {
     /// # Errors
     /// Names the setting or address at fault.
     pub async fn connect(config: Config) -> anyhow::Result<Self> {
-        let fixed = &config.fixed;
+        let settings = &config.settings;
         let registry = shared::metrics::registry().context("process metrics")?;
         let metrics = Metrics::new(&registry);
-        let redis = RedisClient::new(&fixed.redis).context("REDIS_URL")?;
+        let redis = RedisClient::new(&settings.redis).context("REDIS_URL")?;
         let store = RedisStore::new(
             redis,
             Retention {
-                seen: fixed.idempotency_ttl,
-                history: fixed.history_ttl,
-                history_length: fixed.history_max_len.get(),
-                owners: fixed.owner_ttl,
+                seen: settings.idempotency_ttl,
+                history: settings.history_ttl,
+                history_length: settings.history_max_len.get(),
+                owners: settings.owner_ttl,
             },
             config.replica_ack(),
             metrics.clone(),
         );
-        let routes = Routes::new(fixed.notification_source, |topic| config.topic(topic));
+        let routes = Routes::new(settings.notification_source, |topic| config.topic(topic));
         let topics = routes.topics().map(str::to_owned).collect();
         let readiness = Readiness::default();
         for condition in ["kafka", "redis", "delivering"] {
             readiness.set(condition, false);
         }
-        let address = SocketAddr::new(fixed.bind_address, fixed.admin_port);
+        let address = SocketAddr::new(settings.bind_address, settings.admin_port);
         let admin = AdminServer::bind(address, readiness.clone(), registry).await?;
-        let tracer = Tracer::new(&fixed.trace, "ingest-worker")?;
-        let classifier = Classifier::new(routes, fixed.idempotency_identity, fixed.max_event_age)
-            .with_traceparent(tracer.is_some());
+        let tracer = Tracer::new(&settings.trace, "ingest-worker")?;
+        let classifier =
+            Classifier::new(routes, settings.idempotency_identity, settings.max_event_age)
+                .with_traceparent(tracer.is_some());
         let dispatcher = Dispatcher::new(store.clone(), store.clone());
         let dead_letters = DeadLetters::new(&config).context("Kafka producer settings")?;
         let stage = Stage { classifier, dispatcher, dead_letters, metrics, readiness, tracer };
@@ -109,19 +110,19 @@ impl Worker {
         let ended = consume_loop::run(
             &consumer,
             &stage,
-            config.fixed.owner_wait,
-            config.fixed.owner_wait_limit.get(),
+            config.settings.owner_wait,
+            config.settings.owner_wait_limit.get(),
             fatal.stop_token(),
-            config.fixed.shutdown_grace,
+            config.settings.shutdown_grace,
         )
         .await;
         stage.readiness.set("delivering", false);
         stop_checks.cancel();
-        lifecycle::wait_for_tasks(&checks, config.fixed.shutdown_grace).await;
-        leave(consumer, stage.dead_letters, config.fixed.shutdown_grace).await;
-        trace::shut_down(stage.tracer, config.fixed.shutdown_grace).await;
+        lifecycle::wait_for_tasks(&checks, config.settings.shutdown_grace).await;
+        leave(consumer, stage.dead_letters, config.settings.shutdown_grace).await;
+        trace::shut_down(stage.tracer, config.settings.shutdown_grace).await;
         admin_stop.cancel();
-        lifecycle::wait_for_tasks(&tasks, config.fixed.shutdown_grace).await;
+        lifecycle::wait_for_tasks(&tasks, config.settings.shutdown_grace).await;
         info!("stopped");
         ended?;
         match fatal.reason() {

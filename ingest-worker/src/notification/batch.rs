@@ -1,4 +1,4 @@
-//! How a batch comes along.
+//! Notifications of a batch's progress.
 
 use shared::{
     events::{
@@ -34,7 +34,7 @@ impl Notify for BatchEssaysReadyV1 {
 
 impl Notify for BatchValidationErrorsV1 {
     fn notify(self, at: Timestamp) -> Option<Notification> {
-        let deployed = |essays: Vec<FailedEssay>| essays.into_iter().map(public).collect();
+        let deployed = |essays: Vec<FailedEssay>| essays.into_iter().map(visible_fields).collect();
         let validation_errors: Option<Vec<ValidationError>> =
             self.validation_errors.or_else(|| self.failed_essays.map(deployed));
         let error_count = validation_errors.as_ref().map(Vec::len);
@@ -51,8 +51,8 @@ impl Notify for BatchValidationErrorsV1 {
     }
 }
 
-/// What users may see of an essay that failed.
-fn public(essay: FailedEssay) -> ValidationError {
+/// Returns the fields of a failed essay that users may see.
+fn visible_fields(essay: FailedEssay) -> ValidationError {
     let error = essay.error_detail.unwrap_or_default();
     ValidationError {
         essay_id: essay.essay_id,

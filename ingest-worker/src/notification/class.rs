@@ -1,4 +1,4 @@
-//! Classes and their students.
+//! Notifications of classes and their students.
 
 use shared::{
     events::class::{ClassCreatedData, ClassCreatedV1, StudentCreatedData, StudentCreatedV1},

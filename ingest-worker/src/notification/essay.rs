@@ -1,4 +1,4 @@
-//! Single essays and their files.
+//! Notifications of single essays and their files.
 
 use shared::{
     events::essay::{

@@ -1,4 +1,4 @@
-//! Files of a batch.
+//! Notifications of a batch's files.
 
 use shared::{
     events::file::{
@@ -13,17 +13,17 @@ use super::Notify;
 
 impl Notify for BatchFileAddedV1 {
     fn notify(self, at: Timestamp) -> Option<Notification> {
-        Some(Notification::from_data(at, BatchFileAddedData(public(self.0))))
+        Some(Notification::from_data(at, BatchFileAddedData(visible_fields(self.0))))
     }
 }
 
 impl Notify for BatchFileRemovedV1 {
     fn notify(self, at: Timestamp) -> Option<Notification> {
-        Some(Notification::from_data(at, BatchFileRemovedData(public(self.0))))
+        Some(Notification::from_data(at, BatchFileRemovedData(visible_fields(self.0))))
     }
 }
 
-fn public(file: BatchFile) -> BatchFileData {
+fn visible_fields(file: BatchFile) -> BatchFileData {
     let BatchFile { batch_id, file_upload_id, filename } = file;
     BatchFileData { batch_id, file_upload_id, filename }
 }

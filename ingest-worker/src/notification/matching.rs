@@ -1,4 +1,4 @@
-//! Matching essays with students.
+//! Notifications of the matching of essays with students.
 
 use std::fmt::Write as _;
 
@@ -18,7 +18,7 @@ use shared::{
 
 use super::Notify;
 
-/// How long a teacher has to confirm matches where the event does not say.
+/// Time to confirm matches where the event has no deadline.
 const TIME_TO_CONFIRM: SignedDuration = SignedDuration::from_hours(24);
 
 impl Notify for BatchAuthorMatchesSuggestedV1 {
@@ -55,7 +55,7 @@ fn deadline(stated: Option<&str>, at: Timestamp) -> Timestamp {
         .unwrap_or(Timestamp::MAX)
 }
 
-/// The suggestion with the highest confidence; an essay without suggestions has none.
+/// Returns the suggestion with the highest confidence; `None` if there are no suggestions.
 fn best_match(result: MatchResult) -> Option<SuggestedMatch> {
     let mut best = None;
     let mut best_score = f64::NEG_INFINITY;
@@ -73,8 +73,8 @@ fn best_match(result: MatchResult) -> Option<SuggestedMatch> {
     })
 }
 
-/// Where a frontend confirms the matches of a batch. The id is a producer's text, so whatever
-/// could mean something in a path is escaped.
+/// Returns the path on which a frontend confirms the matches of a batch. The id is a producer's
+/// text, so every character with a meaning in a path is escaped.
 fn confirmation_url(batch_id: &str) -> String {
     let mut url = String::from("/batches/");
     for byte in batch_id.bytes() {
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn the_best_suggestion_wins_wherever_it_stands() {
+    fn the_suggestion_with_the_highest_confidence_wins_at_any_position() {
         let result: MatchResult = serde_json::from_str(
             r#"{"essay_id":"e","suggestions":[{"student_id":"a","confidence_score":0.2},
                 {"student_id":"b","confidence_score":0.9},{"student_id":"c"}]}"#,
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_id_cannot_leave_its_place_in_the_url() {
+    fn a_batch_id_stays_one_segment_of_the_url() {
         assert_eq!(confirmation_url("../a?b#c"), "/batches/%2E%2E%2Fa%3Fb%23c/confirm-matches");
     }
 }

@@ -1,4 +1,4 @@
-//! Results of the checks and assessments.
+//! Notifications of checks and assessments.
 
 use shared::{
     events::results::{

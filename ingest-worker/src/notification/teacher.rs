@@ -1,4 +1,4 @@
-//! Notifications that a service has worded itself.
+//! Notifications whose text a service has written itself.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use super::Notify;
 impl Notify for TeacherNotificationRequestedV1 {
     fn notify(self, at: Timestamp) -> Option<Notification> {
         let mut data = self.payload.unwrap_or_default();
-        // What every notification repeats in its data is not the payload's to say.
+        // Every notification sets these itself.
         for key in ["timestamp", "category", "priority"] {
             data.remove(key);
         }
@@ -29,8 +29,7 @@ impl Notify for TeacherNotificationRequestedV1 {
     }
 }
 
-/// Puts `value` in the place of the payload's own; where there is none, the payload's own stays,
-/// or null says that nobody named one.
+/// Sets `key` to `value`; without a value keeps the payload's own, or sets null if it has none.
 fn set_or_keep(data: &mut BTreeMap<String, Forwarded>, key: &str, value: Option<&impl Serialize>) {
     if value.is_some() || !data.contains_key(key) {
         let value = to_raw_value(&value).expect("texts, times and booleans serialise");

@@ -225,11 +225,11 @@ fn partitions(list: &TopicPartitionList) -> BTreeSet<Partition> {
 /// The client's configuration: what the worker relies on, then what suits it, which a deployment
 /// may set otherwise.
 fn client_config(config: &Config) -> ClientConfig {
-    let fixed = &config.fixed;
+    let settings = &config.settings;
     let mut client = common_client_config(config);
     client
-        .set("group.id", &fixed.kafka_consumer_group)
-        .set("auto.offset.reset", &fixed.kafka_auto_offset_reset)
+        .set("group.id", &settings.kafka_consumer_group)
+        .set("auto.offset.reset", &settings.kafka_auto_offset_reset)
         .set("partition.assignment.strategy", "cooperative-sticky")
         .set("auto.commit.interval.ms", "1000")
         // How long nobody is told anything after a worker was killed.
@@ -256,11 +256,11 @@ fn client_config(config: &Config) -> ClientConfig {
 
 /// What the consumer, the producer and the tools have in common.
 pub(crate) fn common_client_config(config: &Config) -> ClientConfig {
-    let fixed = &config.fixed;
+    let settings = &config.settings;
     let mut client = ClientConfig::new();
     client
-        .set("bootstrap.servers", &fixed.kafka_bootstrap_servers)
-        .set("client.id", &fixed.kafka_consumer_client_id)
+        .set("bootstrap.servers", &settings.kafka_bootstrap_servers)
+        .set("client.id", &settings.kafka_consumer_client_id)
         // With a random half more: how late it is noticed that a broker is back.
         .set("reconnect.backoff.max.ms", "100");
     librdkafka_workaround::disable_rebootstrap_trigger(&mut client);

@@ -194,11 +194,11 @@ impl Reader {
         let mut client = common_client_config(config);
         set_properties(&mut client, config);
         client
-            .set("group.id", format!("{}-dead-letters", config.fixed.kafka_consumer_group))
+            .set("group.id", format!("{}-dead-letters", config.settings.kafka_consumer_group))
             .set("enable.auto.commit", "false")
             .set("enable.partition.eof", "true");
         let consumer: BaseConsumer = client.create().context("Kafka consumer settings")?;
-        let topic = config.fixed.dead_letter_topic.clone();
+        let topic = config.settings.dead_letter_topic.clone();
         let metadata = consumer.fetch_metadata(Some(&topic), BROKER_TIMEOUT);
         let metadata = metadata.context("the Kafka brokers do not answer")?;
         let partitions = metadata.topics().first().map(MetadataTopic::partitions);

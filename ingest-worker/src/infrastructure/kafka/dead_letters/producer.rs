@@ -68,8 +68,8 @@ impl DeadLetters {
         let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "unknown-host".into());
         Ok(Self {
             producer: producer(config)?,
-            topic: config.fixed.dead_letter_topic.clone(),
-            worker: format!("{}@{host}", config.fixed.kafka_consumer_client_id),
+            topic: config.settings.dead_letter_topic.clone(),
+            worker: format!("{}@{host}", config.settings.kafka_consumer_client_id),
         })
     }
 

@@ -112,7 +112,9 @@ fn new_client_reaches_brokers(config: &Config) -> bool {
 pub(crate) fn new_client(config: &Config) -> KafkaResult<BaseConsumer> {
     let mut client = common_client_config(config);
     set_properties(&mut client, config);
-    client.set("group.id", &config.fixed.kafka_consumer_group).set("enable.auto.commit", "false");
+    client
+        .set("group.id", &config.settings.kafka_consumer_group)
+        .set("enable.auto.commit", "false");
     // Critical messages only; the consumer logs the rest.
     client.set("log_level", "2");
     BaseConsumer::from_config(&client)
