@@ -7,8 +7,8 @@ use harness::{
     client::{Client, Closed},
     events::{self, Event, fresh_user},
     eventually,
-    redis::Store,
-    stack::{LIMIT, Stack},
+    redis::RedisTopology,
+    stack::{Stack, TIMEOUT},
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -25,7 +25,7 @@ pub(crate) async fn expect_notifications(
 ) -> anyhow::Result<()> {
     let mut expected: Vec<&Event> = events.iter().collect();
     while !expected.is_empty() {
-        let mut frame = client.notification(LIMIT).await?;
+        let mut frame = client.next_notification(TIMEOUT).await?;
         let id = frame.as_object_mut().and_then(|fields| fields.remove("id"));
         ensure!(id.as_ref().is_some_and(Value::is_string), "expected an id in {frame}");
         let Some(index) = expected.iter().position(|event| frame["event_id"] == *event.id) else {
@@ -40,14 +40,14 @@ pub(crate) async fn expect_notifications(
 /// Checks that no frame is on its way to the user's clients: what is published now is the next
 /// frame of each.
 pub(crate) async fn expect_no_further_frames(
-    stack: &Stack<impl Store>,
+    stack: &Stack<impl RedisTopology>,
     user: &str,
     clients: &mut [Client],
 ) -> anyhow::Result<()> {
     let marker = json!({"event": "marker", "data": {"of": Uuid::new_v4().to_string()}});
     stack.publish(user, &marker.to_string()).await?;
     for client in clients {
-        let frame = client.notification(LIMIT).await?;
+        let frame = client.next_notification(TIMEOUT).await?;
         ensure!(frame == marker, "expected no further frame, got {frame}");
     }
     Ok(())
@@ -55,7 +55,7 @@ pub(crate) async fn expect_no_further_frames(
 
 /// Checks that the server closes the connection with this code.
 pub(crate) async fn expect_close(client: &mut Client, code: u16) -> anyhow::Result<Closed> {
-    let closed = client.closed(LIMIT).await?;
+    let closed = client.next_close(TIMEOUT).await?;
     ensure!(closed.code == code, "expected close code {code}, got {closed:?}");
     Ok(closed)
 }
@@ -77,7 +77,7 @@ pub(crate) async fn expect_error_close(
 
 /// Waits until a user's stream has at least this many entries and returns them.
 pub(crate) async fn wait_for_published(
-    stack: &Stack<impl Store>,
+    stack: &Stack<impl RedisTopology>,
     user: &str,
     entries: usize,
 ) -> anyhow::Result<Vec<(String, String)>> {
@@ -90,7 +90,7 @@ pub(crate) async fn wait_for_published(
 }
 
 /// Checks that a fresh user receives one event of each type once, and nothing else.
-pub(crate) async fn expect_delivery(stack: &Stack<impl Store>) -> anyhow::Result<()> {
+pub(crate) async fn expect_delivery(stack: &Stack<impl RedisTopology>) -> anyhow::Result<()> {
     let user = fresh_user();
     let connected = async || stack.client(&user).await;
     let mut clients = [eventually("a client connects", PUBLISHED_LIMIT, connected).await?];

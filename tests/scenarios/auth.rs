@@ -2,10 +2,10 @@
 
 use anyhow::ensure;
 use harness::{
-    client::{Connect, Transport},
+    client::{ConnectOptions, Transport},
     events::{self, fresh_user},
     http,
-    stack::{LIMIT, Layout, Stack},
+    stack::{Layout, Stack, TIMEOUT},
     token,
 };
 use hyper::header;
@@ -40,12 +40,12 @@ async fn a_token_is_taken_from_the_header_the_subprotocol_or_the_query(
         for path in ["/ws", "/ws/"] {
             let user = fresh_user();
             let token = stack.token(&user)?;
-            let connection = Connect::to(stack.gateways[0].address()).path(path);
+            let connection = ConnectOptions::new(stack.gateways[0].address()).path(path);
             let mut client = connection.token(&token, transport).open().await?;
             let protocol = client.headers.get(header::SEC_WEBSOCKET_PROTOCOL);
             let expected = (transport == Transport::Subprotocol).then_some("huleedu.v1");
             ensure!(protocol.map(|name| name.to_str()).transpose()? == expected, "{protocol:?}");
-            stack.subscribed(&user, 1).await?;
+            stack.wait_for_subscriptions(&user, 1).await?;
             let event = events::designed()?[0].fresh(&user)?;
             stack.producer.send(&event).await?;
             expect_notifications(&mut client, &[event]).await?;
@@ -57,9 +57,9 @@ async fn a_token_is_taken_from_the_header_the_subprotocol_or_the_query(
 async fn the_first_of_several_tokens_decides(context: &Context) -> anyhow::Result<()> {
     let (stack, user) = (context.stack().await?, fresh_user());
     let token = stack.token(&user)?;
-    let connection = Connect::to(stack.gateways[0].address());
+    let connection = ConnectOptions::new(stack.gateways[0].address());
     let good_first = connection.clone().token(&token, Transport::Subprotocol);
-    good_first.token("bad", Transport::Query).open().await?.authenticated(LIMIT).await?;
+    good_first.token("bad", Transport::Query).open().await?.expect_authenticated(TIMEOUT).await?;
     let bad_first = connection.token("bad", Transport::Header).token(&token, Transport::Query);
     expect_error_close(&mut bad_first.open().await?, 1008, "AUTHENTICATION_ERROR").await
 }
@@ -68,12 +68,12 @@ async fn without_a_subprotocol_a_client_sees_notifications_alone(
     context: &Context,
 ) -> anyhow::Result<()> {
     let (stack, user) = (context.stack().await?, fresh_user());
-    let connection = Connect::to(stack.gateways[0].address());
+    let connection = ConnectOptions::new(stack.gateways[0].address());
     let mut client = connection.token(&stack.token(&user)?, Transport::Query).open().await?;
-    stack.subscribed(&user, 1).await?;
+    stack.wait_for_subscriptions(&user, 1).await?;
     let foreign = json!({"event": "first", "data": {}});
     stack.publish(&user, &foreign.to_string()).await?;
-    let first = client.frame(LIMIT).await?;
+    let first = client.next_frame(TIMEOUT).await?;
     ensure!(first == foreign, "the first frame is {first}");
     Ok(())
 }
@@ -107,7 +107,7 @@ async fn a_bad_token_is_refused_with_a_code_that_a_browser_can_read(
     context: &Context,
 ) -> anyhow::Result<()> {
     let (stack, user) = (context.stack().await?, fresh_user());
-    let connection = Connect::to(stack.gateways[0].address());
+    let connection = ConnectOptions::new(stack.gateways[0].address());
     let mut client = connection.open().await?;
     expect_error_close(&mut client, 1008, "AUTHENTICATION_ERROR").await?;
     for (what, claims) in bad_claims(&user) {
@@ -142,7 +142,8 @@ async fn a_token_with_a_bad_signature_is_refused(context: &Context) -> anyhow::R
         "a.b.c".to_owned(),
         "x".repeat(4_000),
     ] {
-        let connection = Connect::to(stack.gateways[0].address()).token(&bad, Transport::Query);
+        let connection =
+            ConnectOptions::new(stack.gateways[0].address()).token(&bad, Transport::Query);
         expect_error_close(&mut connection.open().await?, 1008, "AUTHENTICATION_ERROR").await?;
     }
     Ok(())
@@ -158,7 +159,7 @@ async fn a_request_that_is_no_upgrade_gets_an_answer_in_http(
     ensure!([401, 426].contains(&answer.status().as_u16()), "{answer:?}");
     let answer = http::request(gateway, "/ws", &[("authorization", &token)]).await?;
     ensure!(answer.status() == 426, "{answer:?}");
-    let refused = Connect::to(gateway).path("/elsewhere").refused().await?;
+    let refused = ConnectOptions::new(gateway).path("/elsewhere").refused_status().await?;
     ensure!(refused == 404, "another path: {refused}");
     Ok(())
 }
@@ -168,11 +169,12 @@ async fn a_connection_ends_with_its_token_unless_it_gets_a_new_one(
 ) -> anyhow::Result<()> {
     let (stack, user) = (context.stack().await?, fresh_user());
     let short = token::sign(&token::claims(&user, 3), &stack.secret)?;
-    let connection = Connect::to(stack.gateways[0].address()).token(&short, Transport::Subprotocol);
+    let connection =
+        ConnectOptions::new(stack.gateways[0].address()).token(&short, Transport::Subprotocol);
     let mut ends = connection.open().await?;
-    ends.authenticated(LIMIT).await?;
+    ends.expect_authenticated(TIMEOUT).await?;
     let mut stays = connection.open().await?;
-    stays.authenticated(LIMIT).await?;
+    stays.expect_authenticated(TIMEOUT).await?;
     stays.send_json(&json!({"type": "auth", "token": stack.token(&user)?})).await?;
     expect_error_close(&mut ends, 1008, "AUTHENTICATION_ERROR").await?;
     expect_no_further_frames(stack, &user, &mut [stays]).await
@@ -190,7 +192,7 @@ async fn a_token_of_somebody_else_does_not_take_over_a_connection(
     stack.producer.send(&event).await?;
     expect_notifications(&mut other_client, &[event]).await?;
     stack.publish(&user, r#"{"event":"marker"}"#).await?;
-    match client.notification(LIMIT).await {
+    match client.next_notification(TIMEOUT).await {
         Ok(frame) => ensure!(frame["event"] == "marker", "another user's frame: {frame}"),
         Err(closed) => ensure!(closed.to_string().contains("closed"), "{closed:#}"),
     }
@@ -203,10 +205,10 @@ async fn only_pages_of_a_listed_origin_may_connect(context: &Context) -> anyhow:
     let layout = Layout { workers: 0, gateway_settings, ..Layout::default() };
     let stack: Stack = context.own_stack(&layout).await?;
     let connection = stack.connection(0, &fresh_user())?;
-    connection.open().await?.authenticated(LIMIT).await?;
+    connection.open().await?.expect_authenticated(TIMEOUT).await?;
     for listed in ["https://app.example", "http://127.0.0.1:5173"] {
         let connection = connection.clone().header(header::ORIGIN, listed);
-        connection.open().await?.authenticated(LIMIT).await?;
+        connection.open().await?.expect_authenticated(TIMEOUT).await?;
     }
     for other in [
         "null",
@@ -215,8 +217,8 @@ async fn only_pages_of_a_listed_origin_may_connect(context: &Context) -> anyhow:
         "https://app.example:444",
         "https://evil.example",
     ] {
-        let status = connection.clone().header(header::ORIGIN, other).refused().await?;
+        let status = connection.clone().header(header::ORIGIN, other).refused_status().await?;
         ensure!(status == 403, "{other}: {status}");
     }
-    stack.stop().await
+    stack.shut_down_and_check_logs().await
 }

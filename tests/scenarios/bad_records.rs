@@ -4,7 +4,7 @@ use anyhow::{Context as _, ensure};
 use harness::{
     events::{self, Event, fresh_user},
     producer::{Record, header, read_topic},
-    stack::{LIMIT, Stack},
+    stack::{Stack, TIMEOUT},
 };
 use rdkafka::{Message as _, message::OwnedMessage};
 use serde_json::{Value, json};
@@ -39,7 +39,7 @@ async fn dead_letter(
     expect_notifications(&mut client, &[next]).await.context("the next record")?;
     let is_ours = |letter: &OwnedMessage| letter.key() == Some(key.as_bytes());
     let arrived = |letters: &[OwnedMessage]| letters.iter().any(is_ours);
-    let letters = read_topic(&stack.kafka, &stack.dead_letter_topic, LIMIT, arrived).await?;
+    let letters = read_topic(&stack.kafka, &stack.dead_letter_topic, TIMEOUT, arrived).await?;
     letters.into_iter().find(is_ours).context("it has just been there")
 }
 

@@ -10,7 +10,7 @@ use tokio::{process::Command, time::timeout};
 use crate::{context::Context, runner::scenarios};
 
 /// Longest time for half of the figures on a busy machine.
-const LIMIT: Duration = Duration::from_mins(4);
+const TIMEOUT: Duration = Duration::from_mins(4);
 
 /// Those that need no worker.
 const OF_A_GATEWAY: &[&str] = &[
@@ -54,7 +54,7 @@ async fn measure(only: &str, names: &[&str]) -> anyhow::Result<()> {
     let mut command = Command::new(workspace::binary("bench")?);
     command.env("QUICK", "1").env("ONLY", only).env("BENCH_FOLDER", folder.path());
     command.kill_on_drop(true);
-    let output = timeout(LIMIT, command.output()).await.context("it does not end")??;
+    let output = timeout(TIMEOUT, command.output()).await.context("it does not end")??;
     let said = String::from_utf8_lossy(&output.stderr);
     let lines = std::fs::read_to_string(folder.path().join("bench.jsonl")).context("no figures")?;
     let mut measured = BTreeSet::new();

@@ -14,7 +14,7 @@ use harness::{
     events::fresh_user,
     stack::{Layout, Stack},
 };
-use support::raw::{Heard, Raw, frame};
+use support::raw_socket::{RawSocket, ServerFrame, client_frame};
 
 use crate::{context::Context, runner::scenarios};
 
@@ -61,32 +61,32 @@ impl Case {
     }
 
     async fn run(&self, server: SocketAddr, token: &str) -> anyhow::Result<()> {
-        let mut raw = Raw::upgraded(server, token).await?;
+        let mut raw = RawSocket::connect_websocket(server, token).await?;
         let size = match self.chop {
             Chop::Whole => self.bytes.len(),
             Chop::Parts(size) => size,
         };
         for part in self.bytes.chunks(size.max(1)) {
-            if raw.say(part).await.is_err() {
+            if raw.send(part).await.is_err() {
                 // Closed already; what was said before that is still to be read.
                 break;
             }
         }
         let (pongs, closed) = match &self.expected {
             Expected::Served(pongs) => {
-                raw.say(&frame(0x81, br#"{"type":"ping"}"#)).await?;
+                raw.send(&client_frame(0x81, br#"{"type":"ping"}"#)).await?;
                 (pongs, None)
             }
             Expected::Closed(pongs, code) => (pongs, Some(*code)),
         };
         for pong in pongs {
-            let heard = raw.heard().await?;
-            ensure!(heard == Heard::Pong(pong.clone()), "{heard:?} instead of a pong");
+            let heard = raw.next_frame().await?;
+            ensure!(heard == ServerFrame::Pong(pong.clone()), "{heard:?} instead of a pong");
         }
-        let last = raw.heard().await?;
+        let last = raw.next_frame().await?;
         match closed {
-            None => ensure!(last == Heard::Text(r#"{"type":"pong"}"#.into()), "{last:?}"),
-            Some(code) => ensure!(last == Heard::Close(code), "{last:?}, not {code}"),
+            None => ensure!(last == ServerFrame::Text(r#"{"type":"pong"}"#.into()), "{last:?}"),
+            Some(code) => ensure!(last == ServerFrame::Close(code), "{last:?}, not {code}"),
         }
         Ok(())
     }
@@ -112,5 +112,5 @@ async fn every_case_of_the_protocol_has_the_expected_end(context: &Context) -> a
     }
     stream::iter(runs).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
     println!("{count} cases of the WebSocket protocol");
-    stack.stop().await
+    stack.shut_down_and_check_logs().await
 }

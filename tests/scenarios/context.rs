@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use anyhow::anyhow;
 use harness::{
-    kafka::{Jvm, Kafka},
-    redis::Store,
+    kafka::{JvmProfile, Kafka},
+    redis::RedisTopology,
     stack::{Layout, Stack},
 };
 use support::browser::{self, Browser};
@@ -32,7 +32,7 @@ pub(crate) struct Context {
 impl Context {
     /// The shared broker.
     pub(crate) async fn kafka(&self) -> anyhow::Result<Arc<Kafka>> {
-        share(&self.kafka, async || Kafka::start(Jvm::StartsFast).await).await.cloned()
+        share(&self.kafka, async || Kafka::start(JvmProfile::FastStart).await).await.cloned()
     }
 
     /// The shared broker, unless it is embedded: that one loses its data with its process.
@@ -58,7 +58,7 @@ impl Context {
     }
 
     /// A stack for one scenario, around Redis servers that the scenario has started.
-    pub(crate) async fn stack_around<R: Store>(
+    pub(crate) async fn stack_around<R: RedisTopology>(
         &self,
         layout: &Layout,
         folder: TempDir,
@@ -66,14 +66,14 @@ impl Context {
     ) -> anyhow::Result<Stack<R>> {
         let kafka = self.kafka().await?;
         let _starting = self.starting.lock().await;
-        Stack::around(kafka, layout, folder, redis).await
+        Stack::start_with_redis(kafka, layout, folder, redis).await
     }
 
     /// A stack for one scenario, on a broker of its own.
     pub(crate) async fn own_broker(&self, layout: &Layout) -> anyhow::Result<Stack> {
         self.durable_kafka().await?;
         let _starting = self.starting.lock().await;
-        let Ok(kafka) = Kafka::start_apache(Jvm::StartsFast).await else {
+        let Ok(kafka) = Kafka::start_apache(JvmProfile::FastStart).await else {
             return Err(Skipped("Apache Kafka does not start on this machine").into());
         };
         Stack::start(kafka, layout).await
@@ -88,7 +88,7 @@ impl Context {
     /// Shuts down the shared stack and checks its logs.
     pub(crate) async fn shut_down(self) -> anyhow::Result<()> {
         match self.stack.into_inner() {
-            Some(Ok(stack)) => stack.stop().await,
+            Some(Ok(stack)) => stack.shut_down_and_check_logs().await,
             _ => Ok(()),
         }
     }

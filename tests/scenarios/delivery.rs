@@ -7,7 +7,7 @@ use harness::{
     events::{self, fresh_user},
     eventually, http,
     producer::Record,
-    stack::LIMIT,
+    stack::TIMEOUT,
 };
 use serde_json::{Value, json};
 
@@ -35,7 +35,7 @@ async fn each_event_reaches_every_socket_of_its_user_on_every_gateway(
     let (stack, user) = (context.stack().await?, fresh_user());
     let mut clients = Vec::new();
     for gateway in [0, 0, 1] {
-        clients.push(stack.client_of(gateway, &user).await?);
+        clients.push(stack.client_at(gateway, &user).await?);
     }
     let events = events::one_of_each(&user)?;
     stack.producer.send_all(&events).await?;
@@ -67,7 +67,7 @@ async fn events_reach_nobody_but_their_user(context: &Context) -> anyhow::Result
 
 async fn the_workers_of_a_group_share_the_partitions(context: &Context) -> anyhow::Result<()> {
     let stack = context.stack().await?;
-    eventually("each worker has partitions", LIMIT, async || {
+    eventually("each worker has partitions", TIMEOUT, async || {
         for worker in &stack.workers {
             let page = worker.metrics().await?;
             let partitions = http::metric(&page, "ingest_worker_assigned_partitions");
@@ -88,7 +88,7 @@ async fn frames_of_other_publishers_pass_unchanged(context: &Context) -> anyhow:
     ] {
         let receivers = stack.publish(&user, &foreign.to_string()).await?;
         ensure!(receivers == 1, "one user has {receivers} subscriptions of one gateway");
-        let frame = client.notification(LIMIT).await?;
+        let frame = client.next_notification(TIMEOUT).await?;
         ensure!(frame == foreign, "{foreign} became {frame}");
     }
     Ok(())
@@ -118,7 +118,7 @@ async fn escaped_text_arrives_as_the_text_it_stands_for(context: &Context) -> an
     let (topic, key) = (&*event.topic, Some(&*event.key));
     let record = Record { topic, key, value: Some(escaped.as_bytes()), ..Record::default() };
     stack.producer.send_record(record).await?;
-    let frame = client.notification(LIMIT).await?;
+    let frame = client.next_notification(TIMEOUT).await?;
     ensure!(frame["data"]["filename"] == "Åsa 😀 </script>", "{frame}");
     Ok(())
 }
@@ -142,7 +142,7 @@ async fn a_filter_leaves_only_its_categories(context: &Context) -> anyhow::Resul
     let (stack, user) = (context.stack().await?, fresh_user());
     let connection = stack.connection(0, &user)?.query("categories", "file_operations,unheard_of");
     let mut client = connection.open().await?;
-    client.authenticated(LIMIT).await?;
+    client.expect_authenticated(TIMEOUT).await?;
     let of = |category: &str| -> anyhow::Result<_> {
         let mut events = events::one_of_each(&user)?;
         events.retain(|event| event.notification["category"] == category);
@@ -158,7 +158,7 @@ async fn a_filter_leaves_only_its_categories(context: &Context) -> anyhow::Resul
     client.send_json(&json!({"type": "filter", "categories": ["system_alerts"]})).await?;
     // What was sent before the answer was sent under the old filter.
     client.send_json(&json!({"type": "ping"})).await?;
-    while client.frame(LIMIT).await?["type"] != "pong" {}
+    while client.next_frame(TIMEOUT).await?["type"] != "pong" {}
     stack.producer.send_all(&of("file_operations")?).await?;
     let alerts = of("system_alerts")?;
     stack.producer.send_all(&alerts).await?;

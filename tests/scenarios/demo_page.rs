@@ -7,11 +7,11 @@ use anyhow::{Context as _, ensure};
 use demo::{Plan, Site};
 use harness::{
     events::{self, DESIGNED, Event, fresh_user},
-    redis::Store,
-    stack::{LIMIT, Stack},
+    redis::RedisTopology,
+    stack::{Stack, TIMEOUT},
 };
 use serde_json::{Value, json};
-use support::{browser::Tab, checker::Ledger};
+use support::{browser::Tab, delivery_checker::DeliveryChecker};
 use tokio::net::TcpListener;
 
 use crate::{context::Context, runner::scenarios};
@@ -33,7 +33,7 @@ const SHOWN: &str = "[...document.querySelectorAll('#notifications > li')]
     .map((item) => JSON.parse(item.querySelector('pre').textContent)).reverse()";
 
 /// A site of the plan, beside the services.
-async fn site(stack: &Stack<impl Store>, plan: Plan) -> anyhow::Result<Site> {
+async fn site(stack: &Stack<impl RedisTopology>, plan: Plan) -> anyhow::Result<Site> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     Site::start(listener, stack, plan).await
 }
@@ -42,15 +42,15 @@ async fn site(stack: &Stack<impl Store>, plan: Plan) -> anyhow::Result<Site> {
 /// once and in order.
 async fn shows(tab: &mut Tab, user: &str, sent: &[String], limit: Duration) -> anyhow::Result<()> {
     let enough = format!("{SHOWN}.length >= {}", sent.len());
-    let waited = tab.becomes(&enough, json!(true), limit).await;
-    let mut ledger = Ledger::default();
+    let waited = tab.wait_for_value(&enough, json!(true), limit).await;
+    let mut checker = DeliveryChecker::default();
     for id in sent {
-        ledger.sent(user, id);
+        checker.record_sent(user, id);
     }
     for notification in tab.value(SHOWN).await?.as_array().context("a list")? {
-        ledger.arrived(user, notification)?;
+        checker.record_delivered(user, notification)?;
     }
-    ledger.verdict().check()?;
+    checker.violations().ensure_none()?;
     waited
 }
 
@@ -68,9 +68,9 @@ async fn the_page_shows_every_event_once(context: &Context) -> anyhow::Result<()
     let site = site(stack, Plan::demo(&user)).await?;
     let mut window = browser.window().await?;
     let mut tab = window.open(site.origin()).await?;
-    tab.becomes(STATE, json!("open"), LIMIT).await?;
+    tab.wait_for_value(STATE, json!("open"), TIMEOUT).await?;
     tab.value(&click("#all")).await?;
-    tab.becomes(&format!("{SHOWN}.length"), json!(DESIGNED), LIMIT).await?;
+    tab.wait_for_value(&format!("{SHOWN}.length"), json!(DESIGNED), TIMEOUT).await?;
     let shown = tab.value(SHOWN).await?;
     let mut names: Vec<&str> =
         shown.as_array().into_iter().flatten().filter_map(|n| n["event"].as_str()).collect();
@@ -80,7 +80,7 @@ async fn the_page_shows_every_event_once(context: &Context) -> anyhow::Result<()
     designed.sort_unstable();
     ensure!(names == designed, "these are shown: {names:?}");
     let timed = "[...document.querySelectorAll('.latency')].filter(l => l.textContent).length";
-    tab.becomes(timed, json!(DESIGNED), LIMIT).await?;
+    tab.wait_for_value(timed, json!(DESIGNED), TIMEOUT).await?;
     let counting = "document.querySelector('[data-deadline] .countdown').textContent";
     let left = tab.value(counting).await?;
     let begins = |left: &str| ["24:00:00", "23:59:"].iter().any(|time| left.starts_with(time));
@@ -89,9 +89,9 @@ async fn the_page_shows_every_event_once(context: &Context) -> anyhow::Result<()
     let hidden =
         "[...document.querySelectorAll('#notifications > li')].filter(i => i.hidden).length";
     tab.value(&click("#filters button:last-child")).await?;
-    tab.becomes(hidden, json!(3), LIMIT).await?;
+    tab.wait_for_value(hidden, json!(3), TIMEOUT).await?;
     tab.value(&click("#filters button:last-child")).await?;
-    tab.becomes(hidden, json!(0), LIMIT).await
+    tab.wait_for_value(hidden, json!(0), TIMEOUT).await
 }
 
 async fn texts_are_shown_and_never_run(context: &Context) -> anyhow::Result<()> {
@@ -99,12 +99,12 @@ async fn texts_are_shown_and_never_run(context: &Context) -> anyhow::Result<()> 
     let site = site(stack, Plan::demo(&user)).await?;
     let mut window = browser.window().await?;
     let mut tab = window.open(site.origin()).await?;
-    tab.becomes(STATE, json!("open"), LIMIT).await?;
+    tab.wait_for_value(STATE, json!("open"), TIMEOUT).await?;
     let name = "<script>ran = 1</script><img src=x onerror='ran = 1'>&amp;.docx";
     let mut event = events::designed()?[0].fresh(&user)?;
     event.envelope["data"]["filename"] = name.into();
     stack.producer.send(&event).await?;
-    shows(&mut tab, &user, &[event.id], LIMIT).await?;
+    shows(&mut tab, &user, &[event.id], TIMEOUT).await?;
     let message = tab.value("document.querySelector('.message').textContent").await?;
     ensure!(message == name, "it shows {message}");
     let elements = "document.querySelectorAll('#notifications :is(script, img)').length";
@@ -118,20 +118,20 @@ async fn tokens_are_renewed_on_the_live_connection(context: &Context) -> anyhow:
     let site = site(stack, Plan::demo(&user).tokens_for(4)).await?;
     let mut window = browser.window().await?;
     let mut tab = window.open(site.origin()).await?;
-    tab.becomes(STATE, json!("open"), LIMIT).await?;
+    tab.wait_for_value(STATE, json!("open"), TIMEOUT).await?;
     let connection = tab.value(CONNECTION).await?;
     ensure!(connection.is_string(), "a connection has a name: {connection}");
     // One for the page itself, one to connect, and so many renewals take longer than any of the
     // tokens lasts.
     let sessions = 2 + 3;
-    harness::eventually("the tokens are renewed", LIMIT, async || {
+    harness::eventually("the tokens are renewed", TIMEOUT, async || {
         ensure!(site.sessions() >= sessions, "{} of {sessions} so far", site.sessions());
         Ok(())
     })
     .await?;
     let events = events::one_of_each(&user)?;
     stack.producer.send_all(&events).await?;
-    shows(&mut tab, &user, &ids(&events), LIMIT).await?;
+    shows(&mut tab, &user, &ids(&events), TIMEOUT).await?;
     let now = tab.value(CONNECTION).await?;
     ensure!(now == connection, "{now} instead of {connection}");
     Ok(())
@@ -142,21 +142,21 @@ async fn two_tabs_share_a_connection_and_hand_it_on(context: &Context) -> anyhow
     let site = site(stack, Plan::demo(&user)).await?;
     let mut window = browser.window().await?;
     let mut first = window.open(site.origin()).await?;
-    first.becomes(STATE, json!("open"), LIMIT).await?;
+    first.wait_for_value(STATE, json!("open"), TIMEOUT).await?;
     let connection = first.value(CONNECTION).await?;
     let mut second = window.open(site.origin()).await?;
-    second.becomes(CONNECTION, connection.clone(), LIMIT).await?;
+    second.wait_for_value(CONNECTION, connection.clone(), TIMEOUT).await?;
     let before = events::one_of_each(&user)?;
     stack.producer.send_all(&before).await?;
     for tab in [&mut first, &mut second] {
-        shows(tab, &user, &ids(&before), LIMIT).await?;
+        shows(tab, &user, &ids(&before), TIMEOUT).await?;
     }
     window.close(first).await?;
     // Some of these are published while nobody is connected.
     let after = events::one_of_each(&user)?;
     stack.producer.send_all(&after).await?;
     let all: Vec<String> = ids(&before).into_iter().chain(ids(&after)).collect();
-    shows(&mut second, &user, &all, LIMIT).await?;
+    shows(&mut second, &user, &all, TIMEOUT).await?;
     let other = format!("{CONNECTION} !== {connection} && {STATE} === 'open'");
-    second.becomes(&other, Value::Bool(true), LIMIT).await
+    second.wait_for_value(&other, Value::Bool(true), TIMEOUT).await
 }

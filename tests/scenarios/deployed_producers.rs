@@ -82,7 +82,7 @@ async fn requests_for_notifications_are_forwarded_under_their_own_type(
     events.extend(events::one_of_each(&user)?);
     stack.producer.send_all(&events).await?;
     expect_notifications(&mut client, &events).await?;
-    stack.stop().await
+    stack.shut_down_and_check_logs().await
 }
 
 async fn a_fact_that_is_told_twice_is_heard_from_one_source(
@@ -111,5 +111,5 @@ async fn a_fact_that_is_told_twice_is_heard_from_one_source(
     let expected: Vec<Event> = unique.chain(requests).collect();
     expect_notifications(&mut clients[0], &expected).await?;
     expect_no_further_frames(&stack, &user, &mut clients).await?;
-    stack.stop().await
+    stack.shut_down_and_check_logs().await
 }

@@ -75,10 +75,10 @@ async fn a_lost_subscription_costs_no_event_and_no_socket(context: &Context) -> 
     for client in &mut clients {
         expect_notifications(client, &sent).await?;
     }
-    stack.subscribed(&user, 1).await?;
+    stack.wait_for_subscriptions(&user, 1).await?;
     expect_no_further_frames(&stack, &user, &mut clients).await?;
     drop(clients);
-    stack.stop().await
+    stack.shut_down_and_check_logs().await
 }
 
 async fn flushed_scripts_and_keys_cost_no_later_event(context: &Context) -> anyhow::Result<()> {
@@ -93,7 +93,7 @@ async fn flushed_scripts_and_keys_cost_no_later_event(context: &Context) -> anyh
     }
     expect_no_further_frames(&stack, &user, &mut clients).await?;
     drop(clients);
-    stack.stop().await
+    stack.shut_down_and_check_logs().await
 }
 
 async fn a_topic_that_is_created_later_is_picked_up(context: &Context) -> anyhow::Result<()> {
@@ -111,5 +111,5 @@ async fn a_topic_that_is_created_later_is_picked_up(context: &Context) -> anyhow
     stack.producer.send(&event).await?;
     expect_notifications(&mut client, &[event]).await?;
     drop(client);
-    stack.stop().await
+    stack.shut_down_and_check_logs().await
 }

@@ -3,7 +3,7 @@
 use harness::{
     events::{self, fresh_user},
     producer::Record,
-    stack::{LIMIT, Layout},
+    stack::{Layout, TIMEOUT},
 };
 use uuid::Uuid;
 
@@ -59,7 +59,7 @@ async fn an_event_without_an_id_is_known_by_its_content(context: &Context) -> an
     let mut last = last;
     last.key.clone_from(&anonymous.key);
     stack.producer.send(&last).await?;
-    let first = client.notification(LIMIT).await?;
+    let first = client.next_notification(TIMEOUT).await?;
     anyhow::ensure!(first["event"] == anonymous.notification["event"], "{first}");
     expect_notifications(&mut client, &[last]).await
 }
@@ -119,5 +119,5 @@ async fn content_as_identity_catches_a_resend_under_a_new_id(
     stack.producer.send(&last).await?;
     expect_notifications(&mut clients[0], &[event, last]).await?;
     expect_no_further_frames(&stack, &user, &mut clients).await?;
-    stack.stop().await
+    stack.shut_down_and_check_logs().await
 }

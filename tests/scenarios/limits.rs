@@ -4,7 +4,7 @@ use anyhow::ensure;
 use harness::{
     client::Client,
     events::{self, fresh_user},
-    stack::{LIMIT, Layout, Stack},
+    stack::{Layout, Stack, TIMEOUT},
 };
 use serde_json::json;
 use tokio_tungstenite::tungstenite::{
@@ -49,7 +49,7 @@ async fn a_ping_is_answered_and_other_text_is_ignored(context: &Context) -> anyh
         client.send(Message::text(text)).await?;
     }
     client.send_json(&json!({"type": "ping"})).await?;
-    let answer = client.frame(LIMIT).await?;
+    let answer = client.next_frame(TIMEOUT).await?;
     ensure!(answer == json!({"type": "pong"}), "{answer}");
     expect_no_further_frames(stack, &user, &mut [client]).await
 }
@@ -76,12 +76,12 @@ async fn a_closed_connection_makes_room_for_another(context: &Context) -> anyhow
     clients.drain(..2);
     for _ in 0..2 {
         let opens =
-            harness::eventually("there is room again", LIMIT, async || stack.client(&user).await);
+            harness::eventually("there is room again", TIMEOUT, async || stack.client(&user).await);
         clients.push(opens.await?);
     }
     expect_no_further_frames(stack, &user, &mut clients).await?;
     clients.clear();
-    stack.subscribed(&user, 0).await
+    stack.wait_for_subscriptions(&user, 0).await
 }
 
 async fn the_oldest_connection_goes_where_that_is_the_policy(
@@ -97,7 +97,7 @@ async fn the_oldest_connection_goes_where_that_is_the_policy(
     let mut others = [stack.client(&user).await?, stack.client(&user).await?];
     expect_error_close(&mut oldest, 4000, "QUOTA_EXCEEDED").await?;
     expect_no_further_frames(&stack, &user, &mut others).await?;
-    stack.stop().await
+    stack.shut_down_and_check_logs().await
 }
 
 async fn binary_messages_are_refused(context: &Context) -> anyhow::Result<()> {
@@ -147,7 +147,7 @@ async fn a_socket_that_does_not_read_is_closed_and_delays_nobody(
     let (slow_user, quick_user) = (fresh_user(), fresh_user());
     let connection = stack.connection(0, &slow_user)?.receive_buffer(4096);
     let mut slow = connection.open().await?;
-    slow.authenticated(LIMIT).await?;
+    slow.expect_authenticated(TIMEOUT).await?;
     let mut quick = stack.client(&quick_user).await?;
     let big = json!({"event": "big", "data": {"text": "x".repeat(64 << 10)}}).to_string();
     // More than the kernel keeps for a socket, and the outbox on top.
@@ -163,7 +163,7 @@ async fn a_socket_that_does_not_read_is_closed_and_delays_nobody(
     // Back again, it is served again.
     let mut slow = [stack.client(&slow_user).await?];
     expect_no_further_frames(&stack, &slow_user, &mut slow).await?;
-    stack.stop().await
+    stack.shut_down_and_check_logs().await
 }
 
 async fn a_peer_that_shows_no_sign_of_life_is_closed(context: &Context) -> anyhow::Result<()> {
@@ -173,12 +173,12 @@ async fn a_peer_that_shows_no_sign_of_life_is_closed(context: &Context) -> anyho
     // A client answers pings only while it reads.
     let silent_client = stack.client(&silent).await?;
     let mut lively_client = stack.client(&lively).await?;
-    let reads = tokio::spawn(async move { lively_client.notification(LIMIT).await });
-    stack.subscribed(&silent, 0).await?;
+    let reads = tokio::spawn(async move { lively_client.next_notification(TIMEOUT).await });
+    stack.wait_for_subscriptions(&silent, 0).await?;
     stack.publish(&lively, r#"{"event":"marker"}"#).await?;
     ensure!(reads.await??["event"] == "marker", "the lively client is served");
     drop(silent_client);
-    stack.stop().await
+    stack.shut_down_and_check_logs().await
 }
 
 async fn a_gateway_that_is_full_asks_to_come_later(context: &Context) -> anyhow::Result<()> {
@@ -186,10 +186,10 @@ async fn a_gateway_that_is_full_asks_to_come_later(context: &Context) -> anyhow:
     let layout = Layout { workers: 0, gateway_settings, ..Layout::default() };
     let stack = context.own_stack(&layout).await?;
     let client = stack.client(&fresh_user()).await?;
-    let status = stack.connection(0, &fresh_user())?.refused().await?;
+    let status = stack.connection(0, &fresh_user())?.refused_status().await?;
     ensure!(status == 503, "refused with {status}");
     drop(client);
-    harness::eventually("there is room again", LIMIT, async || stack.client(&fresh_user()).await)
+    harness::eventually("there is room again", TIMEOUT, async || stack.client(&fresh_user()).await)
         .await?;
-    stack.stop().await
+    stack.shut_down_and_check_logs().await
 }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::{context::Context, runner::scenarios};
 
 /// Longest time for a run of two seconds on a busy machine.
-const LIMIT: Duration = Duration::from_secs(90);
+const TIMEOUT: Duration = Duration::from_secs(90);
 
 scenarios![
     the_load_tester_sees_every_event_once_and_in_order,
@@ -22,7 +22,7 @@ async fn the_load_tester_sees_every_event_once_and_in_order(
     context: &Context,
 ) -> anyhow::Result<()> {
     let stack = context.stack().await?;
-    let clients = ["--sockets", "60", "--users", "30", "--processes", "2", "--stay", "1"];
+    let clients = ["--sockets", "60", "--users", "30", "--processes", "2", "--session", "1"];
     let outcome = load(stack, &[&clients[..], &["--rate", "300"]].concat()).await?;
     let counts = ["sent", "expected", "received", "missing", "duplicates", "out_of_order"];
     let counts = counts.map(|name| outcome[name].as_u64());
@@ -55,7 +55,7 @@ async fn load(stack: &Stack, arguments: &[&str]) -> anyhow::Result<Value> {
     command.args(["--gateway", &gateways, "--kafka", stack.kafka.bootstrap_servers()]);
     command.args(["--seconds", "2", "--warm-up", "1"]).args(arguments);
     command.arg("--json").arg(&result).env("JWT_SECRET_KEY", &stack.secret).kill_on_drop(true);
-    let output = timeout(LIMIT, command.output()).await.context("the tester does not end")??;
+    let output = timeout(TIMEOUT, command.output()).await.context("the tester does not end")??;
     read(&result).with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())
 }
 

@@ -10,7 +10,7 @@ use harness::{
     http::metric,
     producer::Record,
     service::Service,
-    stack::{LIMIT, Layout, Stack},
+    stack::{Layout, Stack, TIMEOUT},
 };
 
 use crate::{
@@ -83,7 +83,7 @@ async fn the_books_of_the_workers_balance_when_partitions_move(
     let mut events = send_some_of_each(&stack, &user).await?;
     let waiting = nameless(&fresh_user(), 30)?;
     stack.producer.send_all(&waiting).await?;
-    stack.another_worker().await?;
+    stack.start_another_worker().await?;
     events.extend(send_some_of_each(&stack, &user).await?);
     let read = balanced(&stack.workers[0]).await? + balanced(&stack.workers[1]).await?;
     ensure!(read >= 340.0, "only {read} were read");
@@ -99,7 +99,7 @@ async fn the_books_of_the_workers_balance_when_partitions_move(
     })
     .await?;
     balanced(&stack.workers[1]).await?;
-    stack.discard()?;
+    stack.check_logs_and_discard()?;
     Ok(())
 }
 
@@ -113,7 +113,7 @@ async fn it_can_be_seen_how_late_notifications_are(context: &Context) -> anyhow:
     stack.producer.send_all(&events).await?;
     expect_notifications(&mut client, &events).await?;
     let sent = f64::from(u32::try_from(events.len())?);
-    eventually("every notification is observed", LIMIT, async || {
+    eventually("every notification is observed", TIMEOUT, async || {
         let page = stack.gateways[0].metrics().await?;
         for series in ["gateway_delivery_seconds", "gateway_event_age_seconds"] {
             let seen = sum(&page, &format!("{series}_count"));
@@ -133,5 +133,5 @@ async fn it_can_be_seen_how_late_notifications_are(context: &Context) -> anyhow:
     })
     .await?;
     drop(client);
-    stack.stop().await
+    stack.shut_down_and_check_logs().await
 }

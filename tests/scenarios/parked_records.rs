@@ -8,7 +8,7 @@ use harness::{
     eventually,
     http::metric,
     producer::{Record, header, read_topic},
-    stack::{LIMIT, Layout, Stack},
+    stack::{Layout, Stack, TIMEOUT},
 };
 use rdkafka::{Message as _, message::OwnedMessage};
 use tokio::time::Instant;
@@ -55,7 +55,7 @@ async fn patient_stack(context: &Context, limit: usize) -> anyhow::Result<Stack>
 
 /// Waits until so many events wait, on all workers together.
 async fn waiting(stack: &Stack, count: f64) -> anyhow::Result<()> {
-    eventually("the events wait", LIMIT, async || {
+    eventually("the events wait", TIMEOUT, async || {
         let mut waiting = 0.0;
         for worker in &stack.workers {
             let page = worker.metrics().await?;
@@ -94,7 +94,7 @@ async fn a_thousand_waiting_events_do_not_delay_others_of_their_partition(
     stack.producer.send(&wait[0].registration()).await?;
     expect_notifications(&mut clients[0], &wait).await?;
     expect_no_further_frames(&stack, &owner, &mut clients).await?;
-    stack.stop().await
+    stack.shut_down_and_check_logs().await
 }
 
 async fn waiting_events_survive_a_crash_and_a_rebalance(context: &Context) -> anyhow::Result<()> {
@@ -107,12 +107,12 @@ async fn waiting_events_survive_a_crash_and_a_rebalance(context: &Context) -> an
     stack.workers[0].kill().await?;
     stack.workers[0].restart().await?;
     waiting(&stack, 50.0).await?;
-    stack.another_worker().await?;
+    stack.start_another_worker().await?;
     let mut clients = [stack.client(&user).await?];
     stack.producer.send(&wait[0].registration()).await?;
     expect_notifications(&mut clients[0], &wait).await?;
     expect_no_further_frames(&stack, &user, &mut clients).await?;
-    stack.stop().await
+    stack.shut_down_and_check_logs().await
 }
 
 async fn too_many_waiting_events_pause_their_partition_and_none_is_lost(
@@ -130,7 +130,7 @@ async fn too_many_waiting_events_pause_their_partition_and_none_is_lost(
     stack.producer.send(&wait[0].registration()).await?;
     expect_notifications(&mut clients[0], &wait).await?;
     expect_no_further_frames(&stack, &user, &mut clients).await?;
-    stack.stop().await
+    stack.shut_down_and_check_logs().await
 }
 
 async fn an_event_without_an_owner_is_dead_lettered_and_can_be_replayed(
@@ -144,35 +144,36 @@ async fn an_event_without_an_owner_is_dead_lettered_and_can_be_replayed(
     // Other scenarios' records are on the same topics, and end here as well.
     let ours = |letter: &&OwnedMessage| letter.key() == Some(event.key.as_bytes());
     let arrived = |letters: &[OwnedMessage]| letters.iter().any(|letter| ours(&letter));
-    let letters = read_topic(&stack.kafka, &stack.dead_letter_topic, LIMIT, arrived).await?;
+    let letters = read_topic(&stack.kafka, &stack.dead_letter_topic, TIMEOUT, arrived).await?;
     let letter = letters.iter().find(ours).context("it has just been there")?;
     ensure!(header(letter, "dlq.reason") == Some("recipient_unknown"), "{letter:?}");
     let at = format!("{}:{}", letter.partition(), letter.offset());
-    let listed = worker.task(&["dead-letters", "list"], "").await?.said;
+    let listed = worker.run_command(&["dead-letters", "list"], "").await?.stdout;
     let line = listed.lines().find(|line| line.starts_with(&format!("{at}\t")));
     let line = line.with_context(|| format!("{at} is not listed"))?;
     ensure!(line.contains("recipient_unknown") && line.contains(&event.topic), "{line}");
     ensure!(!listed.contains(&event.key), "what the record says is shown");
-    let others = worker.task(&["dead-letters", "list", "--reason", "not_json"], "").await?.said;
+    let others =
+        worker.run_command(&["dead-letters", "list", "--reason", "not_json"], "").await?.stdout;
     ensure!(!others.contains(line), "{line} is listed as not_json");
 
     let mut clients = [stack.client(&user).await?];
     stack.producer.send(&event.registration()).await?;
-    let refused = worker.task(&["dead-letters", "replay", "--at", &at], "n\n").await?.said;
+    let refused = worker.run_command(&["dead-letters", "replay", "--at", &at], "n\n").await?.stdout;
     ensure!(refused.contains("[y/N]") && !refused.contains("sent"), "{refused}");
     expect_no_further_frames(&stack, &user, &mut clients).await?;
     let replay = ["dead-letters", "replay", "--at", &at, "--yes"];
-    let sent = worker.task(&replay, "").await?.said;
+    let sent = worker.run_command(&replay, "").await?.stdout;
     ensure!(sent.contains("1 sent"), "{sent}");
     expect_notifications(&mut clients[0], std::slice::from_ref(&event)).await?;
     // Once more: it has been told, and is not told again.
-    worker.task(&replay, "").await?;
+    worker.run_command(&replay, "").await?;
     let mut next = nameless(&user, 1)?.remove(0);
     next.envelope["data"]["user_id"] = user.clone().into();
     next.key.clone_from(&event.key);
     stack.producer.send(&next).await?;
     expect_notifications(&mut clients[0], &[next]).await?;
-    stack.stop().await
+    stack.shut_down_and_check_logs().await
 }
 
 async fn old_events_are_skipped_and_their_number_is_told(context: &Context) -> anyhow::Result<()> {
@@ -187,9 +188,9 @@ async fn old_events_are_skipped_and_their_number_is_told(context: &Context) -> a
     let (value, key) = (serde_json::to_vec(&event.envelope)?, Some(&*event.key));
     let yesterday = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(24);
     for _ in 0..20 {
-        let written_at = Some(yesterday.as_millisecond());
+        let timestamp_ms = Some(yesterday.as_millisecond());
         let value = Some(&*value);
-        let record = Record { topic: &topic, key, value, written_at, ..Record::default() };
+        let record = Record { topic: &topic, key, value, timestamp_ms, ..Record::default() };
         producer.send_record(record).await?;
     }
     let stack = context.own_stack(&Layout { worker_settings, ..Layout::default() }).await?;
@@ -200,12 +201,12 @@ async fn old_events_are_skipped_and_their_number_is_told(context: &Context) -> a
     expect_notifications(&mut clients[0], &[news]).await?;
     expect_no_further_frames(&stack, &user, &mut clients).await?;
     // What is told may have been read with what is skipped, and all are counted after it is told.
-    eventually("those that were skipped are counted", LIMIT, async || {
+    eventually("those that were skipped are counted", TIMEOUT, async || {
         let page = stack.workers[0].metrics().await?;
         let skipped = metric(&page, "ingest_worker_ignored_total{reason=\"too_old\"}");
         ensure!(skipped == Some(20.0), "{skipped:?} of 20 skipped");
         Ok(())
     })
     .await?;
-    stack.stop().await
+    stack.shut_down_and_check_logs().await
 }

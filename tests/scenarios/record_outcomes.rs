@@ -6,11 +6,11 @@ use std::collections::HashMap;
 
 use anyhow::{Context as _, ensure};
 use harness::{
-    client::{Connect, Transport},
+    client::{ConnectOptions, Transport},
     events::{self, Event, fresh_user},
-    leaks::PAYLOAD_MARK,
+    leaks::PAYLOAD_MARKER,
     producer::{Record, header, read_topic},
-    stack::{LIMIT, Layout, Stack},
+    stack::{Layout, Stack, TIMEOUT},
     token,
 };
 use rdkafka::{Message as _, message::OwnedMessage};
@@ -207,7 +207,7 @@ async fn was_told(stack: &Stack, attempt: &Attempt) -> anyhow::Result<()> {
     ensure!(entries.len() == 1, "told {} times", entries.len());
     let notification: Value = serde_json::from_str(&entries[0].1)?;
     ensure!(notification["user_id"] == attempt.user, "told {}", notification["user_id"]);
-    ensure!(!entries[0].1.contains(PAYLOAD_MARK), "what nobody reads is passed on");
+    ensure!(!entries[0].1.contains(PAYLOAD_MARKER), "what nobody reads is passed on");
     Ok(())
 }
 
@@ -221,7 +221,7 @@ async fn check_letters(stack: &Stack, attempts: &[Attempt]) -> anyhow::Result<()
         let keys = ours(read);
         letters().all(|attempt| keys.contains_key(&attempt.user))
     };
-    let read = ours(&read_topic(&stack.kafka, &stack.dead_letter_topic, LIMIT, all).await?);
+    let read = ours(&read_topic(&stack.kafka, &stack.dead_letter_topic, TIMEOUT, all).await?);
     for attempt in attempts {
         let letter = read.get(&attempt.user);
         let reason = letter.and_then(|letter| header(letter, "dlq.reason"));
@@ -233,7 +233,7 @@ async fn check_letters(stack: &Stack, attempts: &[Attempt]) -> anyhow::Result<()
         let Some(letter) = letter else { continue };
         ensure!(letter.payload() == Some(&*attempt.value), "{}: its value", shown(attempt));
         let detail = header(letter, "dlq.detail").context("a letter says more")?;
-        let quotes = [PAYLOAD_MARK, &attempt.user].iter().any(|text| detail.contains(text));
+        let quotes = [PAYLOAD_MARKER, &attempt.user].iter().any(|text| detail.contains(text));
         ensure!(!quotes && !detail.contains(char::is_control), "it quotes: {detail:?}");
     }
     Ok(())
@@ -255,7 +255,7 @@ async fn a_record_too_large_to_be_written_again_is_a_dead_letter_without_its_val
     expect_notifications(&mut client, &[next]).await.context("the next record")?;
     let ours = |letter: &OwnedMessage| letter.key() == Some(user.as_bytes());
     let arrived = |read: &[OwnedMessage]| read.iter().any(ours);
-    let read = read_topic(&stack.kafka, &stack.dead_letter_topic, LIMIT, arrived).await?;
+    let read = read_topic(&stack.kafka, &stack.dead_letter_topic, TIMEOUT, arrived).await?;
     let letter = read.iter().find(|letter| ours(letter)).context("it has just been there")?;
     ensure!(letter.payload().is_none(), "it has a value");
     ensure!(header(letter, "dlq.value_omitted") == Some("true"), "{:?}", letter.headers());
@@ -275,22 +275,22 @@ async fn even_the_most_talkative_log_says_nothing_of_tokens_and_payloads(
     stack.producer.send_all(&events).await?;
     expect_notifications(&mut client, &events).await?;
     client.send_json(&json!({"type": "auth", "token": stack.token(&user)?})).await?;
-    client.send_json(&json!(PAYLOAD_MARK)).await?;
+    client.send_json(&json!(PAYLOAD_MARKER)).await?;
     let position = stack.stream(&user).await?[0].0.clone();
     for transport in [Transport::Header, Transport::Subprotocol, Transport::Query] {
-        let connect = || Connect::to(stack.gateways[0].address());
+        let connect = || ConnectOptions::new(stack.gateways[0].address());
         let again = connect().token(&stack.token(&user)?, transport);
         let again = again.query("last_event_id", &position);
-        again.open().await?.notification(LIMIT).await?;
+        again.open().await?.next_notification(TIMEOUT).await?;
         let forged = token::sign(&token::claims(&user, 3600), &token::fresh_secret())?;
         let refused = connect().token(&forged, transport);
         expect_close(&mut refused.open().await?, 1008).await?;
     }
-    let bad = changed(Letter("malformed"), |e| e["data"]["batch_id"] = json!([PAYLOAD_MARK]))?;
+    let bad = changed(Letter("malformed"), |e| e["data"]["batch_id"] = json!([PAYLOAD_MARKER]))?;
     let record = Record { topic: TOPIC, value: Some(&bad.value), ..Record::default() };
     stack.producer.send_record(record).await?;
     // Other scenarios' records are dead letters here as well.
     let ours = |letters: &[OwnedMessage]| letters.iter().any(|l| l.payload() == Some(&*bad.value));
-    read_topic(&stack.kafka, &stack.dead_letter_topic, LIMIT, ours).await?;
-    stack.stop().await
+    read_topic(&stack.kafka, &stack.dead_letter_topic, TIMEOUT, ours).await?;
+    stack.shut_down_and_check_logs().await
 }

@@ -6,10 +6,10 @@ use anyhow::{Context as _, ensure};
 use harness::{
     events::{self, Event, fresh_user},
     eventually,
-    stack::{LIMIT, Layout, Stack},
+    stack::{Layout, Stack, TIMEOUT},
 };
 use serde_json::Value;
-use support::checker::Ledger;
+use support::delivery_checker::DeliveryChecker;
 
 use crate::{
     assertions::{
@@ -47,7 +47,7 @@ async fn events_sent_while_no_worker_runs_arrive_when_one_starts(
     expect_notifications(&mut clients[0], &events).await?;
     expect_no_further_frames(&stack, &user, &mut clients).await?;
     drop(clients);
-    stack.stop().await
+    stack.shut_down_and_check_logs().await
 }
 
 async fn a_gateway_killed_and_started_again_serves_as_before(
@@ -55,15 +55,15 @@ async fn a_gateway_killed_and_started_again_serves_as_before(
 ) -> anyhow::Result<()> {
     let mut stack = context.own_stack(&Layout { gateways: 2, ..Layout::default() }).await?;
     let user = fresh_user();
-    let mut lost = stack.client_of(0, &user).await?;
-    let mut clients = vec![stack.client_of(1, &user).await?];
+    let mut lost = stack.client_at(0, &user).await?;
+    let mut clients = vec![stack.client_at(1, &user).await?];
     stack.gateways[0].kill().await?;
-    ensure!(lost.frame(LIMIT).await.is_err(), "its socket has ended");
+    ensure!(lost.next_frame(TIMEOUT).await.is_err(), "its socket has ended");
     let events = events::one_of_each(&user)?;
     stack.producer.send_all(&events).await?;
     expect_notifications(&mut clients[0], &events).await?;
     stack.gateways[0].restart().await?;
-    clients.push(stack.client_of(0, &user).await?);
+    clients.push(stack.client_at(0, &user).await?);
     let events = events::one_of_each(&user)?;
     stack.producer.send_all(&events).await?;
     for client in &mut clients {
@@ -71,7 +71,7 @@ async fn a_gateway_killed_and_started_again_serves_as_before(
     }
     expect_no_further_frames(&stack, &user, &mut clients).await?;
     drop(clients);
-    stack.stop().await
+    stack.shut_down_and_check_logs().await
 }
 
 async fn what_a_client_missed_while_away_arrives_when_it_resumes(
@@ -87,7 +87,7 @@ async fn what_a_client_missed_while_away_arrives_when_it_resumes(
     wait_for_published(stack, &user, first.len() + missed.len()).await?;
     let connection = stack.connection(1, &user)?.query("last_event_id", position);
     let mut clients = [connection.open().await?];
-    let state = clients[0].authenticated(LIMIT).await?;
+    let state = clients[0].expect_authenticated(TIMEOUT).await?;
     ensure!(state["resume"] == "complete", "{state}");
     expect_notifications(&mut clients[0], &missed).await?;
     expect_no_further_frames(stack, &user, &mut clients).await
@@ -109,7 +109,7 @@ async fn redis_killed_and_back_with_its_data_costs_no_event(
     wait_for_published(&stack, &user, before.len() + during.len()).await?;
     judge(&stack, &[before, during].concat()).await?;
     expect_delivery(&stack).await?;
-    stack.stop().await
+    stack.shut_down_and_check_logs().await
 }
 
 async fn redis_back_empty_costs_no_later_event(context: &Context) -> anyhow::Result<()> {
@@ -118,7 +118,7 @@ async fn redis_back_empty_costs_no_later_event(context: &Context) -> anyhow::Res
     stack.redis.kill().await?;
     stack.redis.restart_empty().await?;
     expect_delivery(&stack).await?;
-    stack.stop().await
+    stack.shut_down_and_check_logs().await
 }
 
 async fn redis_frozen_for_a_while_costs_no_event(context: &Context) -> anyhow::Result<()> {
@@ -134,7 +134,7 @@ async fn redis_frozen_for_a_while_costs_no_event(context: &Context) -> anyhow::R
     wait_for_published(&stack, &user, events.len()).await?;
     judge(&stack, &events).await?;
     expect_delivery(&stack).await?;
-    stack.stop().await
+    stack.shut_down_and_check_logs().await
 }
 
 /// Waits until the worker has given up on Redis at least once.
@@ -149,10 +149,10 @@ async fn failed_attempts(stack: &Stack) -> anyhow::Result<()> {
 
 /// Checks that the streams hold exactly these events, each once and at its user.
 async fn judge(stack: &Stack, events: &[Event]) -> anyhow::Result<()> {
-    let mut ledger = Ledger::default();
+    let mut checker = DeliveryChecker::default();
     let mut users: Vec<&str> = Vec::new();
     for event in events {
-        ledger.sent(&event.user, &event.id);
+        checker.record_sent(&event.user, &event.id);
         users.push(&event.user);
     }
     users.sort_unstable();
@@ -161,10 +161,10 @@ async fn judge(stack: &Stack, events: &[Event]) -> anyhow::Result<()> {
         for (position, text) in stack.redis.stream(user).await? {
             let mut notification: Value = serde_json::from_str(&text)?;
             notification["id"] = position.into();
-            ledger.arrived(user, &notification)?;
+            checker.record_delivered(user, &notification)?;
         }
     }
-    ledger.verdict().check()
+    checker.violations().ensure_none()
 }
 
 const USERS: usize = 50;
@@ -226,7 +226,7 @@ async fn a_worker_killed_while_events_flow_publishes_each_exactly_once(
     sending.await??;
     progressed(&stack, &users, events.len()).await?;
     judge(&stack, &events).await?;
-    stack.stop().await
+    stack.shut_down_and_check_logs().await
 }
 
 async fn a_worker_killed_while_redis_hangs_publishes_each_exactly_once(
@@ -246,7 +246,7 @@ async fn a_worker_killed_while_redis_hangs_publishes_each_exactly_once(
     stack.workers[0].restart().await?;
     progressed(&stack, &users, events.len()).await?;
     judge(&stack, &events).await?;
-    stack.stop().await
+    stack.shut_down_and_check_logs().await
 }
 
 async fn the_other_worker_takes_over_when_one_is_killed(context: &Context) -> anyhow::Result<()> {
@@ -260,7 +260,7 @@ async fn the_other_worker_takes_over_when_one_is_killed(context: &Context) -> an
     stack.producer.send_all(second).await?;
     progressed(&stack, &users, events.len()).await?;
     judge(&stack, &events).await?;
-    stack.discard()
+    stack.check_logs_and_discard()
 }
 
 /// Workers alone: killing one is noticed soon, and an offset stored too early is committed before

@@ -5,7 +5,7 @@ use anyhow::{Context as _, ensure};
 use harness::{
     client::Client,
     events::{self, Event, fresh_user},
-    stack::{LIMIT, Layout, Stack},
+    stack::{Layout, Stack, TIMEOUT},
 };
 
 use crate::{
@@ -28,7 +28,7 @@ async fn resume(
     position: &str,
 ) -> anyhow::Result<(Client, String, String)> {
     let mut client = stack.connection(0, user)?.query("last_event_id", position).open().await?;
-    let state = client.authenticated(LIMIT).await?;
+    let state = client.expect_authenticated(TIMEOUT).await?;
     let text = |name: &str| state[name].as_str().map(str::to_owned).context("a state is whole");
     Ok((client, text("resume")?, text("last_event_id")?))
 }
@@ -64,7 +64,7 @@ async fn a_user_without_history_resumes_with_everything_since(
     context: &Context,
 ) -> anyhow::Result<()> {
     let (stack, user) = (context.stack().await?, fresh_user());
-    let state = stack.connection(0, &user)?.open().await?.authenticated(LIMIT).await?;
+    let state = stack.connection(0, &user)?.open().await?.expect_authenticated(TIMEOUT).await?;
     let start = state["last_event_id"].as_str().context("it has a position")?;
     ensure!(state["resume"] == "none", "{state}");
     // Nothing has happened since; then one event; then more.
@@ -96,7 +96,7 @@ async fn a_position_that_was_trimmed_or_lost_is_told_as_incomplete(
     let many = in_one_partition(&user, 300)?;
     stack.producer.send_all(&many).await?;
     let last = &many[many.len() - 1].id;
-    harness::eventually("all are published", LIMIT, async || {
+    harness::eventually("all are published", TIMEOUT, async || {
         let stream = stack.redis.stream(&user).await?;
         ensure!(stream.iter().any(|(_, text)| text.contains(last)), "the last one is not");
         Ok(())
@@ -119,7 +119,7 @@ async fn a_position_that_was_trimmed_or_lost_is_told_as_incomplete(
     publish(&stack, &other, 1).await?;
     redis::cmd("FLUSHALL").exec_async(&mut redis).await?;
     check(&stack, &other, &start, "incomplete").await?;
-    stack.stop().await
+    stack.shut_down_and_check_logs().await
 }
 
 async fn a_position_that_never_was_is_told_as_incomplete(context: &Context) -> anyhow::Result<()> {
@@ -150,7 +150,7 @@ async fn the_hand_over_from_history_to_live_leaves_no_gap_and_no_overlap(
             ensure!(told == "complete", "at {position}, round {round}: {told}");
             let mut newest = String::new();
             for event in &events {
-                let frame = client.notification(LIMIT).await?;
+                let frame = client.next_notification(TIMEOUT).await?;
                 ensure!(frame["event_id"] == *event.id, "round {round}: not {}: {frame}", event.id);
                 frame["id"].as_str().context("it has a position")?.clone_into(&mut newest);
             }

@@ -3,11 +3,11 @@
 
 use anyhow::{Context as _, ensure};
 use harness::{
-    client::{Connect, Transport},
+    client::{ConnectOptions, Transport},
     events::fresh_user,
     eventually,
     proxy::Fault,
-    stack::{LIMIT, Layout, Stack},
+    stack::{Layout, Stack, TIMEOUT},
     token,
 };
 use serde_json::{Value, json};
@@ -25,9 +25,9 @@ scenarios![
 ];
 
 /// A connection to a gateway with these claims.
-fn connect(stack: &Stack, gateway: usize, claims: &Value) -> anyhow::Result<Connect> {
+fn connect(stack: &Stack, gateway: usize, claims: &Value) -> anyhow::Result<ConnectOptions> {
     let token = token::sign(claims, &stack.secret)?;
-    let connection = Connect::to(stack.gateways[gateway].address());
+    let connection = ConnectOptions::new(stack.gateways[gateway].address());
     Ok(connection.token(&token, Transport::Subprotocol))
 }
 
@@ -65,13 +65,14 @@ async fn a_revoked_user_is_closed_everywhere_and_comes_back_with_a_newer_token(
     let mut clients = Vec::new();
     for connection in &old {
         let mut client = connection.open().await?;
-        client.authenticated(LIMIT).await?;
+        client.expect_authenticated(TIMEOUT).await?;
         clients.push(client);
     }
     let mut other = [stack.client(&fresh_user()).await?];
 
-    let answer = stack.gateways[0].task(&["revoke", "--user", &user, "--for", "1h"], "").await?;
-    ensure!(answer.said.contains(&user), "it says what it did: {answer:?}");
+    let answer =
+        stack.gateways[0].run_command(&["revoke", "--user", &user, "--for", "1h"], "").await?;
+    ensure!(answer.stdout.contains(&user), "it says what it did: {answer:?}");
     for client in &mut clients {
         expect_error_close(client, 1008, "AUTHENTICATION_ERROR").await?;
     }
@@ -83,16 +84,16 @@ async fn a_revoked_user_is_closed_everywhere_and_comes_back_with_a_newer_token(
     stack.gateways[1].restart().await?;
     expect_error_close(&mut old[1].open().await?, 1008, "AUTHENTICATION_ERROR").await?;
 
-    eventually("a newer token is accepted", LIMIT, async || {
+    eventually("a newer token is accepted", TIMEOUT, async || {
         let newer = connect(&stack, 1, &token::claims(&user, 3600))?;
-        newer.open().await?.authenticated(LIMIT).await
+        newer.open().await?.expect_authenticated(TIMEOUT).await
     })
     .await?;
     other[0].send_json(&json!({"type": "ping"})).await?;
-    ensure!(other[0].frame(LIMIT).await?["type"] == "pong", "another user is left alone");
+    ensure!(other[0].next_frame(TIMEOUT).await?["type"] == "pong", "another user is left alone");
     drop(clients);
     // A socket counts as closed once its client has hung up.
-    eventually("what was revoked is counted", LIMIT, async || {
+    eventually("what was revoked is counted", TIMEOUT, async || {
         let page = stack.gateways[0].metrics().await?;
         for series in ["gateway_revocations 1", "websocket_closes_total{reason=\"revoked\"} 1"] {
             ensure!(page.contains(series), "no {series}");
@@ -100,7 +101,7 @@ async fn a_revoked_user_is_closed_everywhere_and_comes_back_with_a_newer_token(
         Ok(())
     })
     .await?;
-    stack.stop().await
+    stack.shut_down_and_check_logs().await
 }
 
 async fn a_revoked_token_closes_its_own_connection_only(context: &Context) -> anyhow::Result<()> {
@@ -108,9 +109,9 @@ async fn a_revoked_token_closes_its_own_connection_only(context: &Context) -> an
     let (bad, good) = (format!("bad-{user}"), format!("good-{user}"));
     let stolen = connect(stack, 0, &claims_with_id(&user, &bad))?;
     let mut closes = stolen.open().await?;
-    closes.authenticated(LIMIT).await?;
+    closes.expect_authenticated(TIMEOUT).await?;
     let mut stays = connect(stack, 1, &claims_with_id(&user, &good))?.open().await?;
-    stays.authenticated(LIMIT).await?;
+    stays.expect_authenticated(TIMEOUT).await?;
     // A text that is none revokes nothing.
     revoke_by_hand(stack, &json!({"until": in_an_hour()})).await?;
     revoke_by_hand(stack, &json!({"jti": bad, "until": in_an_hour()})).await?;
@@ -119,7 +120,7 @@ async fn a_revoked_token_closes_its_own_connection_only(context: &Context) -> an
     // Nor may it take over a connection that is open.
     let token = token::sign(&claims_with_id(&user, &bad), &stack.secret)?;
     stays.send_json(&json!({"type": "auth", "token": token})).await?;
-    let answer = stays.frame(LIMIT).await?;
+    let answer = stays.next_frame(TIMEOUT).await?;
     ensure!(answer["data"]["state"] == "error", "{answer}");
     expect_no_further_frames(stack, &user, &mut [stays]).await
 }
@@ -132,10 +133,10 @@ async fn what_is_revoked_while_redis_is_away_closes_before_anything_is_sent(
     let id = format!("jti-{user}");
     let connection = connect(&stack, 0, &claims_with_id(&user, &id))?;
     let mut before = connection.open().await?;
-    before.authenticated(LIMIT).await?;
-    let way = &stack.ways.as_ref().context("there are proxies")?.gateway;
-    way.set(Fault::Reset);
-    eventually("the gateway has noticed", LIMIT, async || {
+    before.expect_authenticated(TIMEOUT).await?;
+    let way = &stack.redis_proxies.as_ref().context("there are proxies")?.gateway;
+    way.set_fault(Fault::Reset);
+    eventually("the gateway has noticed", TIMEOUT, async || {
         let page = stack.gateways[0].metrics().await?;
         ensure!(page.contains("gateway_redis_connected 0"), "not yet");
         Ok(())
@@ -144,9 +145,9 @@ async fn what_is_revoked_while_redis_is_away_closes_before_anything_is_sent(
     revoke_by_hand(&stack, &json!({"jti": id, "until": in_an_hour()})).await?;
     // It is let in by what is known, and gets nothing.
     let mut meanwhile = connection.open().await?;
-    way.set(Fault::None);
+    way.set_fault(Fault::None);
     for client in [&mut before, &mut meanwhile] {
         expect_error_close(client, 1008, "AUTHENTICATION_ERROR").await?;
     }
-    stack.stop().await
+    stack.shut_down_and_check_logs().await
 }

@@ -13,7 +13,7 @@ use harness::{
     kafka::PASSWORD as KAFKA_PASSWORD,
     redis::Redis,
     service::Service,
-    stack::{LIMIT, Layout, Stack},
+    stack::{Layout, Stack, TIMEOUT},
     workspace,
 };
 use tokio::time::Instant;
@@ -29,7 +29,7 @@ scenarios![
 
 /// Waits until a service has said a word in its log.
 async fn told(service: &Service, word: &str) -> anyhow::Result<()> {
-    eventually(&format!("{} says {word}", service.name()), LIMIT, async || {
+    eventually(&format!("{} says {word}", service.name()), TIMEOUT, async || {
         ensure!(service.log()?.contains(word), "it does not");
         Ok(())
     })
@@ -88,7 +88,7 @@ async fn redis_is_trusted_by_its_certificate_and_its_name(context: &Context) -> 
     let events = events::one_of_each(&user)?;
     stack.producer.send_all(&events).await?;
     expect_notifications(&mut client, &events).await?;
-    stack.stop().await?;
+    stack.shut_down_and_check_logs().await?;
     // By a name that is not in the certificate, and from an authority that nobody knows.
     secured(context, true, "127.0.0.1").await?;
     secured(context, false, HOST).await?;
@@ -135,7 +135,7 @@ async fn kafka_is_trusted_by_its_certificate_and_its_name_and_knows_the_worker(
         ensure!(!log.contains(KAFKA_PASSWORD) && !log.contains("not-this-one"), "{log}");
         at_leisure(&worker).await?;
     }
-    stack.stop().await
+    stack.shut_down_and_check_logs().await
 }
 
 /// Checks that a worker that is refused goes on trying, and not all the time.
@@ -145,7 +145,7 @@ async fn at_leisure(worker: &Service) -> anyhow::Result<()> {
         harness::http::metric(&page, "ingest_worker_kafka_errors_total").context("it counts errors")
     };
     let (began, before) = (Instant::now(), errors().await?);
-    let after = eventually("it is refused once more", LIMIT, async || {
+    let after = eventually("it is refused once more", TIMEOUT, async || {
         let after = errors().await?;
         ensure!(after > before, "it is not");
         Ok(after)

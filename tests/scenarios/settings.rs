@@ -6,7 +6,7 @@ use anyhow::{Context as _, ensure};
 use harness::{
     events::{self, fresh_user},
     service::{self, Settings},
-    stack::{LIMIT, Layout},
+    stack::{Layout, TIMEOUT},
     workspace,
 };
 use tokio::{net::TcpListener, time::timeout};
@@ -39,7 +39,7 @@ async fn fail(binary: &str, settings: &[(&str, &str)]) -> anyhow::Result<(i32, S
     .into();
     all.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
     let process = service::launch(binary, &folder.path().join("log"), &all)?;
-    let status = process.ended(LIMIT).await?;
+    let status = process.wait_for_exit(TIMEOUT).await?;
     let connected = timeout(Duration::ZERO, servers.accept()).await;
     ensure!(connected.is_err(), "it has connected to {connected:?}");
     let log = std::fs::read_to_string(process.log())?;
@@ -152,5 +152,5 @@ async fn the_usual_ports_may_be_taken(context: &Context) -> anyhow::Result<()> {
     stack.producer.send_all(&events).await?;
     expect_notifications(&mut client, &events).await?;
     drop(client);
-    stack.stop().await
+    stack.shut_down_and_check_logs().await
 }

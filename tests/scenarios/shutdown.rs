@@ -5,7 +5,7 @@ use harness::{
     events::{self, fresh_user},
     eventually,
     process::Signal,
-    stack::{LIMIT, Layout},
+    stack::{Layout, TIMEOUT},
 };
 
 use crate::{
@@ -26,14 +26,14 @@ async fn a_gateway_that_stops_asks_its_clients_to_come_back(
     let gateway_settings = vec![("DRAIN_WINDOW", "1s".to_owned())];
     let layout = Layout { workers: 0, gateways: 2, gateway_settings, ..Layout::default() };
     let (stack, user) = (context.own_stack(&layout).await?, fresh_user());
-    let mut elsewhere = [stack.client_of(1, &user).await?];
+    let mut elsewhere = [stack.client_at(1, &user).await?];
     let mut clients = Vec::new();
     for _ in 0..20 {
         clients.push(stack.client(&fresh_user()).await?);
     }
     stack.gateways[0].signal(Signal::TERM)?;
     for client in &mut clients {
-        let frame = client.frame(LIMIT).await?;
+        let frame = client.next_frame(TIMEOUT).await?;
         ensure!(frame["data"]["state"] == "disconnected", "{frame}");
         ensure!(frame["data"]["reason"].is_string(), "{frame}");
         let delay = frame["data"]["reconnect_after_ms"].as_u64();
@@ -41,13 +41,13 @@ async fn a_gateway_that_stops_asks_its_clients_to_come_back(
         ensure!(is_allowed, "expected a delay of 0.5 to 2 s: {frame}");
         expect_close(client, 1012).await?;
     }
-    let status = stack.gateways[0].ended(LIMIT).await?;
+    let status = stack.gateways[0].wait_for_exit(TIMEOUT).await?;
     ensure!(status.success(), "ended with {status}");
     expect_no_further_frames(&stack, &user, &mut elsewhere).await?;
     let mut stack = stack;
     stack.gateways[0].restart().await?;
-    stack.client_of(0, &user).await?;
-    stack.stop().await
+    stack.client_at(0, &user).await?;
+    stack.shut_down_and_check_logs().await
 }
 
 async fn a_worker_that_stops_in_mid_flow_loses_and_repeats_nothing(
@@ -66,7 +66,7 @@ async fn a_worker_that_stops_in_mid_flow_loses_and_repeats_nothing(
         }
         anyhow::Ok(())
     });
-    eventually("some events have arrived", LIMIT, async || {
+    eventually("some events have arrived", TIMEOUT, async || {
         let arrived = stack.redis.stream(&user).await?.len();
         ensure!(arrived > 0, "none has");
         Ok(())
@@ -78,7 +78,7 @@ async fn a_worker_that_stops_in_mid_flow_loses_and_repeats_nothing(
     expect_notifications(&mut clients[0], &events).await?;
     expect_no_further_frames(&stack, &user, &mut clients).await?;
     drop(clients);
-    stack.stop().await
+    stack.shut_down_and_check_logs().await
 }
 
 async fn idle_services_stop_at_once(context: &Context) -> anyhow::Result<()> {
@@ -87,9 +87,9 @@ async fn idle_services_stop_at_once(context: &Context) -> anyhow::Result<()> {
         service.signal(Signal::TERM)?;
     }
     for service in stack.workers.iter().chain(&stack.gateways) {
-        let status = service.ended(LIMIT).await?;
+        let status = service.wait_for_exit(TIMEOUT).await?;
         ensure!(status.success(), "ended with {status}");
     }
     // They have been stopped already.
-    stack.discard()
+    stack.check_logs_and_discard()
 }

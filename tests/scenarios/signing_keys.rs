@@ -9,10 +9,10 @@ use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use harness::{
-    client::{Connect, Transport},
+    client::{ConnectOptions, Transport},
     events::fresh_user,
     eventually, http,
-    stack::{LIMIT, Layout, Stack},
+    stack::{Layout, Stack, TIMEOUT},
     token, workspace,
 };
 use http_body_util::Full;
@@ -98,16 +98,17 @@ async fn keys_change_without_a_restart_and_outlast_their_issuer(
         vec![("JWT_JWKS_URL", url), ("JWT_ALGORITHM", "HS256,RS256,EdDSA".to_owned())];
     let layout = Layout { workers: 0, gateway_settings, ..Layout::default() };
     let stack = context.own_stack(&layout).await?;
-    eventually("the published key is known", LIMIT, async || old.opens(&stack).await).await?;
+    eventually("the published key is known", TIMEOUT, async || old.opens(&stack).await).await?;
     // Beside the secret.
     stack.client(&fresh_user()).await?;
 
     let token = new.token(&fresh_user())?;
-    let connection = Connect::to(stack.gateways[0].address()).token(&token, Transport::Header);
+    let connection =
+        ConnectOptions::new(stack.gateways[0].address()).token(&token, Transport::Header);
     expect_error_close(&mut connection.open().await?, 1008, "AUTHENTICATION_ERROR").await?;
     let both = json!({"keys": ["broken", old.published()?, new.published()?]}).to_string();
     *text.lock().unwrap_or_else(PoisonError::into_inner) = both;
-    eventually("the new key is known", LIMIT, async || new.opens(&stack).await).await?;
+    eventually("the new key is known", TIMEOUT, async || new.opens(&stack).await).await?;
 
     drop(tasks);
     for pair in [&old, &new] {
@@ -115,7 +116,7 @@ async fn keys_change_without_a_restart_and_outlast_their_issuer(
     }
     let page = stack.gateways[0].metrics().await?;
     ensure!(page.contains("jwt_validation_total{result=\"unknown_key\"}"), "{page}");
-    stack.stop().await
+    stack.shut_down_and_check_logs().await
 }
 
 async fn key_files_are_read_again_when_they_change(context: &Context) -> anyhow::Result<()> {
@@ -143,7 +144,7 @@ async fn key_files_are_read_again_when_they_change(context: &Context) -> anyhow:
 
     // What is half written is no key: the old ones stay.
     std::fs::write(&public_file, "-----BEGIN PUBLIC KEY-----\nMCow")?;
-    let noticed = eventually("the bad file is noticed", LIMIT, async || {
+    let noticed = eventually("the bad file is noticed", TIMEOUT, async || {
         let page = stack.gateways[0].metrics().await?;
         ensure!(page.contains("gateway_file_reloads_total{result=\"failed\"} 1"));
         Ok(())
@@ -154,17 +155,18 @@ async fn key_files_are_read_again_when_they_change(context: &Context) -> anyhow:
 
     std::fs::copy(folder_of_pairs.join("ed.pub.pem"), &public_file)?;
     std::fs::write(&secret_file, &new_secret)?;
-    eventually("the new secret is known", LIMIT, async || opens(&new_secret).await).await?;
+    eventually("the new secret is known", TIMEOUT, async || opens(&new_secret).await).await?;
     let token = token::sign(&claims, &old_secret)?;
-    let connection = Connect::to(stack.gateways[0].address()).token(&token, Transport::Header);
+    let connection =
+        ConnectOptions::new(stack.gateways[0].address()).token(&token, Transport::Header);
     expect_error_close(&mut connection.open().await?, 1008, "AUTHENTICATION_ERROR").await?;
-    stack.stop().await
+    stack.shut_down_and_check_logs().await
 }
 
 async fn opens(stack: &Stack, token: &str) -> anyhow::Result<()> {
-    let connection = Connect::to(stack.gateways[0].address());
+    let connection = ConnectOptions::new(stack.gateways[0].address());
     let mut client = connection.token(token, Transport::Subprotocol).open().await?;
-    client.authenticated(LIMIT).await.map(drop)
+    client.expect_authenticated(TIMEOUT).await.map(drop)
 }
 
 async fn a_thousand_unknown_key_ids_cause_a_handful_of_fetches(
@@ -199,5 +201,5 @@ async fn a_thousand_unknown_key_ids_cause_a_handful_of_fetches(
     println!("1000 unknown key ids caused {fetches} fetches in {:?}", begun.elapsed());
     ensure!(fetches <= allowed, "{fetches} fetches in {:?}", begun.elapsed());
     drop(tasks);
-    stack.stop().await
+    stack.shut_down_and_check_logs().await
 }

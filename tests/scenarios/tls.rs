@@ -9,7 +9,7 @@ use harness::{
     events::fresh_user,
     eventually,
     http::{self, metric},
-    stack::{LIMIT, Layout},
+    stack::{Layout, TIMEOUT},
     workspace,
 };
 use tokio::net::TcpStream;
@@ -72,23 +72,24 @@ async fn clients_speak_tls_and_a_new_certificate_needs_no_restart(
 
     let url = format!("wss://{HOST}/ws?token={}", stack.token(&user)?);
     let (mut client, _) = client_async(&url, connect(address, &old).await?).await?;
-    stack.subscribed(&user, 1).await?;
+    stack.wait_for_subscriptions(&user, 1).await?;
     stack.publish(&user, r#"{"event":"over TLS"}"#).await?;
-    let frame = tokio::time::timeout(LIMIT, client.next()).await?.context("a frame")??;
+    let frame = tokio::time::timeout(TIMEOUT, client.next()).await?.context("a frame")??;
     ensure!(frame == Message::text(r#"{"event":"over TLS"}"#), "{frame:?}");
 
     ensure!(connect(address, &new).await.is_err(), "another authority is not trusted");
     ensure!(http::get(address, "/healthz").await.is_err(), "it speaks plainly as well");
 
     put(&new)?;
-    eventually("the new certificate is used", LIMIT, async || connect(address, &new).await).await?;
+    eventually("the new certificate is used", TIMEOUT, async || connect(address, &new).await)
+        .await?;
     let page = stack.gateways[0].metrics().await?;
     let end = metric(&page, "gateway_certificate_end_timestamp_seconds");
     ensure!(end > Some(1e9), "when it ends is not told: {end:?}");
     // Who is connected stays.
     stack.publish(&user, r#"{"event":"still there"}"#).await?;
-    let frame = tokio::time::timeout(LIMIT, client.next()).await?.context("a frame")??;
+    let frame = tokio::time::timeout(TIMEOUT, client.next()).await?.context("a frame")??;
     ensure!(frame == Message::text(r#"{"event":"still there"}"#), "{frame:?}");
     drop(client);
-    stack.stop().await
+    stack.shut_down_and_check_logs().await
 }

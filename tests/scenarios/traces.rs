@@ -6,7 +6,7 @@ use harness::{
     events::{self, Case, fresh_user},
     eventually,
     producer::Record,
-    stack::{LIMIT, Layout, Stack},
+    stack::{Layout, Stack, TIMEOUT},
 };
 use serde_json::json;
 use support::collector::{Collector, Span};
@@ -64,13 +64,13 @@ async fn a_trace_goes_on_from_the_event_to_the_socket(context: &Context) -> anyh
     for said in [Said::InHeader, Said::InMetadata, Said::Nowhere] {
         let (trace, parent, header) = place();
         send(&stack, &user, said, &header).await?;
-        let frame = client.notification(LIMIT).await?;
+        let frame = client.next_notification(TIMEOUT).await?;
         let told = frame["trace"].as_str().context("the notification says where it stands")?;
         let parts: Vec<&str> = told.split('-').collect();
         let &["00", told_trace, work, "01"] = &*parts else { anyhow::bail!("{told}") };
         ensure!((told_trace == trace) == (said != Said::Nowhere), "{said:?}: {told}, not {trace}");
         let count = SPANS_OF_WORKER.len() + SPANS_OF_GATEWAY.len();
-        let spans = collector.trace(told_trace, count, LIMIT).await?;
+        let spans = collector.trace(told_trace, count, TIMEOUT).await?;
         let begun_by = if said == Said::Nowhere { "" } else { &parent };
         check(&spans, "ingest-worker", &SPANS_OF_WORKER, begun_by)?;
         check(&spans, "ws-gateway", &SPANS_OF_GATEWAY, work)?;
@@ -79,7 +79,7 @@ async fn a_trace_goes_on_from_the_event_to_the_socket(context: &Context) -> anyh
         let outcome = ("outcome".to_owned(), "published".to_owned());
         ensure!(worker.attributes.contains(&outcome), "{worker:?}");
     }
-    stack.stop().await
+    stack.shut_down_and_check_logs().await
 }
 
 async fn send(stack: &Stack, user: &str, said: Said, place: &str) -> anyhow::Result<()> {
@@ -119,7 +119,7 @@ async fn a_dead_letter_can_be_found_by_its_trace(context: &Context) -> anyhow::R
     let value = Some(br#"{"event_type":"huleedu.class.created.v1","data":{}}"#.as_slice());
     let record = Record { topic: &topic, value, headers: &headers, ..Record::default() };
     stack.producer.send_record(record).await?;
-    let spans = collector.trace(&trace, SPANS_OF_WORKER.len(), LIMIT).await?;
+    let spans = collector.trace(&trace, SPANS_OF_WORKER.len(), TIMEOUT).await?;
     let whole = spans.iter().find(|span| span.name == "notify").context("it is there")?;
     let outcome = ("outcome".to_owned(), "dead_lettered".to_owned());
     ensure!(whole.attributes.contains(&outcome), "{whole:?}");
@@ -127,7 +127,7 @@ async fn a_dead_letter_can_be_found_by_its_trace(context: &Context) -> anyhow::R
     // Other scenarios' records may be dead letters here as well.
     let ours = |line: &str| line.contains("record dead-lettered") && line.contains(&trace);
     ensure!(log.lines().any(ours), "no line names {trace}: {log}");
-    stack.stop().await
+    stack.shut_down_and_check_logs().await
 }
 
 async fn nothing_waits_for_a_collector_that_is_away(context: &Context) -> anyhow::Result<()> {
@@ -139,12 +139,12 @@ async fn nothing_waits_for_a_collector_that_is_away(context: &Context) -> anyhow
     for _ in 0..50 {
         let event = case()?.fresh(&user)?;
         stack.producer.send(&event).await?;
-        let frame = client.notification(LIMIT).await?;
+        let frame = client.next_notification(TIMEOUT).await?;
         ensure!(frame["event_id"] == event.id, "{frame} instead of {}", event.id);
     }
     for service in stack.workers.iter().chain(&stack.gateways) {
         let warning = "export to OTEL_EXPORTER_OTLP_ENDPOINT failed";
-        let count = eventually("it is said", LIMIT, async || {
+        let count = eventually("it is said", TIMEOUT, async || {
             let count = service.log()?.matches(warning).count();
             ensure!(count > 0, "it is not");
             Ok(count)
@@ -152,5 +152,5 @@ async fn nothing_waits_for_a_collector_that_is_away(context: &Context) -> anyhow
         .await?;
         ensure!(count == 1, "{} says it {count} times", service.name());
     }
-    stack.stop().await
+    stack.shut_down_and_check_logs().await
 }

@@ -9,8 +9,8 @@ use serde_json::Value;
 use tokio::process::Command;
 
 use crate::{
-    rig::{Rig, float},
-    row::{Goal, Row},
+    figure::{Goal, Row},
+    setup::{Setup, float},
 };
 
 /// The pieces, by their names there and as arguments.
@@ -18,7 +18,7 @@ const PIECES: [(&str, &str); 2] = [("parse_route_notify", "parse"), ("frame_out"
 /// What is needed once is in both, and so in neither's difference.
 const TIMES: [u64; 2] = [1_600, 4_800];
 
-pub(crate) async fn measure(rig: &Rig) -> anyhow::Result<Vec<Row>> {
+pub(crate) async fn measure(setup: &Setup) -> anyhow::Result<Vec<Row>> {
     let kept: Value = serde_json::from_str(include_str!("../instructions.json"))?;
     let is_counted = Command::new("valgrind").arg("--version").output().await.is_ok();
     let mut rows = Vec::new();
@@ -28,7 +28,7 @@ pub(crate) async fn measure(rig: &Rig) -> anyhow::Result<Vec<Row>> {
             rows.push(Row::left_out(&title, "there is no valgrind on this machine"));
             continue;
         }
-        let [few, many] = TIMES.map(|times| rig.pick(times / 10, times));
+        let [few, many] = TIMES.map(|times| setup.pick(times / 10, times));
         let more = count(piece, many).await?.saturating_sub(count(piece, few).await?);
         let value = float(more) / float(many - few);
         let row = Row::of(&title, "instructions", vec![value], Goal::RatioAtMost(1.03));

@@ -4,9 +4,9 @@
 use std::fmt::Write as _;
 
 use anyhow::Context as _;
-use load::{run::ms, tally::Percentiles};
+use load::{run::ms, stats::Percentiles};
 
-use crate::{report, rig::float};
+use crate::{report, setup::float};
 
 /// One broker's rungs.
 pub(crate) struct Curve {

@@ -6,7 +6,7 @@ use std::{fs::File, io::Write as _, path::PathBuf, process::ExitCode};
 use anyhow::Context as _;
 use harness::workspace;
 
-use crate::{machine, row::Row};
+use crate::{figure::Row, machine};
 
 /// The rows so far.
 pub(crate) struct Report {
@@ -100,7 +100,7 @@ fn table(rows: &[Row]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::row::Goal;
+    use crate::figure::Goal;
 
     #[test]
     fn the_table_has_a_line_for_each_figure_and_says_what_is_missed() {

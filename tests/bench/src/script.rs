@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use harness::{redis::Redis, stack::Stack};
 use redis::{Pipeline, aio::MultiplexedConnection};
 
-use crate::rig::float;
+use crate::setup::float;
 
 /// The worker's own.
 const SCRIPT: &str =

@@ -4,34 +4,34 @@ use std::time::Duration;
 
 use harness::stack::Stack;
 use load::{
-    plan::Crowd,
-    run::{Load, ms},
+    plan::ClientPlan,
+    run::{LoadTest, ms},
 };
 use tokio::time::{Instant, interval};
 
 use crate::{
-    rig::{self, Rig, float},
-    row::{Goal, Row, median},
+    figure::{Goal, Row, median},
+    setup::{self, Setup, float},
 };
 
-pub(crate) async fn measure(rig: &Rig) -> anyhow::Result<Vec<Row>> {
-    let lasting = Duration::from_secs(rig.pick(2, 600));
-    rig.on_stack((1, 1), async |stack| {
-        let stay_ms = rig.pick(500, 30_000);
-        let crowd = Crowd { stay_ms, ..rig::crowd(stack, rig.pick(20, 2_000)) };
-        let per_second = rig.pick(50, 5_000);
-        let load = Load::new(crowd, stack.kafka.client_config(), per_second, lasting);
+pub(crate) async fn measure(setup: &Setup) -> anyhow::Result<Vec<Row>> {
+    let duration = Duration::from_secs(setup.pick(2, 600));
+    setup.on_stack((1, 1), async |stack| {
+        let session_ms = setup.pick(500, 30_000);
+        let plan = ClientPlan { session_ms, ..setup::plan(stack, setup.pick(20, 2_000)) };
+        let per_second = setup.pick(50, 5_000);
+        let load = LoadTest::new(plan, stack.kafka.client_config(), per_second, duration);
         let mut samples = Vec::new();
-        let outcome = tokio::select! {
-            outcome = load.run() => outcome?,
-            problem = look(stack, lasting / 60, &mut samples) => return Err(problem),
+        let result = tokio::select! {
+            result = load.run() => result?,
+            problem = look(stack, duration / 60, &mut samples) => return Err(problem),
         };
         let growths = growths(&samples);
-        let latency = outcome.latency;
+        let latency = result.latency;
         let note = format!(
-            "{lasting:?} at {per_second} events/s, clients stay {} s; resident in MiB, from the \
+            "{duration:?} at {per_second} events/s, clients stay {} s; resident in MiB, from the \
              second fifth to the last: worker {}, gateway {}; p99 {:.1} ms, max {:.1}",
-            float(stay_ms) / 1e3,
+            float(session_ms) / 1e3,
             growths[0],
             growths[1],
             ms(latency.p99_us),
@@ -41,7 +41,7 @@ pub(crate) async fn measure(rig: &Rig) -> anyhow::Result<Vec<Row>> {
         Ok(vec![
             Row::of("soak_growth", "%", vec![most], Goal::AtMost(5.0))
                 .noted(note)
-                .missed_if((!outcome.passed).then(|| outcome.problems.join("; "))),
+                .missed_if((!result.passed).then(|| result.problems.join("; "))),
         ])
     })
     .await
@@ -53,7 +53,7 @@ async fn look(stack: &Stack, every: Duration, samples: &mut Vec<[f64; 2]>) -> an
     let begun = Instant::now();
     loop {
         ticks.tick().await;
-        let used = [&stack.workers[0], &stack.gateways[0]].map(rig::used);
+        let used = [&stack.workers[0], &stack.gateways[0]].map(setup::used);
         match used {
             [Ok(worker), Ok(gateway)] => {
                 samples.push([worker, gateway].map(|used| float(used.rss_kib) / 1_024.0));

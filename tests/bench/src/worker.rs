@@ -6,15 +6,15 @@ use anyhow::{Context as _, ensure};
 use harness::{http, service::Service, stack::Stack};
 use load::{
     events::Kind,
-    plan::{Crowd, Users},
-    source::{Going, Schedule},
+    plan::{ClientPlan, Users},
+    schedule::{Schedule, SendProgress},
 };
 use tokio::time::sleep;
 
 use crate::{
-    rig::{self, Rig, float},
-    row::{Goal, Row, median},
+    figure::{Goal, Row, median},
     script,
+    setup::{self, Setup, float},
 };
 
 /// A worker that is asked for its metrics does nothing else meanwhile.
@@ -22,54 +22,55 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How long a worker may take for all events.
 const LIMIT: Duration = Duration::from_secs(90);
 
-pub(crate) async fn measure(rig: &Rig) -> anyhow::Result<Vec<Row>> {
-    let (events, users, runs) = rig.pick((8_000, 100, 1), (150_000, 2_000, 3));
-    rig.on_stack((1, 1), async |stack| {
-        let (mut values, mut limits, mut costs) = (Vec::new(), Vec::new(), Vec::new());
-        for _ in 0..runs {
-            let crowd = Crowd { users: Users::Numbered(users), ..rig::crowd(stack, 1) };
-            let (per_second, cost) = drain(stack, &crowd, events).await?;
-            values.push(per_second);
-            costs.push(cost);
-            let users: Vec<String> = (0..users).map(|user| crowd.user(user)).collect();
-            let text = script::text_of(stack, &users[0]).await?;
-            limits.push(script::per_second(&stack.redis, &users, &text, events).await?);
-        }
-        let (limit, cost) = (median(&limits), median(&costs));
-        Ok(vec![
-            Row::of("worker_events_per_second", "events/s", values, Goal::RatioAtLeast(0.8))
-                .beside(limit.unwrap_or_default())
-                .noted(format!(
-                    "limit: the same script pipelined by a program that does nothing else; \
+pub(crate) async fn measure(setup: &Setup) -> anyhow::Result<Vec<Row>> {
+    let (events, users, runs) = setup.pick((8_000, 100, 1), (150_000, 2_000, 3));
+    setup
+        .on_stack((1, 1), async |stack| {
+            let (mut values, mut limits, mut costs) = (Vec::new(), Vec::new(), Vec::new());
+            for _ in 0..runs {
+                let plan = ClientPlan { users: Users::Numbered(users), ..setup::plan(stack, 1) };
+                let (per_second, cost) = drain(stack, &plan, events).await?;
+                values.push(per_second);
+                costs.push(cost);
+                let users: Vec<String> = (0..users).map(|user| plan.user(user)).collect();
+                let text = script::text_of(stack, &users[0]).await?;
+                limits.push(script::per_second(&stack.redis, &users, &text, events).await?);
+            }
+            let (limit, cost) = (median(&limits), median(&costs));
+            Ok(vec![
+                Row::of("worker_events_per_second", "events/s", values, Goal::RatioAtLeast(0.8))
+                    .beside(limit.unwrap_or_default())
+                    .noted(format!(
+                        "limit: the same script pipelined by a program that does nothing else; \
                      {:.1} us of the worker's processor time an event",
-                    cost.unwrap_or_default()
-                )),
-        ])
-    })
-    .await
+                        cost.unwrap_or_default()
+                    )),
+            ])
+        })
+        .await
 }
 
 /// Fills the topic while the worker is away, and has it catch up; events a second, and its
 /// processor time for each in microseconds.
-async fn drain(stack: &mut Stack, crowd: &Crowd, events: u64) -> anyhow::Result<(f64, f64)> {
-    fill(stack, crowd, events).await?;
+async fn drain(stack: &mut Stack, plan: &ClientPlan, events: u64) -> anyhow::Result<(f64, f64)> {
+    fill(stack, plan, events).await?;
     let worker = &stack.workers[0];
     // From the first that is seen, as joining the group is not what is measured.
     let (first, begun) = progress(worker, |count| count > 0.0).await?;
-    let before = rig::used(worker)?.cpu;
+    let before = setup::used(worker)?.cpu;
     let (last, ended) = progress(worker, |count| count >= float(events)).await?;
-    let cpu = rig::used(worker)?.cpu.saturating_sub(before);
+    let cpu = setup::used(worker)?.cpu.saturating_sub(before);
     ensure!(last > first, "it was done before it was looked at");
     let took = (ended - begun).as_secs_f64();
     Ok(((last - first) / took, cpu.as_secs_f64() * 1e6 / (last - first)))
 }
 
 /// Stops the worker, sends events, and starts it again.
-pub(crate) async fn fill(stack: &mut Stack, crowd: &Crowd, events: u64) -> anyhow::Result<()> {
+pub(crate) async fn fill(stack: &mut Stack, plan: &ClientPlan, events: u64) -> anyhow::Result<()> {
     stack.workers[0].stop().await?;
-    let schedule = Schedule::of(crowd, Kind::File, 0, events);
+    let schedule = Schedule::new(plan, Kind::File, 0, events);
     let kafka = stack.kafka.client_config();
-    let sending = move || schedule.send(&kafka, &Going::default());
+    let sending = move || schedule.send(&kafka, &SendProgress::default());
     let sent = tokio::task::spawn_blocking(sending).await??;
     ensure!(sent.failed == 0, "{} events were not acknowledged", sent.failed);
     stack.workers[0].restart().await

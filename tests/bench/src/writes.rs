@@ -4,26 +4,29 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use harness::{http, service::Service, stack::Stack};
-use load::crew::Crew;
+use load::processes::ClientProcesses;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
-    rig::{self, CONNECT, Rig},
-    row::{Goal, Row},
+    figure::{Goal, Row},
+    setup::{self, CONNECT, Setup},
 };
 
-pub(crate) async fn measure(rig: &Rig) -> anyhow::Result<Vec<Row>> {
-    let (sockets, texts) = rig.pick((5, 10), (200, 100));
-    rig.on_stack((0, 1), async |stack| {
-        let prompt = writes_per_frame(stack, sockets, texts, "standard").await?;
-        let low = writes_per_frame(stack, sockets, texts, "low").await?;
-        Ok(vec![
-            Row::of("low_frames_writes", "writes/frame", vec![low], Goal::Report)
-                .beside(prompt)
-                .noted("20 frames a second to each socket; limit: the same of standard priority"),
-        ])
-    })
-    .await
+pub(crate) async fn measure(setup: &Setup) -> anyhow::Result<Vec<Row>> {
+    let (sockets, texts) = setup.pick((5, 10), (200, 100));
+    setup
+        .on_stack((0, 1), async |stack| {
+            let prompt = writes_per_frame(stack, sockets, texts, "standard").await?;
+            let low = writes_per_frame(stack, sockets, texts, "low").await?;
+            Ok(vec![
+                Row::of("low_frames_writes", "writes/frame", vec![low], Goal::Report)
+                    .beside(prompt)
+                    .noted(
+                        "20 frames a second to each socket; limit: the same of standard priority",
+                    ),
+            ])
+        })
+        .await
 }
 
 /// Counted by the gateway: flushes, each of which is a system call, and texts.
@@ -34,18 +37,18 @@ async fn writes_per_frame(
     priority: &str,
 ) -> anyhow::Result<f64> {
     let mut redis = stack.redis.connection().await?;
-    let mut crew = Crew::gather(rig::crowd(stack, sockets)).await?;
-    crew.connect(CONNECT).await?;
+    let mut clients = ClientProcesses::start(setup::plan(stack, sockets)).await?;
+    clients.connect(CONNECT).await?;
     let before = counts(&stack.gateways[0]).await?;
     let mut ticks = interval(Duration::from_millis(50));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for number in 0..texts {
         ticks.tick().await;
-        rig::publish_round(&mut redis, &crew.crowd, number, (priority, 0)).await?;
+        setup::publish_round(&mut redis, &clients.plan, number, (priority, 0)).await?;
     }
-    rig::arrived(&crew, texts * sockets as u64).await?;
+    setup::arrived(&clients, texts * sockets as u64).await?;
     let after = counts(&stack.gateways[0]).await?;
-    crew.finish(texts * sockets as u64).await?;
+    clients.finish(texts * sockets as u64).await?;
     Ok((after.0 - before.0) / (after.1 - before.1).max(1.0))
 }
 

@@ -30,7 +30,7 @@ use harness::{
     events::{self, Case, Event},
     producer::Producer,
     proxy::{Fault, Proxy},
-    redis::Store,
+    redis::RedisTopology,
     stack::Stack,
     token,
 };
@@ -136,7 +136,7 @@ impl Site {
     /// When a fixture cannot be read or there is no free port.
     pub async fn start(
         listener: TcpListener,
-        stack: &Stack<impl Store>,
+        stack: &Stack<impl RedisTopology>,
         plan: Plan,
     ) -> anyhow::Result<Self> {
         let gateway = stack.gateways.first().context("there is a gateway")?.address();
@@ -254,8 +254,8 @@ impl Pages {
 
     async fn act(&self, path: &str) -> anyhow::Result<Answer> {
         match path {
-            "/network/cut" => self.network.set(Fault::Reset),
-            "/network/mend" => self.network.set(Fault::None),
+            "/network/cut" => self.network.set_fault(Fault::Reset),
+            "/network/mend" => self.network.set_fault(Fault::None),
             _ => return self.send(path).await,
         }
         Ok(text(StatusCode::OK, "done"))

@@ -40,7 +40,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         shutdown.cancelled().await;
         true
     };
-    stack.stop().await?;
+    stack.shut_down_and_check_logs().await?;
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

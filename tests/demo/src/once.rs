@@ -6,7 +6,7 @@ use anyhow::ensure;
 use harness::{
     client::Client,
     events::{self, Case},
-    stack::{LIMIT, Stack},
+    stack::{Stack, TIMEOUT},
 };
 use hyper::header;
 use serde_json::Value;
@@ -17,7 +17,7 @@ use crate::USER;
 pub(crate) async fn run(stack: &Stack, origin: &str) -> anyhow::Result<bool> {
     let connection = stack.connection(0, USER)?.header(header::ORIGIN, origin);
     let mut client = connection.open().await?;
-    client.authenticated(LIMIT).await?;
+    client.expect_authenticated(TIMEOUT).await?;
     let cases = events::designed()?;
     let mut arrived = 0;
     println!("{:<42} {:<10} {:>10}", "event", "received", "latency");
@@ -43,7 +43,7 @@ async fn send_and_receive(
     let event = case.fresh(USER)?.happening_now();
     let sent = Instant::now();
     stack.producer.send(&event).await?;
-    let mut frame = client.notification(LIMIT).await?;
+    let mut frame = client.next_notification(TIMEOUT).await?;
     let latency = sent.elapsed();
     frame.as_object_mut().map(|fields| fields.remove("id"));
     ensure!(frame == event.notification, "another notification: {}", Value::to_string(&frame));

@@ -34,7 +34,7 @@ pub enum Transport {
 
 /// A connection to be opened.
 #[derive(Clone, Debug)]
-pub struct Connect {
+pub struct ConnectOptions {
     address: SocketAddr,
     path: String,
     query: Vec<String>,
@@ -78,10 +78,10 @@ impl fmt::Display for Closed {
 
 impl std::error::Error for Closed {}
 
-impl Connect {
+impl ConnectOptions {
     /// A connection to `/ws` of the gateway at `address`, without a token.
     #[must_use]
-    pub fn to(address: SocketAddr) -> Self {
+    pub fn new(address: SocketAddr) -> Self {
         let path = "/ws".to_owned();
         Self { address, path, query: Vec::new(), headers: Vec::new(), receive_buffer: None }
     }
@@ -140,15 +140,15 @@ impl Connect {
     ///
     /// # Errors
     /// When it is not refused.
-    pub async fn refused(&self) -> anyhow::Result<StatusCode> {
-        Ok(self.refusal().await?.status())
+    pub async fn refused_status(&self) -> anyhow::Result<StatusCode> {
+        Ok(self.refused_response().await?.status())
     }
 
     /// Tries to open the connection and returns the answer it is refused with.
     ///
     /// # Errors
     /// When it is not refused.
-    pub async fn refusal(&self) -> anyhow::Result<Response> {
+    pub async fn refused_response(&self) -> anyhow::Result<Response> {
         match timeout(OPEN_LIMIT, self.handshake()).await? {
             Ok(_) => bail!("the connection was opened"),
             Err(problem) => match problem.downcast::<Error>()? {
@@ -186,7 +186,7 @@ impl Client {
     ///
     /// # Errors
     /// When none arrives within `limit`, the connection ends, or it is no JSON.
-    pub async fn frame(&mut self, limit: Duration) -> anyhow::Result<Value> {
+    pub async fn next_frame(&mut self, limit: Duration) -> anyhow::Result<Value> {
         let message = timeout(limit, async {
             loop {
                 match self.socket.next().await.context("the connection has ended")?? {
@@ -203,10 +203,10 @@ impl Client {
     /// The next frame that is not about the connection itself.
     ///
     /// # Errors
-    /// As for [`Client::frame`].
-    pub async fn notification(&mut self, limit: Duration) -> anyhow::Result<Value> {
+    /// As for [`Client::next_frame`].
+    pub async fn next_notification(&mut self, limit: Duration) -> anyhow::Result<Value> {
         loop {
-            let frame = self.frame(limit).await?;
+            let frame = self.next_frame(limit).await?;
             if frame["event"] != "connection_state" {
                 return Ok(frame);
             }
@@ -217,8 +217,8 @@ impl Client {
     ///
     /// # Errors
     /// When another frame comes first, or none.
-    pub async fn authenticated(&mut self, limit: Duration) -> anyhow::Result<Value> {
-        let mut frame = self.frame(limit).await?;
+    pub async fn expect_authenticated(&mut self, limit: Duration) -> anyhow::Result<Value> {
+        let mut frame = self.next_frame(limit).await?;
         ensure!(frame["data"]["state"] == "authenticated", "another frame came first: {frame}");
         Ok(frame["data"].take())
     }
@@ -227,7 +227,7 @@ impl Client {
     ///
     /// # Errors
     /// When it does not within `limit`, or ends without a close frame.
-    pub async fn closed(&mut self, limit: Duration) -> anyhow::Result<Closed> {
+    pub async fn next_close(&mut self, limit: Duration) -> anyhow::Result<Closed> {
         let close = timeout(limit, async {
             loop {
                 let message = self.socket.next().await.context("ended without a close frame")??;

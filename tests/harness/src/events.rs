@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::{leaks::PAYLOAD_MARK, workspace};
+use crate::{leaks::PAYLOAD_MARKER, workspace};
 
 /// How many events the design has.
 pub const DESIGNED: usize = 17;
@@ -185,7 +185,7 @@ fn cases_with<'a>(fixture: &'a Value, word: &str) -> Vec<&'a Value> {
 
 fn read_case(case: &Value, topic: &str, registration: &Value) -> Case {
     let mut envelope = case["envelope"].clone();
-    envelope["data"]["not_for_logs"] = PAYLOAD_MARK.into();
+    envelope["data"]["not_for_logs"] = PAYLOAD_MARKER.into();
     Case {
         topic: topic.to_owned(),
         envelope,

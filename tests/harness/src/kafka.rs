@@ -15,7 +15,7 @@ use rdkafka::{
 
 use crate::{events, eventually, process::Signal};
 use apache::Apache;
-pub use apache::Jvm;
+pub use apache::JvmProfile;
 use embedded::Embedded;
 pub use secured::{PASSWORD, Secured};
 
@@ -48,7 +48,7 @@ impl Kafka {
     ///
     /// # Errors
     /// When the broker does not answer.
-    pub async fn start(jvm: Jvm) -> anyhow::Result<Arc<Self>> {
+    pub async fn start(jvm: JvmProfile) -> anyhow::Result<Arc<Self>> {
         if let Ok(servers) = std::env::var("KAFKA_BOOTSTRAP_SERVERS") {
             eprintln!("Kafka: {servers}, from KAFKA_BOOTSTRAP_SERVERS");
             return Self::with_topics(servers, Broker::Given).await;
@@ -69,7 +69,7 @@ impl Kafka {
     ///
     /// # Errors
     /// When it does not answer, or cannot run on this machine.
-    pub async fn start_apache(jvm: Jvm) -> anyhow::Result<Arc<Self>> {
+    pub async fn start_apache(jvm: JvmProfile) -> anyhow::Result<Arc<Self>> {
         let apache = Apache::start(jvm).await?;
         Self::with_topics(apache.address(), Broker::Apache(apache)).await
     }
@@ -121,11 +121,11 @@ impl Kafka {
     ///
     /// # Errors
     /// When it is not ours to break, or does not come back in time.
-    pub async fn die_for(
+    pub async fn kill_and_restart_after(
         &self,
         away: impl Future<Output = anyhow::Result<()>>,
     ) -> anyhow::Result<()> {
-        self.apache()?.die_for(away).await
+        self.apache()?.kill_and_restart_after(away).await
     }
 
     fn apache(&self) -> anyhow::Result<&Apache> {
@@ -164,7 +164,7 @@ impl Kafka {
     ///
     /// # Errors
     /// When the broker does not answer in time.
-    pub async fn skip_what_is_there(&self, group: &str) -> anyhow::Result<()> {
+    pub async fn start_group_at_end(&self, group: &str) -> anyhow::Result<()> {
         let mut config = self.client_config();
         config.set("group.id", group);
         let topics = events::topics()?;

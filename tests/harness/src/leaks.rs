@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::events;
 
 /// A part of every payload that is sent, which nobody reads.
-pub const PAYLOAD_MARK: &str = "payload-mark-7c1f";
+pub const PAYLOAD_MARKER: &str = "payload-mark-7c1f";
 
 /// How every JSON Web Token begins, its header and its claims alike.
 const TOKEN: &str = "eyJ";
@@ -29,7 +29,7 @@ impl Leaks {
     pub fn of(secrets: impl IntoIterator<Item = String>) -> anyhow::Result<Self> {
         let mut texts: Vec<String> = secrets.into_iter().collect();
         events::payloads()?.iter().for_each(|payload| collect_words(payload, &mut texts));
-        texts.extend(QUERY.into_iter().chain([TOKEN, PAYLOAD_MARK]).map(str::to_owned));
+        texts.extend(QUERY.into_iter().chain([TOKEN, PAYLOAD_MARKER]).map(str::to_owned));
         texts.retain(|text| !text.is_empty());
         Ok(Self(texts))
     }
@@ -101,7 +101,7 @@ mod tests {
     fn a_secret_a_token_a_query_and_a_payload_are_found_wherever_they_are() {
         let leaks = Leaks::of(["hunter2".to_owned()]).unwrap();
         leaks.search_log("it", "{\"message\":\"fine\"}\n{\"half").unwrap();
-        for text in ["hunter2", "eyJhbGciOiJIUzI1NiJ9", "/ws?token=x", PAYLOAD_MARK, "Åsa Öberg"]
+        for text in ["hunter2", "eyJhbGciOiJIUzI1NiJ9", "/ws?token=x", PAYLOAD_MARKER, "Åsa Öberg"]
         {
             let line = format!("{{\"message\":\"it says {text}\"}}\n");
             leaks.search_log("it", &line).unwrap_err();

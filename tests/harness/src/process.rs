@@ -80,7 +80,7 @@ impl Process {
     /// When it has already ended.
     pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
         if !self.is_running() {
-            bail!("{} has ended: {}", self.name, self.tail());
+            bail!("{} has ended: {}", self.name, self.log_tail());
         }
         kill_process(self.pid, signal).with_context(|| format!("signal {}", self.name))
     }
@@ -89,7 +89,7 @@ impl Process {
     ///
     /// # Errors
     /// When it has not ended within `limit`.
-    pub async fn ended(&self, limit: Duration) -> anyhow::Result<ExitStatus> {
+    pub async fn wait_for_exit(&self, limit: Duration) -> anyhow::Result<ExitStatus> {
         let mut status = self.status.clone();
         let ended = tokio::time::timeout(limit, status.wait_for(Option::is_some)).await;
         let ended = ended.with_context(|| format!("{} still runs after {limit:?}", self.name))?;
@@ -102,7 +102,7 @@ impl Process {
     /// When it has already ended.
     pub async fn kill(&self) -> anyhow::Result<()> {
         self.signal(Signal::KILL)?;
-        self.ended(KILL_LIMIT).await?;
+        self.wait_for_exit(KILL_LIMIT).await?;
         Ok(())
     }
 
@@ -112,12 +112,12 @@ impl Process {
     /// When it has already ended, or does not end within `limit`.
     pub async fn terminate(&self, limit: Duration) -> anyhow::Result<ExitStatus> {
         self.signal(Signal::TERM)?;
-        self.ended(limit).await
+        self.wait_for_exit(limit).await
     }
 
     /// The last lines it has written, for error messages.
     #[must_use]
-    pub fn tail(&self) -> String {
+    pub fn log_tail(&self) -> String {
         let log = std::fs::read(&self.log).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);
         let lines: Vec<&str> = log.lines().collect();
@@ -179,7 +179,7 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", "echo $WORD; exit 3"]).env("WORD", "hello");
         let process = Process::start("sh", &command, &folder.path().join("log")).unwrap();
-        assert_eq!(process.ended(Duration::from_secs(5)).await.unwrap().code(), Some(3));
-        assert_eq!(process.tail(), "hello");
+        assert_eq!(process.wait_for_exit(Duration::from_secs(5)).await.unwrap().code(), Some(3));
+        assert_eq!(process.log_tail(), "hello");
     }
 }

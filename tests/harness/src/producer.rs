@@ -44,7 +44,7 @@ pub struct Record<'a> {
     /// Its headers.
     pub headers: &'a [(&'a str, &'a str)],
     /// When it was written, in milliseconds since 1970; now, if nothing is said.
-    pub written_at: Option<i64>,
+    pub timestamp_ms: Option<i64>,
 }
 
 impl Producer {
@@ -105,7 +105,7 @@ impl Producer {
     ///
     /// # Errors
     /// When the broker refuses.
-    pub async fn prepare_transactions(&self) -> anyhow::Result<()> {
+    pub async fn init_transactions(&self) -> anyhow::Result<()> {
         self.blocking(|producer| producer.init_transactions(SEND_LIMIT)).await
     }
 
@@ -171,7 +171,7 @@ impl<'a> Record<'a> {
             partition: None,
             payload: self.value,
             key: self.key,
-            timestamp: self.written_at,
+            timestamp: self.timestamp_ms,
             headers: Some(headers),
         }
     }

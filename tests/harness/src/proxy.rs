@@ -72,7 +72,7 @@ impl Proxy {
     }
 
     /// From now on, this happens to all connections.
-    pub fn set(&self, fault: Fault) {
+    pub fn set_fault(&self, fault: Fault) {
         self.fault.send_replace(fault);
     }
 }
@@ -106,17 +106,17 @@ async fn connect(mut client: TcpStream, server: SocketAddr, fault: watch::Receiv
     drop((client.set_nodelay(true), server.set_nodelay(true)));
     let (from_client, to_client) = client.split();
     let (from_server, to_server) = server.split();
-    let there = Way { replies: false, fault: fault.clone(), passed: 0, lost: false };
-    let back = Way { replies: true, fault, passed: 0, lost: false };
-    let there = there.carry(from_client, to_server);
-    if tokio::try_join!(there, back.carry(from_server, to_client)).is_err() {
+    let upstream = Direction { replies: false, fault: fault.clone(), passed: 0, lost: false };
+    let back = Direction { replies: true, fault, passed: 0, lost: false };
+    let upstream = upstream.forward(from_client, to_server);
+    if tokio::try_join!(upstream, back.forward(from_server, to_client)).is_err() {
         // Whoever is gone already needs no reset.
         drop((client.set_zero_linger(), server.set_zero_linger()));
     }
 }
 
 /// One direction of a connection.
-struct Way {
+struct Direction {
     /// Whether it is the server that sends.
     replies: bool,
     fault: watch::Receiver<Fault>,
@@ -126,8 +126,8 @@ struct Way {
     lost: bool,
 }
 
-impl Way {
-    async fn carry(
+impl Direction {
+    async fn forward(
         mut self,
         mut from: impl AsyncRead + Unpin,
         mut to: impl AsyncWrite + Unpin,
@@ -242,10 +242,10 @@ mod tests {
         let (proxy, mut client) = doubled().await;
         client.write_all(b"a").await.unwrap();
         assert_eq!(arrives(&mut client).await.unwrap(), b"aa");
-        proxy.set(Fault::StallReplies(3));
+        proxy.set_fault(Fault::StallReplies(3));
         client.write_all(b"bc").await.unwrap();
         assert_eq!(arrives(&mut client).await.unwrap(), b"bbc");
-        proxy.set(Fault::None);
+        proxy.set_fault(Fault::None);
         assert_eq!(arrives(&mut client).await.unwrap(), b"c");
     }
 
@@ -253,10 +253,10 @@ mod tests {
     async fn a_connection_that_lost_something_is_reset_when_the_fault_ends() {
         for fault in [Fault::Blackhole, Fault::DropReplies] {
             let (proxy, mut client) = doubled().await;
-            proxy.set(fault);
+            proxy.set_fault(fault);
             client.write_all(b"a").await.unwrap();
             assert_eq!(arrives(&mut client).await.unwrap(), b"");
-            proxy.set(Fault::None);
+            proxy.set_fault(Fault::None);
             let error = arrives(&mut client).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{fault:?}");
         }
@@ -267,7 +267,7 @@ mod tests {
         let (proxy, mut client) = doubled().await;
         client.write_all(b"a").await.unwrap();
         assert_eq!(arrives(&mut client).await.unwrap(), b"aa");
-        proxy.set(Fault::Reset);
+        proxy.set_fault(Fault::Reset);
         let error = arrives(&mut client).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionReset);
     }

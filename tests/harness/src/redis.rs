@@ -1,8 +1,8 @@
 //! A redis-server of our own: on a free port, with its data in our directory. Several of them
-//! make a master with its sentinels, or a cluster; a [`Store`] is any of the three.
+//! make a master with its sentinels, or a cluster; a [`RedisTopology`] is any of the three.
 
-mod ask;
 mod cluster;
+mod query;
 mod sentinel;
 
 use std::{
@@ -21,14 +21,14 @@ use crate::{
     process::{Process, Signal},
 };
 
-use ask::{answer, answers, connect, online_replicas};
 pub use cluster::Cluster;
+use query::{connect, online_replicas, ping, wait_until_available};
 pub use sentinel::Sentinel;
 
 const START_LIMIT: Duration = Duration::from_secs(20);
 
 /// What services and scenarios do with Redis, whatever servers it is made of.
-pub trait Store: Send + Sync {
+pub trait RedisTopology: Send + Sync {
     /// Its address, as the services are told it.
     fn url(&self) -> String;
 
@@ -42,10 +42,10 @@ pub trait Store: Send + Sync {
     ) -> impl Future<Output = anyhow::Result<MultiplexedConnection>> + Send;
 
     /// Ends all servers.
-    fn end(&mut self);
+    fn kill_all(&mut self);
 }
 
-impl Store for Redis {
+impl RedisTopology for Redis {
     fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
@@ -54,7 +54,7 @@ impl Store for Redis {
         self.connection().await
     }
 
-    fn end(&mut self) {
+    fn kill_all(&mut self) {
         // It may have ended.
         drop(self.process.signal(Signal::KILL));
     }
@@ -134,7 +134,7 @@ impl Redis {
     }
 
     /// Starts it again after [`Redis::kill`] such that it says `LOADING` until
-    /// [`Redis::load_on`]: with a pause for each command that it reads back, and answers in
+    /// [`Redis::finish_loading`]: with a pause for each command that it reads back, and wait_until_available in
     /// between.
     /// # Errors
     /// When it does not say so in time.
@@ -142,7 +142,7 @@ impl Redis {
         let slowly = ["--key-load-delay", "200", "--loading-process-events-interval-bytes", "1024"];
         self.process = spawn(self.port, &self.folder, &slowly)?;
         eventually("redis-server loads", START_LIMIT, async || {
-            let answer = answer(self.port).await;
+            let answer = ping(self.port).await;
             ensure!(answer.is_err_and(|error| error.code() == Some("LOADING")), "it does not");
             Ok(())
         })
@@ -153,11 +153,11 @@ impl Redis {
     ///
     /// # Errors
     /// When it has not in time.
-    pub async fn load_on(&self) -> anyhow::Result<()> {
+    pub async fn finish_loading(&self) -> anyhow::Result<()> {
         let mut config = redis::cmd("CONFIG");
         config.arg("SET").arg("key-load-delay").arg("0");
         config.exec_async(&mut self.connection().await?).await?;
-        eventually("redis-server has loaded", START_LIMIT, async || Ok(answer(self.port).await?))
+        eventually("redis-server has loaded", START_LIMIT, async || Ok(ping(self.port).await?))
             .await
     }
 
@@ -228,10 +228,10 @@ pub fn stream_key(user: &str) -> String {
     format!("ws:stream:{{{user}}}")
 }
 
-/// Starts a server with further settings and waits until it answers.
+/// Starts a server with further settings and waits until it wait_until_available.
 async fn launch(port: u16, folder: &Path, more: &[&str]) -> anyhow::Result<Process> {
     let process = spawn(port, folder, more)?;
-    answers(&process, port).await?;
+    wait_until_available(&process, port).await?;
     Ok(process)
 }
 

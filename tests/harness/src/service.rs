@@ -27,15 +27,15 @@ const READY_LIMIT: Duration = Duration::from_mins(1);
 const STOP_LIMIT: Duration = Duration::from_secs(40);
 
 /// Longest time for a task of an operator.
-const TASK_LIMIT: Duration = Duration::from_secs(40);
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(40);
 
 /// What a task wrote.
 #[derive(Debug)]
-pub struct Answer {
+pub struct CommandOutput {
     /// On standard output.
-    pub said: String,
+    pub stdout: String,
     /// On standard error.
-    pub complained: String,
+    pub stderr: String,
 }
 
 /// Settings of a service: environment variables.
@@ -75,7 +75,11 @@ impl Service {
     ///
     /// # Errors
     /// When it does not end in time.
-    pub async fn task(&self, arguments: &[&str], input: &str) -> anyhow::Result<Answer> {
+    pub async fn run_command(
+        &self,
+        arguments: &[&str],
+        input: &str,
+    ) -> anyhow::Result<CommandOutput> {
         let mut command = tokio::process::Command::new(workspace::binary(self.binary)?);
         command.args(arguments).env_clear().envs(&self.settings).kill_on_drop(true);
         command.env("ADMIN_PORT", self.admin.port().to_string());
@@ -84,20 +88,21 @@ impl Service {
         let mut stdin = process.stdin.take().context("its standard input is ours")?;
         stdin.write_all(input.as_bytes()).await?;
         drop(stdin);
-        let output = timeout(TASK_LIMIT, process.wait_with_output()).await.context("a task")??;
-        let [said, complained] = [output.stdout, output.stderr]
+        let output =
+            timeout(COMMAND_TIMEOUT, process.wait_with_output()).await.context("a task")??;
+        let [stdout, stderr] = [output.stdout, output.stderr]
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-        ensure!(output.status.success(), "{arguments:?}: {}: {complained}", output.status);
-        Ok(Answer { said, complained })
+        ensure!(output.status.success(), "{arguments:?}: {}: {stderr}", output.status);
+        Ok(CommandOutput { stdout, stderr })
     }
 
     /// Waits until it says that it can do its job.
     ///
     /// # Errors
     /// When it does not in time, or ends.
-    pub async fn ready(&self) -> anyhow::Result<()> {
+    pub async fn wait_until_ready(&self) -> anyhow::Result<()> {
         eventually(&format!("{} is ready", self.name), READY_LIMIT, async || {
-            ensure!(self.process.is_running(), "it has ended: {}", self.process.tail());
+            ensure!(self.process.is_running(), "it has ended: {}", self.process.log_tail());
             let (status, body) = http::get(self.admin, "/readyz").await?;
             ensure!(status == 200, "{status} {body}");
             Ok(())
@@ -192,8 +197,8 @@ impl Service {
     ///
     /// # Errors
     /// When it still runs after `limit`.
-    pub async fn ended(&self, limit: Duration) -> anyhow::Result<ExitStatus> {
-        self.process.ended(limit).await
+    pub async fn wait_for_exit(&self, limit: Duration) -> anyhow::Result<ExitStatus> {
+        self.process.wait_for_exit(limit).await
     }
 
     /// Stops it in order and checks that it says so with exit code 0.
@@ -202,7 +207,7 @@ impl Service {
     /// When it does not run, does not stop in time, or ends with another code.
     pub async fn stop(&self) -> anyhow::Result<()> {
         let status = self.process.terminate(STOP_LIMIT).await?;
-        ensure!(status.success(), "{} ended with {status}: {}", self.name, self.process.tail());
+        ensure!(status.success(), "{} ended with {status}: {}", self.name, self.process.log_tail());
         Ok(())
     }
 
@@ -220,7 +225,7 @@ impl Service {
         let log = self.folder.join(log_name(&self.name, self.starts));
         self.process = launch(self.binary, &log, &self.settings)?;
         addresses(&self.name, &self.process).await?;
-        self.ready().await
+        self.wait_until_ready().await
     }
 }
 
@@ -255,7 +260,7 @@ async fn addresses(
         if process.is_running() {
             bail!("it does not say so")
         }
-        bail!("it has ended: {}", process.tail())
+        bail!("it has ended: {}", process.log_tail())
     })
     .await
 }

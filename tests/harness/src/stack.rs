@@ -1,5 +1,5 @@
 //! Everything at once: Redis, workers and gateways of our own around a broker, on free ports and
-//! in a directory of our own. What is dropped is killed; [`Stack::stop`] stops it in order.
+//! in a directory of our own. What is dropped is killed; [`Stack::shut_down_and_check_logs`] stops it in order.
 
 mod end;
 mod layout;
@@ -12,26 +12,26 @@ use futures_util::future::try_join_all;
 use tempfile::TempDir;
 
 use crate::{
-    client::{Client, Connect, Transport},
+    client::{Client, ConnectOptions, Transport},
     events, eventually,
     kafka::Kafka,
     producer::Producer,
     proxy::Proxy,
-    redis::{self as store, Redis, Store},
+    redis::{self as store, Redis, RedisTopology},
     service::{Service, Settings},
     token, workspace,
 };
 
-pub use layout::{Layout, Ways};
+pub use layout::{Layout, RedisProxies};
 
 /// Longest wait for anything that happens at once on an idle machine.
-pub const LIMIT: Duration = Duration::from_secs(20);
+pub const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Longest wait for a worker to join its group and to read what others left in the topics.
-const FLOW_LIMIT: Duration = Duration::from_mins(1);
+const FIRST_EVENT_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A running system. The servers and services may be stopped and started one by one.
-pub struct Stack<R: Store = Redis> {
+pub struct Stack<R: RedisTopology = Redis> {
     /// The broker; it may be shared with other stacks.
     pub kafka: Arc<Kafka>,
     /// The workers.
@@ -41,7 +41,7 @@ pub struct Stack<R: Store = Redis> {
     /// Redis.
     pub redis: R,
     /// The proxies, where the layout asks for them.
-    pub ways: Option<Ways>,
+    pub redis_proxies: Option<RedisProxies>,
     /// Sends events.
     pub producer: Producer,
     /// The topic for records that cannot be handled, of this stack alone.
@@ -63,22 +63,22 @@ impl Stack {
     pub async fn start(kafka: Arc<Kafka>, layout: &Layout) -> anyhow::Result<Self> {
         let folder = workspace::temporary("stack-")?;
         let redis = Redis::start(folder.path()).await?;
-        let ways = if layout.proxied {
+        let redis_proxies = if layout.proxied {
             let [worker, gateway] = [Proxy::start(redis.address()), Proxy::start(redis.address())];
-            Some(Ways { worker: worker.await?, gateway: gateway.await? })
+            Some(RedisProxies { worker: worker.await?, gateway: gateway.await? })
         } else {
             None
         };
-        Self::assemble(kafka, layout, folder, (redis, ways)).await
+        Self::assemble(kafka, layout, folder, (redis, redis_proxies)).await
     }
 
     /// Waits until the gateways have as many subscriptions of a user's channel.
     ///
     /// # Errors
     /// When they do not in time.
-    pub async fn subscribed(&self, user: &str, gateways: u64) -> anyhow::Result<()> {
+    pub async fn wait_for_subscriptions(&self, user: &str, gateways: u64) -> anyhow::Result<()> {
         let channel = format!("ws:{user}");
-        eventually("the subscriptions are there", LIMIT, async || {
+        eventually("the subscriptions are there", TIMEOUT, async || {
             let count = self.redis.subscribers(&channel).await?;
             anyhow::ensure!(count == gateways, "{count} instead of {gateways}");
             Ok(())
@@ -87,12 +87,12 @@ impl Stack {
     }
 }
 
-impl<R: Store> Stack<R> {
+impl<R: RedisTopology> Stack<R> {
     /// Starts everything else around servers that are there, whose data are in `folder`.
     ///
     /// # Errors
     /// As [`Stack::start`].
-    pub async fn around(
+    pub async fn start_with_redis(
         kafka: Arc<Kafka>,
         layout: &Layout,
         folder: TempDir,
@@ -105,7 +105,7 @@ impl<R: Store> Stack<R> {
         kafka: Arc<Kafka>,
         layout: &Layout,
         folder: TempDir,
-        (redis, ways): (R, Option<Ways>),
+        (redis, redis_proxies): (R, Option<RedisProxies>),
     ) -> anyhow::Result<Self> {
         let id = uuid::Uuid::new_v4().simple();
         let mut stack = Self {
@@ -114,7 +114,7 @@ impl<R: Store> Stack<R> {
             workers: Vec::new(),
             gateways: Vec::new(),
             redis,
-            ways,
+            redis_proxies,
             dead_letter_topic: format!("dead-letters-{id}"),
             secret: token::fresh_secret(),
             group: format!("workers-{id}"),
@@ -124,30 +124,30 @@ impl<R: Store> Stack<R> {
         };
         stack.kafka.create_topics(std::slice::from_ref(&stack.dead_letter_topic)).await?;
         let group = stack.group.clone();
-        stack.kafka.skip_what_is_there(&group).await?;
+        stack.kafka.start_group_at_end(&group).await?;
         for _ in 0..layout.workers {
             stack.add_worker(&group, &layout.worker_settings).await?;
         }
         for _ in 0..layout.gateways {
             stack.add_gateway(&layout.gateway_settings).await?;
         }
-        try_join_all(stack.services().map(Service::ready)).await?;
+        try_join_all(stack.services().map(Service::wait_until_ready)).await?;
         if layout.workers > 0 {
-            stack.flows().await?;
+            stack.wait_for_first_event().await?;
         }
         Ok(stack)
     }
 
     /// Waits until an event has come through: a worker that is ready may still be joining its
     /// group.
-    async fn flows(&self) -> anyhow::Result<()> {
+    async fn wait_for_first_event(&self) -> anyhow::Result<()> {
         let user = events::fresh_user();
         // One that every worker subscribes to, whatever its source.
         let mut cases = events::designed()?.into_iter();
         let case = cases.find(|case| case.name() == "batch_essays_ready");
         let case = case.context("there is such an event")?;
         self.producer.send(&case.fresh(&user)?).await?;
-        eventually("a first event comes through", FLOW_LIMIT, async || {
+        eventually("a first event comes through", FIRST_EVENT_TIMEOUT, async || {
             anyhow::ensure!(!self.stream(&user).await?.is_empty(), "it does not");
             Ok(())
         })
@@ -155,7 +155,9 @@ impl<R: Store> Stack<R> {
     }
 
     async fn add_worker(&mut self, group: &str, more: &[(&str, String)]) -> anyhow::Result<()> {
-        let mut settings = self.common_settings(self.ways.as_ref().map(|ways| &ways.worker));
+        let mut settings = self.common_settings(
+            self.redis_proxies.as_ref().map(|redis_proxies| &redis_proxies.worker),
+        );
         let broker = self.kafka.worker_settings();
         settings.extend(broker.into_iter().map(|(name, value)| (name.into(), value.into())));
         settings.extend([
@@ -172,7 +174,9 @@ impl<R: Store> Stack<R> {
     }
 
     async fn add_gateway(&mut self, more: &[(&str, String)]) -> anyhow::Result<()> {
-        let mut settings = self.common_settings(self.ways.as_ref().map(|ways| &ways.gateway));
+        let mut settings = self.common_settings(
+            self.redis_proxies.as_ref().map(|redis_proxies| &redis_proxies.gateway),
+        );
         settings.extend([
             ("WEBSOCKET_PORT".into(), "0".into()),
             // Few clients come back from here, so they may do so at once.
@@ -216,7 +220,7 @@ impl<R: Store> Stack<R> {
     ///
     /// # Errors
     /// When its token cannot be signed.
-    pub fn connection(&self, gateway: usize, user: &str) -> anyhow::Result<Connect> {
+    pub fn connection(&self, gateway: usize, user: &str) -> anyhow::Result<ConnectOptions> {
         let address = self.gateways.get(gateway).context("there is such a gateway")?.address();
         self.connection_at(address, user)
     }
@@ -225,8 +229,8 @@ impl<R: Store> Stack<R> {
     ///
     /// # Errors
     /// When its token cannot be signed.
-    pub fn connection_at(&self, address: SocketAddr, user: &str) -> anyhow::Result<Connect> {
-        Ok(Connect::to(address).token(&self.token(user)?, Transport::Subprotocol))
+    pub fn connection_at(&self, address: SocketAddr, user: &str) -> anyhow::Result<ConnectOptions> {
+        Ok(ConnectOptions::new(address).token(&self.token(user)?, Transport::Subprotocol))
     }
 
     /// An open connection of `user` to the first gateway, subscribed.
@@ -234,16 +238,16 @@ impl<R: Store> Stack<R> {
     /// # Errors
     /// When it is refused or not subscribed in time.
     pub async fn client(&self, user: &str) -> anyhow::Result<Client> {
-        self.client_of(0, user).await
+        self.client_at(0, user).await
     }
 
     /// An open connection of `user` to one of the gateways, subscribed.
     ///
     /// # Errors
     /// When it is refused or not subscribed in time.
-    pub async fn client_of(&self, gateway: usize, user: &str) -> anyhow::Result<Client> {
+    pub async fn client_at(&self, gateway: usize, user: &str) -> anyhow::Result<Client> {
         let mut client = self.connection(gateway, user)?.open().await?;
-        client.authenticated(LIMIT).await?;
+        client.expect_authenticated(TIMEOUT).await?;
         Ok(client)
     }
 
@@ -267,13 +271,13 @@ impl<R: Store> Stack<R> {
     }
 }
 
-impl<R: Store> fmt::Debug for Stack<R> {
+impl<R: RedisTopology> fmt::Debug for Stack<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Stack").field("folder", &self.folder).finish_non_exhaustive()
     }
 }
 
-impl<R: Store> Drop for Stack<R> {
+impl<R: RedisTopology> Drop for Stack<R> {
     fn drop(&mut self) {
         // Not stopped in order: something failed, and the logs say what.
         if let Some(folder) = self.folder.take() {

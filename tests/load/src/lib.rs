@@ -1,27 +1,28 @@
-//! The load tester: many WebSockets, and events on a schedule that is fixed beforehand.
+//! Load tester: holds many WebSockets and sends events to Kafka on a fixed schedule (open loop).
 //!
-//! Open loop: how late a notification is counts from the time its event was meant to be sent, so
-//! that a system that falls behind is not asked less. The sockets are held by processes of their
-//! own ([`seat`]), which [`crew`] starts and asks; [`source`] sends the events; [`run`] is both
-//! and the verdict. Each socket counts its user's events by number ([`account`]).
+//! Latency counts from the time at which an event was scheduled, not from when it was sent, so that
+//! an overloaded system cannot slow the load down. [`processes`] starts processes that hold the
+//! sockets ([`client_process`]); [`schedule`] sends the events; [`run`] does both and evaluates the
+//! result. Each socket checks the sequence numbers of its user's events ([`sequence`]).
 
-pub mod account;
-pub mod crew;
-pub mod dial;
+pub mod client_process;
+mod clients;
 pub mod events;
-pub mod mark;
+pub mod gateway;
+pub mod messages;
 pub mod plan;
-mod room;
+pub mod processes;
 pub mod run;
-pub mod seat;
-pub mod source;
-pub mod tally;
+pub mod schedule;
+pub mod sequence;
+pub mod stats;
+pub mod tag;
 pub mod tokens;
-pub mod wire;
+pub mod websocket;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// Nanoseconds on a clock that never jumps and that all processes of this machine share.
+/// Returns nanoseconds on the monotonic clock, which all processes of this machine share.
 #[must_use]
 pub fn now() -> u64 {
     let time = clock_gettime(ClockId::Monotonic);

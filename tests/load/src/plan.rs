@@ -1,61 +1,59 @@
-//! What the sockets are to do, as told to the processes that hold them, and what these say.
+//! The clients of a load test: how many sockets, of which users, through which gateways.
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    tally::Tally,
-    tokens::{Claims, Tokens},
-};
+use super::tokens::{Claims, Tokens};
 
-/// Who the users are.
+/// The users of a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Users {
-    /// So many, named after the run.
+    /// This many, named after the run.
     Numbered(usize),
-    /// These.
+    /// Users of given tokens.
     Named(Vec<String>),
 }
 
-/// A crowd of sockets.
+/// The clients of a load test.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Crowd {
-    /// The addresses of the gateways, `ws://host:port/ws`; sockets take turns.
+pub struct ClientPlan {
+    /// Gateway addresses, `ws://host:port/ws`, assigned to sockets in turn.
     pub gateways: Vec<String>,
-    /// Letters and digits that no other run has.
+    /// Letters and digits that identify the run.
     pub run: String,
-    /// Whose sockets they are; sockets take turns.
+    /// The users, assigned to sockets in turn.
     pub users: Users,
-    /// How many.
+    /// Number of sockets.
     pub sockets: usize,
-    /// What they show.
+    /// Where the tokens come from.
     pub tokens: Tokens,
-    /// What their tokens must say.
+    /// Claims added to signed tokens.
     pub claims: Claims,
-    /// How many processes hold them.
-    pub seats: usize,
-    /// How many a process may be connecting at once, but for those that come back.
-    pub at_once: usize,
-    /// Every so many-th socket reads nothing once it is connected; 0: none.
+    /// Number of processes that hold the sockets.
+    pub processes: usize,
+    /// Handshakes that a process has in flight at once; reconnects are not limited.
+    pub concurrent_handshakes: usize,
+    /// Every n-th socket stops reading once it is connected; 0: none.
     pub stalled_every: usize,
-    /// How long a client stays until it leaves and resumes, on average; 0: for good.
-    pub stay_ms: u64,
-    /// Whether one whose connection ends resumes at the next gateway.
-    pub come_back: bool,
-    /// Whether all begin at the first gateway.
-    pub at_first: bool,
-    /// Whether the connections come from 127.0.0.2 and up, some from each: an address has about
-    /// 28,000 ports, and Linux searches long for a free one once a quarter of them is taken.
-    pub own_addresses: bool,
+    /// Mean time after which a client disconnects and resumes, in milliseconds; 0: never.
+    pub session_ms: u64,
+    /// Whether a client whose connection ends resumes at the next gateway.
+    pub reconnect: bool,
+    /// Whether all clients start at the first gateway.
+    pub start_at_first_gateway: bool,
+    /// Whether connections come from 127.0.0.2 and up, [`SOCKETS_PER_ADDRESS`] from each: an
+    /// address has about 28,000 ports, and Linux searches long for a free one once a quarter of
+    /// them is in use.
+    pub loopback_sources: bool,
 }
 
-impl Crowd {
-    /// So many sockets of as many users, that stay and read.
+impl ClientPlan {
+    /// `sockets` sockets of as many users that stay connected and read.
     #[must_use]
-    pub fn of(sockets: usize, gateways: Vec<String>, tokens: Tokens) -> Self {
+    pub fn new(sockets: usize, gateways: Vec<String>, tokens: Tokens) -> Self {
         let run = uuid::Uuid::new_v4().simple().to_string()[..8].to_owned();
-        let own_addresses = gateways.iter().all(|url| url.contains("//127."));
+        let loopback_sources = gateways.iter().all(|url| url.contains("//127."));
         Self {
             gateways,
             run,
@@ -63,17 +61,17 @@ impl Crowd {
             sockets,
             tokens,
             claims: Claims::default(),
-            seats: sockets.div_ceil(MOST_SOCKETS).max(1),
-            at_once: 64,
+            processes: sockets.div_ceil(MAX_SOCKETS_PER_PROCESS).max(1),
+            concurrent_handshakes: 64,
             stalled_every: 0,
-            stay_ms: 0,
-            come_back: false,
-            at_first: false,
-            own_addresses,
+            session_ms: 0,
+            reconnect: false,
+            start_at_first_gateway: false,
+            loopback_sources,
         }
     }
 
-    /// How many users there are.
+    /// Returns the number of users.
     #[must_use]
     pub fn user_count(&self) -> usize {
         match &self.users {
@@ -82,7 +80,7 @@ impl Crowd {
         }
     }
 
-    /// The name of a user.
+    /// Returns the id of a user.
     #[must_use]
     pub fn user(&self, number: usize) -> String {
         match &self.users {
@@ -91,13 +89,13 @@ impl Crowd {
         }
     }
 
-    /// Whether a socket reads nothing.
+    /// Returns whether a socket stops reading once it is connected.
     #[must_use]
     pub fn is_stalled(&self, socket: usize) -> bool {
         self.stalled_every > 0 && socket.is_multiple_of(self.stalled_every)
     }
 
-    /// How many of `events` are for the user of a socket, if they go to all users in turn.
+    /// Returns how many of `events`, sent to all users in turn, are for the user of a socket.
     #[must_use]
     pub fn expected_by(&self, socket: usize, events: u64) -> u64 {
         let users = self.user_count() as u64;
@@ -105,86 +103,49 @@ impl Crowd {
         (events + users - 1 - user) / users
     }
 
-    /// How many texts `events` are for all sockets that read.
+    /// Returns how many notifications all sockets that read expect from `events`.
     #[must_use]
     pub fn expected(&self, events: u64) -> u64 {
         let reading = (0..self.sockets).filter(|socket| !self.is_stalled(*socket));
         reading.map(|socket| self.expected_by(socket, events)).sum()
     }
 
-    /// The sockets of one of the processes.
+    /// Returns the sockets of a process.
     #[must_use]
-    pub fn sockets_of(&self, seat: usize) -> std::ops::Range<usize> {
-        let at = |seat| self.sockets * seat / self.seats;
-        at(seat)..at(seat + 1)
+    pub fn sockets_of(&self, process: usize) -> std::ops::Range<usize> {
+        let at = |process| self.sockets * process / self.processes;
+        at(process)..at(process + 1)
     }
 
-    /// Where the connection of a socket comes from.
+    /// Returns the source address of a socket's connection.
     #[must_use]
-    pub fn address_of(&self, socket: usize) -> Option<IpAddr> {
-        let number = 2 + socket / SOCKETS_OF_AN_ADDRESS;
+    pub fn source_of(&self, socket: usize) -> Option<IpAddr> {
+        let number = 2 + socket / SOCKETS_PER_ADDRESS;
         let [high, low] = u16::try_from(number).unwrap_or(2).to_be_bytes();
-        self.own_addresses.then_some(Ipv4Addr::new(127, 0, high, low).into())
+        self.loopback_sources.then_some(Ipv4Addr::new(127, 0, high, low).into())
     }
 }
 
-/// How many sockets share an address.
-const SOCKETS_OF_AN_ADDRESS: usize = 2_000;
+/// Sockets that share a source address.
+const SOCKETS_PER_ADDRESS: usize = 2_000;
 
-/// Most sockets of one process; it may have 20,000 files open where we measure.
-pub const MOST_SOCKETS: usize = 15_000;
-
-/// What a process that holds sockets is told, a line each.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum Order {
-    /// The first: the crowd, and which part of it is yours.
-    Sit(Box<Crowd>, usize),
-    /// Connect.
-    Connect,
-    /// Note the lateness of events due from then on, and how long returns take from then on.
-    Record(u64),
-    /// End, after so many events in all.
-    Finish(u64),
-}
-
-/// What it says, a line each.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum Word {
-    /// It could connect now.
-    Ready,
-    /// So it stands.
-    Progress(Progress),
-    /// The end.
-    Done(Box<Tally>),
-}
-
-/// How a process stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Progress {
-    /// Sockets that are open and subscribed.
-    pub connected: u64,
-    /// Notifications of this run that were read.
-    pub received: u64,
-    /// Attempts to connect that failed.
-    pub refused: u64,
-    /// The longest latency since the last word, in microseconds.
-    pub worst_us: u64,
-}
+/// Most sockets in one process; a limit of 20,000 open files is common.
+pub const MAX_SOCKETS_PER_PROCESS: usize = 15_000;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn what_is_expected_of_all_sockets_is_what_is_sent_to_their_users() {
-        let mut crowd = Crowd::of(10, Vec::new(), Tokens::Secret(String::new()));
-        assert_eq!(crowd.expected(23), 23);
-        crowd.users = Users::Numbered(5);
-        assert_eq!(crowd.expected(23), 46);
-        crowd.stalled_every = 10;
-        assert_eq!(crowd.expected(23), 41);
-        crowd.seats = 3;
-        let parts: Vec<_> = (0..3).flat_map(|seat| crowd.sockets_of(seat)).collect();
+    fn sockets_expect_what_is_sent_to_their_users() {
+        let mut plan = ClientPlan::new(10, Vec::new(), Tokens::Secret(String::new()));
+        assert_eq!(plan.expected(23), 23);
+        plan.users = Users::Numbered(5);
+        assert_eq!(plan.expected(23), 46);
+        plan.stalled_every = 10;
+        assert_eq!(plan.expected(23), 41);
+        plan.processes = 3;
+        let parts: Vec<_> = (0..3).flat_map(|process| plan.sockets_of(process)).collect();
         assert_eq!(parts, (0..10).collect::<Vec<_>>());
     }
 }

@@ -1,4 +1,4 @@
-//! A whole run: everybody connects, events are sent on schedule, and a verdict on what arrived.
+//! Runs a load test: connects all clients, sends the events on schedule, and evaluates the result.
 
 use std::{
     sync::atomic::Ordering::Relaxed,
@@ -6,198 +6,183 @@ use std::{
 };
 
 use anyhow::ensure;
+use harness::usage;
 use rdkafka::ClientConfig;
 use serde::Serialize;
 use tokio::time::sleep;
 
 use super::{
-    crew::Crew,
     events::Kind,
-    plan::{Crowd, Progress},
-    source::{Going, Schedule, Sent},
-    tally::{Percentiles, Tally},
+    messages::Progress,
+    plan::ClientPlan,
+    processes::ClientProcesses,
+    schedule::{Schedule, SendProgress, SendResult},
+    stats::{ClientStats, Percentiles},
 };
-use harness::usage;
 
-/// Later than this, it is the tester that is measured.
-const LATE_US: u64 = 5_000;
-/// How long nothing may arrive before the rest counts as lost.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Longest wait for what is still under way when the last event was sent.
-const LAST: Duration = Duration::from_mins(1);
+/// Highest p99 of the send delay; above this the tester is the bottleneck and the run is invalid.
+const MAX_SEND_DELAY_US: u64 = 5_000;
+/// How long no notification may arrive before the missing ones count as lost.
+const IDLE_LIMIT: Duration = Duration::from_secs(5);
+/// Longest wait for outstanding notifications after the last event.
+const DRAIN_LIMIT: Duration = Duration::from_mins(1);
 
-/// What to do.
+/// A load test.
 #[derive(Clone, Debug)]
-pub struct Load {
-    /// Who listens.
-    pub crowd: Crowd,
-    /// How to reach the broker.
+pub struct LoadTest {
+    /// The clients.
+    pub plan: ClientPlan,
+    /// Settings of the Kafka producer.
     pub kafka: ClientConfig,
-    /// What is sent.
+    /// The type of the events.
     pub kind: Kind,
-    /// Where to, if not to the kind's own topic.
+    /// The topic, if not that of the event type.
     pub topic: Option<String>,
-    /// Events a second.
+    /// Events per second.
     pub per_second: u64,
-    /// For how long.
-    pub lasting: Duration,
-    /// How much of that, at its beginning, is not measured.
+    /// How long events are sent.
+    pub duration: Duration,
+    /// The part of the duration at its beginning whose latencies are not recorded.
     pub warm_up: Duration,
-    /// How long everybody may take to connect.
+    /// Longest time for all clients to connect.
     pub connect_limit: Duration,
-    /// Whether to say every second how it goes.
-    pub tells: bool,
+    /// Whether to print the progress every second.
+    pub print_progress: bool,
 }
 
-/// What came of it.
+/// The result of a load test.
 #[derive(Clone, Debug, Serialize)]
-pub struct Outcome {
-    /// Whether nothing was lost, nothing came twice or out of order, and the run is valid.
+pub struct LoadResult {
+    /// Whether the run is valid and every notification arrived once and in order.
     pub passed: bool,
-    /// Whether the tester itself was on time.
+    /// Whether the tester sent the events on time.
     pub valid: bool,
-    /// Why not.
+    /// Why the test did not pass.
     pub problems: Vec<String>,
-    /// Sockets.
+    /// Number of sockets.
     pub sockets: usize,
-    /// Users.
+    /// Number of users.
     pub users: usize,
-    /// Events a second, as planned.
+    /// Scheduled events per second.
     pub per_second: u64,
-    /// Events a second, from the first one due to the last text read.
+    /// Events per second, from the first scheduled event to the last notification.
     pub achieved: f64,
-    /// Events that were sent.
+    /// Events sent.
     pub sent: u64,
     /// Events that the broker did not acknowledge.
     pub failed: u64,
-    /// Texts that the sockets should have read.
+    /// Notifications that the sockets should have received.
     pub expected: u64,
-    /// Texts that they have read.
+    /// Notifications received.
     pub received: u64,
-    /// Texts that a socket has not got.
+    /// Notifications that a socket has not received.
     pub missing: u64,
-    /// Texts that a socket got again.
+    /// Notifications received more than once by a socket.
     pub duplicates: u64,
-    /// Texts that came to a socket after later ones.
+    /// Notifications that a socket received after later ones.
     pub out_of_order: u64,
-    /// Connections that ended by themselves.
+    /// Connections that ended without their client disconnecting.
     pub disconnects: u64,
-    /// Attempts to connect that failed.
+    /// Failed attempts to connect.
     pub refused: u64,
-    /// From when an event was meant to be sent until a socket had read it.
+    /// From an event's scheduled time until a socket has read its notification.
     pub latency: Percentiles,
-    /// From the first packet of a connection until its subscription stood.
+    /// From starting to connect until the subscription is confirmed.
     pub connects: Percentiles,
-    /// From losing a connection until the next one was resumed.
-    pub returns: Percentiles,
-    /// How long after its time an event was handed to the Kafka client.
-    pub lateness: Percentiles,
-    /// The tester's own processor time while events were sent, in processors.
-    pub own_cpu: f64,
+    /// From losing a connection until the next one has resumed.
+    pub reconnects: Percentiles,
+    /// From an event's scheduled time until it was handed to the Kafka client.
+    pub send_delay: Percentiles,
+    /// Processors used by the tester while events were sent.
+    pub tester_cpus: f64,
 }
 
-impl Load {
-    /// So many events a second to a crowd, for some seconds of which a fifth warms up.
+impl LoadTest {
+    /// `per_second` events for `duration`, the first fifth of it as warm-up.
     #[must_use]
-    pub fn new(crowd: Crowd, kafka: ClientConfig, per_second: u64, lasting: Duration) -> Self {
+    pub fn new(plan: ClientPlan, kafka: ClientConfig, per_second: u64, duration: Duration) -> Self {
         Self {
-            crowd,
+            plan,
             kafka,
             kind: Kind::File,
             topic: None,
             per_second,
-            lasting,
-            warm_up: lasting / 5,
+            duration,
+            warm_up: duration / 5,
             connect_limit: Duration::from_mins(2),
-            tells: false,
+            print_progress: false,
         }
     }
 
-    /// Does it.
+    /// Connects the clients and runs the test.
     ///
     /// # Errors
-    /// When not everybody connects, the broker does not answer, or a process of ours ends.
-    pub async fn run(&self) -> anyhow::Result<Outcome> {
-        let mut crew = Crew::gather(self.crowd.clone()).await?;
-        crew.connect(self.connect_limit).await?;
-        self.run_with(crew).await
+    /// When a client does not connect, the broker does not answer, or a client process ends.
+    pub async fn run(&self) -> anyhow::Result<LoadResult> {
+        let mut clients = ClientProcesses::start(self.plan.clone()).await?;
+        clients.connect(self.connect_limit).await?;
+        self.run_with(clients).await
     }
 
-    /// Does it with a crew that is connected.
+    /// Runs the test with clients that are connected.
     ///
     /// # Errors
-    /// As [`Load::run`].
-    pub async fn run_with(&self, mut crew: Crew) -> anyhow::Result<Outcome> {
+    /// As [`LoadTest::run`].
+    pub async fn run_with(&self, mut clients: ClientProcesses) -> anyhow::Result<LoadResult> {
         ensure!(self.per_second > 0, "an open loop needs a rate");
-        let events = u64::try_from(self.lasting.as_nanos() * u128::from(self.per_second))
+        let events = u64::try_from(self.duration.as_nanos() * u128::from(self.per_second))
             .unwrap_or(u64::MAX)
             / 1_000_000_000;
-        let mut schedule = Schedule::of(&crew.crowd, self.kind, self.per_second, events);
+        let mut schedule = Schedule::new(&clients.plan, self.kind, self.per_second, events);
         if let Some(topic) = &self.topic {
             schedule.topic.clone_from(topic);
         }
         let warm_up = u64::try_from(self.warm_up.as_nanos()).unwrap_or_default();
-        crew.record(schedule.start + warm_up).await?;
+        clients.record_from(schedule.start + warm_up).await?;
         let (begun, cpu) = (Instant::now(), usage::of_this_process()?.cpu);
-        let (kafka, going) = (self.kafka.clone(), Going::default());
-        let shared = going.clone();
+        let (kafka, progress) = (self.kafka.clone(), SendProgress::default());
+        let shared = progress.clone();
         let mut sending = tokio::task::spawn_blocking(move || schedule.send(&kafka, &shared));
         let sent = loop {
             tokio::select! {
                 sent = &mut sending => break sent??,
-                () = self.watch(&crew, &going) => {}
+                () = self.watch(&clients, &progress) => {}
             }
         };
-        let expected = crew.crowd.expected(sent.events);
-        self.await_the_last(&crew, expected).await;
-        let took = begun.elapsed();
+        wait_for_outstanding(&clients, clients.plan.expected(sent.events)).await;
+        let elapsed = begun.elapsed();
         let cpu = usage::of_this_process()?.cpu.saturating_sub(cpu);
-        let crowd = crew.crowd.clone();
-        let tally = crew.finish(sent.events).await?;
-        Ok(self.judge(&crowd, &sent, &tally, (took, cpu)))
+        let plan = clients.plan.clone();
+        let stats = clients.finish(sent.events).await?;
+        Ok(self.evaluate(&plan, &sent, &stats, (elapsed, cpu)))
     }
 
-    /// A second of looking on, with a line about it.
-    async fn watch(&self, crew: &Crew, going: &Going) {
+    /// Watches the progress for a second and prints it if asked to.
+    async fn watch(&self, clients: &ClientProcesses, progress: &SendProgress) {
         let mut worst = 0;
         for _ in 0..20 {
             sleep(Duration::from_millis(50)).await;
-            worst = worst.max(crew.progress().worst_us);
+            worst = worst.max(clients.progress().worst_us);
         }
-        if self.tells {
-            let Progress { connected, received, refused, .. } = crew.progress();
-            let sent = going.sent.load(Relaxed);
+        if self.print_progress {
+            let Progress { connected, received, refused, .. } = clients.progress();
+            let sent = progress.sent.load(Relaxed);
             eprintln!(
                 "{connected} connected, {refused} refused, {sent} sent, {received} received, \
-                 latest by {:.1} ms",
+                 highest latency {:.1} ms",
                 ms(worst)
             );
         }
     }
 
-    async fn await_the_last(&self, crew: &Crew, expected: u64) {
-        let begun = Instant::now();
-        let (mut last, mut since) = (0, Instant::now());
-        while begun.elapsed() < LAST && since.elapsed() < PATIENCE {
-            let received = crew.progress().received;
-            if received >= expected {
-                return;
-            }
-            if received > last {
-                (last, since) = (received, Instant::now());
-            }
-            sleep(Duration::from_millis(10)).await;
-        }
-    }
-
-    fn judge(
+    fn evaluate(
         &self,
-        crowd: &Crowd,
-        sent: &Sent,
-        tally: &Tally,
-        (took, cpu): (Duration, Duration),
-    ) -> Outcome {
-        let lateness = sent.lateness.percentiles();
+        plan: &ClientPlan,
+        sent: &SendResult,
+        stats: &ClientStats,
+        (elapsed, cpu): (Duration, Duration),
+    ) -> LoadResult {
+        let send_delay = sent.delay.percentiles();
         let mut problems = Vec::new();
         let mut check = |count: u64, what: &str| {
             if count > 0 {
@@ -205,43 +190,59 @@ impl Load {
             }
         };
         check(sent.failed, "events were not acknowledged by the broker");
-        check(tally.missing, "texts are missing");
-        check(tally.duplicates, "texts came twice");
-        check(tally.out_of_order, "texts came out of order");
-        let valid = lateness.p99_us <= LATE_US;
+        check(stats.missing, "notifications are missing");
+        check(stats.duplicates, "notifications were duplicated");
+        check(stats.out_of_order, "notifications were out of order");
+        let valid = send_delay.p99_us <= MAX_SEND_DELAY_US;
         if !valid {
-            let late = ms(lateness.p99_us);
-            problems.push(format!("invalid: the tester itself was late, p99 {late:.1} ms"));
+            let delay = ms(send_delay.p99_us);
+            problems.push(format!("invalid: the tester sent late, p99 {delay:.1} ms"));
         }
         #[expect(clippy::cast_precision_loss, reason = "a rate needs few digits")]
-        let achieved = sent.events as f64 / took.as_secs_f64();
-        Outcome {
+        let achieved = sent.events as f64 / elapsed.as_secs_f64();
+        LoadResult {
             passed: problems.is_empty(),
             valid,
             problems,
-            sockets: crowd.sockets,
-            users: crowd.user_count(),
+            sockets: plan.sockets,
+            users: plan.user_count(),
             per_second: self.per_second,
             achieved,
             sent: sent.events,
             failed: sent.failed,
-            expected: crowd.expected(sent.events),
-            received: tally.received,
-            missing: tally.missing,
-            duplicates: tally.duplicates,
-            out_of_order: tally.out_of_order,
-            disconnects: tally.disconnects,
-            refused: tally.refused,
-            latency: tally.latency.percentiles(),
-            connects: tally.connects.percentiles(),
-            returns: tally.returns.percentiles(),
-            lateness,
-            own_cpu: (cpu + tally.cpu).as_secs_f64() / took.as_secs_f64(),
+            expected: plan.expected(sent.events),
+            received: stats.received,
+            missing: stats.missing,
+            duplicates: stats.duplicates,
+            out_of_order: stats.out_of_order,
+            disconnects: stats.disconnects,
+            refused: stats.refused,
+            latency: stats.latency.percentiles(),
+            connects: stats.connects.percentiles(),
+            reconnects: stats.reconnects.percentiles(),
+            send_delay,
+            tester_cpus: (cpu + stats.cpu).as_secs_f64() / elapsed.as_secs_f64(),
         }
     }
 }
 
-/// Microseconds in milliseconds.
+/// Waits until `expected` notifications have arrived, or no more arrive.
+async fn wait_for_outstanding(clients: &ClientProcesses, expected: u64) {
+    let begun = Instant::now();
+    let (mut last, mut since) = (0, Instant::now());
+    while begun.elapsed() < DRAIN_LIMIT && since.elapsed() < IDLE_LIMIT {
+        let received = clients.progress().received;
+        if received >= expected {
+            return;
+        }
+        if received > last {
+            (last, since) = (received, Instant::now());
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Converts microseconds to milliseconds.
 #[must_use]
 pub fn ms(micros: u64) -> f64 {
     Duration::from_micros(micros).as_secs_f64() * 1_000.0
@@ -250,24 +251,24 @@ pub fn ms(micros: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{tally::Times, tokens::Tokens};
+    use crate::{stats::Histogram, tokens::Tokens};
 
-    fn judged(tally: &Tally, late_by: u64) -> Outcome {
-        let crowd = Crowd::of(2, Vec::new(), Tokens::Secret(String::new()));
-        let load = Load::new(crowd.clone(), ClientConfig::new(), 10, Duration::from_secs(1));
-        let mut lateness = Times::default();
-        lateness.record(late_by);
-        let sent = Sent { events: 10, failed: 0, lateness };
-        load.judge(&crowd, &sent, tally, (Duration::from_secs(1), Duration::ZERO))
+    fn evaluate(stats: &ClientStats, send_delay: u64) -> LoadResult {
+        let plan = ClientPlan::new(2, Vec::new(), Tokens::Secret(String::new()));
+        let test = LoadTest::new(plan.clone(), ClientConfig::new(), 10, Duration::from_secs(1));
+        let mut delay = Histogram::default();
+        delay.record(send_delay);
+        let sent = SendResult { events: 10, failed: 0, delay };
+        test.evaluate(&plan, &sent, stats, (Duration::from_secs(1), Duration::ZERO))
     }
 
     #[test]
-    fn a_run_with_a_loss_fails_and_one_by_a_late_tester_is_invalid() {
-        let good = judged(&Tally { received: 10, ..Tally::default() }, 1_000_000);
+    fn a_loss_fails_the_test_and_a_late_tester_makes_it_invalid() {
+        let good = evaluate(&ClientStats { received: 10, ..ClientStats::default() }, 1_000_000);
         assert!(good.passed && good.valid, "{:?}", good.problems);
-        let lost = judged(&Tally { received: 9, missing: 1, ..Tally::default() }, 0);
+        let lost = evaluate(&ClientStats { received: 9, missing: 1, ..ClientStats::default() }, 0);
         assert!(!lost.passed && lost.valid, "{:?}", lost.problems);
-        let late = judged(&Tally { received: 10, ..Tally::default() }, 6_000_000);
+        let late = evaluate(&ClientStats { received: 10, ..ClientStats::default() }, 6_000_000);
         assert!(!late.passed && !late.valid, "{:?}", late.problems);
     }
 }

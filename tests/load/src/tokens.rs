@@ -1,4 +1,4 @@
-//! The tokens that the sockets show: signed here with the deployment's key, or given.
+//! Tokens of the sockets: signed with the deployment's key, or given.
 
 use anyhow::{Context as _, ensure};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use harness::token::claims;
 
-/// How long a token that is signed here is valid.
+/// Lifetime of signed tokens; longer than any run.
 const LIFETIME_SECONDS: i64 = 6 * 3600;
 
 /// Where tokens come from.
@@ -18,11 +18,11 @@ pub enum Tokens {
     Secret(String),
     /// Signed with a private RSA key in PEM, RS256.
     Rsa(String),
-    /// Issued by somebody else, one for each user.
+    /// Issued elsewhere, one for each user.
     Given(Vec<String>),
 }
 
-/// The claims that a deployment may insist on.
+/// Claims that a deployment may require.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Claims {
     /// `aud`.
@@ -32,16 +32,19 @@ pub struct Claims {
 }
 
 impl Tokens {
-    /// The token of the user with this number and name.
+    /// Returns the token of a user.
     ///
     /// # Errors
-    /// When it cannot be signed, or none was given.
+    /// When the token cannot be signed, or fewer tokens were given than there are users.
     pub fn token(&self, number: usize, user: &str, extra: &Claims) -> anyhow::Result<String> {
         let (algorithm, key) = match self {
             Self::Secret(secret) => (Algorithm::HS256, EncodingKey::from_secret(secret.as_bytes())),
             Self::Rsa(pem) => (Algorithm::RS256, EncodingKey::from_rsa_pem(pem.as_bytes())?),
             Self::Given(tokens) => {
-                return tokens.get(number).cloned().context("there is a token for each user");
+                return tokens
+                    .get(number)
+                    .cloned()
+                    .with_context(|| format!("no token was given for user number {number}"));
             }
         };
         let mut claims = claims(user, LIFETIME_SECONDS);
@@ -53,13 +56,13 @@ impl Tokens {
         encode(&Header::new(algorithm), &claims, &key).context("sign a token")
     }
 
-    /// The users of the tokens that were given, by their claims.
+    /// Reads the users from the `sub` of given tokens.
     ///
     /// # Errors
-    /// When one of them is no token with a `sub`.
+    /// When there are no tokens, or one has no `sub`.
     pub fn users_of(tokens: &[String]) -> anyhow::Result<Vec<String>> {
         ensure!(!tokens.is_empty(), "there are no tokens");
-        tokens.iter().map(|token| user_of(token).context("a token has claims with a sub")).collect()
+        tokens.iter().map(|token| user_of(token).context("a token has no sub")).collect()
     }
 }
 
@@ -74,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_user_of_a_token_is_read_from_it() {
+    fn the_user_is_read_from_a_token() {
         let tokens = Tokens::Secret("secret".into());
         let token = tokens.token(0, "teacher-42", &Claims::default()).unwrap();
         assert_eq!(Tokens::users_of(&[token]).unwrap(), ["teacher-42"]);

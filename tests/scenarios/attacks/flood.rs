@@ -10,9 +10,9 @@ use anyhow::{Context as _, ensure};
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use harness::{
     events::fresh_user,
-    stack::{LIMIT, Layout, Stack},
+    stack::{Layout, Stack, TIMEOUT},
 };
-use support::raw::{Raw, upgrade};
+use support::raw_socket::{RawSocket, upgrade_request};
 use tokio::{sync::watch, task::JoinSet, time::interval};
 
 use super::count;
@@ -40,7 +40,7 @@ async fn ten_thousand_half_open_handshakes_and_a_thousand_slow_senders(
     let flood = tokio::spawn(async move {
         let open = half_open(server, SLOW..SLOW + HALF_OPEN);
         open.inspect(|_| flooding.send_modify(|began| *began = true))
-            .try_collect::<Vec<Raw>>()
+            .try_collect::<Vec<RawSocket>>()
             .await
     });
     flood_began.changed().await.context("the flood begins")?;
@@ -55,18 +55,18 @@ async fn ten_thousand_half_open_handshakes_and_a_thousand_slow_senders(
     }
     judge(&stack, times).await?;
     drop((half_open, senders));
-    stack.stop().await
+    stack.shut_down_and_check_logs().await
 }
 
 /// Connections that have begun a request and say no more, each from an address of its own.
 fn half_open(
     server: SocketAddr,
     numbers: Range<u16>,
-) -> impl Stream<Item = anyhow::Result<Raw>> + Send {
+) -> impl Stream<Item = anyhow::Result<RawSocket>> + Send {
     let connect = move |number: u16| async move {
         let [high, low] = number.to_be_bytes();
-        let mut raw = Raw::connect_from([127, 1, high, low.max(1)], server).await?;
-        raw.say(b"GET /ws HTTP/1.1\r\nHost: gateway\r\nX-Half: ").await?;
+        let mut raw = RawSocket::connect_from([127, 1, high, low.max(1)], server).await?;
+        raw.send(b"GET /ws HTTP/1.1\r\nHost: gateway\r\nX-Half: ").await?;
         anyhow::Ok(raw)
     };
     stream::iter(numbers).map(connect).buffer_unordered(AT_ONCE)
@@ -74,14 +74,14 @@ fn half_open(
 
 /// Connections whose requests never end; they end when the result is dropped.
 async fn slow_senders(server: SocketAddr) -> anyhow::Result<JoinSet<()>> {
-    let slow: Vec<Raw> = half_open(server, 0..SLOW).try_collect().await?;
+    let slow: Vec<RawSocket> = half_open(server, 0..SLOW).try_collect().await?;
     let mut senders = JoinSet::new();
     for mut raw in slow {
         senders.spawn(async move {
             let mut pace = interval(Duration::from_millis(500));
             loop {
                 pace.tick().await;
-                if raw.say(b"x").await.is_err() {
+                if raw.send(b"x").await.is_err() {
                     return;
                 }
             }
@@ -109,11 +109,11 @@ async fn good_client(stack: &Stack) -> anyhow::Result<Duration> {
     let target = format!("/ws?token={}", stack.token(&fresh_user())?);
     let begun = Instant::now();
     let answered = async {
-        let mut raw = Raw::connect(stack.gateways[0].address()).await?;
-        raw.say(upgrade(&target).as_bytes()).await?;
-        raw.head().await
+        let mut raw = RawSocket::connect(stack.gateways[0].address()).await?;
+        raw.send(upgrade_request(&target).as_bytes()).await?;
+        raw.response_head().await
     };
-    let head = tokio::time::timeout(LIMIT, answered).await.context("a good client")??;
+    let head = tokio::time::timeout(TIMEOUT, answered).await.context("a good client")??;
     ensure!(head.starts_with("HTTP/1.1 101 "), "{head}");
     Ok(begun.elapsed())
 }

@@ -5,7 +5,7 @@ use harness::{
     events::{self, fresh_user},
     stack::{Layout, Stack},
 };
-use support::raw::{Heard, Raw, frame, head};
+use support::raw_socket::{RawSocket, ServerFrame, client_frame, frame_header};
 
 use super::{count, memory};
 use crate::{assertions::expect_notifications, context::Context, runner::scenarios};
@@ -18,13 +18,13 @@ scenarios![
     bytes_that_are_no_frames,
 ];
 
-async fn raw(stack: &Stack) -> anyhow::Result<Raw> {
-    Raw::upgraded(stack.gateways[0].address(), &stack.token(&fresh_user())?).await
+async fn raw(stack: &Stack) -> anyhow::Result<RawSocket> {
+    RawSocket::connect_websocket(stack.gateways[0].address(), &stack.token(&fresh_user())?).await
 }
 
-async fn closed(raw: &mut Raw, codes: &[u16]) -> anyhow::Result<()> {
-    let heard = raw.heard().await?;
-    let right = matches!(heard, Heard::Close(code) if codes.contains(&code));
+async fn closed(raw: &mut RawSocket, codes: &[u16]) -> anyhow::Result<()> {
+    let heard = raw.next_frame().await?;
+    let right = matches!(heard, ServerFrame::Close(code) if codes.contains(&code));
     ensure!(right, "{heard:?} instead of a close with one of {codes:?}");
     Ok(())
 }
@@ -36,22 +36,22 @@ async fn a_frame_that_claims_to_be_huge(context: &Context) -> anyhow::Result<()>
     for length in [4_097, 17 << 20, 1 << 30, 1 << 40, (1 << 63) - 1, 1 << 63, u64::MAX] {
         // Nothing of it is sent but its length: it is refused before there is room for it.
         let mut raw = raw(&stack).await?;
-        raw.say(&head(0x81, length)).await?;
-        raw.say(&[0; 4]).await?;
+        raw.send(&frame_header(0x81, length)).await?;
+        raw.send(&[0; 4]).await?;
         closed(&mut raw, &[1009, 1002]).await?;
     }
     let grown = memory(&stack).await? - before;
     ensure!(grown < f64::from(16 << 20), "it has taken {grown} bytes");
-    stack.stop().await
+    stack.shut_down_and_check_logs().await
 }
 
 async fn a_message_in_more_parts_than_fit(context: &Context) -> anyhow::Result<()> {
     let stack = context.stack().await?;
     let mut raw = raw(stack).await?;
-    raw.say(&frame(0x01, b"x")).await?;
-    let parts = frame(0x00, b"x").repeat(4_200);
+    raw.send(&client_frame(0x01, b"x")).await?;
+    let parts = client_frame(0x00, b"x").repeat(4_200);
     // It may be closed while we still send.
-    if let Err(problem) = raw.say(&parts).await {
+    if let Err(problem) = raw.send(&parts).await {
         ensure!(problem.is::<std::io::Error>(), "{problem}");
     }
     closed(&mut raw, &[1009]).await
@@ -61,7 +61,7 @@ async fn a_frame_that_is_not_masked(context: &Context) -> anyhow::Result<()> {
     let stack = context.stack().await?;
     for bytes in [&b"\x81\x02hi"[..], b"\x89\x00", b"\x88\x00"] {
         let mut raw = raw(stack).await?;
-        raw.say(bytes).await?;
+        raw.send(bytes).await?;
         closed(&mut raw, &[1002]).await?;
     }
     Ok(())
@@ -71,8 +71,8 @@ async fn a_flood_of_pings_and_one_of_messages(context: &Context) -> anyhow::Resu
     let (stack, user) = (context.own_stack(&Layout::default()).await?, fresh_user());
     let mut good = stack.client(&user).await?;
     let (mut pings, mut texts) = (raw(&stack).await?, raw(&stack).await?);
-    pings.say(&frame(0x89, b"p").repeat(2_000)).await?;
-    texts.say(&frame(0x81, br#"{"type":"filter","categories":["a"]}"#).repeat(500)).await?;
+    pings.send(&client_frame(0x89, b"p").repeat(2_000)).await?;
+    texts.send(&client_frame(0x81, br#"{"type":"filter","categories":["a"]}"#).repeat(500)).await?;
     let event = events::designed()?[0].fresh(&user)?;
     stack.producer.send(&event).await?;
     expect_notifications(&mut good, &[event]).await?;
@@ -81,7 +81,7 @@ async fn a_flood_of_pings_and_one_of_messages(context: &Context) -> anyhow::Resu
     let filters = count(&stack, "websocket_client_messages_total{type=\"filter\"}").await?;
     ensure!(filters < 500.0, "all {filters} messages were read at once");
     drop((pings, texts, good));
-    stack.stop().await
+    stack.shut_down_and_check_logs().await
 }
 
 async fn bytes_that_are_no_frames(context: &Context) -> anyhow::Result<()> {
@@ -89,7 +89,7 @@ async fn bytes_that_are_no_frames(context: &Context) -> anyhow::Result<()> {
     for seed in 0..64_u8 {
         let mut raw = raw(stack).await?;
         let noise: Vec<u8> = (0..512).map(|_| rand::random()).collect();
-        raw.say(&[&[0xf0 | seed], &noise[..]].concat()).await?;
+        raw.send(&[&[0xf0 | seed], &noise[..]].concat()).await?;
         let right = closed(&mut raw, &[1002, 1009]).await;
         right.with_context(|| format!("seed {seed}, {noise:02x?}"))?;
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use harness::{
-    client::{Connect, Transport},
+    client::{ConnectOptions, Transport},
     events::fresh_user,
     stack::Stack,
     token,
@@ -24,7 +24,8 @@ scenarios![
 ];
 
 async fn refused(stack: &Stack, token: &str) -> anyhow::Result<()> {
-    let connection = Connect::to(stack.gateways[0].address()).token(token, Transport::Header);
+    let connection =
+        ConnectOptions::new(stack.gateways[0].address()).token(token, Transport::Header);
     expect_error_close(&mut connection.open().await?, 1008, "AUTHENTICATION_ERROR").await
 }
 
@@ -73,8 +74,9 @@ async fn a_token_that_names_where_its_key_is(context: &Context) -> anyhow::Resul
     // Also when the signature is right, nobody is asked.
     let secret = EncodingKey::from_secret(stack.secret.as_bytes());
     let token = encode(&header, &claims, &secret)?;
-    let connection = Connect::to(stack.gateways[0].address()).token(&token, Transport::Subprotocol);
-    connection.open().await?.authenticated(harness::stack::LIMIT).await?;
+    let connection =
+        ConnectOptions::new(stack.gateways[0].address()).token(&token, Transport::Subprotocol);
+    connection.open().await?.expect_authenticated(harness::stack::TIMEOUT).await?;
     let asked = timeout(Duration::ZERO, attacker.accept()).await;
     ensure!(asked.is_err(), "the attacker was asked for a key");
     Ok(())

@@ -1,7 +1,7 @@
 //! User ids that look like something else: patterns, other keys, other channels.
 
 use anyhow::ensure;
-use harness::{events::fresh_user, stack::LIMIT};
+use harness::{events::fresh_user, stack::TIMEOUT};
 use serde_json::json;
 
 use crate::{assertions::expect_no_further_frames, context::Context, runner::scenarios};
@@ -33,11 +33,11 @@ async fn a_user_id_that_is_a_pattern_or_another_name(context: &Context) -> anyho
     }
     let secret = json!({"event": "secret", "data": {"for": victim}});
     stack.publish(&victim, &secret.to_string()).await?;
-    ensure!(own[0].notification(LIMIT).await? == secret, "the victim gets it");
+    ensure!(own[0].next_notification(TIMEOUT).await? == secret, "the victim gets it");
     for (client, id) in &mut attackers {
         let marker = json!({"event": "marker", "data": {"for": id}});
         stack.publish(id, &marker.to_string()).await?;
-        let frame = client.notification(LIMIT).await?;
+        let frame = client.next_notification(TIMEOUT).await?;
         ensure!(frame == marker, "{id:?} got {frame}");
     }
     expect_no_further_frames(stack, &victim, &mut own).await

@@ -1,6 +1,6 @@
 //! Sections 1 to 5 and 10: framing, pings, reserved bits and opcodes, fragments.
 
-use support::raw::frame;
+use support::raw_socket::client_frame;
 
 use super::{Case, Expected};
 
@@ -21,7 +21,7 @@ fn protocol_error(pongs: &[&[u8]]) -> Expected {
 }
 
 fn hello(first: u8) -> Vec<u8> {
-    frame(first, b"Hello, world!")
+    client_frame(first, b"Hello, world!")
 }
 
 pub(super) fn all() -> Vec<Case> {
@@ -37,9 +37,9 @@ fn sizes() -> Vec<Case> {
     let mut cases = Vec::new();
     for (number, size) in (1..).zip(sizes) {
         let chop = if number == 8 { 997 } else { usize::MAX };
-        let text = [frame(TEXT, &vec![b'*'; size])];
+        let text = [client_frame(TEXT, &vec![b'*'; size])];
         cases.push(Case::new(format!("1.1.{number}"), &text, served(&[])).chopped(chop));
-        let binary = [frame(BINARY, &vec![0xfe; size])];
+        let binary = [client_frame(BINARY, &vec![0xfe; size])];
         let refused = Expected::Closed(Vec::new(), 1003);
         cases.push(Case::new(format!("1.2.{number}"), &binary, refused).chopped(chop));
     }
@@ -49,7 +49,7 @@ fn sizes() -> Vec<Case> {
         .map(|at| {
             let begin = if at == 0 { MORE_TEXT } else { MORE };
             let end = if at + 1 == parts.len() { LAST } else { 0 };
-            frame(begin | end, parts[at])
+            client_frame(begin | end, parts[at])
         })
         .collect();
     cases.push(Case::new("10.1.1", &frames, served(&[])));
@@ -61,18 +61,18 @@ fn pings() -> Vec<Case> {
     let (long, too_long) = (vec![0xfe; 125], vec![0xfe; 126]);
     let odd: &[u8] = &[0x00, 0xff, 0xfe, 0xfd, 0xfc, 0xfb, 0x00, 0xff];
     let ten: Vec<Vec<u8>> = (0..10).map(|n| format!("payload-{n}").into_bytes()).collect();
-    let ten_pings: Vec<Vec<u8>> = ten.iter().map(|payload| frame(PING, payload)).collect();
-    let unsolicited = frame(PONG, b"unsolicited pong payload");
+    let ten_pings: Vec<Vec<u8>> = ten.iter().map(|payload| client_frame(PING, payload)).collect();
+    let unsolicited = client_frame(PONG, b"unsolicited pong payload");
     vec![
-        Case::new("2.1", &[frame(PING, b"")], served(&[b""])),
+        Case::new("2.1", &[client_frame(PING, b"")], served(&[b""])),
         Case::new("2.2", &[hello(PING)], served(&[b"Hello, world!"])),
-        Case::new("2.3", &[frame(PING, odd)], served(&[odd])),
-        Case::new("2.4", &[frame(PING, &long)], served(&[&long])),
-        Case::new("2.5", &[frame(PING, &too_long)], protocol_error(&[])),
-        Case::new("2.6", &[frame(PING, &long)], served(&[&long])).chopped(1),
-        Case::new("2.7", &[frame(PONG, b"")], served(&[])),
+        Case::new("2.3", &[client_frame(PING, odd)], served(&[odd])),
+        Case::new("2.4", &[client_frame(PING, &long)], served(&[&long])),
+        Case::new("2.5", &[client_frame(PING, &too_long)], protocol_error(&[])),
+        Case::new("2.6", &[client_frame(PING, &long)], served(&[&long])).chopped(1),
+        Case::new("2.7", &[client_frame(PONG, b"")], served(&[])),
         Case::new("2.8", std::slice::from_ref(&unsolicited), served(&[])),
-        Case::new("2.9", &[unsolicited, frame(PING, b"ping")], served(&[b"ping"])),
+        Case::new("2.9", &[unsolicited, client_frame(PING, b"ping")], served(&[b"ping"])),
         Case::new("2.10", &ten_pings, Expected::Served(ten.clone())),
         Case::new("2.11", &ten_pings, Expected::Served(ten)).chopped(1),
     ]
@@ -81,7 +81,7 @@ fn pings() -> Vec<Case> {
 /// 3: bits that mean nothing.
 fn reserved_bits() -> Vec<Case> {
     let reserved = |first: u8, bits: u8| hello(first | bits << 4);
-    let later = |bits| [hello(TEXT), reserved(TEXT, bits), frame(PING, b"")];
+    let later = |bits| [hello(TEXT), reserved(TEXT, bits), client_frame(PING, b"")];
     vec![
         Case::new("3.1", &[reserved(TEXT, 1)], protocol_error(&[])),
         Case::new("3.2", &later(2), protocol_error(&[])),
@@ -89,7 +89,11 @@ fn reserved_bits() -> Vec<Case> {
         Case::new("3.4", &later(4), protocol_error(&[])).chopped(1),
         Case::new("3.5", &[reserved(BINARY, 5)], protocol_error(&[])),
         Case::new("3.6", &[reserved(PING, 6)], protocol_error(&[])),
-        Case::new("3.7", &[frame(0x88 | 7 << 4, &1000_u16.to_be_bytes())], protocol_error(&[])),
+        Case::new(
+            "3.7",
+            &[client_frame(0x88 | 7 << 4, &1000_u16.to_be_bytes())],
+            protocol_error(&[]),
+        ),
     ]
 }
 
@@ -99,10 +103,10 @@ fn reserved_opcodes() -> Vec<Case> {
     for (section, first_opcode) in [(1, 0x83), (2, 0x8b)] {
         for number in 1..=5_u8 {
             let payload: &[u8] = if number % 2 == 0 || number == 5 { b"payload" } else { b"" };
-            let mut frames = vec![frame(first_opcode + number - 1, payload)];
+            let mut frames = vec![client_frame(first_opcode + number - 1, payload)];
             if number >= 3 {
                 frames.insert(0, hello(TEXT));
-                frames.push(frame(PING, b""));
+                frames.push(client_frame(PING, b""));
             }
             let case = Case::new(format!("4.{section}.{number}"), &frames, protocol_error(&[]));
             cases.push(if number == 5 { case.chopped(1) } else { case });
@@ -113,10 +117,10 @@ fn reserved_opcodes() -> Vec<Case> {
 
 /// 5.1 to 5.8: messages in parts, with pings in between.
 fn fragments() -> Vec<Case> {
-    let broken_ping = [frame(PING & 0x7f, b"first"), frame(LAST, b"second")];
-    let two_pongs = [frame(PONG & 0x7f, b"first"), frame(LAST, b"second")];
-    let two = [frame(MORE_TEXT, b"first"), frame(LAST, b"second")];
-    let with_ping = [two[0].clone(), frame(PING, b"ping"), two[1].clone()];
+    let broken_ping = [client_frame(PING & 0x7f, b"first"), client_frame(LAST, b"second")];
+    let two_pongs = [client_frame(PONG & 0x7f, b"first"), client_frame(LAST, b"second")];
+    let two = [client_frame(MORE_TEXT, b"first"), client_frame(LAST, b"second")];
+    let with_ping = [two[0].clone(), client_frame(PING, b"ping"), two[1].clone()];
     vec![
         Case::new("5.1", &broken_ping, protocol_error(&[])),
         Case::new("5.2", &two_pongs, protocol_error(&[])),
@@ -133,17 +137,17 @@ fn fragments() -> Vec<Case> {
 fn strays() -> Vec<Case> {
     let mut cases = Vec::new();
     for (number, first) in [(9, LAST), (12, MORE)] {
-        let stray = [frame(first, b"non-continuation payload"), hello(TEXT)];
+        let stray = [client_frame(first, b"non-continuation payload"), hello(TEXT)];
         for (more, chop) in [(0, usize::MAX), (1, 30), (2, 1)] {
             let id = format!("5.{}", number + more);
             cases.push(Case::new(id, &stray, protocol_error(&[])).chopped(chop));
         }
     }
     let after_one = [
-        frame(MORE_TEXT, b"fragment1"),
-        frame(LAST, b"fragment2"),
-        frame(MORE, b"fragment3"),
-        frame(TEXT, b"fragment4"),
+        client_frame(MORE_TEXT, b"fragment1"),
+        client_frame(LAST, b"fragment2"),
+        client_frame(MORE, b"fragment3"),
+        client_frame(TEXT, b"fragment4"),
     ];
     cases.push(Case::new("5.15", &after_one, protocol_error(&[])));
     cases
@@ -151,14 +155,14 @@ fn strays() -> Vec<Case> {
 
 /// 5.16 to 5.20: messages that begin within others, and five parts with pings.
 fn mixed() -> Vec<Case> {
-    let part = |first| frame(first, b"fragment");
+    let part = |first| client_frame(first, b"fragment");
     let five = [
         part(MORE_TEXT),
         part(MORE),
-        frame(PING, b"one"),
+        client_frame(PING, b"one"),
         part(MORE),
         part(MORE),
-        frame(PING, b"two"),
+        client_frame(PING, b"two"),
         part(LAST),
     ];
     vec![

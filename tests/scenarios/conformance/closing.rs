@@ -1,6 +1,6 @@
 //! Section 7: how connections close. What comes after a close is not answered.
 
-use support::raw::frame;
+use support::raw_socket::client_frame;
 
 use super::{Case, Expected};
 
@@ -11,15 +11,15 @@ fn closed(code: u16) -> Expected {
 }
 
 fn close(code: u16, reason: &[u8]) -> Vec<u8> {
-    frame(CLOSE, &[&code.to_be_bytes(), reason].concat())
+    client_frame(CLOSE, &[&code.to_be_bytes(), reason].concat())
 }
 
 pub(super) fn all() -> Vec<Case> {
-    let (text, ping) = (frame(0x81, b"Hello World!"), frame(0x89, b"ping"));
+    let (text, ping) = (client_frame(0x81, b"Hello World!"), client_frame(0x89, b"ping"));
     let normal = close(1000, b"");
-    let large = frame(0x81, &vec![b'*'; 256 << 10]);
-    let begun = frame(0x01, b"fragment1");
-    let ended = frame(0x80, b"fragment2");
+    let large = client_frame(0x81, &vec![b'*'; 256 << 10]);
+    let begun = client_frame(0x01, b"fragment1");
+    let ended = client_frame(0x80, b"fragment2");
     let mut cases = vec![
         Case::new("7.1.1", &[text.clone(), normal.clone()], closed(1000)),
         Case::new("7.1.2", &[normal.clone(), normal.clone()], closed(1000)),
@@ -27,8 +27,8 @@ pub(super) fn all() -> Vec<Case> {
         Case::new("7.1.4", &[normal.clone(), text], closed(1000)),
         Case::new("7.1.5", &[begun, normal.clone(), ended], closed(1000)),
         Case::new("7.1.6", &[large, normal.clone(), ping], closed(1000)),
-        Case::new("7.3.1", &[frame(CLOSE, b"")], closed(1005)),
-        Case::new("7.3.2", &[frame(CLOSE, b"a")], closed(1002)),
+        Case::new("7.3.1", &[client_frame(CLOSE, b"")], closed(1005)),
+        Case::new("7.3.2", &[client_frame(CLOSE, b"a")], closed(1002)),
         Case::new("7.3.3", &[normal], closed(1000)),
         Case::new("7.3.4", &[close(1000, b"Hello World!")], closed(1000)),
         Case::new("7.3.5", &[close(1000, &[b'*'; 123])], closed(1000)),

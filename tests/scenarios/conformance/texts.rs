@@ -1,6 +1,6 @@
 //! Section 6: what is UTF-8 and what is not.
 
-use support::raw::frame;
+use support::raw_socket::client_frame;
 
 use super::{Case, Expected};
 
@@ -146,34 +146,30 @@ fn refused() -> Expected {
 fn in_parts(parts: &[&[u8]]) -> Vec<Vec<u8>> {
     let last = parts.len() - 1;
     let first = |at| u8::from(at == 0) | if at == last { 0x80 } else { 0 };
-    parts.iter().enumerate().map(|(at, part)| frame(first(at), part)).collect()
+    parts.iter().enumerate().map(|(at, part)| client_frame(first(at), part)).collect()
 }
 
 pub(super) fn all() -> Vec<Case> {
     let mut cases = in_fragments();
     for (section, texts) in RIGHT {
         let right = (1..).zip(*texts);
-        cases.extend(
-            right.map(|(n, text)| {
-                Case::new(format!("{section}.{n}"), &[frame(0x81, text)], served())
-            }),
-        );
+        cases.extend(right.map(|(n, text)| {
+            Case::new(format!("{section}.{n}"), &[client_frame(0x81, text)], served())
+        }));
     }
     for (section, from, texts) in WRONG {
         let wrong = (*from..).zip(*texts);
-        cases.extend(
-            wrong.map(|(n, text)| {
-                Case::new(format!("{section}.{n}"), &[frame(0x81, text)], refused())
-            }),
-        );
+        cases.extend(wrong.map(|(n, text)| {
+            Case::new(format!("{section}.{n}"), &[client_frame(0x81, text)], refused())
+        }));
     }
     // Every byte that only continues, and all that only begin, each before a space.
     let continuing: Vec<u8> = (0x80..=0xbf).collect();
-    cases.push(Case::new("6.12.8", &[frame(0x81, &continuing)], refused()));
+    cases.push(Case::new("6.12.8", &[client_frame(0x81, &continuing)], refused()));
     let starts = [0xc0..=0xdf, 0xe0..=0xef, 0xf0..=0xf7, 0xf8..=0xfb, 0xfc..=0xfd];
     for (number, bytes) in (1..).zip(starts) {
         let lonely: Vec<u8> = bytes.flat_map(|byte| [byte, b' ']).collect();
-        cases.push(Case::new(format!("6.13.{number}"), &[frame(0x81, &lonely)], refused()));
+        cases.push(Case::new(format!("6.13.{number}"), &[client_frame(0x81, &lonely)], refused()));
     }
     cases.extend(noncharacters());
     cases
@@ -187,25 +183,25 @@ fn in_fragments() -> Vec<Case> {
     let (valid, too_high, rest) = (KOSME, &b"\xf4\x90\x80\x80"[..], &b"edited"[..]);
     let late = [valid, too_high, rest].concat();
     let mut cases = vec![
-        Case::new("6.1.1", &[frame(0x81, b"")], served()),
+        Case::new("6.1.1", &[client_frame(0x81, b"")], served()),
         Case::new("6.1.2", &in_parts(&[b"", b"", b""]), served()),
         Case::new("6.1.3", &in_parts(&[b"", b"middle frame payload", b""]), served()),
-        Case::new("6.2.1", &[frame(0x81, text)], served()),
+        Case::new("6.2.1", &[client_frame(0x81, text)], served()),
         Case::new("6.2.2", &in_parts(&[&text[..7], &text[7..]]), served()),
         Case::new("6.2.3", &single(text), served()),
         Case::new("6.2.4", &single(KOSME), served()),
-        Case::new("6.3.1", &[frame(0x81, &wrong)], refused()),
+        Case::new("6.3.1", &[client_frame(0x81, &wrong)], refused()),
         Case::new("6.3.2", &single(&wrong), refused()),
         // The last part is not sent: what is wrong is told before.
         Case::new("6.4.1", &in_parts(&[valid, too_high, rest])[..2], refused()),
         Case::new("6.4.2", &in_parts(&[valid, b"\xf4\x90", b"\x80\x80", rest])[..2], refused()),
-        Case::new("6.4.3", &[frame(0x81, &late)], refused()).chopped(20),
-        Case::new("6.4.4", &[frame(0x81, &late)], refused()).chopped(1),
+        Case::new("6.4.3", &[client_frame(0x81, &late)], refused()).chopped(20),
+        Case::new("6.4.4", &[client_frame(0x81, &late)], refused()).chopped(1),
     ];
     for length in 1..=KOSME.len() {
         let prefix = &KOSME[..length];
         let expected = if std::str::from_utf8(prefix).is_ok() { served() } else { refused() };
-        cases.push(Case::new(format!("6.6.{length}"), &[frame(0x81, prefix)], expected));
+        cases.push(Case::new(format!("6.6.{length}"), &[client_frame(0x81, prefix)], expected));
     }
     cases
 }
@@ -215,6 +211,6 @@ fn noncharacters() -> impl Iterator<Item = Case> {
     let all = (0..=0x10_u32).flat_map(|plane| [plane << 16 | 0xfffe, plane << 16 | 0xffff]);
     (1..).zip(all.filter_map(char::from_u32)).map(|(number, character): (u32, char)| {
         let text = character.to_string();
-        Case::new(format!("6.22.{number}"), &[frame(0x81, text.as_bytes())], served())
+        Case::new(format!("6.22.{number}"), &[client_frame(0x81, text.as_bytes())], served())
     })
 }

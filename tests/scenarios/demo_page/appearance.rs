@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use demo::Plan;
 use harness::{
     events::{DESIGNED, fresh_user},
-    stack::LIMIT,
+    stack::TIMEOUT,
     workspace,
 };
 use serde_json::json;
@@ -71,7 +71,7 @@ async fn the_page_is_readable_in_the_light_in_the_dark_and_on_a_phone(
         let mut tab = window.open("about:blank").await?;
         look(&mut tab, scheme, size).await?;
         tab.call("Page.navigate", json!({"url": site.origin()})).await?;
-        tab.becomes(STATE, json!("open"), LIMIT).await?;
+        tab.wait_for_value(STATE, json!("open"), TIMEOUT).await?;
         show_all(&mut tab).await?;
         let wide = tab.value(TOO_WIDE).await?;
         ensure!(wide == false, "{name}: the page is wider than the screen");
@@ -97,13 +97,13 @@ async fn the_examples_count_down_in_react_and_in_svelte(context: &Context) -> an
     let mut window = browser.window().await?;
     for name in ["react", "svelte"] {
         let mut tab = window.open(&format!("{}/{name}/index.html", site.origin())).await?;
-        tab.becomes(STATE, json!("open"), LIMIT).await?;
+        tab.wait_for_value(STATE, json!("open"), TIMEOUT).await?;
         tab.value(&click("button")).await?;
         for second in ["23:59:58", "23:59:57"] {
             let counts = format!(
                 "document.querySelector('.countdown')?.textContent <= '{second} left to confirm'"
             );
-            tab.becomes(&counts, json!(true), LIMIT).await.context(name)?;
+            tab.wait_for_value(&counts, json!(true), TIMEOUT).await.context(name)?;
         }
         window.close(tab).await?;
     }
@@ -115,13 +115,13 @@ async fn show_all(tab: &mut Tab) -> anyhow::Result<()> {
     let press = |number| format!("document.querySelectorAll('#events button')[{number}].click()");
     for number in 0..DESIGNED {
         tab.value(&press(number)).await?;
-        tab.becomes(&format!("{SHOWN}.length"), json!(number + 1), LIMIT).await?;
+        tab.wait_for_value(&format!("{SHOWN}.length"), json!(number + 1), TIMEOUT).await?;
     }
     let counted = "[...document.querySelectorAll('#events button')]
         .findIndex((button) => button.textContent === 'Student matches suggested')";
     let counted = tab.value(counted).await?.as_u64().context("there is such a button")?;
     tab.value(&press(usize::try_from(counted)?)).await?;
-    tab.becomes(&format!("{SHOWN}.length"), json!(DESIGNED + 1), LIMIT).await
+    tab.wait_for_value(&format!("{SHOWN}.length"), json!(DESIGNED + 1), TIMEOUT).await
 }
 
 async fn look(tab: &mut Tab, scheme: &str, (width, height): (u32, u32)) -> anyhow::Result<()> {

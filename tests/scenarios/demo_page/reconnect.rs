@@ -7,8 +7,8 @@ use demo::Plan;
 use harness::{
     events::{self, Event, fresh_user},
     proxy::Fault,
-    redis::Store,
-    stack::{LIMIT, Layout, Stack},
+    redis::RedisTopology,
+    stack::{Layout, Stack, TIMEOUT},
 };
 use serde_json::json;
 use tokio::time::interval;
@@ -27,7 +27,7 @@ scenarios![
 
 /// Sends so many events, one after the other, so many a second.
 async fn send(
-    stack: &Stack<impl Store>,
+    stack: &Stack<impl RedisTopology>,
     user: &str,
     (count, per_second): (usize, u64),
 ) -> anyhow::Result<Vec<String>> {
@@ -52,7 +52,7 @@ async fn a_gateway_that_is_killed_again_and_again_costs_a_page_nothing(
     let site = site(&stack, Plan::demo(&user)).await?;
     let mut window = browser.window().await?;
     let mut tab = window.open(site.origin()).await?;
-    tab.becomes(STATE, json!("open"), LIMIT).await?;
+    tab.wait_for_value(STATE, json!("open"), TIMEOUT).await?;
     let mut sent = Vec::new();
     // How many events while the gateway is there, and while it is not, and how many a second.
     let (rounds, up, down, pace) = RunProfile::current().pick((3, 10, 5, 10), (12, 16, 4, 4));
@@ -64,10 +64,10 @@ async fn a_gateway_that_is_killed_again_and_again_costs_a_page_nothing(
     }
     shows(&mut tab, &user, &sent, CAUGHT_UP_LIMIT).await?;
     let state = "document.getElementById('state').textContent";
-    tab.becomes(state, json!("Live, nothing missed"), LIMIT).await?;
+    tab.wait_for_value(state, json!("Live, nothing missed"), TIMEOUT).await?;
     eprintln!("{} events, each shown once, through {rounds} deaths of the gateway", sent.len());
     drop((tab, site));
-    stack.stop().await
+    stack.shut_down_and_check_logs().await
 }
 
 async fn a_page_that_was_offline_catches_up(context: &Context) -> anyhow::Result<()> {
@@ -75,19 +75,19 @@ async fn a_page_that_was_offline_catches_up(context: &Context) -> anyhow::Result
     let site = site(stack, Plan::demo(&user)).await?;
     let mut window = browser.window().await?;
     let mut tab = window.open(site.origin()).await?;
-    tab.becomes(STATE, json!("open"), LIMIT).await?;
+    tab.wait_for_value(STATE, json!("open"), TIMEOUT).await?;
     // The browser does not cut WebSockets that are open, so that the network does, and first: told
     // that it is offline, the page asks the gateway for a sign of life, and must not get one.
-    site.network().set(Fault::Blackhole);
+    site.network().set_fault(Fault::Blackhole);
     let offline = |offline: bool| json!({"offline": offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1});
     tab.call("Network.enable", json!({})).await?;
     tab.call("Network.emulateNetworkConditions", offline(true)).await?;
     let told = "document.getElementById('state').textContent.startsWith('Offline')";
-    tab.becomes(told, json!(true), LIMIT).await?;
+    tab.wait_for_value(told, json!(true), TIMEOUT).await?;
     let events = events::one_of_each(&user)?;
     stack.producer.send_all(&events).await?;
     ensure!(tab.value(&format!("{SHOWN}.length")).await? == 0, "it shows what it cannot know");
-    site.network().set(Fault::None);
+    site.network().set_fault(Fault::None);
     tab.call("Network.emulateNetworkConditions", offline(false)).await?;
     shows(&mut tab, &user, &ids(&events), CAUGHT_UP_LIMIT).await
 }
@@ -97,11 +97,11 @@ async fn the_switch_of_the_demo_shows_a_resume(context: &Context) -> anyhow::Res
     let site = site(stack, Plan::demo(&user)).await?;
     let mut window = browser.window().await?;
     let mut tab = window.open(site.origin()).await?;
-    tab.becomes(STATE, json!("open"), LIMIT).await?;
+    tab.wait_for_value(STATE, json!("open"), TIMEOUT).await?;
     tab.value(&click("#switch")).await?;
-    tab.becomes(STATE, json!("waiting"), LIMIT).await?;
+    tab.wait_for_value(STATE, json!("waiting"), TIMEOUT).await?;
     tab.value(&click("#all")).await?;
-    harness::eventually("the events are published", LIMIT, async || {
+    harness::eventually("the events are published", TIMEOUT, async || {
         let published = stack.stream(&user).await?.len();
         ensure!(published == events::DESIGNED, "{published} are");
         Ok(())
@@ -110,7 +110,7 @@ async fn the_switch_of_the_demo_shows_a_resume(context: &Context) -> anyhow::Res
     ensure!(tab.value(&format!("{SHOWN}.length")).await? == 0, "the network was not cut");
     tab.value(&click("#switch")).await?;
     let shown = format!("{SHOWN}.length");
-    tab.becomes(&shown, json!(events::DESIGNED), CAUGHT_UP_LIMIT).await?;
+    tab.wait_for_value(&shown, json!(events::DESIGNED), CAUGHT_UP_LIMIT).await?;
     let state = "document.getElementById('state').textContent";
-    tab.becomes(state, json!("Live, nothing missed"), LIMIT).await
+    tab.wait_for_value(state, json!("Live, nothing missed"), TIMEOUT).await
 }

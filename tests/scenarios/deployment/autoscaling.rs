@@ -1,4 +1,4 @@
-//! What autoscalers do: from one of each service to three, and back to one, while events flow.
+//! What autoscalers do: from one of each service to three, and back to one, while events are sent.
 
 use std::time::Duration;
 
@@ -10,9 +10,9 @@ use harness::{
     stack::{Layout, Stack},
 };
 use support::{
-    audience::{Audience, Manner},
-    balancer::Balancer,
-    flow::Flow,
+    client_fleet::{ClientFleet, ReconnectPolicy},
+    event_generator::EventGenerator,
+    load_balancer::LoadBalancer,
 };
 
 use crate::{context::Context, run_profile::seed, runner::scenarios};
@@ -36,35 +36,35 @@ fn layout() -> Layout {
 async fn from_one_to_three_and_back_nothing_is_lost(context: &Context) -> anyhow::Result<()> {
     context.durable_kafka().await?;
     let mut stack = context.own_stack(&layout()).await?;
-    let service = Balancer::start().await?;
-    service.serve(addresses(&stack));
-    let sizes = [(USERS, Manner::Returns), (4, Manner::Restless)];
-    let audience = Audience::gather_at(&stack, &[service.address()], &sizes).await?;
-    let mut flow = Flow::start(&stack, &audience, PER_SECOND, seed("scale")).await?;
+    let service = LoadBalancer::start().await?;
+    service.set_backends(addresses(&stack));
+    let sizes = [(USERS, ReconnectPolicy::Resume), (4, ReconnectPolicy::ResumeAfterEach)];
+    let fleet = ClientFleet::connect_to(&stack, &[service.address()], &sizes).await?;
+    let mut generator = EventGenerator::start(&stack, &fleet, PER_SECOND, seed("scale")).await?;
     for _ in 0..2 {
-        stack.another_worker().await?;
-        stack.another_gateway().await?;
-        service.serve(addresses(&stack));
-        flow.more(100).await?;
+        stack.start_another_worker().await?;
+        stack.start_another_gateway().await?;
+        service.set_backends(addresses(&stack));
+        generator.wait_for_sent(100).await?;
     }
     everybody_works(&stack).await?;
-    flow.more(300).await?;
-    eprintln!("three of each: {}", audience.repaired(MISSED_LIMIT).await?);
+    generator.wait_for_sent(300).await?;
+    eprintln!("three of each: {}", fleet.wait_for_delivery(MISSED_LIMIT).await?);
     while stack.workers.len() > 1 {
-        stack.one_worker_less().await?;
+        stack.stop_last_worker().await?;
         // Those that come back find the others.
-        service.serve(addresses(&stack).into_iter().skip(1));
-        stack.one_gateway_less().await?;
-        flow.more(100).await?;
+        service.set_backends(addresses(&stack).into_iter().skip(1));
+        stack.stop_first_gateway().await?;
+        generator.wait_for_sent(100).await?;
     }
-    audience.present().await?;
-    flow.stop().await?;
-    eprintln!("one of each again: {}", audience.repaired(MISSED_LIMIT).await?);
-    let codes = audience.codes();
+    fleet.wait_until_connected().await?;
+    generator.stop_and_flush().await?;
+    eprintln!("one of each again: {}", fleet.wait_for_delivery(MISSED_LIMIT).await?);
+    let codes = fleet.close_codes();
     ensure!(codes.contains_key(&1012), "nobody was asked to come back: {codes:?}");
-    audience.judge(&stack).await?;
-    drop(audience);
-    stack.stop().await
+    fleet.check_delivery(&stack).await?;
+    drop(fleet);
+    stack.shut_down_and_check_logs().await
 }
 
 fn addresses(stack: &Stack) -> Vec<std::net::SocketAddr> {

@@ -134,11 +134,11 @@ async fn what_the_compose_file_sets_and_mounts_is_there(_: &Context) -> anyhow::
 async fn a_service_tells_an_image_whether_it_is_ready(context: &Context) -> anyhow::Result<()> {
     let stack = context.own_stack(&Layout::default()).await?;
     for service in [&stack.workers[0], &stack.gateways[0]] {
-        service.task(&["healthcheck"], "").await?;
+        service.run_command(&["healthcheck"], "").await?;
         service.kill().await?;
-        let answer = service.task(&["healthcheck"], "").await;
+        let answer = service.run_command(&["healthcheck"], "").await;
         let problem = answer.err().context("a service that is gone is said to be ready")?;
         ensure!(format!("{problem:#}").contains("exit status: 1"), "{problem:#}");
     }
-    stack.discard()
+    stack.check_logs_and_discard()
 }

@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use anyhow::ensure;
 use harness::{
     eventually,
-    stack::{LIMIT, Layout, Stack},
+    stack::{Layout, Stack, TIMEOUT},
 };
 use support::{
-    audience::{Audience, Manner},
+    client_fleet::{ClientFleet, ReconnectPolicy},
     deployment::{monitoring, root},
-    flow::Flow,
+    event_generator::EventGenerator,
     prometheus::Prometheus,
 };
 
@@ -27,19 +27,19 @@ async fn every_alert_and_every_panel_finds_its_series(context: &Context) -> anyh
     let layout = Layout { workers: 2, gateways: 2, ..Layout::default() };
     // A broker of its own: the poison of other scenarios is what an alert is for.
     let stack = context.own_broker(&layout).await?;
-    let sizes = [(10, Manner::Stays), (2, Manner::Restless)];
-    let audience = Audience::gather(&stack, &sizes).await?;
-    let mut flow = Flow::start(&stack, &audience, PER_SECOND, seed("scraped")).await?;
+    let sizes = [(10, ReconnectPolicy::Never), (2, ReconnectPolicy::ResumeAfterEach)];
+    let fleet = ClientFleet::connect(&stack, &sizes).await?;
+    let mut generator = EventGenerator::start(&stack, &fleet, PER_SECOND, seed("scraped")).await?;
     let prometheus = scraping(program, &stack).await?;
-    flow.more(100).await?;
+    generator.wait_for_sent(100).await?;
     alerts_find_their_series(&prometheus).await?;
     panels_find_their_series(&prometheus).await?;
     nothing_is_wrong(&prometheus).await?;
     ensure!(prometheus.query("no_such_series").await?.is_empty(), "it finds anything");
-    flow.stop().await?;
-    audience.judge(&stack).await?;
-    drop((audience, prometheus));
-    stack.stop().await
+    generator.stop_and_flush().await?;
+    fleet.check_delivery(&stack).await?;
+    drop((fleet, prometheus));
+    stack.shut_down_and_check_logs().await
 }
 
 async fn scraping(program: &str, stack: &Stack) -> anyhow::Result<Prometheus> {
@@ -70,7 +70,7 @@ async fn panels_find_their_series(prometheus: &Prometheus) -> anyhow::Result<()>
 /// Waits until each expression has series; the value says who wants them.
 async fn found(prometheus: &Prometheus, wanted: BTreeMap<String, String>) -> anyhow::Result<()> {
     for (expression, who) in wanted {
-        eventually(&format!("{who} finds {expression}"), LIMIT * 2, async || {
+        eventually(&format!("{who} finds {expression}"), TIMEOUT * 2, async || {
             ensure!(!prometheus.query(&expression).await?.is_empty(), "it finds nothing");
             Ok(())
         })

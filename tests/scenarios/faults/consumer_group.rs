@@ -7,8 +7,8 @@ use harness::{
     stack::{Layout, Stack},
 };
 use support::{
-    audience::{Audience, Manner},
-    flow::Flow,
+    client_fleet::{ClientFleet, ReconnectPolicy},
+    event_generator::EventGenerator,
 };
 
 use super::{PER_SECOND, RECOVERY_LIMIT, USERS};
@@ -41,8 +41,9 @@ async fn workers_that_come_and_go_all_the_time_lose_and_repeat_nothing(
 ) -> anyhow::Result<()> {
     context.durable_kafka().await?;
     let mut stack = context.own_stack(&layout(3)).await?;
-    let audience = Audience::gather(&stack, &[(USERS, Manner::Stays)]).await?;
-    let mut flow = Flow::start(&stack, &audience, PER_SECOND, seed("rebalances")).await?;
+    let fleet = ClientFleet::connect(&stack, &[(USERS, ReconnectPolicy::Never)]).await?;
+    let mut generator =
+        EventGenerator::start(&stack, &fleet, PER_SECOND, seed("rebalances")).await?;
     for round in 0..RunProfile::current().pick(5, 60) {
         let worker = &mut stack.workers[round % 3];
         // Every third leaves without a word.
@@ -51,17 +52,17 @@ async fn workers_that_come_and_go_all_the_time_lose_and_repeat_nothing(
         } else {
             worker.stop().await?;
         }
-        flow.more(50).await?;
+        generator.wait_for_sent(50).await?;
         worker.restart().await?;
-        flow.more(50).await?;
+        generator.wait_for_sent(50).await?;
     }
-    flow.stop().await?;
+    generator.stop_and_flush().await?;
     // The group waits for one that left without a word until it gives it up.
     all_take_part(&stack).await?;
-    eprintln!("after the last rebalance: {}", audience.repaired(RECOVERY_LIMIT).await?);
-    audience.judge(&stack).await?;
-    drop(audience);
-    stack.stop().await
+    eprintln!("after the last rebalance: {}", fleet.wait_for_delivery(RECOVERY_LIMIT).await?);
+    fleet.check_delivery(&stack).await?;
+    drop(fleet);
+    stack.shut_down_and_check_logs().await
 }
 
 async fn a_worker_known_by_name_has_its_place_again_at_once(
@@ -70,24 +71,25 @@ async fn a_worker_known_by_name_has_its_place_again_at_once(
     context.durable_kafka().await?;
     let layout = Layout { workers: 2, ..Layout::default() }.with_named_workers();
     let mut stack = context.own_stack(&layout).await?;
-    let audience = Audience::gather(&stack, &[(USERS, Manner::Stays)]).await?;
-    let mut flow = Flow::start(&stack, &audience, PER_SECOND, seed("named worker")).await?;
+    let fleet = ClientFleet::connect(&stack, &[(USERS, ReconnectPolicy::Never)]).await?;
+    let mut generator =
+        EventGenerator::start(&stack, &fleet, PER_SECOND, seed("named worker")).await?;
     for round in 0..RunProfile::current().pick(2, 10) {
         let worker = &mut stack.workers[round % 2];
-        flow.more(50).await?;
+        generator.wait_for_sent(50).await?;
         if round % 2 == 0 {
             worker.kill().await?;
         } else {
             worker.stop().await?;
         }
-        flow.more(100).await?;
+        generator.wait_for_sent(100).await?;
         worker.restart().await?;
-        eprintln!("a worker is back: {}", audience.repaired(RECOVERY_LIMIT).await?);
+        eprintln!("a worker is back: {}", fleet.wait_for_delivery(RECOVERY_LIMIT).await?);
     }
-    flow.stop().await?;
-    audience.judge(&stack).await?;
-    drop(audience);
-    stack.stop().await
+    generator.stop_and_flush().await?;
+    fleet.check_delivery(&stack).await?;
+    drop(fleet);
+    stack.shut_down_and_check_logs().await
 }
 
 async fn a_worker_that_was_given_up_commits_nothing_when_it_goes_on(
@@ -95,29 +97,29 @@ async fn a_worker_that_was_given_up_commits_nothing_when_it_goes_on(
 ) -> anyhow::Result<()> {
     context.durable_kafka().await?;
     let stack = context.own_stack(&layout(2)).await?;
-    let audience = Audience::gather(&stack, &[(USERS, Manner::Stays)]).await?;
-    let mut flow = Flow::start(&stack, &audience, PER_SECOND, seed("zombie")).await?;
+    let fleet = ClientFleet::connect(&stack, &[(USERS, ReconnectPolicy::Never)]).await?;
+    let mut generator = EventGenerator::start(&stack, &fleet, PER_SECOND, seed("zombie")).await?;
     for _ in 0..RunProfile::current().pick(1, 8) {
-        flow.more(100).await?;
+        generator.wait_for_sent(100).await?;
         stack.workers[0].signal(Signal::STOP)?;
-        flow.more(200).await?;
+        generator.wait_for_sent(200).await?;
         // It takes the session time-out until the other has its partitions.
-        audience.repaired(RECOVERY_LIMIT).await?;
+        fleet.wait_for_delivery(RECOVERY_LIMIT).await?;
         stack.workers[0].signal(Signal::CONT)?;
-        never_goes_back(&stack, &mut flow).await?;
+        never_goes_back(&stack, &mut generator).await?;
         all_take_part(&stack).await?;
     }
-    flow.stop().await?;
-    audience.judge(&stack).await?;
-    drop(audience);
-    stack.stop().await
+    generator.stop_and_flush().await?;
+    fleet.check_delivery(&stack).await?;
+    drop(fleet);
+    stack.shut_down_and_check_logs().await
 }
 
-/// Checks, while events flow, that no partition's committed offset becomes smaller.
-async fn never_goes_back(stack: &Stack, flow: &mut Flow) -> anyhow::Result<()> {
+/// Checks, while events are sent, that no partition's committed offset becomes smaller.
+async fn never_goes_back(stack: &Stack, generator: &mut EventGenerator) -> anyhow::Result<()> {
     let mut before = stack.kafka.committed(&stack.group).await?;
     for _ in 0..10 {
-        flow.more(20).await?;
+        generator.wait_for_sent(20).await?;
         let now = stack.kafka.committed(&stack.group).await?;
         let back = before.iter().find(|(partition, offset)| now.get(partition) < Some(offset));
         ensure!(back.is_none(), "{back:?} became {:?}", back.and_then(|(at, _)| now.get(at)));

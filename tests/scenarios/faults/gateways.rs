@@ -6,13 +6,13 @@ use harness::{
     events::{self, Event, fresh_user},
     eventually,
     process::Signal,
-    stack::{LIMIT, Layout, Stack},
+    stack::{Layout, Stack, TIMEOUT},
 };
 use hyper::header::RETRY_AFTER;
 use support::{
-    audience::{Audience, Manner},
-    checker::Ledger,
-    flow::Flow,
+    client_fleet::{ClientFleet, ReconnectPolicy},
+    delivery_checker::DeliveryChecker,
+    event_generator::EventGenerator,
 };
 use tokio::time::Instant;
 
@@ -38,39 +38,41 @@ async fn the_clients_of_a_killed_gateway_miss_nothing_at_another(
     context: &Context,
 ) -> anyhow::Result<()> {
     let mut stack = context.own_stack(&Layout { gateways: 2, ..Layout::default() }).await?;
-    let audience = Audience::gather(&stack, &[(40, Manner::Returns)]).await?;
-    let mut flow = Flow::start(&stack, &audience, PER_SECOND, seed("killed gateway")).await?;
+    let fleet = ClientFleet::connect(&stack, &[(40, ReconnectPolicy::Resume)]).await?;
+    let mut generator =
+        EventGenerator::start(&stack, &fleet, PER_SECOND, seed("killed gateway")).await?;
     for round in 0..RunProfile::current().pick(2, 12) {
         let gateway = &mut stack.gateways[round % 2];
-        flow.more(50).await?;
+        generator.wait_for_sent(50).await?;
         gateway.kill().await?;
-        flow.more(100).await?;
+        generator.wait_for_sent(100).await?;
         gateway.restart().await?;
-        audience.present().await?;
+        fleet.wait_until_connected().await?;
     }
-    flow.stop().await?;
-    audience.judge(&stack).await?;
-    drop(audience);
-    stack.stop().await
+    generator.stop_and_flush().await?;
+    fleet.check_delivery(&stack).await?;
+    drop(fleet);
+    stack.shut_down_and_check_logs().await
 }
 
 async fn a_crowd_that_comes_back_at_once_misses_nothing(context: &Context) -> anyhow::Result<()> {
     let mut stack = context.own_stack(&Layout::default()).await?;
     let size = RunProfile::current().pick(300, 5_000);
-    let audience = Audience::gather(&stack, &[(size, Manner::Returns)]).await?;
-    let mut flow = Flow::start(&stack, &audience, PER_SECOND, seed("crowd")).await?;
-    flow.more(50).await?;
+    let fleet = ClientFleet::connect(&stack, &[(size, ReconnectPolicy::Resume)]).await?;
+    let mut generator = EventGenerator::start(&stack, &fleet, PER_SECOND, seed("crowd")).await?;
+    generator.wait_for_sent(50).await?;
     stack.gateways[0].kill().await?;
-    flow.more(50).await?;
+    generator.wait_for_sent(50).await?;
     stack.gateways[0].restart().await?;
     let back = Instant::now();
-    let (present, repair) = tokio::join!(audience.present(), audience.repaired(LIMIT * 3));
+    let (present, repair) =
+        tokio::join!(fleet.wait_until_connected(), fleet.wait_for_delivery(TIMEOUT * 3));
     present?;
     eprintln!("{size} clients, back within {:?}: {}", back.elapsed(), repair?);
-    flow.stop().await?;
-    audience.judge(&stack).await?;
-    drop(audience);
-    stack.stop().await
+    generator.stop_and_flush().await?;
+    fleet.check_delivery(&stack).await?;
+    drop(fleet);
+    stack.shut_down_and_check_logs().await
 }
 
 async fn a_gateway_that_stops_under_load_spreads_its_clients_and_they_miss_nothing(
@@ -80,18 +82,19 @@ async fn a_gateway_that_stops_under_load_spreads_its_clients_and_they_miss_nothi
     let gateway_settings = vec![("DRAIN_WINDOW", format!("{window}s"))];
     let layout = Layout { gateways: 2, gateway_settings, ..Layout::default() };
     let mut stack = context.own_stack(&layout).await?;
-    let audience = Audience::gather(&stack, &[(60, Manner::Returns)]).await?;
-    let mut flow = Flow::start(&stack, &audience, PER_SECOND, seed("stopped gateway")).await?;
-    flow.more(50).await?;
+    let fleet = ClientFleet::connect(&stack, &[(60, ReconnectPolicy::Resume)]).await?;
+    let mut generator =
+        EventGenerator::start(&stack, &fleet, PER_SECOND, seed("stopped gateway")).await?;
+    generator.wait_for_sent(50).await?;
     stack.gateways[0].signal(Signal::TERM)?;
-    let status = stack.gateways[0].ended(LIMIT * 2).await?;
+    let status = stack.gateways[0].wait_for_exit(TIMEOUT * 2).await?;
     ensure!(status.success(), "ended with {status}");
-    audience.present().await?;
-    flow.more(50).await?;
-    flow.stop().await?;
-    audience.judge(&stack).await?;
-    ensure!(audience.codes().keys().eq([&1012]), "closed with {:?}", audience.codes());
-    let mut pauses = audience.pauses();
+    fleet.wait_until_connected().await?;
+    generator.wait_for_sent(50).await?;
+    generator.stop_and_flush().await?;
+    fleet.check_delivery(&stack).await?;
+    ensure!(fleet.close_codes().keys().eq([&1012]), "closed with {:?}", fleet.close_codes());
+    let mut pauses = fleet.reconnect_delays_ms();
     pauses.sort_unstable();
     pauses.dedup();
     // Half of the clients were at this gateway, and few drew the same millisecond.
@@ -101,26 +104,26 @@ async fn a_gateway_that_stops_under_load_spreads_its_clients_and_they_miss_nothi
         pauses.iter().all(|pause| allowed.contains(pause)),
         "expected {allowed:?} ms: {pauses:?}"
     );
-    drop(audience);
+    drop(fleet);
     stack.gateways[0].restart().await?;
-    stack.stop().await
+    stack.shut_down_and_check_logs().await
 }
 
 async fn clients_that_reconnect_all_the_time_miss_nothing_and_harm_nobody(
     context: &Context,
 ) -> anyhow::Result<()> {
     let stack = context.own_stack(&Layout { gateways: 2, ..Layout::default() }).await?;
-    let sizes = [(20, Manner::Stays), (20, Manner::Restless)];
-    let audience = Audience::gather(&stack, &sizes).await?;
-    let mut flow = Flow::start(&stack, &audience, PER_SECOND, seed("restless")).await?;
-    flow.more(RunProfile::current().pick(400, 6_000)).await?;
-    flow.stop().await?;
-    audience.judge(&stack).await?;
+    let sizes = [(20, ReconnectPolicy::Never), (20, ReconnectPolicy::ResumeAfterEach)];
+    let fleet = ClientFleet::connect(&stack, &sizes).await?;
+    let mut generator = EventGenerator::start(&stack, &fleet, PER_SECOND, seed("restless")).await?;
+    generator.wait_for_sent(RunProfile::current().pick(400, 6_000)).await?;
+    generator.stop_and_flush().await?;
+    fleet.check_delivery(&stack).await?;
     let accepted = r#"websocket_connections_total{status="accepted"}"#;
     let handshakes = counted(&stack.gateways[0], accepted).await?;
     ensure!(handshakes > 100.0, "only {handshakes} handshakes: nobody was restless");
-    drop(audience);
-    stack.stop().await
+    drop(fleet);
+    stack.shut_down_and_check_logs().await
 }
 
 async fn handshakes_over_the_rate_are_asked_to_come_later(context: &Context) -> anyhow::Result<()> {
@@ -129,14 +132,14 @@ async fn handshakes_over_the_rate_are_asked_to_come_later(context: &Context) -> 
     let stack = context.own_stack(&layout).await?;
     let connection = stack.connection(0, &fresh_user())?;
     // Of so many at once on a slow machine, too, some are too many.
-    let attempts: [_; 10] = std::array::from_fn(|_| connection.refusal());
+    let attempts: [_; 10] = std::array::from_fn(|_| connection.refused_response());
     let attempts = futures_util::future::join_all(attempts).await;
     let refusal = attempts.into_iter().find_map(Result::ok).context("one is refused")?;
     ensure!(refusal.status() == 503, "refused with {}", refusal.status());
     let later = refusal.headers().get(RETRY_AFTER).context("it says when to come again")?;
     ensure!(later == "1", "{later:?}");
-    eventually("who comes later is let in", LIMIT, async || connection.open().await).await?;
-    stack.stop().await
+    eventually("who comes later is let in", TIMEOUT, async || connection.open().await).await?;
+    stack.shut_down_and_check_logs().await
 }
 
 /// So much that no kernel keeps it for a socket.
@@ -153,43 +156,43 @@ async fn a_slow_reader_resumes_what_the_fast_ones_have_got(
     let (stack, user) = (context.own_stack(&layout).await?, fresh_user());
     let connection = stack.connection(0, &user)?;
     let mut slow = connection.clone().receive_buffer(64 << 10).open().await?;
-    slow.authenticated(LIMIT).await?;
-    let audience = Audience::gather(&stack, &[(10, Manner::Stays)]).await?;
-    let flow = Flow::start(&stack, &audience, PER_SECOND, seed("slow reader")).await?;
-    let (events, mut ledger) = (large(&user)?, Ledger::default());
+    slow.expect_authenticated(TIMEOUT).await?;
+    let fleet = ClientFleet::connect(&stack, &[(10, ReconnectPolicy::Never)]).await?;
+    let generator = EventGenerator::start(&stack, &fleet, PER_SECOND, seed("slow reader")).await?;
+    let (events, mut checker) = (large(&user)?, DeliveryChecker::default());
     for event in &events {
-        ledger.sent(&user, &event.id);
+        checker.record_sent(&user, &event.id);
     }
     // It reads as soon as it is found too slow: a gateway does not keep a close frame for long.
     let read = async {
         too_slow(&stack).await?;
-        anyhow::Ok(drain(&mut slow, &user, &mut ledger).await)
+        anyhow::Ok(drain(&mut slow, &user, &mut checker).await)
     };
     let (sent, read) = tokio::join!(stack.producer.send_all(&events), read);
     sent?;
     let (mut last, ended) = read?;
     let code = ended.downcast_ref::<Closed>().map(|closed| closed.code);
     ensure!(code == Some(1013), "it ended otherwise: {ended:#}");
-    while ledger.arrivals() < EVENTS {
+    while checker.delivered() < EVENTS {
         let mut again = connection.clone();
         if let Some(last) = &last {
             again = again.query("last_event_id", last);
         }
         let mut client = again.open().await?;
         // While events still pour in it may be too slow again, but not before it gets anywhere.
-        let (reached, ended) = drain(&mut client, &user, &mut ledger).await;
+        let (reached, ended) = drain(&mut client, &user, &mut checker).await;
         last = Some(reached.with_context(|| format!("no progress: {ended:#}"))?);
     }
-    ledger.verdict().check()?;
-    flow.stop().await?;
-    audience.judge(&stack).await?;
-    drop(audience);
-    stack.stop().await
+    checker.violations().ensure_none()?;
+    generator.stop_and_flush().await?;
+    fleet.check_delivery(&stack).await?;
+    drop(fleet);
+    stack.shut_down_and_check_logs().await
 }
 
 async fn too_slow(stack: &Stack) -> anyhow::Result<()> {
     let lost = r#"websocket_messages_failed_total{error_type="too_slow"}"#;
-    eventually("it is found too slow", LIMIT, async || {
+    eventually("it is found too slow", TIMEOUT, async || {
         ensure!(counted(&stack.gateways[0], lost).await? > 0.0, "it is not");
         Ok(())
     })
@@ -211,15 +214,15 @@ fn large(user: &str) -> anyhow::Result<Vec<Event>> {
 async fn drain(
     client: &mut Client,
     user: &str,
-    ledger: &mut Ledger,
+    checker: &mut DeliveryChecker,
 ) -> (Option<String>, anyhow::Error) {
     let mut last = None;
     loop {
-        let ended = match client.notification(LIMIT).await {
-            Ok(frame) => match ledger.arrived(user, &frame) {
+        let ended = match client.next_notification(TIMEOUT).await {
+            Ok(frame) => match checker.record_delivered(user, &frame) {
                 Ok(()) => {
                     last = frame["id"].as_str().map(str::to_owned);
-                    if ledger.arrivals() < EVENTS {
+                    if checker.delivered() < EVENTS {
                         continue;
                     }
                     anyhow::anyhow!("everything has come")
@@ -250,13 +253,13 @@ async fn low_priority_waits_for_a_write_to_share(context: &Context) -> anyhow::R
     stack.producer.send(&events[events.len() - 1]).await?;
     expect_notifications(&mut client, &events).await?;
     drop(client);
-    stack.stop().await
+    stack.shut_down_and_check_logs().await
 }
 
 /// Waits until the gateway has so many frames in its queues.
 async fn queued(stack: &Stack, frames: usize) -> anyhow::Result<()> {
     let series = r#"gateway_frames_total{outcome="delivered"}"#;
-    eventually("the frames are queued", LIMIT, async || {
+    eventually("the frames are queued", TIMEOUT, async || {
         let delivered = counted(&stack.gateways[0], series).await?;
         ensure!(delivered.round() >= f64::from(u32::try_from(frames)?), "{delivered} are");
         Ok(())

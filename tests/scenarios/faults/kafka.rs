@@ -6,12 +6,12 @@ use harness::{
     events::{self, Event, fresh_user},
     eventually,
     producer::{Producer, Record, read_topic},
-    stack::{LIMIT, Layout, Stack},
+    stack::{Layout, Stack, TIMEOUT},
 };
 use rdkafka::{Message as _, message::OwnedMessage};
 use support::{
-    audience::{Audience, Manner},
-    flow::Flow,
+    client_fleet::{ClientFleet, ReconnectPolicy},
+    event_generator::EventGenerator,
 };
 
 use super::{PER_SECOND, RECOVERY_LIMIT, USERS, counted};
@@ -33,27 +33,27 @@ async fn a_broker_that_freezes_or_dies_and_comes_back_costs_no_event(
     context: &Context,
 ) -> anyhow::Result<()> {
     let stack = context.own_broker(&Layout::default().with_named_workers()).await?;
-    let audience = Audience::gather(&stack, &[(USERS, Manner::Stays)]).await?;
-    let mut flow = Flow::start(&stack, &audience, PER_SECOND, seed("broker")).await?;
+    let fleet = ClientFleet::connect(&stack, &[(USERS, ReconnectPolicy::Never)]).await?;
+    let mut generator = EventGenerator::start(&stack, &fleet, PER_SECOND, seed("broker")).await?;
     // Long enough to be a member of the group again: a heartbeat takes three seconds to come.
     let between = RunProfile::current().pick(50, 400);
     for _ in 0..RunProfile::current().pick(1, 4) {
-        flow.more(between).await?;
+        generator.wait_for_sent(between).await?;
         stack.kafka.freeze(true).await?;
-        flow.more(RunProfile::current().pick(200, 1_500)).await?;
+        generator.wait_for_sent(RunProfile::current().pick(200, 1_500)).await?;
         stack.kafka.freeze(false).await?;
         writes_again(&stack).await?;
-        eprintln!("the broker was frozen: {}", audience.repaired(RECOVERY_LIMIT).await?);
-        flow.more(between).await?;
-        let away = async { flow.more(RunProfile::current().pick(100, 1_000)).await };
-        stack.kafka.die_for(away).await?;
+        eprintln!("the broker was frozen: {}", fleet.wait_for_delivery(RECOVERY_LIMIT).await?);
+        generator.wait_for_sent(between).await?;
+        let away = async { generator.wait_for_sent(RunProfile::current().pick(100, 1_000)).await };
+        stack.kafka.kill_and_restart_after(away).await?;
         writes_again(&stack).await?;
-        eprintln!("the broker was killed: {}", audience.repaired(RECOVERY_LIMIT).await?);
+        eprintln!("the broker was killed: {}", fleet.wait_for_delivery(RECOVERY_LIMIT).await?);
     }
-    flow.stop().await?;
-    audience.judge(&stack).await?;
-    drop(audience);
-    stack.stop().await
+    generator.stop_and_flush().await?;
+    fleet.check_delivery(&stack).await?;
+    drop(fleet);
+    stack.shut_down_and_check_logs().await
 }
 
 /// Waits for the end of the fault: a broker that was away for long enough to be given up by its
@@ -103,7 +103,7 @@ async fn a_poison_record_waits_for_its_topic_and_holds_nobody_up_for_good(
     }
     expect_no_further_frames(&stack, &user, std::slice::from_mut(&mut client)).await?;
     drop(client);
-    stack.stop().await
+    stack.shut_down_and_check_logs().await
 }
 
 async fn events_compressed_with_each_codec_arrive(context: &Context) -> anyhow::Result<()> {
@@ -126,7 +126,7 @@ async fn events_of_aborted_transactions_are_not_told(context: &Context) -> anyho
     let mut clients = [stack.client(&user).await?];
     let id = uuid::Uuid::new_v4().to_string();
     let producer = Producer::with(&stack.kafka, &[("transactional.id", &id)])?;
-    producer.prepare_transactions().await?;
+    producer.init_transactions().await?;
     let mut committed = Vec::new();
     for number in 0..6 {
         let (events, commit) = (many(&user, 5)?, number % 2 == 1);
@@ -140,7 +140,7 @@ async fn events_of_aborted_transactions_are_not_told(context: &Context) -> anyho
     let last = many(&user, 30)?;
     stack.producer.send_all(&last).await?;
     expect_notifications(&mut clients[0], &last).await?;
-    tokio::time::timeout(LIMIT, expect_no_further_frames(stack, &user, &mut clients)).await?
+    tokio::time::timeout(TIMEOUT, expect_no_further_frames(stack, &user, &mut clients)).await?
 }
 
 fn many(user: &str, events: usize) -> anyhow::Result<Vec<Event>> {

@@ -3,11 +3,11 @@
 use anyhow::Context as _;
 use harness::{
     proxy::{FAULTS, Fault, Proxy},
-    stack::{Layout, Ways},
+    stack::{Layout, RedisProxies},
 };
 use support::{
-    audience::{Audience, Manner, Repair},
-    flow::Flow,
+    client_fleet::{ClientFleet, ReconnectPolicy, RecoveryLatency},
+    event_generator::EventGenerator,
 };
 
 use super::{PER_SECOND, RECOVERY_LIMIT, USERS, report_repairs};
@@ -41,43 +41,47 @@ async fn whatever_breaks_on_both_ways_to_redis_no_event_and_no_socket_is_lost(
     breaks(context, "both to Redis", |ways| vec![&ways.worker, &ways.gateway]).await
 }
 
-/// Goes through all faults, under flow, and waits after each until it is over for everybody.
-async fn breaks(context: &Context, what: &str, on: fn(&Ways) -> Vec<&Proxy>) -> anyhow::Result<()> {
+/// Goes through all faults, while events are sent, and waits after each until it is over for everybody.
+async fn breaks(
+    context: &Context,
+    what: &str,
+    on: fn(&RedisProxies) -> Vec<&Proxy>,
+) -> anyhow::Result<()> {
     let stack = context.own_stack(&Layout { proxied: true, ..Layout::default() }).await?;
-    let ways = on(stack.ways.as_ref().context("there are proxies")?);
-    let audience = Audience::gather(&stack, &[(USERS, Manner::Stays)]).await?;
-    let mut flow = Flow::start(&stack, &audience, PER_SECOND, seed(what)).await?;
-    let mut all = Repair::default();
+    let ways = on(stack.redis_proxies.as_ref().context("there are proxies")?);
+    let fleet = ClientFleet::connect(&stack, &[(USERS, ReconnectPolicy::Never)]).await?;
+    let mut generator = EventGenerator::start(&stack, &fleet, PER_SECOND, seed(what)).await?;
+    let mut all = RecoveryLatency::default();
     for fault in FAULTS {
-        let repair = outlasts(fault, &ways, &mut flow, &audience).await;
+        let repair = outlasts(fault, &ways, &mut generator, &fleet).await;
         let repair = repair.with_context(|| format!("{fault:?}"))?;
         eprintln!("{what}, {fault:?}: {repair}");
         all.add(&repair);
     }
     eprintln!("{what}, all faults: {all}");
-    flow.stop().await?;
-    audience.judge(&stack).await?;
+    generator.stop_and_flush().await?;
+    fleet.check_delivery(&stack).await?;
     report_repairs(what, &stack).await?;
-    drop(audience);
-    stack.stop().await
+    drop(fleet);
+    stack.shut_down_and_check_logs().await
 }
 
 async fn outlasts(
     fault: Fault,
     ways: &[&Proxy],
-    flow: &mut Flow,
-    audience: &Audience,
-) -> anyhow::Result<Repair> {
+    generator: &mut EventGenerator,
+    fleet: &ClientFleet,
+) -> anyhow::Result<RecoveryLatency> {
     let events = RunProfile::current().pick(200, 1_200);
-    flow.more(20).await?;
+    generator.wait_for_sent(20).await?;
     set(ways, fault);
-    flow.more(events).await?;
+    generator.wait_for_sent(events).await?;
     set(ways, Fault::None);
-    audience.repaired(RECOVERY_LIMIT).await
+    fleet.wait_for_delivery(RECOVERY_LIMIT).await
 }
 
 fn set(ways: &[&Proxy], fault: Fault) {
     for way in ways {
-        way.set(fault);
+        way.set_fault(fault);
     }
 }

@@ -12,8 +12,8 @@ use harness::{
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
 use redis::aio::MultiplexedConnection;
 use support::{
-    audience::{Audience, Manner},
-    flow::Flow,
+    client_fleet::{ClientFleet, ReconnectPolicy},
+    event_generator::EventGenerator,
 };
 use tokio::time::Instant;
 
@@ -73,10 +73,10 @@ impl Blow {
     }
 
     async fn begin(self, stack: &Stack, admin: &mut MultiplexedConnection) -> anyhow::Result<()> {
-        let ways = stack.ways.as_ref().context("there are proxies")?;
+        let ways = stack.redis_proxies.as_ref().context("there are proxies")?;
         match self {
-            Self::WorkersWay(fault) => ways.worker.set(fault),
-            Self::GatewaysWay(fault) => ways.gateway.set(fault),
+            Self::WorkersWay(fault) => ways.worker.set_fault(fault),
+            Self::GatewaysWay(fault) => ways.gateway.set_fault(fault),
             Self::Redis(trouble) => trouble.begin(stack, admin).await?,
             Self::RedisDies => stack.redis.kill().await?,
             Self::WorkerDies(which) => stack.workers[which].kill().await?,
@@ -90,10 +90,10 @@ impl Blow {
     }
 
     async fn end(self, stack: &mut Stack, admin: &mut MultiplexedConnection) -> anyhow::Result<()> {
-        let ways = stack.ways.as_ref().context("there are proxies")?;
+        let ways = stack.redis_proxies.as_ref().context("there are proxies")?;
         match self {
-            Self::WorkersWay(_) => ways.worker.set(Fault::None),
-            Self::GatewaysWay(_) => ways.gateway.set(Fault::None),
+            Self::WorkersWay(_) => ways.worker.set_fault(Fault::None),
+            Self::GatewaysWay(_) => ways.gateway.set_fault(Fault::None),
             Self::Redis(trouble) => trouble.end(stack, admin).await?,
             Self::RedisDies => {
                 stack.redis.restart().await?;
@@ -116,9 +116,9 @@ async fn faults_at_random_cost_no_event(context: &Context) -> anyhow::Result<()>
     context.durable_kafka().await?;
     let layout = Layout { workers: 2, gateways: 2, proxied: true, ..Layout::default() };
     let mut stack = context.own_stack(&layout.with_named_workers()).await?;
-    let audience = Audience::gather(&stack, &[(USERS, Manner::Returns)]).await?;
+    let fleet = ClientFleet::connect(&stack, &[(USERS, ReconnectPolicy::Resume)]).await?;
     let seed = seed("faults at random");
-    let mut flow = Flow::start(&stack, &audience, PER_SECOND, seed).await?;
+    let mut generator = EventGenerator::start(&stack, &fleet, PER_SECOND, seed).await?;
     let mut random = StdRng::seed_from_u64(seed);
     let mut admin = stack.redis.connection().await?;
     let length = RunProfile::current().pick(Duration::from_secs(20), Duration::from_mins(6));
@@ -128,18 +128,18 @@ async fn faults_at_random_cost_no_event(context: &Context) -> anyhow::Result<()>
         let lasts = random.random_range(20..RunProfile::current().pick(200, 800));
         let waits = random.random_bool(0.5);
         blow.begin(&stack, &mut admin).await.with_context(|| format!("{blow:?} begins"))?;
-        flow.more(lasts).await?;
+        generator.wait_for_sent(lasts).await?;
         blow.end(&mut stack, &mut admin).await.with_context(|| format!("{blow:?} ends"))?;
         if waits {
-            let repair = audience.repaired(RECOVERY_LIMIT).await;
+            let repair = fleet.wait_for_delivery(RECOVERY_LIMIT).await;
             eprintln!("{blow:?} for {lasts} events: {}", repair.context(format!("{blow:?}"))?);
         } else {
             eprintln!("{blow:?} for {lasts} events, and on");
         }
     }
-    flow.stop().await?;
-    audience.present().await?;
-    audience.judge(&stack).await?;
-    drop(audience);
-    stack.stop().await
+    generator.stop_and_flush().await?;
+    fleet.wait_until_connected().await?;
+    fleet.check_delivery(&stack).await?;
+    drop(fleet);
+    stack.shut_down_and_check_logs().await
 }

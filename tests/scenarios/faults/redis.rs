@@ -7,8 +7,8 @@ use harness::{
 };
 use redis::{aio::MultiplexedConnection, cmd};
 use support::{
-    audience::{Audience, Manner, Repair},
-    flow::Flow,
+    client_fleet::{ClientFleet, ReconnectPolicy, RecoveryLatency},
+    event_generator::EventGenerator,
 };
 
 use super::{PER_SECOND, RECOVERY_LIMIT, USERS, counted, report_repairs};
@@ -101,31 +101,31 @@ async fn a_redis_that_drops_clients_or_stands_still_costs_no_event_and_no_socket
     endures(context, "Redis is gone", &troubles).await
 }
 
-/// Goes through troubles, under flow, and waits after each until it is over for everybody.
+/// Goes through troubles, while events are sent, and waits after each until it is over for everybody.
 async fn endures(context: &Context, what: &str, troubles: &[Trouble]) -> anyhow::Result<()> {
     let stack = context.own_stack(&Layout::default()).await?;
-    let audience = Audience::gather(&stack, &[(USERS, Manner::Stays)]).await?;
-    let mut flow = Flow::start(&stack, &audience, PER_SECOND, seed(what)).await?;
+    let fleet = ClientFleet::connect(&stack, &[(USERS, ReconnectPolicy::Never)]).await?;
+    let mut generator = EventGenerator::start(&stack, &fleet, PER_SECOND, seed(what)).await?;
     let mut admin = stack.redis.connection().await?;
-    let mut all = Repair::default();
+    let mut all = RecoveryLatency::default();
     for trouble in troubles {
         let noticed = notices(&stack).await?;
-        flow.more(20).await?;
+        generator.wait_for_sent(20).await?;
         trouble.begin(&stack, &mut admin).await?;
-        flow.more(RunProfile::current().pick(250, 1_000)).await?;
+        generator.wait_for_sent(RunProfile::current().pick(250, 1_000)).await?;
         trouble.end(&stack, &mut admin).await?;
-        let repair = audience.repaired(RECOVERY_LIMIT).await;
+        let repair = fleet.wait_for_delivery(RECOVERY_LIMIT).await;
         let repair = repair.with_context(|| format!("{trouble:?}"))?;
         eprintln!("{what}, {trouble:?}: {repair}");
         ensure!(notices(&stack).await? > noticed, "{trouble:?}: nobody noticed");
         all.add(&repair);
     }
     eprintln!("{what}, all: {all}");
-    flow.stop().await?;
-    audience.judge(&stack).await?;
+    generator.stop_and_flush().await?;
+    fleet.check_delivery(&stack).await?;
     report_repairs(what, &stack).await?;
-    drop(audience);
-    stack.stop().await
+    drop(fleet);
+    stack.shut_down_and_check_logs().await
 }
 
 /// How often the services have had trouble with Redis.
@@ -139,9 +139,10 @@ async fn a_redis_that_loads_its_data_for_a_while_costs_no_event_and_no_socket(
     context: &Context,
 ) -> anyhow::Result<()> {
     let mut stack = context.own_stack(&Layout::default()).await?;
-    let audience = Audience::gather(&stack, &[(USERS, Manner::Stays)]).await?;
-    let mut flow = Flow::start(&stack, &audience, PER_SECOND, seed("Redis loads")).await?;
-    flow.more(400).await?;
+    let fleet = ClientFleet::connect(&stack, &[(USERS, ReconnectPolicy::Never)]).await?;
+    let mut generator =
+        EventGenerator::start(&stack, &fleet, PER_SECOND, seed("Redis loads")).await?;
+    generator.wait_for_sent(400).await?;
     // It answers between a thousand commands that it reads back, so there must be many.
     let mut admin = stack.redis.connection().await?;
     let mut filler = ::redis::pipe();
@@ -151,34 +152,34 @@ async fn a_redis_that_loads_its_data_for_a_while_costs_no_event_and_no_socket(
     filler.exec_async(&mut admin).await?;
     stack.redis.kill().await?;
     stack.redis.restart_loading().await?;
-    flow.more(RunProfile::current().pick(200, 1_000)).await?;
-    stack.redis.load_on().await?;
-    let repair = audience.repaired(RECOVERY_LIMIT).await?;
+    generator.wait_for_sent(RunProfile::current().pick(200, 1_000)).await?;
+    stack.redis.finish_loading().await?;
+    let repair = fleet.wait_for_delivery(RECOVERY_LIMIT).await?;
     eprintln!("Redis loads: {repair}");
-    flow.stop().await?;
-    audience.judge(&stack).await?;
-    drop(audience);
-    stack.stop().await
+    generator.stop_and_flush().await?;
+    fleet.check_delivery(&stack).await?;
+    drop(fleet);
+    stack.shut_down_and_check_logs().await
 }
 
 async fn a_flush_under_flow_costs_no_event_and_the_past_is_not_called_complete(
     context: &Context,
 ) -> anyhow::Result<()> {
     let stack = context.own_stack(&Layout::default()).await?;
-    let audience = Audience::gather(&stack, &[(USERS, Manner::Stays)]).await?;
-    let mut flow = Flow::start(&stack, &audience, PER_SECOND, seed("flush")).await?;
-    let past = &audience.users[0];
+    let fleet = ClientFleet::connect(&stack, &[(USERS, ReconnectPolicy::Never)]).await?;
+    let mut generator = EventGenerator::start(&stack, &fleet, PER_SECOND, seed("flush")).await?;
+    let past = &fleet.users[0];
     let position = wait_for_published(&stack, past, 1).await?.swap_remove(0).0;
     let mut admin = stack.redis.connection().await?;
     for _ in 0..RunProfile::current().pick(3, 20) {
-        flow.more(100).await?;
+        generator.wait_for_sent(100).await?;
         run(&mut admin, &["FLUSHALL"]).await?;
     }
     let resumed = stack.connection(0, past)?.query("last_event_id", &position).open().await;
-    let state = resumed?.authenticated(harness::stack::LIMIT).await?;
+    let state = resumed?.expect_authenticated(harness::stack::TIMEOUT).await?;
     ensure!(state["resume"] == "incomplete", "what is gone is called complete: {state}");
-    flow.stop().await?;
-    audience.judge(&stack).await?;
-    drop(audience);
-    stack.stop().await
+    generator.stop_and_flush().await?;
+    fleet.check_delivery(&stack).await?;
+    drop(fleet);
+    stack.shut_down_and_check_logs().await
 }

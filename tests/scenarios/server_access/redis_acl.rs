@@ -8,7 +8,7 @@ use harness::{
     events::{self, fresh_user},
     eventually,
     redis::Redis,
-    stack::{LIMIT, Layout, Stack},
+    stack::{Layout, Stack, TIMEOUT},
     workspace,
 };
 use redis::aio::MultiplexedConnection;
@@ -85,11 +85,11 @@ async fn each_service_can_do_its_part_on_redis_and_nothing_else(
     drop(client);
     let position = stack.stream(&user).await?[0].0.clone();
     let mut again = stack.connection(0, &user)?.query("last_event_id", &position).open().await?;
-    let state = again.authenticated(LIMIT).await?;
+    let state = again.expect_authenticated(TIMEOUT).await?;
     ensure!(state["resume"] == "complete", "{state}");
     drop(again);
     nothing_else(&stack).await?;
-    stack.stop().await
+    stack.shut_down_and_check_logs().await
 }
 
 /// Tries, as each of the two, what is not its part.
@@ -157,7 +157,7 @@ async fn a_redis_password_that_is_refused_is_told_and_tried_at_leisure(
     let events = events::one_of_each(&user)?;
     stack.producer.send_all(&events).await?;
     for (service, name) in [(&stack.workers[0], "worker"), (&stack.gateways[0], "gateway")] {
-        eventually(&format!("the {name} is refused again and again"), LIMIT, async || {
+        eventually(&format!("the {name} is refused again and again"), TIMEOUT, async || {
             let refused = refusals(&mut stack.redis.connection().await?, name).await?;
             ensure!(refused >= 4, "{refused} times");
             Ok(())
@@ -177,7 +177,7 @@ async fn a_redis_password_that_is_refused_is_told_and_tried_at_leisure(
         run(&mut admin, &format!("ACL SETUSER {name} resetpass >{password}")).await?;
     }
     expect_notifications(&mut client, &events).await?;
-    stack.stop().await
+    stack.shut_down_and_check_logs().await
 }
 
 /// How often a user has given a wrong password.

@@ -1,5 +1,5 @@
-//! Headless Chromium, driven over its own protocol (DevTools) by what a page can be asked and what
-//! can be done to it. Pages of one browser context are tabs of one browser.
+//! Drives headless Chromium over the DevTools protocol. Tabs of one [`Window`] share storage like
+//! tabs of one browser; windows share nothing.
 
 use std::{path::PathBuf, process::Command, time::Duration};
 
@@ -15,14 +15,14 @@ use tokio_tungstenite::{
 
 use harness::{eventually, process::Process, workspace};
 
-/// Names that Chromium has.
+/// Names of the Chromium binary.
 const PROGRAMS: [&str; 4] =
     ["chromium", "chromium-browser", "google-chrome-stable", "google-chrome"];
 
 /// Longest wait for the browser to start, and for an answer to a command.
 const LIMIT: Duration = Duration::from_secs(40);
 
-/// What keeps it quiet: a headless browser that asks nobody anything.
+/// Headless, and without network traffic of its own.
 const ARGUMENTS: [&str; 11] = [
     "--headless",
     "--no-sandbox",
@@ -37,7 +37,7 @@ const ARGUMENTS: [&str; 11] = [
     "--remote-debugging-port=0",
 ];
 
-/// Where Chromium is on this machine, if it is.
+/// Returns the path of Chromium, if it is installed.
 #[must_use]
 pub fn program() -> Option<PathBuf> {
     let folders: Vec<PathBuf> = std::env::split_paths(&std::env::var_os("PATH")?).collect();
@@ -45,10 +45,10 @@ pub fn program() -> Option<PathBuf> {
     candidates.into_iter().find(|path| path.is_file())
 }
 
-/// A running browser; it ends when it is dropped.
+/// A running browser; it ends on drop.
 #[derive(Debug)]
 pub struct Browser {
-    // Ended before its folder is removed.
+    // Declared first, so that it ends before its folder is removed.
     process: Process,
     address: String,
     path: String,
@@ -56,10 +56,10 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// Starts the program with a fresh profile.
+    /// Starts Chromium with a fresh profile.
     ///
     /// # Errors
-    /// When it does not start.
+    /// When it does not start in time.
     pub async fn start(program: PathBuf) -> anyhow::Result<Self> {
         let folder = workspace::temporary("browser-")?;
         let profile = folder.path().join("profile");
@@ -68,31 +68,36 @@ impl Browser {
         command.arg("about:blank");
         let process = Process::start("chromium", &command, &folder.path().join("log"))?;
         let (address, path) = eventually("the browser listens", LIMIT, async || {
-            anyhow::ensure!(process.is_running(), "it has ended: {}", process.tail());
-            let said = std::fs::read_to_string(profile.join("DevToolsActivePort"))?;
-            let (port, path) = said.split_once('\n').context("it is still writing")?;
+            anyhow::ensure!(process.is_running(), "Chromium has exited: {}", process.log_tail());
+            let text = std::fs::read_to_string(profile.join("DevToolsActivePort"))?;
+            let (port, path) = text.split_once('\n').context("DevToolsActivePort is incomplete")?;
             Ok((format!("127.0.0.1:{port}"), path.trim().to_owned()))
         })
         .await?;
         Ok(Self { process, address, path, _folder: folder })
     }
 
-    /// A browser of its own as far as pages can tell: nothing is shared with other windows.
+    /// Opens a browser context, which shares no storage with other windows.
     ///
     /// # Errors
     /// When the browser does not answer.
     pub async fn window(&self) -> anyhow::Result<Window<'_>> {
-        let mut control = self.talk(&self.path).await?;
+        let mut control = self.attach(&self.path).await?;
         let created = control.call("Target.createBrowserContext", json!({})).await?;
-        let context = created["browserContextId"].as_str().context("it has an id")?.to_owned();
+        let context =
+            created["browserContextId"].as_str().context("the response has an id")?.to_owned();
         Ok(Window { browser: self, control, context })
     }
 
-    async fn talk(&self, path: &str) -> anyhow::Result<Tab> {
-        anyhow::ensure!(self.process.is_running(), "it has ended: {}", self.process.tail());
+    async fn attach(&self, path: &str) -> anyhow::Result<Tab> {
+        anyhow::ensure!(
+            self.process.is_running(),
+            "Chromium has exited: {}",
+            self.process.log_tail()
+        );
         let stream = TcpStream::connect(&self.address).await?;
         let url = format!("ws://{}{path}", self.address);
-        // Screenshots are big.
+        // Screenshots exceed the default limits.
         let config = WebSocketConfig::default().max_frame_size(None).max_message_size(None);
         let (socket, _) = client_async_with_config(url, stream, Some(config)).await?;
         Ok(Tab { socket, calls: 0, target: String::new() })
@@ -115,15 +120,15 @@ impl Window<'_> {
     pub async fn open(&mut self, url: &str) -> anyhow::Result<Tab> {
         let target = json!({"url": "about:blank", "browserContextId": self.context});
         let created = self.control.call("Target.createTarget", target).await?;
-        let target = created["targetId"].as_str().context("it has an id")?;
-        let mut tab = self.browser.talk(&format!("/devtools/page/{target}")).await?;
+        let target = created["targetId"].as_str().context("the response has an id")?;
+        let mut tab = self.browser.attach(&format!("/devtools/page/{target}")).await?;
         target.clone_into(&mut tab.target);
         tab.call("Page.enable", json!({})).await?;
         tab.call("Page.navigate", json!({"url": url})).await?;
         Ok(tab)
     }
 
-    /// Closes a tab as a user does.
+    /// Closes a tab.
     ///
     /// # Errors
     /// When the browser does not answer.
@@ -142,10 +147,10 @@ pub struct Tab {
 }
 
 impl Tab {
-    /// A command of the protocol, and its result.
+    /// Calls a DevTools method and returns its result.
     ///
     /// # Errors
-    /// When the browser refuses it or does not answer in time.
+    /// When the method fails or is not answered in time.
     pub async fn call(&mut self, method: &str, params: Value) -> anyhow::Result<Value> {
         self.calls += 1;
         let id = self.calls;
@@ -153,10 +158,11 @@ impl Tab {
         self.socket.send(Message::text(call.to_string())).await?;
         let answer = async {
             loop {
-                let message = self.socket.next().await.context("the browser is gone")??;
+                let message =
+                    self.socket.next().await.context("the DevTools connection has ended")??;
                 let Message::Text(text) = message else { continue };
                 let mut answer: Value = serde_json::from_str(&text)?;
-                // Events of the page are nobody's business here.
+                // Events of the page are ignored.
                 if answer["id"] != id {
                     continue;
                 }
@@ -169,7 +175,7 @@ impl Tab {
         timeout(LIMIT, answer).await.with_context(|| format!("{method}: no answer"))?
     }
 
-    /// The value of a JavaScript expression in the page; promises are waited for.
+    /// Evaluates a JavaScript expression in the page; awaits promises.
     ///
     /// # Errors
     /// When it throws.
@@ -182,35 +188,35 @@ impl Tab {
         Ok(result["result"]["value"].take())
     }
 
-    /// Waits until an expression has this value.
+    /// Waits until an expression has the `expected` value.
     ///
     /// # Errors
-    /// When it has not in time; says which it had last.
-    pub async fn becomes(
+    /// When it does not within `limit`; names its last value.
+    pub async fn wait_for_value(
         &mut self,
         expression: &str,
-        wanted: Value,
+        expected: Value,
         limit: Duration,
     ) -> anyhow::Result<()> {
         let deadline = tokio::time::Instant::now() + limit;
         loop {
             let value = self.value(expression).await.unwrap_or_default();
-            if value == wanted {
+            if value == expected {
                 return Ok(());
             }
             if tokio::time::Instant::now() >= deadline {
-                bail!("{expression} is {value} after {limit:?}, not {wanted}");
+                bail!("{expression} is {value} after {limit:?}, not {expected}");
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
-    /// What the page looks like, as a PNG in base64.
+    /// Returns a screenshot as base64 of a PNG.
     ///
     /// # Errors
     /// When the browser does not answer.
     pub async fn screenshot(&mut self) -> anyhow::Result<String> {
         let taken = self.call("Page.captureScreenshot", json!({"format": "png"})).await?;
-        Ok(taken["data"].as_str().context("a screenshot has data")?.to_owned())
+        Ok(taken["data"].as_str().context("the response has data")?.to_owned())
     }
 }

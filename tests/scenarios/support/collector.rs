@@ -1,4 +1,4 @@
-//! A collector of traces: takes spans by OTLP over HTTP and keeps them.
+//! A trace collector: receives spans by OTLP over HTTP and keeps them.
 
 use std::{
     convert::Infallible,
@@ -23,29 +23,29 @@ use tokio::{net::TcpListener, task::JoinSet};
 
 use harness::eventually;
 
-/// Where spans are sent, below the address that services are given.
+/// Path of the OTLP endpoint.
 const PATH: &str = "/v1/traces";
 
-/// A stretch of work that a service sent, its ids written as in a `traceparent`.
+/// A span; its ids are in hex, as in a `traceparent`.
 #[derive(Clone, Debug)]
 pub struct Span {
-    /// Who sent it.
+    /// The service that sent it.
     pub service: String,
-    /// What was done.
+    /// The span's name.
     pub name: String,
-    /// Its trace.
+    /// The trace id.
     pub trace: String,
-    /// Itself.
+    /// The span id.
     pub id: String,
-    /// What it belongs to; empty: nothing.
+    /// The parent's span id; empty: none.
     pub parent: String,
-    /// From when to when, in nanoseconds since 1970.
+    /// Start and end, in nanoseconds since 1970.
     pub time: (u64, u64),
-    /// What is said about it.
+    /// The attributes.
     pub attributes: Vec<(String, String)>,
 }
 
-/// A running collector; it ends when it is dropped.
+/// A running collector; it ends on drop.
 #[derive(Debug)]
 pub struct Collector {
     url: String,
@@ -54,22 +54,22 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// Takes spans on a free port.
+    /// Starts a collector on a free port.
     ///
     /// # Errors
-    /// When there is none.
+    /// When no port is free.
     pub async fn start() -> anyhow::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await.context("listen for spans")?;
+        let listener = TcpListener::bind("127.0.0.1:0").await.context("bind the collector")?;
         let url = format!("http://{}", listener.local_addr()?);
         let (spans, mut tasks) = (Arc::<Mutex<Vec<Span>>>::default(), JoinSet::new());
-        let taken = Arc::clone(&spans);
+        let received = Arc::clone(&spans);
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                let taken = Arc::clone(&taken);
+                let received = Arc::clone(&received);
                 let service = service_fn(move |request| {
-                    let taken = Arc::clone(&taken);
-                    async move { Ok::<_, Infallible>(answer(request, &taken).await) }
+                    let received = Arc::clone(&received);
+                    async move { Ok::<_, Infallible>(receive(request, &received).await) }
                 });
                 let connection =
                     http1::Builder::new().serve_connection(TokioIo::new(stream), service);
@@ -79,23 +79,23 @@ impl Collector {
         Ok(Self { url, spans, _tasks: tasks })
     }
 
-    /// Its address, for `OTEL_EXPORTER_OTLP_ENDPOINT`.
+    /// Returns the value for `OTEL_EXPORTER_OTLP_ENDPOINT`.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The spans of a trace, once there are `count`.
+    /// Waits until a trace has at least `count` spans and returns them.
     ///
     /// # Errors
-    /// When there are not in time.
+    /// When it does not within `limit`.
     pub async fn trace(
         &self,
         trace: &str,
         count: usize,
         limit: Duration,
     ) -> anyhow::Result<Vec<Span>> {
-        eventually("the spans are there", limit, async || {
+        eventually("the spans are exported", limit, async || {
             let spans = self.spans.lock().unwrap_or_else(PoisonError::into_inner);
             let spans: Vec<Span> =
                 spans.iter().filter(|span| span.trace == trace).cloned().collect();
@@ -106,15 +106,15 @@ impl Collector {
     }
 }
 
-async fn answer(request: Request<Incoming>, taken: &Mutex<Vec<Span>>) -> Response<Full<Bytes>> {
-    let is_wanted = request.uri().path() == PATH;
+async fn receive(request: Request<Incoming>, received: &Mutex<Vec<Span>>) -> Response<Full<Bytes>> {
+    let is_trace_path = request.uri().path() == PATH;
     let spans = match request.into_body().collect().await {
-        Ok(body) if is_wanted => spans(body.to_bytes()),
-        _ => Err(anyhow::anyhow!("not for this collector")),
+        Ok(body) if is_trace_path => spans(body.to_bytes()),
+        _ => Err(anyhow::anyhow!("not {PATH}")),
     };
     let (status, text) = match spans {
         Ok(spans) => {
-            taken.lock().unwrap_or_else(PoisonError::into_inner).extend(spans);
+            received.lock().unwrap_or_else(PoisonError::into_inner).extend(spans);
             (StatusCode::OK, String::new())
         }
         Err(problem) => (StatusCode::BAD_REQUEST, problem.to_string()),
@@ -126,12 +126,12 @@ async fn answer(request: Request<Incoming>, taken: &Mutex<Vec<Span>>) -> Respons
 
 fn spans(body: Bytes) -> anyhow::Result<Vec<Span>> {
     let mut spans = Vec::new();
-    for of_service in ExportTraceServiceRequest::decode(body)?.resource_spans {
-        let resource = of_service.resource.context("spans of nobody")?;
+    for resource_spans in ExportTraceServiceRequest::decode(body)?.resource_spans {
+        let resource = resource_spans.resource.context("spans without a resource")?;
         let attributes = texts(resource.attributes);
         let service = attributes.into_iter().find(|(name, _)| name == "service.name");
-        let (_, service) = service.context("a service without a name")?;
-        for span in of_service.scope_spans.into_iter().flat_map(|scope| scope.spans) {
+        let (_, service) = service.context("a resource without service.name")?;
+        for span in resource_spans.scope_spans.into_iter().flat_map(|scope| scope.spans) {
             spans.push(Span {
                 service: service.clone(),
                 name: span.name,
@@ -156,7 +156,7 @@ fn texts(attributes: Vec<KeyValue>) -> Vec<(String, String)> {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a string takes all");
+        write!(text, "{byte:02x}").expect("formatting into a String cannot fail");
         text
     })
 }

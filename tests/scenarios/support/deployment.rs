@@ -1,5 +1,5 @@
-//! What the system is run with (Dockerfile, compose file, manifests, rules, dashboard), and the
-//! tools and schemas that it is checked with, which `tests/setup.sh` installs.
+//! Files that a deployment consists of (Dockerfile, compose file, manifests, rules, dashboard), and
+//! the tools and schemas that check them, which `tests/setup.sh` installs.
 
 pub mod monitoring;
 mod overlay;
@@ -18,7 +18,7 @@ pub use harness::workspace::root;
 pub use overlay::Overlay;
 pub use schema::{conforms, conforms_to_keda, has_keda};
 
-/// A text of the repository.
+/// Reads a text file of the repository.
 ///
 /// # Errors
 /// When it cannot be read; names it.
@@ -26,30 +26,30 @@ pub fn read(path: &str) -> anyhow::Result<String> {
     std::fs::read_to_string(root().join(path)).with_context(|| path.to_owned())
 }
 
-/// A file of one of the installed tools.
+/// Returns the path of a file of an installed tool.
 ///
 /// # Errors
-/// When it is not there; says what installs it.
+/// When it is missing; names the command that installs it.
 pub fn tool(path: &str) -> anyhow::Result<PathBuf> {
     let file = root().join("target/tools").join(path);
     ensure!(file.exists(), "{} does not exist; run `make setup`", file.display());
     Ok(file)
 }
 
-/// Runs one of the installed tools at the root of the repository and returns what it said.
+/// Runs an installed tool at the root of the repository and returns its standard output.
 ///
 /// # Errors
-/// When it is not installed, or fails; says what it said.
+/// When it is not installed, or fails; includes its output.
 pub async fn run(tool_name: &str, arguments: &[&str]) -> anyhow::Result<String> {
     let program = tool(&format!("bin/{tool_name}"))?;
-    let program = program.to_str().context("the path is a text")?;
+    let program = program.to_str().context("the path is UTF-8")?;
     node::run(&root(), program, arguments).await
 }
 
-/// The documents of a YAML text, aliases and merge keys resolved.
+/// Parses the documents of a YAML text; resolves aliases and merge keys.
 ///
 /// # Errors
-/// When it is not YAML, or says something that JSON cannot.
+/// When it is not valid YAML, or cannot be represented as JSON.
 pub fn documents(yaml: &str) -> anyhow::Result<Vec<Value>> {
     let documents = serde_yaml_ng::Deserializer::from_str(yaml);
     let document = |document| {
@@ -60,10 +60,10 @@ pub fn documents(yaml: &str) -> anyhow::Result<Vec<Value>> {
     documents.map(document).filter(|value| !matches!(value, Ok(Value::Null))).collect()
 }
 
-/// The only document of a YAML file of the repository.
+/// Parses a YAML file of the repository that has one document.
 ///
 /// # Errors
-/// When there is another number of them.
+/// When it has none or several.
 pub fn document(path: &str) -> anyhow::Result<Value> {
     let mut documents = documents(&read(path)?).with_context(|| path.to_owned())?;
     let last = documents.pop().with_context(|| format!("{path} is empty"))?;
@@ -71,10 +71,10 @@ pub fn document(path: &str) -> anyhow::Result<Value> {
     Ok(last)
 }
 
-/// The names of all settings of a service, the prefix of the Kafka client's properties left out.
+/// Returns the names of all settings of a service, without the `KAFKA_PROPERTY_` prefix.
 ///
 /// # Errors
-/// When there is no such service.
+/// When `service` is none of the two services.
 pub fn settings(service: &str) -> anyhow::Result<BTreeSet<String>> {
     let table = match service {
         "ingest-worker" => markdown_table(&ingest_worker::config::command()),
@@ -92,14 +92,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_merged_in_yaml_is_there() {
+    fn merge_keys_are_resolved() {
         let yaml = "a: &a {x: 1}\nb: {<<: *a, y: 2}\n---\n---\nc: 3\n";
         let documents = documents(yaml).unwrap();
         assert_eq!(documents, [json!({"a": {"x": 1}, "b": {"x": 1, "y": 2}}), json!({"c": 3})]);
     }
 
     #[test]
-    fn the_settings_are_those_of_the_services() {
+    fn settings_belong_to_their_service() {
         let [worker, gateway] = ["ingest-worker", "ws-gateway"].map(|name| settings(name).unwrap());
         assert!(worker.contains("CLASS_CREATED_TOPIC") && !worker.contains("CORS_ORIGINS"));
         assert!(gateway.contains("CORS_ORIGINS") && gateway.contains("REDIS_URL"));

@@ -1,13 +1,14 @@
-//! Tools that only scenarios use: clients and flows with a checker of what arrived, and what a
-//! deployment consists of besides the services.
+//! Tools that only the scenarios use: a client fleet with an event generator and a delivery
+//! checker, a raw socket, stand-ins for a load balancer and a trace collector, drivers of Chromium,
+//! Node.js and Prometheus, and the files that a deployment consists of.
 
-pub mod audience;
-pub mod balancer;
 pub mod browser;
-pub mod checker;
+pub mod client_fleet;
 pub mod collector;
+pub mod delivery_checker;
 pub mod deployment;
-pub mod flow;
+pub mod event_generator;
+pub mod load_balancer;
 pub mod node;
 pub mod prometheus;
-pub mod raw;
+pub mod raw_socket;

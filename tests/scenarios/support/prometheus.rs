@@ -1,5 +1,4 @@
-//! A Prometheus of our own: on a free port of this machine, with its data in our directory. It
-//! scrapes services, evaluates rules and answers queries.
+//! Runs Prometheus on a free port: it scrapes services, evaluates rules and answers queries.
 
 use std::{
     net::SocketAddr,
@@ -14,23 +13,23 @@ use tempfile::TempDir;
 
 use harness::{eventually, free_port, http, process::Process, service::Service, workspace};
 
-/// Longest wait for it to be ready.
+/// Longest wait until Prometheus is ready.
 const START_LIMIT: Duration = Duration::from_mins(1);
-/// How often it scrapes and evaluates: a rate needs two samples.
+/// Interval of scrapes and evaluations; short, as a rate needs two samples.
 const INTERVAL: &str = "500ms";
 
-/// A running Prometheus; it ends when it is dropped.
+/// A running Prometheus; it ends on drop.
 #[derive(Debug)]
 pub struct Prometheus {
-    // Dropped first: it writes into the folder.
+    // Declared first, so that it ends before its folder is removed.
     process: Process,
     address: SocketAddr,
     _folder: TempDir,
 }
 
 impl Prometheus {
-    /// Starts `program`, which scrapes these services, each as a job of its binary's name, and
-    /// evaluates these rules.
+    /// Starts `program` so that it scrapes each service as a job named after its binary and
+    /// evaluates the rule files.
     ///
     /// # Errors
     /// When it does not become ready in time.
@@ -41,14 +40,14 @@ impl Prometheus {
     ) -> anyhow::Result<Self> {
         let folder = workspace::temporary("prometheus-")?;
         let config = folder.path().join("prometheus.yml");
-        // JSON is YAML as well.
+        // JSON is valid YAML.
         std::fs::write(&config, configuration(services, rules).to_string())?;
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()?));
         let process = launch(program, &config, folder.path(), address)?;
         let prometheus = Self { process, address, _folder: folder };
         eventually("Prometheus is ready", START_LIMIT, async || {
             let process = &prometheus.process;
-            ensure!(process.is_running(), "it has ended: {}", process.tail());
+            ensure!(process.is_running(), "it has exited: {}", process.log_tail());
             let (status, body) = http::get(address, "/-/ready").await?;
             ensure!(status == 200, "{status} {body}");
             Ok(())
@@ -57,30 +56,26 @@ impl Prometheus {
         Ok(prometheus)
     }
 
-    /// The series that an expression has now, each with its labels and its value.
+    /// Evaluates an expression and returns its series with labels and value.
     ///
     /// # Errors
-    /// When it does not answer, or the expression is wrong.
+    /// When Prometheus does not answer or rejects the expression.
     pub async fn query(&self, expression: &str) -> anyhow::Result<Vec<Value>> {
-        let mut answer = self.ask(&[("query", expression)]).await?;
+        let encoded: String = form_urlencoded::byte_serialize(expression.as_bytes()).collect();
+        let mut answer = self.get(&format!("/api/v1/query?query={encoded}")).await?;
         match answer["result"].take() {
             Value::Array(series) => Ok(series),
             other => anyhow::bail!("{expression}: {other}"),
         }
     }
 
-    async fn ask(&self, query: &[(&str, &str)]) -> anyhow::Result<Value> {
-        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
-        self.get(&format!("/api/v1/query?{query}")).await
-    }
-
-    /// Every rule, with what became of it when it was evaluated last.
+    /// Returns every rule with the result of its last evaluation.
     ///
     /// # Errors
-    /// When it does not answer.
+    /// When Prometheus does not answer.
     pub async fn rules(&self) -> anyhow::Result<Vec<Value>> {
         let answer = self.get("/api/v1/rules").await?;
-        let groups = answer["groups"].as_array().context("there are groups")?;
+        let groups = answer["groups"].as_array().context("the response has groups")?;
         let rules = groups.iter().filter_map(|group| group["rules"].as_array());
         Ok(rules.flatten().cloned().collect())
     }

@@ -6,7 +6,7 @@ use harness::{
     producer::{header, read_topic},
     proxy::Fault,
     redis::Cluster,
-    stack::{LIMIT, Layout},
+    stack::{Layout, TIMEOUT},
     workspace,
 };
 use rdkafka::{Message as _, message::OwnedMessage};
@@ -31,7 +31,7 @@ async fn every_event_arrives_through_a_cluster(context: &Context) -> anyhow::Res
     let redis = Cluster::start(folder.path(), &[0, 0, 0]).await?;
     let stack = context.stack_around(&Layout::default(), folder, redis).await?;
     expect_delivery(&stack).await?;
-    stack.stop().await
+    stack.shut_down_and_check_logs().await
 }
 
 async fn a_cluster_master_killed_while_events_flow_costs_none(
@@ -46,11 +46,11 @@ async fn a_cluster_master_killed_while_events_flow_costs_none(
     let mut flow = Flow::begin(&stack, 600).await?;
     flow.reaches(100).await?;
     stack.redis.node(0).kill().await?;
-    let verdict = flow.end().await?;
-    ensure!(verdict.missing.is_empty() && verdict.misdirected.is_empty(), "{verdict:?}");
-    ensure!(verdict.steps_back == 0, "{verdict:?}");
+    let violations = flow.end().await?;
+    ensure!(violations.missing.is_empty() && violations.misdirected.is_empty(), "{violations:?}");
+    ensure!(violations.out_of_order == 0, "{violations:?}");
     expect_delivery(&stack).await?;
-    stack.stop().await
+    stack.shut_down_and_check_logs().await
 }
 
 async fn links_between_nodes_that_break_and_return_cost_no_event(
@@ -63,12 +63,12 @@ async fn links_between_nodes_that_break_and_return_cost_no_event(
     for round in 1..=3 {
         flow.reaches(400 * round).await?;
         // What the nodes tell each other now is lost, and none of them is missed that soon.
-        stack.redis.break_links(Fault::Reset);
+        stack.redis.set_bus_fault(Fault::Reset);
         flow.sends(20).await?;
-        stack.redis.break_links(Fault::None);
+        stack.redis.set_bus_fault(Fault::None);
     }
-    flow.end().await?.check()?;
-    stack.stop().await
+    flow.end().await?.ensure_none()?;
+    stack.shut_down_and_check_logs().await
 }
 
 async fn a_slot_moved_while_events_flow_costs_none(context: &Context) -> anyhow::Result<()> {
@@ -86,9 +86,9 @@ async fn a_slot_moved_while_events_flow_costs_none(context: &Context) -> anyhow:
         flow.reaches(100 * (step + 1) + 1).await?;
         stack.redis.end_migration(slot, from, to).await?;
     }
-    flow.end().await?.check()?;
+    flow.end().await?.ensure_none()?;
     expect_delivery(&stack).await?;
-    stack.stop().await
+    stack.shut_down_and_check_logs().await
 }
 
 async fn a_user_whose_keys_have_no_common_slot_holds_up_nobody(
@@ -108,10 +108,10 @@ async fn a_user_whose_keys_have_no_common_slot_holds_up_nobody(
         letter.payload().is_some_and(|text| String::from_utf8_lossy(text).contains(&odd))
     };
     let there = |letters: &[OwnedMessage]| letters.iter().any(is_refused);
-    let letters = read_topic(&stack.kafka, &stack.dead_letter_topic, LIMIT, there).await?;
+    let letters = read_topic(&stack.kafka, &stack.dead_letter_topic, TIMEOUT, there).await?;
     let reasons = letters.iter().filter(|letter| is_refused(letter));
     let reasons: Vec<_> = reasons.map(|letter| header(letter, "dlq.reason")).collect();
     ensure!(reasons == [Some("malformed")], "{reasons:?}");
     expect_no_further_frames(&stack, &odd, &mut clients[1..]).await?;
-    stack.stop().await
+    stack.shut_down_and_check_logs().await
 }

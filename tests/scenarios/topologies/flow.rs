@@ -1,4 +1,4 @@
-//! Events that flow to connected users while something breaks, and the verdict on them.
+//! Events that flow to connected users while something breaks, and the violations on them.
 
 use std::time::{Duration, Instant};
 
@@ -6,12 +6,12 @@ use anyhow::{Context as _, ensure};
 use harness::{
     events::{self, Event, fresh_user},
     producer::Producer,
-    redis::Store,
+    redis::RedisTopology,
     stack::Stack,
 };
 use rand::{SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
 use serde_json::Value;
-use support::checker::{Ledger, Verdict};
+use support::delivery_checker::{DeliveryChecker, Violations};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
@@ -28,7 +28,7 @@ const FRAME_LIMIT: Duration = Duration::from_secs(45);
 
 /// Events on their way to a client of each user.
 pub(super) struct Flow {
-    ledger: Ledger,
+    checker: DeliveryChecker,
     arrivals: mpsc::UnboundedReceiver<(String, Value)>,
     clients: Vec<JoinHandle<anyhow::Result<()>>>,
     sending: JoinHandle<anyhow::Result<()>>,
@@ -41,7 +41,10 @@ pub(super) struct Flow {
 
 impl Flow {
     /// Connects a client of each user and begins to send them `total` events, one at a time.
-    pub(super) async fn begin(stack: &Stack<impl Store>, total: usize) -> anyhow::Result<Self> {
+    pub(super) async fn begin(
+        stack: &Stack<impl RedisTopology>,
+        total: usize,
+    ) -> anyhow::Result<Self> {
         let seed = rand::random::<u64>();
         println!("the seed of the flow is {seed}");
         let mut random = StdRng::seed_from_u64(seed);
@@ -54,25 +57,25 @@ impl Flow {
             clients.push(tokio::spawn(async move {
                 // Until nobody listens any more.
                 while !sender.is_closed() {
-                    let frame = client.notification(FRAME_LIMIT).await?;
+                    let frame = client.next_notification(FRAME_LIMIT).await?;
                     drop(sender.send((user.clone(), frame)));
                 }
                 Ok(())
             }));
         }
         let cases = events::designed()?;
-        let mut ledger = Ledger::default();
+        let mut checker = DeliveryChecker::default();
         let mut events = Vec::with_capacity(total);
         for _ in 0..total {
             let user = users.choose(&mut random).context("there are users")?;
             let event = cases.choose(&mut random).context("there are cases")?.fresh(user)?;
-            ledger.sent(user, &event.id);
+            checker.record_sent(user, &event.id);
             events.push(event);
         }
         let (counter, sent) = watch::channel(0);
         let sending = tokio::spawn(send(stack.producer.clone(), events, counter));
         let (last, longest_silence) = (Instant::now(), Duration::ZERO);
-        Ok(Self { ledger, arrivals, clients, sending, sent, longest_silence, last, total, users })
+        Ok(Self { checker, arrivals, clients, sending, sent, longest_silence, last, total, users })
     }
 
     /// Who is told.
@@ -82,13 +85,13 @@ impl Flow {
 
     /// Waits until so many different events have arrived.
     pub(super) async fn reaches(&mut self, count: usize) -> anyhow::Result<()> {
-        while self.ledger.arrivals() < count {
+        while self.checker.delivered() < count {
             let arrived = timeout(FRAME_LIMIT, self.arrivals.recv()).await;
-            let missing = || format!("{} of {count} have arrived", self.ledger.arrivals());
+            let missing = || format!("{} of {count} have arrived", self.checker.delivered());
             let (user, frame) = arrived.with_context(missing)?.context("a client is left")?;
             self.longest_silence = self.longest_silence.max(self.last.elapsed());
             self.last = Instant::now();
-            self.ledger.arrived(&user, &frame)?;
+            self.checker.record_delivered(&user, &frame)?;
         }
         Ok(())
     }
@@ -101,7 +104,7 @@ impl Flow {
     }
 
     /// Waits for all of them, and judges. No client may have been closed on the way.
-    pub(super) async fn end(mut self) -> anyhow::Result<Verdict> {
+    pub(super) async fn end(mut self) -> anyhow::Result<Violations> {
         self.reaches(self.total).await?;
         println!("the longest silence was {:?}", self.longest_silence);
         (&mut self.sending).await??;
@@ -109,7 +112,7 @@ impl Flow {
             ensure!(!client.is_finished(), "a socket was closed");
             client.abort();
         }
-        Ok(self.ledger.verdict())
+        Ok(self.checker.violations())
     }
 }
 

@@ -5,9 +5,9 @@ use harness::{
     events::{self, fresh_user},
     eventually,
     process::Signal,
-    redis::{Sentinel, Store as _},
+    redis::{RedisTopology as _, Sentinel},
     service,
-    stack::{LIMIT, Layout},
+    stack::{Layout, TIMEOUT},
     token, workspace,
 };
 
@@ -34,7 +34,7 @@ async fn every_event_arrives_with_sentinels(context: &Context) -> anyhow::Result
     // Two of three sentinels are enough to find the master.
     stack.redis.sentinel(0).kill().await?;
     expect_delivery(&stack).await?;
-    stack.stop().await
+    stack.shut_down_and_check_logs().await
 }
 
 async fn a_master_killed_while_events_flow_costs_none(context: &Context) -> anyhow::Result<()> {
@@ -47,12 +47,12 @@ async fn a_master_killed_while_events_flow_costs_none(context: &Context) -> anyh
     let mut flow = Flow::begin(&stack, 600).await?;
     flow.reaches(100).await?;
     stack.redis.server(0).kill().await?;
-    let verdict = flow.end().await?;
+    let violations = flow.end().await?;
     ensure!(stack.redis.master().await? != 0, "another master was chosen");
-    ensure!(verdict.missing.is_empty() && verdict.misdirected.is_empty(), "{verdict:?}");
-    ensure!(verdict.steps_back == 0, "{verdict:?}");
+    ensure!(violations.missing.is_empty() && violations.misdirected.is_empty(), "{violations:?}");
+    ensure!(violations.out_of_order == 0, "{violations:?}");
     expect_delivery(&stack).await?;
-    stack.stop().await
+    stack.shut_down_and_check_logs().await
 }
 
 /// A replica is frozen, misses events, and is all that is left: without acknowledgement they are
@@ -66,7 +66,7 @@ async fn what_a_stale_replica_lacks_is_told_as_incomplete(context: &Context) -> 
     let kept = events::one_of_each(&user)?;
     stack.producer.send_all(&kept).await?;
     expect_notifications(&mut clients[0], &kept).await?;
-    stack.redis.caught_up(0).await?;
+    stack.redis.wait_for_replication(0).await?;
     let replica = stack.redis.server(1);
     replica.signal(Signal::STOP)?;
     // Or it would read from its socket what it has missed.
@@ -79,11 +79,11 @@ async fn what_a_stale_replica_lacks_is_told_as_incomplete(context: &Context) -> 
     let newest = stack.stream(&user).await?.pop().context("there are entries")?.0;
     stack.redis.server(0).kill().await?;
     replica.signal(Signal::CONT)?;
-    stack.redis.master_other_than(0).await?;
+    stack.redis.wait_for_new_master(0).await?;
     let after = events::one_of_each(&user)?;
     stack.producer.send_all(&after).await?;
     let told = loop {
-        let frame = clients[0].frame(LIMIT).await?;
+        let frame = clients[0].next_frame(TIMEOUT).await?;
         if frame["event"] == "connection_state" {
             break frame;
         }
@@ -93,10 +93,10 @@ async fn what_a_stale_replica_lacks_is_told_as_incomplete(context: &Context) -> 
     let stream = stack.stream(&user).await?;
     ensure!(stream.len() == kept.len() + after.len(), "{} are left", stream.len());
     let resumed = stack.connection(0, &user)?.query("last_event_id", &newest);
-    let state = resumed.open().await?.authenticated(LIMIT).await?;
+    let state = resumed.open().await?.expect_authenticated(TIMEOUT).await?;
     ensure!(state["resume"] == "incomplete", "{state}");
     expect_no_further_frames(&stack, &user, &mut clients).await?;
-    stack.stop().await
+    stack.shut_down_and_check_logs().await
 }
 
 /// An orderly failover: the old master stays and answers, as a replica.
@@ -109,11 +109,11 @@ async fn a_master_that_becomes_a_replica_is_left(context: &Context) -> anyhow::R
     let mut flow = Flow::begin(&stack, 400).await?;
     flow.reaches(50).await?;
     stack.redis.fail_over().await?;
-    stack.redis.master_other_than(0).await?;
-    let verdict = flow.end().await?;
-    ensure!(verdict.missing.is_empty() && verdict.misdirected.is_empty(), "{verdict:?}");
-    ensure!(verdict.steps_back == 0, "{verdict:?}");
-    stack.stop().await
+    stack.redis.wait_for_new_master(0).await?;
+    let violations = flow.end().await?;
+    ensure!(violations.missing.is_empty() && violations.misdirected.is_empty(), "{violations:?}");
+    ensure!(violations.out_of_order == 0, "{violations:?}");
+    stack.shut_down_and_check_logs().await
 }
 
 async fn a_master_unknown_to_its_sentinels_is_named_in_the_log(_: &Context) -> anyhow::Result<()> {
@@ -135,7 +135,7 @@ async fn a_master_unknown_to_its_sentinels_is_named_in_the_log(_: &Context) -> a
         ensure!(!lines.is_empty(), "there is no word of it in {log}");
         Ok(lines)
     };
-    let told = eventually("the log says so", LIMIT, lines).await?;
+    let told = eventually("the log says so", TIMEOUT, lines).await?;
     ensure!(told.len() == 1 && told[0].contains("ERROR"), "it says {told:?}");
     Ok(())
 }

@@ -29,20 +29,20 @@ const START_LIMIT: Duration = Duration::from_mins(1);
 
 /// What a broker's virtual machine is good at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Jvm {
+pub enum JvmProfile {
     /// A broker that lives for minutes: starting fast beats running fast.
-    StartsFast,
+    FastStart,
     /// One whose latency is measured: its pauses are not the worker's.
-    PausesLittle,
+    LowPause,
 }
 
-impl Jvm {
+impl JvmProfile {
     fn options(self) -> &'static [&'static str] {
         match self {
-            Self::StartsFast => &["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"],
+            Self::FastStart => &["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"],
             // Of those tried on two processors the lowest latencies on most rungs; classes that
             // are loaded are no reason to collect everything.
-            Self::PausesLittle => &[
+            Self::LowPause => &[
                 "-XX:TieredStopAtLevel=1",
                 "-XX:+UseParallelGC",
                 "-Xmn64m",
@@ -64,7 +64,7 @@ pub(super) struct Apache {
 }
 
 impl Apache {
-    pub(super) async fn start(jvm: Jvm) -> anyhow::Result<Self> {
+    pub(super) async fn start(jvm: JvmProfile) -> anyhow::Result<Self> {
         let java = Java { jars: jars().await?, jvm };
         let folder = workspace::temporary("kafka-")?;
         let (port, secure_port, controller) = (free_port()?, free_port()?, free_port()?);
@@ -92,7 +92,7 @@ impl Apache {
     }
 
     /// Kills it and starts it again on the same port and with its data, once `away` is over.
-    pub(super) async fn die_for(
+    pub(super) async fn kill_and_restart_after(
         &self,
         away: impl Future<Output = anyhow::Result<()>>,
     ) -> anyhow::Result<()> {
@@ -110,7 +110,7 @@ async fn launch(java: &Java, port: u16, folder: &Path) -> anyhow::Result<Process
     command.args(["-Xms256m", "-Xmx512m", "kafka.Kafka"]).arg(folder.join(PROPERTIES));
     let process = Process::start("kafka", &command, &folder.join("kafka.log"))?;
     eventually("Apache Kafka answers", START_LIMIT, async || {
-        ensure!(process.is_running(), "it has ended: {}", process.tail());
+        ensure!(process.is_running(), "it has ended: {}", process.log_tail());
         answers(port).await
     })
     .await?;
@@ -120,7 +120,7 @@ async fn launch(java: &Java, port: u16, folder: &Path) -> anyhow::Result<Process
 #[derive(Debug)]
 struct Java {
     jars: PathBuf,
-    jvm: Jvm,
+    jvm: JvmProfile,
 }
 
 impl Java {
@@ -136,8 +136,8 @@ impl Java {
         command.args(["kafka.tools.StorageTool", "format", "-t", "ZTJlLWUyZS1lMmUtZTJlLQ", "-c"]);
         command.arg(properties);
         let format = Process::start("format", &command, &folder.join("format.log"))?;
-        let status = format.ended(START_LIMIT).await?;
-        ensure!(status.success(), "the storage cannot be formatted: {}", format.tail());
+        let status = format.wait_for_exit(START_LIMIT).await?;
+        ensure!(status.success(), "the storage cannot be formatted: {}", format.log_tail());
         Ok(())
     }
 }
@@ -197,8 +197,8 @@ async fn jars() -> anyhow::Result<PathBuf> {
     maven.arg(format!("-DoutputDirectory={}", aside.path().join("jars").display()));
     let fetch = Process::start("mvn", &maven, &aside.path().join("mvn.log"))
         .context("Maven is not installed")?;
-    let status = fetch.ended(FETCH_LIMIT).await?;
-    ensure!(status.success(), "Maven cannot fetch it: {}", fetch.tail());
+    let status = fetch.wait_for_exit(FETCH_LIMIT).await?;
+    ensure!(status.success(), "Maven cannot fetch it: {}", fetch.log_tail());
     std::fs::rename(aside.path().join("jars"), &jars)?;
     Ok(jars)
 }

@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use anyhow::{Context as _, ensure};
 use redis::aio::MultiplexedConnection;
 
-use super::{Store, connect, launch, online_replicas};
+use super::{RedisTopology, connect, launch, online_replicas};
 use crate::{
     eventually, free_port,
     process::{Process, Signal},
@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Longest wait for the nodes to know each other and to agree.
-const MEET_LIMIT: Duration = Duration::from_secs(30);
+const CONVERGE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How many slots there are.
 const SLOTS: usize = 16_384;
@@ -44,19 +44,19 @@ impl Cluster {
             cluster.nodes.push(node(&folder.join(format!("node-{number}"))).await?);
         }
         for number in 0..cluster.nodes.len() {
-            cluster.introduce(number, replicas.len()).await?;
+            cluster.join(number, replicas.len()).await?;
         }
-        cluster.agreed().await?;
+        cluster.wait_until_ok().await?;
         let masters = replicas.iter().enumerate().flat_map(|(of, count)| vec![of; *count]);
         for (replica, master) in cluster.nodes[replicas.len()..].iter().zip(masters) {
             command(replica.port, &["REPLICATE", &cluster.nodes[master].id]).await?;
         }
-        cluster.replicated(replicas).await?;
+        cluster.wait_for_replicas(replicas).await?;
         Ok(cluster)
     }
 
     /// Gives a node its slots, if it is one of the masters, and tells it of the first node.
-    async fn introduce(&self, number: usize, masters: usize) -> anyhow::Result<()> {
+    async fn join(&self, number: usize, masters: usize) -> anyhow::Result<()> {
         let (node, first) = (&self.nodes[number], &self.nodes[0]);
         command(node.port, &["SET-CONFIG-EPOCH", &(number + 1).to_string()]).await?;
         if number < masters {
@@ -69,9 +69,9 @@ impl Cluster {
     }
 
     /// Waits until every node knows all others and sees the cluster work.
-    async fn agreed(&self) -> anyhow::Result<()> {
+    async fn wait_until_ok(&self) -> anyhow::Result<()> {
         let all = format!("cluster_known_nodes:{}\r", self.nodes.len());
-        eventually("the cluster works", MEET_LIMIT, async || {
+        eventually("the cluster works", CONVERGE_TIMEOUT, async || {
             for node in &self.nodes {
                 let mut connection = connect(node.port).await?;
                 let info: String =
@@ -84,8 +84,8 @@ impl Cluster {
     }
 
     /// Waits until each master has its replicas.
-    async fn replicated(&self, replicas: &[usize]) -> anyhow::Result<()> {
-        eventually("the replicas follow", MEET_LIMIT, async || {
+    async fn wait_for_replicas(&self, replicas: &[usize]) -> anyhow::Result<()> {
+        eventually("the replicas follow", CONVERGE_TIMEOUT, async || {
             for (node, expected) in self.nodes.iter().zip(replicas) {
                 let online = online_replicas(node.port).await?;
                 ensure!(online == *expected, "{online} of {expected} do");
@@ -96,7 +96,7 @@ impl Cluster {
     }
 
     /// A connection to some node that is still there.
-    async fn anyone(&self) -> anyhow::Result<MultiplexedConnection> {
+    async fn any_connection(&self) -> anyhow::Result<MultiplexedConnection> {
         let node = self.nodes.iter().find(|node| node.process.is_running());
         Ok(connect(node.context("a node is left")?.port).await?)
     }
@@ -109,7 +109,7 @@ impl Cluster {
         let mut question = redis::cmd("CLUSTER");
         question.arg("SLOTS");
         let ranges: Vec<Vec<redis::Value>> =
-            question.query_async(&mut self.anyone().await?).await?;
+            question.query_async(&mut self.any_connection().await?).await?;
         for range in ranges {
             let mut fields = range.into_iter();
             let mut next = || fields.next().context("a range is whole");
@@ -128,11 +128,11 @@ impl Cluster {
     /// The slot of a key.
     ///
     /// # Errors
-    /// When no node answers.
+    /// When no node wait_until_available.
     pub async fn slot(&self, key: &str) -> anyhow::Result<u16> {
         let mut question = redis::cmd("CLUSTER");
         question.arg("KEYSLOT").arg(key);
-        Ok(question.query_async(&mut self.anyone().await?).await?)
+        Ok(question.query_async(&mut self.any_connection().await?).await?)
     }
 
     /// Begins to move a slot: both nodes know of it, and the keys are still where they were.
@@ -171,9 +171,9 @@ impl Cluster {
     }
 
     /// What happens to the links between the nodes from now on.
-    pub fn break_links(&self, fault: Fault) {
+    pub fn set_bus_fault(&self, fault: Fault) {
         for node in &self.nodes {
-            node.bus.set(fault);
+            node.bus.set_fault(fault);
         }
     }
 
@@ -203,7 +203,7 @@ async fn command(port: u16, arguments: &[&str]) -> anyhow::Result<()> {
     result.with_context(|| format!("CLUSTER {arguments:?}"))
 }
 
-impl Store for Cluster {
+impl RedisTopology for Cluster {
     fn url(&self) -> String {
         let nodes = self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port));
         format!("redis+cluster://{}", nodes.collect::<Vec<_>>().join(","))
@@ -214,7 +214,7 @@ impl Store for Cluster {
         Ok(connect(self.nodes[node].port).await?)
     }
 
-    fn end(&mut self) {
+    fn kill_all(&mut self) {
         for node in &self.nodes {
             // Whether it still runs is up to the scenario.
             drop(node.process.signal(Signal::KILL));

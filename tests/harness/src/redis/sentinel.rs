@@ -5,7 +5,7 @@ use std::{path::Path, process::Command, time::Duration};
 use anyhow::{Context as _, ensure};
 use redis::aio::MultiplexedConnection;
 
-use super::{Store, answers, connect, launch, online_replicas};
+use super::{RedisTopology, connect, launch, online_replicas, wait_until_available};
 use crate::{
     eventually, free_port,
     process::{Process, Signal},
@@ -15,7 +15,7 @@ use crate::{
 const MASTER: &str = "main";
 
 /// Longest wait for servers and sentinels to agree.
-const MEET_LIMIT: Duration = Duration::from_secs(30);
+const CONVERGE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Servers that replicate one of them, and three sentinels.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl Sentinel {
             }
             group.servers.push((port, launch(port, &folder, &more).await?));
         }
-        group.in_step(0, replicas).await?;
+        group.wait_for_replicas(0, replicas).await?;
         let replicas_of = group.servers[1..].iter().map(|(port, _)| *port).collect::<Vec<_>>();
         let mut names = Vec::new();
         for _ in 0..3 {
@@ -54,7 +54,7 @@ impl Sentinel {
             let settings = settings(master, &replicas_of, &names, number);
             group.sentinels.push((*port, watch(&folder, *port, &settings).await?));
         }
-        group.acquainted(replicas).await?;
+        group.wait_for_discovery(replicas).await?;
         Ok(group)
     }
 
@@ -80,8 +80,8 @@ impl Sentinel {
     ///
     /// # Errors
     /// When they have not in time.
-    pub async fn master_other_than(&self, old: usize) -> anyhow::Result<usize> {
-        eventually("there is another master", MEET_LIMIT, async || {
+    pub async fn wait_for_new_master(&self, old: usize) -> anyhow::Result<usize> {
+        eventually("there is another master", CONVERGE_TIMEOUT, async || {
             let master = self.master().await?;
             ensure!(master != old, "it is still the old one");
             Ok(master)
@@ -102,11 +102,11 @@ impl Sentinel {
     ///
     /// # Errors
     /// When they have not in time.
-    pub async fn caught_up(&self, server: usize) -> anyhow::Result<()> {
+    pub async fn wait_for_replication(&self, server: usize) -> anyhow::Result<()> {
         let mut connection = self.connection(server).await?;
         let replicas = self.servers.len() - 1;
         let () = redis::cmd("SET").arg("caught-up").arg(1).query_async(&mut connection).await?;
-        eventually("the replicas have everything", MEET_LIMIT, async || {
+        eventually("the replicas have everything", CONVERGE_TIMEOUT, async || {
             let mut wait = redis::cmd("WAIT");
             wait.arg(replicas).arg(100);
             let have: usize = wait.query_async(&mut connection.clone()).await?;
@@ -140,8 +140,8 @@ impl Sentinel {
     ///
     /// # Errors
     /// When it has not in time.
-    pub async fn in_step(&self, server: usize, replicas: usize) -> anyhow::Result<()> {
-        eventually("the replicas follow", MEET_LIMIT, async || {
+    pub async fn wait_for_replicas(&self, server: usize, replicas: usize) -> anyhow::Result<()> {
+        eventually("the replicas follow", CONVERGE_TIMEOUT, async || {
             let online = online_replicas(self.servers[server].0).await?;
             ensure!(online == replicas, "{online} of {replicas} do");
             Ok(())
@@ -150,8 +150,8 @@ impl Sentinel {
     }
 
     /// Waits until each sentinel knows all servers and both others.
-    async fn acquainted(&self, replicas: usize) -> anyhow::Result<()> {
-        eventually("the sentinels know each other", MEET_LIMIT, async || {
+    async fn wait_for_discovery(&self, replicas: usize) -> anyhow::Result<()> {
+        eventually("the sentinels know each other", CONVERGE_TIMEOUT, async || {
             for (port, _) in &self.sentinels {
                 let mut connection = connect(*port).await?;
                 for (whom, expected) in [("REPLICAS", replicas), ("SENTINELS", 2)] {
@@ -193,11 +193,11 @@ async fn watch(folder: &Path, port: u16, text: &str) -> anyhow::Result<Process> 
     let mut command = Command::new("redis-server");
     command.arg(&settings).arg("--sentinel").current_dir(folder);
     let process = Process::start("redis-sentinel", &command, &folder.join("sentinel.log"))?;
-    answers(&process, port).await?;
+    wait_until_available(&process, port).await?;
     Ok(process)
 }
 
-impl Store for Sentinel {
+impl RedisTopology for Sentinel {
     fn url(&self) -> String {
         let sentinels = self.sentinels.iter().map(|(port, _)| format!("127.0.0.1:{port}"));
         format!("redis+sentinel://{}/{MASTER}", sentinels.collect::<Vec<_>>().join(","))
@@ -207,7 +207,7 @@ impl Store for Sentinel {
         self.connection(self.master().await?).await
     }
 
-    fn end(&mut self) {
+    fn kill_all(&mut self) {
         for (_, process) in self.sentinels.iter().chain(&self.servers) {
             // Whether it still runs is up to the scenario.
             drop(process.signal(Signal::KILL));

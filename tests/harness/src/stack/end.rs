@@ -3,14 +3,14 @@
 use futures_util::future::try_join_all;
 
 use super::Stack;
-use crate::{leaks::Leaks, redis::Store, service::Service};
+use crate::{leaks::Leaks, redis::RedisTopology, service::Service};
 
-impl<R: Store> Stack<R> {
+impl<R: RedisTopology> Stack<R> {
     /// Ends a stack whose services the scenario has stopped or killed itself.
     ///
     /// # Errors
     /// When something is in their logs that nobody may see.
-    pub fn discard(mut self) -> anyhow::Result<()> {
+    pub fn check_logs_and_discard(mut self) -> anyhow::Result<()> {
         self.search_logs()?;
         self.workers.clear();
         self.gateways.clear();
@@ -27,11 +27,11 @@ impl<R: Store> Stack<R> {
     ///
     /// # Errors
     /// When a service does not stop as it should, or its logs or metrics say too much.
-    pub async fn stop(mut self) -> anyhow::Result<()> {
+    pub async fn shut_down_and_check_logs(mut self) -> anyhow::Result<()> {
         self.search_metrics().await?;
         try_join_all(self.services().map(Service::stop)).await?;
         self.search_logs()?;
-        self.redis.end();
+        self.redis.kill_all();
         drop(self.folder.take());
         Ok(())
     }

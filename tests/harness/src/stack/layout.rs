@@ -22,7 +22,7 @@ pub struct Layout {
 
 /// The proxies between the services and Redis.
 #[derive(Debug)]
-pub struct Ways {
+pub struct RedisProxies {
     /// That of all workers.
     pub worker: Proxy,
     /// That of all gateways.

@@ -1,4 +1,4 @@
-//! The rules and the dashboard, and what they ask Prometheus for.
+//! Prometheus rules, the Grafana dashboard, and the series that they query.
 
 use std::collections::BTreeSet;
 
@@ -7,26 +7,26 @@ use serde_json::Value;
 
 use super::{document, read};
 
-/// The files with rules.
+/// The rule files.
 pub const RULES: [&str; 2] = ["k8s/monitoring/objectives.yml", "k8s/monitoring/alerts.yml"];
 
-/// Every rule of both files.
+/// Returns every rule of both files.
 ///
 /// # Errors
-/// When a file is not what it should be.
+/// When a file has no groups or rules.
 pub fn rules() -> anyhow::Result<Vec<Value>> {
     let mut all = Vec::new();
     for path in RULES {
         let rules = document(path)?;
-        for group in rules["groups"].as_array().context("there are groups")? {
-            all.extend(group["rules"].as_array().context("a group has rules")?.iter().cloned());
+        for group in rules["groups"].as_array().context("no groups")? {
+            all.extend(group["rules"].as_array().context("a group without rules")?.iter().cloned());
         }
     }
     ensure!(!all.is_empty(), "there are no rules");
     Ok(all)
 }
 
-/// The dashboard.
+/// Reads the dashboard.
 ///
 /// # Errors
 /// When it is not JSON.
@@ -34,41 +34,41 @@ pub fn dashboard() -> anyhow::Result<Value> {
     Ok(serde_json::from_str(&read("k8s/monitoring/dashboards/notifications.json")?)?)
 }
 
-/// What the dashboard's panels ask for, each with the title of its panel.
+/// Returns the queries of the dashboard, each with the title of its panel.
 ///
 /// # Errors
 /// As [`dashboard`].
 pub fn queries() -> anyhow::Result<Vec<(String, String)>> {
     let mut all = Vec::new();
-    for panel in dashboard()?["panels"].as_array().context("there are panels")? {
+    for panel in dashboard()?["panels"].as_array().context("no panels")? {
         for target in panel["targets"].as_array().into_iter().flatten() {
-            let query = target["expr"].as_str().context("a target has an expression")?;
+            let query = target["expr"].as_str().context("a target without an expression")?;
             let query = query.replace("$__rate_interval", "1m");
             all.push((panel["title"].as_str().unwrap_or_default().to_owned(), query));
         }
     }
-    ensure!(!all.is_empty(), "the dashboard asks for nothing");
+    ensure!(!all.is_empty(), "the dashboard has no queries");
     Ok(all)
 }
 
-/// Words of PromQL that are no series, and those after which labels follow.
-const WORDS: &[&str] =
+/// PromQL keywords, and those that are followed by labels in parentheses.
+const KEYWORDS: &[&str] =
     &["and", "or", "unless", "bool", "offset", "sum", "min", "max", "avg", "count", "topk"];
-const BEFORE_LABELS: &[&str] = &["by", "without", "on", "ignoring", "group_left", "group_right"];
+const LABEL_KEYWORDS: &[&str] = &["by", "without", "on", "ignoring", "group_left", "group_right"];
 
-/// The selectors of an expression: each name of a series with its labels, without ranges.
+/// Returns the selectors of an expression: series names with labels, without ranges.
 #[must_use]
 pub fn selectors(expression: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut rest = expression;
     while let Some(first) = rest.chars().next() {
-        let length = rest.find(|c: char| !is_of_a_name(c)).unwrap_or(rest.len());
+        let length = rest.find(|c: char| !is_name_char(c)).unwrap_or(rest.len());
         let (name, after) = rest.split_at(length);
         if name.is_empty() {
-            rest = past(rest, first);
-        } else if BEFORE_LABELS.contains(&name) {
+            rest = skip(rest, first);
+        } else if LABEL_KEYWORDS.contains(&name) {
             rest = after.split_once(')').map_or("", |(_, rest)| rest);
-        } else if first.is_ascii_digit() || WORDS.contains(&name) || after.starts_with('(') {
+        } else if first.is_ascii_digit() || KEYWORDS.contains(&name) || after.starts_with('(') {
             rest = after;
         } else {
             let labels =
@@ -80,12 +80,12 @@ pub fn selectors(expression: &str) -> BTreeSet<String> {
     found
 }
 
-fn is_of_a_name(c: char) -> bool {
+fn is_name_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_' || c == ':'
 }
 
-/// What follows something that is no name: a range as a whole, anything else one by one.
-fn past(text: &str, first: char) -> &str {
+/// Skips a range such as `[5m]`, or else one character.
+fn skip(text: &str, first: char) -> &str {
     match first {
         '[' => text.split_once(']').map_or("", |(_, rest)| rest),
         _ => &text[first.len_utf8()..],
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_selectors_of_an_expression_are_found() {
+    fn selectors_are_extracted_from_an_expression() {
         let expression = r#"histogram_quantile(0.99, sum by (le, call) (rate(a_bucket{x="1",y=~"b|c"}[5m])))
             / on (le) group_left () (max_over_time(b:c:rate5m[10m:]) > 14.4 * 0.01 offset 10m) or absent(d)"#;
         let wanted = [r#"a_bucket{x="1",y=~"b|c"}"#, "b:c:rate5m", "d"];
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn every_expression_asks_for_something() {
+    fn every_rule_and_panel_has_a_selector() {
         for rule in rules().unwrap() {
             assert!(!selectors(rule["expr"].as_str().unwrap()).is_empty(), "{rule}");
         }

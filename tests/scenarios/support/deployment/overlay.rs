@@ -1,4 +1,4 @@
-//! An overlay of the manifests, rendered as `kubectl apply --kustomize` would.
+//! A Kustomize overlay of the manifests, rendered by `kubectl kustomize`.
 
 use std::collections::BTreeMap;
 
@@ -9,34 +9,34 @@ use serde_json::{Value, json};
 use super::{documents, root, run};
 use harness::workspace;
 
-/// What stands for a secret that every deployment brings itself.
-const SECRET: &str = "redis://somewhere:6379";
+/// Placeholder for secrets that a deployment provides.
+const SECRET_PLACEHOLDER: &str = "redis://redis.example:6379";
 
 /// The objects of an overlay.
 #[derive(Debug)]
 pub struct Overlay {
-    /// Its name: `dev` or `production`.
+    /// `dev` or `production`.
     pub name: &'static str,
-    /// Every object.
+    /// The rendered objects.
     pub objects: Vec<Value>,
 }
 
 impl Overlay {
-    /// Renders one.
+    /// Renders an overlay.
     ///
     /// # Errors
-    /// When it cannot be rendered; says why.
+    /// When `kubectl kustomize` fails.
     pub async fn render(name: &'static str) -> anyhow::Result<Self> {
         Self::rendered(name, &format!("k8s/overlays/{name}")).await
     }
 
-    /// Renders one with a component, as an overlay of its own would have it.
+    /// Renders an overlay with a component added.
     ///
     /// # Errors
     /// As [`Overlay::render`].
     pub async fn with_component(name: &'static str, component: &str) -> anyhow::Result<Self> {
         let folder = workspace::temporary("overlay-")?;
-        // Kustomize wants the way from here to there, which may lead over the top.
+        // Kustomize accepts relative paths only.
         let up = "../".repeat(folder.path().components().count() - 1);
         let to_root = format!("{up}{}", root().canonicalize()?.strip_prefix("/")?.display());
         let kustomization = json!({
@@ -47,7 +47,7 @@ impl Overlay {
             "components": [format!("{to_root}/k8s/components/{component}")],
         });
         std::fs::write(folder.path().join("kustomization.yaml"), kustomization.to_string())?;
-        Self::rendered(name, folder.path().to_str().context("the path is a text")?).await
+        Self::rendered(name, folder.path().to_str().context("the path is UTF-8")?).await
     }
 
     async fn rendered(name: &'static str, path: &str) -> anyhow::Result<Self> {
@@ -55,7 +55,7 @@ impl Overlay {
         Ok(Self { name, objects: documents(&rendered)? })
     }
 
-    /// Renders both.
+    /// Renders both overlays.
     ///
     /// # Errors
     /// As [`Overlay::render`].
@@ -64,11 +64,12 @@ impl Overlay {
     }
 
     fn find(&self, kind: &str, name: &str) -> Option<&Value> {
-        let is_it = |object: &&Value| object["kind"] == kind && object["metadata"]["name"] == name;
-        self.objects.iter().find(is_it)
+        let matches =
+            |object: &&Value| object["kind"] == kind && object["metadata"]["name"] == name;
+        self.objects.iter().find(matches)
     }
 
-    /// The object of this kind and name.
+    /// Returns the object of a kind and name.
     ///
     /// # Errors
     /// When there is none.
@@ -76,7 +77,7 @@ impl Overlay {
         self.find(kind, name).with_context(|| format!("{}: no {kind} {name}", self.name))
     }
 
-    /// What the pods of a workload are.
+    /// Returns the pod spec of a workload.
     ///
     /// # Errors
     /// When there is no such workload.
@@ -84,22 +85,25 @@ impl Overlay {
         Ok(&self.object(kind, name)?["spec"]["template"]["spec"])
     }
 
-    /// The environment of a workload's container. A secret that is not part of the overlay is
-    /// empty if it may be missing, else something stands for it.
+    /// Returns the environment of a workload's container. A secret that is not part of the overlay
+    /// is empty if it is optional, else a placeholder.
     ///
     /// # Errors
-    /// When something that it is made of is not there.
+    /// When a referenced ConfigMap is missing.
     pub fn environment(&self, kind: &str, name: &str) -> anyhow::Result<BTreeMap<String, String>> {
         let container = &self.pod(kind, name)?["containers"][0];
         let mut all = BTreeMap::new();
-        for source in container["envFrom"].as_array().context("there are settings")? {
-            let map = source["configMapRef"]["name"].as_str().context("they are in a ConfigMap")?;
-            let data = self.object("ConfigMap", map)?["data"].as_object().context("data")?;
+        for source in container["envFrom"].as_array().context("the container has no envFrom")? {
+            let map =
+                source["configMapRef"]["name"].as_str().context("envFrom is not a configMapRef")?;
+            let data = self.object("ConfigMap", map)?["data"]
+                .as_object()
+                .context("the ConfigMap has no data")?;
             let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
             all.extend(data.iter().map(|(name, value)| (name.clone(), text(value))));
         }
         for variable in container["env"].as_array().into_iter().flatten() {
-            let name = variable["name"].as_str().context("a variable has a name")?;
+            let name = variable["name"].as_str().context("a variable without a name")?;
             all.insert(name.to_owned(), self.value(&variable["valueFrom"])?);
         }
         Ok(all)
@@ -108,15 +112,18 @@ impl Overlay {
     fn value(&self, source: &Value) -> anyhow::Result<String> {
         let reference = &source["secretKeyRef"];
         if reference.is_null() {
-            return Ok(source["fieldRef"]["fieldPath"].as_str().context("a field")?.to_owned());
+            return Ok(source["fieldRef"]["fieldPath"]
+                .as_str()
+                .context("a variable without fieldPath")?
+                .to_owned());
         }
-        let secret = reference["name"].as_str().context("a secret has a name")?;
-        let key = reference["key"].as_str().context("it has keys")?;
+        let secret = reference["name"].as_str().context("secretKeyRef without a name")?;
+        let key = reference["key"].as_str().context("secretKeyRef without a key")?;
         let encoded = self.find("Secret", secret).and_then(|secret| secret["data"][key].as_str());
         match encoded {
             Some(encoded) => Ok(String::from_utf8(BASE64_STANDARD.decode(encoded)?)?),
             None if reference["optional"] == true => Ok(String::new()),
-            None => Ok(SECRET.to_owned()),
+            None => Ok(SECRET_PLACEHOLDER.to_owned()),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a document is held to: JSON Schemas, and the types of KEDA's objects.
+//! Validates documents against JSON Schemas and KEDA's TypeScript types.
 
 use std::path::{Path, PathBuf};
 
@@ -11,18 +11,18 @@ use super::tool;
 use crate::node;
 use harness::workspace;
 
-/// Holds a value to a JSON Schema. What the schema refers to is in its folder.
+/// Validates a value against a JSON Schema; references are resolved in the schema's folder.
 ///
 /// # Errors
-/// Lists everything that is wrong.
+/// Lists every validation error.
 pub fn conforms(value: &Value, schema: &Path) -> anyhow::Result<()> {
-    let folder = schema.parent().context("a file is in a folder")?.to_owned();
+    let folder = schema.parent().context("a schema file has a folder")?.to_owned();
     let options = jsonschema::options().with_retriever(Folder(folder));
     let validator = options.build(&read(schema)?)?;
-    let wrong = validator.iter_errors(value);
-    let wrong = wrong.map(|error| format!("{}: {error}", error.instance_path()));
-    let wrong: Vec<String> = wrong.collect();
-    if wrong.is_empty() { Ok(()) } else { bail!("{}", wrong.join("\n")) }
+    let errors = validator.iter_errors(value);
+    let errors = errors.map(|error| format!("{}: {error}", error.instance_path()));
+    let errors: Vec<String> = errors.collect();
+    if errors.is_empty() { Ok(()) } else { bail!("{}", errors.join("\n")) }
 }
 
 fn read(path: &Path) -> anyhow::Result<Value> {
@@ -30,7 +30,7 @@ fn read(path: &Path) -> anyhow::Result<Value> {
     Ok(serde_json::from_slice(&text)?)
 }
 
-/// Finds schemas by the last part of their names.
+/// Resolves references by file name.
 struct Folder(PathBuf);
 
 impl Retrieve for Folder {
@@ -43,29 +43,30 @@ impl Retrieve for Folder {
     }
 }
 
-/// Whether KEDA's objects can be checked: its types and a compiler are installed.
+/// Returns whether KEDA's types and a TypeScript compiler are installed.
 #[must_use]
 pub fn has_keda() -> bool {
     node::is_ready() && tool("keda/.installed").is_ok()
 }
 
-/// Holds a ScaledObject to KEDA's types, which know every field.
+/// Validates a ScaledObject against KEDA's types.
 ///
 /// # Errors
-/// Says what the compiler does.
+/// Includes the compiler's output.
 pub async fn conforms_to_keda(scaled: &Value) -> anyhow::Result<()> {
-    // Next to the types, or the compiler does not find them.
+    // The compiler looks for packages in parent folders.
     let folder: TempDir = tempfile::Builder::new().prefix("check-").tempdir_in(tool("keda")?)?;
     let source = format!(
         "import type {{ IScaledObject }} from \
          \"@kubernetes-models/keda/keda.sh/v1alpha1/ScaledObject\";\n\
-         export const it: IScaledObject = {scaled};\n"
+         export const scaledObject: IScaledObject = {scaled};\n"
     );
-    std::fs::write(folder.path().join("it.ts"), source)?;
+    std::fs::write(folder.path().join("check.ts"), source)?;
     let compiler = workspace::root().join("ws-gateway/client/node_modules/.bin/tsc");
     let compiler = compiler.canonicalize()?;
-    let compiler = compiler.to_str().context("the path is a text")?;
-    let how = "--noEmit --strict --skipLibCheck --module esnext --moduleResolution bundler it.ts";
-    let arguments: Vec<&str> = how.split(' ').collect();
+    let compiler = compiler.to_str().context("the path is UTF-8")?;
+    let options =
+        "--noEmit --strict --skipLibCheck --module esnext --moduleResolution bundler check.ts";
+    let arguments: Vec<&str> = options.split(' ').collect();
     node::run(folder.path(), compiler, &arguments).await.map(drop)
 }

@@ -1,5 +1,4 @@
-//! A connection without manners: the bytes are what the scenario says, and no library corrects
-//! them.
+//! A TCP connection on which a scenario sends any bytes, valid HTTP and WebSocket frames or not.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -10,61 +9,61 @@ use tokio::{
     time::timeout,
 };
 
-/// Longest wait for an answer.
+/// Longest wait for data.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// The largest answer that is read.
-const MOST: usize = 1 << 20;
+/// Most unread bytes that are buffered.
+const MAX_BUFFERED: usize = 1 << 20;
 
 /// A TCP connection to a server.
 #[derive(Debug)]
-pub struct Raw {
+pub struct RawSocket {
     stream: TcpStream,
-    read: Vec<u8>,
+    buffer: Vec<u8>,
 }
 
-/// What a WebSocket server sends, pings left out.
+/// A frame from the server, pings left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Heard {
-    /// A text in one frame.
+pub enum ServerFrame {
+    /// An unfragmented text.
     Text(String),
     /// A pong.
     Pong(Vec<u8>),
     /// A close with its code, or 1005 without one.
     Close(u16),
-    /// The connection has ended.
+    /// The TCP connection has ended.
     End,
 }
 
-impl Raw {
+impl RawSocket {
     /// Connects.
     ///
     /// # Errors
-    /// When the server does not accept.
+    /// When the connection is refused.
     pub async fn connect(server: SocketAddr) -> anyhow::Result<Self> {
         Self::connect_from([127, 0, 0, 1], server).await
     }
 
-    /// Connects from an address of ours.
+    /// Connects from a loopback address.
     ///
     /// # Errors
-    /// As [`Raw::connect`].
+    /// As [`RawSocket::connect`].
     pub async fn connect_from(address: [u8; 4], server: SocketAddr) -> anyhow::Result<Self> {
         let socket = TcpSocket::new_v4()?;
         socket.bind((address, 0).into())?;
         let stream = socket.connect(server).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, read: Vec::new() })
+        Ok(Self { stream, buffer: Vec::new() })
     }
 
-    /// Connects and becomes a WebSocket, without a subprotocol.
+    /// Connects and upgrades to a WebSocket, without a subprotocol.
     ///
     /// # Errors
     /// When the server does not switch protocols.
-    pub async fn upgraded(server: SocketAddr, token: &str) -> anyhow::Result<Self> {
+    pub async fn connect_websocket(server: SocketAddr, token: &str) -> anyhow::Result<Self> {
         let mut raw = Self::connect(server).await?;
-        raw.say(upgrade(&format!("/ws?token={token}")).as_bytes()).await?;
-        let head = raw.head().await?;
+        raw.send(upgrade_request(&format!("/ws?token={token}")).as_bytes()).await?;
+        let head = raw.response_head().await?;
         ensure!(head.starts_with("HTTP/1.1 101 "), "{head}");
         Ok(raw)
     }
@@ -73,66 +72,65 @@ impl Raw {
     ///
     /// # Errors
     /// When the connection has ended.
-    pub async fn say(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
+    pub async fn send(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
         Ok(self.stream.write_all(bytes).await?)
     }
 
-    /// The head of an answer in HTTP, with the empty line.
+    /// Reads the head of an HTTP response, including the empty line.
     ///
     /// # Errors
-    /// When there is none.
-    pub async fn head(&mut self) -> anyhow::Result<String> {
+    /// When the connection ends before it.
+    pub async fn response_head(&mut self) -> anyhow::Result<String> {
         loop {
-            if let Some(end) = self.read.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
-                let head = self.read.drain(..end + 4).collect();
+            if let Some(end) = self.buffer.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+                let head = self.buffer.drain(..end + 4).collect();
                 return Ok(String::from_utf8(head)?);
             }
-            ensure!(self.more().await?, "ended before an answer: {:?}", self.read);
+            ensure!(self.more().await?, "closed before a response: {:?}", self.buffer);
         }
     }
 
-    /// Everything that is sent until the server hangs up.
+    /// Reads until the server closes the connection.
     ///
     /// # Errors
     /// When it does not in time.
-    pub async fn rest(&mut self) -> anyhow::Result<Vec<u8>> {
-        // A reset is an end, too.
-        while self.more().await.map_err(|error| error.context("not hung up"))? {}
-        Ok(std::mem::take(&mut self.read))
+    pub async fn read_to_end(&mut self) -> anyhow::Result<Vec<u8>> {
+        while self.more().await.context("the server did not close the connection")? {}
+        Ok(std::mem::take(&mut self.buffer))
     }
 
-    /// What the WebSocket server says next.
+    /// Reads the next frame.
     ///
     /// # Errors
-    /// When it says nothing in time, or something that a server does not say.
-    pub async fn heard(&mut self) -> anyhow::Result<Heard> {
+    /// When none arrives in time, or it is not one that the gateway sends.
+    pub async fn next_frame(&mut self) -> anyhow::Result<ServerFrame> {
         loop {
-            while let Some((first, payload)) = take_frame(&mut self.read)? {
+            while let Some((first, payload)) = take_frame(&mut self.buffer)? {
                 return Ok(match first {
-                    0x81 => Heard::Text(String::from_utf8(payload)?),
-                    0x8a => Heard::Pong(payload),
-                    0x88 => Heard::Close(match payload[..] {
+                    0x81 => ServerFrame::Text(String::from_utf8(payload)?),
+                    0x8a => ServerFrame::Pong(payload),
+                    0x88 => ServerFrame::Close(match payload[..] {
                         [high, low, ..] => u16::from_be_bytes([high, low]),
                         _ => 1005,
                     }),
                     0x89 => continue,
-                    other => anyhow::bail!("a frame that begins with {other:#x}"),
+                    other => anyhow::bail!("unexpected first byte of a frame: {other:#x}"),
                 });
             }
             if !self.more().await? {
-                return Ok(Heard::End);
+                return Ok(ServerFrame::End);
             }
         }
     }
 
-    /// Reads on; returns whether there was more.
+    /// Reads more bytes; returns whether the connection is still open. A reset ends it, too.
     async fn more(&mut self) -> anyhow::Result<bool> {
-        ensure!(self.read.len() < MOST, "the server says too much");
+        ensure!(self.buffer.len() < MAX_BUFFERED, "the server sent more than {MAX_BUFFERED} bytes");
         let mut part = [0; 4096];
-        match timeout(LIMIT, self.stream.read(&mut part)).await.context("no answer")? {
+        match timeout(LIMIT, self.stream.read(&mut part)).await.context("no data")? {
             Ok(0) => Ok(false),
             Ok(length) => {
-                self.read.extend_from_slice(&part[..length]);
+                self.buffer.extend_from_slice(&part[..length]);
                 Ok(true)
             }
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => Ok(false),
@@ -141,33 +139,32 @@ impl Raw {
     }
 }
 
-/// A request to become a WebSocket.
+/// A WebSocket upgrade request.
 #[must_use]
-pub fn upgrade(target: &str) -> String {
+pub fn upgrade_request(target: &str) -> String {
     format!(
         "GET {target} HTTP/1.1\r\nHost: gateway\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     )
 }
 
-/// A frame as a client sends it, masked; `first` is its first byte.
+/// A masked client frame; `first` is its first byte.
 #[must_use]
-pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+pub fn client_frame(first: u8, payload: &[u8]) -> Vec<u8> {
     const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
-    let mut frame = head(first, payload.len() as u64);
+    let mut frame = frame_header(first, payload.len() as u64);
     frame.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
-    // The mask stands between the length and what it masks.
+    // The mask is between the length and the payload.
     let at = frame.len() - payload.len();
     frame.splice(at..at, MASK);
     frame
 }
 
-/// The head of a masked frame that claims to be so long; the mask itself does not follow.
+/// The header of a masked frame with any claimed length, without the mask.
 #[must_use]
-pub fn head(first: u8, length: u64) -> Vec<u8> {
+pub fn frame_header(first: u8, length: u64) -> Vec<u8> {
     let mut head = vec![first];
     match length {
-        // The casts are in range.
         #[expect(clippy::cast_possible_truncation, reason = "at most 125")]
         0..126 => head.push(0x80 | length as u8),
         126..65_536 => {
@@ -182,10 +179,10 @@ pub fn head(first: u8, length: u64) -> Vec<u8> {
     head
 }
 
-/// The first frame, if it is there as a whole: its first byte and its payload.
+/// Takes the first frame, if complete: its first byte and its payload.
 fn take_frame(bytes: &mut Vec<u8>) -> anyhow::Result<Option<(u8, Vec<u8>)>> {
     let [first, short, ..] = bytes[..] else { return Ok(None) };
-    ensure!(short & 0x80 == 0, "a masked frame of a server");
+    ensure!(short & 0x80 == 0, "the server masked a frame");
     let (length, at) = match (short, &bytes[2..]) {
         (126, [high, low, ..]) => (usize::from(u16::from_be_bytes([*high, *low])), 4),
         (126 | 127, _) => return Ok(None),
@@ -203,15 +200,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_frame_is_masked_and_tells_its_length() {
-        assert_eq!(frame(0x81, b"Hello")[..6], [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d]);
-        assert_eq!(frame(0x81, b"Hello")[6..], [0x7f, 0x9f, 0x4d, 0x51, 0x58]);
-        assert_eq!(head(0x82, 126), [0x82, 0xfe, 0, 126]);
-        assert_eq!(head(0x82, 65_536), [0x82, 0xff, 0, 0, 0, 0, 0, 1, 0, 0]);
+    fn client_frames_are_masked_and_carry_their_length() {
+        assert_eq!(client_frame(0x81, b"Hello")[..6], [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d]);
+        assert_eq!(client_frame(0x81, b"Hello")[6..], [0x7f, 0x9f, 0x4d, 0x51, 0x58]);
+        assert_eq!(frame_header(0x82, 126), [0x82, 0xfe, 0, 126]);
+        assert_eq!(frame_header(0x82, 65_536), [0x82, 0xff, 0, 0, 0, 0, 0, 1, 0, 0]);
     }
 
     #[test]
-    fn frames_are_taken_one_by_one() {
+    fn frames_are_taken_one_at_a_time() {
         let mut bytes = b"\x8a\x01x\x81\x7e\x00\x02hi\x88".to_vec();
         assert_eq!(take_frame(&mut bytes).unwrap(), Some((0x8a, b"x".to_vec())));
         assert_eq!(take_frame(&mut bytes).unwrap(), Some((0x81, b"hi".to_vec())));

@@ -1,5 +1,5 @@
-//! The client's end of a WebSocket, as lean as it can be: what is measured is the gateway, and
-//! the tester runs on the same machine. All sockets of a thread read into one buffer.
+//! A minimal WebSocket client. The tester often runs on the gateway's machine and must not slow it
+//! down; all sockets of a thread share one read buffer.
 
 use std::{
     cell::RefCell,
@@ -12,46 +12,46 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
-/// What a WebSocket may go over.
+/// A TCP or TLS stream.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-/// How much is read at once at most.
-const READ: usize = 64 << 10;
+/// Bytes per read at most.
+const BUFFER_SIZE: usize = 64 << 10;
 
 thread_local! {
-    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into());
+    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; BUFFER_SIZE].into());
 }
 
 /// An open WebSocket.
-pub struct Wire {
+pub struct WebSocket {
     stream: Box<dyn Stream>,
-    /// The beginning of a frame whose end has not come.
+    /// Bytes of an incomplete frame.
     rest: Vec<u8>,
-    /// Whether it holds whole frames, too: what came with the handshake.
-    has_whole: bool,
-    /// What the last ping said, until it is answered.
+    /// Whether `rest` holds complete frames that came with the handshake.
+    has_frame: bool,
+    /// Payload of the latest unanswered ping.
     ping: Option<Vec<u8>>,
     closed: bool,
 }
 
-impl Wire {
-    /// A WebSocket after its handshake, and what has already been read of it.
+impl WebSocket {
+    /// A WebSocket after its handshake, with the bytes that were read behind the response.
     #[must_use]
     pub fn new(stream: Box<dyn Stream>, rest: Vec<u8>) -> Self {
-        let has_whole = frame(&rest).is_some();
-        Self { stream, rest, has_whole, ping: None, closed: false }
+        let has_frame = frame(&rest).is_some();
+        Self { stream, rest, has_frame, ping: None, closed: false }
     }
 
-    /// Reads what is there, waiting for something, and hands over each text: of one that comes in
-    /// several frames, the first. Returns whether there will be more.
+    /// Waits for data and passes each text to `take`; of a fragmented text, its first frame. Returns
+    /// whether the connection is still open.
     ///
     /// # Errors
-    /// When the connection is broken.
+    /// When reading or writing fails.
     pub async fn read(&mut self, mut take: impl FnMut(&[u8])) -> io::Result<bool> {
-        if self.has_whole {
-            self.has_whole = false;
+        if self.has_frame {
+            self.has_frame = false;
             let rest = std::mem::take(&mut self.rest);
             self.parse(&rest, &mut take);
             return Ok(!self.closed);
@@ -84,10 +84,10 @@ impl Wire {
     fn parse(&mut self, mut bytes: &[u8], take: &mut impl FnMut(&[u8])) {
         while let Some((kind, payload, rest)) = frame(bytes) {
             match kind {
-                Kind::Text => take(payload),
-                Kind::Ping => self.ping = Some(payload.to_vec()),
-                Kind::Close => self.closed = true,
-                Kind::Other => {}
+                FrameKind::Text => take(payload),
+                FrameKind::Ping => self.ping = Some(payload.to_vec()),
+                FrameKind::Close => self.closed = true,
+                FrameKind::Other => {}
             }
             bytes = rest;
         }
@@ -95,22 +95,22 @@ impl Wire {
     }
 }
 
-impl fmt::Debug for Wire {
+impl fmt::Debug for WebSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wire").field("closed", &self.closed).finish_non_exhaustive()
+        f.debug_struct("WebSocket").field("closed", &self.closed).finish_non_exhaustive()
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum FrameKind {
     Text,
     Ping,
     Close,
     Other,
 }
 
-/// The first frame, as servers send them, and what follows it; none if it is not whole.
-fn frame(bytes: &[u8]) -> Option<(Kind, &[u8], &[u8])> {
+/// Splits off the first frame of a server: kind, payload and remaining bytes; none if incomplete.
+fn frame(bytes: &[u8]) -> Option<(FrameKind, &[u8], &[u8])> {
     let (&[first, second], rest) = bytes.split_first_chunk()?;
     let (length, rest) = match second {
         127 => {
@@ -125,15 +125,15 @@ fn frame(bytes: &[u8]) -> Option<(Kind, &[u8], &[u8])> {
     };
     let (payload, rest) = rest.split_at_checked(length)?;
     let kind = match first & 0x0f {
-        1 => Kind::Text,
-        8 => Kind::Close,
-        9 => Kind::Ping,
-        _ => Kind::Other,
+        1 => FrameKind::Text,
+        8 => FrameKind::Close,
+        9 => FrameKind::Ping,
+        _ => FrameKind::Other,
     };
     Some((kind, payload, rest))
 }
 
-/// The answer to a ping. Its mask is zeros, which leave it as it is.
+/// Returns the pong for a ping, masked with zeros.
 fn pong(ping: &[u8]) -> Vec<u8> {
     let ping = &ping[..ping.len().min(125)];
     let length = u8::try_from(ping.len()).unwrap_or(125);
@@ -155,23 +155,23 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn texts_are_read_however_they_are_cut_and_a_ping_is_answered() {
+    async fn split_frames_are_reassembled_and_pings_answered() {
         let (stream, mut server) = tokio::io::duplex(1 << 20);
         let long = vec![b'x'; 1_000];
         let sent = [text(b"one"), text(&long), vec![0x89, 1, b'!'], text(b"two")].concat();
-        let mut wire = Wire::new(Box::new(stream), sent[..7].to_vec());
+        let mut socket = WebSocket::new(Box::new(stream), sent[..7].to_vec());
         let mut texts = Vec::new();
-        assert!(wire.read(|text| texts.push(text.to_vec())).await.unwrap());
+        assert!(socket.read(|text| texts.push(text.to_vec())).await.unwrap());
         assert_eq!(texts, [b"one"]);
         for part in sent[7..].chunks(10) {
             server.write_all(part).await.unwrap();
-            assert!(wire.read(|text| texts.push(text.to_vec())).await.unwrap());
+            assert!(socket.read(|text| texts.push(text.to_vec())).await.unwrap());
         }
         assert_eq!(texts, [b"one".to_vec(), long, b"two".to_vec()]);
         let mut answer = [0; 7];
         server.read_exact(&mut answer).await.unwrap();
         assert_eq!(answer, [0x8a, 0x81, 0, 0, 0, 0, b'!']);
         server.write_all(&[0x88, 0]).await.unwrap();
-        assert!(!wire.read(|_| ()).await.unwrap());
+        assert!(!socket.read(|_| ()).await.unwrap());
     }
 }

@@ -5,23 +5,23 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use harness::{
-    kafka::{Jvm, Kafka},
+    kafka::{JvmProfile, Kafka},
     service::Service,
     stack::{Layout, Stack},
     usage::{self, Usage},
     workspace,
 };
 use load::{
-    crew::Crew,
-    mark::{Mark, Run},
     now,
-    plan::Crowd,
+    plan::ClientPlan,
+    processes::ClientProcesses,
+    tag::{EventTag, RunId},
     tokens::Tokens,
 };
 
-use crate::row::Row;
+use crate::figure::Row;
 
-/// How long a crowd may take to connect.
+/// How long a plan may take to connect.
 pub(crate) const CONNECT: Duration = Duration::from_mins(3);
 /// How long texts may be under way.
 pub(crate) const ARRIVE: Duration = Duration::from_secs(30);
@@ -29,12 +29,12 @@ pub(crate) const ARRIVE: Duration = Duration::from_secs(30);
 const PIPELINE: usize = 500;
 
 /// How much is measured.
-pub(crate) struct Rig {
+pub(crate) struct Setup {
     /// As little as possible.
     pub(crate) quick: bool,
 }
 
-impl Rig {
+impl Setup {
     /// The one for short runs or the other.
     pub(crate) fn pick<T>(&self, quick: T, full: T) -> T {
         if self.quick { quick } else { full }
@@ -45,7 +45,7 @@ impl Rig {
         if self.quick {
             Kafka::start_embedded().await
         } else {
-            Kafka::start(Jvm::PausesLittle).await
+            Kafka::start(JvmProfile::LowPause).await
         }
     }
 
@@ -83,7 +83,7 @@ impl Rig {
         config.exec_async(&mut stack.redis.connection().await?).await?;
         let measured = measure(&mut stack).await;
         // One that was killed does not stop in order.
-        let stopped = stack.stop().await;
+        let stopped = stack.shut_down_and_check_logs().await;
         let rows = measured?;
         stopped.context("the stack did not stop in order")?;
         Ok(rows)
@@ -101,8 +101,8 @@ pub(crate) fn urls(stack: &Stack) -> Vec<String> {
 }
 
 /// So many clients of a stack, one for each user.
-pub(crate) fn crowd(stack: &Stack, sockets: usize) -> Crowd {
-    Crowd::of(sockets, urls(stack), Tokens::Secret(stack.secret.clone()))
+pub(crate) fn plan(stack: &Stack, sockets: usize) -> ClientPlan {
+    ClientPlan::new(sockets, urls(stack), Tokens::Secret(stack.secret.clone()))
 }
 
 /// What a service has taken so far.
@@ -126,32 +126,32 @@ pub(crate) fn used_by_all<'a>(
 
 /// A notification as the script on Redis publishes it, `size` bytes larger than the usual one.
 pub(crate) fn notification(
-    run: &Run,
+    run: &RunId,
     user: &str,
     number: u64,
     (priority, size): (&str, usize),
 ) -> String {
-    let mark = run.text(Mark { number, due: now() });
+    let tag = run.encode(EventTag { number, due: now() });
     let id = 1_700_000_000_000 + number;
     let filler = "x".repeat(size);
     format!(
-        r#"{{"id":"{id}-0","event":"batch_file_added","category":"file_operations","priority":"{priority}","timestamp":"2025-08-06T09:15:30.123456Z","user_id":"{user}","event_id":"0b8f6a51-6a0f-4f3f-9a39-000000000001","correlation_id":"5f0c7c3e-8a57-4a43-9f0e-3f2c1f6b7d10","data":{{"batch_id":"7b0e6f0a-3c55-4a7e-9d62-0d7f9f0c1a11","file_upload_id":"f11e0000-0000-4000-8000-000000000001","filename":"{mark}{filler}","timestamp":"2025-08-06T09:15:30.123456Z","category":"file_operations","priority":"{priority}"}}}}"#
+        r#"{{"id":"{id}-0","event":"batch_file_added","category":"file_operations","priority":"{priority}","timestamp":"2025-08-06T09:15:30.123456Z","user_id":"{user}","event_id":"0b8f6a51-6a0f-4f3f-9a39-000000000001","correlation_id":"5f0c7c3e-8a57-4a43-9f0e-3f2c1f6b7d10","data":{{"batch_id":"7b0e6f0a-3c55-4a7e-9d62-0d7f9f0c1a11","file_upload_id":"f11e0000-0000-4000-8000-000000000001","filename":"{tag}{filler}","timestamp":"2025-08-06T09:15:30.123456Z","category":"file_operations","priority":"{priority}"}}}}"#
     )
 }
 
-/// Publishes a round: one text to each user of a crowd.
+/// Publishes a round: one text to each user of a plan.
 pub(crate) async fn publish_round(
     redis: &mut redis::aio::MultiplexedConnection,
-    crowd: &Crowd,
+    plan: &ClientPlan,
     number: u64,
     how: (&str, usize),
 ) -> anyhow::Result<()> {
-    let run = Run::named(&crowd.run);
-    let users: Vec<usize> = (0..crowd.user_count()).collect();
+    let run = RunId::new(&plan.run);
+    let users: Vec<usize> = (0..plan.user_count()).collect();
     for some in users.chunks(PIPELINE) {
         let mut pipeline = redis::pipe();
         for user in some {
-            let user = crowd.user(*user);
+            let user = plan.user(*user);
             let text = notification(&run, &user, number, how);
             pipeline.cmd("PUBLISH").arg(format!("ws:{user}")).arg(text).ignore();
         }
@@ -160,9 +160,9 @@ pub(crate) async fn publish_round(
     Ok(())
 }
 
-/// Waits until a crew has received so many texts in all.
-pub(crate) async fn arrived(crew: &Crew, texts: u64) -> anyhow::Result<()> {
-    crew.until("every text has arrived", ARRIVE, |stand| stand.received >= texts).await?;
+/// Waits until a clients has received so many texts in all.
+pub(crate) async fn arrived(clients: &ClientProcesses, texts: u64) -> anyhow::Result<()> {
+    clients.wait_until("every text has arrived", ARRIVE, |now| now.received >= texts).await?;
     Ok(())
 }
 

@@ -74,14 +74,14 @@ async fn welcome(stream: TcpStream) -> anyhow::Result<WebSocketStream<TcpStream>
 }
 
 /// Such a server as a process.
-pub(crate) struct Bare {
+pub(crate) struct Baseline {
     process: Child,
     input: tokio::process::ChildStdin,
     /// Where it listens.
     pub(crate) url: String,
 }
 
-impl Bare {
+impl Baseline {
     pub(crate) async fn start() -> anyhow::Result<Self> {
         use tokio::io::AsyncBufReadExt as _;
         let mut command = Command::new(std::env::current_exe()?);

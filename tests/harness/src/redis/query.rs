@@ -12,16 +12,16 @@ use crate::{eventually, process::Process};
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// Waits until a server can be used.
-pub(super) async fn answers(process: &Process, port: u16) -> anyhow::Result<()> {
-    eventually("redis-server answers", START_LIMIT, async || {
-        ensure!(process.is_running(), "redis-server has ended: {}", process.tail());
-        Ok(answer(port).await?)
+pub(super) async fn wait_until_available(process: &Process, port: u16) -> anyhow::Result<()> {
+    eventually("redis-server wait_until_available", START_LIMIT, async || {
+        ensure!(process.is_running(), "redis-server has ended: {}", process.log_tail());
+        Ok(ping(port).await?)
     })
     .await
 }
 
 /// Whether it can be used.
-pub(super) async fn answer(port: u16) -> redis::RedisResult<()> {
+pub(super) async fn ping(port: u16) -> redis::RedisResult<()> {
     redis::cmd("PING").exec_async(&mut connect(port).await?).await
 }
 
@@ -32,7 +32,7 @@ pub(super) async fn online_replicas(port: u16) -> anyhow::Result<usize> {
     Ok(info.matches("state=online").count())
 }
 
-/// Patient, as a server that loads its data answers once in a thousand commands that it reads.
+/// Patient, as a server that loads its data wait_until_available once in a thousand commands that it reads.
 pub(super) async fn connect(port: u16) -> redis::RedisResult<MultiplexedConnection> {
     let client = Client::open(("127.0.0.1", port))?;
     let patient = AsyncConnectionConfig::new()

@@ -1,5 +1,4 @@
-//! Opening a WebSocket of the tester: from an address of its own, with TLS if the gateway wants
-//! it, until the gateway says that the subscription stands.
+//! Opens WebSockets to a gateway: source address, TLS and handshake.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -17,12 +16,12 @@ use tokio_rustls::{
     rustls::{ClientConfig, RootCertStore, pki_types::ServerName},
 };
 
-use super::wire::{Stream, Wire};
+use super::websocket::{Stream, WebSocket};
 
-/// Longest answer to the handshake.
-const MOST_HEAD: usize = 16 << 10;
+/// Longest response to the handshake.
+const MAX_RESPONSE: usize = 16 << 10;
 
-/// A gateway, looked up.
+/// A gateway with its resolved address.
 #[derive(Clone)]
 pub struct Gateway {
     address: SocketAddr,
@@ -32,12 +31,12 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Reads the address, `ws://` or `wss://`, and looks its host up.
+    /// Parses a `ws://` or `wss://` URL and resolves its host.
     ///
     /// # Errors
-    /// When it is no such address, or the host is not found.
-    pub async fn at(url: &str) -> anyhow::Result<Self> {
-        let uri: Uri = url.parse().with_context(|| format!("{url} is no address"))?;
+    /// When the URL is invalid or the host does not resolve.
+    pub async fn resolve(url: &str) -> anyhow::Result<Self> {
+        let uri: Uri = url.parse().with_context(|| format!("{url} is not a URL"))?;
         let host = uri.host().with_context(|| format!("{url} has no host"))?.to_owned();
         let (port, encrypted) = match uri.scheme_str() {
             Some("ws") => (80, false),
@@ -57,43 +56,43 @@ impl Gateway {
         })
     }
 
-    /// Opens a WebSocket that goes on after the notification `last`, from an address of ours.
+    /// Opens a WebSocket from the address `source` that resumes after the position `last`.
     ///
     /// # Errors
     /// When the gateway does not complete the handshake.
     pub async fn open(
         &self,
-        from: Option<IpAddr>,
+        source: Option<IpAddr>,
         token: &str,
         last: Option<&str>,
-    ) -> anyhow::Result<Wire> {
-        let mut stream = self.connect(from).await?;
+    ) -> anyhow::Result<WebSocket> {
+        let mut stream = self.connect(source).await?;
         stream.write_all(self.request(token, last).as_bytes()).await?;
         let mut read = Vec::with_capacity(512);
         let end = loop {
             if let Some(end) = read.windows(4).position(|four| four == b"\r\n\r\n") {
                 break end + 4;
             }
-            ensure!(read.len() < MOST_HEAD, "the answer does not end");
-            ensure!(stream.read_buf(&mut read).await? > 0, "no answer to the handshake");
+            ensure!(read.len() < MAX_RESPONSE, "the response is longer than {MAX_RESPONSE} bytes");
+            ensure!(stream.read_buf(&mut read).await? > 0, "closed during the handshake");
         };
         let status = read.split(|byte| *byte == b'\r').next().unwrap_or_default();
         ensure!(status.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(status));
-        Ok(Wire::new(stream, read.split_off(end)))
+        Ok(WebSocket::new(stream, read.split_off(end)))
     }
 
-    async fn connect(&self, from: Option<IpAddr>) -> anyhow::Result<Box<dyn Stream>> {
-        let stream = match from {
+    async fn connect(&self, source: Option<IpAddr>) -> anyhow::Result<Box<dyn Stream>> {
+        let stream = match source {
             None => TcpStream::connect(self.address).await?,
-            Some(from) => {
+            Some(source) => {
                 let socket = TcpSocket::new_v4()?;
                 socket.set_reuseaddr(true)?;
-                socket.bind((from, 0).into())?;
+                socket.bind((source, 0).into())?;
                 socket.connect(self.address).await?
             }
         };
         stream.set_nodelay(true)?;
-        // Closed by a reset: a port that waits for its connection to be forgotten is not free.
+        // Closed by a reset, as a port in TIME_WAIT cannot be reused.
         stream.set_zero_linger()?;
         Ok(match &self.tls {
             None => Box::new(stream),
@@ -103,9 +102,9 @@ impl Gateway {
 
     fn request(&self, token: &str, last: Option<&str>) -> String {
         let Self { authority, path, .. } = self;
-        let mark = if path.contains('?') { '&' } else { '?' };
-        let query = last.map_or_else(String::new, |last| format!("{mark}last_event_id={last}"));
-        // Nobody but a proxy's cache needs the key to differ.
+        let tag = if path.contains('?') { '&' } else { '?' };
+        let query = last.map_or_else(String::new, |last| format!("{tag}last_event_id={last}"));
+        // A constant key: only a caching proxy would need it to differ.
         format!(
             "GET {path}{query} HTTP/1.1\r\nHost: {authority}\r\nUpgrade: websocket\r\n\
              Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
@@ -121,11 +120,11 @@ impl std::fmt::Debug for Gateway {
     }
 }
 
-/// Trusts whom this machine trusts.
+/// Trusts the root certificates of this machine.
 fn connector() -> TlsConnector {
     let mut roots = RootCertStore::empty();
     for certificate in rustls_native_certs::load_native_certs().certs {
-        // One that cannot be read is nobody's.
+        // A certificate that cannot be parsed cannot have signed the gateway's.
         drop(roots.add(certificate));
     }
     let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
@@ -137,13 +136,13 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_gateway_is_known_by_its_address() {
-        let gateway = Gateway::at("ws://127.0.0.1:8080/ws").await.unwrap();
+    async fn a_url_is_resolved_and_requested() {
+        let gateway = Gateway::resolve("ws://127.0.0.1:8080/ws").await.unwrap();
         assert!(gateway.request("t", None).starts_with("GET /ws HTTP/1.1\r\n"));
         let resumes = gateway.request("t", Some("1-0"));
         assert!(resumes.starts_with("GET /ws?last_event_id=1-0 HTTP/1.1\r\n"), "{resumes}");
         for bad in ["http://127.0.0.1/", "127.0.0.1:80", "ws://"] {
-            Gateway::at(bad).await.unwrap_err();
+            Gateway::resolve(bad).await.unwrap_err();
         }
     }
 }

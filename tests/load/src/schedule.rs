@@ -1,5 +1,4 @@
-//! Sends the events of a run to Kafka at the times that were fixed beforehand, and says how far
-//! it was behind them.
+//! The schedule of a run: sends its events to Kafka at fixed times and measures the delay.
 
 use std::{
     sync::{
@@ -20,65 +19,65 @@ use rdkafka::{
 
 use super::{
     events::{Kind, Writer},
-    mark::{Mark, Run},
     now,
-    plan::Crowd,
-    tally::Times,
+    plan::ClientPlan,
+    stats::Histogram,
+    tag::{EventTag, RunId},
 };
 
-/// Longest wait for the broker to acknowledge the last events.
+/// Longest wait for the acknowledgement of the last events.
 const FLUSH_LIMIT: Duration = Duration::from_secs(30);
-/// Shorter waits are not worth a sleep, which takes longer than asked for anyway.
-const SHORTEST_SLEEP: u64 = 200_000;
+/// Shorter waits are skipped, in nanoseconds: a sleep overshoots by about as much.
+const MIN_SLEEP_NANOS: u64 = 200_000;
 
-/// When which event is sent to whom.
+/// What is sent, to which users, and when.
 #[derive(Clone, Debug)]
 pub struct Schedule {
-    /// Where to.
+    /// The Kafka topic.
     pub topic: String,
-    /// What.
+    /// The type of the events.
     pub kind: Kind,
-    /// Its run.
-    pub run: Run,
-    /// To whom, in turns.
+    /// The run that the events belong to.
+    pub run: RunId,
+    /// The users, in turn.
     pub users: Vec<String>,
-    /// When the first is due.
+    /// When the first event is due; see [`now`].
     pub start: u64,
-    /// How many are due in a second; 0: each as soon as there is room for it.
+    /// Events per second; 0: as fast as the Kafka client accepts them.
     pub per_second: u64,
-    /// How many in all.
+    /// Number of events.
     pub events: u64,
 }
 
-/// How far it has come; shared with who wants to know.
+/// Progress of a schedule, shared with other threads.
 #[derive(Clone, Debug, Default)]
-pub struct Going {
-    /// Events that were handed to the Kafka client.
+pub struct SendProgress {
+    /// Events handed to the Kafka client.
     pub sent: Arc<AtomicU64>,
-    /// Says that no more are to be sent.
+    /// Set to stop sending.
     pub stop: Arc<AtomicBool>,
 }
 
-/// How it went.
+/// The result of a schedule.
 #[derive(Clone, Debug)]
-pub struct Sent {
-    /// Events that were sent.
+pub struct SendResult {
+    /// Events sent.
     pub events: u64,
-    /// Those among them that the broker has not acknowledged.
+    /// Events that the broker did not acknowledge.
     pub failed: u64,
-    /// How long after its time each was handed to the Kafka client.
-    pub lateness: Times,
+    /// From the scheduled time until an event was handed to the Kafka client.
+    pub delay: Histogram,
 }
 
 impl Schedule {
-    /// Events for everybody in a crowd, the first one due a moment from now.
+    /// Events for all users of a plan, the first one due in 300 ms.
     #[must_use]
-    pub fn of(crowd: &Crowd, kind: Kind, per_second: u64, events: u64) -> Self {
+    pub fn new(plan: &ClientPlan, kind: Kind, per_second: u64, events: u64) -> Self {
         Self {
             topic: kind.topic().to_owned(),
             kind,
-            run: Run::named(&crowd.run),
-            users: (0..crowd.user_count()).map(|number| crowd.user(number)).collect(),
+            run: RunId::new(&plan.run),
+            users: (0..plan.user_count()).map(|number| plan.user(number)).collect(),
             start: now() + 300_000_000,
             per_second,
             events,
@@ -90,11 +89,15 @@ impl Schedule {
         self.start + u64::try_from(nanos).unwrap_or(u64::MAX / 2)
     }
 
-    /// Sends it all; blocks for as long as that takes.
+    /// Sends all events; blocks until the broker has acknowledged them.
     ///
     /// # Errors
-    /// When the Kafka client cannot be made, or refuses an event for good.
-    pub fn send(&self, kafka: &ClientConfig, going: &Going) -> anyhow::Result<Sent> {
+    /// When the producer cannot be created or rejects an event.
+    pub fn send(
+        &self,
+        kafka: &ClientConfig,
+        progress: &SendProgress,
+    ) -> anyhow::Result<SendResult> {
         let mut config = kafka.clone();
         let defaults = [
             ("acks", "all"),
@@ -107,41 +110,41 @@ impl Schedule {
                 config.set(name, value);
             }
         }
-        let failed = Failures::default();
-        let producer: ThreadedProducer<Failures> =
-            config.create_with_context(failed.clone()).context("create a producer")?;
+        let failures = DeliveryFailures::default();
+        let producer: ThreadedProducer<DeliveryFailures> =
+            config.create_with_context(failures.clone()).context("create a producer")?;
         let (writer, mut text) = (Writer::new(self.kind), String::new());
-        let (mut lateness, mut events) = (Times::default(), 0);
-        while events < self.events && !going.stop.load(Relaxed) {
+        let (mut delay, mut events) = (Histogram::default(), 0);
+        while events < self.events && !progress.stop.load(Relaxed) {
             let due = self.wait_for(events);
             let user = &self.users[usize::try_from(events)? % self.users.len()];
             let number = events / self.users.len() as u64;
-            writer.write(&mut text, events, user, &self.run.text(Mark { number, due }));
-            self.hand_over(&producer, user, &text)?;
-            lateness.record(now().saturating_sub(due));
+            writer.write(&mut text, events, user, &self.run.encode(EventTag { number, due }));
+            self.enqueue(&producer, user, &text)?;
+            delay.record(now().saturating_sub(due));
             events += 1;
-            going.sent.store(events, Relaxed);
+            progress.sent.store(events, Relaxed);
         }
         producer.flush(FLUSH_LIMIT).context("the broker has not acknowledged every event")?;
-        Ok(Sent { events, failed: failed.0.load(Relaxed), lateness })
+        Ok(SendResult { events, failed: failures.0.load(Relaxed), delay })
     }
 
-    /// Waits until an event is due, and returns when that was.
+    /// Waits until an event is due and returns its scheduled time.
     fn wait_for(&self, event: u64) -> u64 {
         if self.per_second == 0 {
             return now();
         }
         let due = self.due(event);
         let early = due.saturating_sub(now());
-        if early > SHORTEST_SLEEP {
+        if early > MIN_SLEEP_NANOS {
             thread::sleep(Duration::from_nanos(early));
         }
         due
     }
 
-    fn hand_over(
+    fn enqueue(
         &self,
-        producer: &ThreadedProducer<Failures>,
+        producer: &ThreadedProducer<DeliveryFailures>,
         user: &str,
         text: &str,
     ) -> anyhow::Result<()> {
@@ -149,7 +152,7 @@ impl Schedule {
         loop {
             match producer.send(record) {
                 Ok(()) => return Ok(()),
-                // The queue is full; waiting counts as lateness.
+                // The wait counts as delay.
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
                     thread::sleep(Duration::from_millis(1));
                     record = back;
@@ -160,13 +163,13 @@ impl Schedule {
     }
 }
 
-/// Counts events that the broker has not taken.
+/// Counts events that the broker did not acknowledge.
 #[derive(Clone, Debug, Default)]
-struct Failures(Arc<AtomicU64>);
+struct DeliveryFailures(Arc<AtomicU64>);
 
-impl ClientContext for Failures {}
+impl ClientContext for DeliveryFailures {}
 
-impl ProducerContext for Failures {
+impl ProducerContext for DeliveryFailures {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
@@ -183,14 +186,15 @@ mod tests {
     use harness::{kafka::Kafka, producer::read_topic};
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn events_are_sent_in_turns_and_not_before_their_time() {
+    async fn events_go_to_users_in_turn_and_not_before_they_are_due() {
         let kafka = Kafka::start_embedded().await.unwrap();
-        let mut crowd = Crowd::of(4, Vec::new(), Tokens::Secret(String::new()));
-        crowd.users = crate::plan::Users::Named(vec!["a".into(), "b".into()]);
-        let schedule = Schedule::of(&crowd, Kind::File, 1_000, 5);
+        let mut plan = ClientPlan::new(4, Vec::new(), Tokens::Secret(String::new()));
+        plan.users = crate::plan::Users::Named(vec!["a".into(), "b".into()]);
+        let schedule = Schedule::new(&plan, Kind::File, 1_000, 5);
         let (config, run) = (kafka.client_config(), schedule.run.clone());
         let start = schedule.start;
-        let sending = move || schedule.send(&config, &Going::default()).map(|sent| (sent, now()));
+        let sending =
+            move || schedule.send(&config, &SendProgress::default()).map(|sent| (sent, now()));
         let (sent, end) = tokio::task::spawn_blocking(sending).await.unwrap().unwrap();
         assert_eq!((sent.events, sent.failed), (5, 0));
         assert!(end >= start + 4_000_000);
@@ -198,8 +202,8 @@ mod tests {
         let limit = Duration::from_secs(10);
         let records = read_topic(&kafka, Kind::File.topic(), limit, all).await.unwrap();
         let of_b = records.iter().filter(|record| rdkafka::Message::key(*record) == Some(b"b"));
-        let marks = of_b.filter_map(|record| run.find(rdkafka::Message::payload(record)?));
-        let marks: Vec<_> = marks.map(|mark| (mark.number, mark.due - start)).collect();
-        assert_eq!(marks, [(0, 1_000_000), (1, 3_000_000)]);
+        let tags = of_b.filter_map(|record| run.find(rdkafka::Message::payload(record)?));
+        let tags: Vec<_> = tags.map(|tag| (tag.number, tag.due - start)).collect();
+        assert_eq!(tags, [(0, 1_000_000), (1, 3_000_000)]);
     }
 }

@@ -1,0 +1,58 @@
+//! How long an immediate event takes while very many others wait in another topic.
+
+use std::time::Duration;
+
+use load::{
+    events::Kind,
+    plan::{ClientPlan, Users},
+    processes::ClientProcesses,
+    run::{LoadTest, ms},
+};
+use tokio::time::sleep;
+
+use crate::{
+    figure::{Goal, Row},
+    setup::{self, CONNECT, Setup, float},
+    worker,
+};
+
+pub(crate) async fn measure(setup: &Setup) -> anyhow::Result<Vec<Row>> {
+    let (backlog, users) = setup.pick((2_000, 10), (200_000, 2_000));
+    let duration = Duration::from_millis(setup.pick(500, 1_500));
+    setup
+        .on_stack((1, 1), async |stack| {
+            let mut clients =
+                ClientProcesses::start(setup::plan(stack, setup.pick(5, 100))).await?;
+            clients.connect(CONNECT).await?;
+            let plan = ClientPlan { users: Users::Numbered(users), ..setup::plan(stack, 1) };
+            worker::fill(stack, &plan, backlog).await?;
+            while worker::published(&stack.workers[0]).await? == 0.0 {
+                sleep(Duration::from_millis(5)).await;
+            }
+            let plan = clients.plan.clone();
+            let mut load = LoadTest::new(plan, stack.kafka.client_config(), 200, duration);
+            load.kind = Kind::Immediate;
+            load.warm_up = Duration::ZERO;
+            let result = load.run_with(clients).await?;
+            let left = float(backlog) - worker::published(&stack.workers[0]).await?;
+            let latency = result.latency;
+            Ok(vec![
+                Row::of(
+                    "urgent_under_backlog",
+                    "ms p99",
+                    vec![ms(latency.p99_us)],
+                    Goal::AtMost(100.0),
+                )
+                .noted(format!(
+                    "{} immediate events; {left:.0} of {backlog} others still waited at the end; \
+                     p50 {:.1}, max {:.1}",
+                    latency.count,
+                    ms(latency.p50_us),
+                    ms(latency.max_us)
+                ))
+                .missed_if((!result.passed).then(|| result.problems.join("; ")))
+                .missed_if((left <= 0.0 && !setup.quick).then(|| "the others were gone".into())),
+            ])
+        })
+        .await
+}
