@@ -1,4 +1,4 @@
-//! Every setting that the gateway reads.
+//! Settings of the gateway: parsed and validated as text. No file is opened here.
 
 mod limits;
 mod tls;
@@ -17,44 +17,44 @@ pub use tokens::TokenSettings;
 
 use crate::auth::Origins;
 
-/// Fans the notifications of each user out to that user's WebSockets.
+/// WebSocket gateway: delivers each user's notifications from Redis to that user's connections.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "ws-gateway", version)]
 pub struct Config {
-    /// Address that both ports listen on
+    /// Address to listen on, for both ports
     #[arg(long, env = "BIND_ADDRESS", default_value = "0.0.0.0")]
     pub bind_address: IpAddr,
-    /// Port for clients; 0: any free one, which the log names
+    /// Port for clients; 0: a free port, which the log names
     #[arg(long, env = "WEBSOCKET_PORT", default_value = "8080")]
     pub websocket_port: u16,
-    /// Port for probes and metrics; 0: any free one, which the log names
+    /// Port for probes and metrics; 0: a free port, which the log names
     #[arg(long, env = "ADMIN_PORT", default_value = "9090")]
     pub admin_port: u16,
     /// TLS for clients.
     #[command(flatten)]
     pub tls: TlsSettings,
-    /// How often a client is pinged; silent for two intervals, it is disconnected
+    /// Interval of WebSocket pings; a client that is silent for two intervals is disconnected
     #[arg(long, env = "WEBSOCKET_PING_INTERVAL", default_value = "30s", value_parser = positive_duration)]
     pub websocket_ping_interval: Duration,
-    /// How long a client may neither answer pings nor send
+    /// How long a client may be silent: no pong and no message
     #[arg(long, env = "WEBSOCKET_IDLE_TIMEOUT", default_value = "300s", value_parser = positive_duration)]
     pub websocket_idle_timeout: Duration,
-    /// How much clients may take.
+    /// Limits for clients.
     #[command(flatten)]
     pub limits: LimitSettings,
-    /// Time over which connections are closed, and asked to come back, when the gateway stops
+    /// Time over which connections are closed on shutdown, so that clients reconnect spread over it
     #[arg(long, env = "DRAIN_WINDOW", default_value = "10s", value_parser = duration)]
     pub drain_window: Duration,
-    /// Tokens and the keys that they are checked with.
+    /// Tokens and keys.
     #[command(flatten)]
     pub tokens: TokenSettings,
-    /// Web origins that may connect, a JSON list; unset: any
+    /// Browser origins that may connect, a JSON list; unset: any
     #[arg(long, env = "CORS_ORIGINS")]
     pub cors_origins: Option<Origins>,
-    /// Where this runs, for logs and health; `production` insists on strong secrets
+    /// Name of the environment in logs and health responses; `production` refuses weak secrets
     #[arg(long, env = "ENVIRONMENT", default_value = "development")]
     pub environment: String,
-    /// Name of the service in health answers
+    /// Name of the service in health responses
     #[arg(long, env = "SERVICE_NAME", default_value = "ws-gateway")]
     pub service_name: String,
     /// Redis.
@@ -77,14 +77,14 @@ impl Validate for Config {
 }
 
 impl Config {
-    /// Whether this is where mistakes are not forgiven.
+    /// Whether `ENVIRONMENT` is `production`, where weak secrets are refused.
     #[must_use]
     pub fn is_production(&self) -> bool {
         self.environment.eq_ignore_ascii_case("production")
     }
 }
 
-/// The command line, from which `--help` and the table of settings come.
+/// Returns the command line, the source of `--help` and of the settings table in the README.
 #[must_use]
 pub fn command() -> clap::Command {
     Config::command()

@@ -1,6 +1,7 @@
 //! Wiring: puts the parts of the gateway together, starts them and ends them in order.
 
 mod key_material;
+mod settings;
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -22,8 +23,7 @@ use tracing::info;
 use crate::{
     auth::{Authenticator, KeySources, revocation::Revocations},
     config::Config,
-    connection::ConnectionSettings,
-    hub::{self, Hub, outbox},
+    hub::Hub,
     metrics::Metrics,
     redis::{History, Subscriber},
     server::Server,
@@ -94,7 +94,7 @@ impl Gateway {
     pub async fn run(self, shutdown: CancellationToken) {
         let Self { config, listener, admin, redis, readiness, metrics, key_material, keys, tracer } =
             self;
-        let hub = Hub::new(limits(&config), metrics.clone());
+        let hub = Hub::new(settings::hub(&config), metrics.clone());
         let (connection, connected) = watch::channel(None);
         let history = History::new(redis.keys.clone(), connected);
         let (last, background) = (CancellationToken::new(), TaskTracker::new());
@@ -102,7 +102,8 @@ impl Gateway {
         let certificate = key_material.certificate();
         let authenticator = Authenticator::new(keys, revocations.clone());
         key_material.spawn(&background, readiness.clone(), &last);
-        let settings = settings(&config, authenticator, tracer.clone(), &metrics);
+        let connections =
+            settings::connection(&config, authenticator, tracer.clone(), metrics.clone());
         let subscriber = Subscriber::new(
             redis,
             hub.clone(),
@@ -111,13 +112,14 @@ impl Gateway {
             metrics,
             connection,
         )
-        .with_traces(settings.tracer.is_some());
+        .with_traces(tracer.is_some());
         readiness.set(READINESS, true);
         background.spawn(admin.run(last.clone()));
         background.spawn(subscriber.run(last.clone()));
         let clients = TaskTracker::new();
         let (tasks, stop) = (clients.clone(), shutdown.clone());
-        let server = Server::new(&config, hub, history, settings, certificate, tasks, stop);
+        let server = Server::new(settings::server(&config), connections, hub, history, tasks, stop)
+            .with_certificate(certificate);
         let unready = async {
             shutdown.cancelled().await;
             readiness.set(READINESS, false);
@@ -128,36 +130,6 @@ impl Gateway {
         last.cancel();
         lifecycle::wait_for_tasks(&background, GRACE).await;
         trace::shut_down(tracer, GRACE).await;
-    }
-}
-
-fn limits(config: &Config) -> hub::Limits {
-    hub::Limits {
-        per_user: config.limits.websocket_max_connections_per_user,
-        policy: config.limits.connection_limit_policy,
-        outbox: outbox::Limits {
-            capacity: config.limits.outbox_capacity.get(),
-            max_delay: config.limits.low_priority_max_delay,
-        },
-    }
-}
-
-fn settings(
-    config: &Config,
-    authenticator: Authenticator,
-    tracer: Option<Tracer>,
-    metrics: &Metrics,
-) -> ConnectionSettings {
-    let ping_interval = config.websocket_ping_interval;
-    ConnectionSettings {
-        ping_interval,
-        keepalive_timeout: config.websocket_idle_timeout.min(ping_interval.saturating_mul(2)),
-        expiry_grace: config.tokens.jwt_expiry_grace,
-        max_messages_per_second: config.limits.websocket_max_messages_per_second,
-        drain_window: config.drain_window,
-        authenticator,
-        metrics: metrics.clone(),
-        tracer,
     }
 }
 

@@ -37,6 +37,10 @@ shared::label! {
         AddressFull = "address_full",
         /// Not a WebSocket handshake.
         Malformed = "malformed",
+        /// The head of the request is larger than allowed.
+        HeadTooLarge = "head_too_large",
+        /// The query of the request is longer than allowed.
+        QueryTooLong = "query_too_long",
         /// The TLS handshake failed.
         TlsFailed = "tls_failed",
         /// `accept` failed, most likely because no file descriptor was free.
@@ -122,7 +126,8 @@ shared::metrics! {
     /// The metrics of the gateway. Cheap to clone.
     pub struct Metrics {
         /// WebSocket handshakes by outcome: accepted, unauthenticated, limit_reached,
-        /// forbidden_origin, rate_limited, full, address_full, malformed, tls_failed,
+        /// forbidden_origin, rate_limited, full, address_full, malformed, head_too_large,
+        /// query_too_long, tls_failed,
         /// accept_failed (no file descriptor is left, most likely), evicted (it took long to
         /// say what it wants, and its place was needed).
         pub connections: Labeled<HandshakeResult, IntCounter> = "websocket_connections_total", ();

@@ -1,63 +1,63 @@
-//! How much clients may take.
+//! Settings that bound what clients may use.
 
-use std::num::{NonZeroU32, NonZeroUsize};
-use std::time::Duration;
+use std::{
+    num::{NonZeroU32, NonZeroUsize},
+    time::Duration,
+};
 
 use shared::config::{duration, positive_duration};
 
-use crate::{hub::LimitPolicy, server::Networks};
+use crate::{hub::LimitPolicy, server::TrustedProxies};
 
-/// How much clients may take.
+/// Limits for clients.
 #[derive(Clone, Debug, clap::Args)]
 pub struct LimitSettings {
     /// Most connections of one user
     #[arg(long, env = "WEBSOCKET_MAX_CONNECTIONS_PER_USER", default_value = "5")]
     pub websocket_max_connections_per_user: NonZeroUsize,
-    /// Largest message of a client, in bytes
+    /// Largest message from a client, in bytes
     #[arg(long, env = "WEBSOCKET_MAX_MESSAGE_SIZE", default_value = "4096")]
     pub websocket_max_message_size: NonZeroUsize,
-    /// Most messages and pings of a client in a second; beyond them it is not read until the second is over
+    /// Most messages and pings from a client in a second; a client above it is not read until the second is over
     #[arg(long, env = "WEBSOCKET_MAX_MESSAGES_PER_SECOND", default_value = "50")]
     pub websocket_max_messages_per_second: NonZeroU32,
-    /// Which connection goes when a user has too many
+    /// Which connection is closed when a user exceeds the limit: the new one (`reject`) or the oldest (`evict_oldest`)
     #[arg(long, env = "CONNECTION_LIMIT_POLICY", default_value = "reject")]
     pub connection_limit_policy: LimitPolicy,
-    /// Most WebSockets of this process; above, clients get 503
+    /// Most WebSockets of this process; above it handshakes get 503
     #[arg(long, env = "MAX_CONNECTIONS", default_value = "50000")]
     pub max_connections: NonZeroUsize,
-    /// Most WebSockets of one address, or of one IPv6 network of 64 bits; above, clients get 429. Unset: no limit, as a school or a proxy has many users behind one address
+    /// Most WebSockets of one client address or IPv6 /64 network; above it handshakes get 429. Unset: no limit, as many users may share the address of a school or a proxy
     #[arg(long, env = "MAX_CONNECTIONS_PER_ADDRESS")]
     pub max_connections_per_address: Option<NonZeroUsize>,
-    /// Networks of proxies whose `X-Forwarded-For` is believed, as in `10.0.0.0/8,fd00::/8`; unset: nobody's
+    /// Networks of the proxies whose `X-Forwarded-For` is believed, for example `10.0.0.0/8,fd00::/8`; unset: none
     #[arg(long, env = "TRUSTED_PROXIES")]
-    pub trusted_proxies: Option<Networks>,
-    /// Most WebSocket handshakes a second; above, clients get 503 with Retry-After
+    pub trusted_proxies: Option<TrustedProxies>,
+    /// Most WebSocket handshakes a second; above it they get 503 with Retry-After
     #[arg(long, env = "MAX_HANDSHAKES_PER_SECOND", default_value = "1000")]
     pub max_handshakes_per_second: NonZeroU32,
-    /// Most connections that are no WebSockets yet; above, the one that has taken longest is dropped
+    /// Most connections that are not WebSockets yet; above it the oldest is closed
     #[arg(long, env = "MAX_PENDING_CONNECTIONS", default_value = "4096")]
     pub max_pending_connections: NonZeroUsize,
-    /// Longest wait for a client to complete its request
+    /// Time limit for the TLS handshake and the request of a connection
     #[arg(long, env = "HANDSHAKE_TIMEOUT", default_value = "10s", value_parser = positive_duration)]
     pub handshake_timeout: Duration,
-    /// Largest head of a request, in bytes, from 8192; above, clients get 431
-    #[arg(long, env = "MAX_REQUEST_HEAD", default_value = "16384", value_parser = head)]
-    pub max_request_head: usize,
-    /// Longest query of a request, in bytes; above, clients get 414
+    /// Largest head of a request, in bytes, at least 8192; above it requests get 431
+    #[arg(long, env = "MAX_REQUEST_HEAD", default_value = "16384", value_parser = request_head)]
+    pub max_request_head: NonZeroUsize,
+    /// Longest query of a request, in bytes; above it requests get 414
     #[arg(long, env = "MAX_QUERY_LENGTH", default_value = "8192")]
-    pub max_query_length: usize,
-    /// Most frames that wait for one client; above, it is disconnected as too slow
+    pub max_query_length: NonZeroUsize,
+    /// Most frames queued for one connection; above it the connection is closed as too slow
     #[arg(long, env = "OUTBOX_CAPACITY", default_value = "1024")]
     pub outbox_capacity: NonZeroUsize,
-    /// Longest wait of a low-priority notification to share a write with others
+    /// Longest delay of a low-priority notification, so that it can share a write with others
     #[arg(long, env = "LOW_PRIORITY_MAX_DELAY", default_value = "500ms", value_parser = duration)]
     pub low_priority_max_delay: Duration,
 }
 
-/// The HTTP parser works with no smaller buffer, and memory is not to be had by a header.
-fn head(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(bytes) if (8 << 10..=1 << 20).contains(&bytes) => Ok(bytes),
-        _ => Err("a number of bytes from 8192 to 1048576".into()),
-    }
+/// hyper needs a buffer of 8 KiB; a head above 1 MiB would only cost memory.
+fn request_head(text: &str) -> Result<NonZeroUsize, String> {
+    let bytes = text.parse().ok().filter(|bytes| (8 << 10..=1 << 20).contains(bytes));
+    bytes.and_then(NonZeroUsize::new).ok_or_else(|| "a number of bytes from 8192 to 1048576".into())
 }

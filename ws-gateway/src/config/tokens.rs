@@ -1,4 +1,4 @@
-//! What tokens are checked with, and what they must say.
+//! Settings of token checks: keys, algorithms and claims.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,52 +9,52 @@ use shared::config::{Secret, duration};
 
 use crate::auth::{Key, KeyFiles, KeySources, TokenRules, secret_policy};
 
-/// Tokens and the keys that they are checked with.
+/// Tokens and keys.
 #[derive(Clone, Debug, clap::Args)]
 pub struct TokenSettings {
-    /// Secret that tokens are signed with (HS256, HS384, HS512)
+    /// Secret that signs tokens (HS256, HS384, HS512)
     #[arg(long, env = "JWT_SECRET_KEY", hide_env_values = true)]
     pub jwt_secret_key: Option<Secret>,
-    /// File with such a secret, without a line break at its end; read again when it changes
+    /// File with a secret like `JWT_SECRET_KEY`, read again when it changes; line breaks at its end are ignored
     #[arg(long, env = "JWT_SECRET_KEY_FILE")]
     pub jwt_secret_key_file: Option<PathBuf>,
-    /// Secret that is still accepted while `JWT_SECRET_KEY` is being replaced
+    /// Previous secret, accepted beside `JWT_SECRET_KEY` during a rotation
     #[arg(long, env = "JWT_SECRET_KEY_PREVIOUS", hide_env_values = true)]
     pub jwt_secret_key_previous: Option<Secret>,
-    /// Public key, in PEM, of the key that tokens are signed with (RS, PS, ES, `EdDSA`)
+    /// Public key, in PEM, of the key pair that signs tokens (RS, PS, ES, `EdDSA`)
     #[arg(long, env = "JWT_PUBLIC_KEY")]
     pub jwt_public_key: Option<String>,
-    /// File with such a public key; read again when it changes
+    /// File with a public key like `JWT_PUBLIC_KEY`, read again when it changes
     #[arg(long, env = "JWT_PUBLIC_KEY_PATH")]
     pub jwt_public_key_path: Option<PathBuf>,
-    /// Address of the key set that the issuer publishes (JWKS)
+    /// URL of the JSON Web Key Set (JWKS) of the issuer
     #[arg(long, env = "JWT_JWKS_URL", value_parser = key_set_url)]
     pub jwt_jwks_url: Option<Uri>,
-    /// Accepted signature algorithms, a comma list; each is used with keys of its own kind only
+    /// Accepted signature algorithms, separated by commas; each is used only with keys of its own family
     #[arg(long, env = "JWT_ALGORITHM", default_value = "HS256", value_delimiter = ',', value_parser = algorithm)]
     pub jwt_algorithm: Vec<Algorithm>,
-    /// Audience that tokens must name; unset: any
+    /// Audience (`aud`) that tokens must name; unset: not checked
     #[arg(long, env = "JWT_AUDIENCE")]
     pub jwt_audience: Option<String>,
-    /// Issuer that tokens must name; unset: any
+    /// Issuer (`iss`) that tokens must name; unset: not checked
     #[arg(long, env = "JWT_ISSUER")]
     pub jwt_issuer: Option<String>,
     /// Tolerated difference between the clocks of issuer and gateway
     #[arg(long, env = "JWT_LEEWAY", default_value = "0s", value_parser = leeway)]
     pub jwt_leeway: Duration,
-    /// How long a connection outlives its token, so that a new one may come a little late
+    /// How long a connection outlives its token, so that the client may renew it a little late
     #[arg(long, env = "JWT_EXPIRY_GRACE", default_value = "5s", value_parser = duration)]
     pub jwt_expiry_grace: Duration,
 }
 
-/// A longer tolerance would mean that tokens do not end.
+/// A longer leeway would make the expiry of tokens meaningless.
 const MAX_LEEWAY: Duration = Duration::from_mins(10);
 
-const NO_KEY: &str = "there is no key to check tokens with: set JWT_SECRET_KEY, \
+const NO_KEY: &str = "no key to check tokens with: set JWT_SECRET_KEY, \
                       JWT_SECRET_KEY_FILE, JWT_PUBLIC_KEY, JWT_PUBLIC_KEY_PATH or JWT_JWKS_URL, and JWT_ALGORITHM to match";
 
 impl TokenSettings {
-    /// Every problem of these settings together.
+    /// Returns every problem of these settings together.
     #[must_use]
     pub fn problems(&self, in_production: bool) -> Vec<String> {
         let mut problems = Vec::new();
@@ -120,7 +120,7 @@ impl TokenSettings {
         self.jwt_secret_key_file.is_some() || self.jwt_public_key_path.is_some()
     }
 
-    /// The secrets that are too weak for production.
+    /// Returns a problem for each secret that is too weak for production.
     fn weak_secrets(&self) -> impl Iterator<Item = String> {
         let secrets = [
             ("JWT_SECRET_KEY", &self.jwt_secret_key),

@@ -1,17 +1,23 @@
-//! From a request on `/ws` to a WebSocket, or to the answer that says why not.
+//! Answers a request: health checks, and on `/ws` the upgrade to a WebSocket or the error that
+//! names the rule it breaks.
 
 use std::{net::IpAddr, sync::Arc};
 
-use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{self, HeaderName, HeaderValue};
-use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+use hyper::{
+    HeaderMap, Method, Request, StatusCode,
+    header::{self, HeaderName, HeaderValue},
+};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::Server;
-use super::health_endpoints::{refusal, with};
-use super::upgrade::{ConnectionPermit, From, Handshake};
+use super::{
+    connection_limits::{ConnectionPermit, LimitExceeded},
+    health_endpoints::Health,
+    response::{self, Response},
+    state::ServerState,
+    upgrade::{self, Handshake, ResumeFrom},
+};
 use crate::{
     auth::{self, TokenResult},
     connection::ClientOptions,
@@ -19,146 +25,188 @@ use crate::{
     protocol::{Filter, SUBPROTOCOL},
 };
 
-impl Server {
-    /// The order of the checks: what costs least, then what a browser could not see anyway. A
-    /// bad token is no reason to refuse the handshake: only a close code reaches a browser.
-    pub(super) async fn handshake<S>(
-        &self,
-        request: Request<()>,
-        peer: IpAddr,
-    ) -> Response<Full<Bytes>>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        if request.method() != Method::GET {
-            let refusal = refusal(StatusCode::METHOD_NOT_ALLOWED, "only GET is possible here");
-            return with(refusal, header::ALLOW, "GET");
+/// Seconds after which a client may try again: after a second the handshake limit has refilled.
+const RETRY_HANDSHAKE: &str = "1";
+/// Seconds after which a client may try again: connections end in their own time.
+const RETRY_CONNECTION: &str = "5";
+
+/// Returns the response to a request. `S` is the stream that the request came over.
+pub(super) async fn respond<S>(
+    state: &Arc<ServerState>,
+    request: Request<()>,
+    peer: IpAddr,
+) -> Response
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let max_query = state.settings.max_query_length.get();
+    if request.uri().query().is_some_and(|query| query.len() > max_query) {
+        state.count(HandshakeResult::QueryTooLong);
+        let message = format!("the query is longer than {max_query} bytes");
+        return response::error(StatusCode::URI_TOO_LONG, &message);
+    }
+    match request.uri().path() {
+        "/ws" | "/ws/" => match upgrade::<S>(state, request, peer).await {
+            Ok(response) | Err(response) => *response,
+        },
+        path => {
+            let health = Health {
+                redis_connected: state.history.is_available(),
+                active_connections: state.connection.metrics.active_connections.get(),
+            };
+            state.health.respond(request.method(), path, health)
         }
-        if !self.is_origin_allowed(request.headers()) {
-            self.count(HandshakeResult::ForbiddenOrigin);
-            return refusal(StatusCode::FORBIDDEN, "this origin may not connect");
+    }
+}
+
+/// Checks a handshake, the cheapest rules first. A refused token still completes the handshake:
+/// a browser sees only the close code of a WebSocket, not the status of a response.
+async fn upgrade<S>(
+    state: &Arc<ServerState>,
+    request: Request<()>,
+    peer: IpAddr,
+) -> Result<Box<Response>, Box<Response>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let headers = request.headers();
+    if request.method() != Method::GET {
+        let response = response::error(StatusCode::METHOD_NOT_ALLOWED, "use GET");
+        return Err(response::with_header(response, header::ALLOW, "GET").into());
+    }
+    if !is_origin_allowed(state, headers) {
+        state.count(HandshakeResult::ForbiddenOrigin);
+        return Err(response::error(StatusCode::FORBIDDEN, "the origin is not allowed").into());
+    }
+    if !state.handshakes.try_acquire() {
+        state.count(HandshakeResult::RateLimited);
+        let limit = state.settings.max_handshakes_per_second;
+        return Err(unavailable("handshakes a second", limit, RETRY_HANDSHAKE));
+    }
+    if !is_upgrade(headers) {
+        return Err(refuse_plain_request(state, &request).await.into());
+    }
+    let accept = accept_key(headers).inspect_err(|_| state.count(HandshakeResult::Malformed))?;
+    let permit = acquire(state, peer, headers)?;
+    let handshake = read_handshake(state, &request).await;
+    let mut response = switching_protocols(accept);
+    if handshake.options.control_frames {
+        response = response::with_header(response, header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL);
+    }
+    let upgraded = hyper::upgrade::on(request);
+    let connection = upgrade::run::<S>(Arc::clone(state), upgraded, handshake, permit);
+    state.tasks.spawn(connection);
+    Ok(response.into())
+}
+
+fn acquire(
+    state: &ServerState,
+    peer: IpAddr,
+    headers: &HeaderMap,
+) -> Result<ConnectionPermit, Box<Response>> {
+    let settings = &state.settings;
+    let client = settings.trusted_proxies.client(peer, headers);
+    state.limits.acquire(client).map_err(|exceeded| match exceeded {
+        LimitExceeded::Total => {
+            state.count(HandshakeResult::Full);
+            unavailable("connections", settings.max_connections, RETRY_CONNECTION)
         }
-        if !self.0.handshakes.try_acquire() {
-            self.count(HandshakeResult::RateLimited);
-            let refusal = refusal(StatusCode::SERVICE_UNAVAILABLE, "too many handshakes");
-            return with(refusal, header::RETRY_AFTER, "1");
+        LimitExceeded::PerAddress => {
+            state.count(HandshakeResult::AddressFull);
+            let message = "connection limit per client address reached";
+            let response = response::error(StatusCode::TOO_MANY_REQUESTS, message);
+            response::with_header(response, header::RETRY_AFTER, RETRY_CONNECTION).into()
         }
-        if !asks_for_websocket(request.headers()) {
-            return self.not_an_upgrade(&request).await;
-        }
-        let accept = match accept_key(request.headers()) {
-            Ok(accept) => accept,
-            Err(refusal) => {
-                self.count(HandshakeResult::Malformed);
-                return *refusal;
+    })
+}
+
+fn unavailable(
+    what: &str,
+    limit: impl std::fmt::Display,
+    retry_after: &'static str,
+) -> Box<Response> {
+    let message = format!("limit of {what} reached (limit: {limit})");
+    let response = response::error(StatusCode::SERVICE_UNAVAILABLE, &message);
+    response::with_header(response, header::RETRY_AFTER, retry_after).into()
+}
+
+fn is_origin_allowed(state: &ServerState, headers: &HeaderMap) -> bool {
+    // Only browsers send an origin, and scripts of a page cannot forge it.
+    match (&state.settings.origins, headers.get(header::ORIGIN)) {
+        (Some(allowed), Some(origin)) => allowed.allow(origin.as_bytes()),
+        _ => true,
+    }
+}
+
+async fn refuse_plain_request(state: &ServerState, request: &Request<()>) -> Response {
+    if let Err(error) = read_handshake(state, request).await.identity {
+        state.count(HandshakeResult::Unauthenticated);
+        let response = response::error(StatusCode::UNAUTHORIZED, error.message());
+        return response::with_header(response, header::WWW_AUTHENTICATE, "Bearer");
+    }
+    state.count(HandshakeResult::Malformed);
+    let response = response::error(StatusCode::UPGRADE_REQUIRED, "upgrade to a WebSocket");
+    let response = response::with_header(response, header::UPGRADE, "websocket");
+    response::with_header(response, header::CONNECTION, "Upgrade")
+}
+
+async fn read_handshake(state: &ServerState, request: &Request<()>) -> Handshake {
+    let query = request.uri().query().unwrap_or_default();
+    let token = auth::token(request.headers(), query);
+    let identity = state.connection.authenticator.authenticate(token.as_deref()).await;
+    state.connection.metrics.jwt_validations.of(TokenResult::from(&identity)).inc();
+    let control_frames =
+        lists(request.headers(), &header::SEC_WEBSOCKET_PROTOCOL, |entry| entry == SUBPROTOCOL);
+    let (mut resume_from, mut filter) = (ResumeFrom::Now, Filter::default());
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        match &*name {
+            "last_event_id" if !value.is_empty() => {
+                resume_from = value.parse().map_or(ResumeFrom::Invalid, ResumeFrom::Position);
             }
-        };
-        let permit = match self.permit(peer, request.headers()) {
-            Ok(permit) => permit,
-            Err(refusal) => return *refusal,
-        };
-        let handshake = self.read_handshake(&request).await;
-        let mut response = switching_protocols(accept);
-        if handshake.options.control_frames {
-            response = with(response, header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL);
+            "categories" => filter = Filter::new(value.split(',')),
+            _ => {}
         }
-        let server = self.clone();
-        self.0.tasks.spawn(server.serve::<S>(hyper::upgrade::on(request), handshake, permit));
-        response
     }
-
-    /// Takes one of the connections that there may be, in all and of this client.
-    fn permit(
-        &self,
-        peer: IpAddr,
-        headers: &HeaderMap,
-    ) -> Result<ConnectionPermit, Box<Response<Full<Bytes>>>> {
-        let Some(address) = self.0.per_address.enter(peer, headers) else {
-            self.count(HandshakeResult::AddressFull);
-            let refusal = refusal(StatusCode::TOO_MANY_REQUESTS, "too many from one address");
-            return Err(Box::new(with(refusal, header::RETRY_AFTER, "5")));
-        };
-        if let Ok(permit) = Arc::clone(&self.0.sockets).try_acquire_owned() {
-            return Ok(ConnectionPermit { _permit: permit, _address: address });
-        }
-        self.count(HandshakeResult::Full);
-        let refusal = refusal(StatusCode::SERVICE_UNAVAILABLE, "no connection is free");
-        Err(Box::new(with(refusal, header::RETRY_AFTER, "5")))
-    }
-
-    fn is_origin_allowed(&self, headers: &HeaderMap) -> bool {
-        let (Some(allowed), Some(origin)) = (&self.0.origins, headers.get(header::ORIGIN)) else {
-            return true;
-        };
-        allowed.allow(origin.as_bytes())
-    }
-
-    async fn not_an_upgrade(&self, request: &Request<()>) -> Response<Full<Bytes>> {
-        if let Err(error) = self.read_handshake(request).await.identity {
-            self.count(HandshakeResult::Unauthenticated);
-            let refusal = refusal(StatusCode::UNAUTHORIZED, error.message());
-            return with(refusal, header::WWW_AUTHENTICATE, "Bearer");
-        }
-        self.count(HandshakeResult::Malformed);
-        let refusal = refusal(StatusCode::UPGRADE_REQUIRED, "this is for WebSockets");
-        with(with(refusal, header::UPGRADE, "websocket"), header::CONNECTION, "Upgrade")
-    }
-
-    async fn read_handshake(&self, request: &Request<()>) -> Handshake {
-        let query = request.uri().query().unwrap_or_default();
-        let token = auth::token(request.headers(), query);
-        let identity = self.0.settings.authenticator.authenticate(token.as_deref()).await;
-        self.0.settings.metrics.jwt_validations.of(TokenResult::from(&identity)).inc();
-        let control_frames = offers_subprotocol(request.headers());
-        let (mut from, mut filter) = (From::Now, Filter::default());
-        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            match &*name {
-                "last_event_id" if !value.is_empty() => {
-                    from = value.parse().map_or(From::Unknown, From::Position);
-                }
-                "categories" => filter = Filter::new(value.split(',')),
-                _ => {}
-            }
-        }
-        Handshake { identity, from, options: ClientOptions { control_frames, filter } }
-    }
+    Handshake { identity, resume_from, options: ClientOptions { control_frames, filter } }
 }
 
-fn asks_for_websocket(headers: &HeaderMap) -> bool {
-    lists(headers, &header::CONNECTION, "upgrade") && lists(headers, &header::UPGRADE, "websocket")
+fn is_upgrade(headers: &HeaderMap) -> bool {
+    let lists =
+        |name, wanted: &str| lists(headers, name, |entry| entry.eq_ignore_ascii_case(wanted));
+    lists(&header::CONNECTION, "upgrade") && lists(&header::UPGRADE, "websocket")
 }
 
-fn offers_subprotocol(headers: &HeaderMap) -> bool {
-    let offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).into_iter();
-    let mut offered = offered.filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(','));
-    offered.any(|entry| entry.trim() == SUBPROTOCOL)
-}
-
-/// Whether a header lists `wanted`, in any case.
-fn lists(headers: &HeaderMap, name: &HeaderName, wanted: &str) -> bool {
+/// Whether an entry of a comma-separated header is the wanted one.
+fn lists(headers: &HeaderMap, name: &HeaderName, is_wanted: impl Fn(&str) -> bool) -> bool {
     let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).any(|entry| entry.trim().eq_ignore_ascii_case(wanted))
+    values.flat_map(|value| value.split(',')).any(|entry| is_wanted(entry.trim()))
 }
 
-/// The answer to the client's key.
-fn accept_key(headers: &HeaderMap) -> Result<String, Box<Response<Full<Bytes>>>> {
+/// Returns the answer to the client's `Sec-WebSocket-Key`.
+fn accept_key(headers: &HeaderMap) -> Result<String, Box<Response>> {
     if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
-        let refusal =
-            refusal(StatusCode::UPGRADE_REQUIRED, "only WebSocket version 13 is possible");
-        return Err(Box::new(with(refusal, header::SEC_WEBSOCKET_VERSION, "13")));
+        let response = response::error(StatusCode::UPGRADE_REQUIRED, "use WebSocket version 13");
+        return Err(response::with_header(response, header::SEC_WEBSOCKET_VERSION, "13").into());
     }
     // 16 bytes in base64.
     let key = headers.get(header::SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes);
     match key {
         Some(key) if key.len() == 24 && key.ends_with(b"==") => Ok(derive_accept_key(key)),
-        _ => Err(Box::new(refusal(StatusCode::BAD_REQUEST, "Sec-WebSocket-Key is not a key"))),
+        _ => {
+            let message = "Sec-WebSocket-Key is not 16 bytes in base64";
+            Err(response::error(StatusCode::BAD_REQUEST, message).into())
+        }
     }
 }
 
-fn switching_protocols(accept: String) -> Response<Full<Bytes>> {
+fn switching_protocols(accept: String) -> Response {
     let mut response = Response::new(Full::default());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let accept = HeaderValue::try_from(accept).expect("base64 is a valid header value");
     response.headers_mut().insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-    with(with(response, header::UPGRADE, "websocket"), header::CONNECTION, "Upgrade")
+    let response = response::with_header(response, header::UPGRADE, "websocket");
+    response::with_header(response, header::CONNECTION, "Upgrade")
 }
+
+#[cfg(test)]
+mod tests;

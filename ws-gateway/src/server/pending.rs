@@ -1,6 +1,6 @@
-//! The connections that are not WebSockets (yet): so many have a slot. When none is free, the
-//! one that has taken longest makes room. A good client needs its slot for a moment, and those
-//! that dawdle are the ones to go, however many come.
+//! The connections that are not WebSockets yet. Their number is limited; when no slot is free the
+//! oldest connection is evicted. A good client holds its slot for milliseconds, so a flood of
+//! slow clients evicts itself.
 
 use std::{
     collections::BTreeMap,
@@ -10,73 +10,70 @@ use std::{
 
 use tokio::sync::oneshot;
 
-/// The places. Cheap to clone.
+/// The slots. Cheap to clone; clones share them.
 #[derive(Clone, Debug)]
-pub(super) struct PendingConnections(Arc<Shared>);
-
-#[derive(Debug)]
-struct Shared {
-    most: usize,
-    state: Mutex<State>,
+pub(super) struct PendingConnections {
+    max: NonZeroUsize,
+    slots: Arc<Mutex<Slots>>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    next: u64,
-    /// By age. Dropping one tells its slot to make room.
+struct Slots {
+    next_number: u64,
+    /// By age. Dropping a sender evicts the connection that holds the slot.
     taken: BTreeMap<u64, oneshot::Sender<()>>,
 }
 
-/// A slot. Dropping it makes it free.
+/// The slot of one connection. Dropping it frees the slot.
 #[derive(Debug)]
 pub(super) struct Slot {
-    requests: PendingConnections,
+    pending: PendingConnections,
     number: u64,
-    evicted_signal: oneshot::Receiver<()>,
+    eviction: oneshot::Receiver<()>,
 }
 
 impl PendingConnections {
-    pub(super) fn at_most(most: NonZeroUsize) -> Self {
-        Self(Arc::new(Shared { most: most.get(), state: Mutex::default() }))
+    pub(super) fn new(max: NonZeroUsize) -> Self {
+        Self { max, slots: Arc::default() }
     }
 
-    /// Takes a slot, and whether another had to be given up for it.
-    pub(super) fn enter(&self) -> (Slot, bool) {
-        let (sender, evicted_signal) = oneshot::channel();
-        let mut state = self.state();
-        let is_full = state.taken.len() >= self.0.most;
+    /// Takes a slot. Returns whether another connection was evicted for it.
+    pub(super) fn acquire(&self) -> (Slot, bool) {
+        let (sender, eviction) = oneshot::channel();
+        let mut slots = self.slots();
+        let is_full = slots.taken.len() >= self.max.get();
         if is_full {
-            state.taken.pop_first();
+            slots.taken.pop_first();
         }
-        let number = state.next;
-        state.next += 1;
-        state.taken.insert(number, sender);
-        drop(state);
-        (Slot { requests: self.clone(), number, evicted_signal }, is_full)
+        let number = slots.next_number;
+        slots.next_number += 1;
+        slots.taken.insert(number, sender);
+        drop(slots);
+        (Slot { pending: self.clone(), number, eviction }, is_full)
     }
 
-    /// Has the one that has taken longest make room. Returns whether there was one.
+    /// Evicts the oldest connection. Returns `false` if there is none.
     pub(super) fn evict_oldest(&self) -> bool {
-        self.state().taken.pop_first().is_some()
+        self.slots().taken.pop_first().is_some()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        // The state is whole after every step, so a panic elsewhere does not spoil it.
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn slots(&self) -> MutexGuard<'_, Slots> {
+        // The slots are consistent after every step, so a panic elsewhere leaves them usable.
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Slot {
-    /// Waits until the slot is needed for another.
+    /// Waits until the connection is evicted.
     pub(super) async fn evicted(&mut self) {
-        // Nothing is ever sent; the sender is dropped.
-        (&mut self.evicted_signal).await.ok();
+        // Nothing is ever sent; eviction drops the sender.
+        (&mut self.eviction).await.ok();
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.requests.state().taken.remove(&self.number);
+        self.pending.slots().taken.remove(&self.number);
     }
 }
 
@@ -87,27 +84,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_one_that_has_taken_longest_makes_room() {
-        let requests = PendingConnections::at_most(NonZeroUsize::new(2).unwrap());
-        let ((mut first, _), (mut second, is_full)) = (requests.enter(), requests.enter());
-        assert!(!is_full && first.evicted().now_or_never().is_none());
-        let (mut third, is_full) = requests.enter();
-        assert!(is_full && first.evicted().now_or_never().is_some());
+    fn the_oldest_connection_is_evicted_when_no_slot_is_free() {
+        let pending = PendingConnections::new(NonZeroUsize::new(2).unwrap());
+        let ((mut first, _), (mut second, evicted)) = (pending.acquire(), pending.acquire());
+        assert!(!evicted && first.evicted().now_or_never().is_none());
+        let (mut third, evicted) = pending.acquire();
+        assert!(evicted && first.evicted().now_or_never().is_some());
         assert!(second.evicted().now_or_never().is_none());
         drop(second);
-        let (_fourth, is_full) = requests.enter();
-        assert!(!is_full && third.evicted().now_or_never().is_none());
-        assert!(requests.evict_oldest() && third.evicted().now_or_never().is_some());
+        let (_fourth, evicted) = pending.acquire();
+        assert!(!evicted && third.evicted().now_or_never().is_none());
+        assert!(pending.evict_oldest() && third.evicted().now_or_never().is_some());
     }
 
     #[test]
-    fn a_place_that_was_given_up_is_not_freed_twice() {
-        let requests = PendingConnections::at_most(NonZeroUsize::MIN);
-        let (first, _) = requests.enter();
-        let (mut second, _) = requests.enter();
+    fn the_slot_of_an_evicted_connection_is_not_freed_twice() {
+        let pending = PendingConnections::new(NonZeroUsize::MIN);
+        let (first, _) = pending.acquire();
+        let (mut second, _) = pending.acquire();
         drop(first);
         assert!(second.evicted().now_or_never().is_none());
         drop(second);
-        assert!(!requests.evict_oldest());
+        assert!(!pending.evict_oldest());
     }
 }

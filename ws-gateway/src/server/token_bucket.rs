@@ -1,4 +1,4 @@
-//! How many handshakes a second are let in.
+//! A token bucket: limits how many handshakes a second are accepted.
 
 use std::{
     num::NonZeroU32,
@@ -7,40 +7,38 @@ use std::{
 
 use tokio::time::Instant;
 
-/// A bucket that holds a second's worth and fills steadily.
+/// Holds tokens for one second and refills steadily.
 #[derive(Debug)]
 pub(super) struct TokenBucket {
     per_second: f64,
-    bucket: Mutex<Bucket>,
+    level: Mutex<Level>,
 }
 
 #[derive(Debug)]
-struct Bucket {
-    left: f64,
-    filled_at: Instant,
+struct Level {
+    tokens: f64,
+    refilled_at: Instant,
 }
 
 impl TokenBucket {
-    pub(super) fn per_second(limit: NonZeroU32) -> Self {
-        let per_second = f64::from(limit.get());
-        Self {
-            per_second,
-            bucket: Mutex::new(Bucket { left: per_second, filled_at: Instant::now() }),
-        }
+    pub(super) fn new(per_second: NonZeroU32) -> Self {
+        let per_second = f64::from(per_second.get());
+        let level = Level { tokens: per_second, refilled_at: Instant::now() };
+        Self { per_second, level: Mutex::new(level) }
     }
 
-    /// Whether one more is within the limit.
+    /// Takes a token. Returns `false` if none is left.
     pub(super) fn try_acquire(&self) -> bool {
-        let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut level = self.level.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        let gained = now.duration_since(bucket.filled_at).as_secs_f64() * self.per_second;
-        bucket.left = (bucket.left + gained).min(self.per_second);
-        bucket.filled_at = now;
-        let admits = bucket.left >= 1.0;
-        if admits {
-            bucket.left -= 1.0;
+        let refill = now.duration_since(level.refilled_at).as_secs_f64() * self.per_second;
+        level.tokens = (level.tokens + refill).min(self.per_second);
+        level.refilled_at = now;
+        let is_available = level.tokens >= 1.0;
+        if is_available {
+            level.tokens -= 1.0;
         }
-        admits
+        is_available
     }
 }
 
@@ -51,12 +49,13 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_seconds_worth_is_admitted_and_no_more() {
-        let rate = TokenBucket::per_second(NonZeroU32::new(3).unwrap());
-        assert_eq!((0..5).filter(|_| rate.try_acquire()).count(), 3);
+    async fn the_rate_is_not_exceeded_and_a_second_of_tokens_is_saved_up() {
+        let bucket = TokenBucket::new(NonZeroU32::new(3).unwrap());
+        let acquired = || (0..5).filter(|_| bucket.try_acquire()).count();
+        assert_eq!(acquired(), 3);
         tokio::time::advance(Duration::from_millis(400)).await;
-        assert_eq!((0..5).filter(|_| rate.try_acquire()).count(), 1);
+        assert_eq!(acquired(), 1);
         tokio::time::advance(Duration::from_mins(1)).await;
-        assert_eq!((0..5).filter(|_| rate.try_acquire()).count(), 3);
+        assert_eq!(acquired(), 3);
     }
 }

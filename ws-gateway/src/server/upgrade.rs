@@ -1,4 +1,4 @@
-//! An upgraded socket, from the handshake to its end.
+//! An upgraded socket, from the handshake to its close.
 
 use std::sync::Arc;
 
@@ -6,12 +6,15 @@ use hyper::upgrade::{OnUpgrade, Parts};
 use hyper_util::rt::TokioIo;
 use shared::user::UserId;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::{sync::OwnedSemaphorePermit, time::Instant};
-use tokio_tungstenite::{WebSocketStream, tungstenite::protocol::Role};
+use tokio::time::Instant;
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::protocol::{Role, WebSocketConfig},
+};
 use tracing::debug;
 use uuid::Uuid;
 
-use super::{Server, connection_limits::AddressPermit};
+use super::{connection_limits::ConnectionPermit, state::ServerState};
 use crate::{
     auth::{AuthError, Identity},
     connection::{ClientOptions, Connection, ConnectionSettings, InitialState, close},
@@ -21,125 +24,105 @@ use crate::{
     redis::{History, Missed},
 };
 
-/// What a handshake said.
+/// What the request of a handshake asks for.
 #[derive(Debug)]
 pub(super) struct Handshake {
     pub(super) identity: Result<Identity, AuthError>,
-    pub(super) from: From,
+    pub(super) resume_from: ResumeFrom,
     pub(super) options: ClientOptions,
 }
 
-/// What a WebSocket takes of what there is, until it ends.
-#[derive(Debug)]
-pub(super) struct ConnectionPermit {
-    pub(super) _permit: OwnedSemaphorePermit,
-    pub(super) _address: AddressPermit,
-}
-
-/// From where a client wants to go on.
+/// The position that a client resumes from (`last_event_id`).
 #[derive(Clone, Copy, Debug)]
-pub(super) enum From {
-    /// It has no position.
+pub(super) enum ResumeFrom {
+    /// The client named no position.
     Now,
-    /// It has everything up to here.
+    /// The client has everything up to this position.
     Position(Position),
-    /// Its position cannot be read.
-    Unknown,
+    /// The text is not a position.
+    Invalid,
 }
 
-impl Server {
-    /// Brings a socket from the handshake to the task of its connection, or to its end. `S` is what
-    /// the request came over.
-    pub(super) async fn serve<S>(
-        self,
-        upgrade: OnUpgrade,
-        handshake: Handshake,
-        permit: ConnectionPermit,
-    ) where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        if let Some(socket) = self.upgraded::<S>(upgrade).await {
-            self.welcome(socket, handshake, permit).await;
-        }
+/// Runs a connection from the end of its handshake. `S` is the stream that the request came over.
+pub(super) async fn run<S>(
+    state: Arc<ServerState>,
+    upgrade: OnUpgrade,
+    handshake: Handshake,
+    permit: ConnectionPermit,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let Handshake { identity, resume_from, options } = handshake;
+    let Some(socket) = upgraded::<S>(upgrade, state.settings.socket).await else { return };
+    let identity = match identity {
+        Ok(identity) => identity,
+        Err(error) => return refuse_token(&state, socket, error).await,
+    };
+    let id = Uuid::new_v4();
+    let Ok(mut registration) = state.hub.register(&identity.user, id) else {
+        state.count(HandshakeResult::LimitReached);
+        return close(socket, CloseReason::LimitReached, None).await;
+    };
+    registration.set_credential(identity.credential.clone());
+    // A revocation since the token was checked did not find the registration.
+    if state.connection.authenticator.is_revoked(&identity) {
+        drop(registration);
+        return refuse_token(&state, socket, AuthError::Revoked).await;
     }
-
-    async fn upgraded<S>(&self, upgrade: OnUpgrade) -> Option<WebSocketStream<S>>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let upgraded = upgrade.await.ok()?;
-        let Parts { io, read_buf, .. } = upgraded.downcast::<TokioIo<S>>().ok()?;
-        // A copy of the few bytes, or none: otherwise the buffer of the request would live on.
-        let (stream, read) = (io.into_inner(), read_buf.to_vec());
-        let config = Some(self.0.socket_config);
-        Some(WebSocketStream::from_partially_read(stream, read, Role::Server, config).await)
-    }
-
-    async fn welcome<S>(
-        &self,
-        socket: WebSocketStream<S>,
-        handshake: Handshake,
-        permit: ConnectionPermit,
-    ) where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let Handshake { identity, from, options } = handshake;
-        let identity = match identity {
-            Ok(identity) => identity,
-            Err(error) => return self.refuse_token(socket, error).await,
-        };
-        let id = Uuid::new_v4();
-        let Ok(mut registration) = self.0.hub.register(&identity.user, id) else {
-            self.count(HandshakeResult::LimitReached);
-            return close(socket, CloseReason::LimitReached, None).await;
-        };
-        registration.set_credential(identity.credential.clone());
-        if self.0.settings.authenticator.is_revoked(&identity) {
-            drop(registration);
-            return self.refuse_token(socket, AuthError::Revoked).await;
-        }
-        self.count(HandshakeResult::Accepted);
-        let initial_state =
-            Box::pin(initial_state(&mut registration, self.0.history.clone(), from));
-        let settings = Arc::clone(&self.0.settings);
-        let connection = Connection::new(socket, registration, &identity, options, settings);
-        let open = Open::begins(id, identity.user, Arc::clone(&self.0.settings));
-        let shutdown = self.0.shutdown.clone();
-        // A fresh task: it lives long, so it must not carry along what the handshake needed.
-        self.0.tasks.spawn(async move {
-            let end = connection.run(initial_state, shutdown).await;
-            open.ends(end);
-            drop(permit);
-        });
-    }
-
-    async fn refuse_token<S>(&self, socket: WebSocketStream<S>, error: AuthError)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        self.count(HandshakeResult::Unauthenticated);
-        close(socket, CloseReason::Unauthenticated(error.message()), None).await;
-    }
+    state.count(HandshakeResult::Accepted);
+    let history = state.history.clone();
+    let initial_state = Box::pin(initial_state(&mut registration, history, resume_from));
+    let settings = Arc::clone(&state.connection);
+    let open = OpenConnection::new(id, identity.user.clone(), Arc::clone(&settings));
+    let connection = Connection::new(socket, registration, &identity, options, settings);
+    let shutdown = state.shutdown.clone();
+    // A fresh task: it lives as long as the connection and must not keep the memory that the
+    // handshake needed.
+    state.tasks.spawn(async move {
+        let disconnect = connection.run(initial_state, shutdown).await;
+        open.close(disconnect);
+        drop(permit);
+    });
 }
 
-/// Waits until the subscription stands, then reads what the client missed: whatever is published
-/// meanwhile waits in the queue of the connection, and is read as well when it is too much.
+async fn upgraded<S>(upgrade: OnUpgrade, config: WebSocketConfig) -> Option<WebSocketStream<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let upgraded = upgrade.await.ok()?;
+    let Parts { io, read_buf, .. } = upgraded.downcast::<TokioIo<S>>().ok()?;
+    // Copies the bytes that the client sent ahead: the buffer of the request would otherwise live
+    // as long as the connection.
+    let (stream, read) = (io.into_inner(), read_buf.to_vec());
+    Some(WebSocketStream::from_partially_read(stream, read, Role::Server, Some(config)).await)
+}
+
+async fn refuse_token<S>(state: &ServerState, socket: WebSocketStream<S>, error: AuthError)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    state.count(HandshakeResult::Unauthenticated);
+    close(socket, CloseReason::Unauthenticated(error.message()), None).await;
+}
+
+/// Waits for the user's subscription, then reads what the client missed. Frames that are published
+/// meanwhile wait in the outbox; those that do not fit are read from the history, too.
 fn initial_state(
     registration: &mut Registration,
     history: History,
-    from: From,
+    resume_from: ResumeFrom,
 ) -> impl Future<Output = InitialState> + Send + use<> {
     let confirmed = registration.confirmed();
     let (user, outbox) = (registration.user().clone(), registration.outbox().clone());
-    if let From::Position(_) = from {
+    if let ResumeFrom::Position(_) = resume_from {
         outbox.begin_replay();
     }
     async move {
         confirmed.await;
-        match from {
-            From::Now => InitialState::without_replay(Resume::None),
-            From::Unknown => InitialState::without_replay(Resume::Incomplete),
-            From::Position(position) => {
+        match resume_from {
+            ResumeFrom::Now => InitialState::without_replay(Resume::None),
+            ResumeFrom::Invalid => InitialState::without_replay(Resume::Incomplete),
+            ResumeFrom::Position(position) => {
                 let missed = history.since(&user, position, || outbox.end_replay()).await;
                 let Missed { complete, newest, frames } = missed;
                 let resume = if complete { Resume::Complete } else { Resume::Incomplete };
@@ -149,32 +132,32 @@ fn initial_state(
     }
 }
 
-/// A socket that is open: counted as long as this lives.
-struct Open {
+/// An open WebSocket in logs and metrics.
+struct OpenConnection {
     id: Uuid,
     user: UserId,
     settings: Arc<ConnectionSettings>,
-    since: Instant,
+    opened_at: Instant,
 }
 
-impl Open {
-    fn begins(id: Uuid, user: UserId, settings: Arc<ConnectionSettings>) -> Self {
+impl OpenConnection {
+    fn new(id: Uuid, user: UserId, settings: Arc<ConnectionSettings>) -> Self {
         settings.metrics.active_connections.inc();
-        debug!(conn.id = %id, user.id = %user, "connected");
-        Self { id, user, settings, since: Instant::now() }
+        debug!(conn.id = %id, user.id = %user, "connection opened");
+        Self { id, user, settings, opened_at: Instant::now() }
     }
 
-    fn ends(self, end: Disconnect) {
-        let reason = end.label();
-        debug!(conn.id = %self.id, user.id = %self.user, reason, "disconnected");
-        self.settings.metrics.closes.of(end).inc();
+    fn close(self, disconnect: Disconnect) {
+        let reason = disconnect.label();
+        debug!(conn.id = %self.id, user.id = %self.user, reason, "connection closed");
+        self.settings.metrics.closes.of(disconnect).inc();
     }
 }
 
-impl Drop for Open {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
         let metrics = &self.settings.metrics;
         metrics.active_connections.dec();
-        metrics.connection_duration.observe(self.since.elapsed().as_secs_f64());
+        metrics.connection_duration.observe(self.opened_at.elapsed().as_secs_f64());
     }
 }

@@ -1,0 +1,152 @@
+//! Accepts TCP connections, with TLS if there is a certificate, and serves HTTP on each until it
+//! is upgraded, evicted, too slow, or the gateway stops.
+
+use std::{convert::Infallible, net::IpAddr, sync::Arc, time::Duration};
+
+use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    time::{Instant, timeout_at},
+};
+use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::debug;
+
+use super::{handshake, pending::Slot, settings::ServerSettings, state::ServerState};
+use crate::{
+    connection::ConnectionSettings, files::Current, hub::Hub, metrics::HandshakeResult,
+    redis::History,
+};
+
+/// The pause after `accept` failed. The usual reason, no free file descriptor, does not go away
+/// within microseconds, and a loop without a pause would take a whole core.
+const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+
+/// The public server.
+#[derive(Debug)]
+pub struct Server {
+    state: Arc<ServerState>,
+    /// The certificate for clients; `None`: no TLS.
+    certificate: Option<Current<ServerConfig>>,
+}
+
+impl Server {
+    /// Returns a server that has not accepted anything yet. Requests and sockets are tracked in
+    /// `tasks` and end within the drain window after `shutdown`.
+    #[must_use]
+    pub fn new(
+        settings: ServerSettings,
+        connection: ConnectionSettings,
+        hub: Hub,
+        history: History,
+        tasks: TaskTracker,
+        shutdown: CancellationToken,
+    ) -> Self {
+        let state = ServerState::new(settings, connection, hub, history, tasks, shutdown);
+        Self { state: Arc::new(state), certificate: None }
+    }
+
+    /// Serves TLS with this certificate.
+    #[must_use]
+    pub fn with_certificate(self, certificate: Option<Current<ServerConfig>>) -> Self {
+        Self { certificate, ..self }
+    }
+
+    /// Accepts until shutdown. Requests and sockets may outlive this.
+    pub async fn accept(&self, listener: TcpListener) {
+        loop {
+            let accepted = tokio::select! {
+                () = self.state.shutdown.cancelled() => return,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => self.spawn(stream, peer.ip()),
+                Err(error) => {
+                    self.state.count(HandshakeResult::AcceptFailed);
+                    // Gives back a file descriptor.
+                    if self.state.pending.evict_oldest() {
+                        self.state.count(HandshakeResult::Evicted);
+                    }
+                    debug!(%error, "accept failed");
+                    tokio::time::sleep(ACCEPT_RETRY).await;
+                }
+            }
+        }
+    }
+
+    fn spawn(&self, stream: TcpStream, peer: IpAddr) {
+        let state = &self.state;
+        let (slot, evicted_another) = state.pending.acquire();
+        if evicted_another {
+            state.count(HandshakeResult::Evicted);
+        }
+        if let Err(error) = stream.set_nodelay(true) {
+            debug!(%error, "connection closed before it was served");
+            return;
+        }
+        let deadline = Instant::now() + state.settings.handshake_timeout;
+        let request = Pending { state: Arc::clone(state), peer, slot, deadline };
+        match &self.certificate {
+            None => state.tasks.spawn(request.serve(stream)),
+            Some(certificate) => {
+                let acceptor = TlsAcceptor::from(Arc::clone(&certificate.borrow()));
+                state.tasks.spawn(request.serve_tls(stream, acceptor))
+            }
+        };
+    }
+}
+
+/// A connection that is not a WebSocket yet.
+struct Pending {
+    state: Arc<ServerState>,
+    peer: IpAddr,
+    slot: Slot,
+    deadline: Instant,
+}
+
+impl Pending {
+    /// Serves HTTP after a TLS handshake, which shares the deadline and the slot of the request.
+    async fn serve_tls(mut self, stream: TcpStream, acceptor: TlsAcceptor) {
+        let accepted = tokio::select! {
+            accepted = timeout_at(self.deadline, acceptor.accept(stream)) => accepted,
+            () = self.slot.evicted() => return,
+            () = self.state.shutdown.cancelled() => return,
+        };
+        match accepted {
+            Ok(Ok(stream)) => self.serve(stream).await,
+            // A port scanner, a client without this authority, or a client that is too slow.
+            _ => self.state.count(HandshakeResult::TlsFailed),
+        }
+    }
+
+    async fn serve<S>(mut self, stream: S)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (state, peer) = (Arc::clone(&self.state), self.peer);
+        let service = service_fn(move |request: Request<Incoming>| {
+            // No request that is answered here has a body.
+            let (state, request) = (Arc::clone(&state), request.map(drop));
+            async move { Ok::<_, Infallible>(handshake::respond::<S>(&state, request, peer).await) }
+        });
+        let settings = &self.state.settings;
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new())
+            .header_read_timeout(settings.handshake_timeout)
+            .max_buf_size(settings.max_request_head.get());
+        let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
+        tokio::select! {
+            served = timeout_at(self.deadline, connection) => {
+                // hyper has answered with 431 or 414. Any other error is a client that hung up
+                // or does not speak HTTP.
+                if matches!(&served, Ok(Err(error)) if error.is_parse_too_large()) {
+                    self.state.count(HandshakeResult::HeadTooLarge);
+                }
+            }
+            () = self.slot.evicted() => {}
+            () = self.state.shutdown.cancelled() => {}
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! What the server is built with.
+
+use std::{
+    num::{NonZeroU32, NonZeroUsize},
+    time::Duration,
+};
+
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+
+use super::client_address::TrustedProxies;
+use crate::auth::Origins;
+
+/// Limits and identity of the public port.
+#[derive(Clone, Debug)]
+pub struct ServerSettings {
+    /// The name of the service in health responses.
+    pub service: String,
+    /// The environment in health responses.
+    pub environment: String,
+    /// Most connections of one user, for health responses; the hub enforces it.
+    pub max_connections_per_user: NonZeroUsize,
+    /// The browser origins that may connect; `None`: any.
+    pub origins: Option<Origins>,
+    /// Buffer and message sizes of a WebSocket.
+    pub socket: WebSocketConfig,
+    /// The time limit from accepting a connection to the end of its handshake.
+    pub handshake_timeout: Duration,
+    /// Largest request head, in bytes.
+    pub max_request_head: NonZeroUsize,
+    /// Longest query of a request, in bytes.
+    pub max_query_length: NonZeroUsize,
+    /// Most WebSocket handshakes a second.
+    pub max_handshakes_per_second: NonZeroU32,
+    /// Most connections that are not WebSockets yet.
+    pub max_pending_connections: NonZeroUsize,
+    /// Most WebSockets.
+    pub max_connections: NonZeroUsize,
+    /// Most WebSockets of one client address; `None`: no limit.
+    pub max_connections_per_address: Option<NonZeroUsize>,
+    /// The proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: TrustedProxies,
+}
