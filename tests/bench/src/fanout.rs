@@ -76,7 +76,7 @@ async fn copies(stack: &Stack, sockets: usize) -> anyhow::Result<f64> {
     let mut clients = ClientProcesses::start(one_user(stack, sockets)).await?;
     clients.connect(CONNECT).await?;
     let process = stack.gateways[0].process().id();
-    usage::forget_peak(process)?;
+    usage::reset_peak(process)?;
     let before = usage::of(process)?.rss_kib;
     setup::publish_round(&mut redis, &clients.plan, 0, ("standard", LARGE)).await?;
     setup::arrived(&clients, sockets as u64).await?;

@@ -1,15 +1,14 @@
-//! An authority that nobody else knows, and a certificate of it for `localhost`: for servers that
-//! speak TLS, and for clients that are to trust them or not.
+//! A test certificate authority and a certificate that it has signed for `localhost`.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
-/// The one name in the certificate: whoever calls the server by another does not trust it.
+/// The only host name in the certificate; verification fails for any other.
 pub const HOST: &str = "localhost";
 
-/// Files in PEM.
+/// Paths of PEM files.
 #[derive(Clone, Debug)]
 pub struct Certificates {
     /// The authority's certificate.
@@ -18,19 +17,19 @@ pub struct Certificates {
     pub certificate: PathBuf,
     /// The server's private key.
     pub key: PathBuf,
-    /// Key and certificate in one file, as Java wants them.
-    pub together: PathBuf,
+    /// Key and certificate in one file, for Java.
+    pub key_and_certificate: PathBuf,
 }
 
 impl Certificates {
-    /// Makes all of them, in `folder`.
+    /// Generates the certificates in `folder`.
     ///
     /// # Errors
-    /// When they cannot be made or written.
+    /// When they cannot be generated or written.
     pub fn create(folder: &Path) -> anyhow::Result<Self> {
         let mut authority = CertificateParams::new(Vec::new())?;
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        authority.distinguished_name.push(DnType::CommonName, "an authority of a test");
+        authority.distinguished_name.push(DnType::CommonName, "test authority");
         let authority_key = KeyPair::generate()?;
         let authority_pem = authority.self_signed(&authority_key)?.pem();
         let key = KeyPair::generate()?;
@@ -45,7 +44,10 @@ impl Certificates {
             authority: write("authority.pem", &authority_pem)?,
             certificate: write("certificate.pem", &certificate)?,
             key: write("key.pem", &key.serialize_pem())?,
-            together: write("together.pem", &(key.serialize_pem() + &certificate))?,
+            key_and_certificate: write(
+                "key_and_certificate.pem",
+                &(key.serialize_pem() + &certificate),
+            )?,
         })
     }
 }

@@ -1,4 +1,4 @@
-//! A WebSocket client as a browser, a mobile app or a rude stranger would be one.
+//! A WebSocket client.
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
@@ -21,18 +21,18 @@ use tokio_tungstenite::{
 /// Longest wait for a handshake.
 const OPEN_LIMIT: Duration = Duration::from_secs(10);
 
-/// How the token reaches the server.
+/// How a client sends its token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
-    /// `Authorization: Bearer`, for clients that can set headers.
+    /// `Authorization: Bearer`, for clients other than browsers.
     Header,
-    /// As a subprotocol, for browsers.
+    /// `Sec-WebSocket-Protocol`, for browsers.
     Subprotocol,
-    /// `?token=`, for browsers as of today.
+    /// `?token=`, for existing browser clients.
     Query,
 }
 
-/// A connection to be opened.
+/// Options of a connection.
 #[derive(Clone, Debug)]
 pub struct ConnectOptions {
     address: SocketAddr,
@@ -46,16 +46,16 @@ pub struct ConnectOptions {
 #[derive(Debug)]
 pub struct Client {
     socket: WebSocketStream<TcpStream>,
-    /// The headers of the server's answer.
+    /// The headers of the handshake response.
     pub headers: HeaderMap,
 }
 
-/// How a connection was closed; 1005 stands for a close without a code.
+/// A close frame; the code is 1005 if it has none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Closed {
     /// The close code.
     pub code: u16,
-    /// The reason, as sent.
+    /// The reason.
     pub reason: String,
 }
 
@@ -79,21 +79,21 @@ impl fmt::Display for Closed {
 impl std::error::Error for Closed {}
 
 impl ConnectOptions {
-    /// A connection to `/ws` of the gateway at `address`, without a token.
+    /// Connects to `/ws` at `address`, without a token.
     #[must_use]
     pub fn new(address: SocketAddr) -> Self {
         let path = "/ws".to_owned();
         Self { address, path, query: Vec::new(), headers: Vec::new(), receive_buffer: None }
     }
 
-    /// To another path.
+    /// Sets another path.
     #[must_use]
     pub fn path(mut self, path: &str) -> Self {
         path.clone_into(&mut self.path);
         self
     }
 
-    /// With a token.
+    /// Adds a token.
     #[must_use]
     pub fn token(self, token: &str, transport: Transport) -> Self {
         match transport {
@@ -106,21 +106,21 @@ impl ConnectOptions {
         }
     }
 
-    /// With one more header.
+    /// Adds a header.
     #[must_use]
     pub fn header(mut self, name: header::HeaderName, value: &str) -> Self {
         self.headers.push((name, value.to_owned()));
         self
     }
 
-    /// With one more query parameter, its value as it stands.
+    /// Adds a query parameter without escaping its value.
     #[must_use]
     pub fn query(mut self, name: &str, value: &str) -> Self {
         self.query.push(format!("{name}={value}"));
         self
     }
 
-    /// With little room for what arrives and is not read, in bytes.
+    /// Sets the size of the socket's receive buffer in bytes.
     #[must_use]
     pub fn receive_buffer(mut self, bytes: u32) -> Self {
         self.receive_buffer = Some(bytes);
@@ -130,27 +130,27 @@ impl ConnectOptions {
     /// Opens the connection.
     ///
     /// # Errors
-    /// When the server does not complete the handshake.
+    /// When the server refuses the handshake or does not answer in time.
     pub async fn open(&self) -> anyhow::Result<Client> {
         let (socket, response) = timeout(OPEN_LIMIT, self.handshake()).await??;
         Ok(Client { socket, headers: response })
     }
 
-    /// Tries to open the connection and returns the status it is refused with.
+    /// Expects the server to refuse the handshake; returns the status.
     ///
     /// # Errors
-    /// When it is not refused.
+    /// When the connection is opened.
     pub async fn refused_status(&self) -> anyhow::Result<StatusCode> {
         Ok(self.refused_response().await?.status())
     }
 
-    /// Tries to open the connection and returns the answer it is refused with.
+    /// Expects the server to refuse the handshake; returns the response.
     ///
     /// # Errors
-    /// When it is not refused.
+    /// When the connection is opened.
     pub async fn refused_response(&self) -> anyhow::Result<Response> {
         match timeout(OPEN_LIMIT, self.handshake()).await? {
-            Ok(_) => bail!("the connection was opened"),
+            Ok(_) => bail!("the server accepted a handshake that it should refuse"),
             Err(problem) => match problem.downcast::<Error>()? {
                 Error::Http(response) => Ok(*response),
                 problem => Err(problem.into()),
@@ -170,9 +170,9 @@ impl ConnectOptions {
     }
 
     fn request(&self) -> anyhow::Result<Request> {
-        let mark = if self.query.is_empty() { "" } else { "?" };
+        let separator = if self.query.is_empty() { "" } else { "?" };
         let query = self.query.join("&");
-        let url = format!("ws://{}{}{mark}{query}", self.address, self.path);
+        let url = format!("ws://{}{}{separator}{query}", self.address, self.path);
         let mut request = url.into_client_request()?;
         for (name, value) in &self.headers {
             request.headers_mut().append(name, value.parse()?);
@@ -182,14 +182,19 @@ impl ConnectOptions {
 }
 
 impl Client {
-    /// The next frame: a JSON text.
+    /// Reads the next text frame as JSON.
     ///
     /// # Errors
-    /// When none arrives within `limit`, the connection ends, or it is no JSON.
+    /// When none arrives within `limit`, the connection ends, or the text is not JSON.
     pub async fn next_frame(&mut self, limit: Duration) -> anyhow::Result<Value> {
         let message = timeout(limit, async {
             loop {
-                match self.socket.next().await.context("the connection has ended")?? {
+                match self
+                    .socket
+                    .next()
+                    .await
+                    .context("the connection ended without a close frame")??
+                {
                     Message::Text(text) => return anyhow::Ok(text),
                     Message::Close(frame) => return Err(Closed::from(frame).into()),
                     _ => {}
@@ -200,10 +205,10 @@ impl Client {
         serde_json::from_str(&text).with_context(|| format!("not JSON: {text}"))
     }
 
-    /// The next frame that is not about the connection itself.
+    /// Reads the next frame that is not a `connection_state`.
     ///
     /// # Errors
-    /// As for [`Client::next_frame`].
+    /// As [`Client::next_frame`].
     pub async fn next_notification(&mut self, limit: Duration) -> anyhow::Result<Value> {
         loop {
             let frame = self.next_frame(limit).await?;
@@ -213,24 +218,31 @@ impl Client {
         }
     }
 
-    /// The `data` of the first frame, which says that the client is subscribed.
+    /// Expects the first frame to confirm the subscription; returns its `data`.
     ///
     /// # Errors
-    /// When another frame comes first, or none.
+    /// When another frame arrives, or none within `limit`.
     pub async fn expect_authenticated(&mut self, limit: Duration) -> anyhow::Result<Value> {
         let mut frame = self.next_frame(limit).await?;
-        ensure!(frame["data"]["state"] == "authenticated", "another frame came first: {frame}");
+        ensure!(
+            frame["data"]["state"] == "authenticated",
+            "expected `authenticated`, received {frame}"
+        );
         Ok(frame["data"].take())
     }
 
-    /// Reads until the server closes, and says how it did.
+    /// Reads until the server closes the connection; returns the close frame.
     ///
     /// # Errors
-    /// When it does not within `limit`, or ends without a close frame.
+    /// When it does not within `limit`, or the connection ends without a close frame.
     pub async fn next_close(&mut self, limit: Duration) -> anyhow::Result<Closed> {
         let close = timeout(limit, async {
             loop {
-                let message = self.socket.next().await.context("ended without a close frame")??;
+                let message = self
+                    .socket
+                    .next()
+                    .await
+                    .context("the connection ended without a close frame")??;
                 if let Message::Close(frame) = message {
                     return Ok(frame.into());
                 }
@@ -239,7 +251,7 @@ impl Client {
         close.await.with_context(|| format!("not closed within {limit:?}"))?
     }
 
-    /// Sends a message, well-formed or not.
+    /// Sends a message.
     ///
     /// # Errors
     /// When the connection has ended.
@@ -247,7 +259,7 @@ impl Client {
         Ok(self.socket.send(message).await?)
     }
 
-    /// Sends a JSON text.
+    /// Sends a text frame with JSON.
     ///
     /// # Errors
     /// When the connection has ended.

@@ -1,5 +1,5 @@
-//! The events that are sent: the fixtures' cases, each time with ids of its own, so that one
-//! scenario never meets the events of another.
+//! Events built from the fixtures, each with fresh ids, so that scenarios on one broker do not see
+//! each other's events.
 
 use std::path::Path;
 
@@ -10,63 +10,63 @@ use uuid::Uuid;
 
 use crate::{leaks::PAYLOAD_MARKER, workspace};
 
-/// How many events the design has.
+/// Number of events in the design.
 pub const DESIGNED: usize = 17;
 
-/// Carries the events from which workers learn who owns a batch.
+/// Topic of the events that register the owner of a batch.
 const REGISTRATION_TOPIC: &str = "huleedu.batch.essays.registered.v1";
 
-/// One fixture case: what a producer sends and what a browser receives.
+/// A fixture case: the envelope that a producer sends and the notification that a browser receives.
 #[derive(Clone, Debug)]
 pub struct Case {
-    /// Where it is sent.
+    /// Kafka topic.
     pub topic: String,
     envelope: Value,
     notification: Value,
     registration: Value,
 }
 
-/// A case with fresh ids, ready to be sent.
+/// A case with fresh ids.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// Where to send it.
+    /// Kafka topic.
     pub topic: String,
-    /// Its identity.
+    /// Event id.
     pub id: String,
-    /// Whom it is for.
+    /// Recipient.
     pub user: String,
-    /// The record's key.
+    /// Record key.
     pub key: String,
-    /// The record's value.
+    /// Record value.
     pub envelope: Value,
-    /// What the user receives, without the position that Redis gives it; null: nothing.
+    /// The notification without the position that Redis assigns; null if there is none.
     pub notification: Value,
     registration: Value,
 }
 
 impl Case {
-    /// The notification's `event`.
+    /// Returns the notification's `event`.
     #[must_use]
     pub fn name(&self) -> &str {
         self.notification["event"].as_str().unwrap_or_default()
     }
 
-    /// The notification's category.
+    /// Returns the notification's category.
     #[must_use]
     pub fn category(&self) -> &str {
         self.notification["category"].as_str().unwrap_or_default()
     }
 
-    /// Whether its notification may wait a little to share a write with others.
+    /// Returns whether a gateway may delay the notification to share a write: low priority.
     #[must_use]
     pub fn may_wait(&self) -> bool {
         self.notification["priority"] == "low"
     }
 
-    /// The same event for `user`, with an event id, a batch and a class of its own.
+    /// Returns an event for `user` with a fresh event id, batch and class.
     ///
     /// # Errors
-    /// When the case is not one of the fixtures' form.
+    /// When the case has no ids to replace.
     pub fn fresh(&self, user: &str) -> anyhow::Result<Event> {
         let registered = &self.registration["data"];
         let (id, batch) = (Uuid::new_v4().to_string(), Uuid::new_v4().to_string());
@@ -86,7 +86,7 @@ impl Case {
             registration: self.registration.clone(),
         };
         for (old, new) in replacements {
-            let old = old.as_str().context("a case has ids")?;
+            let old = old.as_str().context("the case has no id to replace")?;
             for value in [&mut event.envelope, &mut event.notification, &mut event.registration] {
                 replace(value, old, new);
             }
@@ -96,7 +96,7 @@ impl Case {
 }
 
 impl Event {
-    /// The event with which the owner of this one's batch and class becomes known.
+    /// Returns the event that registers the owner of this event's batch and class.
     #[must_use]
     pub fn registration(&self) -> Self {
         let mut registration = self.clone();
@@ -108,7 +108,7 @@ impl Event {
         registration
     }
 
-    /// The same event, happening now; its other times keep their distance.
+    /// Moves the event's time to now; its other times move by the same amount.
     #[must_use]
     pub fn happening_now(mut self) -> Self {
         let happened = self.envelope["data"]["timestamp"].as_str().and_then(|t| t.parse().ok());
@@ -121,7 +121,7 @@ impl Event {
     }
 }
 
-/// Moves each text that is a time, however deep.
+/// Moves every time in a value, at any depth.
 fn shift_times(value: &mut Value, shift: SignedDuration) {
     match value {
         Value::String(text) => {
@@ -137,7 +137,7 @@ fn shift_times(value: &mut Value, shift: SignedDuration) {
     }
 }
 
-/// Replaces `old` by `new` in each text, however deep; ids are parts of links, too.
+/// Replaces `old` by `new` in every text of a value; ids are also parts of links.
 fn replace(value: &mut Value, old: &str, new: &str) {
     match value {
         Value::String(text) if text.contains(old) => *text = text.replace(old, new),
@@ -147,7 +147,7 @@ fn replace(value: &mut Value, old: &str, new: &str) {
     }
 }
 
-/// The 17 events of the design, one case each, in the order of the fixtures.
+/// Returns one case for each of the 17 events of the design, in fixture order.
 ///
 /// # Errors
 /// When a fixture cannot be read.
@@ -155,14 +155,14 @@ pub fn designed() -> anyhow::Result<Vec<Case>> {
     let (registration, fixtures) = read_fixtures()?;
     let mut cases = Vec::with_capacity(DESIGNED);
     for fixture in fixtures {
-        let topic = fixture["topics"][0].as_str().context("a fixture has a topic")?;
-        let mut of_design = cases_with(&fixture, "design").into_iter();
-        cases.extend(of_design.next().map(|case| read_case(case, topic, &registration)));
+        let topic = fixture["topics"][0].as_str().context("a fixture without a topic")?;
+        let mut designed = cases_named(&fixture, "design").into_iter();
+        cases.extend(designed.next().map(|case| read_case(case, topic, &registration)));
     }
     Ok(cases)
 }
 
-/// Every case of the services that send events today, on their topics.
+/// Returns every case of the deployed producers, on their topics.
 ///
 /// # Errors
 /// When a fixture cannot be read.
@@ -171,14 +171,14 @@ pub fn deployed() -> anyhow::Result<Vec<Case>> {
     let mut cases = Vec::new();
     for fixture in fixtures {
         let topics = fixture["topics"].as_array().and_then(|topics| topics.last());
-        let topic = topics.and_then(Value::as_str).context("a fixture has a topic")?;
-        let of_today = cases_with(&fixture, "deployed").into_iter();
-        cases.extend(of_today.map(|case| read_case(case, topic, &registration)));
+        let topic = topics.and_then(Value::as_str).context("a fixture without a topic")?;
+        let deployed = cases_named(&fixture, "deployed").into_iter();
+        cases.extend(deployed.map(|case| read_case(case, topic, &registration)));
     }
     Ok(cases)
 }
 
-fn cases_with<'a>(fixture: &'a Value, word: &str) -> Vec<&'a Value> {
+fn cases_named<'a>(fixture: &'a Value, word: &str) -> Vec<&'a Value> {
     let cases = fixture["cases"].as_array().into_iter().flatten();
     cases.filter(|case| case["name"].as_str().is_some_and(|name| name.contains(word))).collect()
 }
@@ -194,7 +194,7 @@ fn read_case(case: &Value, topic: &str, registration: &Value) -> Case {
     }
 }
 
-/// A fresh event of each of the 17, for one user.
+/// Returns a fresh event of each of the 17, for one user.
 ///
 /// # Errors
 /// When a fixture cannot be read.
@@ -202,14 +202,14 @@ pub fn one_of_each(user: &str) -> anyhow::Result<Vec<Event>> {
     designed()?.iter().map(|case| case.fresh(user)).collect()
 }
 
-/// Every topic that carries an event.
+/// Returns every topic that carries an event.
 ///
 /// # Errors
 /// When a fixture cannot be read.
 pub fn topics() -> anyhow::Result<Vec<String>> {
     let mut topics = vec![REGISTRATION_TOPIC.to_owned()];
     for fixture in read_fixtures()?.1 {
-        let names = fixture["topics"].as_array().context("a fixture has topics")?;
+        let names = fixture["topics"].as_array().context("a fixture without topics")?;
         topics.extend(names.iter().filter_map(Value::as_str).map(str::to_owned));
     }
     topics.sort();
@@ -217,7 +217,7 @@ pub fn topics() -> anyhow::Result<Vec<String>> {
     Ok(topics)
 }
 
-/// The payloads of all cases, as producers send them.
+/// Returns the payloads of all cases.
 ///
 /// # Errors
 /// When a fixture cannot be read.
@@ -227,16 +227,16 @@ pub fn payloads() -> anyhow::Result<Vec<Value>> {
     Ok(cases.map(|case| case["envelope"]["data"].clone()).collect())
 }
 
-/// How the ids of fresh users begin.
+/// Prefix of the ids of fresh users.
 pub const USER_PREFIX: &str = "teacher-";
 
-/// A user that nobody has used before.
+/// Returns a user id that is not used elsewhere.
 #[must_use]
 pub fn fresh_user() -> String {
     format!("{USER_PREFIX}{}", Uuid::new_v4().simple())
 }
 
-/// The envelope that registers a batch, and the fixtures of all event types.
+/// Returns the envelope that registers a batch, and the fixtures of all event types.
 fn read_fixtures() -> anyhow::Result<(Value, Vec<Value>)> {
     let mut paths = std::fs::read_dir(workspace::fixtures())?
         .map(|entry| Ok(entry?.path()))
@@ -246,7 +246,7 @@ fn read_fixtures() -> anyhow::Result<(Value, Vec<Value>)> {
     let fixtures = paths.iter().map(|path| read_fixture(path));
     let mut fixtures = fixtures.collect::<anyhow::Result<Vec<_>>>()?;
     let registers = |fixture: &Value| fixture["event_type"] == REGISTRATION_TOPIC;
-    let at = fixtures.iter().position(registers).context("a fixture registers a batch")?;
+    let at = fixtures.iter().position(registers).context("no fixture registers a batch")?;
     let registration = fixtures.remove(at)["envelope"].take();
     Ok((registration, fixtures))
 }
@@ -261,7 +261,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_is_one_case_for_each_designed_event() {
+    fn every_designed_event_has_one_case() {
         let cases = designed().unwrap();
         assert_eq!(cases.len(), DESIGNED);
         let mut names: Vec<_> = cases.iter().map(Case::name).collect();
@@ -270,10 +270,10 @@ mod tests {
     }
 
     #[test]
-    fn an_event_of_now_keeps_the_distance_of_its_times() {
+    fn happening_now_moves_all_times_by_the_same_amount() {
         let time = |value: &Value| value.as_str().unwrap().parse::<Timestamp>().unwrap();
         let started = Timestamp::now();
-        let event = designed().unwrap()[5].fresh("somebody").unwrap().happening_now();
+        let event = designed().unwrap()[5].fresh("teacher-7").unwrap().happening_now();
         let data = &event.notification["data"];
         assert!(time(&data["timestamp"]) >= started);
         let day = time(&data["timestamp"]) + SignedDuration::from_hours(24);
@@ -283,11 +283,11 @@ mod tests {
     }
 
     #[test]
-    fn a_fresh_event_shares_no_id_with_its_case() {
+    fn fresh_events_share_no_id_with_their_case() {
         for case in designed().unwrap() {
-            let event = case.fresh("somebody").unwrap();
-            assert_eq!(event.envelope["data"]["user_id"], "somebody", "{}", case.name());
-            assert_eq!(event.notification["user_id"], "somebody");
+            let event = case.fresh("teacher-7").unwrap();
+            assert_eq!(event.envelope["data"]["user_id"], "teacher-7", "{}", case.name());
+            assert_eq!(event.notification["user_id"], "teacher-7");
             assert_eq!(event.notification["event_id"], *event.id);
             assert_ne!(event.envelope["event_id"], case.envelope["event_id"]);
             assert!(!event.envelope.to_string().contains("teacher-42"));

@@ -1,4 +1,4 @@
-//! Plain HTTP requests to a service, for its health and its metrics.
+//! Plain HTTP GET requests, for health and metrics endpoints.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -9,22 +9,23 @@ use hyper::{Request, Response, StatusCode, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, time::timeout};
 
+/// Longest wait for a response.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Status and body of `GET path`.
+/// Returns status and body of `GET path`.
 ///
 /// # Errors
-/// When there is no whole answer within ten seconds.
+/// When the response is not complete within ten seconds.
 pub async fn get(address: SocketAddr, path: &str) -> anyhow::Result<(StatusCode, String)> {
     let response = request(address, path, &[]).await?;
     let status = response.status();
     Ok((status, String::from_utf8(response.into_body().to_vec())?))
 }
 
-/// The whole answer to `GET path` with some headers.
+/// Returns the response to `GET path` with request headers.
 ///
 /// # Errors
-/// When there is none within ten seconds.
+/// When the response is not complete within ten seconds.
 pub async fn request(
     address: SocketAddr,
     path: &str,
@@ -38,20 +39,23 @@ pub async fn request(
             request = request.header(*name, *value);
         }
         let request = request.body(Empty::<Bytes>::new())?;
-        let answer = async {
+        let response = async {
             let (head, body) = sender.send_request(request).await?.into_parts();
             anyhow::Ok(Response::from_parts(head, body.collect().await?.to_bytes()))
         };
         tokio::pin!(connection);
         tokio::select! {
-            answer = answer => answer,
-            ended = &mut connection => Err(anyhow::anyhow!("no answer: {ended:?}")),
+            response = response => response,
+            ended = &mut connection => Err(anyhow::anyhow!("the connection ended: {ended:?}")),
         }
     };
-    timeout(LIMIT, exchange).await.with_context(|| format!("GET {path}: no answer"))?
+    timeout(LIMIT, exchange)
+        .await
+        .with_context(|| format!("GET {path}: no response within {LIMIT:?}"))?
 }
 
-/// The value of a series in a `/metrics` page, written as there: `name{label="value"}`.
+/// Returns the value of a series in a `/metrics` page; `series` is spelled as in the page:
+/// `name{label="value"}`.
 #[must_use]
 pub fn metric(page: &str, series: &str) -> Option<f64> {
     let line = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))?;

@@ -1,6 +1,6 @@
-//! The broker: somebody else's (`KAFKA_BOOTSTRAP_SERVERS`), else Apache Kafka, else librdkafka's
-//! embedded one. The embedded broker lives in this process and forgets everything with it, so it
-//! is never the judge of durability.
+//! The broker: an external one (`KAFKA_BOOTSTRAP_SERVERS`), else Apache Kafka, else the mock broker
+//! embedded in librdkafka. The embedded broker keeps its data in the memory of this process, so
+//! durability is not tested on it.
 
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
@@ -23,10 +23,10 @@ mod apache;
 mod embedded;
 mod secured;
 
-/// Enough for two workers to share, and for order to matter.
+/// Partitions per topic: several workers can share them.
 const PARTITIONS: i32 = 3;
 
-/// Longest wait for an answer of the broker.
+/// Longest wait for one response of the broker.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// A running broker with the topics of all events.
@@ -38,43 +38,43 @@ pub struct Kafka {
 
 #[derive(Debug)]
 enum Broker {
-    Given,
+    External,
     Apache(Apache),
     Embedded(Embedded),
 }
 
 impl Kafka {
-    /// Starts the best broker there is and creates the topics of all events.
+    /// Starts the best available broker and creates the topics of all events.
     ///
     /// # Errors
     /// When the broker does not answer.
     pub async fn start(jvm: JvmProfile) -> anyhow::Result<Arc<Self>> {
         if let Ok(servers) = std::env::var("KAFKA_BOOTSTRAP_SERVERS") {
             eprintln!("Kafka: {servers}, from KAFKA_BOOTSTRAP_SERVERS");
-            return Self::with_topics(servers, Broker::Given).await;
+            return Self::with_topics(servers, Broker::External).await;
         }
         match Apache::start(jvm).await {
             Ok(apache) => Self::with_topics(apache.address(), Broker::Apache(apache)).await,
             Err(problem) => {
                 eprintln!(
                     "Kafka: embedded broker, as Apache Kafka did not start ({problem:#}); \
-                     scenarios on durability and rebalancing are left out"
+                     scenarios on durability and rebalancing are skipped"
                 );
                 Self::start_embedded().await
             }
         }
     }
 
-    /// Starts Apache Kafka, whatever else there is, for a scenario that breaks its broker.
+    /// Starts Apache Kafka for a scenario that injects broker faults.
     ///
     /// # Errors
-    /// When it does not answer, or cannot run on this machine.
+    /// When it does not start, or is not available on this machine.
     pub async fn start_apache(jvm: JvmProfile) -> anyhow::Result<Arc<Self>> {
         let apache = Apache::start(jvm).await?;
         Self::with_topics(apache.address(), Broker::Apache(apache)).await
     }
 
-    /// Starts the embedded broker, whatever else there is.
+    /// Starts the embedded broker.
     ///
     /// # Errors
     /// When librdkafka cannot start it.
@@ -89,53 +89,55 @@ impl Kafka {
         Ok(Arc::new(kafka))
     }
 
-    /// The address for clients.
+    /// Returns the address for clients.
     #[must_use]
     pub fn bootstrap_servers(&self) -> &str {
         &self.bootstrap_servers
     }
 
-    /// Whether it is the embedded broker, on which durability cannot be judged.
+    /// Returns whether this is the embedded broker, on which durability cannot be tested.
     #[must_use]
     pub fn is_embedded(&self) -> bool {
         matches!(self.broker, Broker::Embedded(_))
     }
 
-    /// Its listener for clients that speak TLS and have a password.
+    /// Returns the TLS and SASL listener.
     ///
     /// # Errors
-    /// When it is not ours, and so has none that we know.
+    /// When this is not Apache Kafka started by the tests.
     pub fn secured(&self) -> anyhow::Result<Secured> {
         Ok(self.apache()?.secured())
     }
 
-    /// Stops it from answering (`true`), or lets it go on.
+    /// Suspends the broker process (`true`) or resumes it.
     ///
     /// # Errors
-    /// When it is not ours to break.
+    /// When this is not Apache Kafka started by the tests.
     pub async fn freeze(&self, frozen: bool) -> anyhow::Result<()> {
         self.apache()?.signal(if frozen { Signal::STOP } else { Signal::CONT }).await
     }
 
-    /// Kills it, waits for `away`, and starts it again on the same port and with its data.
+    /// Kills the broker, waits for `downtime`, and restarts it on the same port with its data.
     ///
     /// # Errors
-    /// When it is not ours to break, or does not come back in time.
+    /// When this is not Apache Kafka started by the tests, or it does not restart in time.
     pub async fn kill_and_restart_after(
         &self,
-        away: impl Future<Output = anyhow::Result<()>>,
+        downtime: impl Future<Output = anyhow::Result<()>>,
     ) -> anyhow::Result<()> {
-        self.apache()?.kill_and_restart_after(away).await
+        self.apache()?.kill_and_restart_after(downtime).await
     }
 
     fn apache(&self) -> anyhow::Result<&Apache> {
         match &self.broker {
             Broker::Apache(apache) => Ok(apache),
-            Broker::Given | Broker::Embedded(_) => bail!("this broker is not ours to break"),
+            Broker::External | Broker::Embedded(_) => {
+                bail!("faults need Apache Kafka started by the tests")
+            }
         }
     }
 
-    /// What a group has committed, by topic and partition.
+    /// Returns the committed offsets of a group by topic and partition.
     ///
     /// # Errors
     /// When the broker does not answer.
@@ -143,7 +145,7 @@ impl Kafka {
         let mut config = self.client_config();
         config.set("group.id", group);
         let topics = events::topics()?;
-        let asking = tokio::task::spawn_blocking(move || {
+        let query = tokio::task::spawn_blocking(move || {
             let consumer: BaseConsumer = config.create()?;
             let mut partitions = TopicPartitionList::new();
             for topic in &topics {
@@ -156,11 +158,11 @@ impl Kafka {
             });
             anyhow::Ok(committed.collect())
         });
-        asking.await?
+        query.await?
     }
 
-    /// Has a new group begin behind everything that is in the topics of all events now, so that
-    /// its workers need not read what other scenarios have sent.
+    /// Commits the end offsets of all event topics for a new group, so that its workers skip the
+    /// events of other scenarios.
     ///
     /// # Errors
     /// When the broker does not answer in time.
@@ -168,28 +170,28 @@ impl Kafka {
         let mut config = self.client_config();
         config.set("group.id", group);
         let topics = events::topics()?;
-        // Partitions of topics that are quite new have no leader yet.
-        eventually("the ends of all topics are known", ANSWER_LIMIT * 3, async || {
+        // Partitions of new topics may not have a leader yet.
+        eventually("the end offsets are committed", ANSWER_LIMIT * 3, async || {
             let (config, topics) = (config.clone(), topics.clone());
             tokio::task::spawn_blocking(move || commit_ends(&config, &topics)).await?
         })
         .await
     }
 
-    /// The settings that a worker needs for this broker.
+    /// Returns settings that a worker needs for this broker.
     #[must_use]
     pub fn worker_settings(&self) -> Vec<(&'static str, &'static str)> {
         match self.broker {
-            // This broker sleeps the whole time on an empty fetch.
+            // This broker waits the full time on an empty fetch.
             Broker::Embedded(_) => vec![("KAFKA_PROPERTY_FETCH_WAIT_MAX_MS", "2")],
-            Broker::Given | Broker::Apache(_) => Vec::new(),
+            Broker::External | Broker::Apache(_) => Vec::new(),
         }
     }
 
-    /// Creates topics; one that exists stays as it is.
+    /// Creates topics; existing ones are unchanged.
     ///
     /// # Errors
-    /// When the broker refuses.
+    /// When the broker rejects a topic.
     pub async fn create_topics(&self, topics: &[String]) -> anyhow::Result<()> {
         if let Broker::Embedded(embedded) = &self.broker {
             return topics.iter().try_for_each(|topic| embedded.create_topic(topic, PARTITIONS));
@@ -210,12 +212,12 @@ impl Kafka {
         self.client_config().create().context("create the admin client")
     }
 
-    /// The settings of any client of this broker.
+    /// Returns the client configuration for this broker.
     #[must_use]
     pub fn client_config(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.bootstrap_servers);
-        // Back soon after a broker, so that what is measured is not our own waiting.
+        // A longer back-off would add to measured recovery times.
         config.set("reconnect.backoff.max.ms", "100");
         config
     }
@@ -238,7 +240,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_embedded_broker_says_what_it_is() {
+    async fn the_embedded_broker_creates_topics() {
         let kafka = Kafka::start_embedded().await.unwrap();
         assert!(kafka.is_embedded());
         kafka.create_topics(&["one-more".into()]).await.unwrap();

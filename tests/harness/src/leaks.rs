@@ -1,88 +1,91 @@
-//! What the services must never write, whatever they meet: tokens, secrets, query strings,
-//! payloads. Every stack looks for it when it ends, so that all scenarios together are one search
-//! through all logs and metrics; what is wanted there is only that nothing is found.
+//! Searches logs and metrics for what services must never write: tokens, secrets, query strings and
+//! payloads. Every stack does so when it shuts down.
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
 use crate::events;
 
-/// A part of every payload that is sent, which nobody reads.
+/// A field value in every payload that no notification carries.
 pub const PAYLOAD_MARKER: &str = "payload-mark-7c1f";
 
-/// How every JSON Web Token begins, its header and its claims alike.
-const TOKEN: &str = "eyJ";
+/// The base64 of `{"`, with which the header and the claims of a JSON Web Token begin.
+const TOKEN_PREFIX: &str = "eyJ";
 
-/// Only a query string has these.
-const QUERY: [&str; 3] = ["token=", "last_event_id=", "categories="];
+/// Parameters that occur in query strings only.
+const QUERY_PARAMETERS: [&str; 3] = ["token=", "last_event_id=", "categories="];
 
-/// Texts that are looked for.
+/// A search for forbidden texts.
 #[derive(Debug)]
-pub struct Leaks(Vec<String>);
+pub struct LeakSearch(Vec<String>);
 
-impl Leaks {
-    /// Looks for `secrets`, for any token, and for anything that the fixtures' payloads say to
-    /// people.
+impl LeakSearch {
+    /// Forbids `secrets`, tokens, query strings, and the prose of the fixtures' payloads.
     ///
     /// # Errors
     /// When a fixture cannot be read.
-    pub fn of(secrets: impl IntoIterator<Item = String>) -> anyhow::Result<Self> {
+    pub fn new(secrets: impl IntoIterator<Item = String>) -> anyhow::Result<Self> {
         let mut texts: Vec<String> = secrets.into_iter().collect();
-        events::payloads()?.iter().for_each(|payload| collect_words(payload, &mut texts));
-        texts.extend(QUERY.into_iter().chain([TOKEN, PAYLOAD_MARKER]).map(str::to_owned));
+        events::payloads()?.iter().for_each(|payload| collect_prose(payload, &mut texts));
+        texts.extend(
+            QUERY_PARAMETERS.into_iter().chain([TOKEN_PREFIX, PAYLOAD_MARKER]).map(str::to_owned),
+        );
         texts.retain(|text| !text.is_empty());
         Ok(Self(texts))
     }
 
-    /// Looks through a log: nothing of ours is in it, every line is one JSON object without a
-    /// character that could steer a terminal, and nothing panicked.
+    /// Checks a log: no forbidden text, and every line is JSON without control characters, so that
+    /// there is no panic message either.
     ///
     /// # Errors
-    /// Says what was found, by its line alone.
-    pub fn search_log(&self, name: &str, log: &str) -> anyhow::Result<()> {
-        // One that was killed may have written half a line.
+    /// Names the first violation and its line.
+    pub fn check_log(&self, name: &str, log: &str) -> anyhow::Result<()> {
+        // A killed service may have written an incomplete last line.
         for line in log.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')) {
             serde_json::from_str::<Value>(line)
-                .with_context(|| format!("{name} wrote what is no JSON: {line}"))?;
+                .with_context(|| format!("{name} logged a line that is not JSON: {line}"))?;
             ensure!(
                 !line.chars().any(char::is_control),
-                "{name} wrote control characters: {line:?}"
+                "{name} logged control characters: {line:?}"
             );
-            self.search(name, line)?;
+            self.check_line(name, line)?;
         }
         Ok(())
     }
 
-    /// Looks through a page of metrics, which also names no user.
+    /// Checks a metrics page: no forbidden text and no user id.
     ///
     /// # Errors
-    /// Says what was found, by its line alone.
-    pub fn search_metrics(&self, name: &str, page: &str) -> anyhow::Result<()> {
+    /// Names the first violation and its line.
+    pub fn check_metrics(&self, name: &str, page: &str) -> anyhow::Result<()> {
         for line in page.lines() {
-            ensure!(!line.contains(events::USER_PREFIX), "metrics of {name} name a user: {line}");
-            self.search(name, line)?;
+            ensure!(
+                !line.contains(events::USER_PREFIX),
+                "a metric of {name} has a user id: {line}"
+            );
+            self.check_line(name, line)?;
         }
         Ok(())
     }
 
-    fn search(&self, name: &str, line: &str) -> anyhow::Result<()> {
+    fn check_line(&self, name: &str, line: &str) -> anyhow::Result<()> {
         let found = self.0.iter().find(|text| line.contains(text.as_str()));
-        ensure!(found.is_none(), "{name} wrote {found:?}, which nobody may see: {line}");
+        ensure!(found.is_none(), "{name} wrote the forbidden text {found:?}: {line}");
         Ok(())
     }
 }
 
-/// Every text in a payload with a space or a letter that is not ASCII: what is said to people.
-fn collect_words(value: &Value, words: &mut Vec<String>) {
+/// Collects the prose of a payload: texts with a space or a non-ASCII character.
+fn collect_prose(value: &Value, texts: &mut Vec<String>) {
     match value {
-        Value::String(text) if text.contains(' ') || !text.is_ascii() => words.push(text.clone()),
-        Value::Array(items) => items.iter().for_each(|item| collect_words(item, words)),
-        Value::Object(fields) => fields.values().for_each(|field| collect_words(field, words)),
+        Value::String(text) if text.contains(' ') || !text.is_ascii() => texts.push(text.clone()),
+        Value::Array(items) => items.iter().for_each(|item| collect_prose(item, texts)),
+        Value::Object(fields) => fields.values().for_each(|field| collect_prose(field, texts)),
         _ => {}
     }
 }
 
-/// What of a setting is secret.
+/// Returns the secret part of a setting, if it has one.
 #[must_use]
 pub fn secret_of(name: &str, value: &str) -> Option<String> {
     if ["SECRET", "PASSWORD"].iter().any(|word| name.contains(word)) {
@@ -98,29 +101,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_a_token_a_query_and_a_payload_are_found_wherever_they_are() {
-        let leaks = Leaks::of(["hunter2".to_owned()]).unwrap();
-        leaks.search_log("it", "{\"message\":\"fine\"}\n{\"half").unwrap();
+    fn secrets_tokens_query_strings_and_payloads_are_found() {
+        let search = LeakSearch::new(["hunter2".to_owned()]).unwrap();
+        search.check_log("service", "{\"message\":\"fine\"}\n{\"half").unwrap();
         for text in ["hunter2", "eyJhbGciOiJIUzI1NiJ9", "/ws?token=x", PAYLOAD_MARKER, "Åsa Öberg"]
         {
-            let line = format!("{{\"message\":\"it says {text}\"}}\n");
-            leaks.search_log("it", &line).unwrap_err();
-            leaks.search_metrics("it", &line).unwrap_err();
+            let line = format!("{{\"message\":\"it has {text}\"}}\n");
+            search.check_log("service", &line).unwrap_err();
+            search.check_metrics("service", &line).unwrap_err();
         }
     }
 
     #[test]
-    fn a_line_that_is_no_json_and_a_user_among_the_metrics_are_found() {
-        let leaks = Leaks::of([]).unwrap();
-        leaks.search_log("it", "thread 'main' panicked\n").unwrap_err();
-        leaks.search_log("it", "{\"message\":\"\u{9b}31m\"}\n").unwrap_err();
+    fn invalid_json_control_characters_and_user_ids_in_metrics_are_found() {
+        let search = LeakSearch::new([]).unwrap();
+        search.check_log("service", "thread 'main' panicked\n").unwrap_err();
+        search.check_log("service", "{\"message\":\"\u{9b}31m\"}\n").unwrap_err();
         let user = events::fresh_user();
-        leaks.search_metrics("it", &format!("sent_total{{user=\"{user}\"}} 1")).unwrap_err();
-        leaks.search_log("it", &format!("{{\"user.id\":\"{user}\"}}\n")).unwrap();
+        search.check_metrics("service", &format!("sent_total{{user=\"{user}\"}} 1")).unwrap_err();
+        search.check_log("service", &format!("{{\"user.id\":\"{user}\"}}\n")).unwrap();
     }
 
     #[test]
-    fn passwords_and_secrets_are_known_by_the_settings_that_hold_them() {
+    fn secret_settings_are_recognized_by_name_and_url() {
         let secret = |name, value| secret_of(name, value);
         assert_eq!(secret("JWT_SECRET_KEY", "a").as_deref(), Some("a"));
         assert_eq!(secret("REDIS_URL", "rediss://me:b@host:1/0").as_deref(), Some("b"));

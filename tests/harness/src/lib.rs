@@ -26,13 +26,13 @@ pub mod token;
 pub mod usage;
 pub mod workspace;
 
-/// How long to wait before looking again.
+/// Pause between two attempts of [`eventually`].
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Looks until there is an answer, and returns it.
+/// Calls `probe` until it succeeds and returns its result.
 ///
 /// # Errors
-/// When there is none within `limit`: `what` was waited for, and why it was not there last.
+/// When it does not succeed within `limit`: `what` was awaited, and the last error.
 pub async fn eventually<T, Probe, Answer>(
     what: &str,
     limit: Duration,
@@ -43,12 +43,12 @@ where
     Answer: Future<Output = anyhow::Result<T>>,
 {
     let deadline = Instant::now() + limit;
-    let mut problem = anyhow!("there was no answer at all");
+    let mut problem = anyhow!("the first attempt did not return");
     loop {
         match timeout_at(deadline, probe()).await {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(latest)) => problem = latest,
-            // The last answer says more than that the next one did not come in time.
+            // The error of an earlier attempt says more than the timeout.
             Err(_) => {}
         }
         if Instant::now() >= deadline {
@@ -58,11 +58,11 @@ where
     }
 }
 
-/// A port of 127.0.0.1 that nobody listens on. Taken from below the range that the system hands
-/// out by itself, so that nobody else gets it between this call and its use.
+/// Returns a free port of 127.0.0.1 from below the ephemeral range, so that the system does not
+/// assign it to another socket before it is used.
 ///
 /// # Errors
-/// When none is found.
+/// When no free port is found.
 pub fn free_port() -> anyhow::Result<u16> {
     let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
     (0..100)
@@ -76,11 +76,11 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn waiting_ends_with_the_answer_or_with_the_last_problem() {
-        let mut looks = 0;
-        let answer = eventually("three looks", Duration::from_secs(5), || {
-            looks += 1;
-            std::future::ready(if looks == 3 { Ok(looks) } else { Err(anyhow!("no")) })
+    async fn eventually_returns_the_first_success_or_the_last_error() {
+        let mut attempts = 0;
+        let answer = eventually("three attempts", Duration::from_secs(5), || {
+            attempts += 1;
+            std::future::ready(if attempts == 3 { Ok(attempts) } else { Err(anyhow!("no")) })
         });
         assert_eq!(answer.await.unwrap(), 3);
         let never = eventually("it", Duration::ZERO, || {

@@ -1,6 +1,5 @@
-//! Child processes. A [`Process`] ends when it is dropped, and also when this process is killed:
-//! each is waited for by a thread of its own, and where `setpriv` exists the kernel kills the
-//! child as soon as that thread is gone.
+//! Child processes. A [`Process`] is killed on drop, and, where `setpriv` exists, when this process
+//! dies: a thread per child waits for it, and the kernel kills the child when that thread ends.
 
 use std::{
     fs::File,
@@ -18,7 +17,7 @@ use tokio::sync::watch;
 
 pub use rustix::process::Signal;
 
-/// How long a process may take to end once it was killed.
+/// Longest wait for the exit of a killed process.
 const KILL_LIMIT: Duration = Duration::from_secs(10);
 
 /// A running child process.
@@ -32,20 +31,19 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command` with both outputs going to the file `log`.
+    /// Starts `command` with both outputs redirected to the file `log`.
     ///
     /// # Errors
-    /// When the program or the file cannot be opened.
+    /// When the program cannot be started or the file cannot be created.
     pub fn start(name: &str, command: &Command, log: &Path) -> anyhow::Result<Self> {
         let output = File::create(log).with_context(|| format!("create {}", log.display()))?;
-        let mut command = tied_to_this_process(command);
+        let mut command = killed_with_parent(command);
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         let (started, start) = mpsc::sync_channel(1);
         let (ended, status) = watch::channel(None);
         let waiting = thread::Builder::new().name(format!("wait-{name}")).spawn(move || {
             let mut child = match command.spawn() {
                 Ok(child) => child,
-                // The receiver waits below.
                 Err(error) => return drop(started.send(Err(error))),
             };
             drop(started.send(Ok(child.id())));
@@ -56,66 +54,67 @@ impl Process {
         Ok(Self { name: name.to_owned(), pid, log: log.to_owned(), status, waiting: Some(waiting) })
     }
 
-    /// Its number.
+    /// Returns the process id.
     #[must_use]
     pub fn id(&self) -> i32 {
         self.pid.as_raw_nonzero().get()
     }
 
-    /// The file with everything the process has written.
+    /// Returns the path of the log.
     #[must_use]
     pub fn log(&self) -> &Path {
         &self.log
     }
 
-    /// Whether it has not ended yet.
+    /// Returns whether the process is running.
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.status.borrow().is_none() && self.status.has_changed().is_ok()
     }
 
-    /// Sends a signal to it.
+    /// Sends a signal.
     ///
     /// # Errors
-    /// When it has already ended.
+    /// When the process has exited.
     pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
         if !self.is_running() {
-            bail!("{} has ended: {}", self.name, self.log_tail());
+            bail!("{} has exited: {}", self.name, self.log_tail());
         }
         kill_process(self.pid, signal).with_context(|| format!("signal {}", self.name))
     }
 
-    /// Waits until it has ended.
+    /// Waits until the process has exited.
     ///
     /// # Errors
-    /// When it has not ended within `limit`.
+    /// When it is still running after `limit`.
     pub async fn wait_for_exit(&self, limit: Duration) -> anyhow::Result<ExitStatus> {
         let mut status = self.status.clone();
         let ended = tokio::time::timeout(limit, status.wait_for(Option::is_some)).await;
-        let ended = ended.with_context(|| format!("{} still runs after {limit:?}", self.name))?;
+        let ended =
+            ended.with_context(|| format!("{} is still running after {limit:?}", self.name))?;
         (*ended?).with_context(|| format!("{} was not waited for", self.name))
     }
 
-    /// Ends it at once, without a chance to clean up (`kill -9`).
+    /// Kills the process (SIGKILL).
     ///
     /// # Errors
-    /// When it has already ended.
+    /// When it has already exited.
     pub async fn kill(&self) -> anyhow::Result<()> {
         self.signal(Signal::KILL)?;
         self.wait_for_exit(KILL_LIMIT).await?;
         Ok(())
     }
 
-    /// Asks it to end (SIGTERM) and waits for that.
+    /// Sends SIGTERM and waits for the exit.
     ///
     /// # Errors
-    /// When it has already ended, or does not end within `limit`.
+    /// When the process has already exited, or is still running after `limit`.
     pub async fn terminate(&self, limit: Duration) -> anyhow::Result<ExitStatus> {
         self.signal(Signal::TERM)?;
         self.wait_for_exit(limit).await
     }
 
-    /// The last lines it has written, for error messages.
+    /// Returns the last lines of the log, for error messages.
     #[must_use]
     pub fn log_tail(&self) -> String {
         let log = std::fs::read(&self.log).unwrap_or_default();
@@ -127,34 +126,34 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Nothing to do about a process that is already gone.
+        // It may have exited already.
         drop(self.signal(Signal::KILL));
-        // Its directory may be removed next, so it must be gone.
+        // Waits, as the caller may remove the process's directory next.
         self.waiting.take().map(JoinHandle::join);
     }
 }
 
-/// The same command, ended by the kernel when the thread that starts it ends.
-fn tied_to_this_process(command: &Command) -> Command {
-    let mut tied = if Path::new("/usr/bin/setpriv").exists() {
+/// Wraps a command so that the kernel kills it when the thread that starts it ends.
+fn killed_with_parent(command: &Command) -> Command {
+    let mut wrapped = if Path::new("/usr/bin/setpriv").exists() {
         let mut setpriv = Command::new("/usr/bin/setpriv");
         setpriv.args(["--pdeathsig", "KILL", "--"]).arg(command.get_program());
         setpriv
     } else {
         Command::new(command.get_program())
     };
-    // A group of its own: Ctrl-C is for us, and we end our children in order.
-    tied.args(command.get_args()).process_group(0);
+    // A process group of its own, so that Ctrl-C reaches only this process.
+    wrapped.args(command.get_args()).process_group(0);
     for (name, value) in command.get_envs() {
         match value {
-            Some(value) => tied.env(name, value),
-            None => tied.env_remove(name),
+            Some(value) => wrapped.env(name, value),
+            None => wrapped.env_remove(name),
         };
     }
     if let Some(folder) = command.get_current_dir() {
-        tied.current_dir(folder);
+        wrapped.current_dir(folder);
     }
-    tied
+    wrapped
 }
 
 #[cfg(test)]
@@ -162,7 +161,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_process_can_be_ended_and_says_how_it_ended() {
+    async fn a_terminated_process_reports_its_exit_status() {
         let folder = tempfile::tempdir().unwrap();
         let mut command = Command::new("sleep");
         command.arg("60");
@@ -174,7 +173,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_process_writes_is_in_its_log() {
+    async fn the_output_of_a_process_is_in_its_log() {
         let folder = tempfile::tempdir().unwrap();
         let mut command = Command::new("sh");
         command.args(["-c", "echo $WORD; exit 3"]).env("WORD", "hello");

@@ -1,4 +1,4 @@
-//! Both sides of a topic: what upstream services do, and reading back what is in it.
+//! Sends records like upstream services do, and reads topics.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -19,10 +19,11 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{events::Event, kafka::Kafka};
 
+/// Longest wait for one answer of the broker.
 const SEND_LIMIT: Duration = Duration::from_secs(30);
-/// Longest wait for a broker to have written a record, whatever happens to it.
+/// Longest wait for the acknowledgement of a record, across restarts of the broker.
 const WRITE_LIMIT: Duration = Duration::from_mins(2);
-/// How long a client may try to; longer than a broker takes to come back.
+/// `message.timeout.ms` of a client; longer than a broker takes to restart.
 const CLIENT_LIMIT: Duration = Duration::from_secs(30);
 
 /// Sends events as upstream services do. Cheap to clone.
@@ -32,31 +33,31 @@ pub struct Producer {
     client: Arc<Mutex<Arc<FutureProducer>>>,
 }
 
-/// A record as it is, event or not.
+/// A record with any content.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Record<'a> {
-    /// Where to send it.
+    /// Kafka topic.
     pub topic: &'a str,
-    /// Its key, if any.
+    /// The key.
     pub key: Option<&'a str>,
-    /// Its value; none is a tombstone.
+    /// The value; none for a tombstone.
     pub value: Option<&'a [u8]>,
-    /// Its headers.
+    /// The headers.
     pub headers: &'a [(&'a str, &'a str)],
-    /// When it was written, in milliseconds since 1970; now, if nothing is said.
+    /// The timestamp in milliseconds since 1970; none: now.
     pub timestamp_ms: Option<i64>,
 }
 
 impl Producer {
-    /// A producer that waits for the broker to have written each record.
+    /// Creates a producer with `acks=all`.
     ///
     /// # Errors
-    /// When librdkafka refuses its settings.
+    /// When librdkafka rejects the settings.
     pub fn new(kafka: &Kafka) -> anyhow::Result<Self> {
         Self::with(kafka, &[])
     }
 
-    /// The same with further properties.
+    /// Creates a producer with further properties.
     ///
     /// # Errors
     /// As [`Producer::new`].
@@ -75,9 +76,9 @@ impl Producer {
         Arc::clone(&self.client.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Goes on with a new client. librdkafka 2.12 can lose the brokers for good when they restart:
-    /// <https://github.com/confluentinc/librdkafka/issues/5301>.
-    fn give_up(&self, old: &Arc<FutureProducer>) -> KafkaResult<()> {
+    /// Replaces a client that has lost its brokers: after a restart of all of them librdkafka 2.12
+    /// may not reconnect, <https://github.com/confluentinc/librdkafka/issues/5301>.
+    fn replace_client(&self, old: &Arc<FutureProducer>) -> KafkaResult<()> {
         let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
         if Arc::ptr_eq(&client, old) {
             *client = Arc::new(self.config.create()?);
@@ -85,11 +86,11 @@ impl Producer {
         Ok(())
     }
 
-    /// Sends events in a transaction, which is then committed or aborted. For producers with the
-    /// property `transactional.id`.
+    /// Sends events in a transaction and commits or aborts it. The producer must have a
+    /// `transactional.id`.
     ///
     /// # Errors
-    /// When the broker does not take one of them.
+    /// When the broker does not acknowledge an event.
     pub async fn transaction(&self, events: &[Event], commit: bool) -> anyhow::Result<()> {
         self.blocking(FutureProducer::begin_transaction).await?;
         self.send_all(events).await?;
@@ -101,10 +102,10 @@ impl Producer {
         self.blocking(move |producer| end(producer, SEND_LIMIT)).await
     }
 
-    /// Makes ready for transactions, once.
+    /// Initializes transactions, once per producer.
     ///
     /// # Errors
-    /// When the broker refuses.
+    /// When the broker rejects the producer.
     pub async fn init_transactions(&self) -> anyhow::Result<()> {
         self.blocking(|producer| producer.init_transactions(SEND_LIMIT)).await
     }
@@ -117,10 +118,10 @@ impl Producer {
         Ok(tokio::task::spawn_blocking(move || step(&producer)).await??)
     }
 
-    /// Sends one event and waits until the broker has it.
+    /// Sends an event and waits for the acknowledgement.
     ///
     /// # Errors
-    /// When the broker does not take it.
+    /// When the broker does not acknowledge it.
     pub async fn send(&self, event: &Event) -> anyhow::Result<()> {
         let value = serde_json::to_vec(&event.envelope)?;
         let key = Some(&*event.key);
@@ -128,31 +129,30 @@ impl Producer {
         self.send_record(Record { topic, key, value, ..Record::default() }).await
     }
 
-    /// Sends events as fast as the broker takes them, and waits until it has all.
+    /// Sends events concurrently and waits for all acknowledgements.
     ///
     /// # Errors
-    /// When the broker does not take one of them.
+    /// When the broker does not acknowledge an event.
     pub async fn send_all(&self, events: &[Event]) -> anyhow::Result<()> {
-        for some in events.chunks(5_000) {
-            try_join_all(some.iter().map(|event| self.send(event))).await?;
+        for chunk in events.chunks(5_000) {
+            try_join_all(chunk.iter().map(|event| self.send(event))).await?;
         }
         Ok(())
     }
 
-    /// Sends a record, whatever it is, and waits until the broker has it. It may then be there
-    /// twice.
+    /// Sends a record and waits for the acknowledgement. A retry may write it twice.
     ///
     /// # Errors
-    /// When the broker does not take it.
+    /// When the broker does not acknowledge it.
     pub async fn send_record(&self, record: Record<'_>) -> anyhow::Result<()> {
         let deadline = Instant::now() + WRITE_LIMIT;
         loop {
             let client = self.client();
-            let sent = client.send(record.to_be_sent(), SEND_LIMIT).await;
+            let sent = client.send(record.to_future_record(), SEND_LIMIT).await;
             match sent.map_err(|(error, _)| error) {
                 Ok(_) => return Ok(()),
-                Err(error) if is_given_up(&error) && Instant::now() < deadline => {
-                    self.give_up(&client)?;
+                Err(error) if is_timed_out(&error) && Instant::now() < deadline => {
+                    self.replace_client(&client)?;
                 }
                 Err(error) => return Err(error).context(format!("send to {}", record.topic)),
             }
@@ -161,7 +161,7 @@ impl Producer {
 }
 
 impl<'a> Record<'a> {
-    fn to_be_sent(self) -> FutureRecord<'a, str, [u8]> {
+    fn to_future_record(self) -> FutureRecord<'a, str, [u8]> {
         let mut headers = OwnedHeaders::new();
         for &(key, value) in self.headers {
             headers = headers.insert(Header { key, value: Some(value) });
@@ -177,19 +177,19 @@ impl<'a> Record<'a> {
     }
 }
 
-fn is_given_up(error: &KafkaError) -> bool {
+fn is_timed_out(error: &KafkaError) -> bool {
     error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageTimedOut)
 }
 
-/// Reads a topic from its beginning, outside of any group.
+/// Reads a topic from its beginning, without a consumer group, until `is_complete`.
 ///
 /// # Errors
-/// When the topic does not exist, or `enough` does not say so within `limit`.
+/// When the topic does not exist, or is not complete within `limit`.
 pub async fn read_topic(
     kafka: &Kafka,
     topic: &str,
     limit: Duration,
-    mut enough: impl FnMut(&[OwnedMessage]) -> bool,
+    mut is_complete: impl FnMut(&[OwnedMessage]) -> bool,
 ) -> anyhow::Result<Vec<OwnedMessage>> {
     let mut config = kafka.client_config();
     config.set("group.id", "topic-reader").set("enable.auto.commit", "false");
@@ -204,15 +204,16 @@ pub async fn read_topic(
     consumer.assign(&partitions)?;
     let deadline = Instant::now() + limit;
     let mut records = Vec::new();
-    while !enough(&records) {
+    while !is_complete(&records) {
         let record = timeout_at(deadline, consumer.recv()).await;
-        let record = record.with_context(|| format!("{topic} has only {}", records.len()))?;
+        let record = record
+            .with_context(|| format!("{topic}: only {} records within {limit:?}", records.len()))?;
         records.push(record?.detach());
     }
     Ok(records)
 }
 
-/// The text of a record's header.
+/// Returns a record's header as text.
 #[must_use]
 pub fn header<'a>(record: &'a OwnedMessage, name: &str) -> Option<&'a str> {
     let header = record.headers()?.iter().find(|header| header.key == name)?;
@@ -225,10 +226,10 @@ mod tests {
     use crate::events;
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn what_is_sent_can_be_read_back() {
+    async fn sent_records_can_be_read() {
         let kafka = Kafka::start_embedded().await.unwrap();
         let producer = Producer::new(&kafka).unwrap();
-        let event = events::designed().unwrap()[0].fresh("somebody").unwrap();
+        let event = events::designed().unwrap()[0].fresh("teacher-7").unwrap();
         producer.send(&event).await.unwrap();
         let headers = [("traceparent", "00-1-2-01")];
         let tombstone =

@@ -1,6 +1,5 @@
-//! A TCP proxy in front of a server on this machine. Everything passes until it is told to
-//! misbehave, which may happen while connections are open. TCP loses nothing in mid-stream, so
-//! neither does this: a connection that lost something is reset as soon as the fault ends.
+//! A TCP proxy that injects faults, also into open connections. TCP never loses bytes in mid-stream,
+//! so a connection that lost some is reset when the fault ends.
 
 use std::{
     io::{self, ErrorKind},
@@ -17,25 +16,24 @@ use tokio::{
     time::sleep,
 };
 
-/// What happens to connections, open and new ones alike.
+/// A fault of all connections, open and new.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Nothing: everything passes.
+    /// No fault.
     None,
-    /// Everything is swallowed and nothing is closed.
+    /// Bytes in both directions are discarded; nothing is closed.
     Blackhole,
     /// Every connection is reset.
     Reset,
-    /// So many more bytes of the server pass on each connection; what follows waits.
+    /// The server's bytes stall after this many more on each connection.
     StallReplies(usize),
-    /// The server gets everything, and what it sends is swallowed.
+    /// The server's bytes are discarded; the client's pass.
     DropReplies,
-    /// Whatever is read takes this much longer to pass.
+    /// Every read is delayed.
     Delay(Duration),
 }
 
-/// The faults, short of none, as a scenario goes through them. A stall after 20 bytes is in the
-/// middle of most replies.
+/// Every kind of fault. A stall after 20 bytes is in the middle of most replies.
 pub const FAULTS: [Fault; 5] = [
     Fault::Blackhole,
     Fault::Reset,
@@ -44,7 +42,7 @@ pub const FAULTS: [Fault; 5] = [
     Fault::Delay(Duration::from_millis(100)),
 ];
 
-/// A running proxy; it and its connections end when it is dropped.
+/// A running proxy; it and its connections end on drop.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
@@ -53,25 +51,25 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy on a free port in front of `server`, which need not be there yet.
+    /// Starts a proxy on a free port in front of `server`, which may start later.
     ///
     /// # Errors
-    /// When there is no free port.
+    /// When no port is free.
     pub async fn start(server: SocketAddr) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await.context("listen for a proxy")?;
+        let listener = TcpListener::bind("127.0.0.1:0").await.context("bind the proxy")?;
         let address = listener.local_addr()?;
         let (fault, seen) = watch::channel(Fault::None);
         let accepting = tokio::spawn(accept(listener, server, seen));
         Ok(Self { address, fault, accepting })
     }
 
-    /// Where clients connect.
+    /// Returns the address for clients.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// From now on, this happens to all connections.
+    /// Sets the fault of all connections.
     pub fn set_fault(&self, fault: Fault) {
         self.fault.send_replace(fault);
     }
@@ -88,7 +86,7 @@ async fn accept(listener: TcpListener, server: SocketAddr, fault: watch::Receive
     loop {
         tokio::select! {
             accepted = listener.accept() => {
-                // Nothing is wrong with the listener: that client has gone again.
+                // The client has disconnected before it was accepted.
                 let Ok((client, _)) = accepted else { continue };
                 connections.spawn(connect(client, server, fault.clone()));
             }
@@ -97,32 +95,31 @@ async fn accept(listener: TcpListener, server: SocketAddr, fault: watch::Receive
     }
 }
 
-/// Lasts as long as the connection. Errors end both sides with a reset.
+/// Forwards until the connection ends. An error resets both sides.
 async fn connect(mut client: TcpStream, server: SocketAddr, fault: watch::Receiver<Fault>) {
     let Ok(mut server) = TcpStream::connect(server).await else {
         return drop(client.set_zero_linger());
     };
-    // Only delays that were asked for; without this a fault-free proxy would add some.
+    // Nagle's algorithm would add latency.
     drop((client.set_nodelay(true), server.set_nodelay(true)));
     let (from_client, to_client) = client.split();
     let (from_server, to_server) = server.split();
     let upstream = Direction { replies: false, fault: fault.clone(), passed: 0, lost: false };
-    let back = Direction { replies: true, fault, passed: 0, lost: false };
+    let downstream = Direction { replies: true, fault, passed: 0, lost: false };
     let upstream = upstream.forward(from_client, to_server);
-    if tokio::try_join!(upstream, back.forward(from_server, to_client)).is_err() {
-        // Whoever is gone already needs no reset.
+    if tokio::try_join!(upstream, downstream.forward(from_server, to_client)).is_err() {
         drop((client.set_zero_linger(), server.set_zero_linger()));
     }
 }
 
 /// One direction of a connection.
 struct Direction {
-    /// Whether it is the server that sends.
+    /// Whether the server is the sender.
     replies: bool,
     fault: watch::Receiver<Fault>,
-    /// How many bytes have passed since the fault began.
+    /// Bytes forwarded since the fault began.
     passed: usize,
-    /// Whether something was swallowed.
+    /// Whether bytes were discarded.
     lost: bool,
 }
 
@@ -137,13 +134,13 @@ impl Direction {
             let length = tokio::select! {
                 biased;
                 changed = self.fault.changed() => {
-                    self.begin(changed.is_ok())?;
+                    self.switch_fault(changed.is_ok())?;
                     continue;
                 }
                 read = from.read(&mut buffer) => read?,
             };
             if length == 0 {
-                return self.end(to).await;
+                return self.finish(to).await;
             }
             let mut rest = &buffer[..length];
             while !rest.is_empty() {
@@ -159,17 +156,17 @@ impl Direction {
         }
     }
 
-    /// Another fault begins, if the proxy is still there.
-    fn begin(&mut self, goes_on: bool) -> io::Result<()> {
+    /// Switches to another fault; `is_running` is false when the proxy was dropped.
+    fn switch_fault(&mut self, is_running: bool) -> io::Result<()> {
         self.passed = 0;
-        let is_reset = self.lost || !goes_on || *self.fault.borrow() == Fault::Reset;
+        let is_reset = self.lost || !is_running || *self.fault.borrow() == Fault::Reset;
         if is_reset { Err(ErrorKind::ConnectionReset.into()) } else { Ok(()) }
     }
 
-    /// How many of the bytes that wait may pass now; none: they are swallowed.
+    /// Returns how many of the waiting bytes may pass now; 0: they are discarded.
     async fn allowed(&mut self, waiting: usize) -> io::Result<usize> {
         loop {
-            // What follows a loss may not pass, even if the fault ends at this moment.
+            // Bytes after a loss must not pass, even if the fault is just ending.
             if self.lost && self.fault.has_changed().unwrap_or(true) {
                 return Ok(0);
             }
@@ -180,7 +177,7 @@ impl Direction {
                 Fault::DropReplies if self.replies => return Ok(0),
                 Fault::StallReplies(limit) if self.replies && self.passed >= limit => {
                     let changed = self.fault.changed().await;
-                    self.begin(changed.is_ok())?;
+                    self.switch_fault(changed.is_ok())?;
                 }
                 Fault::StallReplies(limit) if self.replies => {
                     return Ok(waiting.min(limit - self.passed));
@@ -194,12 +191,12 @@ impl Direction {
         }
     }
 
-    /// The sender has closed its side, which a blackhole swallows like anything else.
-    async fn end(&mut self, mut to: impl AsyncWrite + Unpin) -> io::Result<()> {
+    /// Forwards the end of the stream, unless a blackhole discards it.
+    async fn finish(&mut self, mut to: impl AsyncWrite + Unpin) -> io::Result<()> {
         if *self.fault.borrow() == Fault::Blackhole {
             self.lost = true;
             let changed = self.fault.changed().await;
-            self.begin(changed.is_ok())?;
+            self.switch_fault(changed.is_ok())?;
         }
         to.shutdown().await
     }
@@ -211,8 +208,8 @@ mod tests {
 
     use super::*;
 
-    /// A proxy in front of a server that says everything twice, and a connection through it.
-    async fn doubled() -> (Proxy, TcpStream) {
+    /// A proxy in front of a server that sends each byte back twice, and a client.
+    async fn doubling_server() -> (Proxy, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let proxy = Proxy::start(listener.local_addr().unwrap()).await.unwrap();
         let client = TcpStream::connect(proxy.address()).await.unwrap();
@@ -225,8 +222,8 @@ mod tests {
         (proxy, client)
     }
 
-    /// What arrives while nothing more does for a while.
-    async fn arrives(client: &mut TcpStream) -> io::Result<Vec<u8>> {
+    /// Reads until no byte has arrived for 50 ms.
+    async fn read_available(client: &mut TcpStream) -> io::Result<Vec<u8>> {
         let (mut all, mut some) = (Vec::new(), [0; 8]);
         while let Ok(read) = timeout(Duration::from_millis(50), client.read(&mut some)).await {
             match read? {
@@ -238,37 +235,37 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stalled_reply_goes_on_where_it_stopped() {
-        let (proxy, mut client) = doubled().await;
+    async fn a_stalled_reply_continues_after_the_fault() {
+        let (proxy, mut client) = doubling_server().await;
         client.write_all(b"a").await.unwrap();
-        assert_eq!(arrives(&mut client).await.unwrap(), b"aa");
+        assert_eq!(read_available(&mut client).await.unwrap(), b"aa");
         proxy.set_fault(Fault::StallReplies(3));
         client.write_all(b"bc").await.unwrap();
-        assert_eq!(arrives(&mut client).await.unwrap(), b"bbc");
+        assert_eq!(read_available(&mut client).await.unwrap(), b"bbc");
         proxy.set_fault(Fault::None);
-        assert_eq!(arrives(&mut client).await.unwrap(), b"c");
+        assert_eq!(read_available(&mut client).await.unwrap(), b"c");
     }
 
     #[tokio::test]
-    async fn a_connection_that_lost_something_is_reset_when_the_fault_ends() {
+    async fn a_connection_that_lost_bytes_is_reset_after_the_fault() {
         for fault in [Fault::Blackhole, Fault::DropReplies] {
-            let (proxy, mut client) = doubled().await;
+            let (proxy, mut client) = doubling_server().await;
             proxy.set_fault(fault);
             client.write_all(b"a").await.unwrap();
-            assert_eq!(arrives(&mut client).await.unwrap(), b"");
+            assert_eq!(read_available(&mut client).await.unwrap(), b"");
             proxy.set_fault(Fault::None);
-            let error = arrives(&mut client).await.unwrap_err();
+            let error = read_available(&mut client).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{fault:?}");
         }
     }
 
     #[tokio::test]
-    async fn a_reset_ends_idle_connections_too() {
-        let (proxy, mut client) = doubled().await;
+    async fn a_reset_ends_idle_connections() {
+        let (proxy, mut client) = doubling_server().await;
         client.write_all(b"a").await.unwrap();
-        assert_eq!(arrives(&mut client).await.unwrap(), b"aa");
+        assert_eq!(read_available(&mut client).await.unwrap(), b"aa");
         proxy.set_fault(Fault::Reset);
-        let error = arrives(&mut client).await.unwrap_err();
+        let error = read_available(&mut client).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionReset);
     }
 }

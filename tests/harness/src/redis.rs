@@ -1,5 +1,5 @@
-//! A redis-server of our own: on a free port, with its data in our directory. Several of them
-//! make a master with its sentinels, or a cluster; a [`RedisTopology`] is any of the three.
+//! Runs redis-server on free ports: a single server, a master with replicas and sentinels, or a
+//! cluster; a [`RedisTopology`] is any of the three.
 
 mod cluster;
 mod query;
@@ -25,23 +25,24 @@ pub use cluster::Cluster;
 use query::{connect, online_replicas, ping, wait_until_available};
 pub use sentinel::Sentinel;
 
+/// Longest wait until a server answers.
 const START_LIMIT: Duration = Duration::from_secs(20);
 
-/// What services and scenarios do with Redis, whatever servers it is made of.
+/// A Redis deployment. Implementations return connections to the current master.
 pub trait RedisTopology: Send + Sync {
-    /// Its address, as the services are told it.
+    /// Returns the value for `REDIS_URL`.
     fn url(&self) -> String;
 
-    /// A connection to the server that has a key now, or to any if there is no key.
+    /// Connects to the master that holds a key.
     ///
     /// # Errors
-    /// When there is no such server.
+    /// When there is none, or it does not answer.
     fn connection_for(
         &self,
         key: &str,
     ) -> impl Future<Output = anyhow::Result<MultiplexedConnection>> + Send;
 
-    /// Ends all servers.
+    /// Kills all servers.
     fn kill_all(&mut self);
 }
 
@@ -55,12 +56,12 @@ impl RedisTopology for Redis {
     }
 
     fn kill_all(&mut self) {
-        // It may have ended.
+        // It may have exited.
         drop(self.process.signal(Signal::KILL));
     }
 }
 
-/// A real Redis server. It keeps its data when it is killed.
+/// A Redis server. Its data survive a kill.
 #[derive(Debug)]
 pub struct Redis {
     port: u16,
@@ -79,7 +80,7 @@ impl Redis {
         Ok(Self { port, folder, process })
     }
 
-    /// As [`Redis::start`], with TLS besides, on the port that is returned.
+    /// Starts a server that also listens for TLS, on the returned port.
     ///
     /// # Errors
     /// When it does not answer in time.
@@ -102,29 +103,29 @@ impl Redis {
         Ok((Self { port, folder, process }, secure))
     }
 
-    /// Where it listens.
+    /// Returns the address for clients.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         ([127, 0, 0, 1], self.port).into()
     }
 
-    /// A connection of our own.
+    /// Connects to the server.
     ///
     /// # Errors
-    /// When the server does not accept it.
+    /// When it does not answer.
     pub async fn connection(&self) -> anyhow::Result<MultiplexedConnection> {
         Ok(connect(self.port).await?)
     }
 
-    /// Ends it at once; its data stay.
+    /// Kills the server; its data stay.
     ///
     /// # Errors
-    /// When it does not run.
+    /// When it is not running.
     pub async fn kill(&self) -> anyhow::Result<()> {
         self.process.kill().await
     }
 
-    /// Starts it again after [`Redis::kill`], on the same port and with its data.
+    /// Restarts the server after [`Redis::kill`], on the same port with its data.
     ///
     /// # Errors
     /// When it does not answer in time.
@@ -133,26 +134,30 @@ impl Redis {
         Ok(())
     }
 
-    /// Starts it again after [`Redis::kill`] such that it says `LOADING` until
-    /// [`Redis::finish_loading`]: with a pause for each command that it reads back, and wait_until_available in
-    /// between.
+    /// Restarts the server after [`Redis::kill`] so that it answers `LOADING` until
+    /// [`Redis::finish_loading`]: it pauses after each command that it loads.
+    ///
     /// # Errors
-    /// When it does not say so in time.
+    /// When it does not answer `LOADING` in time.
     pub async fn restart_loading(&mut self) -> anyhow::Result<()> {
-        let slowly = ["--key-load-delay", "200", "--loading-process-events-interval-bytes", "1024"];
-        self.process = spawn(self.port, &self.folder, &slowly)?;
-        eventually("redis-server loads", START_LIMIT, async || {
+        let slow_load =
+            ["--key-load-delay", "200", "--loading-process-events-interval-bytes", "1024"];
+        self.process = spawn(self.port, &self.folder, &slow_load)?;
+        eventually("redis-server is loading", START_LIMIT, async || {
             let answer = ping(self.port).await;
-            ensure!(answer.is_err_and(|error| error.code() == Some("LOADING")), "it does not");
+            ensure!(
+                answer.is_err_and(|error| error.code() == Some("LOADING")),
+                "it does not answer LOADING"
+            );
             Ok(())
         })
         .await
     }
 
-    /// Lets it load the rest at once.
+    /// Removes the pauses and waits until the data are loaded.
     ///
     /// # Errors
-    /// When it has not in time.
+    /// When they are not in time.
     pub async fn finish_loading(&self) -> anyhow::Result<()> {
         let mut config = redis::cmd("CONFIG");
         config.arg("SET").arg("key-load-delay").arg("0");
@@ -161,7 +166,7 @@ impl Redis {
             .await
     }
 
-    /// Starts it again after [`Redis::kill`], on the same port and empty.
+    /// Restarts the server after [`Redis::kill`], on the same port without its data.
     ///
     /// # Errors
     /// When it does not answer in time.
@@ -170,23 +175,23 @@ impl Redis {
         self.restart().await
     }
 
-    /// Stops it from answering, without closing anything, until [`Redis::thaw`].
+    /// Suspends the server (SIGSTOP) until [`Redis::thaw`]; connections stay open.
     ///
     /// # Errors
-    /// When it does not run.
+    /// When it is not running.
     pub fn freeze(&self) -> anyhow::Result<()> {
         self.process.signal(Signal::STOP)
     }
 
-    /// Lets it answer again.
+    /// Resumes the server.
     ///
     /// # Errors
-    /// When it does not run.
+    /// When it is not running.
     pub fn thaw(&self) -> anyhow::Result<()> {
         self.process.signal(Signal::CONT)
     }
 
-    /// How often a text is being listened for on a channel.
+    /// Returns the number of subscribers of a channel.
     ///
     /// # Errors
     /// When the server does not answer.
@@ -197,7 +202,7 @@ impl Redis {
         Ok(count)
     }
 
-    /// The texts in a user's stream, each with its stream id, oldest first.
+    /// Returns the entries of a user's stream, oldest first, as id and text.
     ///
     /// # Errors
     /// When the server does not answer, or an entry is not a notification.
@@ -206,7 +211,7 @@ impl Redis {
     }
 }
 
-/// The texts in a user's stream, each with its stream id, oldest first.
+/// Returns the entries of a user's stream, oldest first, as id and text.
 pub(crate) async fn read_stream(
     connection: &mut MultiplexedConnection,
     user: &str,
@@ -216,19 +221,20 @@ pub(crate) async fn read_stream(
     let entries: StreamRangeReply =
         range.arg(key).arg("-").arg("+").query_async(connection).await?;
     let text = |entry: redis::streams::StreamId| {
-        let text = entry.get(shared::keys::STREAM_FIELD).context("an entry has a text")?;
+        let text =
+            entry.get(shared::keys::STREAM_FIELD).context("a stream entry without a text")?;
         Ok((entry.id, text))
     };
     entries.ids.into_iter().map(text).collect()
 }
 
-/// The name of a user's stream.
+/// Returns the key of a user's stream.
 #[must_use]
 pub fn stream_key(user: &str) -> String {
     format!("ws:stream:{{{user}}}")
 }
 
-/// Starts a server with further settings and waits until it wait_until_available.
+/// Starts a server with further arguments and waits until it answers.
 async fn launch(port: u16, folder: &Path, more: &[&str]) -> anyhow::Result<Process> {
     let process = spawn(port, folder, more)?;
     wait_until_available(&process, port).await?;
@@ -254,7 +260,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn data_survive_a_kill_and_not_an_empty_restart() {
+    async fn data_survive_a_kill_but_not_an_empty_restart() {
         let folder = tempfile::tempdir().unwrap();
         let mut server = Redis::start(folder.path()).await.unwrap();
         let mut connection = server.connection().await.unwrap();

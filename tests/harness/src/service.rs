@@ -1,5 +1,5 @@
-//! One of the two services as a process: started with settings alone, its ports read from its
-//! log, restarted on the same ports.
+//! One of the two services as a process: its environment holds its settings only, its ports are
+//! read from its log, and it restarts on the same ports.
 
 use std::{
     collections::BTreeMap,
@@ -21,20 +21,20 @@ use crate::{
 
 /// Longest wait for a service to bind its ports.
 const LISTEN_LIMIT: Duration = Duration::from_secs(20);
-/// Longest wait for a service to be ready; joining a consumer group takes seconds.
+/// Longest wait until a service is ready; joining a consumer group takes seconds.
 const READY_LIMIT: Duration = Duration::from_mins(1);
 /// Longest wait for a service to stop.
 const STOP_LIMIT: Duration = Duration::from_secs(40);
 
-/// Longest time for a task of an operator.
+/// Longest time for an operator command.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(40);
 
-/// What a task wrote.
+/// Output of an operator command.
 #[derive(Debug)]
 pub struct CommandOutput {
-    /// On standard output.
+    /// Standard output.
     pub stdout: String,
-    /// On standard error.
+    /// Standard error.
     pub stderr: String,
 }
 
@@ -55,7 +55,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// Starts `binary` under `name` and waits until it listens; it may not be ready yet.
+    /// Starts `binary` under `name` and waits until it listens, ready or not.
     ///
     /// # Errors
     /// When it has not been built, or does not listen in time.
@@ -71,10 +71,10 @@ impl Service {
         Ok(Self { binary, name, folder, settings, starts: 1, process, admin, public })
     }
 
-    /// Runs its binary with its settings for a task, `input` on standard input, and waits.
+    /// Runs an operator command of the binary with the service's settings.
     ///
     /// # Errors
-    /// When it does not end in time.
+    /// When it fails or does not end in time.
     pub async fn run_command(
         &self,
         arguments: &[&str],
@@ -85,24 +85,25 @@ impl Service {
         command.env("ADMIN_PORT", self.admin.port().to_string());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = command.spawn()?;
-        let mut stdin = process.stdin.take().context("its standard input is ours")?;
+        let mut stdin = process.stdin.take().context("standard input is piped")?;
         stdin.write_all(input.as_bytes()).await?;
         drop(stdin);
-        let output =
-            timeout(COMMAND_TIMEOUT, process.wait_with_output()).await.context("a task")??;
+        let output = timeout(COMMAND_TIMEOUT, process.wait_with_output())
+            .await
+            .context("the command did not end")??;
         let [stdout, stderr] = [output.stdout, output.stderr]
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         ensure!(output.status.success(), "{arguments:?}: {}: {stderr}", output.status);
         Ok(CommandOutput { stdout, stderr })
     }
 
-    /// Waits until it says that it can do its job.
+    /// Waits until `/readyz` answers 200.
     ///
     /// # Errors
-    /// When it does not in time, or ends.
+    /// When it does not in time, or the service exits.
     pub async fn wait_until_ready(&self) -> anyhow::Result<()> {
         eventually(&format!("{} is ready", self.name), READY_LIMIT, async || {
-            ensure!(self.process.is_running(), "it has ended: {}", self.process.log_tail());
+            ensure!(self.process.is_running(), "it has exited: {}", self.process.log_tail());
             let (status, body) = http::get(self.admin, "/readyz").await?;
             ensure!(status == 200, "{status} {body}");
             Ok(())
@@ -110,7 +111,7 @@ impl Service {
         .await
     }
 
-    /// Everything it has written since it was started last.
+    /// Returns the log since the last start.
     ///
     /// # Errors
     /// When the file cannot be read.
@@ -118,7 +119,7 @@ impl Service {
         Ok(std::fs::read_to_string(self.process.log())?)
     }
 
-    /// Everything it has written since it was started first, one text for each start.
+    /// Returns the log of each start.
     ///
     /// # Errors
     /// When a file cannot be read.
@@ -129,94 +130,99 @@ impl Service {
             .collect::<Result<_, _>>()?)
     }
 
-    /// Its name in the stack.
+    /// Returns the name in the stack.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The process.
+    /// Returns the process.
     #[must_use]
     pub fn process(&self) -> &Process {
         &self.process
     }
 
-    /// The name of its binary.
+    /// Returns the name of the binary.
     #[must_use]
     pub fn binary(&self) -> &'static str {
         self.binary
     }
 
-    /// What of its settings nobody may see.
+    /// Returns the secrets among the settings.
     pub fn secrets(&self) -> impl Iterator<Item = String> {
         self.settings.iter().filter_map(|(name, value)| leaks::secret_of(name, value))
     }
 
-    /// The address for clients.
+    /// Returns the address for clients.
     ///
     /// # Panics
-    /// If it is a worker, which has none.
+    /// If this is a worker, which has none.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.public.expect("a gateway has an address for clients")
     }
 
-    /// The address of its admin server.
+    /// Returns the address of the admin server.
     #[must_use]
     pub fn admin(&self) -> SocketAddr {
         self.admin
     }
 
-    /// The `/metrics` page.
+    /// Returns the `/metrics` page.
     ///
     /// # Errors
-    /// When it does not answer.
+    /// When the admin server does not answer.
     pub async fn metrics(&self) -> anyhow::Result<String> {
         let (status, page) = http::get(self.admin, "/metrics").await?;
         ensure!(status == 200, "/metrics of {}: {status}", self.name);
         Ok(page)
     }
 
-    /// Ends it at once (`kill -9`).
+    /// Kills the process (SIGKILL).
     ///
     /// # Errors
-    /// When it does not run.
+    /// When it is not running.
     pub async fn kill(&self) -> anyhow::Result<()> {
         self.process.kill().await
     }
 
-    /// Sends it a signal.
+    /// Sends a signal.
     ///
     /// # Errors
-    /// When it does not run.
+    /// When the process is not running.
     pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
         self.process.signal(signal)
     }
 
-    /// Waits until it has ended.
+    /// Waits until the process has exited.
     ///
     /// # Errors
-    /// When it still runs after `limit`.
+    /// When it is still running after `limit`.
     pub async fn wait_for_exit(&self, limit: Duration) -> anyhow::Result<ExitStatus> {
         self.process.wait_for_exit(limit).await
     }
 
-    /// Stops it in order and checks that it says so with exit code 0.
+    /// Stops the service gracefully (SIGTERM) and checks that its exit code is 0.
     ///
     /// # Errors
-    /// When it does not run, does not stop in time, or ends with another code.
+    /// When it is not running, does not exit in time, or exits with another code.
     pub async fn stop(&self) -> anyhow::Result<()> {
         let status = self.process.terminate(STOP_LIMIT).await?;
-        ensure!(status.success(), "{} ended with {status}: {}", self.name, self.process.log_tail());
+        ensure!(
+            status.success(),
+            "{} exited with {status}: {}",
+            self.name,
+            self.process.log_tail()
+        );
         Ok(())
     }
 
-    /// Starts it again after it has ended, on the same ports, and waits until it is ready.
+    /// Restarts the service on the same ports after it has exited, and waits until it is ready.
     ///
     /// # Errors
     /// When it does not become ready in time.
     pub async fn restart(&mut self) -> anyhow::Result<()> {
-        ensure!(!self.process.is_running(), "{} still runs", self.name);
+        ensure!(!self.process.is_running(), "{} is still running", self.name);
         self.settings.insert("ADMIN_PORT".into(), self.admin.port().to_string());
         if let Some(public) = self.public {
             self.settings.insert("WEBSOCKET_PORT".into(), public.port().to_string());
@@ -233,7 +239,7 @@ fn log_name(name: &str, start: u32) -> String {
     format!("{name}.{start}.log")
 }
 
-/// Starts a service with these settings and nothing else from our environment.
+/// Starts a service with an environment that holds only its settings.
 ///
 /// # Errors
 /// When it has not been built or cannot be started.
@@ -246,7 +252,7 @@ pub fn launch(binary: &str, log: &Path, settings: &Settings) -> anyhow::Result<P
     Process::start(binary, &command, log)
 }
 
-/// The admin and the public address that a service says it listens on.
+/// Reads the admin and public address from the service's log.
 async fn addresses(
     name: &str,
     process: &Process,
@@ -254,13 +260,13 @@ async fn addresses(
     eventually(&format!("{name} listens"), LISTEN_LIMIT, async || {
         if let Some(line) = listening(&std::fs::read_to_string(process.log())?) {
             let address = |field: &str| line[field].as_str().map(str::parse).transpose();
-            let admin = address("admin_address")?.context("it names its admin address")?;
+            let admin = address("admin_address")?.context("no admin_address")?;
             return Ok((admin, address("address")?));
         }
         if process.is_running() {
-            bail!("it does not say so")
+            bail!("its log has no `listening` line")
         }
-        bail!("it has ended: {}", process.log_tail())
+        bail!("it has exited: {}", process.log_tail())
     })
     .await
 }
@@ -275,7 +281,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_addresses_are_read_from_the_log() {
+    fn the_listening_line_is_found_in_the_log() {
         let log = "text\n{\"message\":\"starting\"}\n\
                    {\"message\":\"listening\",\"admin_address\":\"127.0.0.1:7\"}\n{\"mess";
         assert_eq!(listening(log).unwrap()["admin_address"], "127.0.0.1:7");

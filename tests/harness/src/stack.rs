@@ -1,5 +1,6 @@
-//! Everything at once: Redis, workers and gateways of our own around a broker, on free ports and
-//! in a directory of our own. What is dropped is killed; [`Stack::shut_down_and_check_logs`] stops it in order.
+//! A running system: workers, gateways and Redis around a broker, on free ports and in a directory
+//! of its own. Dropping a stack kills it; [`Stack::shut_down_and_check_logs`] shuts it down
+//! gracefully.
 
 mod end;
 mod layout;
@@ -24,13 +25,13 @@ use crate::{
 
 pub use layout::{Layout, RedisProxies};
 
-/// Longest wait for anything that happens at once on an idle machine.
+/// Longest wait for what takes milliseconds on an idle machine.
 pub const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Longest wait for a worker to join its group and to read what others left in the topics.
+/// Longest wait for the first event: the worker joins its group and reads what is in the topics.
 const FIRST_EVENT_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// A running system. The servers and services may be stopped and started one by one.
+/// A running system. Scenarios may stop and start its servers and services one by one.
 pub struct Stack<R: RedisTopology = Redis> {
     /// The broker; it may be shared with other stacks.
     pub kafka: Arc<Kafka>,
@@ -38,15 +39,15 @@ pub struct Stack<R: RedisTopology = Redis> {
     pub workers: Vec<Service>,
     /// The gateways.
     pub gateways: Vec<Service>,
-    /// Redis.
+    /// Redis in any topology.
     pub redis: R,
-    /// The proxies, where the layout asks for them.
+    /// Proxies between the services and Redis, if the layout has them.
     pub redis_proxies: Option<RedisProxies>,
     /// Sends events.
     pub producer: Producer,
-    /// The topic for records that cannot be handled, of this stack alone.
+    /// The dead-letter topic, used by this stack only.
     pub dead_letter_topic: String,
-    /// The key that signs tokens.
+    /// The secret that signs tokens.
     pub secret: String,
     /// The consumer group of the workers.
     pub group: String,
@@ -56,10 +57,10 @@ pub struct Stack<R: RedisTopology = Redis> {
 }
 
 impl Stack {
-    /// Starts everything and waits until it is ready.
+    /// Starts Redis and the services and waits until an event passes through.
     ///
     /// # Errors
-    /// When something does not become ready in time; says why.
+    /// When a server or service does not become ready in time.
     pub async fn start(kafka: Arc<Kafka>, layout: &Layout) -> anyhow::Result<Self> {
         let folder = workspace::temporary("stack-")?;
         let redis = Redis::start(folder.path()).await?;
@@ -72,15 +73,15 @@ impl Stack {
         Self::assemble(kafka, layout, folder, (redis, redis_proxies)).await
     }
 
-    /// Waits until the gateways have as many subscriptions of a user's channel.
+    /// Waits until a user's channel has this number of subscribers.
     ///
     /// # Errors
-    /// When they do not in time.
+    /// When it does not in time.
     pub async fn wait_for_subscriptions(&self, user: &str, gateways: u64) -> anyhow::Result<()> {
         let channel = format!("ws:{user}");
-        eventually("the subscriptions are there", TIMEOUT, async || {
+        eventually("the gateways subscribe", TIMEOUT, async || {
             let count = self.redis.subscribers(&channel).await?;
-            anyhow::ensure!(count == gateways, "{count} instead of {gateways}");
+            anyhow::ensure!(count == gateways, "{channel} has {count} subscribers, not {gateways}");
             Ok(())
         })
         .await
@@ -88,7 +89,7 @@ impl Stack {
 }
 
 impl<R: RedisTopology> Stack<R> {
-    /// Starts everything else around servers that are there, whose data are in `folder`.
+    /// Starts the services on a running Redis whose data are in `folder`.
     ///
     /// # Errors
     /// As [`Stack::start`].
@@ -138,17 +139,16 @@ impl<R: RedisTopology> Stack<R> {
         Ok(stack)
     }
 
-    /// Waits until an event has come through: a worker that is ready may still be joining its
-    /// group.
+    /// Waits until an event has passed through: a ready worker may still be joining its group.
     async fn wait_for_first_event(&self) -> anyhow::Result<()> {
         let user = events::fresh_user();
-        // One that every worker subscribes to, whatever its source.
+        // An event that workers consume with every `NOTIFICATION_SOURCE`.
         let mut cases = events::designed()?.into_iter();
         let case = cases.find(|case| case.name() == "batch_essays_ready");
-        let case = case.context("there is such an event")?;
+        let case = case.context("the fixtures have batch_essays_ready")?;
         self.producer.send(&case.fresh(&user)?).await?;
-        eventually("a first event comes through", FIRST_EVENT_TIMEOUT, async || {
-            anyhow::ensure!(!self.stream(&user).await?.is_empty(), "it does not");
+        eventually("the first event is published", FIRST_EVENT_TIMEOUT, async || {
+            anyhow::ensure!(!self.stream(&user).await?.is_empty(), "the user's stream is empty");
             Ok(())
         })
         .await
@@ -179,7 +179,7 @@ impl<R: RedisTopology> Stack<R> {
         );
         settings.extend([
             ("WEBSOCKET_PORT".into(), "0".into()),
-            // Few clients come back from here, so they may do so at once.
+            // Few clients reconnect here, so a short window suffices.
             ("DRAIN_WINDOW".into(), "500ms".into()),
             ("JWT_SECRET_KEY".into(), self.secret.clone()),
         ]);
@@ -190,9 +190,9 @@ impl<R: RedisTopology> Stack<R> {
         Ok(())
     }
 
-    fn common_settings(&self, way: Option<&Proxy>) -> Settings {
-        let redis =
-            way.map_or_else(|| self.redis.url(), |way| format!("redis://{}", way.address()));
+    fn common_settings(&self, redis_proxy: Option<&Proxy>) -> Settings {
+        let redis = redis_proxy
+            .map_or_else(|| self.redis.url(), |proxy| format!("redis://{}", proxy.address()));
         [
             ("BIND_ADDRESS", "127.0.0.1"),
             ("ADMIN_PORT", "0"),
@@ -205,62 +205,66 @@ impl<R: RedisTopology> Stack<R> {
     }
 
     fn folder(&self) -> anyhow::Result<&Path> {
-        Ok(self.folder.as_ref().context("the stack runs")?.path())
+        Ok(self.folder.as_ref().context("the stack is running")?.path())
     }
 
-    /// A token for `user`, valid for an hour.
+    /// Signs a token for `user` that is valid for an hour.
     ///
     /// # Errors
-    /// When it cannot be signed.
+    /// When signing fails.
     pub fn token(&self, user: &str) -> anyhow::Result<String> {
         token::sign(&token::claims(user, 3600), &self.secret)
     }
 
-    /// A connection of `user` to a gateway, to be opened.
+    /// Returns options to connect `user` to a gateway.
     ///
     /// # Errors
-    /// When its token cannot be signed.
+    /// When there is no such gateway.
     pub fn connection(&self, gateway: usize, user: &str) -> anyhow::Result<ConnectOptions> {
-        let address = self.gateways.get(gateway).context("there is such a gateway")?.address();
+        let address = self
+            .gateways
+            .get(gateway)
+            .with_context(|| format!("there is no gateway {gateway}"))?
+            .address();
         self.connection_at(address, user)
     }
 
-    /// A connection of `user` to an address that leads to a gateway, to be opened.
+    /// Returns options to connect `user` through an address that leads to a gateway.
     ///
     /// # Errors
-    /// When its token cannot be signed.
+    /// When signing the token fails.
     pub fn connection_at(&self, address: SocketAddr, user: &str) -> anyhow::Result<ConnectOptions> {
         Ok(ConnectOptions::new(address).token(&self.token(user)?, Transport::Subprotocol))
     }
 
-    /// An open connection of `user` to the first gateway, subscribed.
+    /// Connects `user` to the first gateway and waits for the subscription.
     ///
     /// # Errors
-    /// When it is refused or not subscribed in time.
+    /// When the connection is refused or not subscribed in time.
     pub async fn client(&self, user: &str) -> anyhow::Result<Client> {
         self.client_at(0, user).await
     }
 
-    /// An open connection of `user` to one of the gateways, subscribed.
+    /// Connects `user` to one of the gateways and waits for the subscription.
     ///
     /// # Errors
-    /// When it is refused or not subscribed in time.
+    /// When the connection is refused or not subscribed in time.
     pub async fn client_at(&self, gateway: usize, user: &str) -> anyhow::Result<Client> {
         let mut client = self.connection(gateway, user)?.open().await?;
         client.expect_authenticated(TIMEOUT).await?;
         Ok(client)
     }
 
-    /// The texts in a user's stream, each with its stream id, oldest first.
+    /// Returns the entries of a user's stream, oldest first, as id and text.
     ///
     /// # Errors
-    /// When the server that has it does not answer, or an entry is not a notification.
+    /// When Redis does not answer, or an entry is not a notification.
     pub async fn stream(&self, user: &str) -> anyhow::Result<Vec<(String, String)>> {
         let mut connection = self.redis.connection_for(&store::stream_key(user)).await?;
         store::read_stream(&mut connection, user).await
     }
 
-    /// Publishes a text on a user's channel, as other services do.
+    /// Publishes a text on a user's channel like other services do.
     ///
     /// # Errors
     /// When Redis does not answer.
@@ -279,9 +283,9 @@ impl<R: RedisTopology> fmt::Debug for Stack<R> {
 
 impl<R: RedisTopology> Drop for Stack<R> {
     fn drop(&mut self) {
-        // Not stopped in order: something failed, and the logs say what.
+        // Still there after a failure: the logs help to find the cause.
         if let Some(folder) = self.folder.take() {
-            eprintln!("the logs are kept in {}", folder.keep().display());
+            eprintln!("logs are kept in {}", folder.keep().display());
         }
     }
 }

@@ -1,44 +1,44 @@
-//! What a process takes of the machine, as Linux counts it; elsewhere nothing is known.
+//! Processor time and memory of a process, read from `/proc`; not available outside Linux.
 
 use std::time::Duration;
 
 use anyhow::Context as _;
 
-/// How many of the kernel's ticks are a second, on every architecture.
-const TICKS: u64 = 100;
+/// Ticks per second in `/proc`, on every architecture.
+const TICKS_PER_SECOND: u64 = 100;
 
-/// What a process has taken.
+/// Resource usage of a process.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Usage {
-    /// Processor time since its start.
+    /// Processor time since the start of the process.
     pub cpu: Duration,
-    /// Resident memory now, in KiB.
+    /// Resident memory, in KiB.
     pub rss_kib: u64,
-    /// The most resident memory it has had, in KiB.
+    /// Peak resident memory, in KiB.
     pub peak_kib: u64,
 }
 
-/// What a process has taken so far.
+/// Returns the usage of a process.
 ///
 /// # Errors
-/// When it does not run, or this is not Linux.
+/// When it is not running, or this is not Linux.
 pub fn of(pid: i32) -> anyhow::Result<Usage> {
     read(&pid.to_string())
 }
 
-/// What this process has taken so far; nothing where that is not known.
+/// Returns the usage of this process; zeros outside Linux.
 ///
 /// # Errors
-/// When the kernel says something else than it should.
+/// When `/proc` cannot be parsed.
 pub fn of_this_process() -> anyhow::Result<Usage> {
     if cfg!(target_os = "linux") { read("self") } else { Ok(Usage::default()) }
 }
 
-/// Has the most resident memory counted anew from now on.
+/// Resets the peak of resident memory.
 ///
 /// # Errors
-/// When the process is not ours, or this is not Linux.
-pub fn forget_peak(pid: i32) -> anyhow::Result<()> {
+/// When the process belongs to another user, or this is not Linux.
+pub fn reset_peak(pid: i32) -> anyhow::Result<()> {
     std::fs::write(format!("/proc/{pid}/clear_refs"), "5").context("reset the peak of memory")
 }
 
@@ -53,19 +53,19 @@ fn read(process: &str) -> anyhow::Result<Usage> {
         line.split_whitespace().next()?.parse().ok()
     };
     Ok(Usage {
-        cpu: cpu(&stat).context("/proc says what was used")?,
-        rss_kib: kib("VmRSS:").context("/proc says how much is resident")?,
+        cpu: cpu(&stat).context("no processor time in /proc")?,
+        rss_kib: kib("VmRSS:").context("no VmRSS in /proc")?,
         peak_kib: kib("VmHWM:").unwrap_or_default(),
     })
 }
 
-/// The name of the program, in parentheses, may have spaces.
+/// Parses user and system time; the program's name in parentheses may have spaces.
 fn cpu(stat: &str) -> Option<Duration> {
     let (_, rest) = stat.rsplit_once(')')?;
     let mut fields = rest.split_whitespace().skip(11);
     let mut ticks = || fields.next()?.parse::<u64>().ok();
     let ticks = ticks()? + ticks()?;
-    Some(Duration::from_millis(ticks * 1_000 / TICKS))
+    Some(Duration::from_millis(ticks * 1_000 / TICKS_PER_SECOND))
 }
 
 #[cfg(test)]
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn processor_time_is_that_in_the_program_and_in_the_kernel() {
+    fn cpu_is_the_sum_of_user_and_system_time() {
         let stat = "1 (a b) c) S 1 1 1 0 -1 4194560 9 9 9 9 150 25 0 0 20 0 1 0";
         assert_eq!(cpu(stat), Some(Duration::from_millis(1_750)));
         assert_eq!(cpu("nothing"), None);
@@ -81,7 +81,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn a_process_that_runs_has_memory() {
+    fn a_running_process_has_memory() {
         let usage = of_this_process().unwrap();
         assert!(usage.rss_kib > 0 && usage.peak_kib >= usage.rss_kib / 2, "{usage:?}");
     }

@@ -6,22 +6,22 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use tempfile::TempDir;
 
-/// The root of the repository.
+/// Returns the root of the repository.
 #[must_use]
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// The fixtures: the cases of every event.
+/// Returns the folder with the fixtures of all events.
 #[must_use]
 pub fn fixtures() -> PathBuf {
     root().join("shared/fixtures")
 }
 
-/// A binary of this workspace, built with the same profile as the running program.
+/// Returns the path of a binary of this workspace, built with the profile of the running program.
 ///
 /// # Errors
-/// When it has not been built; says how to.
+/// When it has not been built; names the command that builds it.
 pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
     let path = profile()?.join(name);
     anyhow::ensure!(
@@ -32,7 +32,7 @@ pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-/// A folder under `target/` that survives a run.
+/// Returns a folder under `target/` that persists between runs.
 ///
 /// # Errors
 /// When it cannot be created.
@@ -42,7 +42,7 @@ pub fn cache() -> anyhow::Result<PathBuf> {
     Ok(path.canonicalize()?)
 }
 
-/// A fresh folder under `target/`, removed when it is dropped.
+/// Creates a folder under `target/` that is removed on drop.
 ///
 /// # Errors
 /// When it cannot be created.
@@ -50,10 +50,10 @@ pub fn temporary(prefix: &str) -> anyhow::Result<TempDir> {
     Ok(tempfile::Builder::new().prefix(prefix).tempdir_in(cache()?)?)
 }
 
-/// `target/debug` or `target/release`, whichever the running program lies in.
+/// Returns `target/debug` or `target/release`, whichever holds the running program.
 fn profile() -> anyhow::Result<PathBuf> {
     let program = std::env::current_exe()?;
-    let folder = program.parent().context("a program lies in a folder")?;
+    let folder = program.parent().context("the running program has a folder")?;
     let folder = if folder.ends_with("deps") { folder.parent() } else { Some(folder) };
-    Ok(folder.context("a build folder has a parent")?.to_owned())
+    Ok(folder.context("`deps` has a parent folder")?.to_owned())
 }

@@ -27,7 +27,7 @@ const MISSED_LIMIT: Duration = Duration::from_mins(1);
 
 /// Workers known by name, as in the manifests, but missed after 10 s to make it short.
 fn layout() -> Layout {
-    let mut layout = Layout::default().with_named_workers();
+    let mut layout = Layout::default().with_static_membership();
     layout.worker_settings.push(("KAFKA_PROPERTY_SESSION_TIMEOUT_MS", "10000".to_owned()));
     layout.gateway_settings.push(("DRAIN_WINDOW", "2s".to_owned()));
     layout

@@ -69,7 +69,7 @@ async fn a_worker_known_by_name_has_its_place_again_at_once(
     context: &Context,
 ) -> anyhow::Result<()> {
     context.durable_kafka().await?;
-    let layout = Layout { workers: 2, ..Layout::default() }.with_named_workers();
+    let layout = Layout { workers: 2, ..Layout::default() }.with_static_membership();
     let mut stack = context.own_stack(&layout).await?;
     let fleet = ClientFleet::connect(&stack, &[(USERS, ReconnectPolicy::Never)]).await?;
     let mut generator =

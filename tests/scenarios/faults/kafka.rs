@@ -32,7 +32,7 @@ scenarios![
 async fn a_broker_that_freezes_or_dies_and_comes_back_costs_no_event(
     context: &Context,
 ) -> anyhow::Result<()> {
-    let stack = context.own_broker(&Layout::default().with_named_workers()).await?;
+    let stack = context.own_broker(&Layout::default().with_static_membership()).await?;
     let fleet = ClientFleet::connect(&stack, &[(USERS, ReconnectPolicy::Never)]).await?;
     let mut generator = EventGenerator::start(&stack, &fleet, PER_SECOND, seed("broker")).await?;
     // Long enough to be a member of the group again: a heartbeat takes three seconds to come.

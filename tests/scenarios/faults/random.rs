@@ -115,7 +115,7 @@ impl Blow {
 async fn faults_at_random_cost_no_event(context: &Context) -> anyhow::Result<()> {
     context.durable_kafka().await?;
     let layout = Layout { workers: 2, gateways: 2, proxied: true, ..Layout::default() };
-    let mut stack = context.own_stack(&layout.with_named_workers()).await?;
+    let mut stack = context.own_stack(&layout.with_static_membership()).await?;
     let fleet = ClientFleet::connect(&stack, &[(USERS, ReconnectPolicy::Resume)]).await?;
     let seed = seed("faults at random");
     let mut generator = EventGenerator::start(&stack, &fleet, PER_SECOND, seed).await?;

@@ -1,4 +1,4 @@
-//! Apache Kafka: one node in `KRaft` mode, run from jars that Maven fetches once.
+//! Apache Kafka: one node in KRaft mode, run from jars that Maven downloads once.
 
 use std::{
     future::Future,
@@ -21,18 +21,18 @@ use crate::{
 
 use super::secured::Secured;
 
-/// The first version of Java that Kafka 4 runs on.
+/// The oldest version of Java that Kafka 4 supports.
 const JAVA_VERSION: u32 = 17;
 const PROPERTIES: &str = "server.properties";
-const FETCH_LIMIT: Duration = Duration::from_mins(5);
+const DOWNLOAD_LIMIT: Duration = Duration::from_mins(5);
 const START_LIMIT: Duration = Duration::from_mins(1);
 
-/// What a broker's virtual machine is good at.
+/// Options of the broker's JVM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JvmProfile {
-    /// A broker that lives for minutes: starting fast beats running fast.
+    /// Short start-up, for scenarios.
     FastStart,
-    /// One whose latency is measured: its pauses are not the worker's.
+    /// Short garbage collection pauses, for latency measurements.
     LowPause,
 }
 
@@ -40,8 +40,8 @@ impl JvmProfile {
     fn options(self) -> &'static [&'static str] {
         match self {
             Self::FastStart => &["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"],
-            // Of those tried on two processors the lowest latencies on most rungs; classes that
-            // are loaded are no reason to collect everything.
+            // Lowest latencies at most rates of the collectors tried on two processors. A larger
+            // MetaspaceSize avoids full collections while classes are loaded.
             Self::LowPause => &[
                 "-XX:TieredStopAtLevel=1",
                 "-XX:+UseParallelGC",
@@ -52,13 +52,13 @@ impl JvmProfile {
     }
 }
 
-/// A running broker with its data in a directory of its own.
+/// A running broker and its data directory.
 #[derive(Debug)]
 pub(super) struct Apache {
     port: u16,
     secured: Secured,
     java: Java,
-    // Ends before its directory is removed.
+    // Declared before `folder`, so that it ends before its directory is removed.
     process: Mutex<Process>,
     folder: TempDir,
 }
@@ -91,27 +91,27 @@ impl Apache {
         self.process.lock().await.signal(signal)
     }
 
-    /// Kills it and starts it again on the same port and with its data, once `away` is over.
+    /// Kills the broker, waits for `downtime`, and restarts it on the same port with its data.
     pub(super) async fn kill_and_restart_after(
         &self,
-        away: impl Future<Output = anyhow::Result<()>>,
+        downtime: impl Future<Output = anyhow::Result<()>>,
     ) -> anyhow::Result<()> {
         let mut process = self.process.lock().await;
         process.kill().await?;
-        away.await?;
+        downtime.await?;
         *process = launch(&self.java, self.port, self.folder.path()).await?;
         Ok(())
     }
 }
 
-/// Starts the broker whose properties are in `folder`.
+/// Starts the broker with the properties in `folder`.
 async fn launch(java: &Java, port: u16, folder: &Path) -> anyhow::Result<Process> {
     let mut command = java.command();
     command.args(["-Xms256m", "-Xmx512m", "kafka.Kafka"]).arg(folder.join(PROPERTIES));
     let process = Process::start("kafka", &command, &folder.join("kafka.log"))?;
-    eventually("Apache Kafka answers", START_LIMIT, async || {
-        ensure!(process.is_running(), "it has ended: {}", process.log_tail());
-        answers(port).await
+    eventually("Apache Kafka is available", START_LIMIT, async || {
+        ensure!(process.is_running(), "it has exited: {}", process.log_tail());
+        is_available(port).await
     })
     .await?;
     Ok(process)
@@ -131,13 +131,13 @@ impl Java {
     }
 
     async fn format(&self, properties: &Path, folder: &Path) -> anyhow::Result<()> {
-        // Any 16 bytes in URL-safe base64 are a cluster id.
+        // A cluster id is 16 bytes in URL-safe base64.
         let mut command = self.command();
         command.args(["kafka.tools.StorageTool", "format", "-t", "ZTJlLWUyZS1lMmUtZTJlLQ", "-c"]);
         command.arg(properties);
         let format = Process::start("format", &command, &folder.join("format.log"))?;
         let status = format.wait_for_exit(START_LIMIT).await?;
-        ensure!(status.success(), "the storage cannot be formatted: {}", format.log_tail());
+        ensure!(status.success(), "formatting the storage failed: {}", format.log_tail());
         Ok(())
     }
 }
@@ -164,21 +164,21 @@ group.initial.rebalance.delay.ms=0
     )
 }
 
-async fn answers(port: u16) -> anyhow::Result<()> {
-    let asking = tokio::task::spawn_blocking(move || {
+async fn is_available(port: u16) -> anyhow::Result<()> {
+    let query = tokio::task::spawn_blocking(move || {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", format!("127.0.0.1:{port}"));
-        // A refused connection while it starts is no news.
+        // Connections are refused while the broker starts.
         config.set("log_level", "2");
         let client: BaseConsumer = config.create()?;
         let metadata = client.fetch_metadata(None, Duration::from_secs(5))?;
         ensure!(!metadata.brokers().is_empty(), "no broker is registered");
         Ok(())
     });
-    asking.await?
+    query.await?
 }
 
-/// The folder with Kafka's jars; fetched on first use.
+/// Returns the folder with Kafka's jars, downloaded on first use.
 async fn jars() -> anyhow::Result<PathBuf> {
     let version = java_version().context("Java is not installed")?;
     ensure!(version >= JAVA_VERSION, "Java {version} is older than {JAVA_VERSION}");
@@ -186,20 +186,20 @@ async fn jars() -> anyhow::Result<PathBuf> {
     if jars.exists() {
         return Ok(jars);
     }
-    eprintln!("Kafka: fetching Apache Kafka through Maven, once");
-    // Fetched aside and renamed, so that an interrupted fetch is never taken for a whole one.
-    let aside = workspace::temporary("kafka-jars-")?;
+    eprintln!("Kafka: downloading Apache Kafka through Maven, once");
+    // Renamed when complete, so that an interrupted download is not used.
+    let download = workspace::temporary("kafka-jars-")?;
     let mut maven = Command::new("mvn");
     maven
         .args(["--quiet", "--batch-mode", "--file"])
         .arg(workspace::root().join("tests/harness/kafka/pom.xml"));
     maven.args(["dependency:copy-dependencies", "-DincludeScope=runtime"]);
-    maven.arg(format!("-DoutputDirectory={}", aside.path().join("jars").display()));
-    let fetch = Process::start("mvn", &maven, &aside.path().join("mvn.log"))
+    maven.arg(format!("-DoutputDirectory={}", download.path().join("jars").display()));
+    let maven = Process::start("mvn", &maven, &download.path().join("mvn.log"))
         .context("Maven is not installed")?;
-    let status = fetch.wait_for_exit(FETCH_LIMIT).await?;
-    ensure!(status.success(), "Maven cannot fetch it: {}", fetch.log_tail());
-    std::fs::rename(aside.path().join("jars"), &jars)?;
+    let status = maven.wait_for_exit(DOWNLOAD_LIMIT).await?;
+    ensure!(status.success(), "Maven failed: {}", maven.log_tail());
+    std::fs::rename(download.path().join("jars"), &jars)?;
     Ok(jars)
 }
 
@@ -215,13 +215,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_broker_listens_on_loopback_only_and_keeps_its_data_in_its_folder() {
-        let properties = server_properties(Path::new("/somewhere"), [1, 2, 3]);
+    fn the_broker_listens_on_loopback_and_stores_data_in_its_folder() {
+        let properties = server_properties(Path::new("/tmp/kafka"), [1, 2, 3]);
         for listener in
             ["PLAINTEXT://127.0.0.1:1", "SASL_SSL://127.0.0.1:2", "CONTROLLER://127.0.0.1:3"]
         {
             assert!(properties.contains(listener), "{properties}");
         }
-        assert!(properties.contains("log.dirs=/somewhere/data"));
+        assert!(properties.contains("log.dirs=/tmp/kafka/data"));
     }
 }

@@ -1,5 +1,5 @@
-//! The broker inside librdkafka. It cannot move between threads, so one thread owns it and takes
-//! orders; it ends with its handle.
+//! The mock broker of librdkafka. It cannot move between threads, so one thread owns it and executes
+//! requests; it ends with its handle.
 
 use std::{
     sync::{Mutex, PoisonError, mpsc},
@@ -13,11 +13,11 @@ use rdkafka::mocking::MockCluster;
 #[derive(Debug)]
 pub(super) struct Embedded {
     address: String,
-    orders: Option<Mutex<mpsc::Sender<Order>>>,
+    requests: Option<Mutex<mpsc::Sender<CreateTopic>>>,
     thread: Option<JoinHandle<()>>,
 }
 
-struct Order {
+struct CreateTopic {
     topic: String,
     partitions: i32,
     done: mpsc::Sender<anyhow::Result<()>>,
@@ -25,23 +25,21 @@ struct Order {
 
 impl Embedded {
     pub(super) fn start() -> anyhow::Result<Self> {
-        let (orders, inbox) = mpsc::channel::<Order>();
+        let (requests, inbox) = mpsc::channel::<CreateTopic>();
         let (started, start) = mpsc::channel();
         let thread = thread::Builder::new().name("embedded-broker".into()).spawn(move || {
             let cluster = match MockCluster::new(1) {
                 Ok(cluster) => cluster,
-                // The receiver waits below.
                 Err(error) => return drop(started.send(Err(error))),
             };
             drop(started.send(Ok(cluster.bootstrap_servers())));
-            for order in inbox {
-                let result = cluster.create_topic(&order.topic, order.partitions, 1);
-                // Whoever ordered waits for the answer.
-                drop(order.done.send(result.context("create a topic")));
+            for CreateTopic { topic, partitions, done } in inbox {
+                let result = cluster.create_topic(&topic, partitions, 1);
+                drop(done.send(result.with_context(|| format!("create topic {topic}"))));
             }
         })?;
         let address = start.recv()?.context("start the embedded broker")?;
-        Ok(Self { address, orders: Some(Mutex::new(orders)), thread: Some(thread) })
+        Ok(Self { address, requests: Some(Mutex::new(requests)), thread: Some(thread) })
     }
 
     pub(super) fn address(&self) -> &str {
@@ -50,17 +48,17 @@ impl Embedded {
 
     pub(super) fn create_topic(&self, topic: &str, partitions: i32) -> anyhow::Result<()> {
         let (done, result) = mpsc::channel();
-        let order = Order { topic: topic.to_owned(), partitions, done };
-        let orders = self.orders.as_ref().context("the embedded broker has ended")?;
-        orders.lock().unwrap_or_else(PoisonError::into_inner).send(order)?;
+        let request = CreateTopic { topic: topic.to_owned(), partitions, done };
+        let requests = self.requests.as_ref().context("the embedded broker has ended")?;
+        requests.lock().unwrap_or_else(PoisonError::into_inner).send(request)?;
         result.recv()?
     }
 }
 
 impl Drop for Embedded {
     fn drop(&mut self) {
-        // Without orders the thread ends, and the broker with it.
-        self.orders = None;
+        // Ends the thread, and the broker with it.
+        self.requests = None;
         self.thread.take().map(JoinHandle::join);
     }
 }

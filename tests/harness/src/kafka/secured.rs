@@ -1,24 +1,25 @@
-//! The second listener of Apache Kafka: TLS, and a user with a password.
+//! The second listener of Apache Kafka: TLS and SASL.
 
 use std::path::PathBuf;
 
 use crate::certificates::{Certificates, HOST};
 
-/// How to reach a broker that wants to know who is calling.
+/// Connection settings of the TLS and SASL listener.
 #[derive(Clone, Debug)]
 pub struct Secured {
     /// The port on [`HOST`].
     pub port: u16,
-    /// The certificate of the authority to trust.
+    /// Certificate of the authority to trust.
     pub authority: PathBuf,
 }
 
+/// The SASL user.
 const USER: &str = "ingest-worker";
-/// Its user's password.
+/// Password of the SASL user.
 pub const PASSWORD: &str = "of-the-worker-1f9d";
 
 impl Secured {
-    /// The settings with which a worker calls it.
+    /// Returns the settings with which a worker connects.
     #[must_use]
     pub fn worker_settings(&self) -> Vec<(&'static str, String)> {
         vec![
@@ -31,7 +32,7 @@ impl Secured {
         ]
     }
 
-    /// The broker's properties for both listeners.
+    /// Returns the broker's properties for both listeners.
     pub(super) fn properties(&self, plain: u16, certificates: &Certificates) -> String {
         format!(
             "advertised.listeners=PLAINTEXT://127.0.0.1:{plain},SASL_SSL://{HOST}:{}
@@ -44,7 +45,7 @@ listener.name.sasl_ssl.plain.sasl.jaas.config=\\
 org.apache.kafka.common.security.plain.PlainLoginModule required user_{USER}=\"{PASSWORD}\";
 ",
             self.port,
-            certificates.together.display()
+            certificates.key_and_certificate.display()
         )
     }
 }

@@ -1,4 +1,4 @@
-//! A cluster: masters that share the slots, and replicas of some.
+//! A Redis Cluster: masters that share the slots, and replicas.
 
 use std::{path::Path, time::Duration};
 
@@ -12,13 +12,13 @@ use crate::{
     proxy::{Fault, Proxy},
 };
 
-/// Longest wait for the nodes to know each other and to agree.
+/// Longest wait until the cluster converges.
 const CONVERGE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How many slots there are.
+/// Number of slots.
 const SLOTS: usize = 16_384;
 
-/// The nodes of a cluster, the masters first.
+/// A running cluster, its masters first.
 #[derive(Debug)]
 pub struct Cluster {
     nodes: Vec<Node>,
@@ -27,17 +27,18 @@ pub struct Cluster {
 #[derive(Debug)]
 struct Node {
     port: u16,
-    /// Where the others reach it.
+    /// Proxy of the cluster bus, through which the other nodes connect.
     bus: Proxy,
     id: String,
     process: Process,
 }
 
 impl Cluster {
-    /// Starts a master for each number, with so many replicas, and shares the slots out evenly.
+    /// Starts one master per element of `replicas`, with that many replicas, and assigns the slots
+    /// evenly.
     ///
     /// # Errors
-    /// When they do not agree in time.
+    /// When the cluster does not converge in time.
     pub async fn start(folder: &Path, replicas: &[usize]) -> anyhow::Result<Self> {
         let mut cluster = Self { nodes: Vec::new() };
         for number in 0..replicas.len() + replicas.iter().sum::<usize>() {
@@ -55,7 +56,7 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Gives a node its slots, if it is one of the masters, and tells it of the first node.
+    /// Assigns slots to a node, if it is a master, and lets it meet the first node.
     async fn join(&self, number: usize, masters: usize) -> anyhow::Result<()> {
         let (node, first) = (&self.nodes[number], &self.nodes[0]);
         command(node.port, &["SET-CONFIG-EPOCH", &(number + 1).to_string()]).await?;
@@ -68,10 +69,10 @@ impl Cluster {
         command(node.port, &["MEET", "127.0.0.1", &port, &bus]).await
     }
 
-    /// Waits until every node knows all others and sees the cluster work.
+    /// Waits until every node knows all others and reports the state `ok`.
     async fn wait_until_ok(&self) -> anyhow::Result<()> {
         let all = format!("cluster_known_nodes:{}\r", self.nodes.len());
-        eventually("the cluster works", CONVERGE_TIMEOUT, async || {
+        eventually("the cluster state is ok", CONVERGE_TIMEOUT, async || {
             for node in &self.nodes {
                 let mut connection = connect(node.port).await?;
                 let info: String =
@@ -83,62 +84,62 @@ impl Cluster {
         .await
     }
 
-    /// Waits until each master has its replicas.
+    /// Waits until the replicas of each master are online.
     async fn wait_for_replicas(&self, replicas: &[usize]) -> anyhow::Result<()> {
-        eventually("the replicas follow", CONVERGE_TIMEOUT, async || {
+        eventually("the replicas are online", CONVERGE_TIMEOUT, async || {
             for (node, expected) in self.nodes.iter().zip(replicas) {
                 let online = online_replicas(node.port).await?;
-                ensure!(online == *expected, "{online} of {expected} do");
+                ensure!(online == *expected, "{online} of {expected} are");
             }
             Ok(())
         })
         .await
     }
 
-    /// A connection to some node that is still there.
+    /// Connects to any node that is running.
     async fn any_connection(&self) -> anyhow::Result<MultiplexedConnection> {
         let node = self.nodes.iter().find(|node| node.process.is_running());
-        Ok(connect(node.context("a node is left")?.port).await?)
+        Ok(connect(node.context("no node is running")?.port).await?)
     }
 
-    /// Which of the nodes serves a slot, as a node says that is still there.
+    /// Returns the index of the master that serves a slot.
     ///
     /// # Errors
-    /// When no node says so.
+    /// When no running node knows one.
     pub async fn node_of(&self, slot: u16) -> anyhow::Result<usize> {
-        let mut question = redis::cmd("CLUSTER");
-        question.arg("SLOTS");
+        let mut query = redis::cmd("CLUSTER");
+        query.arg("SLOTS");
         let ranges: Vec<Vec<redis::Value>> =
-            question.query_async(&mut self.any_connection().await?).await?;
+            query.query_async(&mut self.any_connection().await?).await?;
         for range in ranges {
             let mut fields = range.into_iter();
-            let mut next = || fields.next().context("a range is whole");
+            let mut next = || fields.next().context("an incomplete range in CLUSTER SLOTS");
             let first: u16 = redis::from_redis_value(next()?)?;
             let last: u16 = redis::from_redis_value(next()?)?;
             let mut master: Vec<redis::Value> = redis::from_redis_value(next()?)?;
             if (first..=last).contains(&slot) {
                 let port: u16 = redis::from_redis_value(master.swap_remove(1))?;
                 let node = self.nodes.iter().position(|node| node.port == port);
-                return node.with_context(|| format!("{port} is ours"));
+                return node.with_context(|| format!("unknown node at port {port}"));
             }
         }
-        anyhow::bail!("nobody serves {slot}")
+        anyhow::bail!("no node serves slot {slot}")
     }
 
-    /// The slot of a key.
+    /// Returns the slot of a key.
     ///
     /// # Errors
-    /// When no node wait_until_available.
+    /// When no node answers.
     pub async fn slot(&self, key: &str) -> anyhow::Result<u16> {
-        let mut question = redis::cmd("CLUSTER");
-        question.arg("KEYSLOT").arg(key);
-        Ok(question.query_async(&mut self.any_connection().await?).await?)
+        let mut query = redis::cmd("CLUSTER");
+        query.arg("KEYSLOT").arg(key);
+        Ok(query.query_async(&mut self.any_connection().await?).await?)
     }
 
-    /// Begins to move a slot: both nodes know of it, and the keys are still where they were.
+    /// Starts the migration of a slot; its keys are not moved yet.
     ///
     /// # Errors
-    /// When a node refuses.
+    /// When a node returns an error.
     pub async fn begin_migration(&self, slot: u16, from: usize, to: usize) -> anyhow::Result<()> {
         let (slot, from, to) = (slot.to_string(), &self.nodes[from], &self.nodes[to]);
         command(to.port, &["SETSLOT", &slot, "IMPORTING", &from.id]).await?;
@@ -148,14 +149,14 @@ impl Cluster {
     /// Moves the keys of a slot and ends the migration.
     ///
     /// # Errors
-    /// When a node refuses.
+    /// When a node returns an error.
     pub async fn end_migration(&self, slot: u16, from: usize, to: usize) -> anyhow::Result<()> {
         let (from, to) = (&self.nodes[from], &self.nodes[to]);
         let mut source = connect(from.port).await?;
         loop {
-            let mut question = redis::cmd("CLUSTER");
-            question.arg("GETKEYSINSLOT").arg(slot).arg(100);
-            let keys: Vec<String> = question.query_async(&mut source).await?;
+            let mut query = redis::cmd("CLUSTER");
+            query.arg("GETKEYSINSLOT").arg(slot).arg(100);
+            let keys: Vec<String> = query.query_async(&mut source).await?;
             if keys.is_empty() {
                 break;
             }
@@ -163,21 +164,21 @@ impl Cluster {
             migrate.arg("127.0.0.1").arg(to.port).arg("").arg(0).arg(5_000).arg("KEYS").arg(keys);
             migrate.exec_async(&mut source).await?;
         }
-        // The new owner first, or nobody is for a moment.
+        // The new owner first, so that the slot always has one.
         for node in [to, from] {
             command(node.port, &["SETSLOT", &slot.to_string(), "NODE", &to.id]).await?;
         }
         Ok(())
     }
 
-    /// What happens to the links between the nodes from now on.
+    /// Sets the fault of the connections between nodes.
     pub fn set_bus_fault(&self, fault: Fault) {
         for node in &self.nodes {
             node.bus.set_fault(fault);
         }
     }
 
-    /// One of the nodes.
+    /// Returns the process of a node.
     #[must_use]
     pub fn node(&self, node: usize) -> &Process {
         &self.nodes[node].process
@@ -190,8 +191,8 @@ async fn node(folder: &Path) -> anyhow::Result<Node> {
     let announced = proxy.address().port().to_string();
     let cluster = ["--cluster-enabled", "yes", "--cluster-port", &bus.to_string()];
     let announce = ["--cluster-announce-bus-port", &announced];
-    let quick = ["--cluster-node-timeout", "1000", "--repl-diskless-sync-delay", "0"];
-    let process = launch(port, folder, &[&cluster[..], &announce, &quick].concat()).await?;
+    let fast_failover = ["--cluster-node-timeout", "1000", "--repl-diskless-sync-delay", "0"];
+    let process = launch(port, folder, &[&cluster[..], &announce, &fast_failover].concat()).await?;
     let id = redis::cmd("CLUSTER").arg("MYID").query_async(&mut connect(port).await?).await?;
     Ok(Node { port, bus: proxy, id, process })
 }
@@ -216,7 +217,7 @@ impl RedisTopology for Cluster {
 
     fn kill_all(&mut self) {
         for node in &self.nodes {
-            // Whether it still runs is up to the scenario.
+            // It may have exited.
             drop(node.process.signal(Signal::KILL));
         }
     }

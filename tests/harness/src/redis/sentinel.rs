@@ -1,4 +1,4 @@
-//! A master with replicas, and the sentinels that choose the next one.
+//! A master with replicas, monitored by three sentinels.
 
 use std::{path::Path, process::Command, time::Duration};
 
@@ -11,13 +11,13 @@ use crate::{
     process::{Process, Signal},
 };
 
-/// The name of the master among its sentinels.
+/// The master's name in the sentinels' configuration.
 const MASTER: &str = "main";
 
-/// Longest wait for servers and sentinels to agree.
+/// Longest wait until servers and sentinels converge.
 const CONVERGE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Servers that replicate one of them, and three sentinels.
+/// Servers of which one is the master, and three sentinels.
 #[derive(Debug)]
 pub struct Sentinel {
     servers: Vec<(u16, Process)>,
@@ -25,10 +25,10 @@ pub struct Sentinel {
 }
 
 impl Sentinel {
-    /// Starts a master with so many replicas, and three sentinels that know them and each other.
+    /// Starts a master with replicas, and three sentinels.
     ///
     /// # Errors
-    /// When they do not in time.
+    /// When the sentinels do not discover all servers in time.
     pub async fn start(folder: &Path, replicas: usize) -> anyhow::Result<Self> {
         let mut group = Self { servers: Vec::new(), sentinels: Vec::new() };
         let master = free_port()?;
@@ -51,54 +51,54 @@ impl Sentinel {
         }
         for (number, (port, _)) in names.iter().enumerate() {
             let folder = folder.join(format!("sentinel-{number}"));
-            let settings = settings(master, &replicas_of, &names, number);
-            group.sentinels.push((*port, watch(&folder, *port, &settings).await?));
+            let config = sentinel_config(master, &replicas_of, &names, number);
+            group.sentinels.push((*port, start_sentinel(&folder, *port, &config).await?));
         }
         group.wait_for_discovery(replicas).await?;
         Ok(group)
     }
 
-    /// Which of the servers most sentinels take for the master.
+    /// Returns the index of the server that a majority of the sentinels names as master.
     ///
     /// # Errors
-    /// When they do not agree, or name no server of ours.
+    /// When there is no majority.
     pub async fn master(&self) -> anyhow::Result<usize> {
         let mut votes = vec![0; self.servers.len()];
         for (sentinel, _) in self.sentinels.iter().filter(|(_, process)| process.is_running()) {
             let mut connection = connect(*sentinel).await?;
-            let mut question = redis::cmd("SENTINEL");
-            question.arg("GET-MASTER-ADDR-BY-NAME").arg(MASTER);
-            let (_, port): (String, u16) = question.query_async(&mut connection).await?;
+            let mut query = redis::cmd("SENTINEL");
+            query.arg("GET-MASTER-ADDR-BY-NAME").arg(MASTER);
+            let (_, port): (String, u16) = query.query_async(&mut connection).await?;
             let server = self.servers.iter().position(|(known, _)| *known == port);
-            votes[server.with_context(|| format!("{port} is ours"))?] += 1;
+            votes[server.with_context(|| format!("unknown server at port {port}"))?] += 1;
         }
         let elected = votes.iter().position(|votes| *votes > self.sentinels.len() / 2);
-        elected.context("most sentinels agree")
+        elected.context("no majority of the sentinels agrees")
     }
 
-    /// Waits until most sentinels have another master.
+    /// Waits until a majority of the sentinels names another master than `old`.
     ///
     /// # Errors
-    /// When they have not in time.
+    /// When it does not in time.
     pub async fn wait_for_new_master(&self, old: usize) -> anyhow::Result<usize> {
-        eventually("there is another master", CONVERGE_TIMEOUT, async || {
+        eventually("the sentinels elect another master", CONVERGE_TIMEOUT, async || {
             let master = self.master().await?;
-            ensure!(master != old, "it is still the old one");
+            ensure!(master != old, "server {old} is still the master");
             Ok(master)
         })
         .await
     }
 
-    /// Asks a sentinel for a failover although the master is well.
+    /// Triggers a failover from a healthy master.
     ///
     /// # Errors
-    /// When it refuses.
+    /// When the sentinel returns an error.
     pub async fn fail_over(&self) -> anyhow::Result<()> {
         let mut connection = connect(self.sentinels[0].0).await?;
         Ok(redis::cmd("SENTINEL").arg("FAILOVER").arg(MASTER).exec_async(&mut connection).await?)
     }
 
-    /// Waits until all replicas of a server have everything it has.
+    /// Waits until all replicas have acknowledged every write of a server.
     ///
     /// # Errors
     /// When they have not in time.
@@ -106,7 +106,7 @@ impl Sentinel {
         let mut connection = self.connection(server).await?;
         let replicas = self.servers.len() - 1;
         let () = redis::cmd("SET").arg("caught-up").arg(1).query_async(&mut connection).await?;
-        eventually("the replicas have everything", CONVERGE_TIMEOUT, async || {
+        eventually("the replicas acknowledge all writes", CONVERGE_TIMEOUT, async || {
             let mut wait = redis::cmd("WAIT");
             wait.arg(replicas).arg(100);
             let have: usize = wait.query_async(&mut connection.clone()).await?;
@@ -116,13 +116,13 @@ impl Sentinel {
         .await
     }
 
-    /// One of the servers.
+    /// Returns the process of a server.
     #[must_use]
     pub fn server(&self, server: usize) -> &Process {
         &self.servers[server].1
     }
 
-    /// A connection to one of the servers.
+    /// Connects to a server.
     ///
     /// # Errors
     /// When it does not answer.
@@ -130,35 +130,35 @@ impl Sentinel {
         Ok(connect(self.servers[server].0).await?)
     }
 
-    /// One of the sentinels.
+    /// Returns the process of a sentinel.
     #[must_use]
     pub fn sentinel(&self, sentinel: usize) -> &Process {
         &self.sentinels[sentinel].1
     }
 
-    /// Waits until a server has so many replicas that follow it.
+    /// Waits until a server has this number of replicas online.
     ///
     /// # Errors
-    /// When it has not in time.
+    /// When it does not in time.
     pub async fn wait_for_replicas(&self, server: usize, replicas: usize) -> anyhow::Result<()> {
-        eventually("the replicas follow", CONVERGE_TIMEOUT, async || {
+        eventually("the replicas are online", CONVERGE_TIMEOUT, async || {
             let online = online_replicas(self.servers[server].0).await?;
-            ensure!(online == replicas, "{online} of {replicas} do");
+            ensure!(online == replicas, "{online} of {replicas} are");
             Ok(())
         })
         .await
     }
 
-    /// Waits until each sentinel knows all servers and both others.
+    /// Waits until each sentinel knows all replicas and both other sentinels.
     async fn wait_for_discovery(&self, replicas: usize) -> anyhow::Result<()> {
-        eventually("the sentinels know each other", CONVERGE_TIMEOUT, async || {
+        eventually("the sentinels discover each other", CONVERGE_TIMEOUT, async || {
             for (port, _) in &self.sentinels {
                 let mut connection = connect(*port).await?;
-                for (whom, expected) in [("REPLICAS", replicas), ("SENTINELS", 2)] {
-                    let mut question = redis::cmd("SENTINEL");
-                    question.arg(whom).arg(MASTER);
-                    let known: Vec<redis::Value> = question.query_async(&mut connection).await?;
-                    ensure!(known.len() == expected, "{} of {expected} {whom}", known.len());
+                for (kind, expected) in [("REPLICAS", replicas), ("SENTINELS", 2)] {
+                    let mut query = redis::cmd("SENTINEL");
+                    query.arg(kind).arg(MASTER);
+                    let known: Vec<redis::Value> = query.query_async(&mut connection).await?;
+                    ensure!(known.len() == expected, "{} of {expected} {kind}", known.len());
                 }
             }
             Ok(())
@@ -167,8 +167,14 @@ impl Sentinel {
     }
 }
 
-/// What a sentinel has to know; it would find the others by itself, but that takes seconds.
-fn settings(master: u16, replicas: &[u16], names: &[(u16, String)], number: usize) -> String {
+/// Returns the configuration of a sentinel; replicas and sentinels are listed, as discovery takes
+/// seconds.
+fn sentinel_config(
+    master: u16,
+    replicas: &[u16],
+    names: &[(u16, String)],
+    number: usize,
+) -> String {
     let (port, id) = &names[number];
     let mut text = format!(
         "port {port}\nbind 127.0.0.1\nsentinel myid {id}\n\
@@ -186,7 +192,7 @@ fn settings(master: u16, replicas: &[u16], names: &[(u16, String)], number: usiz
     text
 }
 
-async fn watch(folder: &Path, port: u16, text: &str) -> anyhow::Result<Process> {
+async fn start_sentinel(folder: &Path, port: u16, text: &str) -> anyhow::Result<Process> {
     std::fs::create_dir_all(folder)?;
     let settings = folder.join("sentinel.conf");
     std::fs::write(&settings, text)?;
@@ -209,7 +215,7 @@ impl RedisTopology for Sentinel {
 
     fn kill_all(&mut self) {
         for (_, process) in self.sentinels.iter().chain(&self.servers) {
-            // Whether it still runs is up to the scenario.
+            // It may have exited.
             drop(process.signal(Signal::KILL));
         }
     }

@@ -1,17 +1,17 @@
-//! How a stack ends: in order, and after a look through everything that its services have written.
+//! Shuts a stack down and searches its logs and metrics for secrets and payloads.
 
 use futures_util::future::try_join_all;
 
 use super::Stack;
-use crate::{leaks::Leaks, redis::RedisTopology, service::Service};
+use crate::{leaks::LeakSearch, redis::RedisTopology, service::Service};
 
 impl<R: RedisTopology> Stack<R> {
-    /// Ends a stack whose services the scenario has stopped or killed itself.
+    /// Ends a stack whose services the scenario has stopped or killed, and checks their logs.
     ///
     /// # Errors
-    /// When something is in their logs that nobody may see.
+    /// When a log has a secret or a payload.
     pub fn check_logs_and_discard(mut self) -> anyhow::Result<()> {
-        self.search_logs()?;
+        self.check_logs()?;
         self.workers.clear();
         self.gateways.clear();
         drop(self.folder.take());
@@ -22,37 +22,37 @@ impl<R: RedisTopology> Stack<R> {
         self.workers.iter().chain(&self.gateways)
     }
 
-    /// Stops the services in order, checks that each ends with exit code 0 and has written nothing
-    /// that nobody may see, ends Redis and removes the directory.
+    /// Stops the services gracefully, checks their exit codes, logs and metrics, kills Redis and
+    /// removes the directory.
     ///
     /// # Errors
-    /// When a service does not stop as it should, or its logs or metrics say too much.
+    /// When an exit code is not 0, or a log or metrics page has a secret or a payload.
     pub async fn shut_down_and_check_logs(mut self) -> anyhow::Result<()> {
-        self.search_metrics().await?;
+        self.check_metrics().await?;
         try_join_all(self.services().map(Service::stop)).await?;
-        self.search_logs()?;
+        self.check_logs()?;
         self.redis.kill_all();
         drop(self.folder.take());
         Ok(())
     }
 
-    fn leaks(&self) -> anyhow::Result<Leaks> {
-        Leaks::of(self.services().flat_map(Service::secrets).chain([self.secret.clone()]))
+    fn leak_search(&self) -> anyhow::Result<LeakSearch> {
+        LeakSearch::new(self.services().flat_map(Service::secrets).chain([self.secret.clone()]))
     }
 
-    fn search_logs(&self) -> anyhow::Result<()> {
-        self.services().try_for_each(|service| self.search_logs_of(service))
+    fn check_logs(&self) -> anyhow::Result<()> {
+        self.services().try_for_each(|service| self.check_logs_of(service))
     }
 
-    pub(super) fn search_logs_of(&self, service: &Service) -> anyhow::Result<()> {
-        let leaks = self.leaks()?;
-        service.logs()?.iter().try_for_each(|log| leaks.search_log(service.name(), log))
+    pub(super) fn check_logs_of(&self, service: &Service) -> anyhow::Result<()> {
+        let search = self.leak_search()?;
+        service.logs()?.iter().try_for_each(|log| search.check_log(service.name(), log))
     }
 
-    async fn search_metrics(&self) -> anyhow::Result<()> {
-        let leaks = self.leaks()?;
+    async fn check_metrics(&self) -> anyhow::Result<()> {
+        let search = self.leak_search()?;
         for service in self.services() {
-            leaks.search_metrics(service.name(), &service.metrics().await?)?;
+            search.check_metrics(service.name(), &service.metrics().await?)?;
         }
         Ok(())
     }

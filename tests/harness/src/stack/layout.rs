@@ -1,20 +1,20 @@
-//! What a stack is made of.
+//! The layout of a stack: number of services, and their settings.
 
 use crate::proxy::Proxy;
 
-/// Stands for the name of a worker.
+/// Placeholder for the name of a worker.
 pub(super) const WORKER: &str = "{worker}";
 
-/// How many of what, and with which settings besides the addresses.
+/// Number of services and their settings, besides addresses.
 #[derive(Clone, Debug)]
 pub struct Layout {
-    /// How many workers share the consumer group.
+    /// Number of workers in the consumer group.
     pub workers: usize,
-    /// How many gateways there are.
+    /// Number of gateways.
     pub gateways: usize,
-    /// Further settings of each worker, `{worker}` in a value standing for its name.
+    /// Settings of each worker; `{worker}` in a value is replaced by its name.
     pub worker_settings: Vec<(&'static str, String)>,
-    /// Further settings of each gateway.
+    /// Settings of each gateway.
     pub gateway_settings: Vec<(&'static str, String)>,
     /// Whether the services reach Redis through proxies.
     pub proxied: bool,
@@ -23,18 +23,18 @@ pub struct Layout {
 /// The proxies between the services and Redis.
 #[derive(Debug)]
 pub struct RedisProxies {
-    /// That of all workers.
+    /// The proxy of all workers.
     pub worker: Proxy,
-    /// That of all gateways.
+    /// The proxy of all gateways.
     pub gateway: Proxy,
 }
 
 impl Layout {
-    /// With workers that are known to their group by name: one that comes back has its place again
-    /// at once, and so the group can be patient with the others and with the broker. Partitions
-    /// change hands in one step: of two, a worker killed between them would leave some to nobody.
+    /// Static group membership: a restarted worker gets its partitions back without a rebalance, so
+    /// the session timeout can be long. Eager assignment: between the two rebalances of cooperative
+    /// assignment, a killed worker would leave partitions unassigned.
     #[must_use]
-    pub fn with_named_workers(mut self) -> Self {
+    pub fn with_static_membership(mut self) -> Self {
         self.worker_settings.extend([
             ("KAFKA_PROPERTY_GROUP_INSTANCE_ID", WORKER.to_owned()),
             ("KAFKA_PROPERTY_SESSION_TIMEOUT_MS", "45000".to_owned()),

@@ -1,4 +1,4 @@
-//! More and fewer of the services, while the stack runs.
+//! Scales the services of a running stack.
 
 use anyhow::Context as _;
 
@@ -6,47 +6,47 @@ use super::Stack;
 use crate::{redis::RedisTopology, service::Service};
 
 impl<R: RedisTopology> Stack<R> {
-    /// Starts one more worker in the same group, with the settings of the first.
+    /// Adds a worker to the group, with the settings of the first.
     ///
     /// # Errors
     /// When it does not become ready in time.
     pub async fn start_another_worker(&mut self) -> anyhow::Result<()> {
         let (group, more) = (self.group.clone(), self.worker_settings.clone());
         self.add_worker(&group, &more).await?;
-        self.workers.last().context("it has just been added")?.wait_until_ready().await
+        self.workers.last().context("the service was added")?.wait_until_ready().await
     }
 
-    /// Starts one more gateway, with the settings of the first.
+    /// Adds a gateway, with the settings of the first.
     ///
     /// # Errors
     /// When it does not become ready in time.
     pub async fn start_another_gateway(&mut self) -> anyhow::Result<()> {
         let more = self.gateway_settings.clone();
         self.add_gateway(&more).await?;
-        self.gateways.last().context("it has just been added")?.wait_until_ready().await
+        self.gateways.last().context("the service was added")?.wait_until_ready().await
     }
 
-    /// Stops the worker that was added last, in order.
+    /// Stops the worker that was added last, gracefully.
     ///
     /// # Errors
-    /// When it does not stop as it should, or there is none.
+    /// When its exit code is not 0, its log has a secret, or there is none.
     pub async fn stop_last_worker(&mut self) -> anyhow::Result<()> {
-        let worker = self.workers.pop().context("there is a worker")?;
-        self.retire(&worker).await
+        let worker = self.workers.pop().context("there is no worker")?;
+        self.stop_and_check_logs(&worker).await
     }
 
-    /// Stops the gateway that was added first, which has most of the clients, in order.
+    /// Stops the gateway that was added first, which has most of the clients, gracefully.
     ///
     /// # Errors
-    /// When it does not stop as it should, or there is none.
+    /// When its exit code is not 0, its log has a secret, or there is none.
     pub async fn stop_first_gateway(&mut self) -> anyhow::Result<()> {
         anyhow::ensure!(!self.gateways.is_empty(), "there is no gateway");
         let gateway = self.gateways.remove(0);
-        self.retire(&gateway).await
+        self.stop_and_check_logs(&gateway).await
     }
 
-    async fn retire(&self, service: &Service) -> anyhow::Result<()> {
+    async fn stop_and_check_logs(&self, service: &Service) -> anyhow::Result<()> {
         service.stop().await?;
-        self.search_logs_of(service)
+        self.check_logs_of(service)
     }
 }
