@@ -71,11 +71,14 @@ impl<'a> Envelope<'a> {
         let text = std::str::from_utf8(value)
             .map_err(|error| EnvelopeError::NotJson(format!("invalid UTF-8: {error}")))?;
         let envelope: Self = serde_json::from_str(text).map_err(|error| classify(text, &error))?;
-        if envelope.data.get().starts_with('{') {
-            Ok(envelope)
-        } else {
-            Err(EnvelopeError::NotAnEnvelope("`data` is not an object".into()))
+        // The derived `Deserialize` also reads an array as a struct.
+        if !is_object(text) {
+            return Err(EnvelopeError::NotAnEnvelope("the value is not an object".into()));
         }
+        if !is_object(envelope.data.get()) {
+            return Err(EnvelopeError::NotAnEnvelope("`data` is not an object".into()));
+        }
+        Ok(envelope)
     }
 
     /// Returns the `traceparent` of the metadata, not validated.
@@ -86,8 +89,15 @@ impl<'a> Envelope<'a> {
             #[serde(borrow)]
             traceparent: Option<JsonString<'a>>,
         }
-        serde_json::from_str::<Metadata<'a>>(self.metadata?.get()).ok()?.traceparent
+        let metadata = self.metadata?.get();
+        let metadata = is_object(metadata).then(|| serde_json::from_str::<Metadata<'a>>(metadata));
+        metadata?.ok()?.traceparent
     }
+}
+
+/// Returns whether a JSON text is an object.
+fn is_object(json: &str) -> bool {
+    json.trim_start().starts_with('{')
 }
 
 fn classify(text: &str, error: &serde_json::Error) -> EnvelopeError {
@@ -131,7 +141,9 @@ mod tests {
             Envelope::parse(record.as_bytes()).unwrap().traceparent().map(|text| text.to_string())
         };
         assert_eq!(traceparent(r#"{"x":1,"traceparent":"00-1"}"#).as_deref(), Some("00-1"));
-        for none in ["null", "{}", "7", r#"{"traceparent":7}"#, r#"{"traceparent":null}"#] {
+        for none in
+            ["null", "{}", "7", r#"["00-1"]"#, r#"{"traceparent":7}"#, r#"{"traceparent":null}"#]
+        {
             assert_eq!(traceparent(none), None, "{none}");
         }
     }
@@ -158,6 +170,7 @@ mod tests {
             "1",
             "{}",
             r#"{"event_type":"t"}"#,
+            r#" ["t",{},null,null,null,null,null]"#,
             r#"{"data":{}}"#,
             r#"{"event_type":1,"data":{}}"#,
             r#"{"event_type":"t","data":[]}"#,

@@ -13,6 +13,7 @@ pub mod batch;
 pub mod class;
 pub mod essay;
 pub mod file;
+mod json;
 pub mod matching;
 pub mod results;
 pub mod teacher;
@@ -91,7 +92,7 @@ pub struct CommonFields<'a> {
     #[serde(borrow)]
     pub timestamp: Option<JsonString<'a>>,
     /// Holds the time where the payload itself does not.
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "json::object")]
     pub metadata: Option<CommonMetadata<'a>>,
 }
 

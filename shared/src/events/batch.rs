@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{CountedList, Event, Subject, Topic};
+use super::{CountedList, Event, Subject, Topic, json};
 use crate::notification::{Category, NotificationData, Priority};
 
 /// All essays of a batch are there.
@@ -11,6 +11,7 @@ use crate::notification::{Category, NotificationData, Priority};
 #[expect(missing_docs, reason = "the fields are the producer's words")]
 pub struct BatchEssaysReadyV1 {
     pub batch_id: Option<String>,
+    #[serde(default, deserialize_with = "json::whole_number")]
     pub essay_count: Option<u64>,
     pub ready_essays: Option<CountedList>,
 }
@@ -49,7 +50,9 @@ impl Event for BatchEssaysReadyV1 {
 #[expect(missing_docs, reason = "the fields are the producer's words")]
 pub struct BatchValidationErrorsV1 {
     pub batch_id: Option<String>,
+    #[serde(default, deserialize_with = "json::objects")]
     pub validation_errors: Option<Vec<ValidationError>>,
+    #[serde(default, deserialize_with = "json::objects")]
     pub failed_essays: Option<Vec<FailedEssay>>,
 }
 
@@ -60,6 +63,7 @@ pub struct BatchValidationErrorsV1 {
 pub struct FailedEssay {
     pub essay_id: Option<String>,
     pub file_name: Option<String>,
+    #[serde(default, deserialize_with = "json::object")]
     pub error_detail: Option<ErrorDetail>,
 }
 
@@ -116,7 +120,9 @@ impl Event for BatchValidationErrorsV1 {
 #[expect(missing_docs, reason = "the fields are the producer's words")]
 pub struct BatchContentProvisioningCompletedV1 {
     pub batch_id: Option<String>,
+    #[serde(default, deserialize_with = "json::whole_number")]
     pub provisioned_count: Option<u64>,
+    #[serde(default, deserialize_with = "json::whole_number")]
     pub expected_count: Option<u64>,
 }
 

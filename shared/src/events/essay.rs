@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Number;
 
-use super::{Event, Subject, Topic, batch::ErrorDetail};
+use super::{Event, Subject, Topic, batch::ErrorDetail, json};
 use crate::notification::{Category, NotificationData, Priority};
 
 /// The content of a file has been stored.
@@ -63,6 +63,7 @@ pub struct EssayValidationFailedV1 {
     pub error_code: Option<String>,
     pub validation_error_code: Option<String>,
     pub error_message: Option<String>,
+    #[serde(default, deserialize_with = "json::object")]
     pub validation_error_detail: Option<ErrorDetail>,
 }
 
@@ -107,6 +108,7 @@ pub struct EssayStudentAssociationUpdatedV1 {
     pub essay_id: Option<String>,
     pub student_id: Option<String>,
     pub association_method: Option<String>,
+    #[serde(default, deserialize_with = "json::number")]
     pub confidence_score: Option<Number>,
 }
 

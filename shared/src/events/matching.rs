@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Number;
 
-use super::{CountedList, Event, Subject, Topic};
+use super::{CountedList, Event, Subject, Topic, json};
 use crate::{
     notification::{Category, NotificationData, Priority},
     time::{Timestamp, TimestampSchema},
@@ -19,7 +19,9 @@ pub struct BatchAuthorMatchesSuggestedV1 {
     /// What the suggestions are about: a batch, or, from a legacy producer, one essay.
     pub entity_type: Option<String>,
     pub entity_id: Option<String>,
+    #[serde(default, deserialize_with = "json::objects")]
     pub suggested_matches: Option<Vec<SuggestedMatch>>,
+    #[serde(default, deserialize_with = "json::objects")]
     pub match_results: Option<Vec<MatchResult>>,
     pub confirmation_deadline: Option<String>,
 }
@@ -29,6 +31,7 @@ pub struct BatchAuthorMatchesSuggestedV1 {
 #[expect(missing_docs, reason = "the fields are the producer's words")]
 pub struct MatchResult {
     pub essay_id: Option<String>,
+    #[serde(default, deserialize_with = "json::objects")]
     pub suggestions: Option<Vec<StudentSuggestion>>,
 }
 
@@ -37,6 +40,7 @@ pub struct MatchResult {
 #[expect(missing_docs, reason = "the fields are the producer's words")]
 pub struct StudentSuggestion {
     pub student_id: Option<String>,
+    #[serde(default, deserialize_with = "json::number")]
     pub confidence_score: Option<Number>,
 }
 
@@ -47,6 +51,7 @@ pub struct StudentSuggestion {
 pub struct SuggestedMatch {
     pub essay_id: Option<String>,
     pub suggested_student_id: Option<String>,
+    #[serde(default, deserialize_with = "json::number")]
     pub confidence_score: Option<Number>,
 }
 
@@ -102,7 +107,9 @@ impl Event for BatchAuthorMatchesSuggestedV1 {
 pub struct StudentAssociationsConfirmedV1 {
     pub batch_id: Option<String>,
     pub class_id: Option<String>,
+    #[serde(default, deserialize_with = "json::whole_number")]
     pub confirmed_count: Option<u64>,
+    #[serde(default, deserialize_with = "json::object")]
     pub validation_summary: Option<ValidationSummary>,
     pub associations: Option<CountedList>,
 }
@@ -111,6 +118,7 @@ pub struct StudentAssociationsConfirmedV1 {
 #[derive(Debug, Deserialize)]
 #[expect(missing_docs, reason = "the fields are the producer's words")]
 pub struct ValidationSummary {
+    #[serde(default, deserialize_with = "json::whole_number")]
     pub confirmed: Option<u64>,
 }
 
@@ -150,6 +158,7 @@ impl Event for StudentAssociationsConfirmedV1 {
 #[expect(missing_docs, reason = "the fields are the producer's words")]
 pub struct ValidationTimeoutProcessedV1 {
     pub batch_id: Option<String>,
+    #[serde(default, deserialize_with = "json::whole_number")]
     pub auto_confirmed_count: Option<u64>,
     pub auto_confirmed_associations: Option<CountedList>,
 }

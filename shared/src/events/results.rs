@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Event, Subject, Topic};
+use super::{Event, Subject, Topic, json};
 use crate::notification::{Category, NotificationData, Priority};
 
 /// A comparative judgement of a batch has been made.
@@ -15,6 +15,7 @@ pub struct CjAssessmentCompletedV1 {
     pub entity_id: Option<String>,
     pub assessment_id: Option<String>,
     pub cj_assessment_job_id: Option<String>,
+    #[serde(default, deserialize_with = "json::whole_number")]
     pub comparison_count: Option<u64>,
 }
 
@@ -59,6 +60,7 @@ pub struct CjAssessmentFailedV1 {
     /// The batch, as the deployed service names it.
     pub entity_id: Option<String>,
     pub error_message: Option<String>,
+    #[serde(default, deserialize_with = "json::object")]
     pub system_metadata: Option<SystemMetadata>,
 }
 
@@ -66,6 +68,7 @@ pub struct CjAssessmentFailedV1 {
 #[derive(Debug, Deserialize)]
 #[expect(missing_docs, reason = "the fields are the producer's words")]
 pub struct SystemMetadata {
+    #[serde(default, deserialize_with = "json::object")]
     pub error_info: Option<ErrorInfo>,
 }
 
@@ -117,7 +120,9 @@ pub struct SpellcheckCompletedV1 {
     pub essay_id: Option<String>,
     /// The essay, as the deployed service names it.
     pub entity_id: Option<String>,
+    #[serde(default, deserialize_with = "json::whole_number")]
     pub corrections_count: Option<u64>,
+    #[serde(default, deserialize_with = "json::whole_number")]
     pub corrections_made: Option<u64>,
     pub status: Option<String>,
 }

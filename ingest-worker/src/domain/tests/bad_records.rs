@@ -12,10 +12,13 @@ async fn a_bad_record_is_dead_lettered_and_the_next_record_is_published() {
     let lone =
         r#"{"event_type":"huleedu.class.created.v1","data":{"class_id":"\ud800","user_id":"u"}}"#;
     let huge = r#"{"event_type":"huleedu.student.created.v1","data":{"student_id":1e400}}"#;
-    let values: [(&[u8], &str); 9] = [
+    let array =
+        br#"["huleedu.class.created.v1",{"class_id":"c","user_id":"u"},null,null,null,null,null]"#;
+    let values: [(&[u8], &str); 10] = [
         (b"", "not_json"),
         (b"not json", "not_json"),
         (b"[1,2]", "no_envelope"),
+        (array, "no_envelope"),
         (no_subject.as_bytes(), "malformed"),
         (wrong_type.as_bytes(), "malformed"),
         (bad_user.as_bytes(), "malformed"),
@@ -38,4 +41,59 @@ async fn a_tombstone_is_not_json() {
     let is_not_json =
         matches!(&outcome, Outcome::DeadLetter(r) if r.reason == DeadLetterReason::NotJson);
     assert!(is_not_json, "{outcome:?}");
+}
+
+#[tokio::test]
+async fn an_array_in_the_place_of_a_nested_object_is_malformed() {
+    let pipeline = Pipeline::new();
+    for (event_type, field, array) in [
+        ("huleedu.batch.validation.errors.v1", "validation_errors", json!([["e", "f", "c", "m"]])),
+        ("huleedu.batch.validation.errors.v1", "failed_essays", json!([["e", "f", null]])),
+        ("huleedu.batch.author.matches.suggested.v1", "suggested_matches", json!([["e", "s", 1]])),
+        ("huleedu.batch.author.matches.suggested.v1", "match_results", json!([["e", []]])),
+        ("huleedu.class.student.associations.confirmed.v1", "validation_summary", json!([3])),
+        ("huleedu.cj_assessment.failed.v1", "system_metadata", json!([{"reason": "r"}])),
+        ("huleedu.file.essay.validation.failed.v1", "validation_error_detail", json!(["c", "m"])),
+        ("huleedu.class.created.v1", "metadata", json!(["2025-08-06T09:15:30Z"])),
+    ] {
+        let data = json!({"batch_id": "b", "class_id": "c", "user_id": "u", field: array});
+        let envelope = json!({"event_type": event_type, "data": data});
+        let outcome = pipeline.process_envelope(&envelope).await;
+        let is_malformed =
+            matches!(&outcome, Outcome::DeadLetter(r) if r.reason == DeadLetterReason::Malformed);
+        assert!(is_malformed, "{field}: {outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn whole_numbers_are_read_in_any_spelling_and_other_numbers_are_null() {
+    let pipeline = Pipeline::new();
+    for (number, expected) in [
+        ("3.0", json!(3)),
+        ("1e2", json!(100)),
+        ("18446744073709551615", json!(u64::MAX)),
+        ("-0", json!(0)),
+        ("-1", Value::Null),
+        ("2.5", Value::Null),
+        ("18446744073709551616", Value::Null),
+        ("1e400", Value::Null),
+        (r#""NaN""#, Value::Null),
+        (r#""-Infinity""#, Value::Null),
+    ] {
+        let envelope = format!(
+            r#"{{"event_type":"huleedu.batch.essays.ready.v1",
+                "data":{{"batch_id":"b","user_id":"u","essay_count":{number}}}}}"#
+        );
+        let outcome = pipeline.process(record(envelope.as_bytes())).await;
+        assert_eq!(outcome, Outcome::Published, "{number}");
+        assert_eq!(pipeline.published().last().unwrap()["data"]["essay_count"], expected);
+    }
+    for wrong_type in [r#""3""#, "true", "[3]", "{}"] {
+        let envelope = format!(
+            r#"{{"event_type":"huleedu.batch.essays.ready.v1",
+                "data":{{"batch_id":"b","user_id":"u","essay_count":{wrong_type}}}}}"#
+        );
+        let outcome = pipeline.process(record(envelope.as_bytes())).await;
+        assert!(matches!(outcome, Outcome::DeadLetter(_)), "{wrong_type}: {outcome:?}");
+    }
 }
