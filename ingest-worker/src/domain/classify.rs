@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::{
     idempotency::IdentityRule,
     logging::{EventSource, LogOnce, traceparent, truncate_for_log},
-    recipients::{OwnedEntity, RecipientHints},
+    recipients::RecipientHints,
     record::{DeadLetterReason, IgnoreReason, Outcome, Record, Rejection},
     routes::{Route, RoutedType, Routes},
 };
@@ -57,8 +57,8 @@ pub enum Action {
 pub struct PendingNotification {
     pub(super) recipient: RecipientHints,
     pub(super) identity: EventIdentity,
-    /// `None` for an event that only states ownership.
-    pub(super) notification: Option<Notification>,
+    /// Or why there is none: the event is processed only for the owner that it states.
+    pub(super) notification: Result<Notification, IgnoreReason>,
     pub(super) wait_expired: bool,
 }
 
@@ -84,30 +84,35 @@ impl Classifier {
             source,
             action: Action::Finish(outcome),
         };
-        if self.is_too_old(record, now) {
-            return unrouted(EventSource::default(), Outcome::Ignored(IgnoreReason::TooOld));
-        }
+        let is_too_old = self.is_too_old(record, now);
         let envelope = match decode(record) {
             Ok(envelope) => envelope,
             Err(rejection) => {
-                return unrouted(EventSource::default(), Outcome::DeadLetter(rejection));
+                return unrouted(EventSource::default(), dead_letter(rejection, is_too_old));
             }
         };
         let traceparent =
             if self.reads_traceparent { traceparent(record, &envelope) } else { None };
         let source = EventSource::of(&envelope, traceparent);
-        let Some(route) = self.routes.find(&envelope.event_type, record.topic) else {
-            self.log_ignored(&envelope.event_type, IgnoreReason::NoRoute);
-            return unrouted(source, Outcome::Ignored(IgnoreReason::NoRoute));
+        let route = match self.routes.find(&envelope.event_type, record.topic) {
+            Ok(route) => route,
+            Err(reason) => {
+                self.log_ignored(&envelope.event_type, reason);
+                return unrouted(source, Outcome::Ignored(reason));
+            }
         };
         let action = match self.read(route, record, &envelope, now) {
-            Ok(pending) => {
-                if pending.notification.is_none() {
-                    self.log_ignored(route.event_type, IgnoreReason::ByRule);
+            Ok(mut pending) => {
+                if is_too_old {
+                    pending.notification = Err(IgnoreReason::TooOld);
+                }
+                if pending.notification.is_err() && pending.recipient.user.is_none() {
+                    // Without a notification nothing depends on an owner.
+                    pending.recipient.owned.clear();
                 }
                 Action::Notify(Box::new(pending))
             }
-            Err(rejection) => Action::Finish(Outcome::DeadLetter(rejection)),
+            Err(rejection) => Action::Finish(dead_letter(rejection, is_too_old)),
         };
         Classification { event_type: route.into(), source, action }
     }
@@ -148,15 +153,16 @@ impl Classifier {
             .or(record.written_at)
             .unwrap_or(now);
         let payload = (route.parse)(envelope.data, happened_at)?;
-        let event_id = record.event_id.or(envelope.event_id.as_deref());
-        let event_id = event_id.and_then(|id| Uuid::try_parse(id).ok());
+        let event_id = event_id(record.event_id).or_else(|| event_id(envelope.event_id.as_deref()));
         let correlation_id = envelope.correlation_id.as_deref();
-        let owned = [payload.batch.map(OwnedEntity::Batch), payload.class.map(OwnedEntity::Class)];
+        let notification = payload.notification.ok_or(IgnoreReason::ByRule);
+        if let Err(reason) = notification {
+            self.log_ignored(route.event_type, reason);
+        }
         Ok(PendingNotification {
-            recipient: RecipientHints { user, owned: owned.into_iter().flatten().collect() },
-            identity: self.identity.identity(envelope, event_id),
-            notification: payload
-                .notification
+            recipient: RecipientHints::new(user, payload.batch, payload.class),
+            identity: self.identity.identity(envelope, route.event_type, event_id),
+            notification: notification
                 .map(|notification| notification.with_ids(event_id, correlation_id)),
             wait_expired: record.wait_expired,
         })
@@ -167,7 +173,7 @@ impl Classification {
     /// Sets the trace context that the notification carries.
     pub fn set_traceparent(&mut self, traceparent: String) {
         if let Action::Notify(pending) = &mut self.action
-            && let Some(notification) = &mut pending.notification
+            && let Ok(notification) = &mut pending.notification
         {
             notification.set_traceparent(traceparent);
         }
@@ -179,6 +185,17 @@ impl Classification {
             Action::Finish(_) => None,
         }
     }
+}
+
+/// Returns an event id, unless it is no UUID, or the nil UUID, which a deployed producer sends for
+/// every event.
+fn event_id(text: Option<&str>) -> Option<Uuid> {
+    Uuid::try_parse(text?).ok().filter(|id| !id.is_nil())
+}
+
+/// Returns the outcome of a record that cannot be processed; an old one is not worth a dead letter.
+fn dead_letter(rejection: Rejection, is_too_old: bool) -> Outcome {
+    if is_too_old { Outcome::Ignored(IgnoreReason::TooOld) } else { Outcome::DeadLetter(rejection) }
 }
 
 fn decode<'a>(record: &Record<'a>) -> Result<Envelope<'a>, Rejection> {

@@ -7,7 +7,7 @@ use shared::user::UserId;
 use super::{
     classify::{Action, Classification, PendingNotification},
     recipients::{OwnerDirectory, OwnerLookup, RecipientHints},
-    record::{DeadLetterReason, IgnoreReason, Outcome},
+    record::{DeadLetterReason, Outcome},
 };
 use crate::notification::publisher::{
     OutgoingNotification, PublishOutcome, Publisher, TransientError,
@@ -83,7 +83,7 @@ impl<P: Publisher, D: OwnerDirectory> Dispatcher<P, D> {
 
 impl PendingNotification {
     fn addressed_to(&self, user: &UserId) -> Option<OutgoingNotification> {
-        let text = self.notification.as_ref()?.to_json(user);
+        let text = self.notification.as_ref().ok()?.to_json(user);
         Some(OutgoingNotification { user: user.clone(), identity: self.identity, text })
     }
 
@@ -93,8 +93,8 @@ impl PendingNotification {
         has_user: bool,
         published: &mut impl Iterator<Item = PublishOutcome>,
     ) -> Outcome {
-        if self.notification.is_none() {
-            return Outcome::Ignored(IgnoreReason::ByRule);
+        if let Err(reason) = self.notification {
+            return Outcome::Ignored(reason);
         }
         if !has_user {
             // An owner can become known only for a batch or class that the event names.

@@ -11,18 +11,25 @@ use crate::notification::publisher::EventIdentity;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
 pub enum IdentityRule {
-    /// Those with the same `event_id`; without one, those with the same content.
+    /// Those with the same event type and `event_id`; without an id, those with the same content.
     EventId,
     /// Those with the same event type and payload, whatever their `event_id`.
     Content,
 }
 
 impl IdentityRule {
-    /// Returns the identity of an event with the given `event_id`.
+    /// Returns the identity of an event of a route's event type, with the given `event_id`.
     #[must_use]
-    pub(super) fn identity(self, envelope: &Envelope<'_>, event_id: Option<Uuid>) -> EventIdentity {
+    pub(super) fn identity(
+        self,
+        envelope: &Envelope<'_>,
+        event_type: &str,
+        event_id: Option<Uuid>,
+    ) -> EventIdentity {
         match (self, event_id) {
-            (Self::EventId, Some(id)) => EventIdentity::EventId(id),
+            (Self::EventId, Some(id)) => {
+                EventIdentity::EventId { id, type_hash: fnv1a(event_type.as_bytes()) }
+            }
             (Self::EventId, None) | (Self::Content, _) => {
                 let hash = Sha256::new()
                     .chain_update(envelope.event_type.as_bytes())
@@ -35,12 +42,26 @@ impl IdentityRule {
     }
 }
 
+/// The 32-bit FNV-1a hash: a claim key is stored per event, so it holds no whole event type.
+fn fnv1a(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn identity(rule: IdentityRule, json: &str, id: Option<u128>) -> EventIdentity {
-        rule.identity(&Envelope::parse(json.as_bytes()).unwrap(), id.map(Uuid::from_u128))
+        let envelope = Envelope::parse(json.as_bytes()).unwrap();
+        rule.identity(&envelope, &envelope.event_type, id.map(Uuid::from_u128))
+    }
+
+    #[test]
+    fn the_hash_of_an_event_type_is_fnv_1a() {
+        assert_eq!(
+            [fnv1a(b""), fnv1a(b"a"), fnv1a(b"foobar")],
+            [0x811c_9dc5, 0xe40c_292c, 0xbf9c_f968]
+        );
     }
 
     #[test]
@@ -49,6 +70,8 @@ mod tests {
         let one = identity(rule, r#"{"event_type":"t","data":{"a":1}}"#, Some(1));
         assert_eq!(one, identity(rule, r#"{"event_type":"t","data":{"a":2}}"#, Some(1)));
         assert_ne!(one, identity(rule, r#"{"event_type":"t","data":{"a":1}}"#, Some(2)));
+        assert_ne!(one, identity(rule, r#"{"event_type":"u","data":{"a":1}}"#, Some(1)));
+        assert_eq!(one.to_string().len(), 45);
     }
 
     #[test]

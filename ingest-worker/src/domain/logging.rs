@@ -22,9 +22,10 @@ const MAX_LOGGED_CHARS: usize = 128;
 pub(super) struct LogOnce(Mutex<HashSet<Box<str>>>);
 
 impl LogOnce {
-    /// Returns whether this is the first call with `text`; false for new texts once the set is
-    /// full.
+    /// Returns whether this is the first call with `text`, or with one that looks the same in a
+    /// log; false for new texts once the set is full.
     pub(super) fn first_seen(&self, text: &str) -> bool {
+        let text = truncate_for_log(text);
         // Each change is a single insertion, so a poisoned set is still consistent.
         let mut texts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         texts.len() < MAX_TEXTS && !texts.contains(text) && texts.insert(text.into())
@@ -76,5 +77,15 @@ mod tests {
         assert!(texts.first_seen("a") && !texts.first_seen("a") && texts.first_seen("b"));
         let seen = (0..2 * MAX_TEXTS).filter(|n| texts.first_seen(&n.to_string())).count();
         assert_eq!(seen, MAX_TEXTS - 2);
+    }
+
+    #[test]
+    fn a_long_text_takes_no_more_memory_than_its_logged_part() {
+        let texts = LogOnce::default();
+        let long = "\u{1f600}".repeat(300_000);
+        assert!(texts.first_seen(&long));
+        let bytes: usize = texts.0.lock().unwrap().iter().map(|text| text.len()).sum();
+        assert_eq!(bytes, 4 * MAX_LOGGED_CHARS);
+        assert!(!texts.first_seen(&long));
     }
 }

@@ -34,6 +34,10 @@ pub trait OwnerDirectory: Send + Sync {
     ) -> impl Future<Output = Result<Vec<Option<UserId>>, TransientError>> + Send;
 }
 
+/// Longest id of a batch or class whose owner is stored, in bytes. Producers use UUIDs; the limit
+/// bounds the keys of the directory.
+const MAX_ID_BYTES: usize = 256;
+
 /// The ids in an event that determine its recipient.
 #[derive(Clone, Debug, Default)]
 pub struct RecipientHints {
@@ -41,6 +45,16 @@ pub struct RecipientHints {
     pub user: Option<UserId>,
     /// The entities that the event is about; the first with a known owner decides.
     pub owned: Vec<OwnedEntity>,
+}
+
+impl RecipientHints {
+    /// The hints in an event that names these; ids too long for the directory are left out.
+    pub(super) fn new(user: Option<UserId>, batch: Option<String>, class: Option<String>) -> Self {
+        let fits = |id: &String| id.len() <= MAX_ID_BYTES;
+        let batch = batch.filter(fits).map(OwnedEntity::Batch);
+        let class = class.filter(fits).map(OwnedEntity::Class);
+        Self { user, owned: batch.into_iter().chain(class).collect() }
+    }
 }
 
 /// The owners that a batch of events states, and those that the directory has to resolve.
@@ -111,6 +125,7 @@ impl OwnerLookup {
 pub(crate) struct FakeDirectory {
     pub(crate) owners: std::sync::Mutex<HashMap<OwnedEntity, UserId>>,
     pub(crate) round_trips: std::sync::atomic::AtomicUsize,
+    pub(crate) requests: std::sync::atomic::AtomicUsize,
 }
 
 #[cfg(test)]
@@ -121,6 +136,7 @@ impl OwnerDirectory for FakeDirectory {
         requested: &[OwnedEntity],
     ) -> Result<Vec<Option<UserId>>, TransientError> {
         self.round_trips.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.requests.fetch_add(requested.len(), std::sync::atomic::Ordering::Relaxed);
         let mut owners = self.owners.lock().unwrap();
         owners.extend(learned.iter().cloned());
         Ok(requested.iter().map(|owned| owners.get(owned).cloned()).collect())

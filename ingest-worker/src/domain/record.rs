@@ -73,6 +73,8 @@ shared::label! {
         NoRoute = "no_route",
         /// By rule, events like it are no notifications.
         ByRule = "by_rule",
+        /// `NOTIFICATION_SOURCE` selects another event for its fact.
+        OtherSource = "other_source",
         /// It is older than `MAX_EVENT_AGE`.
         TooOld = "too_old",
     }

@@ -13,7 +13,7 @@ use shared::{
     time::Timestamp,
 };
 
-use super::record::{DeadLetterReason, Rejection};
+use super::record::{DeadLetterReason, IgnoreReason, Rejection};
 use crate::notification::Notify;
 
 /// Which events the worker subscribes to where services report the same fact twice: as a domain
@@ -187,10 +187,11 @@ fn parse<E: Notify>(data: &RawValue, at: Timestamp) -> Result<ParsedPayload, Rej
     Ok(ParsedPayload { batch, class, notification: event.notify(at) })
 }
 
-/// The routes in use, by event type and by topic.
+/// The routes by event type and by topic.
 #[derive(Debug)]
 pub struct Routes {
-    by_type: HashMap<&'static str, &'static Route>,
+    /// All known types and aliases, with whether `NOTIFICATION_SOURCE` selects them.
+    by_type: HashMap<&'static str, (&'static Route, bool)>,
     /// `None` where several event types share a topic, which then does not identify one.
     by_topic: HashMap<String, Option<&'static Route>>,
 }
@@ -200,9 +201,13 @@ impl Routes {
     #[must_use]
     pub fn new(source: NotificationSource, topic_name: impl Fn(Topic) -> String) -> Self {
         let mut routes = Self { by_type: HashMap::new(), by_topic: HashMap::new() };
-        for route in ROUTES.iter().filter(|route| route.is_used(source)) {
+        for route in &ROUTES {
+            let is_used = route.is_used(source);
             for name in std::iter::once(&route.event_type).chain(route.aliases) {
-                routes.by_type.insert(name, route);
+                routes.by_type.insert(name, (route, is_used));
+            }
+            if !is_used {
+                continue;
             }
             let mut topics = vec![topic_name(route.topic)];
             topics.extend(route.other_topics.iter().map(|topic| (*topic).to_owned()));
@@ -219,11 +224,21 @@ impl Routes {
         routes
     }
 
-    /// Returns the route of an event: by its type or an alias, else by its topic.
-    #[must_use]
-    pub fn find(&self, event_type: &str, topic: &str) -> Option<&'static Route> {
-        let by_topic = || self.by_topic.get(topic).copied().flatten();
-        self.by_type.get(event_type).copied().or_else(by_topic)
+    /// Returns the route of an event: that of its type or alias, or that of its topic if the type
+    /// is unknown.
+    ///
+    /// # Errors
+    /// Why the event is ignored, if it has no route.
+    pub(super) fn find(
+        &self,
+        event_type: &str,
+        topic: &str,
+    ) -> Result<&'static Route, IgnoreReason> {
+        match self.by_type.get(event_type) {
+            Some((route, true)) => Ok(route),
+            Some((_, false)) => Err(IgnoreReason::OtherSource),
+            None => self.by_topic.get(topic).copied().flatten().ok_or(IgnoreReason::NoRoute),
+        }
     }
 
     /// Returns all topics to subscribe to.
@@ -233,57 +248,4 @@ impl Routes {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn routes(source: NotificationSource) -> Routes {
-        Routes::new(source, |topic| topic.default.to_owned())
-    }
-
-    #[test]
-    fn a_type_wins_over_its_alias_over_the_topic() {
-        let routes = routes(NotificationSource::Domain);
-        let found = |event_type, topic| routes.find(event_type, topic).map(|r| r.event_type);
-        let failed = Some("huleedu.cj_assessment.failed.v1");
-        assert_eq!(found("huleedu.cj_assessment.failed.v1", "huleedu.class.created.v1"), failed);
-        assert_eq!(found("cj_assessment.failed.v1", "any"), failed);
-        assert_eq!(found("never.heard.of", "huleedu.cj_assessment.failed.v1"), failed);
-        assert_eq!(found("never.heard.of", "nor.of.this"), None);
-    }
-
-    #[test]
-    fn a_topic_that_several_types_share_routes_by_type_only() {
-        let routes = Routes::new(NotificationSource::Both, |_| "everything".to_owned());
-        assert!(routes.find("never.heard.of", "everything").is_none());
-        assert!(routes.find("huleedu.class.created.v1", "everything").is_some());
-    }
-
-    #[test]
-    fn each_fact_has_one_source_unless_both_are_configured() {
-        let knows = |source, event_type| routes(source).by_type.contains_key(event_type);
-        let (event, request) =
-            ("huleedu.class.created.v1", "huleedu.notification.teacher.requested.v1");
-        let only_event = "huleedu.cj_assessment.failed.v1";
-        for (source, expected) in [
-            (NotificationSource::Domain, [true, false, true]),
-            (NotificationSource::Teacher, [false, true, true]),
-            (NotificationSource::Both, [true, true, true]),
-        ] {
-            assert_eq!([event, request, only_event].map(|t| knows(source, t)), expected);
-        }
-    }
-
-    #[test]
-    fn no_two_rows_share_a_type_an_alias_or_a_setting() {
-        let mut names: Vec<&str> = ROUTES
-            .iter()
-            .flat_map(|r| {
-                [r.event_type, r.topic.setting].into_iter().chain(r.aliases.iter().copied())
-            })
-            .collect();
-        let all = names.len();
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), all);
-    }
-}
+mod tests;

@@ -2,6 +2,8 @@
 
 mod bad_records;
 mod fixtures;
+mod idempotency;
+mod ownership;
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -34,7 +36,11 @@ impl Pipeline {
     }
 
     fn with_max_age(max_age: Option<Duration>) -> Self {
-        let routes = Routes::new(NotificationSource::Both, |topic| topic.default.to_owned());
+        Self::with_source(NotificationSource::Both, max_age)
+    }
+
+    fn with_source(source: NotificationSource, max_age: Option<Duration>) -> Self {
+        let routes = Routes::new(source, |topic| topic.default.to_owned());
         Self {
             classifier: Classifier::new(routes, IdentityRule::EventId, max_age),
             dispatcher: Dispatcher::new(FakePublisher::default(), FakeDirectory::default()),
@@ -102,30 +108,18 @@ async fn an_unknown_type_is_routed_by_its_topic_or_else_ignored() {
 }
 
 #[tokio::test]
-async fn an_event_is_published_once_and_a_header_may_carry_its_id() {
-    let pipeline = Pipeline::new();
-    let envelope = class_created_for_u();
-    assert_eq!(pipeline.process(record(envelope.as_bytes())).await, Outcome::Published);
-    assert_eq!(pipeline.process(record(envelope.as_bytes())).await, Outcome::Duplicate);
-    let id = Uuid::new_v4().to_string();
-    let with_header = Record { event_id: Some(&id), ..record(envelope.as_bytes()) };
-    assert_eq!(pipeline.process(with_header).await, Outcome::Published);
-    assert_eq!(pipeline.published()[1]["event_id"], id);
-}
-
-#[tokio::test]
-async fn an_event_waits_for_its_owner_and_is_dead_lettered_when_the_wait_expires() {
-    let pipeline = Pipeline::new();
-    let envelope = json!({"event_type": "huleedu.els.batch.phase.outcome.v1",
-        "data": {"batch_id": "b", "phase_name": "spellcheck"}});
-    let envelope = envelope.to_string();
-    assert_eq!(pipeline.process(record(envelope.as_bytes())).await, Outcome::OwnerUnknown);
-    let last_try = Record { wait_expired: true, ..record(envelope.as_bytes()) };
-    let outcome = pipeline.process(last_try).await;
-    let Outcome::DeadLetter(rejection) = outcome else { panic!("{outcome:?} without an owner") };
-    assert_eq!(rejection.reason, DeadLetterReason::RecipientUnknown);
-    pipeline.set_owner(OwnedEntity::Batch("b".into()), "u");
-    assert_eq!(pipeline.process(last_try).await, Outcome::Published);
+async fn a_known_type_on_another_types_topic_is_routed_by_its_type_or_ignored() {
+    let request = json!({"event_type": "huleedu.notification.teacher.requested.v1", "data": {
+        "teacher_id": "u", "class_id": "c", "notification_type": "class_created",
+        "category": "class_management", "priority": "standard"}});
+    let request = request.to_string();
+    let on_class_topic =
+        || Record { topic: "huleedu.class.created.v1", ..record(request.as_bytes()) };
+    let pipeline = Pipeline::with_source(NotificationSource::Domain, None);
+    let outcome = pipeline.process(on_class_topic()).await;
+    assert_eq!(outcome, Outcome::Ignored(IgnoreReason::OtherSource));
+    let pipeline = Pipeline::with_source(NotificationSource::Teacher, None);
+    assert_eq!(pipeline.process(on_class_topic()).await, Outcome::Published);
 }
 
 #[tokio::test]

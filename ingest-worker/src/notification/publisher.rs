@@ -8,8 +8,14 @@ use uuid::Uuid;
 /// The identity of an event, for idempotency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EventIdentity {
-    /// The id that its producer gave it.
-    EventId(Uuid),
+    /// The id that its producer gave it, and a hash of its event type: producers use an id again
+    /// for an event of another type.
+    EventId {
+        /// The event id.
+        id: Uuid,
+        /// A hash of the event type.
+        type_hash: u32,
+    },
     /// SHA-256 of its event type and payload.
     Content([u8; 32]),
 }
@@ -17,7 +23,7 @@ pub enum EventIdentity {
 impl fmt::Display for EventIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::EventId(id) => id.fmt(f),
+            Self::EventId { id, type_hash } => write!(f, "{id}:{type_hash:08x}"),
             Self::Content(hash) => hash.iter().try_for_each(|byte| write!(f, "{byte:02x}")),
         }
     }
