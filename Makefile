@@ -43,12 +43,12 @@ lint: setup ## formatting, clippy, licences and sources of dependencies, workflo
 setup: ## install what is missing to build and test (apt-get or Homebrew)
 	@tests/setup.sh test
 
-up: ## everything in containers, with TLS, Prometheus and Grafana; needs JWT_SECRET_KEY and Docker
+up: ## start everything in containers, with TLS, Prometheus and Grafana; needs JWT_SECRET_KEY and Docker
+	@: "$${JWT_SECRET_KEY:?set it to at least 32 random bytes}"
 	docker compose --profile full up --build --detach --wait
 
-# The compose file asks for a key whatever it is told to do.
-dev: ## Kafka and Redis alone in containers, to run the services by hand
-	JWT_SECRET_KEY=unused docker compose --profile dev up --detach --wait
+dev: ## start Kafka and Redis alone in containers, to run the services by hand
+	docker compose --profile dev up --detach --wait
 
-down: ## stop the containers of `up` and `dev`; their data stay
-	JWT_SECRET_KEY=unused docker compose --profile full --profile dev down
+down: ## stop the containers of `up` and `dev`; volumes are kept
+	docker compose --profile full --profile dev down

@@ -1,4 +1,4 @@
-//! The images and the compose file, checked without a container engine.
+//! Dockerfile and compose file, checked without a container engine, and the health check command.
 
 use std::collections::BTreeSet;
 
@@ -10,22 +10,25 @@ use support::deployment::{self, conforms, document, read, root, settings, tool};
 use crate::{context::Context, runner::scenarios};
 
 scenarios![
-    the_dockerfile_is_sound,
-    the_compose_file_is_sound,
-    what_the_compose_file_starts_is_waited_for_by_its_health,
-    what_the_compose_file_sets_and_mounts_is_there,
-    a_service_tells_an_image_whether_it_is_ready,
+    the_dockerfile_defines_both_images,
+    the_dockerfile_links_openssl_statically_and_verifies_it,
+    the_compose_file_conforms_to_its_schema,
+    compose_commands_need_no_environment,
+    compose_services_wait_for_healthy_dependencies,
+    compose_settings_and_mounts_exist,
+    no_image_volume_is_left_anonymous,
+    the_healthcheck_command_reports_readiness,
 ];
 
-/// Services of the compose file that are ours.
-const OURS: [&str; 2] = ["ingest-worker", "ws-gateway"];
+/// The services of the compose file that this repository builds.
+const BUILT: [&str; 2] = ["ingest-worker", "ws-gateway"];
 
-async fn the_dockerfile_is_sound(_: &Context) -> anyhow::Result<()> {
+async fn the_dockerfile_defines_both_images(_: &Context) -> anyhow::Result<()> {
     deployment::run("hadolint", &["--failure-threshold", "info", "k8s/Dockerfile"]).await?;
     let dockerfile = read("k8s/Dockerfile")?;
-    let (_, last) = dockerfile.split_once("AS base").context("a stage is called base")?;
-    ensure!(last.contains("USER 65532:65532"), "the images do not say who they run as");
-    for service in OURS {
+    let (_, last) = dockerfile.split_once("AS base").context("a stage named base")?;
+    ensure!(last.contains("USER 65532:65532"), "the images have no numeric user");
+    for service in BUILT {
         for wanted in [
             format!("FROM base AS {service}\n"),
             format!("title=\"{service}\""),
@@ -35,12 +38,11 @@ async fn the_dockerfile_is_sound(_: &Context) -> anyhow::Result<()> {
             ensure!(last.contains(&wanted), "no {wanted:?}");
         }
     }
-    ensure!(!last.contains("RUN "), "the final stages have no shell to run anything with");
+    ensure!(!last.contains("RUN "), "the final stages have no shell for RUN");
     manifests_are_copied(&dockerfile)
 }
 
-/// The layer of the dependencies needs the manifest of every member of the workspace, and what is
-/// copied must not be held back from the build.
+/// Cargo needs the manifest of every workspace member, so each is copied and not ignored.
 fn manifests_are_copied(dockerfile: &str) -> anyhow::Result<()> {
     let manifest = read("Cargo.toml")?;
     let (_, members) = manifest.split_once("members = [").context("members of the workspace")?;
@@ -51,43 +53,92 @@ fn manifests_are_copied(dockerfile: &str) -> anyhow::Result<()> {
         ensure!(dockerfile.contains(&copied), "no {copied:?}");
         let [whole, manifest] = [format!("!{member}"), format!("!{member}/Cargo.toml")];
         let kept = ignored.lines().any(|line| line == whole || line == manifest);
-        ensure!(kept, "{member} is kept from the build by .dockerignore");
+        ensure!(kept, ".dockerignore excludes {member}");
     }
     Ok(())
 }
 
-async fn the_compose_file_is_sound(_: &Context) -> anyhow::Result<()> {
+async fn the_dockerfile_links_openssl_statically_and_verifies_it(
+    _: &Context,
+) -> anyhow::Result<()> {
+    let dockerfile = read("k8s/Dockerfile")?;
+    for (wanted, reason) in [
+        ("OPENSSL_STATIC=1", "OpenSSL is linked dynamically"),
+        ("OPENSSL_DIR=/opt/openssl", "OPENSSL_STATIC is ignored for a library below /usr"),
+        (
+            "ldd target/release/ingest-worker target/release/ws-gateway",
+            "the result is not verified",
+        ),
+        ("! grep -E 'libssl|libcrypto|libz|not found'", "the result is not verified"),
+    ] {
+        ensure!(dockerfile.contains(wanted), "no {wanted:?}: {reason}");
+    }
+    Ok(())
+}
+
+async fn the_compose_file_conforms_to_its_schema(_: &Context) -> anyhow::Result<()> {
     let schema = tool("check_jsonschema/builtin_schemas/vendor/compose-spec.json")?;
-    conforms(&document("docker-compose.yml")?, &schema)?;
-    // What is taken from the environment has a default, or its lack is told.
+    conforms(&document("docker-compose.yml")?, &schema)
+}
+
+/// `docker compose ps`, `logs` and `down` read the whole file too.
+async fn compose_commands_need_no_environment(_: &Context) -> anyhow::Result<()> {
     for variable in read("docker-compose.yml")?.split("${").skip(1) {
         let variable = variable.split('}').next().unwrap_or_default();
-        ensure!(variable.contains(":-") || variable.contains(":?"), "{variable} may be missing");
+        ensure!(variable.contains(":-"), "{variable} has no default");
+    }
+    let makefile = read("Makefile")?;
+    ensure!(makefile.contains("$${JWT_SECRET_KEY:?"), "`make up` starts a gateway without a key");
+    Ok(())
+}
+
+/// Paths that an image declares as volumes: Compose creates an anonymous one at each start for
+/// those that nothing is mounted at, and `down` keeps it.
+const IMAGE_VOLUMES: [(&str, &[&str]); 3] = [
+    ("kafka", &["/etc/kafka/secrets", "/mnt/shared/config", "/var/lib/kafka/data"]),
+    ("redis", &["/data"]),
+    ("prometheus", &["/prometheus"]),
+];
+
+async fn no_image_volume_is_left_anonymous(_: &Context) -> anyhow::Result<()> {
+    let compose = document("docker-compose.yml")?;
+    for (name, paths) in IMAGE_VOLUMES {
+        let service = &services(&compose)?[name];
+        let mounted = texts(&service["volumes"]).filter_map(|volume| volume.split(':').nth(1));
+        let mounted: BTreeSet<&str> = mounted.chain(texts(&service["tmpfs"])).collect();
+        for path in paths {
+            ensure!(mounted.contains(path), "{name}: {path} is an anonymous volume");
+        }
     }
     Ok(())
 }
 
 fn services(compose: &Value) -> anyhow::Result<&Map<String, Value>> {
-    compose["services"].as_object().context("there are services")
+    compose["services"].as_object().context("services")
 }
 
 fn texts(value: &Value) -> impl Iterator<Item = &str> {
     value.as_array().into_iter().flatten().filter_map(Value::as_str)
 }
 
-async fn what_the_compose_file_starts_is_waited_for_by_its_health(
-    _: &Context,
-) -> anyhow::Result<()> {
+async fn compose_services_wait_for_healthy_dependencies(_: &Context) -> anyhow::Result<()> {
     let compose = document("docker-compose.yml")?;
     let services = services(&compose)?;
     for (name, service) in services {
-        // The health of ours is in their image.
-        ensure!(OURS.contains(&&**name) || service["healthcheck"].is_object(), "{name}: no health");
-        for (needed, how) in service["depends_on"].as_object().into_iter().flatten() {
-            ensure!(how["condition"] == "service_healthy", "{name} does not wait for {needed}");
-            let there: BTreeSet<&str> = texts(&services[needed]["profiles"]).collect();
-            let mut wanted = texts(&service["profiles"]);
-            ensure!(wanted.all(|profile| there.contains(profile)), "{name} needs {needed}");
+        // The images of both services define their health check.
+        ensure!(
+            BUILT.contains(&&**name) || service["healthcheck"].is_object(),
+            "{name}: no health check"
+        );
+        for (dependency, options) in service["depends_on"].as_object().into_iter().flatten() {
+            ensure!(
+                options["condition"] == "service_healthy",
+                "{name} does not wait for {dependency}"
+            );
+            let available: BTreeSet<&str> = texts(&services[dependency]["profiles"]).collect();
+            let mut profiles = texts(&service["profiles"]);
+            let starts = profiles.all(|profile| available.contains(profile));
+            ensure!(starts, "{name} starts without {dependency}");
         }
         for port in texts(&service["ports"]) {
             ensure!(port.starts_with("127.0.0.1:"), "{name}: {port} is open to the network");
@@ -101,23 +152,23 @@ async fn what_the_compose_file_starts_is_waited_for_by_its_health(
     let mut dev = in_profile("dev");
     dev.sort();
     ensure!(dev == ["kafka", "redis"], "dev: {dev:?}");
-    ensure!(in_profile("full").len() == services.len(), "not everything is in the full profile");
+    ensure!(in_profile("full").len() == services.len(), "the profile `full` lacks services");
     Ok(())
 }
 
-async fn what_the_compose_file_sets_and_mounts_is_there(_: &Context) -> anyhow::Result<()> {
+async fn compose_settings_and_mounts_exist(_: &Context) -> anyhow::Result<()> {
     let compose = document("docker-compose.yml")?;
     for (name, service) in services(&compose)? {
         for volume in texts(&service["volumes"]) {
             let source = volume.split(':').next().unwrap_or_default();
-            let is_there = if source.starts_with('.') {
+            let exists = if source.starts_with('.') {
                 root().join(source).exists()
             } else {
                 compose["volumes"].get(source).is_some()
             };
-            ensure!(is_there, "{name}: there is no {source}");
+            ensure!(exists, "{name}: no {source}");
         }
-        if !OURS.contains(&&**name) {
+        if !BUILT.contains(&&**name) {
             continue;
         }
         let known = settings(name)?;
@@ -126,18 +177,18 @@ async fn what_the_compose_file_sets_and_mounts_is_there(_: &Context) -> anyhow::
         ensure!(unknown.is_empty(), "{name} does not know {unknown:?}");
         let built = &service["build"];
         ensure!(built["dockerfile"] == "k8s/Dockerfile" && built["target"] == **name, "{name}");
-        ensure!(service["read_only"] == true, "{name} may write");
+        ensure!(service["read_only"] == true, "{name} has a writable root filesystem");
     }
     Ok(())
 }
 
-async fn a_service_tells_an_image_whether_it_is_ready(context: &Context) -> anyhow::Result<()> {
+async fn the_healthcheck_command_reports_readiness(context: &Context) -> anyhow::Result<()> {
     let stack = context.own_stack(&Layout::default()).await?;
     for service in [&stack.workers[0], &stack.gateways[0]] {
         service.run_command(&["healthcheck"], "").await?;
         service.kill().await?;
         let answer = service.run_command(&["healthcheck"], "").await;
-        let problem = answer.err().context("a service that is gone is said to be ready")?;
+        let problem = answer.err().context("a killed service is reported as ready")?;
         ensure!(format!("{problem:#}").contains("exit status: 1"), "{problem:#}");
     }
     stack.check_logs_and_discard()
