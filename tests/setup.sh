@@ -82,14 +82,14 @@ install_client_packages() {
     cp "$client/package-lock.json" "$mark"
 }
 
-# The types of KEDA's objects, which manifests are held to.
-install_keda_types() {
+# The types of the custom resources in the manifests, by which they are validated.
+install_crd_types() {
     node_is_new_enough || return 1
-    local folder=target/tools/keda
-    if cmp -s tests/keda/package-lock.json "$folder/.installed"; then return 0; fi
+    local folder=target/tools/crds
+    if cmp -s tests/crds/package-lock.json "$folder/.installed"; then return 0; fi
     rm -rf "$folder"
     mkdir -p "$folder"
-    cp tests/keda/.npmrc tests/keda/package.json tests/keda/package-lock.json "$folder/"
+    cp tests/crds/.npmrc tests/crds/package.json tests/crds/package-lock.json "$folder/"
     (cd "$folder" && npm ci --ignore-scripts --loglevel error </dev/null >/dev/null) || return 1
     cp "$folder/package-lock.json" "$folder/.installed"
 }
@@ -99,7 +99,7 @@ install_for_browser() {
     has npm || missing+=(nodejs npm)
     { install_missing && install_client_packages; } ||
         echo "setup: without Node.js 20.19 and its packages the browser client is not checked"
-    install_keda_types || echo "setup: without Node.js the objects of KEDA are not checked"
+    install_crd_types || echo "setup: without Node.js the custom resources of the manifests are not validated"
     missing=()
     has_chromium || missing+=(chromium fonts-dejavu-core)
     install_missing || echo "setup: without Chromium no scenario runs in a browser"

@@ -39,12 +39,7 @@ fn main() -> std::process::ExitCode {
     let scenarios = [
         layers::scenarios(),
         settings::scenarios(),
-        deployment::containers::scenarios(),
-        deployment::documents::scenarios(),
-        deployment::manifests::scenarios(),
-        deployment::monitoring::scenarios(),
-        deployment::prometheus::scenarios(),
-        deployment::autoscaling::scenarios(),
+        deployment::scenarios(),
         delivery::scenarios(),
         idempotency::scenarios(),
         bad_records::scenarios(),

@@ -15,11 +15,11 @@ pub(crate) fn node() -> anyhow::Result<()> {
     require(node::is_ready(), "Node.js 20.19 or the packages of the browser client are missing")
 }
 
-/// Requires the types of KEDA's resources, by which they are validated.
-pub(crate) fn keda() -> anyhow::Result<()> {
+/// Requires the types of the custom resources in the manifests, by which they are validated.
+pub(crate) fn crd_types() -> anyhow::Result<()> {
     require(
-        deployment::has_keda(),
-        "Node.js 20.19, the client's packages or KEDA's types are missing",
+        deployment::has_crd_types(),
+        "Node.js 20.19, the client's packages or the types of custom resources are missing",
     )
 }
 

@@ -1,53 +1,60 @@
-//! The manifests of both overlays, rendered and held to the schemas of Kubernetes and KEDA, to the
-//! settings of the services, and to each other.
+//! The rendered manifests conform to the schemas of Kubernetes, KEDA and Gateway API, set every
+//! setting of the services, and refer to names that exist.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use harness::workspace;
 use serde_json::Value;
-use shared::config::duration;
-use support::deployment::{Overlay, conforms, conforms_to_keda, settings, tool};
+use support::deployment::{Overlay, conforms, conforms_to_crd, is_custom, settings, tool};
 
+use super::{WORKLOADS, list};
 use crate::{context::Context, requirements, runner::scenarios};
 
 scenarios![
-    both_overlays_are_what_kubernetes_takes,
-    what_scales_the_workers_is_what_keda_takes,
-    the_manifests_have_every_setting_and_no_other,
-    the_settings_of_the_manifests_are_good_ones,
-    what_the_manifests_name_is_there,
-    a_pod_has_the_time_it_needs_to_leave,
-    the_autoscalers_know_what_they_scale,
-    no_pod_may_do_more_than_it_must,
-    a_component_turns_traces_on_and_lets_them_out,
+    manifests_conform_to_the_kubernetes_schemas,
+    custom_resources_conform_to_their_types,
+    manifests_set_every_setting_and_no_other,
+    services_accept_the_settings_of_the_manifests,
+    ports_probes_and_accounts_resolve,
 ];
 
-/// The oldest and the newest version of Kubernetes that the manifests are held to.
+/// The oldest and the newest supported version of Kubernetes.
 const KUBERNETES: [&str; 2] = ["v1.32.0", "v1.37.0"];
-/// The services, by the kind of their workloads.
-const WORKLOADS: [(&str, &str); 2] =
-    [("StatefulSet", "ingest-worker"), ("Deployment", "ws-gateway")];
+const COMPONENTS: [&str; 4] = ["ingress", "ipv6", "traces", "zone-spread"];
 
-async fn both_overlays_are_what_kubernetes_takes(_: &Context) -> anyhow::Result<()> {
-    for overlay in Overlay::both().await? {
-        for version in KUBERNETES {
-            let folder =
-                format!("kubernetes_validate/kubernetes-json-schema/{version}-local-strict");
-            let folder = tool(&folder)?;
-            let of_kubernetes = |object: &&Value| object["apiVersion"] != "keda.sh/v1alpha1";
-            for object in overlay.objects.iter().filter(of_kubernetes) {
-                let schema = folder.join(schema_name(object)?);
-                let what =
+/// Both overlays, and the production overlay with each component.
+async fn all_overlays() -> anyhow::Result<Vec<Overlay>> {
+    let mut overlays = Vec::from(Overlay::both().await?);
+    for component in COMPONENTS {
+        overlays.push(Overlay::with_component("production", component).await?);
+    }
+    Ok(overlays)
+}
+
+async fn manifests_conform_to_the_kubernetes_schemas(_: &Context) -> anyhow::Result<()> {
+    let overlays = all_overlays().await?;
+    for version in KUBERNETES {
+        let folder = format!("kubernetes_validate/kubernetes-json-schema/{version}-local-strict");
+        let folder = tool(&folder)?;
+        // Most objects are the same in several overlays.
+        let mut seen = BTreeSet::new();
+        for overlay in &overlays {
+            let objects = overlay.objects.iter().filter(|object| !is_custom(object));
+            for object in objects.filter(|object| seen.insert(object.to_string())) {
+                let name =
                     || format!("{}: {} {}", overlay.name, object["kind"], object["metadata"]);
-                conforms(object, &schema).with_context(what)?;
+                conforms(object, &folder.join(schema_name(object)?)).with_context(name)?;
             }
         }
     }
     Ok(())
 }
 
-/// The file of the schema: of a Deployment in apps/v1, deployment-apps-v1.json.
+/// The file of an object's schema: `deployment-apps-v1.json` for a Deployment of apps/v1.
 fn schema_name(object: &Value) -> anyhow::Result<String> {
     let kind = object["kind"].as_str().context("a kind")?.to_lowercase();
     let version = object["apiVersion"].as_str().context("a version")?;
@@ -58,23 +65,26 @@ fn schema_name(object: &Value) -> anyhow::Result<String> {
     Ok(format!("{kind}-{group}-{version}.json"))
 }
 
-async fn what_scales_the_workers_is_what_keda_takes(_: &Context) -> anyhow::Result<()> {
-    requirements::keda()?;
+async fn custom_resources_conform_to_their_types(_: &Context) -> anyhow::Result<()> {
+    requirements::crd_types()?;
     let overlay = Overlay::render("production").await?;
-    let scaled = overlay.object("ScaledObject", "ingest-worker")?;
-    conforms_to_keda(scaled).await?;
-    let mut wrong = scaled.clone();
-    wrong["spec"]["scaleTargetRef"]["nme"] = "a slip".into();
-    ensure!(conforms_to_keda(&wrong).await.is_err(), "a slip is not noticed");
+    let custom: Vec<&Value> = overlay.objects.iter().filter(|object| is_custom(object)).collect();
+    ensure!(custom.len() == 2, "expected a ScaledObject and an HTTPRoute: {custom:?}");
+    for resource in custom {
+        conforms_to_crd(resource).await?;
+        let mut invalid = resource.clone();
+        invalid["spec"]["unknownField"] = true.into();
+        ensure!(conforms_to_crd(&invalid).await.is_err(), "an unknown field is accepted");
+    }
     Ok(())
 }
 
-async fn the_manifests_have_every_setting_and_no_other(_: &Context) -> anyhow::Result<()> {
+async fn manifests_set_every_setting_and_no_other(_: &Context) -> anyhow::Result<()> {
     for overlay in Overlay::both().await? {
         for (kind, service) in WORKLOADS {
             let (set, known) = (overlay.environment(kind, service)?, settings(service)?);
             let unset: Vec<_> = known.iter().filter(|name| !set.contains_key(*name)).collect();
-            ensure!(unset.is_empty(), "{}: {service} is not told {unset:?}", overlay.name);
+            ensure!(unset.is_empty(), "{}: {service} lacks {unset:?}", overlay.name);
             let is_known = |name: &str| known.contains(name) || name.starts_with("KAFKA_PROPERTY_");
             let unknown: Vec<_> = set.keys().filter(|name| !is_known(name)).collect();
             ensure!(unknown.is_empty(), "{}: {service} does not know {unknown:?}", overlay.name);
@@ -83,14 +93,15 @@ async fn the_manifests_have_every_setting_and_no_other(_: &Context) -> anyhow::R
     Ok(())
 }
 
-async fn the_settings_of_the_manifests_are_good_ones(_: &Context) -> anyhow::Result<()> {
-    for overlay in Overlay::both().await? {
+async fn services_accept_the_settings_of_the_manifests(_: &Context) -> anyhow::Result<()> {
+    for overlay in all_overlays().await? {
         for (kind, service) in WORKLOADS {
             let mut set = overlay.environment(kind, service)?;
-            // Nobody answers there: settings that are bad are told before anybody is asked.
+            // An unused port: invalid settings exit with 2 before the port is tried, which exits
+            // with 1.
             set.insert("ADMIN_PORT".into(), "1".into());
-            let (code, said) = healthcheck(service, &set).await?;
-            ensure!(code == Some(1), "{}: {service}: {code:?}: {said}", overlay.name);
+            let (code, stderr) = healthcheck(service, &set).await?;
+            ensure!(code == Some(1), "{}: {service}: {code:?}: {stderr}", overlay.name);
         }
     }
     Ok(())
@@ -106,11 +117,12 @@ async fn healthcheck(
     Ok((output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned()))
 }
 
-async fn what_the_manifests_name_is_there(_: &Context) -> anyhow::Result<()> {
+async fn ports_probes_and_accounts_resolve(_: &Context) -> anyhow::Result<()> {
     for overlay in Overlay::both().await? {
         for (kind, service) in WORKLOADS {
             let (pod, set) = (overlay.pod(kind, service)?, overlay.environment(kind, service)?);
-            overlay.object("ServiceAccount", pod["serviceAccountName"].as_str().context("one")?)?;
+            let account = pod["serviceAccountName"].as_str().context("a service account")?;
+            overlay.object("ServiceAccount", account)?;
             let container = &pod["containers"][0];
             let ports: BTreeMap<_, _> = list(&container["ports"])
                 .filter_map(|port| {
@@ -127,117 +139,10 @@ async fn what_the_manifests_name_is_there(_: &Context) -> anyhow::Result<()> {
             }
             let service = overlay.object("Service", service)?;
             for port in list(&service["spec"]["ports"]) {
-                let target = port["targetPort"].as_str().context("it is named")?;
+                let target = port["targetPort"].as_str().context("a port name")?;
                 ensure!(ports.contains_key(target), "{service}: no port {target}");
             }
         }
-    }
-    Ok(())
-}
-
-fn list(value: &Value) -> impl Iterator<Item = &Value> {
-    value.as_array().into_iter().flatten()
-}
-
-async fn a_pod_has_the_time_it_needs_to_leave(_: &Context) -> anyhow::Result<()> {
-    for overlay in Overlay::both().await? {
-        for ((kind, service), setting) in
-            WORKLOADS.into_iter().zip(["SHUTDOWN_GRACE", "DRAIN_WINDOW"])
-        {
-            let (pod, set) = (overlay.pod(kind, service)?, overlay.environment(kind, service)?);
-            let seconds = |value: &Value| Duration::from_secs(value.as_u64().unwrap_or_default());
-            let before = seconds(&pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]);
-            let there = seconds(&pod["terminationGracePeriodSeconds"]);
-            let leaving = duration(&set[setting]).map_err(anyhow::Error::msg)?;
-            // 5 s for the last close frames, and as much to spare.
-            let needed = before + leaving + Duration::from_secs(10);
-            ensure!(needed <= there, "{}: {service}: {needed:?} in {there:?}", overlay.name);
-        }
-        let set = overlay.environment("Deployment", "ws-gateway")?;
-        let ingress = overlay.object("Ingress", "ws-gateway")?;
-        for name in ["proxy-read-timeout", "proxy-send-timeout"] {
-            let name = format!("nginx.ingress.kubernetes.io/{name}");
-            let value = ingress["metadata"]["annotations"][&name].as_str().context(name)?;
-            let limit = Duration::from_secs(value.parse()?);
-            for setting in ["WEBSOCKET_PING_INTERVAL", "WEBSOCKET_IDLE_TIMEOUT"] {
-                let silence = duration(&set[setting]).map_err(anyhow::Error::msg)?;
-                ensure!(limit > silence, "the ingress hangs up after {limit:?}, {setting} is more");
-            }
-        }
-    }
-    Ok(())
-}
-
-async fn the_autoscalers_know_what_they_scale(_: &Context) -> anyhow::Result<()> {
-    let overlay = Overlay::render("production").await?;
-    let scaled = overlay.object("ScaledObject", "ingest-worker")?;
-    let set = overlay.environment("StatefulSet", "ingest-worker")?;
-    let trigger = &scaled["spec"]["triggers"][0]["metadata"];
-    for (field, setting) in [
-        ("bootstrapServers", "KAFKA_BOOTSTRAP_SERVERS"),
-        ("consumerGroup", "KAFKA_CONSUMER_GROUP"),
-        ("offsetResetPolicy", "KAFKA_AUTO_OFFSET_RESET"),
-    ] {
-        ensure!(trigger[field] == *set[setting], "{field} is not {setting}");
-    }
-    ensure!(trigger["allowIdleConsumers"] == "false", "pods without a partition");
-    ensure!(trigger["limitToPartitionsWithLag"].is_null(), "that needs a topic");
-    ensure!(scaled["spec"]["minReplicaCount"].as_u64() > Some(0), "nobody would start again");
-    let gateways = overlay.object("HorizontalPodAutoscaler", "ws-gateway")?;
-    for (autoscaler, (kind, name)) in [scaled, gateways].into_iter().zip(WORKLOADS) {
-        let target = &autoscaler["spec"]["scaleTargetRef"];
-        ensure!(target["kind"] == kind && target["name"] == name, "{name}: {target}");
-        let workload = overlay.object(kind, name)?;
-        ensure!(workload["spec"]["replicas"].is_null(), "{name}: two say how many there are");
-    }
-    let metric = &gateways["spec"]["metrics"][0]["pods"];
-    let most: u64 = overlay.environment("Deployment", "ws-gateway")?["MAX_CONNECTIONS"].parse()?;
-    let wanted: u64 = metric["target"]["averageValue"].as_str().context("text")?.parse()?;
-    ensure!(wanted * 2 <= most, "{wanted} of {most}: no room for those of a lost gateway");
-    let metrics = include_str!("../../../ws-gateway/src/metrics.rs");
-    let name = metric["metric"]["name"].to_string();
-    ensure!(metrics.contains(&name), "the gateway does not export {name}");
-    Ok(())
-}
-
-async fn no_pod_may_do_more_than_it_must(_: &Context) -> anyhow::Result<()> {
-    for overlay in Overlay::both().await? {
-        for (kind, service) in WORKLOADS {
-            let pod = overlay.pod(kind, service)?;
-            let container = &pod["containers"][0];
-            let security = &container["securityContext"];
-            for (holds, what) in [
-                (pod["securityContext"]["runAsNonRoot"] == true, "may be root"),
-                (pod["automountServiceAccountToken"] == false, "has a token"),
-                (security["readOnlyRootFilesystem"] == true, "may write"),
-                (security["allowPrivilegeEscalation"] == false, "may gain rights"),
-                (security["capabilities"]["drop"][0] == "ALL", "has capabilities"),
-                (!container["resources"]["limits"]["memory"].is_null(), "may take all memory"),
-                (!container["resources"]["requests"]["cpu"].is_null(), "asks for nothing"),
-                (list(&pod["topologySpreadConstraints"]).count() == 2, "is not spread"),
-            ] {
-                ensure!(holds, "{}: {service} {what}", overlay.name);
-            }
-            overlay.object("PodDisruptionBudget", service)?;
-            overlay.object("NetworkPolicy", service)?;
-        }
-        let all = overlay.object("NetworkPolicy", "default-deny")?;
-        if all["spec"]["podSelector"] != serde_json::json!({}) {
-            bail!("{}: not everything is forbidden at first", overlay.name);
-        }
-    }
-    Ok(())
-}
-
-async fn a_component_turns_traces_on_and_lets_them_out(_: &Context) -> anyhow::Result<()> {
-    let overlay = Overlay::with_component("production", "traces").await?;
-    let let_out = overlay.object("NetworkPolicy", "traces")?;
-    let port = let_out["spec"]["egress"][0]["ports"][0]["port"].to_string();
-    for (kind, service) in WORKLOADS {
-        let set = overlay.environment(kind, service)?;
-        ensure!(set["ENABLE_TRACING"] == "true", "{service}: {}", set["ENABLE_TRACING"]);
-        let collector = &set["OTEL_EXPORTER_OTLP_ENDPOINT"];
-        ensure!(collector.ends_with(&format!(":{port}")), "{service}: {collector} is not {port}");
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ use crate::node;
 
 pub use harness::workspace::root;
 pub use overlay::Overlay;
-pub use schema::{conforms, conforms_to_keda, has_keda};
+pub use schema::{conforms, conforms_to_crd, has_crd_types, is_custom};
 
 /// Reads a text file of the repository.
 ///

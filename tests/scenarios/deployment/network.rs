@@ -1,0 +1,112 @@
+//! Network policies and routes of the manifests, and the components that change them.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use serde_json::{Value, json};
+use shared::config::duration;
+use support::deployment::Overlay;
+
+use super::{WORKLOADS, list};
+use crate::{context::Context, runner::scenarios};
+
+scenarios![
+    traffic_is_denied_by_default,
+    pods_resolve_names_on_every_common_distribution,
+    clients_connect_through_a_gateway_without_a_request_timeout,
+    the_ingress_component_replaces_the_route,
+    the_ipv6_component_listens_on_ipv6,
+    the_traces_component_exports_traces,
+];
+
+/// The namespaces whose pods a policy's first ingress rule admits.
+fn admitted_namespace(policy: &Value) -> &Value {
+    let from = &policy["spec"]["ingress"][0]["from"][0];
+    &from["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"]
+}
+
+async fn traffic_is_denied_by_default(_: &Context) -> anyhow::Result<()> {
+    for overlay in Overlay::both().await? {
+        let policy = &overlay.object("NetworkPolicy", "default-deny")?["spec"];
+        ensure!(policy["podSelector"] == json!({}), "{}: {policy}", overlay.name);
+        ensure!(policy["policyTypes"] == json!(["Ingress", "Egress"]), "{}", overlay.name);
+        for (_, service) in WORKLOADS {
+            overlay.object("NetworkPolicy", service)?;
+        }
+    }
+    Ok(())
+}
+
+async fn pods_resolve_names_on_every_common_distribution(_: &Context) -> anyhow::Result<()> {
+    for overlay in Overlay::both().await? {
+        let rules = &overlay.object("NetworkPolicy", "both")?["spec"]["egress"];
+        let allows = |peer: &str, port: u64| {
+            list(rules).any(|rule| {
+                let to = list(&rule["to"]).any(|to| to.to_string().contains(peer));
+                let ports = list(&rule["ports"]).filter(|p| p["port"] == port).count();
+                to && ports == 2
+            })
+        };
+        for (peer, port) in [("kube-dns", 53), ("169.254.20.10/32", 53), ("openshift-dns", 5353)] {
+            ensure!(allows(peer, port), "{}: no DNS at {peer}, UDP and TCP", overlay.name);
+        }
+    }
+    Ok(())
+}
+
+async fn clients_connect_through_a_gateway_without_a_request_timeout(
+    _: &Context,
+) -> anyhow::Result<()> {
+    let overlay = Overlay::render("production").await?;
+    let route = overlay.object("HTTPRoute", "ws-gateway")?;
+    let rule = &route["spec"]["rules"][0];
+    // A WebSocket is one request: any timeout would end it.
+    ensure!(rule["timeouts"] == json!({"request": "0s", "backendRequest": "0s"}), "{rule}");
+    let backend = &rule["backendRefs"][0];
+    let service = overlay.object("Service", backend["name"].as_str().context("a backend")?)?;
+    ensure!(service["spec"]["ports"][0]["port"] == backend["port"], "no such port: {backend}");
+    let policy = overlay.object("NetworkPolicy", "ws-gateway")?;
+    let proxies = &route["spec"]["parentRefs"][0]["namespace"];
+    ensure!(admitted_namespace(policy) == proxies, "{proxies} is not admitted: {policy}");
+    Ok(())
+}
+
+async fn the_ingress_component_replaces_the_route(_: &Context) -> anyhow::Result<()> {
+    let overlay = Overlay::with_component("production", "ingress").await?;
+    ensure!(overlay.object("HTTPRoute", "ws-gateway").is_err(), "the route is still there");
+    let policy = overlay.object("NetworkPolicy", "ws-gateway")?;
+    ensure!(admitted_namespace(policy) == "ingress-nginx", "{policy}");
+    let set = overlay.environment("Deployment", "ws-gateway")?;
+    let annotations = &overlay.object("Ingress", "ws-gateway")?["metadata"]["annotations"];
+    for name in ["proxy-read-timeout", "proxy-send-timeout"] {
+        let name = format!("nginx.ingress.kubernetes.io/{name}");
+        let timeout = Duration::from_secs(annotations[&name].as_str().context(name)?.parse()?);
+        for setting in ["WEBSOCKET_PING_INTERVAL", "WEBSOCKET_IDLE_TIMEOUT"] {
+            let interval = duration(&set[setting]).map_err(anyhow::Error::msg)?;
+            ensure!(timeout > interval, "{timeout:?} is not above {setting}, {interval:?}");
+        }
+    }
+    Ok(())
+}
+
+async fn the_ipv6_component_listens_on_ipv6(_: &Context) -> anyhow::Result<()> {
+    let overlay = Overlay::with_component("production", "ipv6").await?;
+    for (kind, service) in WORKLOADS {
+        let address = &overlay.environment(kind, service)?["BIND_ADDRESS"];
+        ensure!(address == "::", "{service}: {address}");
+    }
+    Ok(())
+}
+
+async fn the_traces_component_exports_traces(_: &Context) -> anyhow::Result<()> {
+    let overlay = Overlay::with_component("production", "traces").await?;
+    let policy = overlay.object("NetworkPolicy", "traces")?;
+    let port = policy["spec"]["egress"][0]["ports"][0]["port"].to_string();
+    for (kind, service) in WORKLOADS {
+        let set = overlay.environment(kind, service)?;
+        ensure!(set["ENABLE_TRACING"] == "true", "{service}: {}", set["ENABLE_TRACING"]);
+        let collector = &set["OTEL_EXPORTER_OTLP_ENDPOINT"];
+        ensure!(collector.ends_with(&format!(":{port}")), "{service}: {collector} is not {port}");
+    }
+    Ok(())
+}
