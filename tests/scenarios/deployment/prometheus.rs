@@ -1,5 +1,5 @@
-//! What Prometheus finds when it scrapes both services at work: each series that an alert or a
-//! panel of the dashboard asks for.
+//! A real Prometheus scrapes both services under load and finds every series that an alert or a panel
+//! of the dashboard queries.
 
 use std::collections::BTreeMap;
 
@@ -17,38 +17,41 @@ use support::{
 
 use crate::{context::Context, requirements, run_profile::seed, runner::scenarios};
 
-scenarios![every_alert_and_every_panel_finds_its_series,];
+scenarios![every_alert_and_panel_finds_its_series];
 
-/// How many events a second there are while it scrapes.
-const PER_SECOND: u32 = 50;
+const EVENTS_PER_SECOND: u32 = 50;
 
-async fn every_alert_and_every_panel_finds_its_series(context: &Context) -> anyhow::Result<()> {
+async fn every_alert_and_panel_finds_its_series(context: &Context) -> anyhow::Result<()> {
     let program = requirements::prometheus("prometheus")?;
     let layout = Layout { workers: 2, gateways: 2, ..Layout::default() };
-    // A broker of its own: the poison of other scenarios is what an alert is for.
+    // A broker of its own: bad records of other scenarios would fire alerts.
     let stack = context.own_broker(&layout).await?;
     let sizes = [(10, ReconnectPolicy::Never), (2, ReconnectPolicy::ResumeAfterEach)];
     let fleet = ClientFleet::connect(&stack, &sizes).await?;
-    let mut generator = EventGenerator::start(&stack, &fleet, PER_SECOND, seed("scraped")).await?;
-    let prometheus = scraping(program, &stack).await?;
+    let mut generator =
+        EventGenerator::start(&stack, &fleet, EVENTS_PER_SECOND, seed("scraped")).await?;
+    let prometheus = start_prometheus(program, &stack).await?;
     generator.wait_for_sent(100).await?;
     alerts_find_their_series(&prometheus).await?;
     panels_find_their_series(&prometheus).await?;
-    nothing_is_wrong(&prometheus).await?;
-    ensure!(prometheus.query("no_such_series").await?.is_empty(), "it finds anything");
+    rules_are_healthy_and_none_fires(&prometheus).await?;
+    ensure!(
+        prometheus.query("no_such_series").await?.is_empty(),
+        "a series that does not exist is found"
+    );
     generator.stop_and_flush().await?;
     fleet.check_delivery(&stack).await?;
     drop((fleet, prometheus));
     stack.shut_down_and_check_logs().await
 }
 
-async fn scraping(program: &str, stack: &Stack) -> anyhow::Result<Prometheus> {
+async fn start_prometheus(program: &str, stack: &Stack) -> anyhow::Result<Prometheus> {
     let rules = monitoring::RULES.map(|path| root().join(path).canonicalize());
     let rules = rules.into_iter().collect::<Result<Vec<_>, _>>()?;
     Prometheus::start(program, stack.workers.iter().chain(&stack.gateways), &rules).await
 }
 
-/// An alert that does not fire has no series, so what it compares is asked for.
+/// An alert that does not fire has no series, so its selectors are queried.
 async fn alerts_find_their_series(prometheus: &Prometheus) -> anyhow::Result<()> {
     let mut wanted = BTreeMap::new();
     for rule in monitoring::rules()? {
@@ -56,22 +59,25 @@ async fn alerts_find_their_series(prometheus: &Prometheus) -> anyhow::Result<()>
         for selector in monitoring::selectors(rule["expr"].as_str().unwrap_or_default()) {
             wanted.insert(selector, name.to_owned());
         }
-        // What is recorded is wanted as well, whoever asks for it.
+        // Recorded series too, even if no alert uses them.
         wanted.extend(rule["record"].as_str().map(|name| (name.to_owned(), name.to_owned())));
     }
-    found(prometheus, wanted).await
+    wait_for_series(prometheus, wanted).await
 }
 
 async fn panels_find_their_series(prometheus: &Prometheus) -> anyhow::Result<()> {
     let queries = monitoring::queries()?.into_iter();
-    found(prometheus, queries.map(|(title, query)| (query, title)).collect()).await
+    wait_for_series(prometheus, queries.map(|(title, query)| (query, title)).collect()).await
 }
 
-/// Waits until each expression has series; the value says who wants them.
-async fn found(prometheus: &Prometheus, wanted: BTreeMap<String, String>) -> anyhow::Result<()> {
-    for (expression, who) in wanted {
-        eventually(&format!("{who} finds {expression}"), TIMEOUT * 2, async || {
-            ensure!(!prometheus.query(&expression).await?.is_empty(), "it finds nothing");
+/// Waits until each expression has series; the value names the rule or panel that uses it.
+async fn wait_for_series(
+    prometheus: &Prometheus,
+    wanted: BTreeMap<String, String>,
+) -> anyhow::Result<()> {
+    for (expression, user) in wanted {
+        eventually(&format!("series of {user}: {expression}"), TIMEOUT * 2, async || {
+            ensure!(!prometheus.query(&expression).await?.is_empty(), "no series");
             Ok(())
         })
         .await?;
@@ -79,8 +85,8 @@ async fn found(prometheus: &Prometheus, wanted: BTreeMap<String, String>) -> any
     Ok(())
 }
 
-/// Every rule can be evaluated, and no alert fires on a system that is well.
-async fn nothing_is_wrong(prometheus: &Prometheus) -> anyhow::Result<()> {
+/// Checks that every rule evaluates and no alert fires.
+async fn rules_are_healthy_and_none_fires(prometheus: &Prometheus) -> anyhow::Result<()> {
     for rule in prometheus.rules().await? {
         ensure!(rule["health"] == "ok", "{rule}");
         ensure!(rule["state"] != "firing", "{rule}");
