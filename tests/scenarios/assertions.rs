@@ -1,20 +1,22 @@
 //! Assertions that many scenarios share.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use anyhow::{bail, ensure};
 use harness::{
     client::{Client, Closed},
     events::{self, Event, fresh_user},
     eventually,
+    producer::read_topic,
     redis::RedisTopology,
     stack::{Stack, TIMEOUT},
 };
+use rdkafka::{Message as _, message::OwnedMessage};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 /// Longest wait for events to be published, including a fault and the time-outs that it causes.
-const PUBLISHED_LIMIT: Duration = Duration::from_mins(1);
+const PUBLISHED_TIMEOUT: Duration = Duration::from_mins(1);
 /// Largest payload of a close frame's reason (RFC 6455: 125 bytes with the code).
 const MAX_CLOSE_REASON: usize = 123;
 
@@ -81,7 +83,7 @@ pub(crate) async fn wait_for_published(
     user: &str,
     entries: usize,
 ) -> anyhow::Result<Vec<(String, String)>> {
-    eventually("the events are published", PUBLISHED_LIMIT, async || {
+    eventually("the events are published", PUBLISHED_TIMEOUT, async || {
         let stream = stack.stream(user).await?;
         ensure!(stream.len() >= entries, "{} of {entries} events are published", stream.len());
         Ok(stream)
@@ -93,10 +95,25 @@ pub(crate) async fn wait_for_published(
 pub(crate) async fn expect_delivery(stack: &Stack<impl RedisTopology>) -> anyhow::Result<()> {
     let user = fresh_user();
     let connected = async || stack.client(&user).await;
-    let mut clients = [eventually("a client connects", PUBLISHED_LIMIT, connected).await?];
+    let mut clients = [eventually("a client connects", PUBLISHED_TIMEOUT, connected).await?];
     let events = events::one_of_each(&user)?;
     stack.producer.send_all(&events).await?;
     wait_for_published(stack, &user, events.len()).await?;
     expect_notifications(&mut clients[0], &events).await?;
     expect_no_further_frames(stack, &user, &mut clients).await
+}
+
+/// Waits until there is a dead letter for each key, and returns all dead letters by key.
+pub(crate) async fn wait_for_dead_letters(
+    stack: &Stack<impl RedisTopology>,
+    keys: &[&str],
+) -> anyhow::Result<HashMap<String, OwnedMessage>> {
+    let has = |letters: &[OwnedMessage], key: &&str| {
+        letters.iter().any(|letter| letter.key() == Some(key.as_bytes()))
+    };
+    let complete = |letters: &[OwnedMessage]| keys.iter().all(|key| has(letters, key));
+    let letters = read_topic(&stack.kafka, &stack.dead_letter_topic, TIMEOUT, complete).await?;
+    let by_key =
+        |letter: OwnedMessage| Some((String::from_utf8(letter.key()?.to_vec()).ok()?, letter));
+    Ok(letters.into_iter().filter_map(by_key).collect())
 }

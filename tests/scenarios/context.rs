@@ -58,7 +58,7 @@ impl Context {
     }
 
     /// A stack for one scenario, around Redis servers that the scenario has started.
-    pub(crate) async fn stack_around<R: RedisTopology>(
+    pub(crate) async fn stack_with_redis<R: RedisTopology>(
         &self,
         layout: &Layout,
         folder: TempDir,

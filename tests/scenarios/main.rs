@@ -4,14 +4,12 @@
 mod assertions;
 mod attacks;
 mod auth;
-mod bad_records;
 mod benchmarks;
 mod browser_client;
 mod conformance;
 mod context;
 mod delivery;
 mod demo_page;
-mod deployed_producers;
 mod deployment;
 mod faults;
 mod idempotency;
@@ -20,6 +18,7 @@ mod limits;
 mod load_tester;
 mod metrics;
 mod parked_records;
+mod producers;
 mod record_outcomes;
 mod recovery;
 mod requirements;
@@ -31,9 +30,11 @@ mod server_access;
 mod settings;
 mod shutdown;
 mod signing_keys;
+mod slow_clients;
 mod tls;
 mod topologies;
 mod traces;
+mod under_load;
 
 fn main() -> std::process::ExitCode {
     let scenarios = [
@@ -42,7 +43,6 @@ fn main() -> std::process::ExitCode {
         deployment::scenarios(),
         delivery::scenarios(),
         idempotency::scenarios(),
-        bad_records::scenarios(),
         record_outcomes::scenarios(),
         server_access::scenarios(),
         server_access::redis_acl::scenarios(),
@@ -62,16 +62,16 @@ fn main() -> std::process::ExitCode {
         shutdown::scenarios(),
         recovery::scenarios(),
         resume::scenarios(),
-        deployed_producers::scenarios(),
+        producers::scenarios(),
         metrics::scenarios(),
         parked_records::scenarios(),
-        faults::scenarios(),
         faults::network::scenarios(),
         faults::redis::scenarios(),
         faults::gateways::scenarios(),
         faults::kafka::scenarios(),
         faults::consumer_group::scenarios(),
         faults::random::scenarios(),
+        slow_clients::scenarios(),
         topologies::sentinel::scenarios(),
         topologies::cluster::scenarios(),
         traces::scenarios(),

@@ -1,4 +1,5 @@
-//! Events that name no user wait until it is known who owns their batch.
+//! Events that name no user are parked until the owner of their batch is known. Meanwhile other
+//! events of their partition are delivered, and offsets are not committed past them.
 
 use std::time::Duration;
 
@@ -7,44 +8,53 @@ use harness::{
     events::{self, Event, fresh_user},
     eventually,
     http::metric,
-    producer::{Record, header, read_topic},
+    producer::{Producer, Record, header},
     stack::{Layout, Stack, TIMEOUT},
 };
-use rdkafka::{Message as _, message::OwnedMessage};
+use jiff::{SignedDuration, Timestamp};
+use rdkafka::Message as _;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
-    assertions::{expect_no_further_frames, expect_notifications},
+    assertions::{expect_no_further_frames, expect_notifications, wait_for_dead_letters},
     context::Context,
     runner::scenarios,
 };
 
 scenarios![
-    a_thousand_waiting_events_do_not_delay_others_of_their_partition,
-    waiting_events_survive_a_crash_and_a_rebalance,
-    too_many_waiting_events_pause_their_partition_and_none_is_lost,
+    a_thousand_parked_records_do_not_delay_others_of_their_partition,
+    parked_records_survive_a_crash_and_a_rebalance,
+    too_many_parked_records_pause_their_partition_and_none_is_lost,
     an_event_without_an_owner_is_dead_lettered_and_can_be_replayed,
-    old_events_are_skipped_and_their_number_is_told,
+    events_over_the_maximum_age_are_skipped_and_counted,
 ];
 
 /// Events of one batch that name no user, all with one key.
-pub(crate) fn nameless(user: &str, count: usize) -> anyhow::Result<Vec<Event>> {
+pub(crate) fn events_without_user(owner: &str, count: usize) -> anyhow::Result<Vec<Event>> {
     let cases = events::deployed()?;
     let case = cases.iter().find(|case| case.name() == "batch_phase_outcome");
-    let first = case.context("there is such an event")?.fresh(user)?;
-    let another = |_| {
+    let first = case.context("the fixtures have such an event")?.fresh(owner)?;
+    let events = std::iter::repeat_with(|| {
         let mut event = first.clone();
         event.id = Uuid::new_v4().to_string();
         event.envelope["event_id"] = event.id.clone().into();
         event.notification["event_id"] = event.id.clone().into();
         event
-    };
-    Ok((0..count).map(another).collect())
+    });
+    Ok(events.take(count).collect())
 }
 
-/// A stack whose events wait long enough for a scenario.
-async fn patient_stack(context: &Context, limit: usize) -> anyhow::Result<Stack> {
+/// An event that names its user, with this key.
+fn event_with_user(user: &str, key: &str) -> anyhow::Result<Event> {
+    let mut event = events_without_user(user, 1)?.remove(0);
+    event.envelope["data"]["user_id"] = user.into();
+    key.clone_into(&mut event.key);
+    Ok(event)
+}
+
+/// A stack on which records stay parked for longer than a scenario lasts.
+async fn stack_with_parking(context: &Context, limit: usize) -> anyhow::Result<Stack> {
     let worker_settings = vec![
         ("OWNER_WAIT", "5m".to_owned()),
         ("OWNER_WAIT_LIMIT", limit.to_string()),
@@ -53,83 +63,84 @@ async fn patient_stack(context: &Context, limit: usize) -> anyhow::Result<Stack>
     context.own_stack(&Layout { worker_settings, ..Layout::default() }).await
 }
 
-/// Waits until so many events wait, on all workers together.
-async fn waiting(stack: &Stack, count: f64) -> anyhow::Result<()> {
-    eventually("the events wait", TIMEOUT, async || {
-        let mut waiting = 0.0;
+/// Waits until at least so many records are parked and returns how many, on all workers together.
+async fn wait_for_parked(stack: &Stack, expected: f64) -> anyhow::Result<f64> {
+    eventually("the records are parked", TIMEOUT, async || {
+        let mut parked = 0.0;
         for worker in &stack.workers {
             let page = worker.metrics().await?;
-            waiting += metric(&page, "ingest_worker_parked_records").context("a gauge")?;
+            parked += metric(&page, "ingest_worker_parked_records").context("no such metric")?;
         }
-        ensure!(waiting >= count, "{waiting} do");
-        Ok(())
+        ensure!(parked >= expected, "{parked} of {expected} records are parked");
+        Ok(parked)
     })
     .await
 }
 
-async fn a_thousand_waiting_events_do_not_delay_others_of_their_partition(
+/// Makes the owner known and checks that each event is delivered once.
+async fn expect_delivery_once_owner_is_known(
+    stack: &Stack,
+    owner: &str,
+    events: &[Event],
+) -> anyhow::Result<()> {
+    let mut clients = [stack.client(owner).await?];
+    stack.producer.send(&events[0].registration()).await?;
+    expect_notifications(&mut clients[0], events).await?;
+    expect_no_further_frames(stack, owner, &mut clients).await
+}
+
+async fn a_thousand_parked_records_do_not_delay_others_of_their_partition(
     context: &Context,
 ) -> anyhow::Result<()> {
-    let stack = patient_stack(context, 5_000).await?;
+    let stack = stack_with_parking(context, 5_000).await?;
     let [owner, other] = [fresh_user(), fresh_user()];
-    let wait = nameless(&owner, 1_000)?;
-    stack.producer.send_all(&wait).await?;
-    waiting(&stack, 1_000.0).await?;
+    let parked = events_without_user(&owner, 1_000)?;
+    stack.producer.send_all(&parked).await?;
+    wait_for_parked(&stack, 1_000.0).await?;
     let mut client = stack.client(&other).await?;
-    let mut delays = Vec::new();
+    let mut latencies = Vec::new();
     for _ in 0..21 {
-        let mut event = nameless(&other, 1)?.remove(0);
-        event.envelope["data"]["user_id"] = other.clone().into();
-        event.key.clone_from(&wait[0].key);
+        let event = event_with_user(&other, &parked[0].key)?;
         let sent = Instant::now();
         stack.producer.send(&event).await?;
         expect_notifications(&mut client, &[event]).await?;
-        delays.push(sent.elapsed());
+        latencies.push(sent.elapsed());
     }
-    delays.sort_unstable();
-    println!("beside 1,000 waiting events: median {:?}, max {:?}", delays[10], delays[20]);
-    ensure!(delays[10] < Duration::from_secs(1), "an event took {:?}", delays[10]);
-    waiting(&stack, 1_000.0).await?;
-    let mut clients = [stack.client(&owner).await?];
-    stack.producer.send(&wait[0].registration()).await?;
-    expect_notifications(&mut clients[0], &wait).await?;
-    expect_no_further_frames(&stack, &owner, &mut clients).await?;
+    latencies.sort_unstable();
+    let (median, max) = (latencies[10], latencies[20]);
+    println!("latency beside 1,000 parked records: median {median:?}, max {max:?}");
+    ensure!(median < Duration::from_secs(1), "expected a median below 1 s, got {median:?}");
+    wait_for_parked(&stack, 1_000.0).await?;
+    expect_delivery_once_owner_is_known(&stack, &owner, &parked).await?;
     stack.shut_down_and_check_logs().await
 }
 
-async fn waiting_events_survive_a_crash_and_a_rebalance(context: &Context) -> anyhow::Result<()> {
+async fn parked_records_survive_a_crash_and_a_rebalance(context: &Context) -> anyhow::Result<()> {
     context.durable_kafka().await?;
-    let mut stack = patient_stack(context, 5_000).await?;
-    let user = fresh_user();
-    let wait = nameless(&user, 50)?;
-    stack.producer.send_all(&wait).await?;
-    waiting(&stack, 50.0).await?;
+    let mut stack = stack_with_parking(context, 5_000).await?;
+    let owner = fresh_user();
+    let parked = events_without_user(&owner, 50)?;
+    stack.producer.send_all(&parked).await?;
+    wait_for_parked(&stack, 50.0).await?;
     stack.workers[0].kill().await?;
     stack.workers[0].restart().await?;
-    waiting(&stack, 50.0).await?;
+    wait_for_parked(&stack, 50.0).await?;
     stack.start_another_worker().await?;
-    let mut clients = [stack.client(&user).await?];
-    stack.producer.send(&wait[0].registration()).await?;
-    expect_notifications(&mut clients[0], &wait).await?;
-    expect_no_further_frames(&stack, &user, &mut clients).await?;
+    expect_delivery_once_owner_is_known(&stack, &owner, &parked).await?;
     stack.shut_down_and_check_logs().await
 }
 
-async fn too_many_waiting_events_pause_their_partition_and_none_is_lost(
+async fn too_many_parked_records_pause_their_partition_and_none_is_lost(
     context: &Context,
 ) -> anyhow::Result<()> {
-    let stack = patient_stack(context, 100).await?;
-    let user = fresh_user();
-    let wait = nameless(&user, 3_000)?;
-    stack.producer.send_all(&wait).await?;
-    waiting(&stack, 100.0).await?;
-    let page = stack.workers[0].metrics().await?;
-    let waiting = metric(&page, "ingest_worker_parked_records").context("a gauge")?;
-    ensure!(waiting < 1_500.0, "{waiting} wait where 100 and what is under way may");
-    let mut clients = [stack.client(&user).await?];
-    stack.producer.send(&wait[0].registration()).await?;
-    expect_notifications(&mut clients[0], &wait).await?;
-    expect_no_further_frames(&stack, &user, &mut clients).await?;
+    let stack = stack_with_parking(context, 100).await?;
+    let owner = fresh_user();
+    let events = events_without_user(&owner, 3_000)?;
+    stack.producer.send_all(&events).await?;
+    let parked = wait_for_parked(&stack, 100.0).await?;
+    // The limit and what had been fetched before the partition was paused.
+    ensure!(parked < 1_500.0, "expected fewer than 1500 parked records, got {parked}");
+    expect_delivery_once_owner_is_known(&stack, &owner, &events).await?;
     stack.shut_down_and_check_logs().await
 }
 
@@ -138,73 +149,83 @@ async fn an_event_without_an_owner_is_dead_lettered_and_can_be_replayed(
 ) -> anyhow::Result<()> {
     let worker_settings = vec![("OWNER_WAIT", "1s".to_owned())];
     let stack = context.own_stack(&Layout { worker_settings, ..Layout::default() }).await?;
-    let (user, worker) = (fresh_user(), &stack.workers[0]);
-    let event = nameless(&user, 1)?.remove(0);
+    let user = fresh_user();
+    let event = events_without_user(&user, 1)?.remove(0);
     stack.producer.send(&event).await?;
-    // Other scenarios' records are on the same topics, and end here as well.
-    let ours = |letter: &&OwnedMessage| letter.key() == Some(event.key.as_bytes());
-    let arrived = |letters: &[OwnedMessage]| letters.iter().any(|letter| ours(&letter));
-    let letters = read_topic(&stack.kafka, &stack.dead_letter_topic, TIMEOUT, arrived).await?;
-    let letter = letters.iter().find(ours).context("it has just been there")?;
-    ensure!(header(letter, "dlq.reason") == Some("recipient_unknown"), "{letter:?}");
-    let at = format!("{}:{}", letter.partition(), letter.offset());
-    let listed = worker.run_command(&["dead-letters", "list"], "").await?.stdout;
-    let line = listed.lines().find(|line| line.starts_with(&format!("{at}\t")));
-    let line = line.with_context(|| format!("{at} is not listed"))?;
-    ensure!(line.contains("recipient_unknown") && line.contains(&event.topic), "{line}");
-    ensure!(!listed.contains(&event.key), "what the record says is shown");
-    let others =
-        worker.run_command(&["dead-letters", "list", "--reason", "not_json"], "").await?.stdout;
-    ensure!(!others.contains(line), "{line} is listed as not_json");
+    let letters = wait_for_dead_letters(&stack, &[&event.key]).await?;
+    let letter = &letters[&event.key];
+    let reason = header(letter, "dlq.reason");
+    ensure!(reason == Some("recipient_unknown"), "expected recipient_unknown, got {reason:?}");
+    let position = format!("{}:{}", letter.partition(), letter.offset());
+    expect_listed(&stack, &event, &position).await?;
 
+    let run = async |arguments: &[&str], input: &str| {
+        anyhow::Ok(stack.workers[0].run_command(arguments, input).await?.stdout)
+    };
     let mut clients = [stack.client(&user).await?];
     stack.producer.send(&event.registration()).await?;
-    let refused = worker.run_command(&["dead-letters", "replay", "--at", &at], "n\n").await?.stdout;
-    ensure!(refused.contains("[y/N]") && !refused.contains("sent"), "{refused}");
+    let output = run(&["dead-letters", "replay", "--at", &position], "n\n").await?;
+    let is_refused = output.contains("[y/N]") && !output.contains("sent");
+    ensure!(is_refused, "expected a question and no replay, got {output}");
     expect_no_further_frames(&stack, &user, &mut clients).await?;
-    let replay = ["dead-letters", "replay", "--at", &at, "--yes"];
-    let sent = worker.run_command(&replay, "").await?.stdout;
-    ensure!(sent.contains("1 sent"), "{sent}");
+    let replay = ["dead-letters", "replay", "--at", &position, "--yes"];
+    let output = run(&replay, "").await?;
+    ensure!(output.contains("1 sent"), "expected that one record is sent, got {output}");
     expect_notifications(&mut clients[0], std::slice::from_ref(&event)).await?;
-    // Once more: it has been told, and is not told again.
-    worker.run_command(&replay, "").await?;
-    let mut next = nameless(&user, 1)?.remove(0);
-    next.envelope["data"]["user_id"] = user.clone().into();
-    next.key.clone_from(&event.key);
+    // A second replay publishes nothing: the next frame is that of a later event.
+    run(&replay, "").await?;
+    let next = event_with_user(&user, &event.key)?;
     stack.producer.send(&next).await?;
     expect_notifications(&mut clients[0], &[next]).await?;
     stack.shut_down_and_check_logs().await
 }
 
-async fn old_events_are_skipped_and_their_number_is_told(context: &Context) -> anyhow::Result<()> {
+/// Checks that the command lists the dead letter under its reason only, without its content.
+async fn expect_listed(stack: &Stack, event: &Event, position: &str) -> anyhow::Result<()> {
+    let worker = &stack.workers[0];
+    let list = worker.run_command(&["dead-letters", "list"], "").await?.stdout;
+    let line = list.lines().find(|line| line.starts_with(&format!("{position}\t")));
+    let line = line.with_context(|| format!("{position} is not in the list: {list}"))?;
+    let is_complete = line.contains("recipient_unknown") && line.contains(&event.topic);
+    ensure!(is_complete, "expected reason and topic, got {line}");
+    ensure!(!list.contains(&event.key), "the list contains a record's key: {list}");
+    let not_json = ["dead-letters", "list", "--reason", "not_json"];
+    let others = worker.run_command(&not_json, "").await?.stdout;
+    ensure!(!others.contains(line), "{line} is listed under not_json");
+    Ok(())
+}
+
+async fn events_over_the_maximum_age_are_skipped_and_counted(
+    context: &Context,
+) -> anyhow::Result<()> {
+    const OLD_EVENTS: u32 = 20;
     let topic = format!("history-{}", Uuid::new_v4().simple());
     let kafka = context.kafka().await?;
     kafka.create_topics(std::slice::from_ref(&topic)).await?;
-    let worker_settings =
-        vec![("MAX_EVENT_AGE", "1h".to_owned()), ("CLASS_CREATED_TOPIC", topic.clone())];
-    let user = fresh_user();
-    let producer = harness::producer::Producer::new(&kafka)?;
-    let event = events::designed()?[14].fresh(&user)?;
-    let (value, key) = (serde_json::to_vec(&event.envelope)?, Some(&*event.key));
-    let yesterday = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(24);
-    for _ in 0..20 {
-        let timestamp_ms = Some(yesterday.as_millisecond());
-        let value = Some(&*value);
+    let (user, case) = (fresh_user(), &events::designed()?[14]);
+    let old = case.fresh(&user)?;
+    let (value, key) = (serde_json::to_vec(&old.envelope)?, Some(&*old.key));
+    let yesterday = (Timestamp::now() - SignedDuration::from_hours(24)).as_millisecond();
+    let producer = Producer::new(&kafka)?;
+    for _ in 0..OLD_EVENTS {
+        let (value, timestamp_ms) = (Some(&*value), Some(yesterday));
         let record = Record { topic: &topic, key, value, timestamp_ms, ..Record::default() };
         producer.send_record(record).await?;
     }
+    let worker_settings =
+        vec![("MAX_EVENT_AGE", "1h".to_owned()), ("CLASS_CREATED_TOPIC", topic.clone())];
     let stack = context.own_stack(&Layout { worker_settings, ..Layout::default() }).await?;
     let mut clients = [stack.client(&user).await?];
-    let mut news = events::designed()?[14].fresh(&user)?;
-    (news.topic, news.key) = (topic, event.key.clone());
-    stack.producer.send(&news).await?;
-    expect_notifications(&mut clients[0], &[news]).await?;
+    let mut recent = case.fresh(&user)?;
+    (recent.topic, recent.key) = (topic, old.key.clone());
+    stack.producer.send(&recent).await?;
+    expect_notifications(&mut clients[0], &[recent]).await?;
     expect_no_further_frames(&stack, &user, &mut clients).await?;
-    // What is told may have been read with what is skipped, and all are counted after it is told.
-    eventually("those that were skipped are counted", TIMEOUT, async || {
+    // A batch is counted after its events are published.
+    eventually("the old events are counted", TIMEOUT, async || {
         let page = stack.workers[0].metrics().await?;
         let skipped = metric(&page, "ingest_worker_ignored_total{reason=\"too_old\"}");
-        ensure!(skipped == Some(20.0), "{skipped:?} of 20 skipped");
+        ensure!(skipped == Some(OLD_EVENTS.into()), "{skipped:?} of {OLD_EVENTS} are counted");
         Ok(())
     })
     .await?;

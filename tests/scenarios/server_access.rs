@@ -48,7 +48,7 @@ async fn secured(context: &Context, trust: bool, host: &str) -> anyhow::Result<O
     let (worker_settings, gateway_settings) = (settings.clone(), settings);
     if trust && host == HOST {
         let layout = Layout { worker_settings, gateway_settings, ..Layout::default() };
-        return Ok(Some(context.stack_around(&layout, folder, redis).await?));
+        return Ok(Some(context.stack_with_redis(&layout, folder, redis).await?));
     }
     refused("ws-gateway", folder.path(), &gateway_settings, "certificate").await?;
     Ok(None)

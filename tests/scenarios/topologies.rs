@@ -2,5 +2,4 @@
 //! server dies, loses data, or gives its keys to another.
 
 pub(crate) mod cluster;
-mod flow;
 pub(crate) mod sentinel;

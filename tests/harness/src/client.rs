@@ -32,6 +32,11 @@ pub enum Transport {
     Query,
 }
 
+impl Transport {
+    /// Every way to send a token.
+    pub const ALL: [Self; 3] = [Self::Header, Self::Subprotocol, Self::Query];
+}
+
 /// Options of a connection.
 #[derive(Clone, Debug)]
 pub struct ConnectOptions {

@@ -66,19 +66,19 @@ async fn a_request_hidden_in_another(context: &Context) -> anyhow::Result<()> {
     let chunk = format!("{length:x}\r\n{hidden}\r\n0\r\n\r\n");
     for request in [
         format!(
-            "POST /ws HTTP/1.1\r\nHost: a\r\nContent-RunProfile: {length}\r\nConnection: close\r\n\r\n{hidden}"
+            "POST /ws HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{hidden}"
         ),
         format!(
-            "POST /ws HTTP/1.1\r\nHost: a\r\nContent-RunProfile: 3\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n{chunk}"
+            "POST /ws HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n{chunk}"
         ),
         format!(
-            "POST /ws HTTP/1.1\r\nHost: a\r\nContent-RunProfile: 1\r\nContent-RunProfile: {length}\r\n\r\n{hidden}"
+            "POST /ws HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: {length}\r\n\r\n{hidden}"
         ),
         format!(
             "POST /ws HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\nConnection: close\r\n\r\n{chunk}"
         ),
         format!(
-            "GET /ws HTTP/1.1\r\nHost: a\r\nX: a\r\n Content-RunProfile: {length}\r\nConnection: close\r\n\r\n"
+            "GET /ws HTTP/1.1\r\nHost: a\r\nX: a\r\n Content-Length: {length}\r\nConnection: close\r\n\r\n"
         ),
     ] {
         let mut raw = RawSocket::connect(stack.gateways[0].address()).await?;

@@ -1,4 +1,4 @@
-//! Workers that come and go, or stand still until the group has given them up.
+//! Workers that join and leave the consumer group, or freeze until the group removes them.
 
 use anyhow::ensure;
 use harness::{
@@ -6,26 +6,24 @@ use harness::{
     process::Signal,
     stack::{Layout, Stack},
 };
-use support::{
-    client_fleet::{ClientFleet, ReconnectPolicy},
-    event_generator::EventGenerator,
-};
+use support::event_generator::EventGenerator;
 
-use super::{PER_SECOND, RECOVERY_LIMIT, USERS};
+use super::metric;
 use crate::{
     context::Context,
-    run_profile::{RunProfile, seed},
+    run_profile::RunProfile,
     runner::scenarios,
+    under_load::{RECOVERY_TIMEOUT, UnderLoad},
 };
 
 scenarios![
-    workers_that_come_and_go_all_the_time_lose_and_repeat_nothing,
-    a_worker_known_by_name_has_its_place_again_at_once,
-    a_worker_that_was_given_up_commits_nothing_when_it_goes_on,
+    workers_that_restart_all_the_time_lose_and_duplicate_nothing,
+    a_static_member_resumes_its_partitions_at_once_after_a_restart,
+    a_worker_removed_from_the_group_commits_nothing_when_it_resumes,
 ];
 
-/// A dead worker is noticed soon, and what is finished is committed at once, so that a wrong
-/// commit shows.
+/// The group removes a dead member soon, and finished offsets are committed at once, so that a
+/// wrong commit has an effect.
 fn layout(workers: usize) -> Layout {
     let worker_settings = vec![
         ("KAFKA_PROPERTY_SESSION_TIMEOUT_MS", "6000".to_owned()),
@@ -36,104 +34,90 @@ fn layout(workers: usize) -> Layout {
     Layout { workers, worker_settings, ..Layout::default() }
 }
 
-async fn workers_that_come_and_go_all_the_time_lose_and_repeat_nothing(
+async fn workers_that_restart_all_the_time_lose_and_duplicate_nothing(
     context: &Context,
 ) -> anyhow::Result<()> {
     context.durable_kafka().await?;
-    let mut stack = context.own_stack(&layout(3)).await?;
-    let fleet = ClientFleet::connect(&stack, &[(USERS, ReconnectPolicy::Never)]).await?;
-    let mut generator =
-        EventGenerator::start(&stack, &fleet, PER_SECOND, seed("rebalances")).await?;
+    let mut load = UnderLoad::start(context.own_stack(&layout(3)).await?, "rebalances").await?;
     for round in 0..RunProfile::current().pick(5, 60) {
-        let worker = &mut stack.workers[round % 3];
-        // Every third leaves without a word.
+        let worker = &mut load.stack.workers[round % 3];
+        // Every third leaves without a LeaveGroup request.
         if round % 3 == 2 {
             worker.kill().await?;
         } else {
             worker.stop().await?;
         }
-        generator.wait_for_sent(50).await?;
+        load.events.wait_for_sent(50).await?;
         worker.restart().await?;
-        generator.wait_for_sent(50).await?;
+        load.events.wait_for_sent(50).await?;
     }
-    generator.stop_and_flush().await?;
-    // The group waits for one that left without a word until it gives it up.
-    all_take_part(&stack).await?;
-    eprintln!("after the last rebalance: {}", fleet.wait_for_delivery(RECOVERY_LIMIT).await?);
-    fleet.check_delivery(&stack).await?;
-    drop(fleet);
-    stack.shut_down_and_check_logs().await
+    // A killed member holds up the rebalance until its session times out.
+    wait_for_assignment(&load.stack).await?;
+    load.wait_for_recovery("the last rebalance").await?;
+    load.finish().await
 }
 
-async fn a_worker_known_by_name_has_its_place_again_at_once(
+async fn a_static_member_resumes_its_partitions_at_once_after_a_restart(
     context: &Context,
 ) -> anyhow::Result<()> {
     context.durable_kafka().await?;
     let layout = Layout { workers: 2, ..Layout::default() }.with_static_membership();
-    let mut stack = context.own_stack(&layout).await?;
-    let fleet = ClientFleet::connect(&stack, &[(USERS, ReconnectPolicy::Never)]).await?;
-    let mut generator =
-        EventGenerator::start(&stack, &fleet, PER_SECOND, seed("named worker")).await?;
+    let mut load = UnderLoad::start(context.own_stack(&layout).await?, "static member").await?;
     for round in 0..RunProfile::current().pick(2, 10) {
-        let worker = &mut stack.workers[round % 2];
-        generator.wait_for_sent(50).await?;
+        let worker = &mut load.stack.workers[round % 2];
+        load.events.wait_for_sent(50).await?;
         if round % 2 == 0 {
             worker.kill().await?;
         } else {
             worker.stop().await?;
         }
-        generator.wait_for_sent(100).await?;
+        load.events.wait_for_sent(100).await?;
         worker.restart().await?;
-        eprintln!("a worker is back: {}", fleet.wait_for_delivery(RECOVERY_LIMIT).await?);
+        load.wait_for_recovery("restart").await?;
     }
-    generator.stop_and_flush().await?;
-    fleet.check_delivery(&stack).await?;
-    drop(fleet);
-    stack.shut_down_and_check_logs().await
+    load.finish().await
 }
 
-async fn a_worker_that_was_given_up_commits_nothing_when_it_goes_on(
+async fn a_worker_removed_from_the_group_commits_nothing_when_it_resumes(
     context: &Context,
 ) -> anyhow::Result<()> {
     context.durable_kafka().await?;
-    let stack = context.own_stack(&layout(2)).await?;
-    let fleet = ClientFleet::connect(&stack, &[(USERS, ReconnectPolicy::Never)]).await?;
-    let mut generator = EventGenerator::start(&stack, &fleet, PER_SECOND, seed("zombie")).await?;
+    let mut load = UnderLoad::start(context.own_stack(&layout(2)).await?, "removed member").await?;
     for _ in 0..RunProfile::current().pick(1, 8) {
-        generator.wait_for_sent(100).await?;
-        stack.workers[0].signal(Signal::STOP)?;
-        generator.wait_for_sent(200).await?;
-        // It takes the session time-out until the other has its partitions.
-        fleet.wait_for_delivery(RECOVERY_LIMIT).await?;
-        stack.workers[0].signal(Signal::CONT)?;
-        never_goes_back(&stack, &mut generator).await?;
-        all_take_part(&stack).await?;
+        load.events.wait_for_sent(100).await?;
+        load.stack.workers[0].signal(Signal::STOP)?;
+        load.events.wait_for_sent(200).await?;
+        // After the session time-out the other worker has the partitions.
+        load.wait_for_recovery("a frozen worker").await?;
+        load.stack.workers[0].signal(Signal::CONT)?;
+        expect_no_offset_to_decrease(&load.stack, &mut load.events).await?;
+        wait_for_assignment(&load.stack).await?;
     }
-    generator.stop_and_flush().await?;
-    fleet.check_delivery(&stack).await?;
-    drop(fleet);
-    stack.shut_down_and_check_logs().await
+    load.finish().await
 }
 
-/// Checks, while events are sent, that no partition's committed offset becomes smaller.
-async fn never_goes_back(stack: &Stack, generator: &mut EventGenerator) -> anyhow::Result<()> {
+/// Checks, while events flow, that no partition's committed offset decreases.
+async fn expect_no_offset_to_decrease(
+    stack: &Stack,
+    events: &mut EventGenerator,
+) -> anyhow::Result<()> {
     let mut before = stack.kafka.committed(&stack.group).await?;
     for _ in 0..10 {
-        generator.wait_for_sent(20).await?;
+        events.wait_for_sent(20).await?;
         let now = stack.kafka.committed(&stack.group).await?;
-        let back = before.iter().find(|(partition, offset)| now.get(partition) < Some(offset));
-        ensure!(back.is_none(), "{back:?} became {:?}", back.and_then(|(at, _)| now.get(at)));
+        let decreased = before.iter().find(|(partition, offset)| now.get(partition) < Some(offset));
+        ensure!(decreased.is_none(), "offset decreased from {decreased:?}, now {now:?}");
         before = now;
     }
     Ok(())
 }
 
 /// Waits until each worker has partitions.
-async fn all_take_part(stack: &Stack) -> anyhow::Result<()> {
-    eventually("each worker has partitions", RECOVERY_LIMIT, async || {
+async fn wait_for_assignment(stack: &Stack) -> anyhow::Result<()> {
+    eventually("each worker has partitions", RECOVERY_TIMEOUT, async || {
         for worker in &stack.workers {
-            let partitions = super::counted(worker, "ingest_worker_assigned_partitions").await?;
-            ensure!(partitions > 0.0, "one has none");
+            let partitions = metric(worker, "ingest_worker_assigned_partitions").await?;
+            ensure!(partitions > 0.0, "{} has none", worker.name());
         }
         Ok(())
     })

@@ -1,149 +1,113 @@
-//! What Kafka does: brokers that die or freeze, topics that are missing, records in every form
-//! that a producer may give them.
+//! Faults of Kafka: a broker that freezes or is killed, and a dead-letter topic that is missing.
 
 use anyhow::{Context as _, ensure};
 use harness::{
-    events::{self, Event, fresh_user},
+    events::{self, fresh_user},
     eventually,
     producer::{Producer, Record, read_topic},
-    stack::{Layout, Stack, TIMEOUT},
+    stack::{Layout, Stack},
 };
 use rdkafka::{Message as _, message::OwnedMessage};
-use support::{
-    client_fleet::{ClientFleet, ReconnectPolicy},
-    event_generator::EventGenerator,
-};
+use uuid::Uuid;
 
-use super::{PER_SECOND, RECOVERY_LIMIT, USERS, counted};
+use super::metric;
 use crate::{
     assertions::{expect_no_further_frames, expect_notifications},
     context::Context,
-    run_profile::{RunProfile, seed},
+    run_profile::RunProfile,
     runner::scenarios,
+    under_load::{RECOVERY_TIMEOUT, UnderLoad},
 };
 
 scenarios![
-    a_broker_that_freezes_or_dies_and_comes_back_costs_no_event,
-    a_poison_record_waits_for_its_topic_and_holds_nobody_up_for_good,
-    events_compressed_with_each_codec_arrive,
-    events_of_aborted_transactions_are_not_told,
+    a_broker_that_freezes_or_is_killed_costs_no_event,
+    a_record_waits_for_the_dead_letter_topic_and_the_next_is_delivered_in_order,
+    a_subscribed_topic_that_is_created_later_is_consumed,
 ];
 
-async fn a_broker_that_freezes_or_dies_and_comes_back_costs_no_event(
+async fn a_broker_that_freezes_or_is_killed_costs_no_event(
     context: &Context,
 ) -> anyhow::Result<()> {
     let stack = context.own_broker(&Layout::default().with_static_membership()).await?;
-    let fleet = ClientFleet::connect(&stack, &[(USERS, ReconnectPolicy::Never)]).await?;
-    let mut generator = EventGenerator::start(&stack, &fleet, PER_SECOND, seed("broker")).await?;
-    // Long enough to be a member of the group again: a heartbeat takes three seconds to come.
+    let mut load = UnderLoad::start(stack, "broker").await?;
+    // Heartbeats are 3 s apart: long enough to be a member of the group again.
     let between = RunProfile::current().pick(50, 400);
     for _ in 0..RunProfile::current().pick(1, 4) {
-        generator.wait_for_sent(between).await?;
-        stack.kafka.freeze(true).await?;
-        generator.wait_for_sent(RunProfile::current().pick(200, 1_500)).await?;
-        stack.kafka.freeze(false).await?;
-        writes_again(&stack).await?;
-        eprintln!("the broker was frozen: {}", fleet.wait_for_delivery(RECOVERY_LIMIT).await?);
-        generator.wait_for_sent(between).await?;
-        let away = async { generator.wait_for_sent(RunProfile::current().pick(100, 1_000)).await };
-        stack.kafka.kill_and_restart_after(away).await?;
-        writes_again(&stack).await?;
-        eprintln!("the broker was killed: {}", fleet.wait_for_delivery(RECOVERY_LIMIT).await?);
+        load.events.wait_for_sent(between).await?;
+        load.stack.kafka.freeze(true).await?;
+        load.events.wait_for_sent(RunProfile::current().pick(200, 1_500)).await?;
+        load.stack.kafka.freeze(false).await?;
+        wait_until_writable(&load.stack).await?;
+        load.wait_for_recovery("frozen").await?;
+        load.events.wait_for_sent(between).await?;
+        let events = RunProfile::current().pick(100, 1_000);
+        let away = async { load.events.wait_for_sent(events).await };
+        load.stack.kafka.kill_and_restart_after(away).await?;
+        wait_until_writable(&load.stack).await?;
+        load.wait_for_recovery("killed").await?;
     }
-    generator.stop_and_flush().await?;
-    fleet.check_delivery(&stack).await?;
-    drop(fleet);
-    stack.shut_down_and_check_logs().await
+    load.finish().await
 }
 
-/// Waits for the end of the fault: a broker that was away for long enough to be given up by its
-/// controller takes records only once it is known again.
-async fn writes_again(stack: &Stack) -> anyhow::Result<()> {
+/// Waits until the broker accepts records: its controller fences a broker that was away for long,
+/// and registers it again only after it has returned.
+async fn wait_until_writable(stack: &Stack) -> anyhow::Result<()> {
     let record =
         Record { topic: &stack.dead_letter_topic, key: Some("probe"), ..Record::default() };
     Producer::new(&stack.kafka)?.send_record(record).await
 }
 
-async fn a_poison_record_waits_for_its_topic_and_holds_nobody_up_for_good(
+async fn a_record_waits_for_the_dead_letter_topic_and_the_next_is_delivered_in_order(
     context: &Context,
 ) -> anyhow::Result<()> {
-    let topic = format!("late-dead-letters-{}", uuid::Uuid::new_v4().simple());
+    let topic = format!("late-dead-letters-{}", Uuid::new_v4().simple());
     let worker_settings = vec![
         ("DEAD_LETTER_TOPIC", topic.clone()),
         ("KAFKA_PROPERTY_TOPIC_METADATA_REFRESH_INTERVAL_MS", "500".to_owned()),
     ];
-    // A broker of its own: the poison of other scenarios would stop this worker from the start.
+    // On a shared broker the malformed records of other scenarios would need the topic first.
     let stack = context.own_broker(&Layout { worker_settings, ..Layout::default() }).await?;
-    let user = fresh_user();
-    let mut client = stack.client(&user).await?;
-    let [before, mut after] = <[Event; 2]>::try_from(many(&user, 2)?).expect("they are two");
-    // In the partition of the poison, behind it.
+    let (user, case) = (fresh_user(), &events::designed()?[0]);
+    let mut clients = [stack.client(&user).await?];
+    let (before, mut after) = (case.fresh(&user)?, case.fresh(&user)?);
     after.key.clone_from(&before.key);
-    let poison = Record {
-        topic: &before.topic,
-        key: Some(&before.key),
-        value: Some(b"poison"),
-        ..Record::default()
-    };
+    let (key, value) = (Some(&*before.key), Some(&b"malformed"[..]));
+    let malformed = Record { topic: &before.topic, key, value, ..Record::default() };
     stack.producer.send(&before).await?;
-    stack.producer.send_record(poison).await?;
+    stack.producer.send_record(malformed).await?;
     stack.producer.send(&after).await?;
     let retries = r#"ingest_worker_retries_total{system="kafka"}"#;
-    eventually("the worker tries the missing topic", RECOVERY_LIMIT, async || {
-        ensure!(counted(&stack.workers[0], retries).await? > 0.0, "it does not");
+    eventually("the worker retries the missing topic", RECOVERY_TIMEOUT, async || {
+        ensure!(metric(&stack.workers[0], retries).await? > 0.0, "no retry is counted");
         Ok(())
     })
     .await?;
     stack.kafka.create_topics(std::slice::from_ref(&topic)).await?;
-    let is_poison = |letter: &OwnedMessage| letter.payload() == Some(b"poison");
-    let ended = |letters: &[OwnedMessage]| letters.iter().any(is_poison);
-    read_topic(&stack.kafka, &topic, RECOVERY_LIMIT, ended).await?;
-    for event in [&before, &after] {
-        expect_notifications(&mut client, std::slice::from_ref(event)).await.context("in order")?;
+    let is_ours = |letter: &OwnedMessage| letter.payload() == malformed.value;
+    let complete = |letters: &[OwnedMessage]| letters.iter().any(is_ours);
+    read_topic(&stack.kafka, &topic, RECOVERY_TIMEOUT, complete).await?;
+    for event in [before, after] {
+        expect_notifications(&mut clients[0], &[event]).await.context("in this order")?;
     }
-    expect_no_further_frames(&stack, &user, std::slice::from_mut(&mut client)).await?;
-    drop(client);
+    expect_no_further_frames(&stack, &user, &mut clients).await?;
     stack.shut_down_and_check_logs().await
 }
 
-async fn events_compressed_with_each_codec_arrive(context: &Context) -> anyhow::Result<()> {
-    let (stack, user) = (context.stack().await?, fresh_user());
-    let mut clients = [stack.client(&user).await?];
-    for codec in ["gzip", "snappy", "lz4", "zstd"] {
-        // Many in a batch, as one event alone is left as it is.
-        let properties = [("compression.type", codec), ("linger.ms", "50")];
-        let producer = Producer::with(&stack.kafka, &properties)?;
-        let events = many(&user, 100)?;
-        producer.send_all(&events).await?;
-        expect_notifications(&mut clients[0], &events).await.context(codec)?;
-    }
-    expect_no_further_frames(stack, &user, &mut clients).await
-}
-
-async fn events_of_aborted_transactions_are_not_told(context: &Context) -> anyhow::Result<()> {
-    context.durable_kafka().await?;
-    let (stack, user) = (context.stack().await?, fresh_user());
-    let mut clients = [stack.client(&user).await?];
-    let id = uuid::Uuid::new_v4().to_string();
-    let producer = Producer::with(&stack.kafka, &[("transactional.id", &id)])?;
-    producer.init_transactions().await?;
-    let mut committed = Vec::new();
-    for number in 0..6 {
-        let (events, commit) = (many(&user, 5)?, number % 2 == 1);
-        producer.transaction(&events, commit).await?;
-        if commit {
-            committed.extend(events);
-        }
-    }
-    expect_notifications(&mut clients[0], &committed).await?;
-    // Behind all transactions in every partition.
-    let last = many(&user, 30)?;
-    stack.producer.send_all(&last).await?;
-    expect_notifications(&mut clients[0], &last).await?;
-    tokio::time::timeout(TIMEOUT, expect_no_further_frames(stack, &user, &mut clients)).await?
-}
-
-fn many(user: &str, events: usize) -> anyhow::Result<Vec<Event>> {
-    let case = &events::designed()?[0];
-    (0..events).map(|_| case.fresh(user)).collect()
+async fn a_subscribed_topic_that_is_created_later_is_consumed(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let topic = format!("renamed-{}", Uuid::new_v4().simple());
+    let worker_settings = vec![
+        ("BATCH_FILE_REMOVED_TOPIC", topic.clone()),
+        ("KAFKA_PROPERTY_TOPIC_METADATA_REFRESH_INTERVAL_MS", "500".to_owned()),
+    ];
+    let stack = context.own_stack(&Layout { worker_settings, ..Layout::default() }).await?;
+    let user = fresh_user();
+    let mut client = stack.client(&user).await?;
+    stack.kafka.create_topics(std::slice::from_ref(&topic)).await?;
+    let mut event = events::designed()?[1].fresh(&user)?;
+    event.topic = topic;
+    stack.producer.send(&event).await?;
+    expect_notifications(&mut client, &[event]).await?;
+    stack.shut_down_and_check_logs().await
 }

@@ -1,70 +1,63 @@
-//! What Redis itself does while it keeps its data, and what is left when it does not.
+//! Faults of Redis itself: it refuses, hangs, loads, or loses its data.
 
 use anyhow::{Context as _, ensure};
 use harness::{
     free_port,
-    stack::{Layout, Stack},
+    stack::{Layout, Stack, TIMEOUT},
 };
-use redis::{aio::MultiplexedConnection, cmd};
-use support::{
-    client_fleet::{ClientFleet, ReconnectPolicy, RecoveryLatency},
-    event_generator::EventGenerator,
-};
+use redis::{aio::MultiplexedConnection, cmd, pipe};
+use support::client_fleet::RecoveryLatency;
 
-use super::{PER_SECOND, RECOVERY_LIMIT, USERS, counted, report_repairs};
+use super::{metric, print_gap_repairs};
 use crate::{
-    assertions::wait_for_published,
-    context::Context,
-    run_profile::{RunProfile, seed},
-    runner::scenarios,
+    assertions::wait_for_published, context::Context, run_profile::RunProfile, runner::scenarios,
+    under_load::UnderLoad,
 };
 
 scenarios![
-    whatever_redis_refuses_for_a_while_no_event_and_no_socket_is_lost,
-    a_redis_that_drops_clients_or_stands_still_costs_no_event_and_no_socket,
-    a_redis_that_loads_its_data_for_a_while_costs_no_event_and_no_socket,
-    a_flush_under_flow_costs_no_event_and_the_past_is_not_called_complete,
+    a_redis_that_refuses_commands_costs_no_event_and_no_socket,
+    a_redis_that_closes_connections_or_hangs_costs_no_event_and_no_socket,
+    a_redis_that_is_loading_costs_no_event_and_no_socket,
+    a_flush_costs_no_live_event_and_a_resume_across_it_is_incomplete,
 ];
 
-/// What befalls Redis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Trouble {
-    /// It does not answer.
+pub(super) enum RedisFault {
+    /// No answers, connections stay open.
     Frozen,
-    /// It drops every connection of one kind.
-    Drops(&'static str),
-    /// It has no memory left.
-    Full,
-    /// It is a replica whose master is gone.
+    /// Every connection of one type is closed.
+    ConnectionsClosed(&'static str),
+    /// Writes fail with OOM.
+    OutOfMemory,
+    /// Writes fail with READONLY: a replica without its master.
     ReadOnly,
-    /// It wants a password that the services do not know.
-    WrongPassword,
-    /// It has forgotten all scripts.
-    NoScripts,
+    /// New connections fail with NOAUTH.
+    PasswordChanged,
+    /// EVALSHA fails with NOSCRIPT.
+    ScriptsFlushed,
 }
 
-impl Trouble {
-    pub(super) async fn begin(
+impl RedisFault {
+    pub(super) async fn start(
         self,
         stack: &Stack,
         admin: &mut MultiplexedConnection,
     ) -> anyhow::Result<()> {
         match self {
-            Self::Frozen => return stack.redis.freeze(),
-            Self::Drops(kind) => run(admin, &["CLIENT", "KILL", "TYPE", kind]).await?,
-            Self::Full => run(admin, &["CONFIG", "SET", "maxmemory", "1mb"]).await?,
+            Self::Frozen => stack.redis.freeze(),
+            Self::ConnectionsClosed(kind) => run(admin, &["CLIENT", "KILL", "TYPE", kind]).await,
+            Self::OutOfMemory => run(admin, &["CONFIG", "SET", "maxmemory", "1mb"]).await,
             Self::ReadOnly => {
-                run(admin, &["REPLICAOF", "127.0.0.1", &free_port()?.to_string()]).await?;
+                run(admin, &["REPLICAOF", "127.0.0.1", &free_port()?.to_string()]).await
             }
-            Self::WrongPassword => {
+            Self::PasswordChanged => {
                 run(admin, &["CONFIG", "SET", "requirepass", "another"]).await?;
-                // Who is in stays in.
+                // Connections that are authenticated stay so.
                 run(admin, &["CLIENT", "KILL", "TYPE", "normal"]).await?;
-                run(admin, &["CLIENT", "KILL", "TYPE", "pubsub"]).await?;
+                run(admin, &["CLIENT", "KILL", "TYPE", "pubsub"]).await
             }
-            Self::NoScripts => run(admin, &["SCRIPT", "FLUSH"]).await?,
+            Self::ScriptsFlushed => run(admin, &["SCRIPT", "FLUSH"]).await,
         }
-        Ok(())
     }
 
     pub(super) async fn end(
@@ -74,112 +67,111 @@ impl Trouble {
     ) -> anyhow::Result<()> {
         match self {
             Self::Frozen => stack.redis.thaw(),
-            Self::Drops(_) | Self::NoScripts => Ok(()),
-            Self::Full => run(admin, &["CONFIG", "SET", "maxmemory", "0"]).await,
+            Self::ConnectionsClosed(_) | Self::ScriptsFlushed => Ok(()),
+            Self::OutOfMemory => run(admin, &["CONFIG", "SET", "maxmemory", "0"]).await,
             Self::ReadOnly => run(admin, &["REPLICAOF", "NO", "ONE"]).await,
-            Self::WrongPassword => run(admin, &["CONFIG", "SET", "requirepass", ""]).await,
+            Self::PasswordChanged => run(admin, &["CONFIG", "SET", "requirepass", ""]).await,
         }
     }
 }
 
 async fn run(admin: &mut MultiplexedConnection, words: &[&str]) -> anyhow::Result<()> {
-    let done = cmd(words[0]).arg(&words[1..]).exec_async(admin).await;
-    done.with_context(|| words.join(" "))
+    let result = cmd(words[0]).arg(&words[1..]).exec_async(admin).await;
+    result.with_context(|| words.join(" "))
 }
 
-async fn whatever_redis_refuses_for_a_while_no_event_and_no_socket_is_lost(
+async fn a_redis_that_refuses_commands_costs_no_event_and_no_socket(
     context: &Context,
 ) -> anyhow::Result<()> {
-    let troubles = [Trouble::Full, Trouble::ReadOnly, Trouble::NoScripts, Trouble::WrongPassword];
-    endures(context, "Redis refuses", &troubles).await
+    let faults = [
+        RedisFault::OutOfMemory,
+        RedisFault::ReadOnly,
+        RedisFault::ScriptsFlushed,
+        RedisFault::PasswordChanged,
+    ];
+    survive_each_fault(context, "Redis refuses", &faults).await
 }
 
-async fn a_redis_that_drops_clients_or_stands_still_costs_no_event_and_no_socket(
+async fn a_redis_that_closes_connections_or_hangs_costs_no_event_and_no_socket(
     context: &Context,
 ) -> anyhow::Result<()> {
-    let troubles = [Trouble::Drops("normal"), Trouble::Drops("pubsub"), Trouble::Frozen];
-    endures(context, "Redis is gone", &troubles).await
+    let closed = RedisFault::ConnectionsClosed;
+    let faults = [closed("normal"), closed("pubsub"), RedisFault::Frozen];
+    survive_each_fault(context, "Redis unreachable", &faults).await
 }
 
-/// Goes through troubles, while events are sent, and waits after each until it is over for everybody.
-async fn endures(context: &Context, what: &str, troubles: &[Trouble]) -> anyhow::Result<()> {
-    let stack = context.own_stack(&Layout::default()).await?;
-    let fleet = ClientFleet::connect(&stack, &[(USERS, ReconnectPolicy::Never)]).await?;
-    let mut generator = EventGenerator::start(&stack, &fleet, PER_SECOND, seed(what)).await?;
-    let mut admin = stack.redis.connection().await?;
+/// Injects each fault in turn; waits after each until every event is delivered, and checks that
+/// the services noticed it.
+async fn survive_each_fault(
+    context: &Context,
+    name: &str,
+    faults: &[RedisFault],
+) -> anyhow::Result<()> {
+    let mut load = UnderLoad::start(context.own_stack(&Layout::default()).await?, name).await?;
+    let mut admin = load.stack.redis.connection().await?;
     let mut all = RecoveryLatency::default();
-    for trouble in troubles {
-        let noticed = notices(&stack).await?;
-        generator.wait_for_sent(20).await?;
-        trouble.begin(&stack, &mut admin).await?;
-        generator.wait_for_sent(RunProfile::current().pick(250, 1_000)).await?;
-        trouble.end(&stack, &mut admin).await?;
-        let repair = fleet.wait_for_delivery(RECOVERY_LIMIT).await;
-        let repair = repair.with_context(|| format!("{trouble:?}"))?;
-        eprintln!("{what}, {trouble:?}: {repair}");
-        ensure!(notices(&stack).await? > noticed, "{trouble:?}: nobody noticed");
-        all.add(&repair);
+    for fault in faults {
+        let failures = redis_failures(&load.stack).await?;
+        load.events.wait_for_sent(20).await?;
+        fault.start(&load.stack, &mut admin).await?;
+        load.events.wait_for_sent(RunProfile::current().pick(250, 1_000)).await?;
+        fault.end(&load.stack, &mut admin).await?;
+        let what = format!("{fault:?}");
+        all.add(&load.wait_for_recovery(&what).await.context(what)?);
+        let noticed = redis_failures(&load.stack).await? > failures;
+        ensure!(noticed, "{fault:?}: neither service counted a failure of Redis");
     }
-    eprintln!("{what}, all: {all}");
-    generator.stop_and_flush().await?;
-    fleet.check_delivery(&stack).await?;
-    report_repairs(what, &stack).await?;
-    drop(fleet);
-    stack.shut_down_and_check_logs().await
+    eprintln!("{name}, all faults: {all}");
+    print_gap_repairs(name, &load.stack).await?;
+    for user in &load.clients.users {
+        load.stack.wait_for_subscriptions(user, 1).await?;
+    }
+    load.finish().await
 }
 
-/// How often the services have had trouble with Redis.
-async fn notices(stack: &Stack) -> anyhow::Result<f64> {
-    let worker = &stack.workers[0];
-    let retries = counted(worker, r#"ingest_worker_retries_total{system="redis"}"#).await?;
-    Ok(retries + counted(&stack.gateways[0], "gateway_redis_outages_total").await?)
+/// How many failures of Redis the services have counted.
+async fn redis_failures(stack: &Stack) -> anyhow::Result<f64> {
+    let retries = r#"ingest_worker_retries_total{system="redis"}"#;
+    let outages = metric(&stack.gateways[0], "gateway_redis_outages_total").await?;
+    Ok(outages + metric(&stack.workers[0], retries).await?)
 }
 
-async fn a_redis_that_loads_its_data_for_a_while_costs_no_event_and_no_socket(
+async fn a_redis_that_is_loading_costs_no_event_and_no_socket(
     context: &Context,
 ) -> anyhow::Result<()> {
-    let mut stack = context.own_stack(&Layout::default()).await?;
-    let fleet = ClientFleet::connect(&stack, &[(USERS, ReconnectPolicy::Never)]).await?;
-    let mut generator =
-        EventGenerator::start(&stack, &fleet, PER_SECOND, seed("Redis loads")).await?;
-    generator.wait_for_sent(400).await?;
-    // It answers between a thousand commands that it reads back, so there must be many.
-    let mut admin = stack.redis.connection().await?;
-    let mut filler = ::redis::pipe();
-    for number in 0..60_000 {
-        filler.set(format!("filler-{number}"), "").ignore();
+    // Redis answers once for every thousand commands that it loads.
+    const COMMANDS: usize = 60_000;
+    let stack = context.own_stack(&Layout::default()).await?;
+    let mut load = UnderLoad::start(stack, "Redis is loading").await?;
+    load.events.wait_for_sent(400).await?;
+    let mut admin = load.stack.redis.connection().await?;
+    let mut keys = pipe();
+    for number in 0..COMMANDS {
+        keys.set(format!("filler-{number}"), "").ignore();
     }
-    filler.exec_async(&mut admin).await?;
-    stack.redis.kill().await?;
-    stack.redis.restart_loading().await?;
-    generator.wait_for_sent(RunProfile::current().pick(200, 1_000)).await?;
-    stack.redis.finish_loading().await?;
-    let repair = fleet.wait_for_delivery(RECOVERY_LIMIT).await?;
-    eprintln!("Redis loads: {repair}");
-    generator.stop_and_flush().await?;
-    fleet.check_delivery(&stack).await?;
-    drop(fleet);
-    stack.shut_down_and_check_logs().await
+    keys.exec_async(&mut admin).await?;
+    load.stack.redis.kill().await?;
+    load.stack.redis.restart_loading().await?;
+    load.events.wait_for_sent(RunProfile::current().pick(200, 1_000)).await?;
+    load.stack.redis.finish_loading().await?;
+    load.wait_for_recovery("loading").await?;
+    load.finish().await
 }
 
-async fn a_flush_under_flow_costs_no_event_and_the_past_is_not_called_complete(
+async fn a_flush_costs_no_live_event_and_a_resume_across_it_is_incomplete(
     context: &Context,
 ) -> anyhow::Result<()> {
     let stack = context.own_stack(&Layout::default()).await?;
-    let fleet = ClientFleet::connect(&stack, &[(USERS, ReconnectPolicy::Never)]).await?;
-    let mut generator = EventGenerator::start(&stack, &fleet, PER_SECOND, seed("flush")).await?;
-    let past = &fleet.users[0];
-    let position = wait_for_published(&stack, past, 1).await?.swap_remove(0).0;
-    let mut admin = stack.redis.connection().await?;
+    let mut load = UnderLoad::start(stack, "flushed Redis").await?;
+    let user = load.clients.users[0].clone();
+    let position = wait_for_published(&load.stack, &user, 1).await?.swap_remove(0).0;
+    let mut admin = load.stack.redis.connection().await?;
     for _ in 0..RunProfile::current().pick(3, 20) {
-        generator.wait_for_sent(100).await?;
+        load.events.wait_for_sent(100).await?;
         run(&mut admin, &["FLUSHALL"]).await?;
     }
-    let resumed = stack.connection(0, past)?.query("last_event_id", &position).open().await;
-    let state = resumed?.expect_authenticated(harness::stack::TIMEOUT).await?;
-    ensure!(state["resume"] == "incomplete", "what is gone is called complete: {state}");
-    generator.stop_and_flush().await?;
-    fleet.check_delivery(&stack).await?;
-    drop(fleet);
-    stack.shut_down_and_check_logs().await
+    let connection = load.stack.connection(0, &user)?.query("last_event_id", &position);
+    let state = connection.open().await?.expect_authenticated(TIMEOUT).await?;
+    ensure!(state["resume"] == "incomplete", "expected an incomplete resume, got {state}");
+    load.finish().await
 }

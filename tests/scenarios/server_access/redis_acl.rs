@@ -71,7 +71,7 @@ async fn each_service_can_do_its_part_on_redis_and_nothing_else(
     let redis = Redis::start(folder.path()).await?;
     create_users(&redis).await?;
     let layout = with_roles(&redis);
-    let stack = context.stack_around(&layout, folder, redis).await?;
+    let stack = context.stack_with_redis(&layout, folder, redis).await?;
     let user = fresh_user();
     let mut client = stack.client(&user).await?;
     let mut events = events::one_of_each(&user)?;
@@ -145,7 +145,7 @@ async fn a_redis_password_that_is_refused_is_told_and_tried_at_leisure(
     let redis = Redis::start(folder.path()).await?;
     create_users(&redis).await?;
     let layout = with_roles(&redis);
-    let stack = context.stack_around(&layout, folder, redis).await?;
+    let stack = context.stack_with_redis(&layout, folder, redis).await?;
     let user = fresh_user();
     let mut client = stack.client(&user).await?;
     let mut admin = stack.redis.connection().await?;

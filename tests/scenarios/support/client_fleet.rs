@@ -17,13 +17,14 @@ use anyhow::{anyhow, ensure};
 use harness::{
     events::fresh_user,
     eventually,
+    redis::RedisTopology,
     service::Service,
     stack::{Stack, TIMEOUT},
 };
 use serde_json::json;
 use tokio::{task::JoinSet, time::Instant};
 
-use crate::delivery_checker::DeliveryChecker;
+use crate::delivery_checker::{DeliveryChecker, Violations};
 use fleet_client::FleetClient;
 pub use recovery_latency::RecoveryLatency;
 
@@ -77,7 +78,7 @@ impl ClientFleet {
     /// # Errors
     /// When a client is not subscribed in time.
     pub async fn connect(
-        stack: &Stack,
+        stack: &Stack<impl RedisTopology>,
         groups: &[(usize, ReconnectPolicy)],
     ) -> anyhow::Result<Self> {
         let gateways: Vec<_> = stack.gateways.iter().map(Service::address).collect();
@@ -89,7 +90,7 @@ impl ClientFleet {
     /// # Errors
     /// When a client is not subscribed in time.
     pub async fn connect_to(
-        stack: &Stack,
+        stack: &Stack<impl RedisTopology>,
         addresses: &[SocketAddr],
         groups: &[(usize, ReconnectPolicy)],
     ) -> anyhow::Result<Self> {
@@ -162,25 +163,45 @@ impl ClientFleet {
     ///
     /// # Errors
     /// Names the violations.
-    pub async fn check_delivery(&self, stack: &Stack) -> anyhow::Result<()> {
-        // Reported last, as the checker below names the missing events.
+    pub async fn check_delivery(&self, stack: &Stack<impl RedisTopology>) -> anyhow::Result<()> {
+        self.violations(stack).await?.ensure_none()?;
+        let incomplete = self.observations().incomplete_resumes;
+        ensure!(incomplete == 0, "{incomplete} incomplete resumes");
+        Ok(())
+    }
+
+    /// Checks that no client with [`ReconnectPolicy::Never`] was disconnected, and returns which
+    /// events were lost, duplicated, misdelivered or reordered.
+    ///
+    /// # Errors
+    /// Names the disconnects.
+    pub async fn violations(
+        &self,
+        stack: &Stack<impl RedisTopology>,
+    ) -> anyhow::Result<Violations> {
         let delivery = self.wait_for_delivery(TIMEOUT * 3).await;
+        self.ensure_no_disconnects()?;
+        self.wait_for_marker(stack).await?;
+        self.ensure_no_disconnects()?;
+        let violations = self.observations().checker.violations();
+        // The violations name the events that are missing, the error only counts them.
+        if violations.missing.is_empty() {
+            delivery?;
+        }
+        Ok(violations)
+    }
+
+    fn ensure_no_disconnects(&self) -> anyhow::Result<()> {
         let disconnects = self.observations().unexpected_disconnects.join("; ");
         ensure!(disconnects.is_empty(), "unexpected disconnects: {disconnects}");
-        self.wait_for_marker(stack).await?;
-        let seen = self.observations();
-        seen.checker.violations().ensure_none()?;
-        let disconnects = &seen.unexpected_disconnects;
-        ensure!(disconnects.is_empty(), "unexpected disconnects: {}", disconnects.join("; "));
-        ensure!(seen.incomplete_resumes == 0, "{} incomplete resumes", seen.incomplete_resumes);
-        delivery.map(drop)
+        Ok(())
     }
 
     /// Waits until each client has received a marker, and so everything published before it.
-    async fn wait_for_marker(&self, stack: &Stack) -> anyhow::Result<()> {
+    async fn wait_for_marker(&self, stack: &Stack<impl RedisTopology>) -> anyhow::Result<()> {
         self.observations().marked.clear();
         let marker = json!({"event": "marker"}).to_string();
-        let redis = stack.redis.connection().await?;
+        let redis = stack.redis.connection_for("").await?;
         eventually("every client receives a marker", TIMEOUT, async || {
             let missing: Vec<&String> = {
                 let seen = self.observations();
@@ -209,18 +230,6 @@ impl ClientFleet {
     #[must_use]
     pub fn reconnect_delays_ms(&self) -> Vec<u64> {
         self.observations().reconnect_delays_ms.clone()
-    }
-
-    /// Returns how many resumes were answered with `incomplete`.
-    #[must_use]
-    pub fn incomplete_resumes(&self) -> u64 {
-        self.observations().incomplete_resumes
-    }
-
-    /// Returns how many distinct events have been delivered.
-    #[must_use]
-    pub fn delivered(&self) -> usize {
-        self.observations().delivered.len()
     }
 
     pub(crate) fn shared_observations(&self) -> Arc<Mutex<Observations>> {

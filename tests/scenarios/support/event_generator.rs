@@ -10,6 +10,7 @@ use anyhow::{Context as _, ensure};
 use harness::{
     events::{self, Case},
     producer::Producer,
+    redis::RedisTopology,
     stack::{Stack, TIMEOUT},
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
@@ -40,7 +41,7 @@ impl EventGenerator {
     /// # Errors
     /// When the first events are not delivered in time.
     pub async fn start(
-        stack: &Stack,
+        stack: &Stack<impl RedisTopology>,
         fleet: &ClientFleet,
         per_second: u32,
         seed: u64,
@@ -80,9 +81,9 @@ impl EventGenerator {
     ///
     /// # Errors
     /// When the broker does not acknowledge an event.
-    pub async fn stop_and_flush(self) -> anyhow::Result<()> {
+    pub async fn stop_and_flush(&mut self) -> anyhow::Result<()> {
         self.stop.cancel();
-        let ended = timeout(TIMEOUT * 3, self.task).await;
+        let ended = timeout(TIMEOUT * 3, &mut self.task).await;
         ended.context("the broker has not acknowledged every event")??
     }
 }

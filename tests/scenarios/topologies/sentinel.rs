@@ -1,4 +1,4 @@
-//! A master that sentinels choose.
+//! Redis with sentinels, which choose the master.
 
 use anyhow::{Context as _, ensure};
 use harness::{
@@ -7,60 +7,88 @@ use harness::{
     process::Signal,
     redis::{RedisTopology as _, Sentinel},
     service,
-    stack::{Layout, TIMEOUT},
+    stack::{Layout, Stack, TIMEOUT},
     token, workspace,
 };
+use redis::cmd;
 
-use super::flow::Flow;
 use crate::{
     assertions::{expect_delivery, expect_no_further_frames, expect_notifications},
     context::Context,
     runner::scenarios,
+    under_load::UnderLoad,
 };
 
 scenarios![
-    every_event_arrives_with_sentinels,
-    a_master_killed_while_events_flow_costs_none,
-    what_a_stale_replica_lacks_is_told_as_incomplete,
-    a_master_that_becomes_a_replica_is_left,
-    a_master_unknown_to_its_sentinels_is_named_in_the_log,
+    two_of_three_sentinels_suffice_to_find_the_master,
+    a_killed_master_costs_no_event,
+    a_failover_to_a_stale_replica_is_reported_as_an_incomplete_resume,
+    a_planned_failover_costs_no_event,
+    a_master_name_unknown_to_the_sentinels_is_logged_once,
 ];
 
-async fn every_event_arrives_with_sentinels(context: &Context) -> anyhow::Result<()> {
+async fn stack_on_sentinel(
+    context: &Context,
+    replicas: usize,
+    layout: &Layout,
+) -> anyhow::Result<Stack<Sentinel>> {
     let folder = workspace::temporary("sentinel-")?;
-    let redis = Sentinel::start(folder.path(), 1).await?;
-    let stack = context.stack_around(&Layout::default(), folder, redis).await?;
-    expect_delivery(&stack).await?;
-    // Two of three sentinels are enough to find the master.
-    stack.redis.sentinel(0).kill().await?;
-    expect_delivery(&stack).await?;
-    stack.shut_down_and_check_logs().await
+    let redis = Sentinel::start(folder.path(), replicas).await?;
+    context.stack_with_redis(layout, folder, redis).await
 }
 
-async fn a_master_killed_while_events_flow_costs_none(context: &Context) -> anyhow::Result<()> {
-    let folder = workspace::temporary("sentinel-")?;
-    // After the first is gone, one replica must be left to acknowledge.
-    let redis = Sentinel::start(folder.path(), 2).await?;
+/// Two replicas: after a failover one is left to acknowledge writes.
+async fn load_on_replicated_master(
+    context: &Context,
+    name: &str,
+) -> anyhow::Result<UnderLoad<Sentinel>> {
     let worker_settings = vec![("REDIS_WAIT_REPLICAS", "1".to_owned())];
     let layout = Layout { worker_settings, ..Layout::default() };
-    let stack = context.stack_around(&layout, folder, redis).await?;
-    let mut flow = Flow::begin(&stack, 600).await?;
-    flow.reaches(100).await?;
-    stack.redis.server(0).kill().await?;
-    let violations = flow.end().await?;
-    ensure!(stack.redis.master().await? != 0, "another master was chosen");
-    ensure!(violations.missing.is_empty() && violations.misdirected.is_empty(), "{violations:?}");
-    ensure!(violations.out_of_order == 0, "{violations:?}");
+    UnderLoad::start(stack_on_sentinel(context, 2, &layout).await?, name).await
+}
+
+async fn two_of_three_sentinels_suffice_to_find_the_master(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let mut stack = stack_on_sentinel(context, 1, &Layout::default()).await?;
+    expect_delivery(&stack).await?;
+    stack.redis.sentinel(0).kill().await?;
+    stack.gateways[0].stop().await?;
+    stack.gateways[0].restart().await?;
     expect_delivery(&stack).await?;
     stack.shut_down_and_check_logs().await
 }
 
-/// A replica is frozen, misses events, and is all that is left: without acknowledgement they are
-/// lost. Who had received them is told so, in place and when resuming, and what follows arrives.
-async fn what_a_stale_replica_lacks_is_told_as_incomplete(context: &Context) -> anyhow::Result<()> {
-    let folder = workspace::temporary("sentinel-")?;
-    let redis = Sentinel::start(folder.path(), 1).await?;
-    let stack = context.stack_around(&Layout::default(), folder, redis).await?;
+async fn a_killed_master_costs_no_event(context: &Context) -> anyhow::Result<()> {
+    let mut load = load_on_replicated_master(context, "killed master").await?;
+    load.events.wait_for_sent(100).await?;
+    load.stack.redis.server(0).kill().await?;
+    load.events.wait_for_sent(500).await?;
+    load.check_delivery_with_duplicates().await?;
+    let master = load.stack.redis.master().await?;
+    ensure!(master != 0, "expected another master than the killed one");
+    expect_delivery(&load.stack).await?;
+    load.shut_down().await
+}
+
+/// The old master stays and answers, as a replica.
+async fn a_planned_failover_costs_no_event(context: &Context) -> anyhow::Result<()> {
+    let mut load = load_on_replicated_master(context, "planned failover").await?;
+    load.events.wait_for_sent(50).await?;
+    load.stack.redis.fail_over().await?;
+    load.stack.redis.wait_for_new_master(0).await?;
+    load.events.wait_for_sent(100).await?;
+    load.check_delivery_with_duplicates().await?;
+    load.shut_down().await
+}
+
+/// The replica misses events while it is frozen and is then the only server left. Without
+/// `REDIS_WAIT_REPLICAS` these events are lost: clients that had received them learn so on the
+/// open connection and when they resume, and receive what follows.
+async fn a_failover_to_a_stale_replica_is_reported_as_an_incomplete_resume(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let stack = stack_on_sentinel(context, 1, &Layout::default()).await?;
     let user = fresh_user();
     let mut clients = [stack.client(&user).await?];
     let kept = events::one_of_each(&user)?;
@@ -69,54 +97,37 @@ async fn what_a_stale_replica_lacks_is_told_as_incomplete(context: &Context) -> 
     stack.redis.wait_for_replication(0).await?;
     let replica = stack.redis.server(1);
     replica.signal(Signal::STOP)?;
-    // Or it would read from its socket what it has missed.
-    let mut kill = redis::cmd("CLIENT");
+    // Otherwise it would read from its socket what it has missed.
+    let mut kill = cmd("CLIENT");
     kill.arg("KILL").arg("TYPE").arg("replica");
     kill.exec_async(&mut stack.redis.connection(0).await?).await?;
     let lost = events::one_of_each(&user)?;
     stack.producer.send_all(&lost).await?;
     expect_notifications(&mut clients[0], &lost).await?;
-    let newest = stack.stream(&user).await?.pop().context("there are entries")?.0;
+    let newest = stack.stream(&user).await?.pop().context("the stream has entries")?.0;
     stack.redis.server(0).kill().await?;
     replica.signal(Signal::CONT)?;
     stack.redis.wait_for_new_master(0).await?;
     let after = events::one_of_each(&user)?;
     stack.producer.send_all(&after).await?;
-    let told = loop {
+    let state = loop {
         let frame = clients[0].next_frame(TIMEOUT).await?;
         if frame["event"] == "connection_state" {
             break frame;
         }
     };
-    ensure!(told["data"]["resume"] == "incomplete", "{told}");
+    ensure!(state["data"]["resume"] == "incomplete", "expected an incomplete resume, got {state}");
     expect_notifications(&mut clients[0], &after).await?;
-    let stream = stack.stream(&user).await?;
-    ensure!(stream.len() == kept.len() + after.len(), "{} are left", stream.len());
+    let (entries, expected) = (stack.stream(&user).await?.len(), kept.len() + after.len());
+    ensure!(entries == expected, "expected {expected} entries in the stream, got {entries}");
     let resumed = stack.connection(0, &user)?.query("last_event_id", &newest);
     let state = resumed.open().await?.expect_authenticated(TIMEOUT).await?;
-    ensure!(state["resume"] == "incomplete", "{state}");
+    ensure!(state["resume"] == "incomplete", "expected an incomplete resume, got {state}");
     expect_no_further_frames(&stack, &user, &mut clients).await?;
     stack.shut_down_and_check_logs().await
 }
 
-/// An orderly failover: the old master stays and answers, as a replica.
-async fn a_master_that_becomes_a_replica_is_left(context: &Context) -> anyhow::Result<()> {
-    let folder = workspace::temporary("sentinel-")?;
-    let redis = Sentinel::start(folder.path(), 2).await?;
-    let worker_settings = vec![("REDIS_WAIT_REPLICAS", "1".to_owned())];
-    let layout = Layout { worker_settings, ..Layout::default() };
-    let stack = context.stack_around(&layout, folder, redis).await?;
-    let mut flow = Flow::begin(&stack, 400).await?;
-    flow.reaches(50).await?;
-    stack.redis.fail_over().await?;
-    stack.redis.wait_for_new_master(0).await?;
-    let violations = flow.end().await?;
-    ensure!(violations.missing.is_empty() && violations.misdirected.is_empty(), "{violations:?}");
-    ensure!(violations.out_of_order == 0, "{violations:?}");
-    stack.shut_down_and_check_logs().await
-}
-
-async fn a_master_unknown_to_its_sentinels_is_named_in_the_log(_: &Context) -> anyhow::Result<()> {
+async fn a_master_name_unknown_to_the_sentinels_is_logged_once(_: &Context) -> anyhow::Result<()> {
     let folder = workspace::temporary("sentinel-")?;
     let redis = Sentinel::start(folder.path(), 0).await?;
     let settings = [
@@ -128,14 +139,15 @@ async fn a_master_unknown_to_its_sentinels_is_named_in_the_log(_: &Context) -> a
     ];
     let settings = settings.map(|(name, value)| (name.to_owned(), value)).into();
     let gateway = service::launch("ws-gateway", &folder.path().join("log"), &settings)?;
-    let lines = async || {
+    let naming = async || {
         let log = std::fs::read_to_string(gateway.log())?;
-        let lines: Vec<String> =
-            log.lines().filter(|line| line.contains("mian")).map(str::to_owned).collect();
-        ensure!(!lines.is_empty(), "there is no word of it in {log}");
-        Ok(lines)
+        let naming = log.lines().filter(|line| line.contains("mian")).map(str::to_owned);
+        let naming: Vec<String> = naming.collect();
+        ensure!(!naming.is_empty(), "no line names the master: {log}");
+        Ok(naming)
     };
-    let told = eventually("the log says so", TIMEOUT, lines).await?;
-    ensure!(told.len() == 1 && told[0].contains("ERROR"), "it says {told:?}");
+    let lines = eventually("the log names the unknown master", TIMEOUT, naming).await?;
+    let is_one_error = lines.len() == 1 && lines[0].contains("ERROR");
+    ensure!(is_one_error, "expected one line at level ERROR, got {lines:?}");
     Ok(())
 }
