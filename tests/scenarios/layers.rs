@@ -1,84 +1,173 @@
-//! The layers: which files of a service may name Kafka's and Redis's libraries.
+//! Structure of the source code: import directions, import circles, and the lengths of files and
+//! functions.
 
-use std::path::{Path, PathBuf};
+use std::{collections::BTreeMap, path::Path};
 
 use anyhow::ensure;
 use harness::workspace;
+use support::source::{self, Graph};
 
 use crate::{context::Context, runner::scenarios};
 
-scenarios![only_the_infrastructure_names_kafka_and_redis,];
-
-/// A service and its files, or folders with a `/` at the end, that may name the libraries.
-const ALLOWED: &[(&str, &[&str])] = &[
-    ("ingest-worker", &["infrastructure.rs", "infrastructure/", "worker.rs"]),
-    (
-        "ws-gateway",
-        &["subscriber.rs", "subscriber/", "history.rs", "history/", "gateway.rs", "gateway/"],
-    ),
+scenarios![
+    imports_point_one_way_and_form_no_circle,
+    only_the_infrastructure_uses_the_kafka_and_redis_clients,
+    files_and_functions_are_short,
 ];
 
-async fn only_the_infrastructure_names_kafka_and_redis(_: &Context) -> anyhow::Result<()> {
-    let mut offences = Vec::new();
-    for (service, allowed) in ALLOWED {
-        let sources = workspace::root().join(service).join("src");
-        let files = rust_files(&sources)?;
-        ensure!(!files.is_empty(), "{service} has sources");
-        for file in files {
-            let name = file.strip_prefix(&sources)?.to_string_lossy().into_owned();
-            let is_allowed = |entry: &&str| {
-                if entry.ends_with('/') { name.starts_with(*entry) } else { name == **entry }
-            };
-            if allowed.iter().any(is_allowed) {
+const MAX_FILE_LINES: usize = 300;
+const MAX_FUNCTION_LINES: usize = 50;
+
+/// Module prefixes of a crate and the prefixes that each may import from, besides itself. The
+/// longest matching prefix counts; a module without one may not exist.
+type Layers = &'static [(&'static str, &'static [&'static str])];
+
+const SHARED: Layers = &[
+    ("backoff", &[]),
+    ("user", &[]),
+    ("time", &[]),
+    ("config", &[]),
+    ("metrics", &[]),
+    ("lifecycle", &[]),
+    ("admin", &[]),
+    ("healthcheck", &[]),
+    ("telemetry", &[]),
+    ("trace", &[]),
+    ("envelope", &[]),
+    ("keys", &["user"]),
+    ("redis", &["config", "keys", "user"]),
+    ("notification", &["time", "user"]),
+    ("events", &["envelope", "notification", "time"]),
+];
+
+const WORKER: Layers = &[
+    ("notification", &[]),
+    ("domain", &["notification"]),
+    ("metrics", &["domain", "notification"]),
+    ("config", &["domain"]),
+    ("infrastructure", &["domain", "notification", "metrics", "config"]),
+    ("worker", &["infrastructure", "domain", "notification", "metrics", "config"]),
+    ("cli", &["infrastructure", "domain", "config"]),
+    ("main", &["cli", "worker"]),
+];
+
+const GATEWAY: Layers = &[
+    ("protocol", &[]),
+    ("auth", &[]),
+    ("metrics", &["auth", "protocol"]),
+    ("hub", &["protocol", "auth", "metrics"]),
+    ("connection", &["hub", "protocol", "auth", "metrics"]),
+    ("server", &["connection", "hub", "protocol", "auth", "metrics"]),
+    ("redis", &["hub", "protocol", "auth", "metrics"]),
+    ("config", &["auth"]),
+    ("gateway", &["server", "connection", "hub", "protocol", "auth", "metrics", "redis", "config"]),
+    ("cli", &["config", "auth", "redis", "gateway"]),
+    ("main", &["cli", "gateway"]),
+];
+
+const CRATES: &[(&str, Layers)] =
+    &[("shared", SHARED), ("ingest-worker", WORKER), ("ws-gateway", GATEWAY)];
+
+/// Client libraries and the only modules of each service that may use them.
+const CLIENT_LIBRARIES: &[&str] = &["rdkafka", "redis", "deadpool_redis"];
+const CLIENT_MODULES: &[(&str, &[&str])] =
+    &[("ingest-worker", &["infrastructure", "worker"]), ("ws-gateway", &["redis", "gateway"])];
+
+async fn imports_point_one_way_and_form_no_circle(_: &Context) -> anyhow::Result<()> {
+    let (mut violations, mut files, mut imports) = (Vec::new(), 0, 0);
+    for (name, layers) in CRATES {
+        let graph = graph(name)?;
+        files += graph.modules().count();
+        imports += graph.imports().count();
+        for circle in graph.circles() {
+            let circle: Vec<String> = circle.iter().map(|module| module.join("::")).collect();
+            violations.push(format!("{name}: circle {} -> {}", circle.join(" -> "), circle[0]));
+        }
+        violations.extend(graph.modules().filter_map(|module| {
+            let is_known = module.is_empty() || layer(layers, module).is_some();
+            (!is_known).then(|| format!("{name}: {} belongs to no layer", module.join("::")))
+        }));
+        for import in graph.imports() {
+            let (Some(from), Some(to)) = (layer(layers, &import.from), layer(layers, &import.to))
+            else {
                 continue;
+            };
+            if from.0 != to.0 && !from.1.contains(&to.0) {
+                let (file, to) = (import.from.join("/"), import.to.join("::"));
+                let line = import.line;
+                violations.push(format!("{name}/src/{file}.rs:{line}: upward import of {to}"));
             }
-            let text = std::fs::read_to_string(&file)?;
-            let lines = library_lines(&text).into_iter();
-            offences.extend(lines.map(|line| format!("{service}/src/{name}:{line}")));
         }
     }
-    ensure!(offences.is_empty(), "these lines name rdkafka or redis: {}", offences.join(", "));
+    ensure!(violations.is_empty(), "import rules broken:\n{}", violations.join("\n"));
+    println!("import rules: 0 circles, 0 upward imports in {files} files, {imports} imports");
     Ok(())
 }
 
-/// The lines of code that use one of the crates. Imports from our own crates do not count:
-/// `shared::redis` holds settings and connections, and no commands.
-fn library_lines(text: &str) -> Vec<usize> {
-    let mut lines = Vec::new();
-    let mut in_own_import = false;
-    for (number, line) in (1..).zip(text.lines()) {
-        let code = line.split("//").next().unwrap_or_default().trim();
-        let own = ["use shared::", "use crate::", "use super::"];
-        in_own_import |= own.iter().any(|start| code.trim_start_matches("pub ").starts_with(start));
-        if !in_own_import && uses_a_library(code) {
-            lines.push(number);
-        }
-        in_own_import &= !code.ends_with(';');
-    }
-    lines
+/// Returns the layer of a module: the entry with the longest matching prefix.
+fn layer(layers: Layers, module: &[String]) -> Option<(&'static str, &'static [&'static str])> {
+    let matches = |prefix: &str| {
+        let prefix: Vec<&str> = prefix.split("::").collect();
+        module.len() >= prefix.len() && module.iter().zip(&prefix).all(|(a, b)| a == b)
+    };
+    layers.iter().copied().filter(|(prefix, _)| matches(prefix)).max_by_key(|entry| entry.0.len())
 }
 
-fn uses_a_library(code: &str) -> bool {
-    ["rdkafka", "redis", "deadpool_redis"].iter().any(|library| {
-        code.match_indices(library).any(|(at, _)| {
-            let before = code[..at].chars().next_back();
-            let is_path = code[at + library.len()..].starts_with("::");
-            let is_import = code.starts_with("use ") && before == Some(' ');
-            let is_whole = !before.is_some_and(|c| c.is_alphanumeric() || "_:".contains(c));
-            is_whole && (is_path || is_import)
-        })
-    })
-}
-
-fn rust_files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            files.extend(rust_files(&path)?);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.push(path);
+async fn only_the_infrastructure_uses_the_kafka_and_redis_clients(
+    _: &Context,
+) -> anyhow::Result<()> {
+    let mut violations = Vec::new();
+    for (name, allowed) in CLIENT_MODULES {
+        let graph = graph(name)?;
+        for module in graph.modules() {
+            if module.first().is_some_and(|first| allowed.contains(&first.as_str())) {
+                continue;
+            }
+            let file = module.join("/");
+            let used = graph.libraries(module).into_iter();
+            let used = used.filter(|(library, _)| CLIENT_LIBRARIES.contains(library));
+            violations.extend(
+                used.map(|(library, line)| format!("{name}/src/{file}.rs:{line} uses {library}")),
+            );
         }
     }
-    Ok(files)
+    ensure!(violations.is_empty(), "clients used elsewhere:\n{}", violations.join("\n"));
+    Ok(())
+}
+
+async fn files_and_functions_are_short(_: &Context) -> anyhow::Result<()> {
+    let root = workspace::root();
+    let paths = source::rust_files(&root)?;
+    let (mut violations, mut functions) = (Vec::new(), 0);
+    for path in &paths {
+        let file = source::read(path)?;
+        let name = path.strip_prefix(&root)?.display();
+        if file.lines > MAX_FILE_LINES {
+            violations.push(format!("{name}: {} lines (limit: {MAX_FILE_LINES})", file.lines));
+        }
+        functions += file.functions.len();
+        let long = file.functions.iter().filter(|function| function.lines > MAX_FUNCTION_LINES);
+        violations.extend(long.map(|function| {
+            let (line, lines) = (function.line, function.lines);
+            format!(
+                "{name}:{line}: {} has {lines} lines (limit: {MAX_FUNCTION_LINES})",
+                function.name
+            )
+        }));
+    }
+    ensure!(violations.is_empty(), "too long:\n{}", violations.join("\n"));
+    println!("lengths: {} files and {functions} functions within the limits", paths.len());
+    Ok(())
+}
+
+/// Reads the import graph of a crate of this repository.
+fn graph(name: &str) -> anyhow::Result<Graph> {
+    let sources = workspace::root().join(name).join("src");
+    let mut files = BTreeMap::new();
+    for path in source::rust_files(&sources)? {
+        let module = source::module_path(Path::new(path.strip_prefix(&sources)?));
+        files.insert(module, source::read(&path)?);
+    }
+    ensure!(!files.is_empty(), "{name} has no sources");
+    Ok(Graph::new(&name.replace('-', "_"), files))
 }

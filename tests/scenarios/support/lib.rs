@@ -12,3 +12,4 @@ pub mod load_balancer;
 pub mod node;
 pub mod prometheus;
 pub mod raw_socket;
+pub mod source;
