@@ -57,11 +57,16 @@ const GATEWAY: Layers = &[
     ("metrics", &["auth", "protocol"]),
     ("hub", &["protocol", "auth", "metrics"]),
     ("connection", &["hub", "protocol", "auth", "metrics"]),
-    ("server", &["connection", "hub", "protocol", "auth", "metrics"]),
     ("redis", &["hub", "protocol", "auth", "metrics"]),
-    ("config", &["auth"]),
-    ("gateway", &["server", "connection", "hub", "protocol", "auth", "metrics", "redis", "config"]),
-    ("cli", &["config", "auth", "redis", "gateway"]),
+    ("files", &["metrics"]),
+    ("server", &["connection", "redis", "files", "hub", "protocol", "auth", "metrics"]),
+    // Parses texts into the types of the modules that use them.
+    ("config", &["server", "hub", "auth"]),
+    (
+        "gateway",
+        &["config", "server", "connection", "redis", "files", "hub", "protocol", "auth", "metrics"],
+    ),
+    ("cli", &["config", "redis", "auth"]),
     ("main", &["cli", "gateway"]),
 ];
 
