@@ -3,8 +3,8 @@
 //!
 //! Invariant: `consumed` always equals the sum of `outcomes`, `in_flight` and `revoked`.
 
-use prometheus::{Histogram, IntCounter, IntGauge, IntGaugeVec};
-use shared::metrics::{LATENCY_BUCKETS, Labeled, ROUND_TRIP_BUCKETS};
+use prometheus::{Histogram, IntCounter, IntGauge};
+use shared::metrics::{LATENCY_BUCKETS, Labeled, ROUND_TRIP_BUCKETS, TopicGauge};
 
 use crate::{
     domain::{
@@ -88,7 +88,7 @@ shared::metrics! {
         pub kafka_errors: IntCounter = "ingest_worker_kafka_errors_total", ();
         /// Records of a topic in this worker's partitions that are not committed yet; the sum over
         /// all workers is the consumer lag of the group.
-        pub lag: IntGaugeVec = "ingest_worker_consumer_lag_records", &["topic"];
+        pub lag: TopicGauge = "ingest_worker_consumer_lag_records", ();
         /// Seconds from the time a record was written to Kafka until it was read.
         pub kafka_wait: Histogram = "ingest_worker_kafka_wait_seconds", LATENCY_BUCKETS;
         /// Seconds from reading a record until it was published, including waits for its owner and

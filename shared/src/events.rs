@@ -1,9 +1,8 @@
-//! The events: the names they have on the wire, spelled here and nowhere else, what producers
-//! send in them (`…V1`) and what a browser receives as `data` (`…Data`).
+//! Domain events: their type and topic names, the payloads that producers send (`…V1`), and the
+//! `data` that browsers receive (`…Data`).
 //!
-//! Producers differ in how they name things. Both spellings are fields of the payload; the one of
-//! the design wins. Everything is optional here: what an event must name is asked of its
-//! [`Subject`].
+//! Every payload field is optional; an event is valid if its [`Subject`] has an id. Where producers
+//! use two names for one thing, both are fields, and the one of the contract has precedence.
 
 use serde::{Deserialize, de::DeserializeOwned};
 
@@ -20,48 +19,48 @@ pub mod teacher;
 
 /// The payload of one event type.
 pub trait Event: DeserializeOwned {
-    /// What a browser receives as `data`; `()` if nothing, or what the producer has worded.
+    /// The notification's `data`; `()` if the event is not notified, or if the producer words it.
     type Data: EventData;
 
-    /// The event type as producers spell it today.
+    /// The event type.
     const TYPE: &'static str;
-    /// Other spellings of the type.
+    /// Alternative names of the event type.
     const ALIASES: &'static [&'static str] = &[];
-    /// The topic of the design.
+    /// The topic.
     const TOPIC: Topic;
-    /// Further topics that carry the event.
+    /// Further topics that carry this event.
     const OTHER_TOPICS: &'static [&'static str] = &[];
 
-    /// What the event is about.
+    /// Returns the ids of what the event is about.
     fn subject(&self) -> Subject<'_>;
 }
 
-/// A topic that a deployment may rename.
+/// A topic whose name is a setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Topic {
-    /// The setting that names it.
+    /// The environment variable with the name of the topic.
     pub setting: &'static str,
-    /// Its name where the setting is not given.
+    /// The default name.
     pub default: &'static str,
 }
 
-/// What an event is about: the ids that decide who is told.
+/// The ids of what an event is about; they determine the recipient if the event names no user.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Subject<'a> {
-    /// The batch, whose owner is told.
+    /// The batch; its owner is the recipient.
     pub batch: Option<&'a str>,
-    /// The class, whose owner is told where no owner of a batch is known.
+    /// The class; its owner is the recipient if the owner of the batch is unknown.
     pub class: Option<&'a str>,
     /// The essay.
     pub essay: Option<&'a str>,
     /// The student.
     pub student: Option<&'a str>,
-    /// The teacher, where the event is a message to one.
+    /// The teacher, if the event is a message to one.
     pub teacher: Option<&'a str>,
 }
 
 impl Subject<'_> {
-    /// Whether the event names anything at all.
+    /// Returns whether at least one id is usable.
     #[must_use]
     pub fn has_id(&self) -> bool {
         [self.batch, self.class, self.essay, self.student, self.teacher]
@@ -70,50 +69,50 @@ impl Subject<'_> {
     }
 }
 
-/// The id, unless it is one of the ways to say that there is none.
+/// Returns the id, or `None` for the placeholders that producers send: empty and `unknown`.
 #[must_use]
 pub fn usable_id(id: Option<&str>) -> Option<&str> {
     id.filter(|id| !id.is_empty() && *id != "unknown")
 }
 
-/// What any payload may carry, whatever its type.
+/// Fields that payloads of every event type may contain.
 #[derive(Debug, Default, Deserialize)]
 pub struct CommonFields<'a> {
-    /// The user to tell.
+    /// The recipient.
     #[serde(borrow)]
     pub user_id: Option<JsonString<'a>>,
-    /// The same, as some producers name it.
+    /// The recipient, as some producers name it.
     #[serde(borrow)]
     pub teacher_id: Option<JsonString<'a>>,
-    /// The same, as others name it.
+    /// The recipient, as other producers name it.
     #[serde(borrow)]
     pub created_by_user_id: Option<JsonString<'a>>,
-    /// When it happened.
+    /// When the event happened.
     #[serde(borrow)]
     pub timestamp: Option<JsonString<'a>>,
-    /// Holds the time where the payload itself does not.
+    /// Contains the timestamp if the payload does not.
     #[serde(borrow, default, deserialize_with = "json::object")]
     pub metadata: Option<CommonMetadata<'a>>,
 }
 
-/// The part of a payload's `metadata` that is used.
+/// The used part of a payload's `metadata`.
 #[derive(Debug, Default, Deserialize)]
 pub struct CommonMetadata<'a> {
-    /// When it happened.
+    /// When the event happened.
     #[serde(borrow)]
     pub timestamp: Option<JsonString<'a>>,
 }
 
 impl CommonFields<'_> {
-    /// The first usable of the names for the user to tell.
+    /// Returns the recipient: the first usable of the three fields.
     #[must_use]
-    pub fn user(&self) -> Option<&str> {
+    pub fn user_id(&self) -> Option<&str> {
         [&self.user_id, &self.teacher_id, &self.created_by_user_id]
             .into_iter()
             .find_map(|id| usable_id(id.as_deref()))
     }
 
-    /// When the event happened, as the payload says it.
+    /// Returns the timestamp of the event, unparsed.
     #[must_use]
     pub fn event_time(&self) -> Option<&str> {
         let metadata = self.metadata.as_ref().and_then(|metadata| metadata.timestamp.as_deref());
@@ -121,10 +120,10 @@ impl CommonFields<'_> {
     }
 }
 
-/// A list of which only the length is of interest; it takes no memory.
+/// A JSON list of which only the length is used; its items take no memory.
 pub type CountedList = Vec<serde::de::IgnoredAny>;
 
-/// How many, if anybody said: the stated number, else the length of the list.
+/// Returns the stated count, else the length of the list.
 #[must_use]
 pub fn count_or_len(stated: Option<u64>, list: Option<&CountedList>) -> Option<u64> {
     stated.or_else(|| list.map(|list| list.len() as u64))
@@ -135,9 +134,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_usable_user_wins() {
+    fn the_first_usable_user_id_is_the_recipient() {
         let user = |json| {
-            serde_json::from_str::<CommonFields<'_>>(json).unwrap().user().map(str::to_owned)
+            serde_json::from_str::<CommonFields<'_>>(json).unwrap().user_id().map(str::to_owned)
         };
         assert_eq!(user(r#"{"user_id":"a","teacher_id":"b"}"#).as_deref(), Some("a"));
         assert_eq!(user(r#"{"user_id":"unknown","teacher_id":"b"}"#).as_deref(), Some("b"));
@@ -155,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stated_count_wins_over_a_list_and_nothing_stays_nothing() {
+    fn a_stated_count_has_precedence_over_the_length_of_the_list() {
         let list: CountedList = serde_json::from_str("[1,{},null]").unwrap();
         assert_eq!(count_or_len(Some(7), Some(&list)), Some(7));
         assert_eq!(count_or_len(None, Some(&list)), Some(3));

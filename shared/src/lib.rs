@@ -1,10 +1,24 @@
-//! What `ingest-worker` and `ws-gateway` must agree on.
+//! What `ingest-worker` and `ws-gateway` have in common: the contract between producers, Redis and
+//! browsers, and the runtime that both services are built on. No business rules.
 //!
-//! The contract: [`envelope`] and [`events`] (what producers send), [`notification`] (what a
-//! browser receives), [`user`] (whom it is for) and [`keys`] (the names both use in Redis).
-//! The runtime: [`config`], [`telemetry`], [`mod@metrics`], [`trace`], [`lifecycle`], [`admin`],
-//! [`healthcheck`], [`backoff`] and [`redis`].
-//! No business rules live here.
+//! # The contract, in the order of an event's path
+//!
+//! 1. A Kafka record holds an [`envelope`] around one of the [`events`].
+//! 2. The worker turns the event into a [`notification`] for a [`user`]; a [`time`] in it is UTC.
+//! 3. The worker publishes it under the names of [`keys`], through [`redis`].
+//! 4. The gateway passes the JSON on to the user's sockets, unparsed.
+//!
+//! # The runtime
+//!
+//! | module | responsibility |
+//! |---|---|
+//! | [`config`] | reads settings, reports all problems at once, keeps secrets out of logs |
+//! | [`lifecycle`] | graceful shutdown and the exit code |
+//! | [`admin`], [`healthcheck`] | liveness, readiness and metrics over HTTP, and the image's health check |
+//! | [`telemetry`], [`trace`] | structured logs and OpenTelemetry spans |
+//! | [`mod@metrics`] | Prometheus metrics with typed labels |
+//! | [`backoff`] | exponential back-off with jitter |
+//! | [`redis`] | connections to standalone, Sentinel and Cluster deployments |
 
 pub mod admin;
 pub mod backoff;

@@ -1,88 +1,63 @@
-//! Declaring metrics: [`metrics!`](crate::metrics!) turns a struct with documented fields into
-//! registered series, so that the sentence above a field is also its help text.
+//! Declaring Prometheus metrics. [`metrics!`](crate::metrics!) turns a struct into registered
+//! metrics; the doc sentence of a field is its help text. [`label!`](crate::label!) declares an
+//! enum as a label: every value is exported from the start, so that a rate over its first increment
+//! is correct, and updating looks nothing up.
+//!
+//! ```
+//! use prometheus::{IntCounter, Registry, TextEncoder};
+//! use shared::metrics::Labeled;
+//!
+//! shared::label! {
+//!     /// How a job ended.
+//!     pub enum JobResult as "result" {
+//!         /// It succeeded.
+//!         Succeeded = "succeeded",
+//!         /// It failed.
+//!         Failed = "failed",
+//!     }
+//! }
+//!
+//! shared::metrics! {
+//!     /// The metrics of an example.
+//!     pub struct Metrics {
+//!         /// Finished jobs by result: succeeded, failed.
+//!         pub jobs: Labeled<JobResult, IntCounter> = "jobs_total", ();
+//!     }
+//! }
+//!
+//! let registry = Registry::new();
+//! let metrics = Metrics::new(&registry);
+//! metrics.jobs.of(JobResult::Failed).inc();
+//!
+//! let page = TextEncoder::new().encode_to_string(&registry.gather())?;
+//! assert!(page.contains("# HELP jobs_total Finished jobs by result: succeeded, failed."));
+//! assert!(page.contains(r#"jobs_total{result="succeeded"} 0"#));
+//! assert!(page.contains(r#"jobs_total{result="failed"} 1"#));
+//! # Ok::<(), prometheus::Error>(())
+//! ```
 
+mod field;
 mod label;
 
-use prometheus::core::Collector;
-use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-};
+use prometheus::Registry;
 
-pub use label::{Family, Label, Labeled, Metric};
+pub use field::{Labeled, Metric, MetricField, TopicGauge};
+pub use label::Label;
 
-/// Buckets for how late something is, in seconds: from a machine at rest to an outage. The same
-/// for every stage, so that stages can be compared and added up.
+/// Bucket bounds for latencies, in seconds: from an idle system to an outage. Every stage of the
+/// pipeline uses the same, so that stages can be compared and added up.
 pub const LATENCY_BUCKETS: &[f64] =
     &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 30.0, 300.0];
 
-/// Buckets for a round trip to a server, in seconds: up to a time-out.
+/// Bucket bounds for a round trip to a server, in seconds: up to a time-out.
 pub const ROUND_TRIP_BUCKETS: &[f64] =
     &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0];
 
-/// A kind of series that [`metrics!`](crate::metrics!) can declare.
-pub trait MetricField: Collector + Clone + Sized + 'static {
-    /// What a declaration says beyond name and help.
-    type Options;
-
-    /// Makes the series; it is not registered yet.
-    ///
-    /// # Errors
-    /// When the name or the options are not valid.
-    fn create(opts: Opts, options: Self::Options) -> prometheus::Result<Self>;
-}
-
-impl MetricField for IntCounter {
-    type Options = ();
-
-    fn create(opts: Opts, (): ()) -> prometheus::Result<Self> {
-        Self::with_opts(opts)
-    }
-}
-
-impl MetricField for IntGauge {
-    type Options = ();
-
-    fn create(opts: Opts, (): ()) -> prometheus::Result<Self> {
-        Self::with_opts(opts)
-    }
-}
-
-impl MetricField for IntCounterVec {
-    /// The name of the label, and the values that are exported from the start: the first
-    /// increment of a series that was not there does not show in a rate.
-    type Options = (&'static str, &'static [&'static str]);
-
-    fn create(opts: Opts, (label, values): Self::Options) -> prometheus::Result<Self> {
-        let counters = Self::new(opts, &[label])?;
-        for value in values {
-            counters.get_metric_with_label_values(&[value])?;
-        }
-        Ok(counters)
-    }
-}
-
-impl MetricField for IntGaugeVec {
-    /// The names of the labels.
-    type Options = &'static [&'static str];
-
-    fn create(opts: Opts, labels: Self::Options) -> prometheus::Result<Self> {
-        Self::new(opts, labels)
-    }
-}
-
-impl MetricField for Histogram {
-    /// The upper bounds of the buckets.
-    type Options = &'static [f64];
-
-    fn create(opts: Opts, buckets: Self::Options) -> prometheus::Result<Self> {
-        Self::with_opts(HistogramOpts { common_opts: opts, buckets: buckets.to_vec() })
-    }
-}
-
-/// A registry with what the system knows of this process; on Linux that is memory, CPU and files.
+/// Returns a registry that already exports memory, CPU and file descriptors of the process, on
+/// Linux.
 ///
 /// # Errors
-/// When the system does not tell.
+/// If the process metrics cannot be registered.
 pub fn registry() -> prometheus::Result<Registry> {
     let registry = Registry::new();
     #[cfg(target_os = "linux")]
@@ -90,33 +65,33 @@ pub fn registry() -> prometheus::Result<Registry> {
     Ok(registry)
 }
 
-/// Declares the metrics of a service: `field: Metric = "name", options;` under the sentence that
-/// becomes the help text. The struct gets a `new` that registers every series.
+/// Declares a struct of metrics, with fields `name: Type = "metric_name", options;`. The doc
+/// comment of a field is the help text of the metric; `new` registers every metric.
 #[macro_export]
 macro_rules! metrics {
     (
         $(#[doc = $about:literal])+
         pub struct $name:ident {
-            $($(#[doc = $help:literal])+ pub $field:ident: $kind:ty = $series:literal, $options:expr;)+
+            $($(#[doc = $help:literal])+ pub $field:ident: $type:ty = $metric:literal, $options:expr;)+
         }
     ) => {
         $(#[doc = $about])+
         #[derive(Clone, Debug)]
         pub struct $name {
-            $($(#[doc = $help])+ pub $field: $kind,)+
+            $($(#[doc = $help])+ pub $field: $type,)+
         }
 
         impl $name {
-            /// Makes the series and registers them.
+            /// Creates the metrics and registers them.
             ///
             /// # Panics
-            /// If two series share a name: an error in the declaration, which any start shows.
+            /// If two metrics share a name: a mistake in the declaration, which any start shows.
             #[must_use]
             pub fn new(registry: &::prometheus::Registry) -> Self {
                 $(
                     let help = concat!($($help),+).trim();
-                    let opts = ::prometheus::Opts::new($series, help);
-                    let $field = <$kind as $crate::metrics::MetricField>::create(opts, $options)
+                    let opts = ::prometheus::Opts::new($metric, help);
+                    let $field = <$type as $crate::metrics::MetricField>::create(opts, $options)
                         .expect("the declaration of a metric is valid");
                     registry
                         .register(Box::new($field.clone()))
@@ -130,28 +105,28 @@ macro_rules! metrics {
 
 #[cfg(test)]
 mod tests {
-    use prometheus::{IntCounterVec, Registry};
+    use prometheus::{IntCounter, Registry};
 
-    #[expect(unreachable_pub, reason = "the macro is made for the metrics of a service")]
+    #[expect(unreachable_pub, reason = "the macro declares public items")]
     mod service {
-        use super::IntCounterVec;
+        use super::IntCounter;
 
         crate::metrics! {
             /// Test metrics.
             pub struct Metrics {
-                /// Apples picked,
-                /// by colour.
-                pub apples: IntCounterVec = "apples_total", ("colour", &["red", "green"]);
+                /// Records read,
+                /// in total.
+                pub records: IntCounter = "records_total", ();
             }
         }
     }
 
     #[test]
-    fn the_sentence_above_a_field_is_its_help_text() {
+    fn the_doc_sentence_of_a_field_is_its_help_text() {
         let registry = Registry::new();
-        service::Metrics::new(&registry).apples.with_label_values(&["red"]).inc();
+        service::Metrics::new(&registry).records.inc();
         let families = registry.gather();
-        assert_eq!(families[0].name(), "apples_total");
-        assert_eq!(families[0].help(), "Apples picked, by colour.");
+        assert_eq!(families[0].name(), "records_total");
+        assert_eq!(families[0].help(), "Records read, in total.");
     }
 }

@@ -1,11 +1,9 @@
-//! What a browser receives. The text of a notification is built once, by the worker, and passes
-//! through Redis and the gateway unparsed.
-
-mod schema;
+//! Notifications as browsers receive them. The worker serialises a notification once; Redis and the
+//! gateway pass the JSON on without parsing it.
 
 use std::borrow::Cow;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use uuid::Uuid;
@@ -15,43 +13,60 @@ use crate::{
     user::UserId,
 };
 
-pub use schema::{EventData, NotificationSchema, SchemaGenerator};
+pub use schemars::SchemaGenerator;
 
-/// What a notification is about; clients filter by it.
+/// The category of a notification; clients filter by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Category {
-    /// A batch moved on.
+    /// Progress of a batch.
     BatchProgress,
-    /// Results of a check or an assessment are there.
+    /// Results of a spellcheck or an assessment.
     ProcessingResults,
-    /// Files were added, removed or read.
+    /// Files added, removed or processed.
     FileOperations,
     /// Classes and their students.
     ClassManagement,
-    /// Matching essays with students.
+    /// Matching of essays with students.
     StudentWorkflow,
-    /// Something needs attention.
+    /// Errors that need attention.
     SystemAlerts,
 }
 
-/// How long a notification may wait to share a write with others.
+/// The priority of a notification: only `low` may be delayed to share a socket write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Priority {
-    /// Never waits.
+    /// Written at once.
     Critical,
-    /// Never waits.
+    /// Written at once.
     Immediate,
-    /// Never waits.
+    /// Written at once.
     High,
-    /// Never waits.
+    /// Written at once.
     Standard,
-    /// May wait a little.
+    /// May be delayed up to `LOW_PRIORITY_MAX_DELAY`.
     Low,
 }
 
-/// A notification that has no recipient yet.
+/// A notification without a recipient, which [`Notification::to_json`] adds.
+///
+/// ```
+/// use shared::{
+///     events::class::ClassCreatedData, notification::Notification, time::Timestamp, user::UserId,
+/// };
+///
+/// let data = ClassCreatedData {
+///     class_id: Some("class-1".into()),
+///     class_designation: Some("9A".into()),
+///     course_codes: None,
+///     message: "Class 9A was created".into(),
+/// };
+/// let notification = Notification::from_data(Timestamp::UNIX_EPOCH, data);
+/// let json = notification.to_json(&UserId::new("teacher-42")?);
+/// assert!(json.starts_with(r#"{"event":"class_created","category":"class_management""#));
+/// # Ok::<(), shared::user::InvalidUserId>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Notification {
     event: Cow<'static, str>,
@@ -64,17 +79,51 @@ pub struct Notification {
     data: Box<RawValue>,
 }
 
-/// What a browser receives of one event: the data, and the names under which they come.
+/// The `data` of a notification, with the constants of its event.
 pub trait NotificationData: Serialize + JsonSchema {
-    /// The notification's `event`.
+    /// The `event` of the notification.
     const EVENT: &'static str;
-    /// What it is about.
+    /// The category.
     const CATEGORY: Category;
-    /// How long it may wait.
+    /// The priority.
     const PRIORITY: Priority;
 }
 
-/// What the event says, and what every notification repeats here because frontends read it here.
+/// The schema of a notification with a fixed `event`.
+#[derive(Debug)]
+pub struct NotificationSchema {
+    /// The `event` of the notification.
+    pub event: &'static str,
+    /// The category.
+    pub category: Category,
+    /// The priority.
+    pub priority: Priority,
+    /// The schema of the whole frame, as the worker publishes it.
+    pub frame: Schema,
+}
+
+/// The notification data of an event type, or `()` if the event is not notified or the producer
+/// chooses its `event`.
+pub trait EventData {
+    /// Returns the schema of the notification; `None` for `()`.
+    fn schema(generator: &mut SchemaGenerator) -> Option<NotificationSchema>;
+}
+
+impl<T: NotificationData> EventData for T {
+    fn schema(generator: &mut SchemaGenerator) -> Option<NotificationSchema> {
+        let frame = Frame::<Data<T>>::json_schema(generator);
+        let (event, category, priority) = (T::EVENT, T::CATEGORY, T::PRIORITY);
+        Some(NotificationSchema { event, category, priority, frame })
+    }
+}
+
+impl EventData for () {
+    fn schema(_: &mut SchemaGenerator) -> Option<NotificationSchema> {
+        None
+    }
+}
+
+/// The data of an event, with the fields that frontends expect in `data` of every notification.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "{D}")]
 pub struct Data<D> {
@@ -83,50 +132,50 @@ pub struct Data<D> {
     /// When the event happened.
     #[schemars(with = "TimestampSchema")]
     timestamp: Timestamp,
-    /// What it is about.
+    /// The category of the notification.
     category: Category,
-    /// How urgent it is.
+    /// The priority of the notification.
     priority: Priority,
 }
 
-/// A notification as sent. Redis adds the key `id` when it is published.
+/// A notification as published. The publish script adds the key `id`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Frame<'a, D> {
-    /// Names what happened.
+    /// The name of the event.
     event: &'a str,
-    /// What it is about.
+    /// The category of the notification.
     category: Category,
-    /// How urgent it is.
+    /// The priority of the notification.
     priority: Priority,
     /// When the event happened.
     #[schemars(with = "TimestampSchema")]
     timestamp: Timestamp,
-    /// Where it stands in its trace, a W3C `traceparent`; only if tracing is enabled.
+    /// The W3C `traceparent`; present only if tracing is enabled.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     trace: Option<&'a str>,
-    /// Whom it is for.
+    /// The recipient.
     user_id: &'a str,
-    /// The event it was made from; the same event is told under the same id.
+    /// The id of the event; repeated deliveries of one event have the same id.
     event_id: Option<Uuid>,
-    /// What the event belongs to, in the words of its producer.
+    /// The correlation id that the producer set.
     correlation_id: Option<&'a str>,
-    /// What the event says.
+    /// The data of the event.
     data: D,
 }
 
 impl Notification {
-    /// A notification of an event that happened at `timestamp`.
+    /// Creates a notification for an event that happened at `timestamp`.
     #[must_use]
     pub fn from_data<T: NotificationData>(timestamp: Timestamp, data: T) -> Self {
         Self::new(T::EVENT, T::CATEGORY, T::PRIORITY, timestamp, data)
     }
 
-    /// A notification named `event` that says `data`, an object without the keys `timestamp`,
+    /// Creates a notification named `event`. `data` is an object without the keys `timestamp`,
     /// `category` and `priority`.
     ///
     /// # Panics
-    /// If `data` does not serialise as an object: an error in its type, which its fixture shows.
+    /// If `data` does not serialise as an object: a mistake in its type, which its fixture shows.
     #[must_use]
     pub fn new(
         event: impl Into<Cow<'static, str>>,
@@ -148,7 +197,7 @@ impl Notification {
         }
     }
 
-    /// Names the event it was made from.
+    /// Sets the id of the event and its correlation id.
     #[must_use]
     pub fn with_ids(mut self, event_id: Option<Uuid>, correlation_id: Option<&str>) -> Self {
         self.event_id = event_id;
@@ -156,12 +205,12 @@ impl Notification {
         self
     }
 
-    /// Says where it stands in its trace.
+    /// Sets the `traceparent`.
     pub fn set_traceparent(&mut self, traceparent: String) {
         self.trace = Some(traceparent);
     }
 
-    /// The text for one recipient: a JSON object that still lacks the `id` that Redis gives it.
+    /// Returns the JSON for one recipient, without the `id` that the publish script adds.
     ///
     /// # Panics
     /// Never: every field serialises.
@@ -178,7 +227,7 @@ impl Notification {
             correlation_id: self.correlation_id.as_deref(),
             data: &*self.data,
         };
-        serde_json::to_string(&frame).expect("a frame holds only strings and raw JSON")
+        serde_json::to_string(&frame).expect("a frame contains only strings and raw JSON")
     }
 }
 
@@ -187,9 +236,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_text_keeps_the_order_of_keys_and_what_producers_wrote() {
+    fn the_json_keeps_the_order_of_keys_and_the_texts_of_producers() {
         #[derive(Serialize)]
-        struct Said {
+        struct Payload {
             message: &'static str,
         }
         let at = crate::time::parse("2025-08-06T09:15:31.000000Z").unwrap();
@@ -198,7 +247,7 @@ mod tests {
             Category::ClassManagement,
             Priority::Standard,
             at,
-            Said { message: "<b>Åsa</b>" },
+            Payload { message: "<b>Åsa</b>" },
         )
         .with_ids(None, Some("c-1"))
         .to_json(&UserId::new("t\"1").unwrap());

@@ -143,7 +143,7 @@ impl Classifier {
                 DeadLetterReason::Malformed
                     .with_detail(format!("payload: {}", envelope::describe_json_error(&error)))
             })?;
-        let user = common.user().map(UserId::new).transpose();
+        let user = common.user_id().map(UserId::new).transpose();
         let user =
             user.map_err(|error| DeadLetterReason::Malformed.with_detail(error.to_string()))?;
         let happened_at = common

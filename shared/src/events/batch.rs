@@ -1,4 +1,4 @@
-//! How a batch comes along, as the essay lifecycle service reports it.
+//! Progress of a batch, from the essay lifecycle service.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,23 +6,28 @@ use serde::{Deserialize, Serialize};
 use super::{CountedList, Event, Subject, Topic, json};
 use crate::notification::{Category, NotificationData, Priority};
 
-/// All essays of a batch are there.
+/// All essays of a batch have arrived.
 #[derive(Debug, Deserialize)]
-#[expect(missing_docs, reason = "the fields are the producer's words")]
 pub struct BatchEssaysReadyV1 {
+    /// The batch.
     pub batch_id: Option<String>,
+    /// Number of essays in the batch.
     #[serde(default, deserialize_with = "json::whole_number")]
     pub essay_count: Option<u64>,
+    /// The essays of the batch; only their number is used.
     pub ready_essays: Option<CountedList>,
 }
 
-/// What a browser receives of [`BatchEssaysReadyV1`].
+/// Notification data for [`BatchEssaysReadyV1`].
 #[derive(Debug, Serialize, JsonSchema)]
-#[expect(missing_docs, reason = "the fields are the contract's words")]
 pub struct BatchEssaysReadyData {
+    /// The batch.
     pub batch_id: Option<String>,
+    /// Number of essays in the batch.
     pub essay_count: Option<u64>,
+    /// Status of the batch.
     pub status: &'static str,
+    /// Text for the user.
     pub message: String,
 }
 
@@ -47,52 +52,63 @@ impl Event for BatchEssaysReadyV1 {
 
 /// Some essays of a batch cannot be used.
 #[derive(Debug, Deserialize)]
-#[expect(missing_docs, reason = "the fields are the producer's words")]
 pub struct BatchValidationErrorsV1 {
+    /// The batch.
     pub batch_id: Option<String>,
+    /// One entry per essay with an error.
     #[serde(default, deserialize_with = "json::objects")]
     pub validation_errors: Option<Vec<ValidationError>>,
+    /// One entry per essay with an error, as the deployed producer names it.
     #[serde(default, deserialize_with = "json::objects")]
     pub failed_essays: Option<Vec<FailedEssay>>,
 }
 
-/// An essay of [`BatchValidationErrorsV1`] as the deployed service describes it. Its details,
-/// stack trace and service names are left where they are: not even read.
+/// An essay of [`BatchValidationErrorsV1`] as the deployed producer describes it. Details, stack
+/// trace and service names are not parsed, so they cannot leave the worker.
 #[derive(Debug, Deserialize)]
-#[expect(missing_docs, reason = "the fields are the producer's words")]
 pub struct FailedEssay {
+    /// The essay.
     pub essay_id: Option<String>,
+    /// Name of the uploaded file.
     pub file_name: Option<String>,
+    /// The error of this essay.
     #[serde(default, deserialize_with = "json::object")]
     pub error_detail: Option<ErrorDetail>,
 }
 
 /// The part of a producer's error that users may see.
 #[derive(Debug, Default, Deserialize)]
-#[expect(missing_docs, reason = "the fields are the producer's words")]
 pub struct ErrorDetail {
+    /// Code of the error.
     pub error_code: Option<String>,
+    /// Description of the error for the user.
     pub message: Option<String>,
 }
 
-/// One error, as the design's producers send it and as a browser receives it.
+/// One error, as producers send it and browsers receive it.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
-#[expect(missing_docs, reason = "the fields are the contract's words")]
 pub struct ValidationError {
+    /// The essay.
     pub essay_id: Option<String>,
+    /// Name of the uploaded file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file_name: Option<String>,
+    /// Code of the error.
     pub error_code: Option<String>,
+    /// Description of the error for the user.
     pub message: Option<String>,
 }
 
-/// What a browser receives of [`BatchValidationErrorsV1`].
+/// Notification data for [`BatchValidationErrorsV1`].
 #[derive(Debug, Serialize, JsonSchema)]
-#[expect(missing_docs, reason = "the fields are the contract's words")]
 pub struct BatchValidationErrorsData {
+    /// The batch.
     pub batch_id: Option<String>,
+    /// One entry per essay with an error.
     pub validation_errors: Option<Vec<ValidationError>>,
+    /// Number of essays with an error.
     pub error_count: Option<usize>,
+    /// Text for the user.
     pub message: String,
 }
 
@@ -117,23 +133,29 @@ impl Event for BatchValidationErrorsV1 {
 
 /// The contents of a batch's files have been stored.
 #[derive(Debug, Deserialize)]
-#[expect(missing_docs, reason = "the fields are the producer's words")]
 pub struct BatchContentProvisioningCompletedV1 {
+    /// The batch.
     pub batch_id: Option<String>,
+    /// Number of essays whose content is stored.
     #[serde(default, deserialize_with = "json::whole_number")]
     pub provisioned_count: Option<u64>,
+    /// Number of essays expected in the batch.
     #[serde(default, deserialize_with = "json::whole_number")]
     pub expected_count: Option<u64>,
 }
 
-/// What a browser receives of [`BatchContentProvisioningCompletedV1`].
+/// Notification data for [`BatchContentProvisioningCompletedV1`].
 #[derive(Debug, Serialize, JsonSchema)]
-#[expect(missing_docs, reason = "the fields are the contract's words")]
 pub struct BatchContentProvisioningCompletedData {
+    /// The batch.
     pub batch_id: Option<String>,
+    /// Number of essays whose content is stored.
     pub provisioned_count: Option<u64>,
+    /// Number of essays expected in the batch.
     pub expected_count: Option<u64>,
+    /// Status of the batch.
     pub status: Option<&'static str>,
+    /// Text for the user.
     pub message: String,
 }
 
@@ -160,23 +182,31 @@ impl Event for BatchContentProvisioningCompletedV1 {
 
 /// A phase of a batch's processing has ended.
 #[derive(Debug, Deserialize)]
-#[expect(missing_docs, reason = "the fields are the producer's words")]
 pub struct ElsBatchPhaseOutcomeV1 {
+    /// The batch.
     pub batch_id: Option<String>,
+    /// The phase that ended.
     pub phase: Option<String>,
+    /// The phase that ended, as the deployed producer names it.
     pub phase_name: Option<String>,
+    /// How the phase ended.
     pub outcome_status: Option<String>,
+    /// How the phase ended, as the deployed producer names it.
     pub phase_status: Option<String>,
 }
 
-/// What a browser receives of [`ElsBatchPhaseOutcomeV1`].
+/// Notification data for [`ElsBatchPhaseOutcomeV1`].
 #[derive(Debug, Serialize, JsonSchema)]
-#[expect(missing_docs, reason = "the fields are the contract's words")]
 pub struct BatchPhaseOutcomeData {
+    /// The batch.
     pub batch_id: Option<String>,
+    /// The phase that ended.
     pub phase: Option<String>,
+    /// How the phase ended.
     pub outcome_status: Option<String>,
+    /// Same as `outcome_status`, under the name that deployed frontends read.
     pub status: Option<String>,
+    /// Text for the user.
     pub message: String,
 }
 
@@ -197,12 +227,12 @@ impl Event for ElsBatchPhaseOutcomeV1 {
     }
 }
 
-/// A batch was registered. Nobody is told; it teaches who owns the batch and its class.
+/// A batch was registered. Not notified: only the owner of the batch and its class is recorded.
 #[derive(Debug, Deserialize)]
-#[expect(missing_docs, reason = "the fields are the producer's words")]
 pub struct BatchEssaysRegisteredV1 {
     /// The batch.
     pub entity_id: Option<String>,
+    /// The class.
     pub class_id: Option<String>,
 }
 

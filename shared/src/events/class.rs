@@ -1,4 +1,4 @@
-//! Classes and their students, as the class management service reports them.
+//! Classes and students, from the class management service.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,20 +8,25 @@ use crate::notification::{Category, NotificationData, Priority};
 
 /// A class was created.
 #[derive(Debug, Deserialize)]
-#[expect(missing_docs, reason = "the fields are the producer's words")]
 pub struct ClassCreatedV1 {
+    /// The class.
     pub class_id: Option<String>,
+    /// Name of the class.
     pub class_designation: Option<String>,
+    /// Codes of the courses of the class.
     pub course_codes: Option<Vec<String>>,
 }
 
-/// What a browser receives of [`ClassCreatedV1`].
+/// Notification data for [`ClassCreatedV1`].
 #[derive(Debug, Serialize, JsonSchema)]
-#[expect(missing_docs, reason = "the fields are the contract's words")]
 pub struct ClassCreatedData {
+    /// The class.
     pub class_id: Option<String>,
+    /// Name of the class.
     pub class_designation: Option<String>,
+    /// Codes of the courses of the class.
     pub course_codes: Option<Vec<String>>,
+    /// Text for the user.
     pub message: String,
 }
 
@@ -44,23 +49,31 @@ impl Event for ClassCreatedV1 {
 
 /// A student was created.
 #[derive(Debug, Deserialize)]
-#[expect(missing_docs, reason = "the fields are the producer's words")]
 pub struct StudentCreatedV1 {
+    /// The student.
     pub student_id: Option<String>,
+    /// First name of the student.
     pub first_name: Option<String>,
+    /// Last name of the student.
     pub last_name: Option<String>,
+    /// The class.
     pub class_id: Option<String>,
+    /// The classes of the student.
     pub class_ids: Option<Vec<String>>,
 }
 
-/// What a browser receives of [`StudentCreatedV1`].
+/// Notification data for [`StudentCreatedV1`].
 #[derive(Debug, Serialize, JsonSchema)]
-#[expect(missing_docs, reason = "the fields are the contract's words")]
 pub struct StudentCreatedData {
+    /// The student.
     pub student_id: Option<String>,
+    /// Full name of the student.
     pub student_name: Option<String>,
+    /// The class.
     pub class_id: Option<String>,
+    /// The classes of the student.
     pub class_ids: Option<Vec<String>>,
+    /// Text for the user.
     pub message: String,
 }
 
@@ -71,7 +84,7 @@ impl NotificationData for StudentCreatedData {
 }
 
 impl StudentCreatedV1 {
-    /// The student's class, where there is just one.
+    /// Returns the class of the student if there is exactly one.
     #[must_use]
     pub fn only_class(&self) -> Option<&str> {
         self.class_id.as_deref().or(match self.class_ids.as_deref() {

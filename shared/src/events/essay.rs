@@ -9,23 +9,29 @@ use crate::notification::{Category, NotificationData, Priority};
 
 /// The content of a file has been stored.
 #[derive(Debug, Deserialize)]
-#[expect(missing_docs, reason = "the fields are the producer's words")]
 pub struct EssayContentProvisionedV1 {
+    /// The batch.
     pub batch_id: Option<String>,
-    /// The batch, as the deployed service names it.
+    /// The batch, as the deployed producer names it.
     pub entity_id: Option<String>,
+    /// Id of the upload.
     pub file_upload_id: Option<String>,
+    /// Name of the uploaded file.
     pub filename: Option<String>,
+    /// Name of the uploaded file, as the deployed producer names it.
     pub original_file_name: Option<String>,
 }
 
-/// What a browser receives of [`EssayContentProvisionedV1`].
+/// Notification data for [`EssayContentProvisionedV1`].
 #[derive(Debug, Serialize, JsonSchema)]
-#[expect(missing_docs, reason = "the fields are the contract's words")]
 pub struct EssayContentProvisionedData {
+    /// The batch.
     pub batch_id: Option<String>,
+    /// Id of the upload.
     pub file_upload_id: Option<String>,
+    /// Name of the uploaded file.
     pub filename: Option<String>,
+    /// Text for the user.
     pub message: String,
 }
 
@@ -52,30 +58,42 @@ impl Event for EssayContentProvisionedV1 {
 
 /// The content of a file cannot be used.
 #[derive(Debug, Deserialize)]
-#[expect(missing_docs, reason = "the fields are the producer's words")]
 pub struct EssayValidationFailedV1 {
+    /// The batch.
     pub batch_id: Option<String>,
-    /// The batch, as the deployed service names it.
+    /// The batch, as the deployed producer names it.
     pub entity_id: Option<String>,
+    /// Id of the upload.
     pub file_upload_id: Option<String>,
+    /// Name of the uploaded file.
     pub filename: Option<String>,
+    /// Name of the uploaded file, as the deployed producer names it.
     pub original_file_name: Option<String>,
+    /// Code of the error.
     pub error_code: Option<String>,
+    /// Code of the error, as the deployed producer names it.
     pub validation_error_code: Option<String>,
+    /// Description of the error for the user.
     pub error_message: Option<String>,
+    /// The error, as the deployed producer describes it.
     #[serde(default, deserialize_with = "json::object")]
     pub validation_error_detail: Option<ErrorDetail>,
 }
 
-/// What a browser receives of [`EssayValidationFailedV1`].
+/// Notification data for [`EssayValidationFailedV1`].
 #[derive(Debug, Serialize, JsonSchema)]
-#[expect(missing_docs, reason = "the fields are the contract's words")]
 pub struct EssayValidationFailedData {
+    /// The batch.
     pub batch_id: Option<String>,
+    /// Id of the upload.
     pub file_upload_id: Option<String>,
+    /// Name of the uploaded file.
     pub filename: Option<String>,
+    /// Code of the error.
     pub error_code: Option<String>,
+    /// Description of the error for the user.
     pub error_message: Option<String>,
+    /// Text for the user.
     pub message: String,
 }
 
@@ -100,27 +118,36 @@ impl Event for EssayValidationFailedV1 {
     }
 }
 
-/// An essay was associated with a student; without a student, the association was removed.
+/// An essay was associated with a student; without a student the association was removed.
 #[derive(Debug, Deserialize)]
-#[expect(missing_docs, reason = "the fields are the producer's words")]
 pub struct EssayStudentAssociationUpdatedV1 {
+    /// The batch.
     pub batch_id: Option<String>,
+    /// The essay.
     pub essay_id: Option<String>,
+    /// The student.
     pub student_id: Option<String>,
+    /// How the association was made.
     pub association_method: Option<String>,
+    /// Confidence in the match, as the producer sent it.
     #[serde(default, deserialize_with = "json::number")]
     pub confidence_score: Option<Number>,
 }
 
-/// What a browser receives of [`EssayStudentAssociationUpdatedV1`].
+/// Notification data for [`EssayStudentAssociationUpdatedV1`].
 #[derive(Debug, Serialize, JsonSchema)]
-#[expect(missing_docs, reason = "the fields are the contract's words")]
 pub struct EssayStudentAssociationUpdatedData {
+    /// The batch.
     pub batch_id: Option<String>,
+    /// The essay.
     pub essay_id: Option<String>,
+    /// The student.
     pub student_id: Option<String>,
+    /// How the association was made.
     pub association_method: Option<String>,
+    /// Confidence in the match, as the producer sent it.
     pub confidence_score: Option<Number>,
+    /// Text for the user.
     pub message: String,
 }
 

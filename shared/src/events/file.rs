@@ -1,4 +1,4 @@
-//! Files of a batch, as the file service reports them.
+//! Files of a batch, from the file service.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,36 +11,40 @@ use crate::notification::{Category, NotificationData, Priority};
 #[serde(transparent)]
 pub struct BatchFileAddedV1(pub BatchFile);
 
-/// A file was taken out of a batch.
+/// A file was removed from a batch.
 #[derive(Debug, Deserialize)]
 #[serde(transparent)]
 pub struct BatchFileRemovedV1(pub BatchFile);
 
-/// What both say.
+/// The payload of both events.
 #[derive(Debug, Deserialize)]
-#[expect(missing_docs, reason = "the fields are the producer's words")]
 pub struct BatchFile {
+    /// The batch.
     pub batch_id: Option<String>,
+    /// Id of the upload.
     pub file_upload_id: Option<String>,
+    /// Name of the uploaded file.
     pub filename: Option<String>,
 }
 
-/// What a browser receives of [`BatchFileAddedV1`].
+/// Notification data for [`BatchFileAddedV1`].
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(transparent)]
 pub struct BatchFileAddedData(pub BatchFileData);
 
-/// What a browser receives of [`BatchFileRemovedV1`].
+/// Notification data for [`BatchFileRemovedV1`].
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(transparent)]
 pub struct BatchFileRemovedData(pub BatchFileData);
 
-/// What a browser receives of both.
+/// Notification data for both events.
 #[derive(Debug, Serialize, JsonSchema)]
-#[expect(missing_docs, reason = "the fields are the contract's words")]
 pub struct BatchFileData {
+    /// The batch.
     pub batch_id: Option<String>,
+    /// Id of the upload.
     pub file_upload_id: Option<String>,
+    /// Name of the uploaded file.
     pub filename: Option<String>,
 }
 

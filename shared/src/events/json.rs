@@ -1,5 +1,5 @@
-//! Field deserializers for what producers send: whole numbers in any JSON spelling, and objects
-//! that are objects (serde's derive also reads an array as a struct).
+//! Deserializers of payload fields: whole numbers in any JSON notation, and objects only where
+//! structs are expected (serde's derive also accepts arrays).
 
 use std::{fmt, marker::PhantomData};
 
@@ -9,21 +9,21 @@ use serde::{
 };
 use serde_json::{Number, value::RawValue};
 
-/// Texts that producers send for a number that JSON cannot spell.
+/// Strings that producers send for values that are not JSON numbers.
 const NOT_A_NUMBER: [&str; 3] = [r#""NaN""#, r#""Infinity""#, r#""-Infinity""#];
 
-/// Reads a whole number from 0 to 2^64 - 1 in any spelling, such as `3.0` or `1e2`. Other numbers
-/// are as missing.
+/// Deserializes a whole number from 0 to 2^64 - 1 in any notation, such as `3.0` or `1e2`. Other
+/// numbers become `None`.
 pub(super) fn whole_number<'de, D: Deserializer<'de>>(de: D) -> Result<Option<u64>, D::Error> {
     let Some(raw) = number_text(de)? else { return Ok(None) };
     let text = raw.get();
     let whole = |number: &f64| number.fract() == 0.0;
     // Adding 0.0 removes the sign of -0.
-    let spelled = || text.parse().ok().filter(whole).map(|number| format!("{:.0}", number + 0.0));
-    Ok(text.parse().ok().or_else(|| spelled()?.parse().ok()))
+    let rewritten = || text.parse().ok().filter(whole).map(|number| format!("{:.0}", number + 0.0));
+    Ok(text.parse().ok().or_else(|| rewritten()?.parse().ok()))
 }
 
-/// Reads a number. One that a double cannot hold is as missing.
+/// Deserializes a number; one outside the range of a double becomes `None`.
 pub(super) fn number<'de, D: Deserializer<'de>>(de: D) -> Result<Option<Number>, D::Error> {
     let raw = number_text(de)?;
     Ok(raw.and_then(|raw| serde_json::from_str(raw.get()).ok()))
@@ -38,7 +38,7 @@ fn number_text<'de, D: Deserializer<'de>>(de: D) -> Result<Option<Box<RawValue>>
     }
 }
 
-/// Reads an object as a struct.
+/// Deserializes an object as a struct.
 pub(super) fn object<'de, D, T>(de: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -47,7 +47,7 @@ where
     Ok(Option::<Object<T>>::deserialize(de)?.map(|object| object.0))
 }
 
-/// Reads a list of objects as structs.
+/// Deserializes a list of objects as structs.
 pub(super) fn objects<'de, D, T>(de: D) -> Result<Option<Vec<T>>, D::Error>
 where
     D: Deserializer<'de>,

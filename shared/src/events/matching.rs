@@ -1,4 +1,4 @@
-//! Matching essays with students.
+//! Matching of essays with students.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,62 +10,76 @@ use crate::{
     time::{Timestamp, TimestampSchema},
 };
 
-/// Suggestions which student wrote which essay wait for a teacher's word.
+/// Suggested matches of essays with students are ready for confirmation by a teacher.
 #[derive(Debug, Deserialize)]
-#[expect(missing_docs, reason = "the fields are the producer's words")]
 pub struct BatchAuthorMatchesSuggestedV1 {
+    /// The batch.
     pub batch_id: Option<String>,
+    /// The class.
     pub class_id: Option<String>,
-    /// What the suggestions are about: a batch, or, from a legacy producer, one essay.
+    /// `batch`, or `essay` from a legacy producer.
     pub entity_type: Option<String>,
+    /// The batch.
     pub entity_id: Option<String>,
+    /// The best suggestion for each essay.
     #[serde(default, deserialize_with = "json::objects")]
     pub suggested_matches: Option<Vec<SuggestedMatch>>,
+    /// All suggestions for each essay, as the deployed producer sends them.
     #[serde(default, deserialize_with = "json::objects")]
     pub match_results: Option<Vec<MatchResult>>,
+    /// When unconfirmed matches are confirmed automatically.
     pub confirmation_deadline: Option<String>,
 }
 
-/// The suggestions for one essay as the deployed service sends them.
+/// The suggestions for one essay, as the deployed producer sends them.
 #[derive(Debug, Deserialize)]
-#[expect(missing_docs, reason = "the fields are the producer's words")]
 pub struct MatchResult {
+    /// The essay.
     pub essay_id: Option<String>,
+    /// Suggested students, best first.
     #[serde(default, deserialize_with = "json::objects")]
     pub suggestions: Option<Vec<StudentSuggestion>>,
 }
 
-/// One student that an essay may belong to.
+/// A student who may have written the essay.
 #[derive(Debug, Deserialize)]
-#[expect(missing_docs, reason = "the fields are the producer's words")]
 pub struct StudentSuggestion {
+    /// The student.
     pub student_id: Option<String>,
+    /// Confidence in the match, as the producer sent it.
     #[serde(default, deserialize_with = "json::number")]
     pub confidence_score: Option<Number>,
 }
 
-/// The match suggested for one essay, as the design's producers send it and as a browser
-/// receives it.
+/// The suggested match for one essay, as producers send it and browsers receive it.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
-#[expect(missing_docs, reason = "the fields are the contract's words")]
 pub struct SuggestedMatch {
+    /// The essay.
     pub essay_id: Option<String>,
+    /// The suggested student.
     pub suggested_student_id: Option<String>,
+    /// Confidence in the match, as the producer sent it.
     #[serde(default, deserialize_with = "json::number")]
     pub confidence_score: Option<Number>,
 }
 
-/// What a browser receives of [`BatchAuthorMatchesSuggestedV1`].
+/// Notification data for [`BatchAuthorMatchesSuggestedV1`].
 #[derive(Debug, Serialize, JsonSchema)]
-#[expect(missing_docs, reason = "the fields are the contract's words")]
 pub struct StudentMatchesSuggestedData {
+    /// The batch.
     pub batch_id: Option<String>,
+    /// The class.
     pub class_id: Option<String>,
+    /// The best suggestion for each essay.
     pub suggested_matches: Option<Vec<SuggestedMatch>>,
+    /// When unconfirmed matches are confirmed automatically.
     #[schemars(with = "TimestampSchema")]
     pub confirmation_deadline: Timestamp,
+    /// Path of the page where a teacher confirms the matches.
     pub confirmation_url: Option<String>,
+    /// Text for the user.
     pub message: String,
+    /// Whether the user has to act.
     pub action_required: bool,
 }
 
@@ -76,7 +90,8 @@ impl NotificationData for StudentMatchesSuggestedData {
 }
 
 impl BatchAuthorMatchesSuggestedV1 {
-    /// A legacy producer reports each essay on its own, under a batch id that it makes up.
+    /// Returns whether the event is about one essay: a legacy producer reports essays one by one,
+    /// under a batch id that exists nowhere else.
     #[must_use]
     pub fn is_about_one_essay(&self) -> bool {
         self.entity_type.as_deref() == Some("essay")
@@ -101,33 +116,39 @@ impl Event for BatchAuthorMatchesSuggestedV1 {
     }
 }
 
-/// The matches of a batch have been confirmed.
+/// A teacher confirmed the matches of a batch.
 #[derive(Debug, Deserialize)]
-#[expect(missing_docs, reason = "the fields are the producer's words")]
 pub struct StudentAssociationsConfirmedV1 {
+    /// The batch.
     pub batch_id: Option<String>,
+    /// The class.
     pub class_id: Option<String>,
+    /// Number of confirmed associations.
     #[serde(default, deserialize_with = "json::whole_number")]
     pub confirmed_count: Option<u64>,
+    /// Counts, as the deployed producer sends them.
     #[serde(default, deserialize_with = "json::object")]
     pub validation_summary: Option<ValidationSummary>,
+    /// The associations; only their number is used.
     pub associations: Option<CountedList>,
 }
 
-/// The counts of [`StudentAssociationsConfirmedV1`] as the deployed service sends them.
+/// The counts of [`StudentAssociationsConfirmedV1`], as the deployed producer sends them.
 #[derive(Debug, Deserialize)]
-#[expect(missing_docs, reason = "the fields are the producer's words")]
 pub struct ValidationSummary {
+    /// Number of confirmed associations.
     #[serde(default, deserialize_with = "json::whole_number")]
     pub confirmed: Option<u64>,
 }
 
-/// What a browser receives of [`StudentAssociationsConfirmedV1`].
+/// Notification data for [`StudentAssociationsConfirmedV1`].
 #[derive(Debug, Serialize, JsonSchema)]
-#[expect(missing_docs, reason = "the fields are the contract's words")]
 pub struct StudentAssociationsConfirmedData {
+    /// The batch.
     pub batch_id: Option<String>,
+    /// Number of confirmed associations.
     pub confirmed_count: Option<u64>,
+    /// Text for the user.
     pub message: String,
 }
 
@@ -153,22 +174,26 @@ impl Event for StudentAssociationsConfirmedV1 {
     }
 }
 
-/// Nobody confirmed in time, so the matches were confirmed automatically.
+/// The confirmation deadline passed and the matches were confirmed automatically.
 #[derive(Debug, Deserialize)]
-#[expect(missing_docs, reason = "the fields are the producer's words")]
 pub struct ValidationTimeoutProcessedV1 {
+    /// The batch.
     pub batch_id: Option<String>,
+    /// Number of associations that were confirmed automatically.
     #[serde(default, deserialize_with = "json::whole_number")]
     pub auto_confirmed_count: Option<u64>,
+    /// The associations; only their number is used.
     pub auto_confirmed_associations: Option<CountedList>,
 }
 
-/// What a browser receives of [`ValidationTimeoutProcessedV1`].
+/// Notification data for [`ValidationTimeoutProcessedV1`].
 #[derive(Debug, Serialize, JsonSchema)]
-#[expect(missing_docs, reason = "the fields are the contract's words")]
 pub struct ValidationTimeoutProcessedData {
+    /// The batch.
     pub batch_id: Option<String>,
+    /// Number of associations that were confirmed automatically.
     pub auto_confirmed_count: Option<u64>,
+    /// Text for the user.
     pub message: String,
 }
 

@@ -1,4 +1,4 @@
-//! Results of the checks and assessments.
+//! Results of spellchecks and assessments.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,28 +6,36 @@ use serde::{Deserialize, Serialize};
 use super::{Event, Subject, Topic, json};
 use crate::notification::{Category, NotificationData, Priority};
 
-/// A comparative judgement of a batch has been made.
+/// A comparative judgement (CJ) assessment of a batch completed.
 #[derive(Debug, Deserialize)]
-#[expect(missing_docs, reason = "the fields are the producer's words")]
 pub struct CjAssessmentCompletedV1 {
+    /// The batch.
     pub batch_id: Option<String>,
-    /// The batch, as the deployed service names it.
+    /// The batch, as the deployed producer names it.
     pub entity_id: Option<String>,
+    /// The assessment.
     pub assessment_id: Option<String>,
+    /// The assessment, as the deployed producer names it.
     pub cj_assessment_job_id: Option<String>,
+    /// Number of comparisons made.
     #[serde(default, deserialize_with = "json::whole_number")]
     pub comparison_count: Option<u64>,
 }
 
-/// What a browser receives of [`CjAssessmentCompletedV1`].
+/// Notification data for [`CjAssessmentCompletedV1`].
 #[derive(Debug, Serialize, JsonSchema)]
-#[expect(missing_docs, reason = "the fields are the contract's words")]
 pub struct CjAssessmentCompletedData {
+    /// The batch.
     pub batch_id: Option<String>,
+    /// The assessment.
     pub assessment_id: Option<String>,
+    /// Number of comparisons made.
     pub comparison_count: Option<u64>,
+    /// The service with the results.
     pub service: &'static str,
+    /// Whether results can be loaded.
     pub results_available: bool,
+    /// Text for the user.
     pub message: String,
 }
 
@@ -52,40 +60,45 @@ impl Event for CjAssessmentCompletedV1 {
     }
 }
 
-/// A comparative judgement of a batch could not be made.
+/// A comparative judgement (CJ) assessment of a batch failed.
 #[derive(Debug, Deserialize)]
-#[expect(missing_docs, reason = "the fields are the producer's words")]
 pub struct CjAssessmentFailedV1 {
+    /// The batch.
     pub batch_id: Option<String>,
-    /// The batch, as the deployed service names it.
+    /// The batch, as the deployed producer names it.
     pub entity_id: Option<String>,
+    /// Description of the error for the user.
     pub error_message: Option<String>,
+    /// Metadata of the deployed producer, which contain the error.
     #[serde(default, deserialize_with = "json::object")]
     pub system_metadata: Option<SystemMetadata>,
 }
 
-/// Where the deployed service keeps what went wrong.
+/// The metadata in which the deployed producer reports the error.
 #[derive(Debug, Deserialize)]
-#[expect(missing_docs, reason = "the fields are the producer's words")]
 pub struct SystemMetadata {
+    /// The error.
     #[serde(default, deserialize_with = "json::object")]
     pub error_info: Option<ErrorInfo>,
 }
 
-/// The part of it that users may see: a message, or a reason in its place.
+/// The part of the error that users may see.
 #[derive(Debug, Deserialize)]
-#[expect(missing_docs, reason = "the fields are the producer's words")]
 pub struct ErrorInfo {
+    /// Description of the error for the user.
     pub error_message: Option<String>,
+    /// Description of the error, if there is no `error_message`.
     pub reason: Option<String>,
 }
 
-/// What a browser receives of [`CjAssessmentFailedV1`].
+/// Notification data for [`CjAssessmentFailedV1`].
 #[derive(Debug, Serialize, JsonSchema)]
-#[expect(missing_docs, reason = "the fields are the contract's words")]
 pub struct CjAssessmentFailedData {
+    /// The batch.
     pub batch_id: Option<String>,
+    /// Description of the error for the user.
     pub error_message: Option<String>,
+    /// Text for the user.
     pub message: String,
 }
 
@@ -110,32 +123,41 @@ impl Event for CjAssessmentFailedV1 {
     }
 }
 
-/// The spelling of an essay has been checked, or could not be: the type says both.
+/// The spellcheck of an essay ended, successfully or not: `status` says which.
 #[derive(Debug, Deserialize)]
-#[expect(missing_docs, reason = "the fields are the producer's words")]
 pub struct SpellcheckCompletedV1 {
+    /// The batch.
     pub batch_id: Option<String>,
-    /// The batch, as the deployed service names it.
+    /// The batch, as the deployed producer names it.
     pub parent_id: Option<String>,
+    /// The essay.
     pub essay_id: Option<String>,
-    /// The essay, as the deployed service names it.
+    /// The essay, as the deployed producer names it.
     pub entity_id: Option<String>,
+    /// Number of corrections.
     #[serde(default, deserialize_with = "json::whole_number")]
     pub corrections_count: Option<u64>,
+    /// Number of corrections, as the deployed producer names it.
     #[serde(default, deserialize_with = "json::whole_number")]
     pub corrections_made: Option<u64>,
+    /// Whether the check succeeded.
     pub status: Option<String>,
 }
 
-/// What a browser receives of [`SpellcheckCompletedV1`].
+/// Notification data for [`SpellcheckCompletedV1`].
 #[derive(Debug, Serialize, JsonSchema)]
-#[expect(missing_docs, reason = "the fields are the contract's words")]
 pub struct SpellcheckCompletedData {
+    /// The batch.
     pub batch_id: Option<String>,
+    /// The essay.
     pub essay_id: Option<String>,
+    /// Number of corrections.
     pub corrections_count: Option<u64>,
+    /// The service with the results.
     pub service: &'static str,
+    /// Whether results can be loaded.
     pub results_available: bool,
+    /// Text for the user.
     pub message: String,
 }
 

@@ -1,4 +1,4 @@
-//! Notifications that a service words itself and asks to be passed on.
+//! Notifications that producers word themselves.
 
 use std::collections::BTreeMap;
 
@@ -8,25 +8,34 @@ use serde_json::{Value, value::RawValue};
 use super::{Event, Subject, Topic};
 use crate::notification::{Category, Priority};
 
-/// A service asks for a notification of an open set of types. What a browser receives is the
-/// payload, with the keys that stand beside it winning over its own.
+/// A request to notify a teacher, with an open set of types. The notification's `data` is the
+/// payload; the fields beside it override fields of the same name in it.
 #[derive(Debug, Deserialize)]
-#[expect(missing_docs, reason = "the fields are the producer's words")]
 pub struct TeacherNotificationRequestedV1 {
+    /// The recipient.
     pub teacher_id: Option<String>,
+    /// The `event` of the notification.
     pub notification_type: String,
+    /// The category of the notification.
     pub category: Category,
+    /// The priority of the notification.
     pub priority: Priority,
+    /// The `data` of the notification, passed on unchanged.
     pub payload: Option<BTreeMap<String, Forwarded>>,
+    /// Whether the user has to act.
     pub action_required: Option<bool>,
+    /// When the action is due.
     pub deadline_timestamp: Option<String>,
+    /// The correlation id of the request.
     pub correlation_id: Option<String>,
+    /// The batch.
     pub batch_id: Option<String>,
+    /// The class.
     pub class_id: Option<String>,
 }
 
-/// A JSON value that is passed on as its producer wrote it. One that some client could not read is
-/// refused: nested deeper than 128, a number outside the range of a double, half a surrogate pair.
+/// A JSON value that is passed on unchanged. Values that some clients cannot parse are rejected:
+/// nesting deeper than 128, numbers outside the range of a double, unpaired surrogates.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
 pub struct Forwarded(Box<RawValue>);
@@ -36,7 +45,7 @@ impl<'de> Deserialize<'de> for Forwarded {
         let raw = Box::<RawValue>::deserialize(deserializer)?;
         match serde_json::from_str::<Value>(raw.get()) {
             Ok(_) => Ok(Self(raw)),
-            Err(_) => Err(D::Error::custom("not a value that every client can read")),
+            Err(_) => Err(D::Error::custom("not a JSON value that every client can parse")),
         }
     }
 }
@@ -54,7 +63,7 @@ impl Event for TeacherNotificationRequestedV1 {
     const TOPIC: Topic =
         Topic { setting: "TEACHER_NOTIFICATION_REQUESTED_TOPIC", default: Self::TYPE };
 
-    /// A request that names nothing else is about the teacher it is for.
+    /// A request without batch and class is about the recipient.
     fn subject(&self) -> Subject<'_> {
         Subject {
             batch: self.batch_id.as_deref(),

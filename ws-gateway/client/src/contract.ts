@@ -3,33 +3,38 @@
 /** The notification `batch_content_provisioning_completed`. */
 export interface BatchContentProvisioningCompleted {
   category: "batch_progress";
-  /** What the event belongs to, in the words of its producer. */
+  /** The correlation id that the producer set. */
   correlation_id: string | null;
-  /** What the event says. */
+  /** The data of the event. */
   data: BatchContentProvisioningCompletedData;
   event: "batch_content_provisioning_completed";
-  /** The event it was made from; the same event is told under the same id. */
+  /** The id of the event; repeated deliveries of one event have the same id. */
   event_id: string | null;
   id?: Position;
   priority: "standard";
   /** When the event happened. */
   timestamp: string;
-  /** Where it stands in its trace, a W3C `traceparent`; only if tracing is enabled. */
+  /** The W3C `traceparent`; present only if tracing is enabled. */
   trace?: string;
-  /** Whom it is for. */
+  /** The recipient. */
   user_id: string;
 }
 
-/** What the event says, and what every notification repeats here because frontends read it here. */
+/** The data of an event, with the fields that frontends expect in `data` of every notification. */
 export interface BatchContentProvisioningCompletedData {
+  /** The batch. */
   batch_id: string | null;
-  /** What it is about. */
+  /** The category of the notification. */
   category: Category;
+  /** Number of essays expected in the batch. */
   expected_count: number | null;
+  /** Text for the user. */
   message: string;
-  /** How urgent it is. */
+  /** The priority of the notification. */
   priority: Priority;
+  /** Number of essays whose content is stored. */
   provisioned_count: number | null;
+  /** Status of the batch. */
   status: string | null;
   /** When the event happened. */
   timestamp: string;
@@ -38,32 +43,36 @@ export interface BatchContentProvisioningCompletedData {
 /** The notification `batch_essays_ready`. */
 export interface BatchEssaysReady {
   category: "batch_progress";
-  /** What the event belongs to, in the words of its producer. */
+  /** The correlation id that the producer set. */
   correlation_id: string | null;
-  /** What the event says. */
+  /** The data of the event. */
   data: BatchEssaysReadyData;
   event: "batch_essays_ready";
-  /** The event it was made from; the same event is told under the same id. */
+  /** The id of the event; repeated deliveries of one event have the same id. */
   event_id: string | null;
   id?: Position;
   priority: "standard";
   /** When the event happened. */
   timestamp: string;
-  /** Where it stands in its trace, a W3C `traceparent`; only if tracing is enabled. */
+  /** The W3C `traceparent`; present only if tracing is enabled. */
   trace?: string;
-  /** Whom it is for. */
+  /** The recipient. */
   user_id: string;
 }
 
-/** What the event says, and what every notification repeats here because frontends read it here. */
+/** The data of an event, with the fields that frontends expect in `data` of every notification. */
 export interface BatchEssaysReadyData {
+  /** The batch. */
   batch_id: string | null;
-  /** What it is about. */
+  /** The category of the notification. */
   category: Category;
+  /** Number of essays in the batch. */
   essay_count: number | null;
+  /** Text for the user. */
   message: string;
-  /** How urgent it is. */
+  /** The priority of the notification. */
   priority: Priority;
+  /** Status of the batch. */
   status: string;
   /** When the event happened. */
   timestamp: string;
@@ -72,65 +81,68 @@ export interface BatchEssaysReadyData {
 /** The notification `batch_file_added`. */
 export interface BatchFileAdded {
   category: "file_operations";
-  /** What the event belongs to, in the words of its producer. */
+  /** The correlation id that the producer set. */
   correlation_id: string | null;
-  /** What the event says. */
+  /** The data of the event. */
   data: BatchFileAddedData;
   event: "batch_file_added";
-  /** The event it was made from; the same event is told under the same id. */
+  /** The id of the event; repeated deliveries of one event have the same id. */
   event_id: string | null;
   id?: Position;
   priority: "standard";
   /** When the event happened. */
   timestamp: string;
-  /** Where it stands in its trace, a W3C `traceparent`; only if tracing is enabled. */
+  /** The W3C `traceparent`; present only if tracing is enabled. */
   trace?: string;
-  /** Whom it is for. */
+  /** The recipient. */
   user_id: string;
 }
 
-/** What the event says, and what every notification repeats here because frontends read it here. */
+/** The data of an event, with the fields that frontends expect in `data` of every notification. */
 export interface BatchFileAddedData extends BatchFileData {
-  /** What it is about. */
+  /** The category of the notification. */
   category: Category;
-  /** How urgent it is. */
+  /** The priority of the notification. */
   priority: Priority;
   /** When the event happened. */
   timestamp: string;
 }
 
-/** What a browser receives of both. */
+/** Notification data for both events. */
 export interface BatchFileData {
+  /** The batch. */
   batch_id: string | null;
+  /** Id of the upload. */
   file_upload_id: string | null;
+  /** Name of the uploaded file. */
   filename: string | null;
 }
 
 /** The notification `batch_file_removed`. */
 export interface BatchFileRemoved {
   category: "file_operations";
-  /** What the event belongs to, in the words of its producer. */
+  /** The correlation id that the producer set. */
   correlation_id: string | null;
-  /** What the event says. */
+  /** The data of the event. */
   data: BatchFileRemovedData;
   event: "batch_file_removed";
-  /** The event it was made from; the same event is told under the same id. */
+  /** The id of the event; repeated deliveries of one event have the same id. */
   event_id: string | null;
   id?: Position;
   priority: "standard";
   /** When the event happened. */
   timestamp: string;
-  /** Where it stands in its trace, a W3C `traceparent`; only if tracing is enabled. */
+  /** The W3C `traceparent`; present only if tracing is enabled. */
   trace?: string;
-  /** Whom it is for. */
+  /** The recipient. */
   user_id: string;
 }
 
-/** What the event says, and what every notification repeats here because frontends read it here. */
+/** The data of an event, with the fields that frontends expect in `data` of every notification. */
 export interface BatchFileRemovedData extends BatchFileData {
-  /** What it is about. */
+  /** The category of the notification. */
   category: Category;
-  /** How urgent it is. */
+  /** The priority of the notification. */
   priority: Priority;
   /** When the event happened. */
   timestamp: string;
@@ -139,33 +151,38 @@ export interface BatchFileRemovedData extends BatchFileData {
 /** The notification `batch_phase_outcome`. */
 export interface BatchPhaseOutcome {
   category: "batch_progress";
-  /** What the event belongs to, in the words of its producer. */
+  /** The correlation id that the producer set. */
   correlation_id: string | null;
-  /** What the event says. */
+  /** The data of the event. */
   data: BatchPhaseOutcomeData;
   event: "batch_phase_outcome";
-  /** The event it was made from; the same event is told under the same id. */
+  /** The id of the event; repeated deliveries of one event have the same id. */
   event_id: string | null;
   id?: Position;
   priority: "standard";
   /** When the event happened. */
   timestamp: string;
-  /** Where it stands in its trace, a W3C `traceparent`; only if tracing is enabled. */
+  /** The W3C `traceparent`; present only if tracing is enabled. */
   trace?: string;
-  /** Whom it is for. */
+  /** The recipient. */
   user_id: string;
 }
 
-/** What the event says, and what every notification repeats here because frontends read it here. */
+/** The data of an event, with the fields that frontends expect in `data` of every notification. */
 export interface BatchPhaseOutcomeData {
+  /** The batch. */
   batch_id: string | null;
-  /** What it is about. */
+  /** The category of the notification. */
   category: Category;
+  /** Text for the user. */
   message: string;
+  /** How the phase ended. */
   outcome_status: string | null;
+  /** The phase that ended. */
   phase: string | null;
-  /** How urgent it is. */
+  /** The priority of the notification. */
   priority: Priority;
+  /** Same as `outcome_status`, under the name that deployed frontends read. */
   status: string | null;
   /** When the event happened. */
   timestamp: string;
@@ -174,71 +191,81 @@ export interface BatchPhaseOutcomeData {
 /** The notification `batch_validation_errors`. */
 export interface BatchValidationErrors {
   category: "system_alerts";
-  /** What the event belongs to, in the words of its producer. */
+  /** The correlation id that the producer set. */
   correlation_id: string | null;
-  /** What the event says. */
+  /** The data of the event. */
   data: BatchValidationErrorsData;
   event: "batch_validation_errors";
-  /** The event it was made from; the same event is told under the same id. */
+  /** The id of the event; repeated deliveries of one event have the same id. */
   event_id: string | null;
   id?: Position;
   priority: "immediate";
   /** When the event happened. */
   timestamp: string;
-  /** Where it stands in its trace, a W3C `traceparent`; only if tracing is enabled. */
+  /** The W3C `traceparent`; present only if tracing is enabled. */
   trace?: string;
-  /** Whom it is for. */
+  /** The recipient. */
   user_id: string;
 }
 
-/** What the event says, and what every notification repeats here because frontends read it here. */
+/** The data of an event, with the fields that frontends expect in `data` of every notification. */
 export interface BatchValidationErrorsData {
+  /** The batch. */
   batch_id: string | null;
-  /** What it is about. */
+  /** The category of the notification. */
   category: Category;
+  /** Number of essays with an error. */
   error_count: number | null;
+  /** Text for the user. */
   message: string;
-  /** How urgent it is. */
+  /** The priority of the notification. */
   priority: Priority;
   /** When the event happened. */
   timestamp: string;
+  /** One entry per essay with an error. */
   validation_errors: Array<ValidationError> | null;
 }
 
-/** What a notification is about; clients filter by it. */
+/** The category of a notification; clients filter by it. */
 export type Category = "batch_progress" | "processing_results" | "file_operations" | "class_management" | "student_workflow" | "system_alerts";
 
 /** The notification `cj_assessment_completed`. */
 export interface CjAssessmentCompleted {
   category: "processing_results";
-  /** What the event belongs to, in the words of its producer. */
+  /** The correlation id that the producer set. */
   correlation_id: string | null;
-  /** What the event says. */
+  /** The data of the event. */
   data: CjAssessmentCompletedData;
   event: "cj_assessment_completed";
-  /** The event it was made from; the same event is told under the same id. */
+  /** The id of the event; repeated deliveries of one event have the same id. */
   event_id: string | null;
   id?: Position;
   priority: "standard";
   /** When the event happened. */
   timestamp: string;
-  /** Where it stands in its trace, a W3C `traceparent`; only if tracing is enabled. */
+  /** The W3C `traceparent`; present only if tracing is enabled. */
   trace?: string;
-  /** Whom it is for. */
+  /** The recipient. */
   user_id: string;
 }
 
-/** What the event says, and what every notification repeats here because frontends read it here. */
+/** The data of an event, with the fields that frontends expect in `data` of every notification. */
 export interface CjAssessmentCompletedData {
+  /** The assessment. */
   assessment_id: string | null;
+  /** The batch. */
   batch_id: string | null;
-  /** What it is about. */
+  /** The category of the notification. */
   category: Category;
+  /** Number of comparisons made. */
   comparison_count: number | null;
+  /** Text for the user. */
   message: string;
-  /** How urgent it is. */
+  /** The priority of the notification. */
   priority: Priority;
+  /** Whether results can be loaded. */
   results_available: boolean;
+  /** The service with the results. */
   service: string;
   /** When the event happened. */
   timestamp: string;
@@ -247,31 +274,34 @@ export interface CjAssessmentCompletedData {
 /** The notification `cj_assessment_failed`. */
 export interface CjAssessmentFailed {
   category: "system_alerts";
-  /** What the event belongs to, in the words of its producer. */
+  /** The correlation id that the producer set. */
   correlation_id: string | null;
-  /** What the event says. */
+  /** The data of the event. */
   data: CjAssessmentFailedData;
   event: "cj_assessment_failed";
-  /** The event it was made from; the same event is told under the same id. */
+  /** The id of the event; repeated deliveries of one event have the same id. */
   event_id: string | null;
   id?: Position;
   priority: "immediate";
   /** When the event happened. */
   timestamp: string;
-  /** Where it stands in its trace, a W3C `traceparent`; only if tracing is enabled. */
+  /** The W3C `traceparent`; present only if tracing is enabled. */
   trace?: string;
-  /** Whom it is for. */
+  /** The recipient. */
   user_id: string;
 }
 
-/** What the event says, and what every notification repeats here because frontends read it here. */
+/** The data of an event, with the fields that frontends expect in `data` of every notification. */
 export interface CjAssessmentFailedData {
+  /** The batch. */
   batch_id: string | null;
-  /** What it is about. */
+  /** The category of the notification. */
   category: Category;
+  /** Description of the error for the user. */
   error_message: string | null;
+  /** Text for the user. */
   message: string;
-  /** How urgent it is. */
+  /** The priority of the notification. */
   priority: Priority;
   /** When the event happened. */
   timestamp: string;
@@ -280,32 +310,36 @@ export interface CjAssessmentFailedData {
 /** The notification `class_created`. */
 export interface ClassCreated {
   category: "class_management";
-  /** What the event belongs to, in the words of its producer. */
+  /** The correlation id that the producer set. */
   correlation_id: string | null;
-  /** What the event says. */
+  /** The data of the event. */
   data: ClassCreatedData;
   event: "class_created";
-  /** The event it was made from; the same event is told under the same id. */
+  /** The id of the event; repeated deliveries of one event have the same id. */
   event_id: string | null;
   id?: Position;
   priority: "standard";
   /** When the event happened. */
   timestamp: string;
-  /** Where it stands in its trace, a W3C `traceparent`; only if tracing is enabled. */
+  /** The W3C `traceparent`; present only if tracing is enabled. */
   trace?: string;
-  /** Whom it is for. */
+  /** The recipient. */
   user_id: string;
 }
 
-/** What the event says, and what every notification repeats here because frontends read it here. */
+/** The data of an event, with the fields that frontends expect in `data` of every notification. */
 export interface ClassCreatedData {
-  /** What it is about. */
+  /** The category of the notification. */
   category: Category;
+  /** Name of the class. */
   class_designation: string | null;
+  /** The class. */
   class_id: string | null;
+  /** Codes of the courses of the class. */
   course_codes: Array<string> | null;
+  /** Text for the user. */
   message: string;
-  /** How urgent it is. */
+  /** The priority of the notification. */
   priority: Priority;
   /** When the event happened. */
   timestamp: string;
@@ -327,32 +361,36 @@ export type ClientMessage = {
 /** The notification `essay_content_provisioned`. */
 export interface EssayContentProvisioned {
   category: "file_operations";
-  /** What the event belongs to, in the words of its producer. */
+  /** The correlation id that the producer set. */
   correlation_id: string | null;
-  /** What the event says. */
+  /** The data of the event. */
   data: EssayContentProvisionedData;
   event: "essay_content_provisioned";
-  /** The event it was made from; the same event is told under the same id. */
+  /** The id of the event; repeated deliveries of one event have the same id. */
   event_id: string | null;
   id?: Position;
   priority: "low";
   /** When the event happened. */
   timestamp: string;
-  /** Where it stands in its trace, a W3C `traceparent`; only if tracing is enabled. */
+  /** The W3C `traceparent`; present only if tracing is enabled. */
   trace?: string;
-  /** Whom it is for. */
+  /** The recipient. */
   user_id: string;
 }
 
-/** What the event says, and what every notification repeats here because frontends read it here. */
+/** The data of an event, with the fields that frontends expect in `data` of every notification. */
 export interface EssayContentProvisionedData {
+  /** The batch. */
   batch_id: string | null;
-  /** What it is about. */
+  /** The category of the notification. */
   category: Category;
+  /** Id of the upload. */
   file_upload_id: string | null;
+  /** Name of the uploaded file. */
   filename: string | null;
+  /** Text for the user. */
   message: string;
-  /** How urgent it is. */
+  /** The priority of the notification. */
   priority: Priority;
   /** When the event happened. */
   timestamp: string;
@@ -361,34 +399,40 @@ export interface EssayContentProvisionedData {
 /** The notification `essay_student_association_updated`. */
 export interface EssayStudentAssociationUpdated {
   category: "student_workflow";
-  /** What the event belongs to, in the words of its producer. */
+  /** The correlation id that the producer set. */
   correlation_id: string | null;
-  /** What the event says. */
+  /** The data of the event. */
   data: EssayStudentAssociationUpdatedData;
   event: "essay_student_association_updated";
-  /** The event it was made from; the same event is told under the same id. */
+  /** The id of the event; repeated deliveries of one event have the same id. */
   event_id: string | null;
   id?: Position;
   priority: "standard";
   /** When the event happened. */
   timestamp: string;
-  /** Where it stands in its trace, a W3C `traceparent`; only if tracing is enabled. */
+  /** The W3C `traceparent`; present only if tracing is enabled. */
   trace?: string;
-  /** Whom it is for. */
+  /** The recipient. */
   user_id: string;
 }
 
-/** What the event says, and what every notification repeats here because frontends read it here. */
+/** The data of an event, with the fields that frontends expect in `data` of every notification. */
 export interface EssayStudentAssociationUpdatedData {
+  /** How the association was made. */
   association_method: string | null;
+  /** The batch. */
   batch_id: string | null;
-  /** What it is about. */
+  /** The category of the notification. */
   category: Category;
+  /** Confidence in the match, as the producer sent it. */
   confidence_score: number | null;
+  /** The essay. */
   essay_id: string | null;
+  /** Text for the user. */
   message: string;
-  /** How urgent it is. */
+  /** The priority of the notification. */
   priority: Priority;
+  /** The student. */
   student_id: string | null;
   /** When the event happened. */
   timestamp: string;
@@ -397,34 +441,40 @@ export interface EssayStudentAssociationUpdatedData {
 /** The notification `essay_validation_failed`. */
 export interface EssayValidationFailed {
   category: "system_alerts";
-  /** What the event belongs to, in the words of its producer. */
+  /** The correlation id that the producer set. */
   correlation_id: string | null;
-  /** What the event says. */
+  /** The data of the event. */
   data: EssayValidationFailedData;
   event: "essay_validation_failed";
-  /** The event it was made from; the same event is told under the same id. */
+  /** The id of the event; repeated deliveries of one event have the same id. */
   event_id: string | null;
   id?: Position;
   priority: "immediate";
   /** When the event happened. */
   timestamp: string;
-  /** Where it stands in its trace, a W3C `traceparent`; only if tracing is enabled. */
+  /** The W3C `traceparent`; present only if tracing is enabled. */
   trace?: string;
-  /** Whom it is for. */
+  /** The recipient. */
   user_id: string;
 }
 
-/** What the event says, and what every notification repeats here because frontends read it here. */
+/** The data of an event, with the fields that frontends expect in `data` of every notification. */
 export interface EssayValidationFailedData {
+  /** The batch. */
   batch_id: string | null;
-  /** What it is about. */
+  /** The category of the notification. */
   category: Category;
+  /** Code of the error. */
   error_code: string | null;
+  /** Description of the error for the user. */
   error_message: string | null;
+  /** Id of the upload. */
   file_upload_id: string | null;
+  /** Name of the uploaded file. */
   filename: string | null;
+  /** Text for the user. */
   message: string;
-  /** How urgent it is. */
+  /** The priority of the notification. */
   priority: Priority;
   /** When the event happened. */
   timestamp: string;
@@ -432,30 +482,30 @@ export interface EssayValidationFailedData {
 
 /** A notification that a service has worded itself. */
 export interface OtherNotification {
-  /** What it is about. */
+  /** The category of the notification. */
   category: Category;
-  /** What the event belongs to, in the words of its producer. */
+  /** The correlation id that the producer set. */
   correlation_id: string | null;
   data: OtherNotificationData;
   event: string;
-  /** The event it was made from; the same event is told under the same id. */
+  /** The id of the event; repeated deliveries of one event have the same id. */
   event_id: string | null;
   id?: Position;
-  /** How urgent it is. */
+  /** The priority of the notification. */
   priority: Priority;
   /** When the event happened. */
   timestamp: string;
-  /** Where it stands in its trace, a W3C `traceparent`; only if tracing is enabled. */
+  /** The W3C `traceparent`; present only if tracing is enabled. */
   trace?: string;
-  /** Whom it is for. */
+  /** The recipient. */
   user_id: string;
 }
 
-/** What the event says, and what every notification repeats here because frontends read it here. */
+/** The data of an event, with the fields that frontends expect in `data` of every notification. */
 export interface OtherNotificationData {
-  /** What it is about. */
+  /** The category of the notification. */
   category: Category;
-  /** How urgent it is. */
+  /** The priority of the notification. */
   priority: Priority;
   /** When the event happened. */
   timestamp: string;
@@ -465,7 +515,7 @@ export interface OtherNotificationData {
 /** A place in a user's stream, that a client resumes from */
 export type Position = string;
 
-/** How long a notification may wait to share a write with others. */
+/** The priority of a notification: only `low` may be delayed to share a socket write. */
 export type Priority = "critical" | "immediate" | "high" | "standard" | "low";
 
 /** Whether a client has, with the frames that follow, everything since its position. */
@@ -474,34 +524,40 @@ export type Resume = "none" | "complete" | "incomplete";
 /** The notification `spellcheck_completed`. */
 export interface SpellcheckCompleted {
   category: "processing_results";
-  /** What the event belongs to, in the words of its producer. */
+  /** The correlation id that the producer set. */
   correlation_id: string | null;
-  /** What the event says. */
+  /** The data of the event. */
   data: SpellcheckCompletedData;
   event: "spellcheck_completed";
-  /** The event it was made from; the same event is told under the same id. */
+  /** The id of the event; repeated deliveries of one event have the same id. */
   event_id: string | null;
   id?: Position;
   priority: "standard";
   /** When the event happened. */
   timestamp: string;
-  /** Where it stands in its trace, a W3C `traceparent`; only if tracing is enabled. */
+  /** The W3C `traceparent`; present only if tracing is enabled. */
   trace?: string;
-  /** Whom it is for. */
+  /** The recipient. */
   user_id: string;
 }
 
-/** What the event says, and what every notification repeats here because frontends read it here. */
+/** The data of an event, with the fields that frontends expect in `data` of every notification. */
 export interface SpellcheckCompletedData {
+  /** The batch. */
   batch_id: string | null;
-  /** What it is about. */
+  /** The category of the notification. */
   category: Category;
+  /** Number of corrections. */
   corrections_count: number | null;
+  /** The essay. */
   essay_id: string | null;
+  /** Text for the user. */
   message: string;
-  /** How urgent it is. */
+  /** The priority of the notification. */
   priority: Priority;
+  /** Whether results can be loaded. */
   results_available: boolean;
+  /** The service with the results. */
   service: string;
   /** When the event happened. */
   timestamp: string;
@@ -552,31 +608,34 @@ export interface StateFrame {
 /** The notification `student_associations_confirmed`. */
 export interface StudentAssociationsConfirmed {
   category: "student_workflow";
-  /** What the event belongs to, in the words of its producer. */
+  /** The correlation id that the producer set. */
   correlation_id: string | null;
-  /** What the event says. */
+  /** The data of the event. */
   data: StudentAssociationsConfirmedData;
   event: "student_associations_confirmed";
-  /** The event it was made from; the same event is told under the same id. */
+  /** The id of the event; repeated deliveries of one event have the same id. */
   event_id: string | null;
   id?: Position;
   priority: "standard";
   /** When the event happened. */
   timestamp: string;
-  /** Where it stands in its trace, a W3C `traceparent`; only if tracing is enabled. */
+  /** The W3C `traceparent`; present only if tracing is enabled. */
   trace?: string;
-  /** Whom it is for. */
+  /** The recipient. */
   user_id: string;
 }
 
-/** What the event says, and what every notification repeats here because frontends read it here. */
+/** The data of an event, with the fields that frontends expect in `data` of every notification. */
 export interface StudentAssociationsConfirmedData {
+  /** The batch. */
   batch_id: string | null;
-  /** What it is about. */
+  /** The category of the notification. */
   category: Category;
+  /** Number of confirmed associations. */
   confirmed_count: number | null;
+  /** Text for the user. */
   message: string;
-  /** How urgent it is. */
+  /** The priority of the notification. */
   priority: Priority;
   /** When the event happened. */
   timestamp: string;
@@ -585,33 +644,38 @@ export interface StudentAssociationsConfirmedData {
 /** The notification `student_created`. */
 export interface StudentCreated {
   category: "class_management";
-  /** What the event belongs to, in the words of its producer. */
+  /** The correlation id that the producer set. */
   correlation_id: string | null;
-  /** What the event says. */
+  /** The data of the event. */
   data: StudentCreatedData;
   event: "student_created";
-  /** The event it was made from; the same event is told under the same id. */
+  /** The id of the event; repeated deliveries of one event have the same id. */
   event_id: string | null;
   id?: Position;
   priority: "low";
   /** When the event happened. */
   timestamp: string;
-  /** Where it stands in its trace, a W3C `traceparent`; only if tracing is enabled. */
+  /** The W3C `traceparent`; present only if tracing is enabled. */
   trace?: string;
-  /** Whom it is for. */
+  /** The recipient. */
   user_id: string;
 }
 
-/** What the event says, and what every notification repeats here because frontends read it here. */
+/** The data of an event, with the fields that frontends expect in `data` of every notification. */
 export interface StudentCreatedData {
-  /** What it is about. */
+  /** The category of the notification. */
   category: Category;
+  /** The class. */
   class_id: string | null;
+  /** The classes of the student. */
   class_ids: Array<string> | null;
+  /** Text for the user. */
   message: string;
-  /** How urgent it is. */
+  /** The priority of the notification. */
   priority: Priority;
+  /** The student. */
   student_id: string | null;
+  /** Full name of the student. */
   student_name: string | null;
   /** When the event happened. */
   timestamp: string;
@@ -620,83 +684,100 @@ export interface StudentCreatedData {
 /** The notification `student_matches_suggested`. */
 export interface StudentMatchesSuggested {
   category: "student_workflow";
-  /** What the event belongs to, in the words of its producer. */
+  /** The correlation id that the producer set. */
   correlation_id: string | null;
-  /** What the event says. */
+  /** The data of the event. */
   data: StudentMatchesSuggestedData;
   event: "student_matches_suggested";
-  /** The event it was made from; the same event is told under the same id. */
+  /** The id of the event; repeated deliveries of one event have the same id. */
   event_id: string | null;
   id?: Position;
   priority: "immediate";
   /** When the event happened. */
   timestamp: string;
-  /** Where it stands in its trace, a W3C `traceparent`; only if tracing is enabled. */
+  /** The W3C `traceparent`; present only if tracing is enabled. */
   trace?: string;
-  /** Whom it is for. */
+  /** The recipient. */
   user_id: string;
 }
 
-/** What the event says, and what every notification repeats here because frontends read it here. */
+/** The data of an event, with the fields that frontends expect in `data` of every notification. */
 export interface StudentMatchesSuggestedData {
+  /** Whether the user has to act. */
   action_required: boolean;
+  /** The batch. */
   batch_id: string | null;
-  /** What it is about. */
+  /** The category of the notification. */
   category: Category;
+  /** The class. */
   class_id: string | null;
+  /** When unconfirmed matches are confirmed automatically. */
   confirmation_deadline: string;
+  /** Path of the page where a teacher confirms the matches. */
   confirmation_url: string | null;
+  /** Text for the user. */
   message: string;
-  /** How urgent it is. */
+  /** The priority of the notification. */
   priority: Priority;
+  /** The best suggestion for each essay. */
   suggested_matches: Array<SuggestedMatch> | null;
   /** When the event happened. */
   timestamp: string;
 }
 
-/** The match suggested for one essay, as the design's producers send it and as a browser receives it. */
+/** The suggested match for one essay, as producers send it and browsers receive it. */
 export interface SuggestedMatch {
+  /** Confidence in the match, as the producer sent it. */
   confidence_score: number | null;
+  /** The essay. */
   essay_id: string | null;
+  /** The suggested student. */
   suggested_student_id: string | null;
 }
 
-/** One error, as the design's producers send it and as a browser receives it. */
+/** One error, as producers send it and browsers receive it. */
 export interface ValidationError {
+  /** Code of the error. */
   error_code: string | null;
+  /** The essay. */
   essay_id: string | null;
+  /** Name of the uploaded file. */
   file_name?: string | null;
+  /** Description of the error for the user. */
   message: string | null;
 }
 
 /** The notification `validation_timeout_processed`. */
 export interface ValidationTimeoutProcessed {
   category: "student_workflow";
-  /** What the event belongs to, in the words of its producer. */
+  /** The correlation id that the producer set. */
   correlation_id: string | null;
-  /** What the event says. */
+  /** The data of the event. */
   data: ValidationTimeoutProcessedData;
   event: "validation_timeout_processed";
-  /** The event it was made from; the same event is told under the same id. */
+  /** The id of the event; repeated deliveries of one event have the same id. */
   event_id: string | null;
   id?: Position;
   priority: "standard";
   /** When the event happened. */
   timestamp: string;
-  /** Where it stands in its trace, a W3C `traceparent`; only if tracing is enabled. */
+  /** The W3C `traceparent`; present only if tracing is enabled. */
   trace?: string;
-  /** Whom it is for. */
+  /** The recipient. */
   user_id: string;
 }
 
-/** What the event says, and what every notification repeats here because frontends read it here. */
+/** The data of an event, with the fields that frontends expect in `data` of every notification. */
 export interface ValidationTimeoutProcessedData {
+  /** Number of associations that were confirmed automatically. */
   auto_confirmed_count: number | null;
+  /** The batch. */
   batch_id: string | null;
-  /** What it is about. */
+  /** The category of the notification. */
   category: Category;
+  /** Text for the user. */
   message: string;
-  /** How urgent it is. */
+  /** The priority of the notification. */
   priority: Priority;
   /** When the event happened. */
   timestamp: string;

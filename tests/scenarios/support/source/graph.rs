@@ -47,7 +47,9 @@ impl Graph {
             .files
             .iter()
             .flat_map(|(module, file)| {
-                file.test_modules.iter().map(|name| [&module[..], &[name.clone()]].concat())
+                file.test_modules
+                    .iter()
+                    .map(|name| [&module[..], std::slice::from_ref(name)].concat())
             })
             .collect();
         graph.files.retain(|module, _| !tests.iter().any(|test| module.starts_with(test)));

@@ -53,8 +53,6 @@ pub(crate) async fn watch(
 
 #[derive(Debug, Default)]
 struct Lag {
-    /// The exported figures; a topic that is no longer assigned is removed.
-    exported: BTreeMap<String, i64>,
     stalled: StallDetector,
 }
 
@@ -70,7 +68,7 @@ impl Lag {
                 return None;
             }
         };
-        self.export(&tails, consumer);
+        export(&tails, consumer);
         if !consumer.keeps_up() {
             return None;
         }
@@ -80,22 +78,14 @@ impl Lag {
         drop(offsets);
         self.stalled.check(config, behind)
     }
+}
 
-    fn export(&mut self, tails: &[Tail], consumer: &Consumer) {
-        let mut lags = BTreeMap::new();
-        for tail in tails {
-            *lags.entry(tail.partition.0.clone()).or_default() += tail.lag();
-        }
-        let gauges = &consumer.metrics().lag;
-        for gone in self.exported.keys().filter(|topic| !lags.contains_key(*topic)) {
-            // The series exists, because it was exported.
-            gauges.remove_label_values(&[gone]).ok();
-        }
-        for (topic, lag) in &lags {
-            gauges.with_label_values(&[topic]).set(*lag);
-        }
-        self.exported = lags;
+fn export(tails: &[Tail], consumer: &Consumer) {
+    let mut lags = BTreeMap::new();
+    for tail in tails {
+        *lags.entry(tail.partition.0.clone()).or_default() += tail.lag();
     }
+    consumer.metrics().lag.replace(&lags);
 }
 
 /// The offsets of a partition that determine its lag.
