@@ -13,7 +13,6 @@ use serde_json::{Value, json};
 use crate::{
     assertions::{expect_no_further_frames, expect_notifications, wait_for_published},
     context::Context,
-    faults::metric,
     runner::scenarios,
 };
 
@@ -136,7 +135,7 @@ async fn low_priority_frames_wait_for_the_next_frame_of_another_priority(
     let mut events = events.collect::<anyhow::Result<Vec<_>>>()?;
     stack.producer.send_all(&events).await?;
     wait_for_queued_frames(&stack, events.len()).await?;
-    let sent = metric(&stack.gateways[0], "websocket_messages_sent_total").await?;
+    let sent = stack.gateways[0].metric("websocket_messages_sent_total").await?;
     ensure!(sent < 1.5, "expected only the authenticated frame to be sent, got {sent} frames");
     let urgent = others[0].fresh(&user)?;
     stack.producer.send(&urgent).await?;
@@ -148,7 +147,7 @@ async fn low_priority_frames_wait_for_the_next_frame_of_another_priority(
 async fn wait_for_queued_frames(stack: &Stack, expected: usize) -> anyhow::Result<()> {
     let queued = r#"gateway_frames_total{outcome="delivered"}"#;
     eventually("the frames are queued", TIMEOUT, async || {
-        let queued = metric(&stack.gateways[0], queued).await?;
+        let queued = stack.gateways[0].metric(queued).await?;
         ensure!(queued >= f64::from(u32::try_from(expected)?), "{queued} of {expected} frames");
         Ok(())
     })

@@ -8,12 +8,7 @@ pub(crate) mod network;
 pub(crate) mod random;
 pub(crate) mod redis;
 
-use harness::{http, service::Service, stack::Stack};
-
-/// The value of a metric of a service; 0 if the series does not exist yet.
-pub(crate) async fn metric(service: &Service, series: &str) -> anyhow::Result<f64> {
-    Ok(http::metric(&service.metrics().await?, series).unwrap_or_default())
-}
+use harness::{http, stack::Stack};
 
 /// Prints how long the gateways took to close gaps after Redis had returned, by their own metrics.
 async fn print_gap_repairs(fault: &str, stack: &Stack) -> anyhow::Result<()> {

@@ -9,7 +9,7 @@ use harness::{
 };
 use support::delivery_checker::DeliveryChecker;
 
-use crate::{context::Context, faults::metric, runner::scenarios, under_load::UnderLoad};
+use crate::{context::Context, runner::scenarios, under_load::UnderLoad};
 
 scenarios![a_slow_client_is_closed_and_resumes_without_loss_while_others_are_served];
 
@@ -62,7 +62,7 @@ async fn a_slow_client_is_closed_and_resumes_without_loss_while_others_are_serve
 async fn wait_until_too_slow(stack: &Stack) -> anyhow::Result<()> {
     let dropped = r#"websocket_messages_failed_total{error_type="too_slow"}"#;
     eventually("the client counts as too slow", TIMEOUT, async || {
-        ensure!(metric(&stack.gateways[0], dropped).await? > 0.0, "no message has failed");
+        ensure!(stack.gateways[0].metric(dropped).await? > 0.0, "no message has failed");
         Ok(())
     })
     .await

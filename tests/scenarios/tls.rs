@@ -1,4 +1,4 @@
-//! Clients that speak TLS.
+//! TLS between clients and the gateway.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -12,7 +12,7 @@ use harness::{
     stack::{Layout, TIMEOUT},
     workspace,
 };
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
@@ -26,7 +26,7 @@ use tokio_tungstenite::{client_async, tungstenite::Message};
 
 use crate::{context::Context, runner::scenarios};
 
-scenarios![clients_speak_tls_and_a_new_certificate_needs_no_restart,];
+scenarios![a_new_certificate_is_used_without_a_restart_and_closes_no_connection,];
 
 /// A TLS connection that trusts this authority only.
 async fn connect(
@@ -44,7 +44,7 @@ async fn connect(
     Ok(connector.connect(ServerName::try_from(HOST)?, stream).await?)
 }
 
-async fn clients_speak_tls_and_a_new_certificate_needs_no_restart(
+async fn a_new_certificate_is_used_without_a_restart_and_closes_no_connection(
     context: &Context,
 ) -> anyhow::Result<()> {
     let folder = workspace::temporary("tls-")?;
@@ -74,22 +74,21 @@ async fn clients_speak_tls_and_a_new_certificate_needs_no_restart(
     let (mut client, _) = client_async(&url, connect(address, &old).await?).await?;
     stack.wait_for_subscriptions(&user, 1).await?;
     stack.publish(&user, r#"{"event":"over TLS"}"#).await?;
-    let frame = tokio::time::timeout(TIMEOUT, client.next()).await?.context("a frame")??;
-    ensure!(frame == Message::text(r#"{"event":"over TLS"}"#), "{frame:?}");
+    let frame = timeout(TIMEOUT, client.next()).await?.context("the connection has ended")??;
+    ensure!(frame == Message::text(r#"{"event":"over TLS"}"#), "unexpected frame {frame:?}");
 
-    ensure!(connect(address, &new).await.is_err(), "another authority is not trusted");
-    ensure!(http::get(address, "/healthz").await.is_err(), "it speaks plainly as well");
+    ensure!(connect(address, &new).await.is_err(), "the client trusts another authority");
+    ensure!(http::get(address, "/healthz").await.is_err(), "the port also accepts plain HTTP");
 
     put(&new)?;
-    eventually("the new certificate is used", TIMEOUT, async || connect(address, &new).await)
-        .await?;
+    let connected = async || connect(address, &new).await;
+    eventually("the new certificate is used", TIMEOUT, connected).await?;
     let page = stack.gateways[0].metrics().await?;
     let end = metric(&page, "gateway_certificate_end_timestamp_seconds");
-    ensure!(end > Some(1e9), "when it ends is not told: {end:?}");
-    // Who is connected stays.
-    stack.publish(&user, r#"{"event":"still there"}"#).await?;
-    let frame = tokio::time::timeout(TIMEOUT, client.next()).await?.context("a frame")??;
-    ensure!(frame == Message::text(r#"{"event":"still there"}"#), "{frame:?}");
-    drop(client);
+    ensure!(end > Some(1e9), "expected the end of the certificate, got {end:?}");
+    stack.publish(&user, r#"{"event":"on the old connection"}"#).await?;
+    let frame = timeout(TIMEOUT, client.next()).await?.context("the connection has ended")??;
+    let expected = Message::text(r#"{"event":"on the old connection"}"#);
+    ensure!(frame == expected, "unexpected frame {frame:?}");
     stack.shut_down_and_check_logs().await
 }

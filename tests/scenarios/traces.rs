@@ -1,7 +1,7 @@
-//! Traces: from where an event stands in one to the socket, a span a stage; and nothing depends
-//! on the collector.
+//! Traces: one trace from the producer of an event to the socket, with a span for each stage.
+//! Delivery does not depend on the collector.
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use harness::{
     events::{self, Case, fresh_user},
     eventually,
@@ -12,20 +12,20 @@ use serde_json::json;
 use support::collector::{Collector, Span};
 use uuid::Uuid;
 
-use crate::{context::Context, runner::scenarios};
-
-/// One for the worker's work and one for each of its stages.
-const SPANS_OF_WORKER: [&str; 4] = ["judge", "kafka", "notify", "publish"];
-/// One for the way to a socket and one for each of its stages.
-const SPANS_OF_GATEWAY: [&str; 3] = ["deliver", "pubsub", "queue"];
+use crate::{assertions::wait_for_dead_letters, context::Context, runner::scenarios};
 
 scenarios![
-    a_trace_goes_on_from_the_event_to_the_socket,
-    a_dead_letter_can_be_found_by_its_trace,
-    nothing_waits_for_a_collector_that_is_away,
+    a_trace_continues_from_the_producer_to_the_socket,
+    the_log_line_of_a_dead_letter_names_its_trace,
+    an_unreachable_collector_delays_nothing_and_is_logged_once,
 ];
 
-/// Both services send their traces there, without making them wait to be sent.
+/// The spans of the worker: the whole and each stage.
+const WORKER_SPANS: [&str; 4] = ["judge", "kafka", "notify", "publish"];
+/// The spans of the gateway: the whole and each stage.
+const GATEWAY_SPANS: [&str; 3] = ["deliver", "pubsub", "queue"];
+
+/// Both services export to the collector with little delay.
 fn traced(collector: &str) -> Layout {
     let settings = vec![
         ("ENABLE_TRACING", "true".to_owned()),
@@ -36,101 +36,136 @@ fn traced(collector: &str) -> Layout {
     Layout { worker_settings, gateway_settings, ..Layout::default() }
 }
 
-/// A place in a trace of its own: the trace, the span, and both as a header.
-fn place() -> (String, String, String) {
-    let (trace, span) = (Uuid::new_v4().simple().to_string(), Uuid::new_v4().simple().to_string());
-    let span = span[..16].to_owned();
-    let header = format!("00-{trace}-{span}-01");
-    (trace, span, header)
+/// The trace context of a producer.
+struct TraceContext {
+    trace: String,
+    span: String,
+}
+
+impl TraceContext {
+    fn fresh() -> Self {
+        let [trace, mut span] = [(); 2].map(|()| Uuid::new_v4().simple().to_string());
+        span.truncate(16);
+        Self { trace, span }
+    }
+
+    fn traceparent(&self) -> String {
+        format!("00-{}-{}-01", self.trace, self.span)
+    }
 }
 
 fn case() -> anyhow::Result<Case> {
     let mut cases = events::designed()?.into_iter();
-    cases.find(|case| case.name() == "class_created").context("there is such an event")
+    cases.find(|case| case.name() == "class_created").context("the fixtures have such an event")
 }
 
-/// Where an event says that it stands.
+/// Where an event carries its trace context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Said {
-    InHeader,
-    InMetadata,
-    Nowhere,
+enum Carrier {
+    Header,
+    Metadata,
+    None,
 }
 
-async fn a_trace_goes_on_from_the_event_to_the_socket(context: &Context) -> anyhow::Result<()> {
+async fn a_trace_continues_from_the_producer_to_the_socket(
+    context: &Context,
+) -> anyhow::Result<()> {
     let (collector, user) = (Collector::start().await?, fresh_user());
     let stack = context.own_stack(&traced(collector.url())).await?;
     let mut client = stack.client(&user).await?;
-    for said in [Said::InHeader, Said::InMetadata, Said::Nowhere] {
-        let (trace, parent, header) = place();
-        send(&stack, &user, said, &header).await?;
+    for carrier in [Carrier::Header, Carrier::Metadata, Carrier::None] {
+        let producer = TraceContext::fresh();
+        send(&stack, &user, carrier, &producer.traceparent()).await?;
         let frame = client.next_notification(TIMEOUT).await?;
-        let told = frame["trace"].as_str().context("the notification says where it stands")?;
-        let parts: Vec<&str> = told.split('-').collect();
-        let &["00", told_trace, work, "01"] = &*parts else { anyhow::bail!("{told}") };
-        ensure!((told_trace == trace) == (said != Said::Nowhere), "{said:?}: {told}, not {trace}");
-        let count = SPANS_OF_WORKER.len() + SPANS_OF_GATEWAY.len();
-        let spans = collector.trace(told_trace, count, TIMEOUT).await?;
-        let begun_by = if said == Said::Nowhere { "" } else { &parent };
-        check(&spans, "ingest-worker", &SPANS_OF_WORKER, begun_by)?;
-        check(&spans, "ws-gateway", &SPANS_OF_GATEWAY, work)?;
-        let worker = spans.iter().find(|span| span.name == "notify").context("it is there")?;
-        ensure!(worker.id == work, "the notification names another span than {worker:?}");
-        let outcome = ("outcome".to_owned(), "published".to_owned());
-        ensure!(worker.attributes.contains(&outcome), "{worker:?}");
+        let traceparent = frame["trace"].as_str().context("the notification has a trace")?;
+        let parts: Vec<&str> = traceparent.split('-').collect();
+        let &["00", trace, worker_span, "01"] = &*parts else { bail!("invalid: {traceparent}") };
+        let is_continued = trace == producer.trace;
+        ensure!(is_continued == (carrier != Carrier::None), "{carrier:?}: {traceparent}");
+
+        let count = WORKER_SPANS.len() + GATEWAY_SPANS.len();
+        let spans = collector.trace(trace, count, TIMEOUT).await?;
+        let parent = if carrier == Carrier::None { "" } else { &producer.span };
+        check_spans(&spans, "ingest-worker", &WORKER_SPANS, parent)?;
+        check_spans(&spans, "ws-gateway", &GATEWAY_SPANS, worker_span)?;
+        let whole = find(&spans, "notify")?;
+        ensure!(whole.id == worker_span, "expected the parent {whole:?} in {traceparent}");
+        expect_outcome(whole, "published")?;
     }
     stack.shut_down_and_check_logs().await
 }
 
-async fn send(stack: &Stack, user: &str, said: Said, place: &str) -> anyhow::Result<()> {
+async fn send(
+    stack: &Stack,
+    user: &str,
+    carrier: Carrier,
+    traceparent: &str,
+) -> anyhow::Result<()> {
     let mut event = case()?.fresh(user)?;
-    let metadata = if said == Said::InMetadata { json!({"traceparent": place}) } else { json!({}) };
-    event.envelope["metadata"] = metadata;
+    let header = [("traceparent", traceparent)];
+    let mut headers = &[][..];
+    event.envelope["metadata"] = json!({});
+    match carrier {
+        Carrier::Header => headers = &header,
+        Carrier::Metadata => event.envelope["metadata"]["traceparent"] = traceparent.into(),
+        Carrier::None => {}
+    }
     let value = event.envelope.to_string();
-    let headers = [("traceparent", place)];
-    let headers = if said == Said::InHeader { &headers[..] } else { &[] };
     let (topic, value) = (&*event.topic, Some(value.as_bytes()));
     stack.producer.send_record(Record { topic, value, headers, ..Record::default() }).await
 }
 
-/// A service did its part: one span under `parent`, and its stages under and within that.
-fn check(spans: &[Span], service: &str, names: &[&str], parent: &str) -> anyhow::Result<()> {
+fn find<'a>(spans: &'a [Span], name: &str) -> anyhow::Result<&'a Span> {
+    spans.iter().find(|span| span.name == name).with_context(|| format!("no span {name}"))
+}
+
+fn expect_outcome(span: &Span, outcome: &str) -> anyhow::Result<()> {
+    let attribute = ("outcome".to_owned(), outcome.to_owned());
+    ensure!(span.attributes.contains(&attribute), "expected outcome {outcome}, got {span:?}");
+    Ok(())
+}
+
+/// Checks that a service exported exactly these spans: one below `parent`, the others below that
+/// one and within its time.
+fn check_spans(spans: &[Span], service: &str, names: &[&str], parent: &str) -> anyhow::Result<()> {
     let spans: Vec<&Span> = spans.iter().filter(|span| span.service == service).collect();
     let mut found: Vec<&str> = spans.iter().map(|span| &*span.name).collect();
     found.sort_unstable();
-    ensure!(found == names, "{service} sent {found:?}, not {names:?}");
+    ensure!(found == names, "{service}: expected spans {names:?}, got {found:?}");
     let whole = spans.iter().find(|span| span.parent == parent);
-    let whole = whole.with_context(|| format!("nothing is under {parent:?}: {spans:?}"))?;
+    let whole = whole.with_context(|| format!("no span has the parent {parent:?}: {spans:?}"))?;
     for stage in spans.iter().filter(|span| span.id != whole.id) {
-        ensure!(stage.parent == whole.id, "{stage:?} is no part of {whole:?}");
-        ensure!(
-            stage.time.0 >= whole.time.0 && stage.time.1 <= whole.time.1,
-            "{stage:?} is not within {whole:?}"
-        );
+        ensure!(stage.parent == whole.id, "expected {stage:?} below {whole:?}");
+        let is_within = stage.time.0 >= whole.time.0 && stage.time.1 <= whole.time.1;
+        ensure!(is_within, "expected {stage:?} within the time of {whole:?}");
     }
     Ok(())
 }
 
-async fn a_dead_letter_can_be_found_by_its_trace(context: &Context) -> anyhow::Result<()> {
+async fn the_log_line_of_a_dead_letter_names_its_trace(context: &Context) -> anyhow::Result<()> {
     let collector = Collector::start().await?;
     let stack = context.own_stack(&traced(collector.url())).await?;
-    let ((trace, _, header), topic) = (place(), case()?.topic);
-    let headers = [("traceparent", &*header)];
+    let (producer, topic, key) = (TraceContext::fresh(), case()?.topic, fresh_user());
+    let traceparent = producer.traceparent();
+    let headers = [("traceparent", &*traceparent)];
     let value = Some(br#"{"event_type":"huleedu.class.created.v1","data":{}}"#.as_slice());
-    let record = Record { topic: &topic, value, headers: &headers, ..Record::default() };
+    let (topic, key) = (&*topic, Some(&*key));
+    let record = Record { topic, key, value, headers: &headers, ..Record::default() };
     stack.producer.send_record(record).await?;
-    let spans = collector.trace(&trace, SPANS_OF_WORKER.len(), TIMEOUT).await?;
-    let whole = spans.iter().find(|span| span.name == "notify").context("it is there")?;
-    let outcome = ("outcome".to_owned(), "dead_lettered".to_owned());
-    ensure!(whole.attributes.contains(&outcome), "{whole:?}");
+    wait_for_dead_letters(&stack, &[key.unwrap_or_default()]).await?;
+    let spans = collector.trace(&producer.trace, WORKER_SPANS.len(), TIMEOUT).await?;
+    expect_outcome(find(&spans, "notify")?, "dead_lettered")?;
     let log = stack.workers[0].log()?;
-    // Other scenarios' records may be dead letters here as well.
-    let ours = |line: &str| line.contains("record dead-lettered") && line.contains(&trace);
-    ensure!(log.lines().any(ours), "no line names {trace}: {log}");
+    let is_ours =
+        |line: &str| line.contains("record dead-lettered") && line.contains(&producer.trace);
+    ensure!(log.lines().any(is_ours), "no line names trace {}: {log}", producer.trace);
     stack.shut_down_and_check_logs().await
 }
 
-async fn nothing_waits_for_a_collector_that_is_away(context: &Context) -> anyhow::Result<()> {
+async fn an_unreachable_collector_delays_nothing_and_is_logged_once(
+    context: &Context,
+) -> anyhow::Result<()> {
+    const WARNING: &str = "export to OTEL_EXPORTER_OTLP_ENDPOINT failed";
     let (collector, user) = (Collector::start().await?, fresh_user());
     let layout = traced(collector.url());
     drop(collector);
@@ -140,17 +175,16 @@ async fn nothing_waits_for_a_collector_that_is_away(context: &Context) -> anyhow
         let event = case()?.fresh(&user)?;
         stack.producer.send(&event).await?;
         let frame = client.next_notification(TIMEOUT).await?;
-        ensure!(frame["event_id"] == event.id, "{frame} instead of {}", event.id);
+        ensure!(frame["event_id"] == event.id, "expected event {}, got {frame}", event.id);
     }
     for service in stack.workers.iter().chain(&stack.gateways) {
-        let warning = "export to OTEL_EXPORTER_OTLP_ENDPOINT failed";
-        let count = eventually("it is said", TIMEOUT, async || {
-            let count = service.log()?.matches(warning).count();
-            ensure!(count > 0, "it is not");
+        let warnings = async || {
+            let count = service.log()?.matches(WARNING).count();
+            ensure!(count > 0, "{} has not logged it", service.name());
             Ok(count)
-        })
-        .await?;
-        ensure!(count == 1, "{} says it {count} times", service.name());
+        };
+        let count = eventually("the failed export is logged", TIMEOUT, warnings).await?;
+        ensure!(count == 1, "{}: expected one warning, got {count}", service.name());
     }
     stack.shut_down_and_check_logs().await
 }

@@ -25,6 +25,8 @@ pub(crate) struct UnderLoad<R: RedisTopology = Redis> {
     pub(crate) stack: Stack<R>,
     pub(crate) clients: ClientFleet,
     pub(crate) events: EventGenerator,
+    /// Determines which events are sent to which user, and what is random in the scenario.
+    pub(crate) seed: u64,
     name: String,
 }
 
@@ -41,8 +43,9 @@ impl<R: RedisTopology> UnderLoad<R> {
         name: &str,
     ) -> anyhow::Result<Self> {
         let clients = ClientFleet::connect(&stack, clients).await?;
-        let events = EventGenerator::start(&stack, &clients, EVENTS_PER_SECOND, seed(name)).await?;
-        Ok(Self { stack, clients, events, name: name.to_owned() })
+        let seed = seed(name);
+        let events = EventGenerator::start(&stack, &clients, EVENTS_PER_SECOND, seed).await?;
+        Ok(Self { stack, clients, events, seed, name: name.to_owned() })
     }
 
     /// Waits until each event that has been sent is delivered; prints and returns how late.

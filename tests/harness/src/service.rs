@@ -178,6 +178,14 @@ impl Service {
         Ok(page)
     }
 
+    /// Returns the value of a series on the `/metrics` page; 0 if the series does not exist yet.
+    ///
+    /// # Errors
+    /// When the service does not answer.
+    pub async fn metric(&self, series: &str) -> anyhow::Result<f64> {
+        Ok(http::metric(&self.metrics().await?, series).unwrap_or_default())
+    }
+
     /// Kills the process (SIGKILL).
     ///
     /// # Errors

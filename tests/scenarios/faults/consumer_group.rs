@@ -8,7 +8,6 @@ use harness::{
 };
 use support::event_generator::EventGenerator;
 
-use super::metric;
 use crate::{
     context::Context,
     run_profile::RunProfile,
@@ -116,7 +115,7 @@ async fn expect_no_offset_to_decrease(
 async fn wait_for_assignment(stack: &Stack) -> anyhow::Result<()> {
     eventually("each worker has partitions", RECOVERY_TIMEOUT, async || {
         for worker in &stack.workers {
-            let partitions = metric(worker, "ingest_worker_assigned_partitions").await?;
+            let partitions = worker.metric("ingest_worker_assigned_partitions").await?;
             ensure!(partitions > 0.0, "{} has none", worker.name());
         }
         Ok(())

@@ -10,7 +10,6 @@ use harness::{
 use support::client_fleet::ReconnectPolicy;
 use tokio::time::Instant;
 
-use super::metric;
 use crate::{context::Context, run_profile::RunProfile, runner::scenarios, under_load::UnderLoad};
 
 scenarios![
@@ -99,7 +98,7 @@ async fn clients_that_reconnect_after_each_notification_lose_nothing_and_delay_n
     load.events.wait_for_sent(RunProfile::current().pick(400, 6_000)).await?;
     load.check_delivery().await?;
     let accepted = r#"websocket_connections_total{status="accepted"}"#;
-    let handshakes = metric(&load.stack.gateways[0], accepted).await?;
+    let handshakes = load.stack.gateways[0].metric(accepted).await?;
     ensure!(handshakes > 100.0, "expected more than 100 handshakes, got {handshakes}");
     load.shut_down().await
 }

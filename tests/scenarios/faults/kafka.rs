@@ -10,7 +10,6 @@ use harness::{
 use rdkafka::{Message as _, message::OwnedMessage};
 use uuid::Uuid;
 
-use super::metric;
 use crate::{
     assertions::{expect_no_further_frames, expect_notifications},
     context::Context,
@@ -78,7 +77,7 @@ async fn a_record_waits_for_the_dead_letter_topic_and_the_next_is_delivered_in_o
     stack.producer.send(&after).await?;
     let retries = r#"ingest_worker_retries_total{system="kafka"}"#;
     eventually("the worker retries the missing topic", RECOVERY_TIMEOUT, async || {
-        ensure!(metric(&stack.workers[0], retries).await? > 0.0, "no retry is counted");
+        ensure!(stack.workers[0].metric(retries).await? > 0.0, "no retry is counted");
         Ok(())
     })
     .await?;

@@ -15,12 +15,7 @@ use support::client_fleet::ReconnectPolicy;
 use tokio::time::Instant;
 
 use super::redis::RedisFault;
-use crate::{
-    context::Context,
-    run_profile::{RunProfile, seed},
-    runner::scenarios,
-    under_load::UnderLoad,
-};
+use crate::{context::Context, run_profile::RunProfile, runner::scenarios, under_load::UnderLoad};
 
 scenarios![random_faults_lose_and_duplicate_no_event];
 
@@ -115,8 +110,8 @@ async fn random_faults_lose_and_duplicate_no_event(context: &Context) -> anyhow:
     let layout = Layout { workers: 2, gateways: 2, proxied: true, ..Layout::default() };
     let stack = context.own_stack(&layout.with_static_membership()).await?;
     let clients = [(CLIENTS, ReconnectPolicy::Resume)];
-    let mut load = UnderLoad::with_clients(stack, &clients, "flow under random faults").await?;
-    let mut random = StdRng::seed_from_u64(seed("random faults"));
+    let mut load = UnderLoad::with_clients(stack, &clients, "random faults").await?;
+    let mut random = StdRng::seed_from_u64(load.seed);
     let mut admin = load.stack.redis.connection().await?;
     let duration = RunProfile::current().pick(Duration::from_secs(20), Duration::from_mins(6));
     let end = Instant::now() + duration;

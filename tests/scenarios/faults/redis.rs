@@ -8,7 +8,7 @@ use harness::{
 use redis::{aio::MultiplexedConnection, cmd, pipe};
 use support::client_fleet::RecoveryLatency;
 
-use super::{metric, print_gap_repairs};
+use super::print_gap_repairs;
 use crate::{
     assertions::wait_for_published, context::Context, run_profile::RunProfile, runner::scenarios,
     under_load::UnderLoad,
@@ -132,8 +132,8 @@ async fn survive_each_fault(
 /// How many failures of Redis the services have counted.
 async fn redis_failures(stack: &Stack) -> anyhow::Result<f64> {
     let retries = r#"ingest_worker_retries_total{system="redis"}"#;
-    let outages = metric(&stack.gateways[0], "gateway_redis_outages_total").await?;
-    Ok(outages + metric(&stack.workers[0], retries).await?)
+    let outages = stack.gateways[0].metric("gateway_redis_outages_total").await?;
+    Ok(outages + stack.workers[0].metric(retries).await?)
 }
 
 async fn a_redis_that_is_loading_costs_no_event_and_no_socket(

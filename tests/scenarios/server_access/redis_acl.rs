@@ -1,5 +1,5 @@
-//! Redis with a user for each service, as `shared/README.md` has them: what they may do is enough,
-//! and nothing else; and what happens when a password is changed.
+//! Redis with one ACL user per service, as `shared/README.md` defines them: the rights of each
+//! suffice and exclude everything else, and a changed password is survived.
 
 use std::collections::HashMap;
 
@@ -14,34 +14,46 @@ use harness::{
 use redis::aio::MultiplexedConnection;
 use tokio::time::Instant;
 
-use super::told;
+use super::wait_for_log;
 use crate::{assertions::expect_notifications, context::Context, runner::scenarios};
 
 scenarios![
-    each_service_can_do_its_part_on_redis_and_nothing_else,
-    a_redis_password_that_is_refused_is_told_and_tried_at_leisure,
+    the_acl_of_each_service_permits_its_commands_and_no_others,
+    a_rejected_redis_password_is_logged_and_retried_at_a_bounded_rate,
 ];
 
 const PASSWORDS: [(&str, &str); 2] = [("worker", "of-redis-3b07"), ("gateway", "of-redis-9e54")];
 
-/// The users as the README has them, with passwords.
-async fn create_users(redis: &Redis) -> anyhow::Result<()> {
+/// A stack whose services log in to Redis as the users of the README.
+async fn stack_with_acl(context: &Context) -> anyhow::Result<Stack> {
+    let folder = workspace::temporary("stack-")?;
+    let redis = Redis::start(folder.path()).await?;
     let readme = include_str!("../../../shared/README.md");
     for (user, password) in PASSWORDS {
         let command = readme.lines().find(|line| line.starts_with(&format!("ACL SETUSER {user} ")));
-        let command = command.with_context(|| format!("the README has a user {user}"))?;
-        let words = command.replace(">PASSWORD", &format!(">{password}"));
-        run(&mut redis.connection().await?, &words).await?;
+        let command = command.with_context(|| format!("the README defines no user {user}"))?;
+        let command = command.replace(">PASSWORD", &format!(">{password}"));
+        run(&mut redis.connection().await?, &command).await?;
     }
-    Ok(())
+    let port = redis.address().port();
+    let [worker_settings, gateway_settings] =
+        PASSWORDS.map(|(user, password)| vec![("REDIS_URL", url(user, password, port))]);
+    let layout = Layout { worker_settings, gateway_settings, ..Layout::default() };
+    context.stack_with_redis(&layout, folder, redis).await
 }
 
-/// Runs a command; parentheses hold words together.
+fn url(user: &str, password: &str, port: u16) -> String {
+    format!("redis://{user}:{password}@127.0.0.1:{port}")
+}
+
+/// Runs a command, whose words are separated by spaces outside parentheses.
 async fn run(connection: &mut MultiplexedConnection, command: &str) -> redis::RedisResult<()> {
     let mut words: Vec<String> = Vec::new();
     for word in command.split(' ') {
         match words.last_mut() {
-            Some(open) if is_open(open) => *open = format!("{open} {word}"),
+            Some(open) if open.starts_with('(') && !open.ends_with(')') => {
+                *open = format!("{open} {word}");
+            }
             _ => words.push(word.to_owned()),
         }
     }
@@ -49,52 +61,30 @@ async fn run(connection: &mut MultiplexedConnection, command: &str) -> redis::Re
     call.arg(&words[1..]).exec_async(connection).await
 }
 
-fn is_open(word: &str) -> bool {
-    word.starts_with('(') && !word.ends_with(')')
-}
-
-fn url_of(user: &str, port: u16) -> String {
-    let password = PASSWORDS.iter().find(|(name, _)| *name == user).map_or("", |(_, p)| p);
-    format!("redis://{user}:{password}@127.0.0.1:{port}")
-}
-
-/// A layout whose services log in as their roles.
-fn with_roles(redis: &Redis) -> Layout {
-    let url = |user| vec![("REDIS_URL", url_of(user, redis.address().port()))];
-    Layout { worker_settings: url("worker"), gateway_settings: url("gateway"), ..Layout::default() }
-}
-
-async fn each_service_can_do_its_part_on_redis_and_nothing_else(
+async fn the_acl_of_each_service_permits_its_commands_and_no_others(
     context: &Context,
 ) -> anyhow::Result<()> {
-    let folder = workspace::temporary("stack-")?;
-    let redis = Redis::start(folder.path()).await?;
-    create_users(&redis).await?;
-    let layout = with_roles(&redis);
-    let stack = context.stack_with_redis(&layout, folder, redis).await?;
+    let stack = stack_with_acl(context).await?;
     let user = fresh_user();
     let mut client = stack.client(&user).await?;
     let mut events = events::one_of_each(&user)?;
-    // One whose owner has to be looked up.
+    // The owner of this one has to be looked up.
     stack.producer.send(&events[2].registration()).await?;
     for field in ["user_id", "teacher_id", "created_by_user_id"] {
         events[2].envelope["data"].as_object_mut().map(|data| data.remove(field));
     }
     stack.producer.send_all(&events).await?;
     expect_notifications(&mut client, &events).await?;
-    drop(client);
     let position = stack.stream(&user).await?[0].0.clone();
-    let mut again = stack.connection(0, &user)?.query("last_event_id", &position).open().await?;
-    let state = again.expect_authenticated(TIMEOUT).await?;
-    ensure!(state["resume"] == "complete", "{state}");
-    drop(again);
-    nothing_else(&stack).await?;
+    let mut resumed = stack.connection(0, &user)?.query("last_event_id", &position).open().await?;
+    let state = resumed.expect_authenticated(TIMEOUT).await?;
+    ensure!(state["resume"] == "complete", "expected a complete resume, got {state}");
+    expect_other_commands_to_be_denied(&stack).await?;
     stack.shut_down_and_check_logs().await
 }
 
-/// Tries, as each of the two, what is not its part.
-async fn nothing_else(stack: &Stack) -> anyhow::Result<()> {
-    let of_nobody = [
+async fn expect_other_commands_to_be_denied(stack: &Stack) -> anyhow::Result<()> {
+    let of_neither = [
         "GET other",
         "KEYS *",
         "FLUSHALL",
@@ -121,31 +111,24 @@ async fn nothing_else(stack: &Stack) -> anyhow::Result<()> {
         "EVAL return(redis.call('PUBLISH','ws:u','x')) 0",
     ];
     let port = stack.redis.address().port();
-    for (user, not_its_part) in [("worker", &of_gateway[..]), ("gateway", &of_worker)] {
-        let mut connection =
-            redis::Client::open(url_of(user, port))?.get_multiplexed_async_connection().await?;
-        for command in of_nobody.iter().chain(not_its_part) {
-            let refused = run(&mut connection, command).await;
-            let refused = refused.err().with_context(|| format!("{user} may {command}"))?;
-            let text = refused.to_string().to_lowercase();
-            let reasons = ["noperm", "permission", "acl", "can't run this command"];
-            ensure!(
-                reasons.iter().any(|reason| text.contains(reason)),
-                "{user}: {command}: {refused}"
-            );
+    for ((user, password), of_other) in PASSWORDS.into_iter().zip([&of_gateway[..], &of_worker]) {
+        let client = redis::Client::open(url(user, password, port))?;
+        let mut connection = client.get_multiplexed_async_connection().await?;
+        for command in of_neither.iter().chain(of_other) {
+            let error = run(&mut connection, command).await.err();
+            let error = error.with_context(|| format!("{user} may run {command}"))?.to_string();
+            let denials = ["noperm", "permission", "acl", "can't run this command"];
+            let is_denied = denials.iter().any(|denial| error.to_lowercase().contains(denial));
+            ensure!(is_denied, "{user}, {command}: expected a denial, got {error}");
         }
     }
     Ok(())
 }
 
-async fn a_redis_password_that_is_refused_is_told_and_tried_at_leisure(
+async fn a_rejected_redis_password_is_logged_and_retried_at_a_bounded_rate(
     context: &Context,
 ) -> anyhow::Result<()> {
-    let folder = workspace::temporary("stack-")?;
-    let redis = Redis::start(folder.path()).await?;
-    create_users(&redis).await?;
-    let layout = with_roles(&redis);
-    let stack = context.stack_with_redis(&layout, folder, redis).await?;
+    let stack = stack_with_acl(context).await?;
     let user = fresh_user();
     let mut client = stack.client(&user).await?;
     let mut admin = stack.redis.connection().await?;
@@ -153,25 +136,24 @@ async fn a_redis_password_that_is_refused_is_told_and_tried_at_leisure(
         run(&mut admin, &format!("ACL SETUSER {name} resetpass >another")).await?;
         run(&mut admin, &format!("CLIENT KILL USER {name}")).await?;
     }
-    let began = Instant::now();
+    let started = Instant::now();
     let events = events::one_of_each(&user)?;
     stack.producer.send_all(&events).await?;
     for (service, name) in [(&stack.workers[0], "worker"), (&stack.gateways[0], "gateway")] {
-        eventually(&format!("the {name} is refused again and again"), TIMEOUT, async || {
-            let refused = refusals(&mut stack.redis.connection().await?, name).await?;
-            ensure!(refused >= 4, "{refused} times");
+        eventually(&format!("the {name} retries"), TIMEOUT, async || {
+            let rejected = rejected_logins(&mut stack.redis.connection().await?, name).await?;
+            ensure!(rejected >= 4.0, "expected at least 4 rejected logins, got {rejected}");
             Ok(())
         })
         .await?;
-        told(service, "WRONGPASS").await?;
+        wait_for_log(service, "WRONGPASS").await?;
     }
-    let seconds = began.elapsed().as_secs_f64();
+    let seconds = started.elapsed().as_secs_f64().max(1.0);
     for (name, _) in PASSWORDS {
-        let refused = refusals(&mut admin, name).await?;
-        // The worker looks every half second, and the gateway with three connections at most.
-        #[expect(clippy::cast_precision_loss, reason = "a handful")]
-        let pace = refused as f64 / seconds.max(1.0);
-        ensure!(pace < 12.0, "{name} tries {refused} times in {seconds:.1} s");
+        // The worker retries twice a second, and the gateway with up to three connections.
+        let rejected = rejected_logins(&mut admin, name).await?;
+        let is_bounded = rejected / seconds < 12.0;
+        ensure!(is_bounded, "{name}: expected under 12/s, got {rejected} in {seconds:.1} s");
     }
     for (name, password) in PASSWORDS {
         run(&mut admin, &format!("ACL SETUSER {name} resetpass >{password}")).await?;
@@ -180,18 +162,18 @@ async fn a_redis_password_that_is_refused_is_told_and_tried_at_leisure(
     stack.shut_down_and_check_logs().await
 }
 
-/// How often a user has given a wrong password.
-async fn refusals(admin: &mut MultiplexedConnection, user: &str) -> anyhow::Result<u64> {
+/// The number of rejected logins of a user, from `ACL LOG`.
+async fn rejected_logins(admin: &mut MultiplexedConnection, user: &str) -> anyhow::Result<f64> {
     let log: Vec<HashMap<String, redis::Value>> =
         redis::cmd("ACL").arg("LOG").query_async(admin).await?;
-    let mut count = 0;
+    let mut count = 0.0;
     for entry in log {
-        let text = |name: &str| entry.get(name).cloned().map(redis::from_redis_value::<String>);
-        if text("reason").transpose()?.as_deref() == Some("auth")
-            && text("username").transpose()?.as_deref() == Some(user)
-        {
-            let times = entry.get("count").cloned().context("an entry has a count")?;
-            count += redis::from_redis_value::<u64>(times)?;
+        let field = |name: &str| {
+            let value = entry.get(name).cloned().with_context(|| format!("no field {name}"))?;
+            Ok::<String, anyhow::Error>(redis::from_redis_value(value)?)
+        };
+        if field("reason")? == "auth" && field("username")? == user {
+            count += field("count")?.parse::<f64>()?;
         }
     }
     Ok(count)
