@@ -54,6 +54,9 @@ pub struct Settings {
     /// Time for which a published event is recognised as a duplicate
     #[arg(long, env = "IDEMPOTENCY_TTL", default_value = "24h", value_parser = positive_duration)]
     pub idempotency_ttl: Duration,
+    /// Most bytes of a notification; longer lists in it are cut, with `truncated` and their count
+    #[arg(long, env = "MAX_NOTIFICATION_SIZE", default_value = "65536", value_parser = notification_size)]
+    pub max_notification_size: usize,
     /// Approximate number of notifications per user that clients can resume from
     #[arg(long, env = "HISTORY_MAX_LEN", default_value = "256")]
     pub history_max_len: std::num::NonZeroUsize,
@@ -139,6 +142,12 @@ pub fn command() -> Command {
             .value_parser(topic_name)
             .help(format!("Topic of `{}`", route.event_type))
     }))
+}
+
+/// Reads a size that has room for the parts of a notification that are always there.
+fn notification_size(text: &str) -> Result<usize, String> {
+    let size = text.parse().ok().filter(|size| (4_096..=1 << 20).contains(size));
+    size.ok_or_else(|| "a size is a number of bytes from 4096 to 1048576".into())
 }
 
 fn topic_name(name: &str) -> Result<String, String> {

@@ -72,6 +72,7 @@ impl Worker {
         let tracer = Tracer::new(&settings.trace, "ingest-worker")?;
         let classifier =
             Classifier::new(routes, settings.idempotency_identity, settings.max_event_age)
+                .with_max_size(settings.max_notification_size)
                 .with_traceparent(tracer.is_some());
         let dispatcher = Dispatcher::new(store.clone(), store.clone());
         let dead_letters = DeadLetters::new(&config).context("Kafka producer settings")?;

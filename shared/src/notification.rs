@@ -1,6 +1,8 @@
 //! Notifications as browsers receive them. The worker serialises a notification once; Redis and the
 //! gateway pass the JSON on without parsing it.
 
+mod size;
+
 use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema};
@@ -14,6 +16,7 @@ use crate::{
 };
 
 pub use schemars::SchemaGenerator;
+pub use size::TooLarge;
 
 /// The category of a notification; clients filter by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]

@@ -28,6 +28,8 @@ pub struct Classifier {
     routes: Routes,
     identity: IdentityRule,
     max_age: Option<Duration>,
+    /// Most bytes of a notification's text.
+    max_size: usize,
     reads_traceparent: bool,
     logged_types: LogOnce,
 }
@@ -66,8 +68,20 @@ impl Classifier {
     /// A classifier that ignores records older than `max_age`.
     #[must_use]
     pub fn new(routes: Routes, identity: IdentityRule, max_age: Option<Duration>) -> Self {
-        let (reads_traceparent, logged_types) = (false, LogOnce::default());
-        Self { routes, identity, max_age, reads_traceparent, logged_types }
+        Self {
+            routes,
+            identity,
+            max_age,
+            max_size: usize::MAX,
+            reads_traceparent: false,
+            logged_types: LogOnce::default(),
+        }
+    }
+
+    /// Cuts the lists of notifications of more than `max_size` bytes.
+    #[must_use]
+    pub fn with_max_size(self, max_size: usize) -> Self {
+        Self { max_size, ..self }
     }
 
     /// Reads the trace context of each event, if `enabled`.
@@ -154,16 +168,20 @@ impl Classifier {
             .unwrap_or(now);
         let payload = (route.parse)(envelope.data, happened_at)?;
         let event_id = event_id(record.event_id).or_else(|| event_id(envelope.event_id.as_deref()));
-        let correlation_id = envelope.correlation_id.as_deref();
-        let notification = payload.notification.ok_or(IgnoreReason::ByRule);
-        if let Err(reason) = notification {
-            self.log_ignored(route.event_type, reason);
+        let notification = match payload.notification {
+            Some(notification) => Ok(notification
+                .with_ids(event_id, envelope.correlation_id.as_deref())
+                .limited_to(self.max_size)
+                .map_err(|error| DeadLetterReason::Malformed.with_detail(error.to_string()))?),
+            None => Err(IgnoreReason::ByRule),
+        };
+        if notification.is_err() {
+            self.log_ignored(route.event_type, IgnoreReason::ByRule);
         }
         Ok(PendingNotification {
             recipient: RecipientHints::new(user, payload.batch, payload.class),
             identity: self.identity.identity(envelope, route.event_type, event_id),
-            notification: notification
-                .map(|notification| notification.with_ids(event_id, correlation_id)),
+            notification,
             wait_expired: record.wait_expired,
         })
     }

@@ -42,7 +42,8 @@ impl Pipeline {
     fn with_source(source: NotificationSource, max_age: Option<Duration>) -> Self {
         let routes = Routes::new(source, |topic| topic.default.to_owned());
         Self {
-            classifier: Classifier::new(routes, IdentityRule::EventId, max_age),
+            classifier: Classifier::new(routes, IdentityRule::EventId, max_age)
+                .with_max_size(64 << 10),
             dispatcher: Dispatcher::new(FakePublisher::default(), FakeDirectory::default()),
         }
     }

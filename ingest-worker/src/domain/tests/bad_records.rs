@@ -97,3 +97,26 @@ async fn whole_numbers_are_read_in_any_spelling_and_other_numbers_are_null() {
         assert!(matches!(outcome, Outcome::DeadLetter(_)), "{wrong_type}: {outcome:?}");
     }
 }
+
+#[tokio::test]
+async fn a_list_of_any_length_becomes_a_notification_of_bounded_size() {
+    let pipeline = Pipeline::new();
+    for (event_type, field, count) in [
+        ("huleedu.batch.author.matches.suggested.v1", "suggested_matches", 300_000),
+        ("huleedu.batch.validation.errors.v1", "validation_errors", 300_000),
+    ] {
+        let list = vec![json!({}); count];
+        let data = json!({"batch_id": "b", "user_id": "u", field: list});
+        let envelope = json!({"event_type": event_type, "data": data});
+        assert_eq!(pipeline.process_envelope(&envelope).await, Outcome::Published);
+        let length = pipeline.publisher().published.lock().unwrap().last().unwrap().text.len();
+        assert!((32 << 10..=64 << 10).contains(&length), "{field}: {length} bytes");
+        let data = &pipeline.published().pop().unwrap()["data"];
+        assert_eq!(data["truncated"], true);
+        assert_eq!(data[format!("{field}_count")], count);
+    }
+    let data = json!({"class_id": "c".repeat(1 << 16), "user_id": "u"});
+    let outcome = pipeline.process_envelope(&class_created(&data)).await;
+    let Outcome::DeadLetter(rejection) = outcome else { panic!("published: {outcome:?}") };
+    assert_eq!(rejection.detail, "the notification is too large (limit: 65536 bytes)");
+}
