@@ -17,9 +17,13 @@ pub use tokens::TokenSettings;
 
 use crate::auth::Origins;
 
-/// WebSocket gateway: delivers each user's notifications from Redis to that user's connections.
+/// What the program is, as `--help` prints it.
+pub const ABOUT: &str =
+    "WebSocket gateway: delivers each user's notifications from Redis to that user's connections";
+
+/// All settings.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "ws-gateway", version)]
+#[command(name = "ws-gateway", version, about = ABOUT)]
 pub struct Config {
     /// Address to listen on, for both ports
     #[arg(long, env = "BIND_ADDRESS", default_value = "0.0.0.0")]

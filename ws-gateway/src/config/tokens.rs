@@ -39,15 +39,15 @@ pub struct TokenSettings {
     /// Issuer (`iss`) that tokens must name; unset: not checked
     #[arg(long, env = "JWT_ISSUER")]
     pub jwt_issuer: Option<String>,
-    /// Tolerated difference between the clocks of issuer and gateway
-    #[arg(long, env = "JWT_LEEWAY", default_value = "0s", value_parser = leeway)]
+    /// How far `iat` and `nbf` may be in the future, as the clock of the issuer may be ahead; `exp` is not extended
+    #[arg(long, env = "JWT_LEEWAY", default_value = "5s", value_parser = leeway)]
     pub jwt_leeway: Duration,
     /// How long a connection outlives its token, so that the client may renew it a little late
     #[arg(long, env = "JWT_EXPIRY_GRACE", default_value = "5s", value_parser = duration)]
     pub jwt_expiry_grace: Duration,
 }
 
-/// A longer leeway would make the expiry of tokens meaningless.
+/// A clock that is further off is wrong, and `revoke --user` would refuse new tokens for as long.
 const MAX_LEEWAY: Duration = Duration::from_mins(10);
 
 const NO_KEY: &str = "no key to check tokens with: set JWT_SECRET_KEY, \
