@@ -7,7 +7,7 @@ use hyper::Uri;
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
 use shared::config::{Secret, duration};
 
-use crate::auth::{Key, KeyFiles, KeySources, TokenRules, secret_policy};
+use crate::auth::{Key, KeyFiles, KeySources, TokenRules, jwks::ProxySettings, secret_policy};
 
 /// Tokens and keys.
 #[derive(Clone, Debug, clap::Args)]
@@ -30,6 +30,12 @@ pub struct TokenSettings {
     /// URL of the JSON Web Key Set (JWKS) of the issuer
     #[arg(long, env = "JWT_JWKS_URL", value_parser = key_set_url)]
     pub jwt_jwks_url: Option<Uri>,
+    /// Forward proxy for an `https` `JWT_JWKS_URL`, as in `http://proxy.example.org:3128`
+    #[arg(long, env = "HTTPS_PROXY", hide_env_values = true)]
+    pub https_proxy: Option<Secret>,
+    /// Hosts and networks that are reached without `HTTPS_PROXY`, separated by commas
+    #[arg(long, env = "NO_PROXY")]
+    pub no_proxy: Option<String>,
     /// Accepted signature algorithms, separated by commas; each is used only with keys of its own family
     #[arg(long, env = "JWT_ALGORITHM", default_value = "HS256", value_delimiter = ',', value_parser = algorithm)]
     pub jwt_algorithm: Vec<Algorithm>,
@@ -114,6 +120,12 @@ impl TokenSettings {
             public_key: self.jwt_public_key_path.clone(),
             refuse_weak_secrets: in_production,
         }
+    }
+
+    /// Returns the forward proxy for the key set.
+    #[must_use]
+    pub fn proxy(&self) -> ProxySettings {
+        ProxySettings { https_proxy: self.https_proxy.clone(), no_proxy: self.no_proxy.clone() }
     }
 
     fn has_key_file(&self) -> bool {
