@@ -43,7 +43,9 @@ async fn a_frame_with_an_oversized_length_is_rejected_before_memory_is_allocated
 ) -> anyhow::Result<()> {
     let stack = context.own_stack(&Layout { workers: 0, ..Layout::default() }).await?;
     let before = memory(&stack).await?;
-    for length in [MAX_TOKEN_MESSAGE + 1, 17 << 20, 1 << 30, 1 << 40, (1 << 63) - 1, 1 << 63, u64::MAX] {
+    for length in
+        [MAX_TOKEN_MESSAGE + 1, 17 << 20, 1 << 30, 1 << 40, (1 << 63) - 1, 1 << 63, u64::MAX]
+    {
         // Only the header is sent, with its mask.
         let mut socket = connect(&stack).await?;
         socket.send(&frame_header(0x81, length)).await?;
