@@ -6,6 +6,8 @@ pub mod classify;
 pub mod dispatch;
 pub mod idempotency;
 mod logging;
+pub mod ordering;
+mod panics;
 pub mod recipients;
 pub mod record;
 pub mod routes;

@@ -4,6 +4,7 @@
 //! who its recipient is, [`notification`] formats. Each depends only on the layers after it, and
 //! only the first names Kafka or Redis. [`worker`] wires them.
 
+mod accounting;
 pub mod cli;
 pub mod config;
 pub mod domain;

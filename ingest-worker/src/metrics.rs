@@ -8,7 +8,7 @@ use shared::metrics::{LATENCY_BUCKETS, Labeled, ROUND_TRIP_BUCKETS, TopicGauge};
 
 use crate::{
     domain::{
-        record::{DeadLetterReason, IgnoreReason, OutcomeKind},
+        record::{DeadLetterReason, IgnoreReason, OutcomeKind, ParkReason},
         routes::RoutedType,
     },
     notification::publisher::System,
@@ -72,13 +72,14 @@ shared::metrics! {
         /// Ignored records by reason: no_route, by_rule, too_old.
         pub ignored: Labeled<IgnoreReason, IntCounter> = "ingest_worker_ignored_total", ();
         /// Records written to the dead-letter topic by reason: not_json, no_envelope, malformed,
-        /// recipient_unknown.
+        /// recipient_unknown, internal.
         pub dead_letters: Labeled<DeadLetterReason, IntCounter> = "ingest_worker_dead_letters_total", ();
         /// Failed attempts that are retried, by the system that failed: redis, kafka.
         pub retries: Labeled<System, IntCounter> = "ingest_worker_retries_total", ();
-        /// Records that are parked because the owner of their batch or class is not known yet.
-        pub parked: IntGauge = "ingest_worker_parked_records", ();
-        /// 1 while a batch is retried because Redis or the dead-letter topic is unavailable, else 0.
+        /// Records that cannot be finished now and are retried with back-off, by reason:
+        /// owner_unknown, redis_refused, order (behind another one), dead_letter_refused.
+        pub parked: Labeled<ParkReason, IntGauge> = "ingest_worker_parked_records", ();
+        /// 1 while a batch is retried because Redis is unavailable, else 0.
         pub paused: IntGauge = "ingest_worker_paused", ();
         /// Partitions assigned to this worker.
         pub assigned_partitions: IntGauge = "ingest_worker_assigned_partitions", ();
@@ -86,6 +87,12 @@ shared::metrics! {
         pub rebalances: IntCounter = "ingest_worker_rebalances_total", ();
         /// Errors reported by the Kafka client.
         pub kafka_errors: IntCounter = "ingest_worker_kafka_errors_total", ();
+        /// Commits of offsets that failed; the next commit covers them.
+        pub commit_failures: IntCounter = "ingest_worker_commit_failures_total", ();
+        /// Positions that were out of range, so that `KAFKA_AUTO_OFFSET_RESET` was applied.
+        pub offset_resets: IntCounter = "ingest_worker_offset_resets_total", ();
+        /// Offsets that were deleted at the brokers before they were read.
+        pub skipped_offsets: IntCounter = "ingest_worker_skipped_offsets_total", ();
         /// Records of a topic in this worker's partitions that are not committed yet; the sum over
         /// all workers is the consumer lag of the group.
         pub lag: TopicGauge = "ingest_worker_consumer_lag_records", ();

@@ -1,5 +1,5 @@
-//! The wiring: [`Worker::connect`] builds everything from the settings, [`Worker::run`] moves
-//! records until it is told to stop.
+//! The wiring: [`Worker::connect`] builds everything from the settings, [`Worker::run`] runs it
+//! until shutdown.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -10,17 +10,21 @@ use shared::{
     redis::RedisClient,
     trace::{self, Tracer},
 };
-use tokio::{sync::oneshot, time::timeout};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout_at},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use crate::{
-    config::Config,
+    accounting::{Accounting, DELIVERING},
+    config::{Config, Settings},
     domain::{classify::Classifier, dispatch::Dispatcher, routes::Routes},
     infrastructure::{
         kafka::{
-            batch::Stage,
-            consume_loop,
+            batch::BatchProcessor,
+            consume_loop::{ConsumeLoop, Limits},
             consumer::Consumer,
             dead_letters::producer::DeadLetters,
             health::{brokers, fatal::FatalError, lag},
@@ -31,40 +35,31 @@ use crate::{
 };
 
 /// The service, ready to run.
-#[derive(Debug)]
 pub struct Worker {
     config: Config,
-    topics: Vec<String>,
-    stage: Stage<RedisStore, RedisStore>,
+    consumer: Arc<Consumer>,
+    processor: BatchProcessor<RedisStore, RedisStore>,
+    dead_letters: DeadLetters,
     store: RedisStore,
+    readiness: Readiness,
     admin: AdminServer,
 }
 
 impl Worker {
-    /// Binds the admin port and prepares the clients. Neither Kafka nor Redis need be there yet.
+    /// Binds the admin port and creates the clients. Neither Kafka nor Redis needs to be available
+    /// yet.
     ///
     /// # Errors
-    /// Names the setting or address at fault.
+    /// When an address cannot be bound, or a client refuses its settings.
     pub async fn connect(config: Config) -> anyhow::Result<Self> {
         let settings = &config.settings;
         let registry = shared::metrics::registry().context("process metrics")?;
         let metrics = Metrics::new(&registry);
-        let redis = RedisClient::new(&settings.redis).context("REDIS_URL")?;
-        let store = RedisStore::new(
-            redis,
-            Retention {
-                seen: settings.idempotency_ttl,
-                history: settings.history_ttl,
-                history_length: settings.history_max_len.get(),
-                owners: settings.owner_ttl,
-            },
-            config.replica_ack(),
-            metrics.clone(),
-        );
+        let store = store(&config, metrics.clone())?;
         let routes = Routes::new(settings.notification_source, |topic| config.topic(topic));
         let topics = routes.topics().map(str::to_owned).collect();
         let readiness = Readiness::default();
-        for condition in ["kafka", "redis", "delivering"] {
+        for condition in ["kafka", "redis", DELIVERING] {
             readiness.set(condition, false);
         }
         let address = SocketAddr::new(settings.bind_address, settings.admin_port);
@@ -73,78 +68,102 @@ impl Worker {
         let classifier =
             Classifier::new(routes, settings.idempotency_identity, settings.max_event_age)
                 .with_max_size(settings.max_notification_size)
+                .with_max_reread_age(settings.idempotency_ttl)
                 .with_traceparent(tracer.is_some());
         let dispatcher = Dispatcher::new(store.clone(), store.clone());
         let dead_letters = DeadLetters::new(&config).context("Kafka producer settings")?;
-        let stage = Stage { classifier, dispatcher, dead_letters, metrics, readiness, tracer };
-        Ok(Self { config, topics, stage, store, admin })
+        let consumer = Consumer::subscribe(&config, topics, metrics.clone());
+        let consumer = Arc::new(consumer.context("Kafka consumer settings")?);
+        let processor = BatchProcessor { classifier, dispatcher, metrics, tracer };
+        Ok(Self { config, consumer, processor, dead_letters, store, readiness, admin })
     }
 
-    /// Moves records until `shutdown`, then finishes what is in hand and leaves the group.
+    /// Processes records until `shutdown`, then finishes those in progress and leaves the group,
+    /// all within `SHUTDOWN_GRACE`.
     ///
     /// # Errors
-    /// When a Kafka property is wrong, or this member of the group cannot go on.
+    /// When a Kafka client has failed for good, so that only a restart helps.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let Self { config, topics, stage, store, admin } = self;
-        info!(admin_address = %admin.local_addr()?, "listening");
+        info!(admin_address = %self.admin.local_addr()?, "listening");
+        let fatal = FatalError::new(&shutdown);
+        let (checks, stop_checks) = (TaskTracker::new(), shutdown.child_token());
+        self.spawn_checks(&checks, &fatal, &stop_checks);
+        let Self { config, consumer, processor, dead_letters, readiness, admin, .. } = self;
         let (tasks, admin_stop) = (TaskTracker::new(), CancellationToken::new());
         tasks.spawn(admin.run(admin_stop.clone()));
-        let consumer = Consumer::subscribe(&config, topics, stage.metrics.clone());
-        let consumer = Arc::new(consumer.context("Kafka consumer settings")?);
-        let checks = TaskTracker::new();
-        let stop_checks = shutdown.child_token();
-        let (readiness, metrics) = (stage.readiness.clone(), stage.metrics.clone());
-        checks.spawn(check_redis(store, readiness.clone(), metrics, stop_checks.clone()));
-        let fatal = FatalError::new(&shutdown);
-        checks.spawn(brokers::watch(
-            Arc::clone(&consumer),
-            stage.dead_letters.clone(),
-            config.clone(),
-            readiness,
-            fatal.clone(),
-            stop_checks.clone(),
-        ));
-        let lag =
-            lag::watch(Arc::clone(&consumer), config.clone(), fatal.clone(), stop_checks.clone());
-        checks.spawn(lag);
-        stage.readiness.set("delivering", true);
-        let ended = consume_loop::run(
-            &consumer,
-            &stage,
-            config.settings.owner_wait,
-            config.settings.owner_wait_limit.get(),
-            fatal.stop_token(),
-            config.settings.shutdown_grace,
-        )
-        .await;
-        stage.readiness.set("delivering", false);
+
+        readiness.set(DELIVERING, true);
+        let accounting = Accounting::new(processor.metrics.clone(), readiness.clone());
+        let limits = limits(&config.settings);
+        let source = consumer.source();
+        let mut consume = ConsumeLoop::new(source, &processor, &dead_letters, &accounting, limits);
+        let result = consume.run(&fatal.stop_token()).await;
+
+        let deadline = Instant::now() + config.settings.shutdown_grace;
+        readiness.set(DELIVERING, false);
         stop_checks.cancel();
-        lifecycle::wait_for_tasks(&checks, config.settings.shutdown_grace).await;
-        leave(consumer, stage.dead_letters, config.settings.shutdown_grace).await;
-        trace::shut_down(stage.tracer, config.settings.shutdown_grace).await;
+        consume.drain(deadline).await;
+        lifecycle::wait_for_tasks(&checks, remaining(deadline)).await;
+        leave(consumer, dead_letters, deadline).await;
+        trace::shut_down(processor.tracer, remaining(deadline)).await;
         admin_stop.cancel();
-        lifecycle::wait_for_tasks(&tasks, config.settings.shutdown_grace).await;
+        lifecycle::wait_for_tasks(&tasks, remaining(deadline)).await;
         info!("stopped");
-        ended?;
+        result?;
         match fatal.reason() {
             Some(reason) => anyhow::bail!("{reason}"),
             None => Ok(()),
         }
     }
+
+    fn spawn_checks(&self, tasks: &TaskTracker, fatal: &FatalError, stop: &CancellationToken) {
+        let (config, metrics) = (self.config.clone(), self.processor.metrics.clone());
+        tasks.spawn(check_redis(self.store.clone(), self.readiness.clone(), metrics, stop.clone()));
+        tasks.spawn(brokers::watch(
+            Arc::clone(&self.consumer),
+            self.dead_letters.clone(),
+            config.clone(),
+            self.readiness.clone(),
+            fatal.clone(),
+            stop.clone(),
+        ));
+        tasks.spawn(lag::watch(Arc::clone(&self.consumer), config, fatal.clone(), stop.clone()));
+    }
 }
 
-/// Leaves the group and flushes what was written. Both block, for as long as the brokers take;
-/// after `grace` the process ends without.
-async fn leave(consumer: Arc<Consumer>, dead_letters: DeadLetters, grace: Duration) {
+fn store(config: &Config, metrics: Metrics) -> anyhow::Result<RedisStore> {
+    let settings = &config.settings;
+    let redis = RedisClient::new(&settings.redis).context("REDIS_URL")?;
+    let retention = Retention {
+        seen: settings.idempotency_ttl,
+        history: settings.history_ttl,
+        history_length: settings.history_max_len.get(),
+        owners: settings.owner_ttl,
+    };
+    Ok(RedisStore::new(redis, retention, config.replica_ack(), metrics))
+}
+
+fn limits(settings: &Settings) -> Limits {
+    Limits { owner_wait: settings.owner_wait, max_parked: settings.owner_wait_limit.get() }
+}
+
+fn remaining(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now())
+}
+
+/// Leaves the group and flushes the producer. Both block for as long as the brokers take; after
+/// `deadline` the process ends without them.
+async fn leave(consumer: Arc<Consumer>, dead_letters: DeadLetters, deadline: Instant) {
     let (done, left) = oneshot::channel();
-    // The runtime would wait for a thread of its own.
+    let flush_within = remaining(deadline);
+    // The runtime would wait for a blocking task of its own.
     std::thread::spawn(move || {
         drop(consumer);
-        dead_letters.flush(grace);
+        dead_letters.flush(flush_within);
         done.send(())
     });
-    if timeout(grace, left).await.is_err() {
-        warn!("the consumer group was not left in time");
+    if timeout_at(deadline, left).await.is_err() {
+        warn!("consumer group not left within SHUTDOWN_GRACE");
     }
 }
 
@@ -155,12 +174,12 @@ async fn check_redis(
     metrics: Metrics,
     stop: CancellationToken,
 ) {
-    let mut warned = false;
-    while let Err(reason) = store.check().await {
-        metrics.retries.of(reason.system).inc();
-        if !warned {
-            warn!(%reason, "waiting for Redis");
-            warned = true;
+    let mut logged = false;
+    while let Err(error) = store.check().await {
+        metrics.retries.of(error.system).inc();
+        if !logged {
+            warn!(%error, "Redis is not available yet, retrying");
+            logged = true;
         }
         tokio::select! {
             () = stop.cancelled() => return,

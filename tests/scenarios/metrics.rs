@@ -5,7 +5,7 @@ use anyhow::{Context as _, ensure};
 use harness::{
     events::{self, Event, fresh_user},
     eventually,
-    http::metric,
+    http::{metric, metric_sum},
     producer::Record,
     service::Service,
     stack::{Layout, Stack, TIMEOUT},
@@ -27,13 +27,6 @@ scenarios![
 /// Longest history of a user: `HISTORY_MAX_LEN`.
 const MAX_ENTRIES: usize = 256;
 
-/// The sum of all series of this metric.
-fn sum(page: &str, name: &str) -> f64 {
-    let of_name = |line: &&str| line.starts_with(&format!("{name}{{"));
-    let value = |line: &str| line.rsplit_once(' ').and_then(|(_, value)| value.parse::<f64>().ok());
-    page.lines().filter(of_name).filter_map(value).sum()
-}
-
 /// Waits until a worker has no record in flight, checks that it accounts for every record that it
 /// consumed, and returns how many these are.
 async fn wait_for_balance(worker: &Service) -> anyhow::Result<f64> {
@@ -46,7 +39,7 @@ async fn wait_for_balance(worker: &Service) -> anyhow::Result<f64> {
             let consumed = value("ingest_worker_consumed_records_total")?;
             let in_flight = value("ingest_worker_in_flight_records")?;
             let revoked = value("ingest_worker_revoked_records_total")?;
-            let outcomes = sum(&page, "ingest_worker_outcomes_total");
+            let outcomes = metric_sum(&page, "ingest_worker_outcomes_total");
             let is_balanced = consumed - outcomes - revoked == 0.0 && in_flight == 0.0;
             let seen = format!("{outcomes} outcomes, {revoked} revoked, {in_flight} in flight");
             ensure!(is_balanced, "{consumed} consumed, {seen}");
@@ -97,7 +90,7 @@ async fn workers_account_for_every_record_across_a_rebalance_and_a_crash(
         let page = stack.workers[1].metrics().await?;
         let lag = "ingest_worker_consumer_lag_records";
         ensure!(page.contains(&format!("{lag}{{")), "no series {lag}");
-        let lag = sum(&page, lag);
+        let lag = metric_sum(&page, lag);
         ensure!(lag == 0.0, "expected a lag of 0, got {lag}");
         Ok(())
     })
@@ -122,7 +115,7 @@ async fn the_latency_of_each_stage_is_observed_for_every_notification(
     eventually("every notification is observed", TIMEOUT, async || {
         let page = stack.gateways[0].metrics().await?;
         for name in ["gateway_delivery_seconds_count", "gateway_event_age_seconds_count"] {
-            let observed = sum(&page, name);
+            let observed = metric_sum(&page, name);
             ensure!(observed >= all, "{name}: {observed} of {all}");
         }
         let worker = stack.workers[0].metrics().await?;

@@ -16,7 +16,8 @@ use uuid::Uuid;
 use super::{
     idempotency::IdentityRule,
     logging::{EventSource, LogOnce, traceparent, truncate_for_log},
-    recipients::RecipientHints,
+    panics,
+    recipients::{OwnedEntity, RecipientHints},
     record::{DeadLetterReason, IgnoreReason, Outcome, Record, Rejection},
     routes::{Route, RoutedType, Routes},
 };
@@ -30,6 +31,7 @@ pub struct Classifier {
     max_age: Option<Duration>,
     /// Most bytes of a notification's text.
     max_size: usize,
+    max_reread_age: Option<Duration>,
     reads_traceparent: bool,
     logged_types: LogOnce,
 }
@@ -62,6 +64,8 @@ pub struct PendingNotification {
     /// Or why there is none: the event is processed only for the owner that it states.
     pub(super) notification: Result<Notification, IgnoreReason>,
     pub(super) wait_expired: bool,
+    /// Its number in the order of reading; the highest for a record that was never parked.
+    pub(super) order: u64,
 }
 
 impl Classifier {
@@ -73,6 +77,7 @@ impl Classifier {
             identity,
             max_age,
             max_size: usize::MAX,
+            max_reread_age: None,
             reads_traceparent: false,
             logged_types: LogOnce::default(),
         }
@@ -84,10 +89,31 @@ impl Classifier {
         Self { max_size, ..self }
     }
 
+    /// Ignores records older than `max_age` that a rewind makes the worker read again: the claims
+    /// that would recognise them as duplicates have expired.
+    #[must_use]
+    pub fn with_max_reread_age(self, max_age: Duration) -> Self {
+        Self { max_reread_age: Some(max_age), ..self }
+    }
+
     /// Reads the trace context of each event, if `enabled`.
     #[must_use]
     pub fn with_traceparent(self, enabled: bool) -> Self {
         Self { reads_traceparent: enabled, ..self }
+    }
+
+    /// Classifies the record that `record` returns. A panic is a dead letter.
+    pub fn classify_caught<'a>(
+        &self,
+        record: impl FnOnce() -> Record<'a>,
+        now: Timestamp,
+    ) -> Classification {
+        let classification = panics::catch("reading", || self.classify(&record(), now));
+        classification.unwrap_or_else(|rejection| Classification {
+            event_type: RoutedType::UNROUTED,
+            source: EventSource::default(),
+            action: Action::Finish(Outcome::DeadLetter(rejection)),
+        })
     }
 
     /// Classifies a record; its age is measured at `now`.
@@ -142,7 +168,9 @@ impl Classifier {
     fn is_too_old(&self, record: &Record<'_>, now: Timestamp) -> bool {
         let age = record.written_at.map(|at| now.duration_since(at).unsigned_abs());
         let in_the_past = record.written_at.is_some_and(|at| at < now);
-        in_the_past && age.zip(self.max_age).is_some_and(|(age, max)| age > max)
+        let max_reread_age = self.max_reread_age.filter(|_| record.is_reread);
+        let mut limits = self.max_age.into_iter().chain(max_reread_age);
+        in_the_past && age.is_some_and(|age| limits.any(|max| age > max))
     }
 
     fn read(
@@ -183,6 +211,7 @@ impl Classifier {
             identity: self.identity.identity(envelope, route.event_type, event_id),
             notification,
             wait_expired: record.wait_expired,
+            order: record.order.unwrap_or(u64::MAX),
         })
     }
 }
@@ -195,6 +224,12 @@ impl Classification {
         {
             notification.set_traceparent(traceparent);
         }
+    }
+
+    /// Returns the batches and classes whose owner the event states.
+    pub(crate) fn stated_entities(&self) -> &[OwnedEntity] {
+        let stated = self.pending().filter(|pending| pending.recipient.user.is_some());
+        stated.map_or(&[], |pending| &pending.recipient.owned)
     }
 
     pub(super) fn pending(&self) -> Option<&PendingNotification> {

@@ -1,13 +1,16 @@
-//! Resolves the recipients of a batch of classified records and publishes their notifications,
-//! in the order of the records.
+//! Resolves the recipients of a batch of classified records and publishes their notifications, in
+//! the order of the records. A record that cannot be published now holds up the later ones that
+//! share an ordering key with it, and nothing else.
 
 use futures_util::future::join;
 use shared::user::UserId;
 
 use super::{
     classify::{Action, Classification, PendingNotification},
+    ordering::{BatchHolds, HeldKeys, ordering_keys},
+    panics,
     recipients::{OwnerDirectory, OwnerLookup, RecipientHints},
-    record::{DeadLetterReason, Outcome},
+    record::{DeadLetterReason, Outcome, ParkReason},
 };
 use crate::notification::publisher::{
     OutgoingNotification, PublishOutcome, Publisher, TransientError,
@@ -20,93 +23,145 @@ pub struct Dispatcher<P, D> {
     pub(super) directory: D,
 }
 
+/// What to do with each pending notification of a batch.
+struct Plan {
+    /// Those to publish.
+    notifications: Vec<OutgoingNotification>,
+    /// The outcomes of all; `None` for the next one to publish.
+    outcomes: Vec<Option<Outcome>>,
+}
+
 impl<P: Publisher, D: OwnerDirectory> Dispatcher<P, D> {
     /// A dispatcher with the given backends.
     pub fn new(publisher: P, directory: D) -> Self {
         Self { publisher, directory }
     }
 
-    /// Publishes all pending notifications; returns an outcome per classification, in order.
+    /// Publishes all pending notifications but those that `held` keys block; returns an outcome per
+    /// classification, in order. Stores the owners that any of them states.
     ///
     /// # Errors
-    /// [`TransientError`] if a backend failed. Dispatching the same classifications again
-    /// publishes nothing twice.
+    /// [`TransientError`] if a backend failed as a whole. Dispatching the same classifications
+    /// again publishes nothing twice.
     pub async fn dispatch(
         &self,
         classifications: &[Classification],
+        held: &HeldKeys,
     ) -> Result<Vec<Outcome>, TransientError> {
         let pending: Vec<&PendingNotification> =
             classifications.iter().filter_map(Classification::pending).collect();
         let hints: Vec<&RecipientHints> =
             pending.iter().map(|pending| &pending.recipient).collect();
         let mut owners = OwnerLookup::new(&hints);
-        let (users, published) = if owners.needs_answer() {
+        let outcomes = if owners.needs_answer() {
             owners.resolve(&self.directory).await?;
-            let users = owners.recipients(&hints);
-            let published = self.publish(&pending, &users).await?;
-            (users, published)
+            let plan = Plan::new(&pending, &owners.recipients(&hints), held);
+            self.publish(&pending, plan).await?
         } else {
             // No recipient depends on the directory, so both calls share one round trip.
-            let users = owners.recipients(&hints);
-            let publishing = self.publish(&pending, &users);
-            let (resolved, published) = join(owners.resolve(&self.directory), publishing).await;
+            let plan = Plan::new(&pending, &owners.recipients(&hints), held);
+            let publishing = self.publish(&pending, plan);
+            let (resolved, outcomes) = join(owners.resolve(&self.directory), publishing).await;
             resolved?;
-            (users, published?)
+            outcomes?
         };
-        let (mut users, mut published) = (users.into_iter(), published.into_iter());
-        let outcome = |classification: &Classification| match &classification.action {
-            Action::Finish(outcome) => outcome.clone(),
-            Action::Notify(pending) => {
-                pending.outcome(users.next().flatten().is_some(), &mut published)
-            }
-        };
-        Ok(classifications.iter().map(outcome).collect())
+        Ok(in_order(classifications, outcomes))
     }
 
-    /// Publishes the notifications whose users are known; returns an outcome for each of those.
+    /// Publishes what is planned; returns the outcomes of all pending notifications.
     async fn publish(
         &self,
         pending: &[&PendingNotification],
-        users: &[Option<UserId>],
-    ) -> Result<Vec<PublishOutcome>, TransientError> {
-        let notifications: Vec<OutgoingNotification> = pending
-            .iter()
-            .zip(users)
-            .filter_map(|(pending, user)| pending.addressed_to(user.as_ref()?))
-            .collect();
-        if notifications.is_empty() {
-            return Ok(Vec::new());
+        plan: Plan,
+    ) -> Result<Vec<Outcome>, TransientError> {
+        let Plan { notifications, outcomes } = plan;
+        let published = if notifications.is_empty() {
+            Vec::new()
+        } else {
+            self.publisher.publish(&notifications).await?
+        };
+        let mut published = notifications.iter().zip(published);
+        let outcome = |(pending, outcome): (&&PendingNotification, Option<Outcome>)| {
+            outcome.unwrap_or_else(|| {
+                let next = published.next();
+                let (sent, result) = next.expect("a publisher returns an outcome for each");
+                pending.outcome(&sent.user, result)
+            })
+        };
+        Ok(pending.iter().zip(outcomes).map(outcome).collect())
+    }
+}
+
+/// Completes the outcomes of pending notifications by those of classification.
+fn in_order(classifications: &[Classification], pending: Vec<Outcome>) -> Vec<Outcome> {
+    let mut pending = pending.into_iter();
+    let outcome = |classification: &Classification| match &classification.action {
+        Action::Finish(outcome) => outcome.clone(),
+        Action::Notify(_) => pending.next().expect("each pending notification has an outcome"),
+    };
+    classifications.iter().map(outcome).collect()
+}
+
+impl Plan {
+    fn new(pending: &[&PendingNotification], users: &[Option<UserId>], held: &HeldKeys) -> Self {
+        let mut plan = Self {
+            notifications: Vec::with_capacity(pending.len()),
+            outcomes: Vec::with_capacity(pending.len()),
+        };
+        let mut holds = BatchHolds::new(held);
+        for (pending, user) in pending.iter().zip(users) {
+            let outcome = match pending.next_step(user.as_ref(), &mut holds) {
+                Ok(notification) => {
+                    plan.notifications.push(notification);
+                    None
+                }
+                Err(outcome) => Some(outcome),
+            };
+            plan.outcomes.push(outcome);
         }
-        self.publisher.publish(&notifications).await
+        plan
     }
 }
 
 impl PendingNotification {
-    fn addressed_to(&self, user: &UserId) -> Option<OutgoingNotification> {
-        let text = self.notification.as_ref().ok()?.to_json(user);
-        Some(OutgoingNotification { user: user.clone(), identity: self.identity, text })
+    /// Returns what to publish, or the outcome if there is nothing to publish now.
+    fn next_step(
+        &self,
+        user: Option<&UserId>,
+        holds: &mut BatchHolds<'_>,
+    ) -> Result<OutgoingNotification, Outcome> {
+        let notification =
+            self.notification.as_ref().map_err(|reason| Outcome::Ignored(*reason))?;
+        if !holds.is_empty() {
+            let keys = ordering_keys(&self.recipient, user);
+            if holds.blocks(&keys, self.order) {
+                holds.hold(&keys);
+                return Err(Outcome::parked(ParkReason::Order, keys, None));
+            }
+        }
+        let Some(user) = user else {
+            // An owner can become known only for a batch or class that the event names.
+            if self.wait_expired || self.recipient.owned.is_empty() {
+                let reason = DeadLetterReason::RecipientUnknown;
+                return Err(Outcome::DeadLetter(reason.with_detail("no recipient is known")));
+            }
+            let keys = ordering_keys(&self.recipient, None);
+            holds.hold(&keys);
+            return Err(Outcome::parked(ParkReason::OwnerUnknown, keys, None));
+        };
+        let text = panics::catch("rendering", || notification.to_json(user));
+        let text = text.map_err(Outcome::DeadLetter)?;
+        Ok(OutgoingNotification { user: user.clone(), identity: self.identity, text })
     }
 
-    /// Returns the outcome, from the next of `published` if the notification was published.
-    fn outcome(
-        &self,
-        has_user: bool,
-        published: &mut impl Iterator<Item = PublishOutcome>,
-    ) -> Outcome {
-        if let Err(reason) = self.notification {
-            return Outcome::Ignored(reason);
-        }
-        if !has_user {
-            // An owner can become known only for a batch or class that the event names.
-            let is_final = self.wait_expired || self.recipient.owned.is_empty();
-            let rejection =
-                || DeadLetterReason::RecipientUnknown.with_detail("no recipient is known");
-            return if is_final { Outcome::DeadLetter(rejection()) } else { Outcome::OwnerUnknown };
-        }
-        match published.next().expect("a publisher returns an outcome per notification") {
+    fn outcome(&self, user: &UserId, result: PublishOutcome) -> Outcome {
+        match result {
             PublishOutcome::Published => Outcome::Published,
             PublishOutcome::Duplicate => Outcome::Duplicate,
-            PublishOutcome::Refused(error) => Outcome::Refused(error),
+            PublishOutcome::Refused(error) => {
+                let keys = ordering_keys(&self.recipient, Some(user));
+                Outcome::parked(ParkReason::RedisRefused, keys, Some(error))
+            }
             PublishOutcome::Invalid(why) => {
                 Outcome::DeadLetter(DeadLetterReason::Malformed.with_detail(why))
             }

@@ -2,6 +2,7 @@
 
 use shared::time::Timestamp;
 
+use super::ordering::OrderingKey;
 use crate::notification::publisher::TransientError;
 
 /// One record, borrowed from the client that read it.
@@ -19,6 +20,10 @@ pub struct Record<'a> {
     pub traceparent: Option<&'a str>,
     /// Whether the wait for its owner has reached its limit.
     pub wait_expired: bool,
+    /// Its number in the order of reading, if it has been parked.
+    pub order: Option<u64>,
+    /// Whether its partition was rewound, so that it may have been processed before.
+    pub is_reread: bool,
 }
 
 /// The result of processing a record.
@@ -32,10 +37,33 @@ pub enum Outcome {
     Ignored(IgnoreReason),
     /// It cannot be processed; it goes to the dead-letter topic.
     DeadLetter(Rejection),
-    /// Its owner is not known yet; it has to be processed again.
-    OwnerUnknown,
-    /// The store refused its notification; it has to be processed again.
-    Refused(TransientError),
+    /// It cannot be finished now; it has to be processed again.
+    Parked(Box<Parking>),
+}
+
+/// Why a record cannot be finished now, and what it holds up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parking {
+    /// The reason.
+    pub reason: ParkReason,
+    /// Records with one of these keys have to wait for it.
+    pub keys: Vec<OrderingKey>,
+    /// The error of a backend, if one is the reason.
+    pub error: Option<TransientError>,
+}
+
+shared::label! {
+    /// The reason for which a record is parked.
+    pub enum ParkReason as "reason" {
+        /// The owner of its batch or class is not known yet.
+        OwnerUnknown = "owner_unknown",
+        /// Redis refused to publish its notification.
+        RedisRefused = "redis_refused",
+        /// A record that was read before it and has a common key is parked.
+        Order = "order",
+        /// It is a dead letter that the dead-letter topic refused.
+        DeadLetterRefused = "dead_letter_refused",
+    }
 }
 
 shared::label! {
@@ -53,6 +81,15 @@ shared::label! {
 }
 
 impl Outcome {
+    /// Returns the outcome of a record that is parked.
+    pub(crate) fn parked(
+        reason: ParkReason,
+        keys: Vec<OrderingKey>,
+        error: Option<TransientError>,
+    ) -> Self {
+        Self::Parked(Box::new(Parking { reason, keys, error }))
+    }
+
     /// Returns the kind of a final outcome; `None` if the record is processed again.
     #[must_use]
     pub fn kind(&self) -> Option<OutcomeKind> {
@@ -61,7 +98,7 @@ impl Outcome {
             Self::Duplicate => Some(OutcomeKind::Duplicate),
             Self::Ignored(_) => Some(OutcomeKind::Ignored),
             Self::DeadLetter(_) => Some(OutcomeKind::DeadLettered),
-            Self::OwnerUnknown | Self::Refused(_) => None,
+            Self::Parked(_) => None,
         }
     }
 }
@@ -102,6 +139,8 @@ shared::label! {
         Malformed = "malformed",
         /// The owner of its batch or class did not become known in time.
         RecipientUnknown = "recipient_unknown",
+        /// Processing it panicked: a defect of the worker.
+        Internal = "internal",
     }
 }
 

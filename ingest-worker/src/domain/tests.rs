@@ -18,8 +18,9 @@ use super::{
     classify::{Classification, Classifier},
     dispatch::Dispatcher,
     idempotency::IdentityRule,
+    ordering::{HeldKeys, OrderingKey},
     recipients::{FakeDirectory, OwnedEntity},
-    record::{DeadLetterReason, IgnoreReason, Outcome, Record},
+    record::{DeadLetterReason, IgnoreReason, Outcome, ParkReason, Record},
     routes::{NotificationSource, Routes},
 };
 use crate::notification::publisher::{FakePublisher, PublishOutcome, System, TransientError};
@@ -70,7 +71,7 @@ impl Pipeline {
     /// Processes records as one batch.
     async fn process_batch(&self, records: &[Record<'_>]) -> Result<Vec<Outcome>, TransientError> {
         let records = records.iter().map(|record| self.classify(record));
-        self.dispatcher.dispatch(&records.collect::<Vec<_>>()).await
+        self.dispatcher.dispatch(&records.collect::<Vec<_>>(), &HeldKeys::default()).await
     }
 
     async fn process(&self, record: Record<'_>) -> Outcome {
@@ -178,7 +179,10 @@ async fn what_can_never_be_published_is_dead_lettered_and_the_rest_is_published(
 async fn what_the_store_refuses_is_to_be_retried_and_the_rest_is_published() {
     let error = TransientError { system: System::Redis, detail: "refused".into() };
     let outcomes = outcomes_with_unpublished("v", PublishOutcome::Refused(error.clone())).await;
-    assert_eq!(outcomes, [Outcome::Published, Outcome::Refused(error), Outcome::Published]);
+    let keys = [OwnedEntity::Class("c".into())].map(OrderingKey::Entity).into_iter();
+    let keys = keys.chain([OrderingKey::User(UserId::new("v").unwrap())]).collect();
+    let refused = Outcome::parked(ParkReason::RedisRefused, keys, Some(error));
+    assert_eq!(outcomes, [Outcome::Published, refused, Outcome::Published]);
     assert_eq!(outcomes[1].kind(), None);
 }
 

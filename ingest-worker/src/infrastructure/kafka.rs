@@ -1,15 +1,20 @@
 //! Kafka: the consumer, the loop that moves its records through the domain, dead letters, and
 //! checks of the clients' health.
 
-pub mod batch;
-pub mod consume_loop;
-pub mod consumer;
-pub mod dead_letters;
-pub mod health;
+pub(crate) mod batch;
+mod client_config;
+pub(crate) mod consume_loop;
+pub(crate) mod consumer;
+pub(crate) mod dead_letters;
+pub(crate) mod health;
 mod in_flight;
 mod librdkafka_workaround;
-pub mod offsets;
+mod membership;
+mod offset_reset;
+mod offsets;
 mod parked;
 mod record;
-pub mod retry;
+mod retry;
+mod source;
+mod statistics;
 mod tracing;

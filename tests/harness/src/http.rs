@@ -61,3 +61,11 @@ pub fn metric(page: &str, series: &str) -> Option<f64> {
     let line = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))?;
     line.trim().parse().ok()
 }
+
+/// Returns the sum of all series with labels that have this name.
+#[must_use]
+pub fn metric_sum(page: &str, name: &str) -> f64 {
+    let of_name = |line: &&str| line.starts_with(&format!("{name}{{"));
+    let value = |line: &str| line.rsplit_once(' ').and_then(|(_, value)| value.parse::<f64>().ok());
+    page.lines().filter(of_name).filter_map(value).sum()
+}

@@ -9,6 +9,7 @@ use ingest_worker::{
         classify::Classifier,
         dispatch::Dispatcher,
         idempotency::IdentityRule,
+        ordering::HeldKeys,
         recipients::{OwnedEntity, OwnerDirectory},
         record::{Outcome, Record},
         routes::{NotificationSource, ROUTES, Routes},
@@ -75,7 +76,7 @@ fn outcome(kept: &Kept, topic: &str, value: &[u8]) -> Outcome {
     let dispatcher = Dispatcher::new(kept, Somebody);
     let record = Record { topic, value: Some(value), wait_expired: true, ..Record::default() };
     let classification = classifier.classify(&record, Timestamp::UNIX_EPOCH);
-    let outcomes = dispatcher.dispatch(&[classification]).now_or_never();
+    let outcomes = dispatcher.dispatch(&[classification], &HeldKeys::default()).now_or_never();
     let outcomes = outcomes.expect("nothing is waited for").expect("nothing fails");
     let [outcome] = <[Outcome; 1]>::try_from(outcomes).expect("a record has one outcome");
     outcome
@@ -93,7 +94,7 @@ fn check(outcome: &Outcome, kept: &[OutgoingNotification]) {
             let detail = &rejection.detail;
             assert!(detail.len() < 200 && !detail.contains(char::is_control), "{detail:?}");
         }
-        Outcome::Duplicate | Outcome::OwnerUnknown | Outcome::Refused(_) => {
+        Outcome::Duplicate | Outcome::Parked(_) => {
             panic!("there is no reason for {outcome:?}")
         }
     }

@@ -22,7 +22,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Some(Err(error)) => return Break(wire::end_after(&error)),
             None => return Break(Disconnect::ByClient),
         };
-        self.timers.record_activity();
+        if self.timers.record_activity(self.settings.max_messages_per_second.get()) {
+            self.settings.metrics.client_floods.inc();
+        }
         match message {
             // Boxed, as it is rare and would make every connection bigger.
             Message::Text(text) => Box::pin(self.on_text(&text)).await,
@@ -36,13 +38,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     async fn on_text(&mut self, text: &str) -> ControlFlow<Disconnect> {
         let count = |kind| self.settings.metrics.client_messages.of(kind).inc();
-        let message = ClientMessage::parse(text);
-        // A token may be as long as in a handshake; the socket accepts no more than that.
-        let is_token = matches!(message, Some(ClientMessage::Auth { .. }));
-        if text.len() > self.settings.max_message_size && !is_token {
-            return Break(Disconnect::ByGateway(CloseReason::TooBig));
-        }
-        match message {
+        match ClientMessage::parse(text) {
             Some(ClientMessage::Ping) => {
                 count(ClientMessageType::Ping);
                 self.send(vec![PONG]).await

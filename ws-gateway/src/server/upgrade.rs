@@ -7,16 +7,17 @@ use hyper_util::rt::TokioIo;
 use shared::user::UserId;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
-use tokio_tungstenite::{WebSocketStream, tungstenite::protocol::Role};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::protocol::{Role, WebSocketConfig},
+};
 use tracing::debug;
 use uuid::Uuid;
 
 use super::{connection_limits::ConnectionPermit, state::ServerState};
 use crate::{
     auth::{AuthError, Identity},
-    connection::{
-        ClientOptions, Connection, ConnectionSettings, FrameLimiter, InitialState, close,
-    },
+    connection::{ClientOptions, Connection, ConnectionSettings, InitialState, close},
     hub::Registration,
     metrics::HandshakeResult,
     protocol::{CloseReason, Disconnect, Position, Resume},
@@ -52,7 +53,7 @@ pub(super) async fn run<S>(
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let Handshake { identity, resume_from, options } = handshake;
-    let Some(socket) = upgraded::<S>(upgrade, &state).await else { return };
+    let Some(socket) = upgraded::<S>(upgrade, state.settings.socket).await else { return };
     let identity = match identity {
         Ok(identity) => identity,
         Err(error) => return refuse_token(&state, socket, error).await,
@@ -84,10 +85,7 @@ pub(super) async fn run<S>(
     });
 }
 
-async fn upgraded<S>(
-    upgrade: OnUpgrade,
-    state: &ServerState,
-) -> Option<WebSocketStream<FrameLimiter<S>>>
+async fn upgraded<S>(upgrade: OnUpgrade, config: WebSocketConfig) -> Option<WebSocketStream<S>>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -96,9 +94,7 @@ where
     // Copies the bytes that the client sent ahead: the buffer of the request would otherwise live
     // as long as the connection.
     let (stream, read) = (io.into_inner(), read_buf.to_vec());
-    let stream = FrameLimiter::new(stream, &read, Arc::clone(&state.connection));
-    let config = Some(state.settings.socket);
-    Some(WebSocketStream::from_partially_read(stream, read, Role::Server, config).await)
+    Some(WebSocketStream::from_partially_read(stream, read, Role::Server, Some(config)).await)
 }
 
 async fn refuse_token<S>(state: &ServerState, socket: WebSocketStream<S>, error: AuthError)

@@ -8,12 +8,15 @@ async fn an_event_waits_for_its_owner_and_is_dead_lettered_when_the_wait_expires
     let envelope = json!({"event_type": "huleedu.els.batch.phase.outcome.v1",
         "data": {"batch_id": "b", "phase_name": "spellcheck"}});
     let envelope = envelope.to_string();
-    assert_eq!(pipeline.process(record(envelope.as_bytes())).await, Outcome::OwnerUnknown);
+    let batch = || OwnedEntity::Batch("b".into());
+    let keys = vec![OrderingKey::Entity(batch())];
+    let parked = Outcome::parked(ParkReason::OwnerUnknown, keys, None);
+    assert_eq!(pipeline.process(record(envelope.as_bytes())).await, parked);
     let last_try = Record { wait_expired: true, ..record(envelope.as_bytes()) };
     let outcome = pipeline.process(last_try).await;
     let Outcome::DeadLetter(rejection) = outcome else { panic!("{outcome:?} without an owner") };
     assert_eq!(rejection.reason, DeadLetterReason::RecipientUnknown);
-    pipeline.set_owner(OwnedEntity::Batch("b".into()), "u");
+    pipeline.set_owner(batch(), "u");
     assert_eq!(pipeline.process(last_try).await, Outcome::Published);
 }
 

@@ -1,291 +1,256 @@
-//! The loop that moves records from Kafka through the domain, one batch at a time and in order.
-//! It polls whatever happens: while a batch cannot be finished it reads ahead, then pauses, and
-//! stays a member of its group.
+//! The loop that moves records from Kafka through the domain: one batch in progress at a time, in
+//! the order of reading.
+//!
+//! - Each batch is classified when it is read and delivered after the one before it.
+//! - A record that cannot be finished is parked and holds up only records that share a user, batch
+//!   or class with it; a dead letter is written beside the flow. The rest goes on.
+//! - An outage of Redis as a whole holds up everything: the loop reads ahead, then pauses.
+//! - The source is polled all the time, so that the worker stays a member of its group.
+//! - Offsets are stored up to the first unfinished record of each partition.
 
-use std::{
-    collections::{BTreeSet, VecDeque},
-    time::Duration,
-};
+mod outcomes;
+mod pauses;
 
-use futures_util::{FutureExt as _, StreamExt as _, stream::ReadyChunks};
-use rdkafka::{
-    consumer::MessageStream,
-    error::KafkaResult,
-    message::{BorrowedMessage, Message as _},
-};
-use shared::time::Timestamp;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until, timeout};
+use std::{collections::VecDeque, time::Duration};
+
+use futures_util::FutureExt as _;
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::warn;
 
 use super::{
-    batch::{Batch, Stage},
-    consumer::{Assignments, Consumer},
-    in_flight::UnderWay,
-    offsets::Partition,
-    parked::WaitingRoom,
-    record::InHand,
-    tracing as spans,
+    batch::{Batch, BatchProcessor, Delivered},
+    dead_letters::queue::{DeadLetter, DeadLetterQueue, DeadLetterSink},
+    in_flight::InFlight,
+    parked::ParkedRecords,
+    record::InFlightRecord,
+    source::{MAX_BATCH, RecordSource},
 };
 use crate::{
-    domain::{
-        recipients::OwnerDirectory,
-        record::{IgnoreReason, Outcome},
-    },
-    notification::publisher::Publisher,
+    accounting::{Accounting, SkippedEvents},
+    domain::recipients::OwnerDirectory,
+    notification::publisher::{Publisher, TransientError},
 };
+use pauses::Pauses;
 
-/// Most records in a batch. Beyond it, pipelining them gains nothing more.
-const BATCH: usize = 256;
-/// How long a batch may take before it counts as stuck.
+/// Time after which the batch in progress counts as stuck. Until then nothing is read behind it
+/// but the next batch.
 const STUCK_AFTER: Duration = Duration::from_secs(1);
-/// The most that is read ahead behind a stuck batch, in records and in bytes; then reading is
-/// paused. What has been read is told at once afterwards, while a client that has paused
-/// everything needs up to a second to fetch again.
-const MOST_AHEAD: (usize, usize) = (16_384, 32 << 20);
-/// How often records without an owner are tried again.
-const RETRY_WAITING: Duration = Duration::from_millis(200);
+/// Records and bytes that are read ahead behind a stuck batch before all partitions are paused.
+/// They are published at once after an outage, while a client with paused partitions needs up to a
+/// second to fetch again.
+const MAX_AHEAD: (usize, usize) = (16_384, 32 << 20);
 
-/// The moving parts of the loop.
-struct Pump<'c, P, D> {
-    consumer: &'c Consumer,
-    stage: &'c Stage<P, D>,
-    stream: ReadyChunks<MessageStream<'c, Assignments>>,
-    under_way: UnderWay<'c>,
-    /// When the batch that is under way will have taken too long.
-    late_at: Instant,
-    queue: VecDeque<Batch<'c>>,
+/// What the loop takes from the settings.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// How long the owner of a record may stay unknown.
+    pub(crate) owner_wait: Duration,
+    /// Parked records and dead letters beyond which their partitions are paused.
+    pub(crate) max_parked: usize,
+}
+
+/// A dead letter and the result of writing it.
+type Written = (DeadLetter, Result<(), TransientError>);
+
+/// The loop and what it works on.
+pub(crate) struct ConsumeLoop<'c, S: RecordSource, P, D, L> {
+    source: S,
+    processor: &'c BatchProcessor<P, D>,
+    sink: &'c L,
+    accounting: &'c Accounting,
+    in_flight: InFlight<'c, Delivered<S::Record>>,
+    /// When the batch in progress counts as stuck.
+    stuck_at: Instant,
+    is_stuck: bool,
+    queue: VecDeque<Batch<S::Record>>,
     /// Records and bytes in the queue.
     ahead: (usize, usize),
-    room: WaitingRoom,
-    stuck: bool,
-    paused: BTreeSet<Partition>,
-    ticks: Interval,
-    /// Whether the batch that was started last had not waited before.
+    parked: ParkedRecords,
+    /// Whether the last batch was fresh; fresh and parked records take turns.
     last_was_fresh: bool,
-    /// Events skipped as too old and not yet reported.
-    skipped: usize,
+    letters: DeadLetterQueue,
+    letters_in_flight: InFlight<'c, Vec<Written>>,
+    pauses: Pauses,
+    skipped: SkippedEvents,
 }
 
-/// Moves records until `shutdown`, then finishes the batch in hand, for at most `grace`.
-///
-/// # Errors
-/// When the client says that this member of the group cannot go on.
-pub async fn run<P: Publisher, D: OwnerDirectory>(
-    consumer: &Consumer,
-    stage: &Stage<P, D>,
-    patience: Duration,
-    waiting_limit: usize,
-    shutdown: CancellationToken,
-    grace: Duration,
-) -> anyhow::Result<()> {
-    let mut ticks = interval(RETRY_WAITING);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut pump = Pump {
-        consumer,
-        stage,
-        stream: consumer.client.stream().ready_chunks(BATCH),
-        under_way: UnderWay::default(),
-        late_at: Instant::now(),
-        queue: VecDeque::new(),
-        ahead: (0, 0),
-        room: WaitingRoom::new(patience, waiting_limit),
-        stuck: false,
-        paused: BTreeSet::new(),
-        ticks,
-        last_was_fresh: false,
-        skipped: 0,
-    };
-    while !shutdown.is_cancelled() {
-        if let Some(reason) = consumer.fatal_error() {
-            anyhow::bail!("Kafka client: {reason}");
+impl<'c, S, P, D, L> ConsumeLoop<'c, S, P, D, L>
+where
+    S: RecordSource,
+    S::Record: 'c,
+    P: Publisher,
+    D: OwnerDirectory,
+    L: DeadLetterSink,
+{
+    pub(crate) fn new(
+        source: S,
+        processor: &'c BatchProcessor<P, D>,
+        sink: &'c L,
+        accounting: &'c Accounting,
+        limits: Limits,
+    ) -> Self {
+        Self {
+            source,
+            processor,
+            sink,
+            accounting,
+            in_flight: InFlight::none(),
+            stuck_at: Instant::now(),
+            is_stuck: false,
+            queue: VecDeque::new(),
+            ahead: (0, 0),
+            parked: ParkedRecords::new(limits.owner_wait),
+            last_was_fresh: false,
+            letters: DeadLetterQueue::default(),
+            letters_in_flight: InFlight::none(),
+            pauses: Pauses::new(limits.max_parked),
+            skipped: SkippedEvents::default(),
         }
-        pump.turn(&shutdown).await;
     }
-    pump.wind_up(grace).await;
-    Ok(())
-}
 
-impl<'c, P: Publisher, D: OwnerDirectory> Pump<'c, P, D> {
-    /// Waits for the next thing to happen and deals with it.
-    async fn turn(&mut self, shutdown: &CancellationToken) {
-        if self.under_way.is_empty() {
-            self.start_next().await;
+    /// Moves records until `stop`.
+    ///
+    /// # Errors
+    /// When the source cannot go on.
+    pub(crate) async fn run(&mut self, stop: &CancellationToken) -> anyhow::Result<()> {
+        while !stop.is_cancelled() {
+            if let Some(reason) = self.source.fatal_error() {
+                anyhow::bail!(reason);
+            }
+            self.turn(stop).await;
         }
-        // One batch is judged while the one before it is being finished; when stuck, polling goes
-        // on for the sake of the group.
-        let may_read = self.queue.is_empty() || self.stuck;
-        let busy = !self.under_way.is_empty();
+        Ok(())
+    }
+
+    /// Finishes what is in progress, until `deadline`. Records behind it are read again by the next
+    /// owner of their partition.
+    pub(crate) async fn drain(mut self, deadline: Instant) {
+        if !self.in_flight.is_empty() {
+            if let Ok(delivered) = timeout_at(deadline, self.in_flight.wait()).await {
+                self.settle(delivered);
+            } else {
+                warn!("batch not finished within SHUTDOWN_GRACE; it will be read again");
+            }
+        }
+        if !self.letters_in_flight.is_empty()
+            && let Ok(written) = timeout_at(deadline, self.letters_in_flight.wait()).await
+        {
+            self.settle_letters(written);
+        }
+    }
+
+    /// Waits for the next event and handles it.
+    async fn turn(&mut self, stop: &CancellationToken) {
+        self.start_letters().await;
+        if self.in_flight.is_empty() {
+            self.start_batch().await;
+        }
+        let is_busy = !self.in_flight.is_empty();
+        let may_read = self.queue.is_empty() || self.is_stuck;
+        let parked_due = self.parked.next_due().filter(|_| !is_busy);
+        let letter_due = self.letters.next_due().filter(|_| self.letters_in_flight.is_empty());
         tokio::select! {
             biased;
-            () = shutdown.cancelled() => {}
-            (batch, outcomes) = self.under_way.end() => {
-                // Redis has work while this one is booked.
-                self.start_next().await;
-                self.settle(batch, &outcomes);
+            () = stop.cancelled() => {}
+            delivered = self.in_flight.wait() => {
+                if delivered.1.iter().any(|outcome| outcome.kind().is_none()) {
+                    // What is parked now may block records of the next batch.
+                    self.settle(delivered);
+                } else {
+                    // Redis works on the next batch while this one is counted.
+                    self.start_batch().await;
+                    self.settle(delivered);
+                }
             }
-            () = sleep_until(self.late_at), if busy && !self.stuck => self.set_stuck(true),
-            _ = self.ticks.tick() => self.room.begin_round(),
-            Some(chunk) = self.stream.next(), if may_read => self.read(chunk),
+            () = sleep_until(self.stuck_at), if is_busy && !self.is_stuck => self.set_stuck(true),
+            written = self.letters_in_flight.wait() => self.settle_letters(written),
+            () = due(parked_due), if parked_due.is_some() => {}
+            () = due(letter_due), if letter_due.is_some() => {}
+            records = self.source.read(), if may_read => self.take(records),
         }
-        if self.consumer.take_assignment_changed() {
-            self.renew_pauses();
+        if self.source.take_assignment_changed() {
+            self.assignment_changed();
         }
     }
 
-    /// Starts the next batch: records that wait and fresh ones take turns.
-    async fn start_next(&mut self) {
+    async fn start_batch(&mut self) {
         let fresh = if self.last_was_fresh { None } else { self.next_fresh() };
-        let next = fresh.or_else(|| self.next_waiting()).or_else(|| self.next_fresh());
+        let next = fresh.or_else(|| self.next_parked()).or_else(|| self.next_fresh());
         let Some(batch) = next else { return };
-        self.last_was_fresh = !batch.waited;
-        self.late_at = Instant::now() + STUCK_AFTER;
-        self.under_way.start(self.stage.finish(batch).boxed()).await;
+        self.last_was_fresh = !batch.is_retry;
+        self.stuck_at = Instant::now() + STUCK_AFTER;
+        let delivery = self.processor.deliver(batch, self.parked.held());
+        self.in_flight.start(delivery.boxed()).await;
     }
 
-    fn next_fresh(&mut self) -> Option<Batch<'c>> {
+    fn next_fresh(&mut self) -> Option<Batch<S::Record>> {
         let batch = self.queue.pop_front()?;
         let (records, bytes) = batch.size();
         self.ahead = (self.ahead.0 - records, self.ahead.1 - bytes);
         Some(batch)
     }
 
-    fn next_waiting(&mut self) -> Option<Batch<'c>> {
-        let waiting = self.room.len();
-        let records = self.room.next_due(BATCH, &self.consumer.offsets(), Instant::now());
-        self.stage.count_revoked(waiting - self.room.len());
-        (!records.is_empty()).then(|| self.judged(records, true))
+    fn next_parked(&mut self) -> Option<Batch<S::Record>> {
+        let records = self.parked.take_due(MAX_BATCH, Instant::now());
+        let records: Vec<_> = records.into_iter().map(InFlightRecord::into_batch).collect();
+        (!records.is_empty()).then(|| self.processor.classify(records, true))
     }
 
-    fn read(&mut self, chunk: Vec<KafkaResult<BorrowedMessage<'c>>>) {
-        self.consumer.set_keeps_up(chunk.len() < BATCH);
-        let mut records = Vec::with_capacity(chunk.len());
-        {
-            let mut offsets = self.consumer.offsets();
-            for message in chunk {
-                match message {
-                    Ok(message) => {
-                        let (topic, partition) = (message.topic(), message.partition());
-                        let lease = offsets.read(topic, partition, message.offset());
-                        records.push(InHand::new(message, lease));
-                    }
-                    // The client recovers by itself; its context has counted and said it.
-                    Err(error) => debug!(%error, "no record"),
-                }
-            }
+    async fn start_letters(&mut self) {
+        if !self.letters_in_flight.is_empty() || self.letters.len() == 0 {
+            return;
         }
-        self.stage.count_read(&records);
-        if !records.is_empty() {
-            let batch = self.judged(records, false);
-            self.enqueue(batch);
+        let letters = self.letters.take_due(MAX_BATCH, Instant::now());
+        if !letters.is_empty() {
+            let sink = self.sink;
+            let write = async move {
+                let results = sink.write(&letters).await;
+                letters.into_iter().zip(results).collect()
+            };
+            self.letters_in_flight.start(write.boxed()).await;
         }
     }
 
-    fn enqueue(&mut self, batch: Batch<'c>) {
+    /// Classifies and queues records that were read.
+    fn take(&mut self, records: Vec<InFlightRecord<S::Record>>) {
+        if records.is_empty() {
+            return;
+        }
+        self.accounting.read(records.iter().map(InFlightRecord::written_at));
+        let batch = self.processor.classify(records, false);
         let (records, bytes) = batch.size();
         self.ahead = (self.ahead.0 + records, self.ahead.1 + bytes);
         match self.queue.back_mut() {
-            Some(last) if last.records.len() + records <= BATCH => last.append(batch),
+            Some(last) if last.records.len() + records <= MAX_BATCH => last.append(batch),
             _ => self.queue.push_back(batch),
         }
         if self.is_full() {
-            self.apply_pauses();
+            self.update_pauses();
         }
     }
 
     fn is_full(&self) -> bool {
-        self.stuck && (self.ahead.0 >= MOST_AHEAD.0 || self.ahead.1 >= MOST_AHEAD.1)
+        self.is_stuck && (self.ahead.0 >= MAX_AHEAD.0 || self.ahead.1 >= MAX_AHEAD.1)
     }
 
-    fn judged(&self, mut records: Vec<InHand<'c>>, waited: bool) -> Batch<'c> {
-        let classifications = self.stage.judge(&mut records);
-        Batch { records, classifications, waited }
+    fn set_stuck(&mut self, is_stuck: bool) {
+        self.is_stuck = is_stuck;
+        self.accounting.set_stuck(is_stuck);
+        self.update_pauses();
     }
 
-    /// Books the outcomes of a batch.
-    fn settle(&mut self, batch: Batch<'c>, outcomes: &[Outcome]) {
-        let tried = if batch.waited { batch.records.len() } else { 0 };
-        let now = (Timestamp::now(), Instant::now());
-        {
-            let mut offsets = self.consumer.offsets();
-            for ((mut record, classification), outcome) in
-                batch.records.into_iter().zip(&batch.classifications).zip(outcomes)
-            {
-                self.stage.count(&record, classification, outcome, now);
-                if *outcome == Outcome::OwnerUnknown {
-                    self.room.admit(record);
-                } else {
-                    spans::settled(record.trace.take(), outcome);
-                    let (partition, offset) = (record.partition(), record.offset());
-                    offsets.finish(record.topic(), partition, offset, record.lease);
-                }
-            }
-        }
-        self.report_skipped(outcomes);
-        self.consumer.store_finished();
-        self.room.returned(tried);
-        self.stage.count_parked(self.room.len());
-        if self.stuck {
-            self.set_stuck(false);
-        } else {
-            self.apply_pauses();
-        }
-    }
-
-    /// Says how many events were too old, once newer ones follow.
-    fn report_skipped(&mut self, outcomes: &[Outcome]) {
-        let too_old = Outcome::Ignored(IgnoreReason::TooOld);
-        let skipped = outcomes.iter().filter(|outcome| **outcome == too_old).count();
-        self.skipped += skipped;
-        if self.skipped > 0 && skipped < outcomes.len() {
-            info!(events = self.skipped, "skipped events older than MAX_EVENT_AGE");
-            self.skipped = 0;
-        }
-    }
-
-    fn set_stuck(&mut self, stuck: bool) {
-        self.stuck = stuck;
-        self.stage.metrics.paused.set(stuck.into());
-        self.stage.readiness.set("delivering", !stuck);
-        self.apply_pauses();
-    }
-
-    /// After a rebalance: what came back comes unpaused, and what is gone is not to be resumed.
-    fn renew_pauses(&mut self) {
-        let assigned = self.consumer.assigned();
-        self.paused.retain(|partition| assigned.contains(partition));
-        self.consumer.set_paused(&self.paused, true);
-        self.apply_pauses();
-    }
-
-    /// Pauses what is to be paused and resumes the rest.
-    fn apply_pauses(&mut self) {
-        let assigned = || self.consumer.assigned();
-        let Some(wanted) = (if self.is_full() { Some(assigned()) } else { self.room.to_pause() })
-        else {
-            return;
-        };
-        if wanted == self.paused {
-            return;
-        }
-        let resume = self.paused.difference(&wanted).cloned().collect();
-        let pause: BTreeSet<Partition> = wanted.difference(&self.paused).cloned().collect();
-        info!(paused = wanted.len(), "pausing partitions changed");
-        self.consumer.set_paused(&resume, false);
-        self.consumer.set_paused(&pause, true);
-        self.paused = wanted;
-    }
-
-    /// Finishes the batch in hand; what is queued behind it is read again by whoever is next.
-    async fn wind_up(&mut self, grace: Duration) {
-        if self.under_way.is_empty() {
-            return;
-        }
-        let in_time = timeout(grace, self.under_way.end()).await;
-        if let Ok((batch, outcomes)) = in_time {
-            self.settle(batch, &outcomes);
-        } else {
-            warn!("a batch could not be finished in time; it will be read again");
-        }
+    fn update_pauses(&mut self) {
+        self.pauses.update(&self.source, self.is_full(), &self.parked, &self.letters);
     }
 }
+
+async fn due(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests;

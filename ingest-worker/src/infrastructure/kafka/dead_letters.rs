@@ -1,4 +1,5 @@
 //! The dead-letter topic: records that cannot be used, as they were, with the reason in headers.
 
-pub mod cli;
-pub mod producer;
+pub(crate) mod cli;
+pub(crate) mod producer;
+pub(crate) mod queue;

@@ -1,4 +1,4 @@
-//! The batch that is being finished, if there is one.
+//! The one operation of a kind that is in progress, if there is one.
 
 use std::{pin::Pin, task::Poll};
 
@@ -8,36 +8,33 @@ use futures_util::{
 };
 use tokio::task::yield_now;
 
-use super::batch::Batch;
-use crate::domain::record::Outcome;
+/// At most one future that yields a `T`.
+pub(crate) struct InFlight<'f, T>(Option<MaybeDone<BoxFuture<'f, T>>>);
 
-/// A batch and its outcomes.
-type Finished<'c> = (Batch<'c>, Vec<Outcome>);
+impl<'f, T> InFlight<'f, T> {
+    pub(crate) fn none() -> Self {
+        Self(None)
+    }
 
-/// At most one batch that is being finished.
-#[derive(Default)]
-pub(crate) struct UnderWay<'c>(Option<MaybeDone<BoxFuture<'c, Finished<'c>>>>);
-
-impl<'c> UnderWay<'c> {
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_none()
     }
 
-    /// Takes a batch and has it go as far as it can without waiting, and what it asks for go out.
-    pub(crate) async fn start(&mut self, finishing: BoxFuture<'c, Finished<'c>>) {
-        let batch = self.0.insert(maybe_done(finishing));
-        // What it came to is kept for `end`.
-        let (Poll::Ready(()) | Poll::Pending) = poll!(batch);
-        // The connection is a task on the same thread.
+    /// Starts an operation: runs it until it has to wait, and lets its requests be sent.
+    pub(crate) async fn start(&mut self, operation: BoxFuture<'f, T>) {
+        let operation = self.0.insert(maybe_done(operation));
+        // An output that is there already is kept for `wait`.
+        let (Poll::Ready(()) | Poll::Pending) = poll!(operation);
+        // The connection writes in a task on the same thread.
         yield_now().await;
     }
 
-    /// Waits for its end; for ever, if there is none.
-    pub(crate) async fn end(&mut self) -> Finished<'c> {
-        let Some(batch) = &mut self.0 else { return std::future::pending().await };
-        (&mut *batch).await;
-        let finished = Pin::new(batch).take_output().expect("it has just ended");
+    /// Waits for the operation and returns its output; never returns if there is none. Cancel-safe.
+    pub(crate) async fn wait(&mut self) -> T {
+        let Some(operation) = &mut self.0 else { return std::future::pending().await };
+        (&mut *operation).await;
+        let output = Pin::new(operation).take_output().expect("a finished future has an output");
         self.0 = None;
-        finished
+        output
     }
 }

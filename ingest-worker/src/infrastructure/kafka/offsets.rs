@@ -1,139 +1,181 @@
-//! How far each partition is done. Records may finish out of order; what may be committed is
-//! the end of the unbroken row of finished ones. Knows nothing of how offsets are stored.
+//! Tracks unfinished records per assigned partition and yields the offset that is safe to commit:
+//! that of the first unfinished record. Costs the same for every record, however many have been
+//! finished behind a parked one. Knows nothing of how offsets are stored.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 /// A partition of a topic.
-pub type Partition = (String, i32);
+pub(crate) type Partition = (String, i32);
 
-/// Says that a record was read under a certain assignment of its partition; after the partition
-/// has been taken away, what was read under it no longer counts.
+/// Names a record within one assignment of its partition; a revocation makes it stale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lease(u64);
-
-/// The records of all assigned partitions that are not yet finished.
-#[derive(Debug, Default)]
-pub struct Offsets {
-    topics: HashMap<String, HashMap<i32, Open>>,
-    last_lease: u64,
+pub(crate) struct InFlightId {
+    epoch: u64,
+    index: u64,
 }
 
-/// The open end of one partition.
-#[derive(Debug)]
-struct Open {
-    lease: Lease,
-    /// Offsets in the order they were read, and whether each is finished. The first is not.
-    records: VecDeque<(i64, bool)>,
-    /// The last offset of the unbroken row, once it has grown.
-    done: Option<i64>,
+/// A record that [`Offsets::read`] has admitted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Admitted {
+    /// Names the record from now on.
+    pub(crate) id: InFlightId,
+    /// Whether a rewind of the partition makes the group read this offset again.
+    pub(crate) is_reread: bool,
+    /// The position that a reset of the partition has left, on the first record after it.
+    pub(crate) reset_from: Option<i64>,
+}
+
+/// The unfinished records of all assigned partitions.
+#[derive(Debug, Default)]
+pub(crate) struct Offsets {
+    topics: HashMap<String, HashMap<i32, Assigned>>,
+    last_epoch: u64,
+}
+
+/// One partition, from its assignment to its revocation.
+#[derive(Debug, Default)]
+struct Assigned {
+    epoch: u64,
+    /// Offsets in the order they were read; `None` for those finished or parked. The first, number
+    /// `first`, is never `None`.
+    in_flight: VecDeque<Option<i64>>,
+    first: u64,
+    parked: BTreeSet<i64>,
+    /// The offset after the last record that was read.
+    next: Option<i64>,
+    /// Whether a record was finished since the last call of `take_committable`.
+    has_progress: bool,
+    reset_from: Option<i64>,
+    /// Offsets below this one may have been read before the partition was rewound.
+    reread_until: i64,
 }
 
 impl Offsets {
-    /// Notes that a record has been read.
-    pub fn read(&mut self, topic: &str, partition: i32, offset: i64) -> Lease {
-        let open = self.topics.get_mut(topic).and_then(|open| open.get_mut(&partition));
-        if let Some(open) = open {
-            open.records.push_back((offset, false));
-            return open.lease;
+    /// Starts tracking a partition; only an assignment does.
+    pub(crate) fn assign(&mut self, topic: &str, partition: i32) {
+        self.last_epoch += 1;
+        let assigned = Assigned { epoch: self.last_epoch, ..Assigned::default() };
+        self.topics.entry(topic.to_owned()).or_default().insert(partition, assigned);
+    }
+
+    /// Stops tracking a partition; its unfinished records are stale.
+    pub(crate) fn revoke(&mut self, topic: &str, partition: i32) {
+        if let Some(partitions) = self.topics.get_mut(topic) {
+            partitions.remove(&partition);
         }
-        self.last_lease += 1;
-        let lease = Lease(self.last_lease);
-        let open = Open { lease, records: VecDeque::from([(offset, false)]), done: None };
-        self.topics.entry(topic.to_owned()).or_default().insert(partition, open);
-        lease
+    }
+
+    /// Returns all partitions that are assigned.
+    pub(crate) fn assigned(&self) -> BTreeSet<Partition> {
+        let partitions = |(topic, partitions): (&String, &HashMap<i32, Assigned>)| {
+            partitions.keys().map(|id| (topic.clone(), *id)).collect::<Vec<_>>()
+        };
+        self.topics.iter().flat_map(partitions).collect()
+    }
+
+    /// Tracks a record that was read; `None` if its partition is not assigned.
+    pub(crate) fn read(&mut self, topic: &str, partition: i32, offset: i64) -> Option<Admitted> {
+        let assigned = self.get_mut(topic, partition)?;
+        // Records that were fetched before a reset continue where the last one ended.
+        let is_before_reset = |from| offset < from && assigned.next.is_some_and(|n| n <= offset);
+        let reset_from = assigned.reset_from.filter(|from| !is_before_reset(*from));
+        if let Some(from) = reset_from {
+            assigned.reset_from = None;
+            assigned.reread_until = if offset < from { from } else { 0 };
+        }
+        assigned.in_flight.push_back(Some(offset));
+        assigned.next = Some(offset + 1);
+        let index = assigned.first + assigned.in_flight.len() as u64 - 1;
+        let id = InFlightId { epoch: assigned.epoch, index };
+        Some(Admitted { id, is_reread: offset < assigned.reread_until, reset_from })
+    }
+
+    /// Notes that the client could not read on at `position` and starts elsewhere.
+    pub(crate) fn reset(&mut self, topic: &str, partition: i32, position: i64) {
+        if let Some(assigned) = self.get_mut(topic, partition) {
+            assigned.reset_from = Some(position);
+        }
     }
 
     /// Notes that a record is finished.
-    pub fn finish(&mut self, topic: &str, partition: i32, offset: i64, lease: Lease) {
-        let open = self.topics.get_mut(topic).and_then(|partitions| partitions.get_mut(&partition));
-        let Some(open) = open.filter(|open| open.lease == lease) else { return };
-        // Nearly always it is the first.
-        if let Some(record) = open.records.iter_mut().find(|(read, _)| *read == offset) {
-            record.1 = true;
+    pub(crate) fn finish(&mut self, topic: &str, partition: i32, offset: i64, id: InFlightId) {
+        let Some(assigned) = self.current(topic, partition, id) else { return };
+        if !assigned.leave_flight(id) {
+            assigned.parked.remove(&offset);
         }
-        while let Some((offset, true)) = open.records.front().copied() {
-            open.records.pop_front();
-            open.done = Some(offset);
-        }
+        assigned.has_progress = true;
     }
 
-    /// For each partition that got further since the last call, its last finished offset.
-    pub fn take_done(&mut self) -> Vec<(&str, i32, i64)> {
+    /// Notes that a record is parked. Returns whether it still counts.
+    pub(crate) fn park(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        offset: i64,
+        id: InFlightId,
+    ) -> bool {
+        let Some(assigned) = self.current(topic, partition, id) else { return false };
+        assigned.leave_flight(id);
+        assigned.parked.insert(offset);
+        assigned.has_progress = true;
+        true
+    }
+
+    /// Returns the offset to commit of each partition with progress since the last call: the next
+    /// one to read after a restart.
+    pub(crate) fn take_committable(&mut self) -> Vec<(&str, i32, i64)> {
         let mut all = Vec::new();
         for (topic, partitions) in &mut self.topics {
-            for (partition, open) in partitions {
-                all.extend(open.done.take().map(|offset| (topic.as_str(), *partition, offset)));
+            for (partition, assigned) in partitions {
+                if std::mem::take(&mut assigned.has_progress) {
+                    let offset = assigned.committable();
+                    all.extend(offset.map(|offset| (topic.as_str(), *partition, offset)));
+                }
             }
         }
         all
     }
 
-    /// Whether a record read under `lease` still counts.
-    #[must_use]
-    pub fn is_valid(&self, topic: &str, partition: i32, lease: Lease) -> bool {
-        let open = self.topics.get(topic).and_then(|partitions| partitions.get(&partition));
-        open.is_some_and(|open| open.lease == lease)
+    /// Returns whether a record still counts: its partition was not revoked since it was read.
+    pub(crate) fn is_current(&self, topic: &str, partition: i32, id: InFlightId) -> bool {
+        let assigned = self.topics.get(topic).and_then(|partitions| partitions.get(&partition));
+        assigned.is_some_and(|assigned| assigned.epoch == id.epoch)
     }
 
-    /// Whether some record of a partition is not finished.
-    #[must_use]
-    pub fn is_in_flight(&self, (topic, partition): &Partition) -> bool {
-        let open = self.topics.get(topic).and_then(|partitions| partitions.get(partition));
-        open.is_some_and(|open| !open.records.is_empty())
+    /// Returns whether a partition has unfinished records.
+    pub(crate) fn is_in_flight(&self, (topic, partition): &Partition) -> bool {
+        let assigned = self.topics.get(topic).and_then(|partitions| partitions.get(partition));
+        assigned.is_some_and(|a| !a.in_flight.is_empty() || !a.parked.is_empty())
     }
 
-    /// Forgets a partition that has been taken away.
-    pub fn forget(&mut self, topic: &str, partition: i32) {
-        if let Some(partitions) = self.topics.get_mut(topic) {
-            partitions.remove(&partition);
+    fn get_mut(&mut self, topic: &str, partition: i32) -> Option<&mut Assigned> {
+        self.topics.get_mut(topic)?.get_mut(&partition)
+    }
+
+    fn current(&mut self, topic: &str, partition: i32, id: InFlightId) -> Option<&mut Assigned> {
+        self.get_mut(topic, partition).filter(|assigned| assigned.epoch == id.epoch)
+    }
+}
+
+impl Assigned {
+    /// Returns whether the record was in flight.
+    fn leave_flight(&mut self, id: InFlightId) -> bool {
+        let position = id.index.checked_sub(self.first).and_then(|index| index.try_into().ok());
+        let slot = position.and_then(|position: usize| self.in_flight.get_mut(position));
+        let was_in_flight = slot.is_some_and(|slot| slot.take().is_some());
+        while let Some(None) = self.in_flight.front() {
+            self.in_flight.pop_front();
+            self.first += 1;
         }
+        was_in_flight
+    }
+
+    fn committable(&self) -> Option<i64> {
+        let in_flight = self.in_flight.front().copied().flatten();
+        let parked = self.parked.first().copied();
+        in_flight.into_iter().chain(parked).min().or(self.next)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_unbroken_row_is_done() {
-        let mut offsets = Offsets::default();
-        let lease = offsets.read("t", 0, 5);
-        for offset in [6, 9] {
-            assert_eq!(offsets.read("t", 0, offset), lease);
-        }
-        offsets.finish("t", 0, 6, lease);
-        assert!(offsets.take_done().is_empty());
-        offsets.finish("t", 0, 5, lease);
-        assert_eq!(offsets.take_done(), [("t", 0, 6)]);
-        assert!(offsets.take_done().is_empty());
-        assert!(offsets.is_in_flight(&("t".to_owned(), 0)));
-        offsets.finish("t", 0, 9, lease);
-        assert_eq!(offsets.take_done(), [("t", 0, 9)]);
-        assert!(!offsets.is_in_flight(&("t".to_owned(), 0)));
-    }
-
-    #[test]
-    fn what_was_read_before_a_partition_was_taken_away_no_longer_counts() {
-        let mut offsets = Offsets::default();
-        let old = offsets.read("t", 0, 5);
-        offsets.forget("t", 0);
-        assert!(!offsets.is_valid("t", 0, old));
-        let new = offsets.read("t", 0, 5);
-        assert_ne!(old, new);
-        offsets.finish("t", 0, 5, old);
-        assert!(offsets.take_done().is_empty());
-        offsets.finish("t", 0, 5, new);
-        assert_eq!(offsets.take_done(), [("t", 0, 5)]);
-    }
-
-    #[test]
-    fn partitions_do_not_wait_for_each_other() {
-        let mut offsets = Offsets::default();
-        let first = offsets.read("t", 0, 1);
-        let second = offsets.read("t", 1, 1);
-        offsets.finish("t", 1, 1, second);
-        assert_eq!(offsets.take_done(), [("t", 1, 1)]);
-        offsets.finish("t", 0, 1, first);
-        assert_eq!(offsets.take_done(), [("t", 0, 1)]);
-    }
-}
+mod tests;

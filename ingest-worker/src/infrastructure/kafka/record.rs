@@ -1,4 +1,6 @@
-//! A record that has been read and is not finished, and what the domain sees of it.
+//! A record that was read and is not finished, and the view of it that the domain takes.
+
+use std::mem;
 
 use rdkafka::{
     Message,
@@ -9,125 +11,184 @@ use shared::{
     trace::{EventSpan, TRACEPARENT},
 };
 use tokio::time::Instant;
-use tracing::field::{self, Value};
 
-use super::offsets::Lease;
-use crate::domain::record::Record;
+use super::offsets::{Admitted, InFlightId};
+use crate::domain::{
+    ordering::OrderingKey,
+    record::{ParkReason, Record},
+};
 
-/// A record in hand.
+/// A record as a [`super::source::RecordSource`] yields it.
+pub(crate) trait SourceRecord: Message + Send + Sync {
+    /// Returns the record in memory of its own.
+    fn into_owned(self) -> OwnedMessage;
+}
+
+impl SourceRecord for BorrowedMessage<'_> {
+    fn into_owned(self) -> OwnedMessage {
+        self.detach()
+    }
+}
+
+impl SourceRecord for OwnedMessage {
+    fn into_owned(self) -> OwnedMessage {
+        self
+    }
+}
+
+/// A record in flight. Fresh records are borrowed from the client. Those that are parked are
+/// copied, because a borrowed one keeps everything in memory that was fetched with it.
 #[derive(Debug)]
-pub(crate) struct InHand<'c> {
-    body: Body<'c>,
-    /// Under which assignment it was read.
-    pub(crate) lease: Lease,
-    /// When it was first read.
+pub(crate) struct InFlightRecord<R> {
+    body: Body<R>,
+    pub(crate) state: RecordState,
+}
+
+#[derive(Debug)]
+enum Body<R> {
+    Fresh(R),
+    Owned(OwnedMessage),
+}
+
+/// Evaluates an expression for either kind of message.
+macro_rules! either {
+    ($record:expr, $message:ident => $value:expr) => {
+        match &$record.body {
+            Body::Fresh($message) => $value,
+            Body::Owned($message) => $value,
+        }
+    };
+}
+
+/// A record that does not borrow from the client.
+pub(crate) type OwnedRecord = InFlightRecord<OwnedMessage>;
+
+/// What the worker remembers of a record in flight.
+#[derive(Debug)]
+pub(crate) struct RecordState {
+    /// Names it in its partition's offsets.
+    pub(crate) id: InFlightId,
+    /// When it was read.
     pub(crate) since: Instant,
-    /// Whether it may wait no longer for its owner.
-    pub(crate) wait_expired: bool,
-    /// The work on it, if traces are made.
-    pub(crate) trace: Option<EventSpan>,
+    /// Whether it may have been processed before its partition was rewound.
+    pub(crate) is_reread: bool,
+    /// Its trace, if tracing is enabled.
+    pub(crate) span: Option<EventSpan>,
+    /// Set once it has been parked.
+    pub(crate) parked: Option<Box<ParkState>>,
 }
 
-/// Fresh records are borrowed from the client; those that wait are copied, as a borrowed one
-/// keeps everything in memory that was fetched with it.
+/// Why and since when a record is parked.
 #[derive(Debug)]
-enum Body<'c> {
-    Fresh(BorrowedMessage<'c>),
-    Waited(OwnedMessage),
+pub(crate) struct ParkState {
+    /// Its number in the order of reading.
+    pub(crate) order: u64,
+    pub(crate) reason: ParkReason,
+    /// The keys that hold up other records.
+    pub(crate) keys: Vec<OrderingKey>,
+    pub(crate) backoff: shared::backoff::Backoff,
+    pub(crate) retry_at: Instant,
+    /// Whether it was parked for as long as its owner may stay unknown.
+    pub(crate) wait_expired: bool,
 }
 
-impl<'c> InHand<'c> {
-    pub(crate) fn new(message: BorrowedMessage<'c>, lease: Lease) -> Self {
-        let since = Instant::now();
-        Self { body: Body::Fresh(message), lease, since, wait_expired: false, trace: None }
-    }
-
-    /// The same, in memory of its own.
-    pub(crate) fn detach(self) -> InHand<'static> {
-        let Self { body, lease, since, wait_expired, trace } = self;
-        let body = match body {
-            Body::Fresh(message) => Body::Waited(message.detach()),
-            Body::Waited(message) => Body::Waited(message),
+impl<R: SourceRecord> InFlightRecord<R> {
+    /// Takes a record that the offsets have admitted.
+    pub(crate) fn new(message: R, admitted: &Admitted) -> Self {
+        let state = RecordState {
+            id: admitted.id,
+            since: Instant::now(),
+            is_reread: admitted.is_reread,
+            span: None,
+            parked: None,
         };
-        InHand { body, lease, since, wait_expired, trace }
+        Self { body: Body::Fresh(message), state }
     }
 
+    /// Returns the record in memory of its own.
+    pub(crate) fn into_owned(self) -> OwnedRecord {
+        let body = match self.body {
+            Body::Fresh(message) => message.into_owned(),
+            Body::Owned(message) => message,
+        };
+        InFlightRecord { body: Body::Owned(body), state: self.state }
+    }
+
+    /// Returns the view of it that the domain takes.
     pub(crate) fn record(&self) -> Record<'_> {
-        let record = match &self.body {
-            Body::Fresh(message) => record(message),
-            Body::Waited(message) => record(message),
-        };
-        Record { wait_expired: self.wait_expired, ..record }
+        let record = either!(self, message => record(message));
+        let parked = self.state.parked.as_deref();
+        Record {
+            is_reread: self.state.is_reread,
+            order: parked.map(|parked| parked.order),
+            wait_expired: parked.is_some_and(|parked| parked.wait_expired),
+            ..record
+        }
     }
 
     pub(crate) fn topic(&self) -> &str {
-        match &self.body {
-            Body::Fresh(message) => message.topic(),
-            Body::Waited(message) => message.topic(),
-        }
+        either!(self, message => message.topic())
     }
 
     pub(crate) fn partition(&self) -> i32 {
-        match &self.body {
-            Body::Fresh(message) => message.partition(),
-            Body::Waited(message) => message.partition(),
-        }
+        either!(self, message => message.partition())
     }
 
     pub(crate) fn offset(&self) -> i64 {
-        match &self.body {
-            Body::Fresh(message) => message.offset(),
-            Body::Waited(message) => message.offset(),
-        }
+        either!(self, message => message.offset())
     }
 
-    /// When it was written.
+    /// Returns the record's timestamp.
     pub(crate) fn written_at(&self) -> Option<Timestamp> {
-        match &self.body {
-            Body::Fresh(message) => written_at(message),
-            Body::Waited(message) => written_at(message),
-        }
+        either!(self, message => written_at(message))
     }
 
     pub(crate) fn key(&self) -> Option<&[u8]> {
-        match &self.body {
-            Body::Fresh(message) => message.key(),
-            Body::Waited(message) => message.key(),
-        }
+        either!(self, message => message.key())
     }
 
-    /// Each header's name and value.
+    pub(crate) fn value(&self) -> Option<&[u8]> {
+        either!(self, message => message.payload())
+    }
+
+    /// Returns the name and value of each header.
     pub(crate) fn headers(&self) -> Vec<(&str, Option<&[u8]>)> {
-        match &self.body {
-            Body::Fresh(message) => headers(message.headers()),
-            Body::Waited(message) => headers(message.headers()),
-        }
+        either!(self, message => headers(message.headers()))
     }
 
-    /// Names its trace in logs.
-    pub(crate) fn trace_id(&self) -> Option<impl Value> {
-        self.trace.as_ref().map(|trace| field::display(trace.trace_id()))
+    /// Returns the bytes of its value.
+    pub(crate) fn value_size(&self) -> usize {
+        self.value().map_or(0, <[u8]>::len)
     }
+}
 
-    /// The bytes it keeps in memory.
-    pub(crate) fn size(&self) -> usize {
-        let value = match &self.body {
-            Body::Fresh(message) => message.payload(),
-            Body::Waited(message) => message.payload(),
+impl OwnedRecord {
+    /// Returns the same record as one of a batch of borrowed records.
+    pub(crate) fn into_batch<R>(self) -> InFlightRecord<R> {
+        let body = match self.body {
+            Body::Fresh(message) | Body::Owned(message) => Body::Owned(message),
         };
-        value.map_or(0, <[u8]>::len)
+        InFlightRecord { body, state: self.state }
+    }
+
+    /// Returns the bytes that it keeps in memory: value, key, headers and fixed parts.
+    pub(crate) fn memory(&self) -> usize {
+        let headers = self.headers();
+        let headers = headers.iter().map(|(name, value)| name.len() + value.map_or(0, <[u8]>::len));
+        let fixed = mem::size_of::<Self>() + self.topic().len();
+        self.value_size() + self.key().map_or(0, <[u8]>::len) + headers.sum::<usize>() + fixed
     }
 }
 
 fn record<M: Message>(message: &M) -> Record<'_> {
     let (mut event_id, mut traceparent) = (None, None);
     for header in message.headers().into_iter().flat_map(Headers::iter) {
-        let said = match header.key {
+        let value = match header.key {
             "event_id" => &mut event_id,
             TRACEPARENT => &mut traceparent,
             _ => continue,
         };
-        *said = said.or(header.value);
+        *value = value.or(header.value);
     }
     Record {
         topic: message.topic(),
@@ -135,7 +196,7 @@ fn record<M: Message>(message: &M) -> Record<'_> {
         value: message.payload(),
         event_id: event_id.and_then(text),
         traceparent: traceparent.and_then(text),
-        wait_expired: false,
+        ..Record::default()
     }
 }
 

@@ -1,63 +1,68 @@
-//! The spans of a record, from the time it was written until it is settled. Only called if
-//! traces are made.
+//! The spans of a record, from the time it was written until it is finished. Only called if
+//! tracing is enabled.
 
 use std::time::SystemTime;
 
 use shared::trace::{EventSpan, Tracer};
 
-use super::record::InHand;
-use crate::domain::{classify::Classification, record::Outcome};
+use super::record::{InFlightRecord, SourceRecord};
+use crate::domain::{classify::Classification, record::OutcomeKind};
 
-/// Begins the work on records that were judged for the first time, from `since` on, and puts
-/// each notification's place in its trace into it.
-pub(crate) fn judged(
+/// Starts the spans of records that were classified for the first time, since `since`, and sets
+/// the trace context of their notifications.
+pub(crate) fn classified<R: SourceRecord>(
     tracer: &Tracer,
-    records: &mut [InHand<'_>],
+    records: &mut [InFlightRecord<R>],
     classifications: &mut [Classification],
     since: SystemTime,
 ) {
     for (record, classification) in records.iter_mut().zip(classifications) {
-        if record.trace.is_none() {
-            record.trace = Some(begin(tracer, record, classification, since));
+        if record.state.span.is_none() {
+            record.state.span = Some(start(tracer, record, classification, since));
         }
-        if let Some(trace) = &record.trace {
-            classification.set_traceparent(trace.traceparent());
+        if let Some(span) = &record.state.span {
+            classification.set_traceparent(span.traceparent());
         }
     }
 }
 
-fn begin(
+fn start<R: SourceRecord>(
     tracer: &Tracer,
-    record: &InHand<'_>,
+    record: &InFlightRecord<R>,
     classification: &Classification,
     since: SystemTime,
 ) -> EventSpan {
     let written_at = record.written_at().and_then(|at| SystemTime::try_from(at).ok());
-    let begun = written_at.map_or(since, |at| at.min(since));
-    let mut trace = tracer.start("notify", classification.source.traceparent.as_deref(), begun);
-    trace.set_attribute("kafka.topic", record.topic().to_owned());
-    trace.set_attribute("kafka.partition", i64::from(record.partition()));
-    trace.set_attribute("kafka.offset", record.offset());
-    trace.set_attribute("event.type", classification.event_type.name());
+    let begin = written_at.map_or(since, |at| at.min(since));
+    let mut span = tracer.start("notify", classification.source.traceparent.as_deref(), begin);
+    span.set_attribute("kafka.topic", record.topic().to_owned());
+    span.set_attribute("kafka.partition", i64::from(record.partition()));
+    span.set_attribute("kafka.offset", record.offset());
+    span.set_attribute("event.type", classification.event_type.name());
     if let Some(correlation_id) = &classification.source.correlation_id {
-        trace.set_attribute("correlation_id", correlation_id.to_string());
+        span.set_attribute("correlation_id", correlation_id.to_string());
     }
-    tracer.record_stage(&trace, "kafka", begun, since);
-    tracer.record_stage(&trace, "judge", since, SystemTime::now());
-    trace
+    tracer.record_stage(&span, "kafka", begin, since);
+    tracer.record_stage(&span, "classify", since, SystemTime::now());
+    span
 }
 
-/// The batch that they are in was published between `since` and now.
-pub(crate) fn delivered(tracer: &Tracer, records: &[InHand<'_>], since: SystemTime) {
+/// Records that the batch of these records was published between `since` and now.
+pub(crate) fn published<R: SourceRecord>(
+    tracer: &Tracer,
+    records: &[InFlightRecord<R>],
+    since: SystemTime,
+) {
     let now = SystemTime::now();
-    for trace in records.iter().filter_map(|record| record.trace.as_ref()) {
-        tracer.record_stage(trace, "publish", since, now);
+    for span in records.iter().filter_map(|record| record.state.span.as_ref()) {
+        tracer.record_stage(span, "publish", since, now);
     }
 }
 
-/// The work on a record is over, with this outcome.
-pub(crate) fn settled(trace: Option<EventSpan>, outcome: &Outcome) {
-    let (Some(mut trace), Some(end)) = (trace, outcome.kind()) else { return };
-    trace.set_attribute("outcome", end.label());
-    trace.end(SystemTime::now());
+/// Ends the span of a record with its outcome.
+pub(crate) fn finished(span: Option<EventSpan>, outcome: OutcomeKind) {
+    if let Some(mut span) = span {
+        span.set_attribute("outcome", outcome.label());
+        span.end(SystemTime::now());
+    }
 }

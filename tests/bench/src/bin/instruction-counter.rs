@@ -15,6 +15,7 @@ use ingest_worker::{
         classify::Classifier,
         dispatch::Dispatcher,
         idempotency::IdentityRule,
+        ordering::HeldKeys,
         recipients::{OwnedEntity, OwnerDirectory},
         record::Record,
         routes::{NotificationSource, Routes},
@@ -87,7 +88,7 @@ fn parse(times: usize) -> anyhow::Result<()> {
         let now = Timestamp::now();
         let classifications: Vec<_> =
             (0..BATCH).map(|_| classifier.classify(&record, now)).collect();
-        let outcomes = dispatcher.dispatch(&classifications).now_or_never();
+        let outcomes = dispatcher.dispatch(&classifications, &HeldKeys::default()).now_or_never();
         let outcomes = outcomes.context("nothing is waited for")?.context("nothing fails")?;
         anyhow::ensure!(outcomes.len() == BATCH, "each has an outcome");
     }
@@ -129,7 +130,6 @@ async fn connected() -> anyhow::Result<(Hub, DuplexStream)> {
         ping_interval: Duration::from_hours(1),
         keepalive_timeout: Duration::from_hours(1),
         expiry_grace: Duration::ZERO,
-        max_message_size: 4096,
         max_messages_per_second: NonZeroU32::MIN,
         drain_window: Duration::ZERO,
         authenticator: Authenticator::new(

@@ -23,7 +23,7 @@ use super::producer::{LetterProducer, acknowledged, header, producer};
 use crate::{
     config::Config,
     domain::record::DeadLetterReason,
-    infrastructure::kafka::consumer::{common_client_config, set_properties},
+    infrastructure::kafka::client_config::{self, set_properties},
 };
 
 /// Longest wait for the brokers.
@@ -37,7 +37,6 @@ pub enum Tool {
     /// Send records to their original topics again
     Replay {
         #[command(flatten)]
-        #[expect(missing_docs, reason = "its own type documents it")]
         selection: Selection,
         /// Send without asking
         #[arg(long)]
@@ -191,7 +190,7 @@ struct Reader {
 
 impl Reader {
     fn connect(config: &Config) -> anyhow::Result<Self> {
-        let mut client = common_client_config(config);
+        let mut client = client_config::common(config);
         set_properties(&mut client, config);
         client
             .set("group.id", format!("{}-dead-letters", config.settings.kafka_consumer_group))

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use rdkafka::{
     ClientContext,
     config::RDKafkaLogLevel,
@@ -12,34 +13,35 @@ use rdkafka::{
 };
 use tracing::debug;
 
+use super::queue::{DeadLetter, DeadLetterSink};
 use crate::{
     config::Config,
     domain::record::Rejection,
     infrastructure::kafka::{
-        consumer::{METADATA_TIMEOUT, common_client_config, set_properties},
-        record::InHand,
+        client_config::{self, METADATA_TIMEOUT, set_properties},
+        record::OwnedRecord,
     },
     notification::publisher::{System, TransientError},
 };
 
 /// Headers that say why and whence a record came to the dead-letter topic.
-pub mod header {
+pub(crate) mod header {
     /// The kind of fault.
-    pub const REASON: &str = "dlq.reason";
+    pub(crate) const REASON: &str = "dlq.reason";
     /// Where the fault was found.
-    pub const DETAIL: &str = "dlq.detail";
+    pub(crate) const DETAIL: &str = "dlq.detail";
     /// The record's own topic.
-    pub const TOPIC: &str = "dlq.topic";
+    pub(crate) const TOPIC: &str = "dlq.topic";
     /// Its partition there.
-    pub const PARTITION: &str = "dlq.partition";
+    pub(crate) const PARTITION: &str = "dlq.partition";
     /// Its offset there.
-    pub const OFFSET: &str = "dlq.offset";
+    pub(crate) const OFFSET: &str = "dlq.offset";
     /// When it was written there, RFC 3339.
-    pub const TIMESTAMP: &str = "dlq.timestamp";
+    pub(crate) const TIMESTAMP: &str = "dlq.timestamp";
     /// Which worker gave it up.
-    pub const WORKER: &str = "dlq.worker";
+    pub(crate) const WORKER: &str = "dlq.worker";
     /// Present when the record was too large to be written again: only its own topic has it.
-    pub const VALUE_OMITTED: &str = "dlq.value_omitted";
+    pub(crate) const VALUE_OMITTED: &str = "dlq.value_omitted";
 }
 
 /// Longest time for a record to be acknowledged before it is tried again.
@@ -47,7 +49,7 @@ const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Writes to the dead-letter topic.
 #[derive(Clone)]
-pub struct DeadLetters {
+pub(crate) struct DeadLetters {
     producer: LetterProducer,
     topic: String,
     worker: String,
@@ -64,7 +66,7 @@ impl DeadLetters {
     ///
     /// # Errors
     /// When a property is unknown to the client or has a wrong value.
-    pub fn new(config: &Config) -> Result<Self, KafkaError> {
+    pub(crate) fn new(config: &Config) -> Result<Self, KafkaError> {
         let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "unknown-host".into());
         Ok(Self {
             producer: producer(config)?,
@@ -73,52 +75,38 @@ impl DeadLetters {
         })
     }
 
-    /// Writes all of `letters`; returns once the brokers have acknowledged them.
-    ///
-    /// # Errors
-    /// [`TransientError`] if any is in doubt. Written again, some may be there twice.
-    pub(crate) async fn write(
+    async fn settled(
         &self,
-        letters: &[(&InHand<'_>, &Rejection)],
+        letter: &DeadLetter,
+        sent: Result<DeliveryFuture, TransientError>,
     ) -> Result<(), TransientError> {
-        let mut sent = Vec::with_capacity(letters.len());
-        for (record, rejection) in letters {
-            sent.push(self.send(record, rejection, true)?);
-        }
-        for (delivery, (record, rejection)) in sent.into_iter().zip(letters) {
-            match acknowledged(delivery).await {
-                Err(error) if is_too_large(&error) => {
-                    let delivery = self.send(record, rejection, false)?;
-                    acknowledged(delivery).await.map_err(|error| transient(&error))?;
-                }
-                result => result.map_err(|error| transient(&error))?,
+        match acknowledged(sent?).await {
+            Err(error) if is_too_large(&error) => {
+                let delivery = self.send(letter, false)?;
+                acknowledged(delivery).await.map_err(|error| transient(&error))
             }
+            result => result.map_err(|error| transient(&error)),
         }
-        Ok(())
     }
 
     fn send(
         &self,
-        record: &InHand<'_>,
-        rejection: &Rejection,
+        letter: &DeadLetter,
         with_value: bool,
     ) -> Result<DeliveryFuture, TransientError> {
-        let original = record.record();
-        let value = original.value.filter(|_| with_value);
-        let mut letter = FutureRecord::<[u8], [u8]>::to(&self.topic)
+        let DeadLetter { record, rejection, .. } = letter;
+        let mut message = FutureRecord::<[u8], [u8]>::to(&self.topic)
             .headers(self.headers(record, rejection, with_value));
-        letter.key = record.key();
-        letter.payload = value;
-        match self.producer.send_result(letter) {
+        message.key = record.key();
+        message.payload = record.value().filter(|_| with_value);
+        match self.producer.send_result(message) {
             Ok(delivery) => Ok(delivery),
-            Err((error, _)) if with_value && is_too_large(&error) => {
-                self.send(record, rejection, false)
-            }
+            Err((error, _)) if with_value && is_too_large(&error) => self.send(letter, false),
             Err((error, _)) => Err(transient(&error)),
         }
     }
 
-    fn headers(&self, record: &InHand<'_>, why: &Rejection, with_value: bool) -> OwnedHeaders {
+    fn headers(&self, record: &OwnedRecord, why: &Rejection, with_value: bool) -> OwnedHeaders {
         let written_at = record.written_at().map(|at| at.to_string()).unwrap_or_default();
         let partition = record.partition().to_string();
         let offset = record.offset().to_string();
@@ -154,10 +142,19 @@ impl DeadLetters {
     }
 
     /// Waits until everything written is acknowledged or given up; blocks.
-    pub fn flush(&self, within: Duration) {
+    pub(crate) fn flush(&self, within: Duration) {
         if let Err(error) = self.producer.flush(within) {
             tracing::warn!(%error, "some dead letters were not acknowledged");
         }
+    }
+}
+
+impl DeadLetterSink for DeadLetters {
+    async fn write(&self, letters: &[DeadLetter]) -> Vec<Result<(), TransientError>> {
+        // All are sent before the first is waited for.
+        let sent: Vec<_> = letters.iter().map(|letter| self.send(letter, true)).collect();
+        let settled = letters.iter().zip(sent).map(|(letter, sent)| self.settled(letter, sent));
+        join_all(settled).await
     }
 }
 
@@ -180,7 +177,7 @@ impl ClientContext for Quiet {
 
 /// A producer that writes each record once and waits for every replica.
 pub(crate) fn producer(config: &Config) -> Result<LetterProducer, KafkaError> {
-    let mut client = common_client_config(config);
+    let mut client = client_config::common(config);
     // Compressed, a record of the largest size has room for the headers.
     client.set("compression.type", "zstd").set("message.max.bytes", "4194304");
     set_producer_properties(&mut client, config);

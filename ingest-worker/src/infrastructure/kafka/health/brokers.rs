@@ -18,7 +18,8 @@ use super::fatal::FatalError;
 use crate::{
     config::Config,
     infrastructure::kafka::{
-        consumer::{Consumer, METADATA_TIMEOUT, common_client_config, set_properties},
+        client_config::{self, METADATA_TIMEOUT, set_properties},
+        consumer::Consumer,
         dead_letters::producer::DeadLetters,
     },
 };
@@ -110,7 +111,7 @@ fn new_client_reaches_brokers(config: &Config) -> bool {
 /// Creates a client that neither joins the group nor commits: it shows what a restarted worker
 /// could do.
 pub(crate) fn new_client(config: &Config) -> KafkaResult<BaseConsumer> {
-    let mut client = common_client_config(config);
+    let mut client = client_config::common(config);
     set_properties(&mut client, config);
     client
         .set("group.id", &config.settings.kafka_consumer_group)

@@ -69,14 +69,12 @@ impl Lag {
             }
         };
         export(&tails, consumer);
-        if !consumer.keeps_up() {
+        if !consumer.membership().is_caught_up() {
             return None;
         }
-        let offsets = consumer.offsets();
-        let behind = tails.into_iter().filter(|tail| !offsets.is_in_flight(&tail.partition));
-        let behind = behind.filter_map(Tail::unread).collect();
-        drop(offsets);
-        self.stalled.check(config, behind)
+        let unread = tails.into_iter().filter(|tail| !tail.is_in_flight);
+        let unread = unread.filter_map(Tail::unread).collect();
+        self.stalled.check(config, unread)
     }
 }
 
@@ -85,7 +83,7 @@ fn export(tails: &[Tail], consumer: &Consumer) {
     for tail in tails {
         *lags.entry(tail.partition.0.clone()).or_default() += tail.lag();
     }
-    consumer.metrics().lag.replace(&lags);
+    consumer.membership().metrics().lag.replace(&lags);
 }
 
 /// The offsets of a partition that determine its lag.
@@ -97,19 +95,25 @@ struct Tail {
     /// The offset after the last record that this client has read.
     next: Option<i64>,
     end: i64,
+    /// Whether records were read and are not finished.
+    is_in_flight: bool,
+    /// Where the client fetches next, if it has no unread records.
+    fetch_position: Option<i64>,
 }
 
 impl Tail {
     /// Returns the number of offsets that are not committed. Without a committed offset it counts
     /// from the beginning, which is too much until the first commit if the group starts at the end.
     fn lag(&self) -> i64 {
-        let done = self.committed.or(self.beginning);
+        // Offsets of transaction markers and compacted records are fetched, but never committed.
+        let fetched = self.fetch_position.filter(|_| !self.is_in_flight);
+        let done = self.committed.or(self.beginning).max(fetched);
         done.map_or(0, |done| (self.end - done).max(0))
     }
 
     /// Returns the next position to read, if there is more to read.
     fn unread(self) -> Option<Position> {
-        let next = self.next.or(self.committed)?;
+        let next = self.next.or(self.committed)?.max(self.fetch_position.unwrap_or(0));
         (next < self.end).then_some((self.partition, next))
     }
 }
@@ -130,18 +134,24 @@ fn measure(consumer: &Consumer) -> KafkaResult<Vec<Tail>> {
     let next = client.position()?;
     let (ends, beginnings) = (at(Offset::End)?, at(Offset::Beginning)?);
     let committed = client.committed_offsets(assigned.clone(), RESPONSE_TIMEOUT)?;
+    // Taken before the offsets: records that are read in between count as in flight.
+    let fetch_positions = consumer.membership().fetch_positions();
+    let offsets = consumer.membership().offsets();
     let tails = ends.elements().into_iter().filter_map(|element| {
-        let (topic, partition) = (element.topic(), element.partition());
+        let (topic, id) = (element.topic(), element.partition());
         let found = |list: &TopicPartitionList| {
-            let offset = list.find_partition(topic, partition)?.offset().to_raw()?;
+            let offset = list.find_partition(topic, id)?.offset().to_raw()?;
             (offset >= 0).then_some(offset)
         };
+        let partition = (topic.to_owned(), id);
         Some(Tail {
-            partition: (topic.to_owned(), partition),
             beginning: found(&beginnings),
             committed: found(&committed),
             next: found(&next),
             end: found(&ends)?,
+            is_in_flight: offsets.is_in_flight(&partition),
+            fetch_position: fetch_positions.get(&partition).copied(),
+            partition,
         })
     });
     Ok(tails.collect())

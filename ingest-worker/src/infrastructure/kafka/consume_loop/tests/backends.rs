@@ -1,0 +1,179 @@
+//! In-memory backends that can fail, refuse and hang.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use shared::user::UserId;
+use tokio::sync::watch;
+
+use crate::{
+    domain::recipients::{OwnedEntity, OwnerDirectory},
+    infrastructure::kafka::dead_letters::queue::{DeadLetter, DeadLetterSink},
+    notification::publisher::{
+        OutgoingNotification, PublishOutcome, Publisher, System, TransientError,
+    },
+};
+
+fn error(system: System) -> TransientError {
+    TransientError { system, detail: "refused".into() }
+}
+
+/// A gate that calls wait for while it is closed.
+#[derive(Clone)]
+pub(super) struct Gate(Arc<watch::Sender<bool>>);
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self(Arc::new(watch::Sender::new(true)))
+    }
+}
+
+impl Gate {
+    pub(super) fn set_open(&self, open: bool) {
+        self.0.send_replace(open);
+    }
+
+    async fn pass(&self) {
+        let mut open = self.0.subscribe();
+        open.wait_for(|open| *open).await.expect("the sender lives as long as the gate");
+    }
+}
+
+/// A publisher that keeps the order of each user even when it refuses some notifications.
+#[derive(Clone, Default)]
+pub(super) struct Store {
+    state: Arc<Mutex<StoreState>>,
+    pub(super) gate: Gate,
+}
+
+#[derive(Default)]
+struct StoreState {
+    published: Vec<u128>,
+    seen: HashSet<(UserId, u128)>,
+    outage: bool,
+    refused: HashSet<String>,
+    calls: usize,
+}
+
+impl Store {
+    /// The ids of the events that were published, in order.
+    pub(super) fn published(&self) -> Vec<u128> {
+        self.state().published.clone()
+    }
+
+    pub(super) fn calls(&self) -> usize {
+        self.state().calls
+    }
+
+    /// Makes every call fail, or work again.
+    pub(super) fn set_outage(&self, outage: bool) {
+        self.state().outage = outage;
+    }
+
+    /// Refuses the notifications of one user from now on, or of none.
+    pub(super) fn refuse(&self, user: Option<&str>) {
+        self.state().refused = user.into_iter().map(str::to_owned).collect();
+    }
+
+    fn state(&self) -> MutexGuard<'_, StoreState> {
+        self.state.lock().unwrap()
+    }
+}
+
+impl Publisher for Store {
+    async fn publish(
+        &self,
+        notifications: &[OutgoingNotification],
+    ) -> Result<Vec<PublishOutcome>, TransientError> {
+        self.gate.pass().await;
+        let mut state = self.state();
+        state.calls += 1;
+        if state.outage {
+            return Err(error(System::Redis));
+        }
+        let publish = |sent: &OutgoingNotification| {
+            if state.refused.contains(sent.user.as_str()) {
+                return PublishOutcome::Refused(error(System::Redis));
+            }
+            let frame: serde_json::Value = serde_json::from_str(&sent.text).unwrap();
+            let id: uuid::Uuid = frame["event_id"].as_str().unwrap().parse().unwrap();
+            if !state.seen.insert((sent.user.clone(), id.as_u128())) {
+                return PublishOutcome::Duplicate;
+            }
+            state.published.push(id.as_u128());
+            PublishOutcome::Published
+        };
+        Ok(notifications.iter().map(publish).collect())
+    }
+}
+
+/// An owner directory.
+#[derive(Clone, Default)]
+pub(super) struct Owners(Arc<Mutex<HashMap<OwnedEntity, UserId>>>);
+
+impl Owners {
+    /// States the owner of a batch, as another worker does.
+    pub(super) fn state(&self, batch: &str, user: &str) {
+        let (batch, user) = (OwnedEntity::Batch(batch.into()), UserId::new(user).unwrap());
+        self.0.lock().unwrap().insert(batch, user);
+    }
+}
+
+impl OwnerDirectory for Owners {
+    async fn learn_and_find(
+        &self,
+        learned: &[(OwnedEntity, UserId)],
+        requested: &[OwnedEntity],
+    ) -> Result<Vec<Option<UserId>>, TransientError> {
+        let mut owners = self.0.lock().unwrap();
+        owners.extend(learned.iter().cloned());
+        Ok(requested.iter().map(|entity| owners.get(entity).cloned()).collect())
+    }
+}
+
+/// A dead-letter topic.
+#[derive(Clone, Default)]
+pub(super) struct Sink {
+    state: Arc<Mutex<SinkState>>,
+    pub(super) gate: Gate,
+}
+
+#[derive(Default)]
+struct SinkState {
+    written: Vec<(i64, &'static str)>,
+    refuses: bool,
+    attempts: usize,
+}
+
+impl Sink {
+    /// The offsets and reasons of acknowledged letters.
+    pub(super) fn written(&self) -> Vec<(i64, &'static str)> {
+        self.state.lock().unwrap().written.clone()
+    }
+
+    pub(super) fn attempts(&self) -> usize {
+        self.state.lock().unwrap().attempts
+    }
+
+    pub(super) fn set_refuses(&self, refuses: bool) {
+        self.state.lock().unwrap().refuses = refuses;
+    }
+}
+
+impl DeadLetterSink for Sink {
+    async fn write(&self, letters: &[DeadLetter]) -> Vec<Result<(), TransientError>> {
+        self.gate.pass().await;
+        let mut state = self.state.lock().unwrap();
+        state.attempts += 1;
+        let mut write = |letter: &DeadLetter| {
+            if state.refuses {
+                return Err(error(System::Kafka));
+            }
+            state.written.push((letter.record.offset(), letter.rejection.reason.label()));
+            Ok(())
+        };
+        letters.iter().map(&mut write).collect()
+    }
+}

@@ -1,0 +1,127 @@
+//! Records on their way to the dead-letter topic. They wait for its acknowledgement beside the
+//! flow of other records; one that is refused is retried with a back-off of its own.
+
+use std::{collections::BTreeMap, future::Future, time::Duration};
+
+use shared::backoff::Backoff;
+use tokio::time::Instant;
+
+use crate::{
+    domain::{classify::Classification, record::Rejection},
+    infrastructure::kafka::{
+        offsets::{Offsets, Partition},
+        record::OwnedRecord,
+    },
+    notification::publisher::TransientError,
+};
+
+/// Delays between attempts at one dead letter.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
+
+/// A record that cannot be processed, and why.
+#[derive(Debug)]
+pub(crate) struct DeadLetter {
+    pub(crate) record: OwnedRecord,
+    pub(crate) classification: Classification,
+    pub(crate) rejection: Rejection,
+    backoff: Backoff,
+}
+
+impl DeadLetter {
+    pub(crate) fn new(
+        record: OwnedRecord,
+        classification: Classification,
+        rejection: Rejection,
+    ) -> Self {
+        Self { record, classification, rejection, backoff: BACKOFF }
+    }
+
+    /// Returns whether the topic has refused it before.
+    pub(crate) fn was_refused(&self) -> bool {
+        self.backoff.attempts() > 0
+    }
+}
+
+/// A topic for dead letters.
+///
+/// An implementation guarantees that `Ok` means the letter is acknowledged, and that one letter
+/// does not affect another. A letter with an error may have been written; written again, it is
+/// there twice.
+pub(crate) trait DeadLetterSink: Send + Sync {
+    /// Writes `letters`; returns a result for each, in order.
+    fn write(
+        &self,
+        letters: &[DeadLetter],
+    ) -> impl Future<Output = Vec<Result<(), TransientError>>> + Send;
+}
+
+/// Dead letters that are not acknowledged, by the time of their next attempt.
+#[derive(Debug, Default)]
+pub(crate) struct DeadLetterQueue {
+    letters: BTreeMap<(Instant, u64), DeadLetter>,
+    bytes: usize,
+    next_number: u64,
+}
+
+impl DeadLetterQueue {
+    pub(crate) fn len(&self) -> usize {
+        self.letters.len()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Returns the partitions of the letters' records.
+    pub(crate) fn partitions(&self) -> impl Iterator<Item = Partition> {
+        let records = self.letters.values().map(|letter| &letter.record);
+        records.map(|record| (record.topic().to_owned(), record.partition()))
+    }
+
+    /// Adds a letter that is due now.
+    pub(crate) fn push(&mut self, letter: DeadLetter, now: Instant) {
+        self.insert(letter, now);
+    }
+
+    /// Adds a letter that was refused; it is due after its back-off.
+    pub(crate) fn push_refused(&mut self, mut letter: DeadLetter, now: Instant) {
+        let retry_at = now + letter.backoff.next_delay();
+        self.insert(letter, retry_at);
+    }
+
+    fn insert(&mut self, letter: DeadLetter, retry_at: Instant) {
+        self.next_number += 1;
+        self.bytes += letter.record.memory();
+        self.letters.insert((retry_at, self.next_number), letter);
+    }
+
+    /// Returns when the next attempt is due.
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        self.letters.first_key_value().map(|((retry_at, _), _)| *retry_at)
+    }
+
+    /// Removes up to `max` letters that are due.
+    pub(crate) fn take_due(&mut self, max: usize, now: Instant) -> Vec<DeadLetter> {
+        let mut due = Vec::new();
+        while due.len() < max
+            && let Some(entry) = self.letters.first_entry()
+            && entry.key().0 <= now
+        {
+            due.push(entry.remove());
+        }
+        self.bytes -= due.iter().map(|letter| letter.record.memory()).sum::<usize>();
+        due
+    }
+
+    /// Removes the letters whose partitions were revoked; their next owner writes them.
+    pub(crate) fn drop_revoked(&mut self, offsets: &Offsets) -> Vec<DeadLetter> {
+        let is_revoked = |letter: &DeadLetter| {
+            let record = &letter.record;
+            !offsets.is_current(record.topic(), record.partition(), record.state.id)
+        };
+        let revoked: Vec<DeadLetter> =
+            self.letters.extract_if(.., |_, letter| is_revoked(letter)).map(|(_, l)| l).collect();
+        self.bytes -= revoked.iter().map(|letter| letter.record.memory()).sum::<usize>();
+        revoked
+    }
+}

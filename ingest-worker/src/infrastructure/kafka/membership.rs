@@ -1,0 +1,199 @@
+//! What the client's callbacks report: assigned and revoked partitions, failed commits, offset
+//! resets, errors. Rebalance callbacks run while the consumer is polled, the others in threads of
+//! the client.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use rdkafka::{
+    ClientContext, TopicPartitionList,
+    config::RDKafkaLogLevel,
+    consumer::{BaseConsumer, Consumer as _, ConsumerContext, Rebalance},
+    error::{KafkaError, KafkaResult},
+    types::RDKafkaErrorCode,
+};
+use tracing::{debug, info, warn};
+
+use super::{
+    offset_reset::OffsetReset,
+    offsets::{Admitted, Offsets, Partition},
+    statistics,
+};
+use crate::metrics::Metrics;
+
+/// The state of a member of the consumer group.
+pub(crate) struct Membership {
+    offsets: Mutex<Offsets>,
+    assignment_changed: AtomicBool,
+    /// Whether it was logged that no broker can be reached.
+    outage_logged: AtomicBool,
+    /// Whether everything that was fetched has been read.
+    is_caught_up: AtomicBool,
+    /// Where each partition is fetched next, if nothing fetched is unread.
+    fetch_positions: Mutex<BTreeMap<Partition, i64>>,
+    metrics: Metrics,
+}
+
+impl Membership {
+    pub(super) fn new(metrics: Metrics) -> Self {
+        Self {
+            offsets: Mutex::default(),
+            assignment_changed: AtomicBool::new(false),
+            outage_logged: AtomicBool::new(false),
+            is_caught_up: AtomicBool::new(true),
+            fetch_positions: Mutex::default(),
+            metrics,
+        }
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Locks the offsets of all assigned partitions.
+    pub(crate) fn offsets(&self) -> MutexGuard<'_, Offsets> {
+        // Every change of the offsets is complete, so a poisoned lock is still consistent.
+        self.offsets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tracks a record that was read; `None` if its partition is not assigned any more.
+    pub(super) fn admit(&self, topic: &str, partition: i32, offset: i64) -> Option<Admitted> {
+        let admitted = self.offsets().read(topic, partition, offset);
+        if let Some(from) = admitted.as_ref().and_then(|admitted| admitted.reset_from) {
+            OffsetReset { topic, partition, from }.report_resumed(offset, &self.metrics);
+        }
+        admitted
+    }
+
+    /// Returns whether partitions were assigned or revoked since the last call of
+    /// `take_assignment_changed`.
+    pub(super) fn assignment_changed(&self) -> bool {
+        self.assignment_changed.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether partitions were assigned or revoked since the last call.
+    pub(super) fn take_assignment_changed(&self) -> bool {
+        self.assignment_changed.swap(false, Ordering::Relaxed)
+    }
+
+    /// Notes whether everything that was fetched has now been read.
+    pub(super) fn set_caught_up(&self, caught_up: bool) {
+        self.is_caught_up.store(caught_up, Ordering::Relaxed);
+    }
+
+    /// Returns whether unread records can only be at the brokers: nothing is queued or paused.
+    pub(crate) fn is_caught_up(&self) -> bool {
+        self.is_caught_up.load(Ordering::Relaxed) && self.metrics.paused.get() == 0
+    }
+
+    /// Returns where each partition is fetched next, as of the client's last statistics.
+    pub(crate) fn fetch_positions(&self) -> BTreeMap<Partition, i64> {
+        self.fetch_positions.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Logs that the brokers answer again, if the opposite was logged.
+    pub(super) fn end_outage(&self) {
+        if self.outage_logged.swap(false, Ordering::Relaxed) {
+            info!("Kafka brokers answer again");
+        }
+    }
+}
+
+impl ClientContext for Membership {
+    fn error(&self, error: KafkaError, reason: &str) {
+        let code = error.rdkafka_error_code();
+        // Missing topics are normal; the worker logs them once at start.
+        if code == Some(RDKafkaErrorCode::UnknownTopicOrPartition) {
+            return;
+        }
+        self.metrics.kafka_errors.inc();
+        if code.is_some_and(is_outage) && self.outage_logged.swap(true, Ordering::Relaxed) {
+            debug!(%error, reason, "Kafka client error");
+        } else {
+            warn!(%error, reason, "Kafka client error");
+        }
+    }
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        debug!(?level, facility, message, "Kafka client log");
+        if let Some(reset) = OffsetReset::in_log(facility, message) {
+            self.offsets().reset(reset.topic, reset.partition, reset.from);
+            reset.report(message, &self.metrics);
+        }
+    }
+
+    fn stats_raw(&self, json: &[u8]) {
+        if let Some(positions) = statistics::fetch_positions(json) {
+            *self.fetch_positions.lock().unwrap_or_else(PoisonError::into_inner) = positions;
+        }
+    }
+}
+
+impl ConsumerContext for Membership {
+    fn pre_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        // Records in flight are still published, but no longer committed: the partitions' next
+        // owners read them again, as duplicates.
+        if let Rebalance::Revoke(list) = rebalance {
+            let mut offsets = self.offsets();
+            for (topic, partition) in partitions(list) {
+                offsets.revoke(&topic, partition);
+            }
+        }
+    }
+
+    fn post_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        self.metrics.rebalances.inc();
+        let (change, list) = match rebalance {
+            Rebalance::Assign(list) => ("assigned", partitions(list)),
+            Rebalance::Revoke(list) => ("revoked", partitions(list)),
+            Rebalance::Error(error) => return warn!(%error, "rebalance failed"),
+        };
+        if let Rebalance::Assign(_) = rebalance {
+            let mut offsets = self.offsets();
+            for (topic, partition) in &list {
+                offsets.assign(topic, *partition);
+            }
+        }
+        self.assignment_changed.store(true, Ordering::Relaxed);
+        let assigned = consumer.assignment().map_or(0, |list| list.count());
+        self.metrics.assigned_partitions.set(i64::try_from(assigned).unwrap_or(i64::MAX));
+        if !list.is_empty() {
+            info!(partitions = list.len(), assigned, "partitions {change}");
+        }
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
+        let partition_failed = || offsets.elements().iter().any(|element| element.error().is_err());
+        match result {
+            // Nothing was stored since the last commit.
+            Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
+            Ok(()) if !partition_failed() => {}
+            result => {
+                self.metrics.commit_failures.inc();
+                let error = result.err().map(tracing::field::display);
+                warn!(error, partitions = offsets.count(), "offset commit failed");
+            }
+        }
+    }
+}
+
+/// Returns whether the client repeats an error until a broker answers.
+fn is_outage(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::AllBrokersDown
+            | RDKafkaErrorCode::BrokerTransportFailure
+            | RDKafkaErrorCode::OperationTimedOut
+            | RDKafkaErrorCode::Resolve
+    )
+}
+
+fn partitions(list: &TopicPartitionList) -> BTreeSet<Partition> {
+    let elements = list.elements();
+    elements.iter().map(|element| (element.topic().to_owned(), element.partition())).collect()
+}

@@ -1,0 +1,125 @@
+use super::*;
+
+fn assigned() -> Offsets {
+    let mut offsets = Offsets::default();
+    offsets.assign("t", 0);
+    offsets
+}
+
+fn read(offsets: &mut Offsets, offset: i64) -> InFlightId {
+    offsets.read("t", 0, offset).expect("the partition is assigned").id
+}
+
+#[test]
+fn only_the_contiguous_finished_prefix_is_committable() {
+    let mut offsets = assigned();
+    let [five, six, nine] = [5, 6, 9].map(|offset| read(&mut offsets, offset));
+    offsets.finish("t", 0, 6, six);
+    assert_eq!(offsets.take_committable(), [("t", 0, 5)]);
+    offsets.finish("t", 0, 5, five);
+    assert_eq!(offsets.take_committable(), [("t", 0, 9)]);
+    assert!(offsets.take_committable().is_empty());
+    assert!(offsets.is_in_flight(&("t".to_owned(), 0)));
+    offsets.finish("t", 0, 9, nine);
+    assert_eq!(offsets.take_committable(), [("t", 0, 10)]);
+    assert!(!offsets.is_in_flight(&("t".to_owned(), 0)));
+}
+
+#[test]
+fn a_parked_record_holds_the_committable_offset_until_it_is_finished() {
+    let mut offsets = assigned();
+    let parked = read(&mut offsets, 1);
+    assert!(offsets.park("t", 0, 1, parked));
+    for offset in 2..1_000 {
+        let id = read(&mut offsets, offset);
+        offsets.finish("t", 0, offset, id);
+    }
+    assert_eq!(offsets.take_committable(), [("t", 0, 1)]);
+    assert!(offsets.is_in_flight(&("t".to_owned(), 0)));
+    // Parked again after a retry that failed, then finished.
+    assert!(offsets.park("t", 0, 1, parked));
+    offsets.finish("t", 0, 1, parked);
+    assert_eq!(offsets.take_committable(), [("t", 0, 1_000)]);
+}
+
+#[test]
+fn finished_records_behind_a_parked_one_are_not_kept() {
+    let mut offsets = assigned();
+    let parked = read(&mut offsets, 0);
+    offsets.park("t", 0, 0, parked);
+    for offset in 1..100_000 {
+        let id = read(&mut offsets, offset);
+        offsets.finish("t", 0, offset, id);
+        assert!(offsets.topics["t"][&0].in_flight.len() <= 1);
+    }
+    assert_eq!(offsets.topics["t"][&0].parked.len(), 1);
+}
+
+#[test]
+fn records_read_before_a_revocation_no_longer_count() {
+    let mut offsets = assigned();
+    let old = read(&mut offsets, 5);
+    offsets.revoke("t", 0);
+    assert!(!offsets.is_current("t", 0, old));
+    offsets.assign("t", 0);
+    let new = read(&mut offsets, 5);
+    offsets.finish("t", 0, 5, old);
+    assert!(!offsets.park("t", 0, 5, old));
+    assert!(offsets.take_committable().is_empty());
+    offsets.finish("t", 0, 5, new);
+    assert_eq!(offsets.take_committable(), [("t", 0, 6)]);
+}
+
+#[test]
+fn a_record_of_a_partition_that_is_not_assigned_is_not_tracked() {
+    let mut offsets = assigned();
+    offsets.revoke("t", 0);
+    assert_eq!(offsets.read("t", 0, 9), None);
+    // It would have made 10 committable although the group goes on at 5.
+    offsets.assign("t", 0);
+    let id = read(&mut offsets, 5);
+    offsets.finish("t", 0, 5, id);
+    assert_eq!(offsets.take_committable(), [("t", 0, 6)]);
+}
+
+#[test]
+fn partitions_do_not_wait_for_each_other() {
+    let mut offsets = assigned();
+    offsets.assign("t", 1);
+    let first = read(&mut offsets, 1);
+    let second = offsets.read("t", 1, 1).expect("the partition is assigned").id;
+    offsets.finish("t", 1, 1, second);
+    assert_eq!(offsets.take_committable(), [("t", 1, 2)]);
+    offsets.finish("t", 0, 1, first);
+    assert_eq!(offsets.take_committable(), [("t", 0, 2)]);
+}
+
+#[test]
+fn the_first_record_after_a_reset_names_the_position_that_was_left() {
+    let mut offsets = assigned();
+    read(&mut offsets, 5);
+    offsets.reset("t", 0, 6);
+    let first = offsets.read("t", 0, 20).expect("the partition is assigned");
+    assert_eq!((first.reset_from, first.is_reread), (Some(6), false));
+    let second = offsets.read("t", 0, 21).expect("the partition is assigned");
+    assert_eq!(second.reset_from, None);
+}
+
+#[test]
+fn a_record_fetched_before_a_reset_is_no_rewind() {
+    let mut offsets = assigned();
+    read(&mut offsets, 5);
+    offsets.reset("t", 0, 7);
+    let before = offsets.read("t", 0, 6).expect("the partition is assigned");
+    assert_eq!((before.reset_from, before.is_reread), (None, false));
+    let after = offsets.read("t", 0, 0).expect("the partition is assigned");
+    assert_eq!((after.reset_from, after.is_reread), (Some(7), true));
+}
+
+#[test]
+fn records_below_the_position_of_a_rewind_are_read_again() {
+    let mut offsets = assigned();
+    offsets.reset("t", 0, 2);
+    let is_reread = [0, 1, 2].map(|offset| offsets.read("t", 0, offset).unwrap().is_reread);
+    assert_eq!(is_reread, [true, true, false]);
+}

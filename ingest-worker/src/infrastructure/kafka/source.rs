@@ -1,0 +1,48 @@
+//! The boundary to the Kafka client: what the consume loop needs of a consumer in a group.
+
+use std::{collections::BTreeSet, future::Future, sync::MutexGuard};
+
+use super::{
+    offsets::{Offsets, Partition},
+    record::{InFlightRecord, SourceRecord},
+};
+
+/// Most records that are read, and delivered, at once. Larger pipelines to Redis gain nothing.
+pub(crate) const MAX_BATCH: usize = 256;
+
+/// A member of a consumer group that reads records and commits offsets.
+///
+/// An implementation guarantees:
+/// - It assigns and revokes partitions in [`RecordSource::offsets`] only while
+///   [`RecordSource::read`] is polled, before the first and after the last record of the assignment.
+/// - It yields the records of a partition in order, from the committed offset on, each admitted by
+///   those offsets at the time it was taken from the client.
+/// - A stored offset is committed eventually, and before the partition is revoked in an orderly
+///   rebalance.
+pub(crate) trait RecordSource {
+    /// A record; it may borrow from the client.
+    type Record: SourceRecord;
+
+    /// Waits for records and returns up to [`MAX_BATCH`] that are ready; returns early, possibly
+    /// without any, after a rebalance. Has to be polled for the member to stay in its group, even
+    /// while everything is paused. Cancel-safe.
+    fn read(&mut self) -> impl Future<Output = Vec<InFlightRecord<Self::Record>>> + Send;
+
+    /// Locks the offsets of all assigned partitions. The lock is not held while polling `read`.
+    fn offsets(&self) -> MutexGuard<'_, Offsets>;
+
+    /// Returns whether partitions were assigned or revoked since the last call.
+    fn take_assignment_changed(&self) -> bool;
+
+    /// Pauses or resumes fetching of assigned partitions. Newly assigned ones are not paused.
+    fn set_paused(&self, partitions: &BTreeSet<Partition>, paused: bool);
+
+    /// Lets the member commit everything that [`Offsets::take_committable`] yields.
+    fn store_offsets(&self);
+
+    /// Returns the error after which this member cannot go on, if there was one.
+    fn fatal_error(&self) -> Option<String>;
+}
+
+#[cfg(test)]
+pub(crate) mod fake;
