@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
-# What is built in from elsewhere: licences and sources always; known vulnerabilities and yanked
-# versions where the advisory database can be fetched. Where it cannot, the run says so and goes
-# on, as that is no finding; ADVISORIES=required makes it one.
+# Checks licences and sources of all dependencies, and advisories and yanked versions if the advisory
+# database can be fetched. If not, prints so and succeeds, unless ADVISORIES=required.
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
@@ -11,7 +10,7 @@ deny=(target/tools/bin/cargo-deny --locked)
 if why=$("${deny[@]}" fetch db 2>&1); then
     "${deny[@]}" check advisories
 else
-    # The last line is git's own reason.
+    # The last line has the reason of git.
     echo "advisories NOT CHECKED: the database cannot be fetched ($(tail -n 1 <<<"$why"))"
     [ "${ADVISORIES:-}" != required ]
 fi

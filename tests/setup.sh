@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Installs what is missing on Debian, Ubuntu (apt-get) or macOS (Homebrew); does nothing when all
-# is there. `setup.sh demo`: what the demo needs. `setup.sh test`: also the tools of tests/tools.txt,
-# into target/, what Apache Kafka needs (without it the tests use librdkafka's embedded broker), and
-# Node.js and Chromium for the browser client, Prometheus for its rules (without them the run says
-# what it leaves out). `setup.sh bench`: what Apache Kafka needs, and Valgrind.
+# Installs missing tools on Debian, Ubuntu (apt-get) or macOS (Homebrew).
+# `setup.sh demo`: compilers, OpenSSL headers, Redis. `setup.sh test`: also the tools of tests/tools.txt,
+# into target/; Java and Maven for Apache Kafka (without them tests use librdkafka's embedded broker);
+# Node.js and Chromium for the browser client; Prometheus for its rules (without them the tests that need
+# them are skipped). `setup.sh bench`: Java, Maven and Valgrind.
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
 purpose=${1:-test}
-missing=() # what to install, by Debian's names
+missing=() # Debian package names
 
 has() { command -v "$1" >/dev/null 2>&1; }
-# Whether the C compiler finds a header; librdkafka is compiled against it.
+# Whether the C compiler finds a header; librdkafka needs it.
 has_header() { echo "#include <$1>" | cc ${CPPFLAGS:-} -E - >/dev/null 2>&1; }
 
 find_missing() {
@@ -42,7 +42,7 @@ find_missing_for_tools() {
     python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
 }
 
-# The linter of the workflows, from its Go module; go.sum pins it and what it is built from.
+# The workflow linter, built from its Go module; go.sum pins all sources.
 install_actionlint() {
     local tools=target/tools
     if cmp -s tests/actionlint/go.sum "$tools/actionlint.sum"; then return 0; fi
@@ -51,7 +51,7 @@ install_actionlint() {
     cp tests/actionlint/go.sum "$tools/actionlint.sum"
 }
 
-# Into target/, so that nothing of the system changes.
+# Into target/, without changing the system.
 install_tools() {
     local tools=target/tools
     cmp -s tests/tools.txt "$tools/tools.txt" && return
@@ -71,7 +71,7 @@ has_chromium() {
     has chromium || has chromium-browser || has google-chrome-stable || has google-chrome
 }
 
-# The packages of the browser client, again only when its lock file has changed.
+# The packages of the browser client; reinstalled when the lock file changes.
 install_client_packages() {
     node_is_new_enough || return 1
     local client=ws-gateway/client mark
@@ -118,7 +118,7 @@ as_root() {
     fi
 }
 
-# Debian and Ubuntu have different versions of Java; the newest that is known to do is taken.
+# The newest Java that the distribution has and the tests work with.
 java_package() {
     local package
     for package in openjdk-21-jre-headless openjdk-17-jre-headless; do
@@ -147,7 +147,7 @@ with_brew() {
             redis-server) brew install redis ;;
             java) brew install openjdk ;;
             nodejs) brew install node ;;
-            npm) ;; # comes with it
+            npm) ;; # part of node
             python3-pip) brew install python ;;
             *) brew install "$package" ;;
         esac
