@@ -1,5 +1,6 @@
 //! Wiring: puts the parts of the gateway together, starts them and ends them in order.
 
+mod file_descriptors;
 mod key_material;
 mod settings;
 
@@ -62,6 +63,8 @@ impl Gateway {
     /// # Errors
     /// Names the setting and the file or address that cannot be used.
     pub async fn bind(config: Config) -> anyhow::Result<Self> {
+        let limits = &config.limits;
+        file_descriptors::raise_limit(limits.max_connections, limits.max_pending_connections);
         let registry = shared::metrics::registry().context("process metrics")?;
         let readiness = Readiness::default();
         let metrics = Metrics::new(&registry);
