@@ -8,7 +8,7 @@ use shared::{
 
 use crate::{
     config::{ABOUT, Config, Settings, command},
-    infrastructure::kafka::dead_letters::cli::Tool,
+    infrastructure::kafka::{client_config, dead_letters::cli::Tool},
 };
 
 /// A command for operators; without one the worker runs.
@@ -30,7 +30,8 @@ pub fn read() -> Result<(Config, Option<OperatorCommand>), ConfigError> {
         .about(ABOUT)
         .long_about(None)
         .subcommand_required(false);
-    let (config, matches) = config::read(command, std::env::args_os())?;
+    let (config, matches) =
+        config::read_with(command, std::env::args_os(), client_config::property_problems)?;
     Ok((config, OperatorCommand::from_arg_matches(&matches).ok()))
 }
 

@@ -4,7 +4,7 @@ use std::{collections::HashMap, net::IpAddr, time::Duration};
 
 use clap::{Arg, ArgMatches, Args as _, Command, FromArgMatches};
 use shared::{
-    config::{Validate, duration, positive_duration},
+    config::{Secret, Validate, duration, positive_duration},
     events::Topic,
     redis::{RedisSettings, ReplicaAck},
     telemetry::TelemetrySettings,
@@ -23,8 +23,8 @@ pub struct Config {
     pub settings: Settings,
     /// Topic names by setting.
     topics: HashMap<&'static str, String>,
-    /// Properties of librdkafka, by its names.
-    pub kafka_properties: Vec<(String, String)>,
+    /// Properties of librdkafka by name. Any of them may be a credential.
+    pub kafka_properties: Vec<(String, Secret)>,
 }
 
 /// The settings that do not follow from the routing table. The doc comments are the help texts.
@@ -187,6 +187,7 @@ impl Validate for Config {
         if self.replica_ack().is_some_and(|ack| ack.timeout >= response_timeout) {
             problems.push("REDIS_WAIT_TIMEOUT must be less than REDIS_RESPONSE_TIMEOUT".into());
         }
+        problems.extend(self.settings.redis.problems());
         problems
     }
 }
@@ -194,10 +195,10 @@ impl Validate for Config {
 /// Returns the properties of librdkafka that environment variables set.
 fn kafka_properties(
     variables: impl Iterator<Item = (std::ffi::OsString, std::ffi::OsString)>,
-) -> Vec<(String, String)> {
+) -> Vec<(String, Secret)> {
     let property = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
         let name = name.to_str()?.strip_prefix(PROPERTY_PREFIX)?.to_lowercase().replace('_', ".");
-        Some((name, value.to_str()?.to_owned()))
+        Some((name, value.to_str()?.into()))
     };
     variables.filter_map(property).collect()
 }
@@ -224,7 +225,15 @@ mod tests {
         let variables = [("KAFKA_PROPERTY_SASL_MECHANISM", "PLAIN"), ("PATH", "/bin")];
         let variables = variables.map(|(name, value)| (name.into(), value.into()));
         let properties = kafka_properties(variables.into_iter());
-        assert_eq!(properties, [("sasl.mechanism".to_owned(), "PLAIN".to_owned())]);
+        assert_eq!(properties, [("sasl.mechanism".to_owned(), "PLAIN".into())]);
+    }
+
+    #[test]
+    fn the_debug_output_contains_no_value_of_a_kafka_property() {
+        let (mut config, _) = config::read::<Config, _, _>(command(), ["ingest-worker"]).unwrap();
+        config.kafka_properties = vec![("sasl.oauthbearer.config".into(), "hunter2".into())];
+        let output = format!("{config:?}");
+        assert!(output.contains("sasl.oauthbearer.config") && !output.contains("hunter2"));
     }
 
     #[test]

@@ -44,7 +44,7 @@ pub struct RedisSettings {
     #[arg(long, env = "REDIS_SENTINEL_PASSWORD", hide_env_values = true)]
     pub redis_sentinel_password: Option<Secret>,
     /// Prefix of every channel and key name
-    #[arg(long, env = "REDIS_CHANNEL_PREFIX", default_value = "ws", value_parser = prefix)]
+    #[arg(long, env = "REDIS_CHANNEL_PREFIX", default_value = DEFAULT_PREFIX, value_parser = prefix)]
     pub redis_channel_prefix: String,
     /// Time limit for connecting to Redis
     #[arg(long, env = "REDIS_CONNECT_TIMEOUT", default_value = "2s", value_parser = config::positive_duration)]
@@ -55,6 +55,27 @@ pub struct RedisSettings {
     /// Maximum number of pooled connections per server, used for example to read the history of reconnecting clients
     #[arg(long, env = "REDIS_POOL_SIZE", default_value = "8")]
     pub redis_pool_size: std::num::NonZeroUsize,
+}
+
+/// The default of `REDIS_CHANNEL_PREFIX`.
+const DEFAULT_PREFIX: &str = "ws";
+
+impl RedisSettings {
+    /// Returns the problems of the settings as a whole. Databases of a server share their pub/sub
+    /// channels, so two environments that differ only in the database would receive each other's
+    /// notifications.
+    #[must_use]
+    pub fn problems(&self) -> Vec<String> {
+        let database = self.redis_url.database();
+        let is_shared = database != 0 && self.redis_channel_prefix == DEFAULT_PREFIX;
+        let problem = || {
+            format!(
+                "REDIS_CHANNEL_PREFIX: set a prefix of this environment, as REDIS_URL selects \
+                 database {database} and all databases share the channels of `{DEFAULT_PREFIX}`"
+            )
+        };
+        is_shared.then(problem).into_iter().collect()
+    }
 }
 
 fn prefix(text: &str) -> Result<String, String> {
@@ -151,7 +172,24 @@ impl RedisClient {
 
 #[cfg(test)]
 mod tests {
+    use clap::{Args as _, FromArgMatches as _};
+
     use super::*;
+
+    #[test]
+    fn another_database_requires_another_prefix() {
+        let problems = |arguments: &[&str]| {
+            let command = RedisSettings::augment_args(clap::Command::new("test"));
+            let arguments = ["test"].iter().chain(arguments);
+            let matches = command.mut_args(|arg| arg.env(None)).get_matches_from(arguments);
+            RedisSettings::from_arg_matches(&matches).unwrap().problems()
+        };
+        let other = ["--redis-url", "redis://localhost/1"];
+        assert!(problems(&[])[..].is_empty());
+        assert!(problems(&other)[0].starts_with("REDIS_CHANNEL_PREFIX"));
+        assert!(problems(&["--redis-url", "redis+sentinel://a/main/2"])[0].contains("database 2"));
+        assert!(problems(&[other[0], other[1], "--redis-channel-prefix", "staging"]).is_empty());
+    }
 
     #[test]
     fn a_prefix_contains_no_pattern_and_no_separator() {

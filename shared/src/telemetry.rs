@@ -19,13 +19,15 @@ pub enum LogFormat {
     Console,
 }
 
-/// The least important level that is logged.
+/// The least important level that is logged. The names of Python's levels are accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "UPPER")]
 pub enum LogLevel {
     /// Failures that need an operator.
+    #[value(aliases = ["CRITICAL", "FATAL"])]
     Error,
     /// Also conditions that may become failures.
+    #[value(alias = "WARNING")]
     Warn,
     /// Also rare events, such as start, shutdown and rebalances.
     Info,
@@ -81,4 +83,23 @@ where
     };
     let filter = EnvFilter::new(settings.log_level.directive());
     tracing_subscriber::registry().with(filter).with(lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_of_pythons_levels_are_accepted() {
+        for (name, level) in [
+            ("CRITICAL", LogLevel::Error),
+            ("error", LogLevel::Error),
+            ("WARNING", LogLevel::Warn),
+            ("warning", LogLevel::Warn),
+            ("INFO", LogLevel::Info),
+            ("DEBUG", LogLevel::Debug),
+        ] {
+            assert_eq!(LogLevel::from_str(name, true), Ok(level), "{name}");
+        }
+    }
 }

@@ -65,6 +65,7 @@ async fn invalid_settings_are_reported_all_at_once_without_secrets(
         ("IDEMPOTENCY_IDENTITY", "luck"),
         ("REDIS_CHANNEL_PREFIX", "w*"),
         ("KAFKA_AUTO_OFFSET_RESET", "middle"),
+        ("KAFKA_PROPERTY_SASL_JAAS_CONFIG", SECRET),
     ];
     let beside_a_secret = [("REDIS_URL", &*url), ("ADMIN_PORT", "none")];
     let with_secret = [&beside_a_secret[..], &[("JWT_SECRET_KEY", SECRET)]].concat();

@@ -72,6 +72,7 @@ impl Validate for Config {
     fn problems(&self) -> Vec<String> {
         let mut problems = self.tokens.problems(self.is_production());
         problems.extend(self.tls.problem());
+        problems.extend(self.redis.problems());
         problems
     }
 }

@@ -2,7 +2,7 @@
 //! checks of the clients' health.
 
 pub(crate) mod batch;
-mod client_config;
+pub(crate) mod client_config;
 pub(crate) mod consume_loop;
 pub(crate) mod consumer;
 pub(crate) mod dead_letters;

@@ -45,6 +45,16 @@ const SENTINEL: &str =
 const CLUSTER: &str = "not a URL like redis+cluster://:password@host:6379,host:6379";
 
 impl RedisUrl {
+    /// Returns the number of the selected database.
+    pub(super) fn database(&self) -> i64 {
+        match &self.0 {
+            Endpoints::Standalone(server) | Endpoints::Sentinel { server, .. } => {
+                server.redis_settings().db()
+            }
+            Endpoints::Cluster { .. } => 0,
+        }
+    }
+
     pub(super) fn endpoints(&self) -> &Endpoints {
         &self.0
     }

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use rdkafka::{ClientConfig, config::RDKafkaLogLevel};
+use rdkafka::{ClientConfig, config::RDKafkaLogLevel, error::KafkaError, types::RDKafkaConfRes};
+use shared::config::Secret;
 
 use super::librdkafka_workaround;
 use crate::config::Config;
@@ -62,6 +63,51 @@ pub(crate) fn common(config: &Config) -> ClientConfig {
 /// Applies the properties that the deployment sets.
 pub(crate) fn set_properties(client: &mut ClientConfig, config: &Config) {
     for (name, value) in &config.kafka_properties {
-        client.set(name, value);
+        client.set(name, value.expose());
+    }
+}
+
+/// Returns a message for each property that librdkafka does not know, or whose value it rejects.
+/// Values may be credentials and are not part of it.
+pub(crate) fn property_problems(config: &Config) -> Vec<String> {
+    let problem = |(name, value): &(String, Secret)| {
+        let error = ClientConfig::new().set(name, value.expose()).create_native_config().err()?;
+        let rule = match error {
+            KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, ..) => {
+                format!("librdkafka has no property {name}")
+            }
+            _ => format!("librdkafka rejects the value of {name}"),
+        };
+        let variable = name.to_uppercase().replace('.', "_");
+        Some(format!("KAFKA_PROPERTY_{variable}: {rule}"))
+    };
+    config.kafka_properties.iter().filter_map(problem).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::config;
+
+    use super::*;
+    use crate::config::command;
+
+    #[test]
+    fn unknown_properties_and_invalid_values_are_named_without_the_value() {
+        let (mut config, _) = config::read::<Config, _, _>(command(), ["ingest-worker"]).unwrap();
+        config.kafka_properties = vec![
+            ("security.protocol".into(), "SASL_SSL".into()),
+            ("sasl.pasword".into(), "hunter2".into()),
+            ("sasl.jaas.config".into(), "hunter2".into()),
+            ("sasl.mechanisms".into(), "PLAIN".into()),
+            ("session.timeout.ms".into(), "hunter2".into()),
+        ];
+        assert_eq!(
+            property_problems(&config),
+            [
+                "KAFKA_PROPERTY_SASL_PASWORD: librdkafka has no property sasl.pasword",
+                "KAFKA_PROPERTY_SASL_JAAS_CONFIG: librdkafka rejects the value of sasl.jaas.config",
+                "KAFKA_PROPERTY_SESSION_TIMEOUT_MS: librdkafka rejects the value of session.timeout.ms",
+            ]
+        );
     }
 }
