@@ -1,6 +1,7 @@
 //! Structured logging to standard error, as JSON or as text.
 
 mod escape;
+mod log_bridge;
 
 use std::io::IsTerminal as _;
 
@@ -9,6 +10,7 @@ use tracing::Subscriber;
 use tracing_subscriber::{EnvFilter, Layer, fmt, fmt::MakeWriter, prelude::*};
 
 use escape::EscapingMakeWriter;
+use log_bridge::LogBridge;
 
 /// The format of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -42,11 +44,10 @@ impl LogLevel {
         match self {
             Self::Error => "error",
             Self::Warn => "warn",
-            // The services report these libraries' errors themselves, with more context.
-            Self::Info => "info,librdkafka=warn,rdkafka=error",
-            Self::Debug => "debug,hyper=info,rdkafka=info,tungstenite=info,tokio_tungstenite=info",
-            // tungstenite would log what clients send, and with it their tokens.
-            Self::Trace => "trace,tungstenite=info,tokio_tungstenite=info",
+            // Of libraries only failures.
+            Self::Info => "info,library=warn",
+            Self::Debug => "debug,hyper=info",
+            Self::Trace => "trace",
         }
     }
 }
@@ -65,8 +66,9 @@ pub struct TelemetrySettings {
 /// Installs the logger for the whole process. A second call has no effect.
 pub fn init(settings: &TelemetrySettings) {
     let colours = std::io::stderr().is_terminal();
-    if subscriber(settings, colours, std::io::stderr).try_init().is_err() {
-        tracing::debug!("logging is already initialised");
+    let subscriber = subscriber(settings, colours, std::io::stderr);
+    if tracing::subscriber::set_global_default(subscriber).is_ok() {
+        LogBridge::install();
     }
 }
 
@@ -86,8 +88,33 @@ where
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use std::{
+        io,
+        sync::{Arc, Mutex},
+    };
+
     use super::*;
+
+    /// A writer whose clones share one buffer.
+    #[derive(Clone, Default)]
+    pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Lines {
+        pub(crate) fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
 
     #[test]
     fn the_names_of_pythons_levels_are_accepted() {

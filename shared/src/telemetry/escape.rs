@@ -77,32 +77,15 @@ fn is_plain(character: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io::Write as _,
-        sync::{Arc, Mutex},
-    };
+    use std::io::Write as _;
 
     use clap::ValueEnum as _;
     use tracing::{info, subscriber::with_default};
 
     use super::*;
-    use crate::telemetry::{LogFormat, LogLevel, TelemetrySettings, subscriber};
+    use crate::telemetry::{LogFormat, LogLevel, TelemetrySettings, subscriber, tests::Lines};
 
     const HOSTILE: &str = "a\r\nWARN forged\u{1b}[2J\u{7f}\u{9b}31m\u{2028}\u{202e}\0\tÅ😀\"\\";
-
-    /// A writer whose clones share one buffer.
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
 
     /// Returns the output for an event that contains `HOSTILE` as message, field, debug and error.
     fn logged(log_format: LogFormat, coloured: bool) -> String {
@@ -114,7 +97,7 @@ mod tests {
             let error = io::Error::other(HOSTILE);
             info!(text = HOSTILE, shown = %HOSTILE, debug = ?HOSTILE, %error, "logged {HOSTILE}");
         });
-        String::from_utf8(lines.0.lock().unwrap().clone()).unwrap()
+        lines.text()
     }
 
     #[test]
