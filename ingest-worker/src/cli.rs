@@ -3,7 +3,7 @@
 use clap::{FromArgMatches as _, Subcommand};
 use shared::{
     config::{self, ConfigError},
-    healthcheck,
+    healthcheck, lifecycle,
 };
 
 use crate::{
@@ -43,7 +43,8 @@ impl OperatorCommand {
     pub async fn run(self, config: Config) -> anyhow::Result<()> {
         match self {
             Self::DeadLetters(tool) => {
-                tokio::task::spawn_blocking(move || tool.run(&config)).await?
+                let interrupt = lifecycle::shutdown_on_signals();
+                tokio::task::spawn_blocking(move || tool.run(&config, interrupt)).await?
             }
             Self::Healthcheck => {
                 let Settings { bind_address, admin_port, .. } = config.settings;

@@ -6,6 +6,7 @@ pub(crate) mod client_config;
 pub(crate) mod consume_loop;
 pub(crate) mod consumer;
 pub(crate) mod dead_letters;
+mod headers;
 pub(crate) mod health;
 mod in_flight;
 mod librdkafka_workaround;

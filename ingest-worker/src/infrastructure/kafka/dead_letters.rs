@@ -1,5 +1,9 @@
-//! The dead-letter topic: records that cannot be used, as they were, with the reason in headers.
+//! The dead-letter topic: records that cannot be processed, as they were, with the reason in
+//! headers.
 
 pub(crate) mod cli;
+mod header;
+mod letter;
 pub(crate) mod producer;
 pub(crate) mod queue;
+mod reader;

@@ -4,7 +4,7 @@ use std::mem;
 
 use rdkafka::{
     Message,
-    message::{BorrowedMessage, Headers, OwnedMessage},
+    message::{BorrowedMessage, OwnedMessage},
 };
 use shared::{
     time::Timestamp,
@@ -12,7 +12,10 @@ use shared::{
 };
 use tokio::time::Instant;
 
-use super::offsets::{Admitted, InFlightId};
+use super::{
+    headers,
+    offsets::{Admitted, InFlightId},
+};
 use crate::domain::{
     ordering::OrderingKey,
     record::{ParkReason, Record},
@@ -151,9 +154,14 @@ impl<R: SourceRecord> InFlightRecord<R> {
         either!(self, message => message.payload())
     }
 
-    /// Returns the name and value of each header.
+    /// Returns the name and value of each header whose name is UTF-8.
     pub(crate) fn headers(&self) -> Vec<(&str, Option<&[u8]>)> {
-        either!(self, message => headers(message.headers()))
+        either!(self, message => readable_headers(message))
+    }
+
+    /// Returns the number of headers whose names are not UTF-8.
+    pub(crate) fn unreadable_headers(&self) -> usize {
+        either!(self, message => headers::unreadable(message.headers()))
     }
 
     /// Returns the bytes of its value.
@@ -182,7 +190,7 @@ impl OwnedRecord {
 
 fn record<M: Message>(message: &M) -> Record<'_> {
     let (mut event_id, mut traceparent) = (None, None);
-    for header in message.headers().into_iter().flat_map(Headers::iter) {
+    for header in headers::readable(message.headers()) {
         let value = match header.key {
             "event_id" => &mut event_id,
             TRACEPARENT => &mut traceparent,
@@ -208,8 +216,6 @@ fn written_at<M: Message>(message: &M) -> Option<Timestamp> {
     message.timestamp().to_millis().and_then(|millis| Timestamp::from_millisecond(millis).ok())
 }
 
-fn headers<H: Headers>(headers: Option<&H>) -> Vec<(&str, Option<&[u8]>)> {
-    headers.map_or_else(Vec::new, |headers| {
-        headers.iter().map(|header| (header.key, header.value)).collect()
-    })
+fn readable_headers<M: Message>(message: &M) -> Vec<(&str, Option<&[u8]>)> {
+    headers::readable(message.headers()).map(|header| (header.key, header.value)).collect()
 }

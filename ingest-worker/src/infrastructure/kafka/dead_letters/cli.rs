@@ -1,107 +1,106 @@
-//! The command line for the dead-letter topic: look at records that were given up, and send them
-//! to their own topics again. Nothing is removed; a replayed event that had been published before
-//! is a duplicate, and told to nobody.
+//! The commands for the dead-letter topic: list its letters, or send records to their original
+//! topics again. Nothing is removed; what was replayed is noted in the topic itself.
 
 use std::{
-    collections::HashMap,
+    collections::HashSet,
     io::{BufRead as _, Write as _},
-    str::FromStr,
-    time::Duration,
 };
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use rdkafka::{
-    Message, Offset, TopicPartitionList,
-    consumer::{BaseConsumer, Consumer as _},
-    error::KafkaError,
-    message::{BorrowedMessage, Header, Headers as _, OwnedHeaders},
-    metadata::MetadataTopic,
+    Message as _,
+    message::{BorrowedMessage, Header, OwnedHeaders},
     producer::FutureRecord,
 };
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 
-use super::producer::{LetterProducer, acknowledged, header, producer};
-use crate::{
-    config::Config,
-    domain::record::DeadLetterReason,
-    infrastructure::kafka::client_config::{self, set_properties},
+use super::{
+    header,
+    producer::{LetterProducer, Quiet, acknowledged, producer_config},
+    reader::{Position, Reader, header_value},
 };
+use crate::{config::Config, domain::record::DeadLetterReason, infrastructure::kafka::headers};
 
-/// Longest wait for the brokers.
-const BROKER_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// What to do with dead letters.
+/// A command for the dead-letter topic.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum Tool {
-    /// Print where each record came from and why it was given up, never what it says
+    /// Print the origin and the reason of each letter, never its content
     List(Selection),
-    /// Send records to their original topics again
-    Replay {
-        #[command(flatten)]
-        selection: Selection,
-        /// Send without asking
-        #[arg(long)]
-        yes: bool,
-    },
+    /// Send the records of letters to their original topics again, each letter once
+    Replay(Replay),
 }
 
-/// Which dead letters; all of them if nothing is said.
+/// Which letters to replay, and how.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Replay {
+    #[command(flatten)]
+    selection: Selection,
+    /// Replay without confirmation
+    #[arg(long)]
+    yes: bool,
+    /// Replay letters that were replayed before as well
+    #[arg(long)]
+    again: bool,
+    /// Print what would be replayed and stop
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Which dead letters; without an option all of them.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Selection {
-    /// Only those given up for this reason
+    /// Only letters with this reason
     #[arg(long)]
     reason: Option<DeadLetterReason>,
-    /// Only the one here, as `list` prints it
+    /// Only the letter at this position, as `list` prints it
     #[arg(long, value_name = "PARTITION:OFFSET")]
     at: Option<Position>,
 }
 
-/// A place in the dead-letter topic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Position {
-    partition: i32,
-    offset: i64,
-}
-
-impl FromStr for Position {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let position = text.split_once(':').and_then(|(partition, offset)| {
-            Some(Self { partition: partition.parse().ok()?, offset: offset.parse().ok()? })
-        });
-        position.ok_or("a position is PARTITION:OFFSET, as in 0:42")
-    }
-}
-
 impl Selection {
-    fn has(self, letter: &BorrowedMessage<'_>) -> bool {
-        let here = Position { partition: letter.partition(), offset: letter.offset() };
-        let reason =
-            self.reason.is_none_or(|reason| header_value(letter, header::REASON) == reason.label());
-        reason && self.at.is_none_or(|at| at == here)
+    fn contains(self, letter: &BorrowedMessage<'_>) -> bool {
+        let has_reason =
+            |reason: DeadLetterReason| header_value(letter, header::REASON) == reason.label();
+        self.reason.is_none_or(has_reason) && self.at.is_none_or(|at| at == Position::of(letter))
     }
 }
 
 impl Tool {
-    /// Does it, reading answers from standard input and writing to standard output. Blocks.
+    /// Runs the command until `interrupt`, with standard input and output. Blocks.
     ///
     /// # Errors
-    /// When the brokers do not answer, or a record could not be sent.
-    pub fn run(&self, config: &Config) -> anyhow::Result<()> {
+    /// When the brokers do not answer, a record could not be sent, or the command was interrupted.
+    pub fn run(&self, config: &Config, interrupt: CancellationToken) -> anyhow::Result<()> {
+        let reader = Reader::connect(config, interrupt)?;
+        let replayed = reader.replayed()?;
         match self {
-            Self::List(selection) => list(&Reader::connect(config)?, *selection).map(|_| ()),
-            Self::Replay { selection, yes } => replay(config, *selection, *yes),
+            Self::List(selection) => {
+                list(&reader, *selection, &replayed, true)?;
+                Ok(())
+            }
+            Self::Replay(replay) => replay.run(config, &reader, &replayed),
         }
     }
 }
 
-/// Prints the selected letters; how many there are.
-fn list(reader: &Reader, selection: Selection) -> anyhow::Result<usize> {
+/// Prints the selected letters; returns how many there are. Those that were replayed are printed
+/// with a note, or left out.
+fn list(
+    reader: &Reader,
+    selection: Selection,
+    replayed: &HashSet<Position>,
+    with_replayed: bool,
+) -> anyhow::Result<usize> {
     let mut count = 0;
     let mut out = std::io::stdout().lock();
-    reader.each(selection, |letter| {
-        let (partition, offset) = (letter.partition(), letter.offset());
-        let [reason, topic, from_partition, from_offset, written_at, detail] = [
+    reader.for_each_letter(|letter| {
+        let position = Position::of(letter);
+        let was_replayed = replayed.contains(&position);
+        if !selection.contains(letter) || (was_replayed && !with_replayed) {
+            return Ok(());
+        }
+        let [reason, topic, partition, offset, written_at, detail] = [
             header::REASON,
             header::TOPIC,
             header::PARTITION,
@@ -110,10 +109,11 @@ fn list(reader: &Reader, selection: Selection) -> anyhow::Result<usize> {
             header::DETAIL,
         ]
         .map(|name| header_value(letter, name));
+        let note = if was_replayed { "\treplayed" } else { "" };
         count += 1;
         writeln!(
             out,
-            "{partition}:{offset}\t{reason}\t{topic}[{from_partition}]@{from_offset}\t{written_at}\t{detail}"
+            "{position}\t{reason}\t{topic}[{partition}]@{offset}\t{written_at}\t{detail}{note}"
         )?;
         Ok(())
     })?;
@@ -121,31 +121,43 @@ fn list(reader: &Reader, selection: Selection) -> anyhow::Result<usize> {
     Ok(count)
 }
 
-fn replay(config: &Config, selection: Selection, yes: bool) -> anyhow::Result<()> {
-    let reader = Reader::connect(config)?;
-    let count = list(&reader, selection)?;
-    if count == 0 || !(yes || confirmed(count)?) {
-        return Ok(());
-    }
-    let producer = producer(config).context("Kafka producer settings")?;
-    let (mut sent, mut skipped) = (0, 0);
-    reader.each(selection, |letter| {
-        if header_value(letter, header::VALUE_OMITTED).is_empty() {
-            send_back(&producer, letter)?;
-            sent += 1;
-        } else {
-            skipped += 1;
+impl Replay {
+    fn run(
+        &self,
+        config: &Config,
+        reader: &Reader,
+        replayed: &HashSet<Position>,
+    ) -> anyhow::Result<()> {
+        let count = list(reader, self.selection, replayed, self.again)?;
+        if count == 0 || self.dry_run || !(self.yes || is_confirmed(count)?) {
+            return Ok(());
         }
-        Ok(())
-    })?;
-    println!("{sent} sent to their original topics");
-    if skipped > 0 {
-        println!("{skipped} left out: too large to be kept here, read them from their own topics");
+        let client = producer_config(config).create_with_context(Quiet);
+        let producer: LetterProducer = client.context("Kafka producer settings")?;
+        let (mut sent, mut skipped) = (0, 0);
+        let result = reader.for_each_letter(|letter| {
+            let was_replayed = replayed.contains(&Position::of(letter));
+            if !self.selection.contains(letter) || (was_replayed && !self.again) {
+                return Ok(());
+            }
+            if header_value(letter, header::VALUE_OMITTED).is_empty() {
+                send_to_original_topic(&producer, letter)?;
+                note_replayed(&producer, &reader.topic, Position::of(letter))?;
+                sent += 1;
+            } else {
+                skipped += 1;
+            }
+            Ok(())
+        });
+        println!("{sent} sent to their original topics");
+        if skipped > 0 {
+            println!("{skipped} skipped: their values were too large for the dead-letter topic");
+        }
+        result
     }
-    Ok(())
 }
 
-fn confirmed(count: usize) -> anyhow::Result<bool> {
+fn is_confirmed(count: usize) -> anyhow::Result<bool> {
     print!("Send these {count} records to their original topics again? [y/N] ");
     std::io::stdout().flush()?;
     let mut answer = String::new();
@@ -153,107 +165,44 @@ fn confirmed(count: usize) -> anyhow::Result<bool> {
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
-/// Sends one record as it was and waits until it is acknowledged.
-fn send_back(producer: &LetterProducer, letter: &BorrowedMessage<'_>) -> anyhow::Result<()> {
+/// Sends the original record and waits until it is acknowledged.
+fn send_to_original_topic(
+    producer: &LetterProducer,
+    letter: &BorrowedMessage<'_>,
+) -> anyhow::Result<()> {
     let topic = header_value(letter, header::TOPIC);
-    ensure!(!topic.is_empty(), "a record without the header {} has no topic", header::TOPIC);
+    ensure!(
+        !topic.is_empty(),
+        "the letter at {} has no header {}",
+        Position::of(letter),
+        header::TOPIC
+    );
     let mut headers = OwnedHeaders::new();
-    for original in letter.headers().into_iter().flat_map(|headers| headers.iter()) {
-        if !original.key.starts_with("dlq.") {
-            headers = headers.insert(Header { key: original.key, value: original.value });
+    for original in headers::readable(letter.headers()) {
+        if !original.key.starts_with(header::PREFIX) {
+            headers = headers.insert(original);
         }
     }
     let mut record = FutureRecord::<[u8], [u8]>::to(&topic).headers(headers);
-    record.key = letter.key();
+    record.key = letter.key().filter(|_| header_value(letter, header::KEY_OMITTED).is_empty());
     record.payload = letter.payload();
+    send(producer, record).with_context(|| format!("a record could not be sent to {topic}"))
+}
+
+/// Notes in the dead-letter topic that a letter was replayed.
+fn note_replayed(producer: &LetterProducer, topic: &str, position: Position) -> anyhow::Result<()> {
+    let text = position.to_string();
+    let note = Header { key: header::REPLAYED, value: Some(&text) };
+    let key = format!("replayed:{position}");
+    let record = FutureRecord::<str, [u8]>::to(topic).key(&key);
+    let record = record.headers(OwnedHeaders::new().insert(note));
+    send(producer, record).context("the replay could not be noted in the dead-letter topic")
+}
+
+fn send<K: rdkafka::message::ToBytes + ?Sized>(
+    producer: &LetterProducer,
+    record: FutureRecord<'_, K, [u8]>,
+) -> anyhow::Result<()> {
     let delivery = producer.send_result(record).map_err(|(error, _)| error)?;
-    tokio::runtime::Handle::current()
-        .block_on(acknowledged(delivery))
-        .with_context(|| format!("a record could not be sent to {topic}"))
-}
-
-/// The text of a header, empty where there is none.
-fn header_value(letter: &BorrowedMessage<'_>, name: &str) -> String {
-    let headers = letter.headers().into_iter().flat_map(|headers| headers.iter());
-    // A record that was dead-lettered twice has each header twice; the last is about this time.
-    let value = headers.filter(|header| header.key == name).last().and_then(|header| header.value);
-    value.map(|value| String::from_utf8_lossy(value).into_owned()).unwrap_or_default()
-}
-
-/// Reads the dead-letter topic as it is now, as often as asked.
-struct Reader {
-    consumer: BaseConsumer,
-    topic: String,
-    /// For each partition its first offset and the end of what is read.
-    extent: HashMap<i32, (i64, i64)>,
-}
-
-impl Reader {
-    fn connect(config: &Config) -> anyhow::Result<Self> {
-        let mut client = client_config::common(config);
-        set_properties(&mut client, config);
-        client
-            .set("group.id", format!("{}-dead-letters", config.settings.kafka_consumer_group))
-            .set("enable.auto.commit", "false")
-            .set("enable.partition.eof", "true");
-        let consumer: BaseConsumer = client.create().context("Kafka consumer settings")?;
-        let topic = config.settings.dead_letter_topic.clone();
-        let metadata = consumer.fetch_metadata(Some(&topic), BROKER_TIMEOUT);
-        let metadata = metadata.context("the Kafka brokers do not answer")?;
-        let partitions = metadata.topics().first().map(MetadataTopic::partitions);
-        let mut extent = HashMap::new();
-        for partition in partitions.unwrap_or_default() {
-            let marks = consumer.fetch_watermarks(&topic, partition.id(), BROKER_TIMEOUT)?;
-            extent.insert(partition.id(), marks);
-        }
-        Ok(Self { consumer, topic, extent })
-    }
-
-    /// Hands every selected letter to `visit`.
-    fn each(
-        &self,
-        selection: Selection,
-        mut visit: impl FnMut(&BorrowedMessage<'_>) -> anyhow::Result<()>,
-    ) -> anyhow::Result<()> {
-        let mut unread: HashMap<i32, i64> = HashMap::new();
-        let mut start = TopicPartitionList::new();
-        for (partition, (first, end)) in self.extent.iter().filter(|(_, (first, end))| first < end)
-        {
-            start.add_partition_offset(&self.topic, *partition, Offset::Offset(*first))?;
-            unread.insert(*partition, *end);
-        }
-        self.consumer.assign(&start)?;
-        while !unread.is_empty() {
-            match self.consumer.poll(BROKER_TIMEOUT) {
-                None => bail!("the Kafka brokers do not answer"),
-                Some(Err(KafkaError::PartitionEOF(partition))) => {
-                    unread.remove(&partition);
-                }
-                Some(Err(error)) => return Err(error.into()),
-                Some(Ok(letter)) => {
-                    let Some(end) = unread.get(&letter.partition()).copied() else { continue };
-                    if letter.offset() < end && selection.has(&letter) {
-                        visit(&letter)?;
-                    }
-                    if letter.offset() + 1 >= end {
-                        unread.remove(&letter.partition());
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_position_is_a_partition_and_an_offset() {
-        assert_eq!("3:42".parse(), Ok(Position { partition: 3, offset: 42 }));
-        for bad in ["", "42", "a:b", "1:2:3", "-"] {
-            assert!(bad.parse::<Position>().is_err(), "{bad}");
-        }
-    }
+    Ok(Handle::current().block_on(acknowledged(delivery))?)
 }

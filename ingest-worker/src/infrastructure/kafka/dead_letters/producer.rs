@@ -1,167 +1,226 @@
-//! The dead-letter topic: records that cannot be used, as they were, with the reason in headers.
+//! Writes dead letters. A letter that the topic refuses is reduced until it is accepted, and a
+//! producer that no longer works is replaced, so that no record stays behind for ever.
 
-use std::time::Duration;
+use std::{
+    fmt, mem,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
 
 use futures_util::future::join_all;
 use rdkafka::{
-    ClientContext,
+    ClientConfig, ClientContext,
     config::RDKafkaLogLevel,
     error::KafkaError,
-    message::{Header, OwnedHeaders},
-    producer::{FutureProducer, FutureRecord, Producer as _, future_producer::DeliveryFuture},
+    producer::{FutureProducer, Producer as _, future_producer::DeliveryFuture},
     types::RDKafkaErrorCode,
 };
-use tracing::debug;
+use tracing::{debug, error, info, warn};
 
-use super::queue::{DeadLetter, DeadLetterSink};
+use super::{
+    letter::{Letter, Omitted, Original},
+    queue::{DeadLetter, DeadLetterSink},
+};
 use crate::{
     config::Config,
     domain::record::Rejection,
-    infrastructure::kafka::{
-        client_config::{self, METADATA_TIMEOUT, set_properties},
-        record::OwnedRecord,
-    },
+    infrastructure::kafka::client_config::{self, METADATA_TIMEOUT, set_properties},
     notification::publisher::{System, TransientError},
 };
 
-/// Headers that say why and whence a record came to the dead-letter topic.
-pub(crate) mod header {
-    /// The kind of fault.
-    pub(crate) const REASON: &str = "dlq.reason";
-    /// Where the fault was found.
-    pub(crate) const DETAIL: &str = "dlq.detail";
-    /// The record's own topic.
-    pub(crate) const TOPIC: &str = "dlq.topic";
-    /// Its partition there.
-    pub(crate) const PARTITION: &str = "dlq.partition";
-    /// Its offset there.
-    pub(crate) const OFFSET: &str = "dlq.offset";
-    /// When it was written there, RFC 3339.
-    pub(crate) const TIMESTAMP: &str = "dlq.timestamp";
-    /// Which worker gave it up.
-    pub(crate) const WORKER: &str = "dlq.worker";
-    /// Present when the record was too large to be written again: only its own topic has it.
-    pub(crate) const VALUE_OMITTED: &str = "dlq.value_omitted";
-}
-
-/// Longest time for a record to be acknowledged before it is tried again.
+/// Time limit for an acknowledgement; then the letter is retried with a new producer.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(10);
 
-/// Writes to the dead-letter topic.
+/// How often a replaced producer is looked at until it is no longer in use.
+const RETIRE_POLL: Duration = Duration::from_millis(50);
+
+/// A writer to the dead-letter topic. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct DeadLetters {
-    producer: LetterProducer,
     topic: String,
     worker: String,
+    client: ClientConfig,
+    active: Arc<Mutex<Arc<Active>>>,
+    /// Whether the log says that the topic refuses letters.
+    refuses: Arc<AtomicBool>,
 }
 
-impl std::fmt::Debug for DeadLetters {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+/// The producer in use.
+struct Active {
+    producer: LetterProducer,
+    compresses: bool,
+}
+
+/// What an error says about a letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    /// The topic takes no letter of this size or form; a reduced one may be accepted.
+    Content,
+    /// The topic takes no letter with this compression.
+    Compression,
+    /// The producer no longer works, or no broker is available.
+    Producer,
+    /// Any other refusal.
+    Other,
+}
+
+impl fmt::Debug for DeadLetters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DeadLetters").field("topic", &self.topic).finish_non_exhaustive()
     }
 }
 
 impl DeadLetters {
-    /// A writer; the brokers need not be there yet.
+    /// A writer that connects in the background.
     ///
     /// # Errors
-    /// When a property is unknown to the client or has a wrong value.
+    /// When a Kafka property is unknown or has an invalid value.
     pub(crate) fn new(config: &Config) -> Result<Self, KafkaError> {
         let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "unknown-host".into());
+        let client = producer_config(config);
+        let active = Active { producer: client.create_with_context(Quiet)?, compresses: true };
         Ok(Self {
-            producer: producer(config)?,
             topic: config.settings.dead_letter_topic.clone(),
             worker: format!("{}@{host}", config.settings.kafka_consumer_client_id),
+            client,
+            active: Arc::new(Mutex::new(Arc::new(active))),
+            refuses: Arc::default(),
         })
     }
 
-    async fn settled(
+    /// Writes one letter, reduced as far as the topic requires.
+    async fn write_letter(
         &self,
-        letter: &DeadLetter,
-        sent: Result<DeliveryFuture, TransientError>,
+        original: Original<'_>,
+        rejection: &Rejection,
     ) -> Result<(), TransientError> {
-        match acknowledged(sent?).await {
-            Err(error) if is_too_large(&error) => {
-                let delivery = self.send(letter, false)?;
-                acknowledged(delivery).await.map_err(|error| transient(&error))
+        let mut omitted = Omitted::Nothing;
+        loop {
+            let active = Arc::clone(&self.active());
+            let letter = Letter::new(&original, rejection, &self.worker, omitted);
+            let sent = active.producer.send_result(letter.to_record(&self.topic));
+            let written = match sent {
+                Ok(delivery) => acknowledged(delivery).await,
+                Err((error, _)) => Err(error),
+            };
+            let Err(error) = written else {
+                self.accepted();
+                return Ok(());
+            };
+            match (Refusal::of(&error, &active.producer), omitted.more()) {
+                (Refusal::Content, Some(more)) => omitted = more,
+                (Refusal::Compression, _) if active.compresses => self.replace(&active, false),
+                (refusal, _) => {
+                    if refusal == Refusal::Producer {
+                        self.replace(&active, active.compresses);
+                    } else {
+                        self.refused(&error);
+                    }
+                    let detail = format!("dead-letter topic: {error}");
+                    return Err(TransientError { system: System::Kafka, detail });
+                }
             }
-            result => result.map_err(|error| transient(&error)),
         }
     }
 
-    fn send(
-        &self,
-        letter: &DeadLetter,
-        with_value: bool,
-    ) -> Result<DeliveryFuture, TransientError> {
-        let DeadLetter { record, rejection, .. } = letter;
-        let mut message = FutureRecord::<[u8], [u8]>::to(&self.topic)
-            .headers(self.headers(record, rejection, with_value));
-        message.key = record.key();
-        message.payload = record.value().filter(|_| with_value);
-        match self.producer.send_result(message) {
-            Ok(delivery) => Ok(delivery),
-            Err((error, _)) if with_value && is_too_large(&error) => self.send(letter, false),
-            Err((error, _)) => Err(transient(&error)),
+    /// Replaces the producer, unless that has happened since `failed` was in use.
+    fn replace(&self, failed: &Arc<Active>, compresses: bool) {
+        let mut active = self.active();
+        if !Arc::ptr_eq(&active, failed) {
+            return;
+        }
+        let mut client = self.client.clone();
+        if !compresses {
+            client.set("compression.type", "none");
+        }
+        match client.create_with_context(Quiet) {
+            Ok(producer) => {
+                info!(kafka.topic = self.topic, compresses, "replacing the dead-letter producer");
+                let retired = mem::replace(&mut *active, Arc::new(Active { producer, compresses }));
+                // The last reference is dropped on this thread, as that blocks.
+                thread::spawn(move || {
+                    while Arc::strong_count(&retired) > 1 {
+                        thread::sleep(RETIRE_POLL);
+                    }
+                });
+            }
+            Err(error) => warn!(%error, "cannot replace the dead-letter producer"),
         }
     }
 
-    fn headers(&self, record: &OwnedRecord, why: &Rejection, with_value: bool) -> OwnedHeaders {
-        let written_at = record.written_at().map(|at| at.to_string()).unwrap_or_default();
-        let partition = record.partition().to_string();
-        let offset = record.offset().to_string();
-        let mut headers = OwnedHeaders::new();
-        for (key, value) in record.headers() {
-            headers = headers.insert(Header { key, value });
+    fn accepted(&self) {
+        if self.refuses.swap(false, Ordering::Relaxed) {
+            info!(kafka.topic = self.topic, "the dead-letter topic accepts records again");
         }
-        for (key, value) in [
-            (header::REASON, why.reason.label()),
-            (header::DETAIL, &why.detail),
-            (header::TOPIC, record.topic()),
-            (header::PARTITION, &partition),
-            (header::OFFSET, &offset),
-            (header::TIMESTAMP, &written_at),
-            (header::WORKER, &self.worker),
-        ] {
-            headers = headers.insert(Header { key, value: Some(value) });
-        }
-        if with_value {
-            return headers;
-        }
-        headers.insert(Header { key: header::VALUE_OMITTED, value: Some("true") })
     }
 
-    /// Asks the brokers for the topic; blocks. Whether they answered, and the client can go on.
+    /// Logs the first refusal since a letter was accepted.
+    fn refused(&self, error: &KafkaError) {
+        if !self.refuses.swap(true, Ordering::Relaxed) {
+            error!(kafka.topic = self.topic, %error, "the dead-letter topic refuses records");
+        }
+    }
+
+    fn active(&self) -> MutexGuard<'_, Arc<Active>> {
+        // Each change is a single assignment, so a poisoned value is still consistent.
+        self.active.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns whether the brokers answer and the producer can go on; blocks.
     pub(crate) fn reaches_brokers(&self) -> bool {
-        let client = self.producer.client();
+        let active = Arc::clone(&self.active());
+        let client = active.producer.client();
         if let Some((code, reason)) = client.fatal_error() {
-            tracing::warn!(%code, reason, "the producer of dead letters cannot go on");
+            warn!(%code, reason, "the dead-letter producer has failed");
+            self.replace(&active, active.compresses);
             return false;
         }
         client.fetch_metadata(Some(&self.topic), METADATA_TIMEOUT).is_ok()
     }
 
-    /// Waits until everything written is acknowledged or given up; blocks.
+    /// Waits until every letter is acknowledged or has failed; blocks.
     pub(crate) fn flush(&self, within: Duration) {
-        if let Err(error) = self.producer.flush(within) {
-            tracing::warn!(%error, "some dead letters were not acknowledged");
+        let active = Arc::clone(&self.active());
+        if let Err(error) = active.producer.flush(within) {
+            warn!(%error, "some dead letters were not acknowledged");
         }
     }
 }
 
 impl DeadLetterSink for DeadLetters {
     async fn write(&self, letters: &[DeadLetter]) -> Vec<Result<(), TransientError>> {
-        // All are sent before the first is waited for.
-        let sent: Vec<_> = letters.iter().map(|letter| self.send(letter, true)).collect();
-        let settled = letters.iter().zip(sent).map(|(letter, sent)| self.settled(letter, sent));
-        join_all(settled).await
+        // All are sent before the first acknowledgement is awaited.
+        let written = letters
+            .iter()
+            .map(|letter| self.write_letter(Original::from(&letter.record), &letter.rejection));
+        join_all(written).await
+    }
+}
+
+impl Refusal {
+    fn of(error: &KafkaError, producer: &LetterProducer) -> Self {
+        match error.rdkafka_error_code() {
+            Some(
+                RDKafkaErrorCode::MessageSizeTooLarge
+                | RDKafkaErrorCode::MessageBatchTooLarge
+                | RDKafkaErrorCode::InvalidRecord,
+            ) => Self::Content,
+            Some(RDKafkaErrorCode::UnsupportedCompressionType) => Self::Compression,
+            Some(RDKafkaErrorCode::MessageTimedOut | RDKafkaErrorCode::Fatal) => Self::Producer,
+            _ if producer.client().fatal_error().is_some() => Self::Producer,
+            _ => Self::Other,
+        }
     }
 }
 
 pub(crate) type LetterProducer = FutureProducer<Quiet>;
 
-/// The consumer tells of brokers that are away, and a letter that cannot be written is told of
-/// by whoever tries it again.
+/// A client context without logs of its own: the consumer logs unavailable brokers, and the retry
+/// logs letters that are not written.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Quiet;
 
@@ -175,27 +234,22 @@ impl ClientContext for Quiet {
     }
 }
 
-/// A producer that writes each record once and waits for every replica.
-pub(crate) fn producer(config: &Config) -> Result<LetterProducer, KafkaError> {
+/// Returns the settings of an idempotent producer that waits for every in-sync replica.
+pub(super) fn producer_config(config: &Config) -> ClientConfig {
     let mut client = client_config::common(config);
     // Compressed, a record of the largest size has room for the headers.
     client.set("compression.type", "zstd").set("message.max.bytes", "4194304");
-    set_producer_properties(&mut client, config);
-    client
-        .set("enable.idempotence", "true")
-        .set("message.timeout.ms", ACKNOWLEDGED_WITHIN.as_millis().to_string());
-    client.create_with_context(Quiet)
-}
-
-/// Properties that are the consumer's alone would be refused, or warned of, by a producer.
-fn set_producer_properties(client: &mut rdkafka::ClientConfig, config: &Config) {
-    set_properties(client, config);
+    set_properties(&mut client, config);
     for name in CONSUMER_ONLY {
         client.remove(name);
     }
+    client
+        .set("enable.idempotence", "true")
+        .set("message.timeout.ms", ACKNOWLEDGED_WITHIN.as_millis().to_string());
+    client
 }
 
-/// What a deployment may set for the consumer and a producer would warn of.
+/// Properties of consumers that a deployment may set and a producer would warn of.
 const CONSUMER_ONLY: [&str; 6] = [
     "fetch.wait.max.ms",
     "max.poll.interval.ms",
@@ -205,7 +259,8 @@ const CONSUMER_ONLY: [&str; 6] = [
     "partition.assignment.strategy",
 ];
 
-pub(crate) async fn acknowledged(delivery: DeliveryFuture) -> Result<(), KafkaError> {
+/// Waits for the brokers' acknowledgement.
+pub(super) async fn acknowledged(delivery: DeliveryFuture) -> Result<(), KafkaError> {
     match delivery.await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err((error, _))) => Err(error),
@@ -213,10 +268,5 @@ pub(crate) async fn acknowledged(delivery: DeliveryFuture) -> Result<(), KafkaEr
     }
 }
 
-fn is_too_large(error: &KafkaError) -> bool {
-    error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge)
-}
-
-fn transient(error: &KafkaError) -> TransientError {
-    TransientError { system: System::Kafka, detail: format!("dead-letter topic: {error}") }
-}
+#[cfg(test)]
+mod tests;

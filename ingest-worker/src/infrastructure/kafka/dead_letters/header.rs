@@ -1,0 +1,28 @@
+//! Headers that the worker adds to a dead letter.
+
+/// The kind of fault.
+pub(crate) const REASON: &str = "dlq.reason";
+/// The rule that was broken and where.
+pub(crate) const DETAIL: &str = "dlq.detail";
+/// The record's original topic.
+pub(crate) const TOPIC: &str = "dlq.topic";
+/// The record's partition in its topic.
+pub(crate) const PARTITION: &str = "dlq.partition";
+/// The record's offset in its topic.
+pub(crate) const OFFSET: &str = "dlq.offset";
+/// The record's timestamp, RFC 3339.
+pub(crate) const TIMESTAMP: &str = "dlq.timestamp";
+/// The worker that wrote the letter.
+pub(crate) const WORKER: &str = "dlq.worker";
+/// Present if the letter lacks the value, which was too large: only the original topic has it.
+pub(crate) const VALUE_OMITTED: &str = "dlq.value_omitted";
+/// Present if the letter lacks the record's headers, which were too large.
+pub(crate) const HEADERS_OMITTED: &str = "dlq.headers_omitted";
+/// Present if the record has no key, or one that was too large; the letter's key names its place.
+pub(crate) const KEY_OMITTED: &str = "dlq.key_omitted";
+/// The number of headers that the letter lacks because their names are not UTF-8.
+pub(crate) const HEADERS_UNREADABLE: &str = "dlq.headers_unreadable";
+/// Present in a record that is no letter but notes that one was replayed: `PARTITION:OFFSET`.
+pub(crate) const REPLAYED: &str = "dlq.replayed";
+/// The prefix of all of them.
+pub(crate) const PREFIX: &str = "dlq.";

@@ -1,0 +1,184 @@
+//! The content of a dead letter: the original record with the reason in headers, reduced step by
+//! step where the topic refuses it as too large.
+
+use rdkafka::{
+    message::{Header, OwnedHeaders},
+    producer::FutureRecord,
+};
+use shared::time::Timestamp;
+
+use super::header;
+use crate::{domain::record::Rejection, infrastructure::kafka::record::OwnedRecord};
+
+/// The parts of the original record that a letter leaves out; each step includes those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Omitted {
+    Nothing,
+    Value,
+    Headers,
+    Key,
+}
+
+impl Omitted {
+    /// Returns the next step; `None` after the last.
+    pub(super) fn more(self) -> Option<Self> {
+        match self {
+            Self::Nothing => Some(Self::Value),
+            Self::Value => Some(Self::Headers),
+            Self::Headers => Some(Self::Key),
+            Self::Key => None,
+        }
+    }
+}
+
+/// A record that cannot be processed.
+#[derive(Debug)]
+pub(super) struct Original<'a> {
+    pub(super) topic: &'a str,
+    pub(super) partition: i32,
+    pub(super) offset: i64,
+    pub(super) written_at: Option<Timestamp>,
+    pub(super) key: Option<&'a [u8]>,
+    pub(super) value: Option<&'a [u8]>,
+    pub(super) headers: Vec<(&'a str, Option<&'a [u8]>)>,
+    /// The number of headers that are missing in `headers`.
+    pub(super) unreadable_headers: usize,
+}
+
+impl<'a> From<&'a OwnedRecord> for Original<'a> {
+    fn from(record: &'a OwnedRecord) -> Self {
+        Self {
+            topic: record.topic(),
+            partition: record.partition(),
+            offset: record.offset(),
+            written_at: record.written_at(),
+            key: record.key(),
+            value: record.value(),
+            headers: record.headers(),
+            unreadable_headers: record.unreadable_headers(),
+        }
+    }
+}
+
+/// A dead letter with a part left out.
+#[derive(Debug)]
+pub(super) struct Letter<'a> {
+    key: Vec<u8>,
+    value: Option<&'a [u8]>,
+    headers: OwnedHeaders,
+}
+
+impl<'a> Letter<'a> {
+    pub(super) fn new(
+        original: &Original<'a>,
+        rejection: &Rejection,
+        worker: &str,
+        omitted: Omitted,
+    ) -> Self {
+        let key = original.key.filter(|_| omitted < Omitted::Key);
+        Self {
+            // A compacted topic takes no record without a key.
+            key: key.map_or_else(|| original.place().into_bytes(), <[u8]>::to_vec),
+            value: original.value.filter(|_| omitted < Omitted::Value),
+            headers: original.letter_headers(rejection, worker, omitted),
+        }
+    }
+
+    pub(super) fn to_record<'r>(&'r self, topic: &'r str) -> FutureRecord<'r, [u8], [u8]> {
+        let mut record = FutureRecord::to(topic).key(&*self.key).headers(self.headers.clone());
+        record.payload = self.value;
+        record
+    }
+}
+
+impl Original<'_> {
+    /// Names the record's place: topic, partition and offset.
+    fn place(&self) -> String {
+        format!("{}:{}:{}", self.topic, self.partition, self.offset)
+    }
+
+    fn letter_headers(&self, why: &Rejection, worker: &str, omitted: Omitted) -> OwnedHeaders {
+        let mut headers = OwnedHeaders::new();
+        if omitted < Omitted::Headers {
+            for (key, value) in &self.headers {
+                headers = headers.insert(Header { key, value: *value });
+            }
+        }
+        let (partition, offset) = (self.partition.to_string(), self.offset.to_string());
+        let written_at = self.written_at.map(|at| at.to_string()).unwrap_or_default();
+        let unreadable = self.unreadable_headers.to_string();
+        let has_key = self.key.is_some() && omitted < Omitted::Key;
+        for (key, value, is_present) in [
+            (header::REASON, why.reason.label(), true),
+            (header::DETAIL, &*why.detail, true),
+            (header::TOPIC, self.topic, true),
+            (header::PARTITION, &*partition, true),
+            (header::OFFSET, &*offset, true),
+            (header::TIMESTAMP, &*written_at, true),
+            (header::WORKER, worker, true),
+            (header::VALUE_OMITTED, "true", omitted >= Omitted::Value),
+            (header::HEADERS_OMITTED, "true", omitted >= Omitted::Headers),
+            (header::KEY_OMITTED, "true", !has_key),
+            (header::HEADERS_UNREADABLE, &*unreadable, self.unreadable_headers > 0),
+        ] {
+            if is_present {
+                headers = headers.insert(Header { key, value: Some(value) });
+            }
+        }
+        headers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::message::Headers as _;
+
+    use super::*;
+    use crate::domain::record::DeadLetterReason;
+
+    fn original(key: Option<&[u8]>) -> Original<'_> {
+        Original {
+            topic: "t",
+            partition: 3,
+            offset: 42,
+            written_at: None,
+            key,
+            value: Some(b"value"),
+            headers: vec![("trace", Some(b"00"))],
+            unreadable_headers: 0,
+        }
+    }
+
+    /// Value, key and header names of a letter.
+    fn parts(key: Option<&[u8]>, omitted: Omitted) -> (Option<Vec<u8>>, Vec<u8>, Vec<String>) {
+        let why = DeadLetterReason::Malformed.with_detail("detail");
+        let letter = Letter::new(&original(key), &why, "worker", omitted);
+        let names = letter.headers.iter().map(|header| header.key.to_owned()).collect();
+        (letter.value.map(<[u8]>::to_vec), letter.key, names)
+    }
+
+    #[test]
+    fn each_step_leaves_out_one_more_part_and_the_last_keeps_only_the_reason() {
+        let mut step = Some(Omitted::Nothing);
+        let mut seen = Vec::new();
+        while let Some(omitted) = step {
+            let (value, key, names) = parts(Some(b"key"), omitted);
+            let has_header = names.iter().any(|name| name == "trace");
+            seen.push((value.is_some(), has_header, key == b"key"));
+            let says = |name: &str| names.iter().any(|other| other == name);
+            assert!(says("dlq.reason") && says("dlq.topic"), "{names:?}");
+            assert_eq!(says("dlq.value_omitted"), omitted >= Omitted::Value);
+            step = omitted.more();
+        }
+        let expected =
+            [(true, true, true), (false, true, true), (false, false, true), (false, false, false)];
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn a_letter_of_a_record_without_a_key_has_its_place_as_key() {
+        let (_, key, names) = parts(None, Omitted::Nothing);
+        assert_eq!(key, b"t:3:42");
+        assert!(names.iter().any(|name| name == "dlq.key_omitted"));
+    }
+}

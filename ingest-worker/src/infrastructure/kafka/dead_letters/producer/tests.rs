@@ -1,0 +1,98 @@
+use rdkafka::{
+    Message as _, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer as _},
+    message::OwnedMessage,
+    mocking::MockCluster,
+    producer::DefaultProducerContext,
+    types::{RDKafkaApiKey, RDKafkaRespErr},
+};
+
+use super::*;
+use crate::{
+    config::command,
+    domain::record::DeadLetterReason,
+    infrastructure::kafka::{dead_letters::header, headers},
+};
+
+const TOPIC: &str = "letters";
+
+/// A broker that answers the first produce requests with errors, and a writer to it.
+fn refusing(
+    errors: &[RDKafkaRespErr],
+) -> (MockCluster<'static, DefaultProducerContext>, DeadLetters) {
+    let cluster = MockCluster::new(1).unwrap();
+    cluster.create_topic(TOPIC, 1, 1).unwrap();
+    cluster.request_errors(RDKafkaApiKey::Produce, errors);
+    let servers = cluster.bootstrap_servers();
+    let arguments =
+        ["ingest-worker", "--kafka-bootstrap-servers", &servers, "--dead-letter-topic", TOPIC];
+    let (config, _) = shared::config::read::<Config, _, _>(command(), arguments).unwrap();
+    let letters = DeadLetters::new(&config).unwrap();
+    (cluster, letters)
+}
+
+fn original() -> Original<'static> {
+    Original {
+        topic: "t",
+        partition: 3,
+        offset: 42,
+        written_at: None,
+        key: Some(b"key"),
+        value: Some(b"value"),
+        headers: vec![("original", Some(b"v"))],
+        unreadable_headers: 0,
+    }
+}
+
+async fn write(letters: &DeadLetters) -> Result<(), TransientError> {
+    letters.write_letter(original(), &DeadLetterReason::Malformed.with_detail("detail")).await
+}
+
+/// The only letter in the topic.
+fn read(cluster: &MockCluster<'_, DefaultProducerContext>) -> OwnedMessage {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", cluster.bootstrap_servers())
+        .set("group.id", "test")
+        .create()
+        .unwrap();
+    let mut start = TopicPartitionList::new();
+    start.add_partition_offset(TOPIC, 0, Offset::Beginning).unwrap();
+    consumer.assign(&start).unwrap();
+    // A poll may also end without a record.
+    let mut polls = (0..30).map(|_| consumer.poll(Duration::from_secs(1)));
+    polls.find_map(|polled| polled).expect("the topic has a letter").unwrap().detach()
+}
+
+fn header_names(letter: &OwnedMessage) -> Vec<&str> {
+    headers::readable(letter.headers()).map(|header| header.key).collect()
+}
+
+#[tokio::test]
+async fn a_letter_that_is_too_large_is_reduced_until_the_topic_accepts_it() {
+    let (cluster, letters) = refusing(&[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE; 3]);
+    write(&letters).await.unwrap();
+    let letter = read(&cluster);
+    assert_eq!([letter.key(), letter.payload()], [Some(&b"t:3:42"[..]), None]);
+    let names = header_names(&letter);
+    for name in [header::REASON, header::VALUE_OMITTED, header::HEADERS_OMITTED] {
+        assert!(names.contains(&name), "{name} is not one of {names:?}");
+    }
+    assert!(!names.contains(&"original"));
+}
+
+#[tokio::test]
+async fn a_letter_whose_compression_is_unsupported_is_written_uncompressed() {
+    let (cluster, letters) =
+        refusing(&[RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNSUPPORTED_COMPRESSION_TYPE]);
+    write(&letters).await.unwrap();
+    assert!(!letters.active().compresses);
+    assert_eq!(read(&cluster).payload(), Some(&b"value"[..]));
+}
+
+#[tokio::test]
+async fn a_letter_that_is_refused_in_every_form_is_to_be_retried() {
+    let (cluster, letters) = refusing(&[RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_RECORD; 4]);
+    assert!(write(&letters).await.is_err());
+    write(&letters).await.unwrap();
+    assert_eq!(read(&cluster).payload(), Some(&b"value"[..]));
+}
