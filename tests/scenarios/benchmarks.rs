@@ -1,4 +1,4 @@
-//! What `make bench` measures can be measured: each figure in small, on the embedded broker.
+//! Each figure of `make bench` can be measured: a short run on the embedded broker.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -9,11 +9,11 @@ use tokio::{process::Command, time::timeout};
 
 use crate::{context::Context, runner::scenarios};
 
-/// Longest time for half of the figures on a busy machine.
-const TIMEOUT: Duration = Duration::from_mins(4);
+/// Longest time for one of the two halves on a busy machine.
+const RUN_TIMEOUT: Duration = Duration::from_mins(4);
 
-/// Those that need no worker.
-const OF_A_GATEWAY: &[&str] = &[
+/// Prefixes of the figures that need no worker.
+const GATEWAY_FIGURES: &[&str] = &[
     "idle_kib_per_connection",
     "idle_us_per_connection_second",
     "deliveries_per_core",
@@ -23,8 +23,8 @@ const OF_A_GATEWAY: &[&str] = &[
     "connects_per_second_hs256",
     "connects_per_second_rs256",
 ];
-/// Those of the whole path.
-const OF_ALL: &[&str] = &[
+/// Prefixes of the figures of the whole path.
+const PATH_FIGURES: &[&str] = &[
     "worker_events_per_second",
     "urgent_under_backlog",
     "latency_embedded",
@@ -41,33 +41,37 @@ scenarios![
 ];
 
 async fn every_figure_of_a_gateway_can_be_measured(_: &Context) -> anyhow::Result<()> {
-    measure("idle,deliveries,fanout,low_frames,connects", OF_A_GATEWAY).await
+    measure("idle,deliveries,fanout,low_frames,connects", GATEWAY_FIGURES).await
 }
 
 async fn every_figure_of_the_whole_path_can_be_measured(_: &Context) -> anyhow::Result<()> {
-    measure("worker,urgent,ladder,slow,comeback,100k,soak", OF_ALL).await
+    measure("worker,urgent,ladder,slow,comeback,100k,soak", PATH_FIGURES).await
 }
 
-/// Measures in small and looks for a value under each name.
+/// Runs a part of the benchmark and checks that each figure has a value.
 async fn measure(only: &str, names: &[&str]) -> anyhow::Result<()> {
     let folder = workspace::temporary("bench-")?;
     let mut command = Command::new(workspace::binary("bench")?);
     command.env("QUICK", "1").env("ONLY", only).env("BENCH_FOLDER", folder.path());
     command.kill_on_drop(true);
-    let output = timeout(TIMEOUT, command.output()).await.context("it does not end")??;
-    let said = String::from_utf8_lossy(&output.stderr);
+    let output = timeout(RUN_TIMEOUT, command.output()).await.context("still running")??;
+    let log = String::from_utf8_lossy(&output.stderr);
     let lines = std::fs::read_to_string(folder.path().join("bench.jsonl")).context("no figures")?;
     let mut measured = BTreeSet::new();
     for line in lines.lines() {
         let row: Value = serde_json::from_str(line).with_context(|| line.to_owned())?;
         let name = row["name"].as_str().context("a figure has a name")?.to_owned();
-        ensure!(row["value"].is_number(), "{name} was not measured: {row}\n{said}");
-        ensure!(row["runs"].as_array().is_some_and(|runs| !runs.is_empty()), "{row}");
+        ensure!(row["value"].is_number(), "{name} was not measured: {row}\n{log}");
+        let has_runs = row["runs"].as_array().is_some_and(|runs| !runs.is_empty());
+        ensure!(has_runs, "{name} has no runs: {row}");
         measured.insert(name);
     }
     for name in names {
-        ensure!(measured.iter().any(|other| other.starts_with(name)), "no {name}: {measured:?}");
+        ensure!(
+            measured.iter().any(|other| other.starts_with(name)),
+            "{name} is not among {measured:?}"
+        );
     }
-    ensure!(output.status.success(), "{}\n{said}", output.status);
+    ensure!(output.status.success(), "{}\n{log}", output.status);
     Ok(())
 }

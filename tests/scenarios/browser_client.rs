@@ -1,5 +1,5 @@
-//! The browser client as a package: its own tests, what is built from it, and that it installs.
-//! Needs Node.js.
+//! The browser client: its unit tests and types, the demo page built from it, and its installation
+//! as a package. Needs Node.js.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ scenarios![
     the_unit_tests_of_the_client_pass,
     its_types_and_examples_type_check,
     the_committed_demo_page_is_up_to_date,
-    the_package_installs_and_checks_in_a_fresh_vite_project,
+    the_package_installs_and_type_checks_in_a_new_vite_project,
 ];
 
 /// Runs the client's own tests; the error lists those that failed.
@@ -41,16 +41,15 @@ async fn the_unit_tests_of_the_client_pass(_: &Context) -> anyhow::Result<()> {
 
 async fn its_types_and_examples_type_check(_: &Context) -> anyhow::Result<()> {
     requirements::node()?;
-    node::run(&node::client(), "npm", &["run", "check"]).await?;
-    Ok(())
+    node::run(&node::client(), "npm", &["run", "check"]).await.map(drop)
 }
 
 async fn the_committed_demo_page_is_up_to_date(_: &Context) -> anyhow::Result<()> {
     requirements::node()?;
-    node::run(&node::client(), "npm", &["run", "page", "--", "--check"]).await?;
-    Ok(())
+    node::run(&node::client(), "npm", &["run", "page", "--", "--check"]).await.map(drop)
 }
 
+/// The main module of the project; a wrong use is a type error.
 const APP: &str = r#"
 import { connect, Feed, type Status } from "@huleedu/live-notifications";
 import { useNotifications } from "@huleedu/live-notifications/react";
@@ -75,7 +74,7 @@ export const feed = new Feed(client);
 export { notifications, useNotifications };
 "#;
 
-async fn the_package_installs_and_checks_in_a_fresh_vite_project(
+async fn the_package_installs_and_type_checks_in_a_new_vite_project(
     _: &Context,
 ) -> anyhow::Result<()> {
     requirements::node()?;
@@ -83,7 +82,7 @@ async fn the_package_installs_and_checks_in_a_fresh_vite_project(
     let project = folder.path();
     let destination = project.to_str().context("a path is text")?;
     let packed = node::run(&client, "npm", &["pack", "--pack-destination", destination]).await?;
-    let package = packed.lines().last().context("it names the file")?;
+    let package = packed.lines().last().context("npm pack prints the file name")?;
     std::fs::write(project.join("package.json"), manifest(&client, package)?.to_string())?;
     let settings = json!({"compilerOptions": {
         "target": "es2022", "module": "esnext", "moduleResolution": "bundler", "strict": true,
@@ -96,11 +95,11 @@ async fn the_package_installs_and_checks_in_a_fresh_vite_project(
     node::run(project, "npm", &["install", "--prefer-offline", "--no-audit", "--no-fund"]).await?;
     node::run(project, "npx", &["tsc"]).await?;
     node::run(project, "npx", &["vite", "build"]).await?;
-    ensure!(project.join("dist/index.html").exists(), "nothing was built");
+    ensure!(project.join("dist/index.html").exists(), "vite build wrote no page");
     Ok(())
 }
 
-/// Of a project that uses the package, with the tools in the versions that are cached already.
+/// The manifest of a project that uses the package, with tools in the versions that npm has cached.
 fn manifest(client: &Path, package: &str) -> anyhow::Result<Value> {
     let lock: Value = serde_json::from_slice(&std::fs::read(client.join("package-lock.json"))?)?;
     let version = |name: &str| lock["packages"][format!("node_modules/{name}")]["version"].clone();

@@ -1,5 +1,5 @@
-//! The demo's page, and with it the browser client, in a real browser against the real services.
-//! Needs Chromium, and no Node.js: the page is built.
+//! The demo page, and with it the browser client, in Chromium against both services. The page that
+//! is built into the demo is used, so Node.js is not needed.
 
 use std::{net::Ipv4Addr, time::Duration};
 
@@ -7,11 +7,15 @@ use anyhow::{Context as _, ensure};
 use demo::{Plan, Site};
 use harness::{
     events::{self, DESIGNED, Event, fresh_user},
+    eventually,
     redis::RedisTopology,
     stack::{Stack, TIMEOUT},
 };
 use serde_json::{Value, json};
-use support::{browser::Tab, delivery_checker::DeliveryChecker};
+use support::{
+    browser::{Tab, Window},
+    delivery_checker::DeliveryChecker,
+};
 use tokio::net::TcpListener;
 
 use crate::{context::Context, runner::scenarios};
@@ -20,34 +24,47 @@ pub(crate) mod appearance;
 pub(crate) mod reconnect;
 
 scenarios![
-    the_page_shows_every_event_once,
-    texts_are_shown_and_never_run,
-    tokens_are_renewed_on_the_live_connection,
-    two_tabs_share_a_connection_and_hand_it_on,
+    the_page_shows_every_event_once_and_filters_by_category,
+    texts_of_producers_are_displayed_and_never_executed,
+    tokens_are_renewed_on_the_open_connection,
+    two_tabs_share_a_connection_which_the_second_takes_over,
 ];
 
 const STATE: &str = "document.getElementById('state').dataset.state";
 const CONNECTION: &str = "document.getElementById('state').dataset.connection";
-/// What the page shows, oldest first.
+/// The notifications on the page, oldest first.
 const SHOWN: &str = "[...document.querySelectorAll('#notifications > li')]
     .map((item) => JSON.parse(item.querySelector('pre').textContent)).reverse()";
 
-/// A site of the plan, beside the services.
-async fn site(stack: &Stack<impl RedisTopology>, plan: Plan) -> anyhow::Result<Site> {
+/// Serves a page that connects to the first gateway of the stack.
+async fn start_site(stack: &Stack<impl RedisTopology>, plan: Plan) -> anyhow::Result<Site> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     Site::start(listener, stack, plan).await
 }
 
-/// Waits until the page shows as many notifications as these, and checks that they are these, each
-/// once and in order.
-async fn shows(tab: &mut Tab, user: &str, sent: &[String], limit: Duration) -> anyhow::Result<()> {
-    let enough = format!("{SHOWN}.length >= {}", sent.len());
-    let waited = tab.wait_for_value(&enough, json!(true), limit).await;
+/// Opens the page and waits until it is connected.
+async fn open_page(window: &mut Window<'_>, site: &Site) -> anyhow::Result<Tab> {
+    let mut tab = window.open(site.origin()).await?;
+    tab.wait_for_value(STATE, json!("open"), TIMEOUT).await?;
+    Ok(tab)
+}
+
+/// Checks that the page shows these events within the limit, each once and in order.
+async fn expect_shown(
+    tab: &mut Tab,
+    user: &str,
+    sent: &[String],
+    limit: Duration,
+) -> anyhow::Result<()> {
+    let complete = format!("{SHOWN}.length >= {}", sent.len());
+    let waited = tab.wait_for_value(&complete, json!(true), limit).await;
     let mut checker = DeliveryChecker::default();
     for id in sent {
         checker.record_sent(user, id);
     }
-    for notification in tab.value(SHOWN).await?.as_array().context("a list")? {
+    for notification in
+        tab.value(SHOWN).await?.as_array().context("the page lists notifications")?
+    {
         checker.record_delivered(user, notification)?;
     }
     checker.violations().ensure_none()?;
@@ -58,17 +75,18 @@ fn ids(events: &[Event]) -> Vec<String> {
     events.iter().map(|event| event.id.clone()).collect()
 }
 
-/// What a script that clicks does.
+/// The script that clicks on an element.
 fn click(selector: &str) -> String {
     format!("document.querySelector({}).click()", json!(selector))
 }
 
-async fn the_page_shows_every_event_once(context: &Context) -> anyhow::Result<()> {
+async fn the_page_shows_every_event_once_and_filters_by_category(
+    context: &Context,
+) -> anyhow::Result<()> {
     let (browser, stack, user) = (context.browser().await?, context.stack().await?, fresh_user());
-    let site = site(stack, Plan::demo(&user)).await?;
+    let site = start_site(stack, Plan::demo(&user)).await?;
     let mut window = browser.window().await?;
-    let mut tab = window.open(site.origin()).await?;
-    tab.wait_for_value(STATE, json!("open"), TIMEOUT).await?;
+    let mut tab = open_page(&mut window, &site).await?;
     tab.value(&click("#all")).await?;
     tab.wait_for_value(&format!("{SHOWN}.length"), json!(DESIGNED), TIMEOUT).await?;
     let shown = tab.value(SHOWN).await?;
@@ -78,14 +96,13 @@ async fn the_page_shows_every_event_once(context: &Context) -> anyhow::Result<()
     let cases = events::designed()?;
     let mut designed: Vec<&str> = cases.iter().map(events::Case::name).collect();
     designed.sort_unstable();
-    ensure!(names == designed, "these are shown: {names:?}");
+    ensure!(names == designed, "expected {designed:?}, got {names:?}");
     let timed = "[...document.querySelectorAll('.latency')].filter(l => l.textContent).length";
     tab.wait_for_value(timed, json!(DESIGNED), TIMEOUT).await?;
-    let counting = "document.querySelector('[data-deadline] .countdown').textContent";
-    let left = tab.value(counting).await?;
-    let begins = |left: &str| ["24:00:00", "23:59:"].iter().any(|time| left.starts_with(time));
-    ensure!(left.as_str().is_some_and(begins), "counts {left}");
-    // A filter hides what is not wanted and brings it back.
+    let countdown = "document.querySelector('[data-deadline] .countdown').textContent";
+    let left = tab.value(countdown).await?;
+    let starts = |left: &str| ["24:00:00", "23:59:"].iter().any(|time| left.starts_with(time));
+    ensure!(left.as_str().is_some_and(starts), "expected a countdown from 24 h, got {left}");
     let hidden =
         "[...document.querySelectorAll('#notifications > li')].filter(i => i.hidden).length";
     tab.value(&click("#filters button:last-child")).await?;
@@ -94,69 +111,69 @@ async fn the_page_shows_every_event_once(context: &Context) -> anyhow::Result<()
     tab.wait_for_value(hidden, json!(0), TIMEOUT).await
 }
 
-async fn texts_are_shown_and_never_run(context: &Context) -> anyhow::Result<()> {
+async fn texts_of_producers_are_displayed_and_never_executed(
+    context: &Context,
+) -> anyhow::Result<()> {
     let (browser, stack, user) = (context.browser().await?, context.stack().await?, fresh_user());
-    let site = site(stack, Plan::demo(&user)).await?;
+    let site = start_site(stack, Plan::demo(&user)).await?;
     let mut window = browser.window().await?;
-    let mut tab = window.open(site.origin()).await?;
-    tab.wait_for_value(STATE, json!("open"), TIMEOUT).await?;
+    let mut tab = open_page(&mut window, &site).await?;
     let name = "<script>ran = 1</script><img src=x onerror='ran = 1'>&amp;.docx";
     let mut event = events::designed()?[0].fresh(&user)?;
     event.envelope["data"]["filename"] = name.into();
     stack.producer.send(&event).await?;
-    shows(&mut tab, &user, &[event.id], TIMEOUT).await?;
+    expect_shown(&mut tab, &user, &[event.id], TIMEOUT).await?;
     let message = tab.value("document.querySelector('.message').textContent").await?;
-    ensure!(message == name, "it shows {message}");
+    ensure!(message == name, "expected the text {name}, got {message}");
     let elements = "document.querySelectorAll('#notifications :is(script, img)').length";
-    ensure!(tab.value(elements).await? == 0, "it has become markup");
-    ensure!(tab.value("typeof ran").await? == "undefined", "it has run");
+    ensure!(tab.value(elements).await? == 0, "the text has become markup");
+    ensure!(tab.value("typeof ran").await? == "undefined", "a script in the text has run");
     Ok(())
 }
 
-async fn tokens_are_renewed_on_the_live_connection(context: &Context) -> anyhow::Result<()> {
+async fn tokens_are_renewed_on_the_open_connection(context: &Context) -> anyhow::Result<()> {
     let (browser, stack, user) = (context.browser().await?, context.stack().await?, fresh_user());
-    let site = site(stack, Plan::demo(&user).tokens_for(4)).await?;
+    let site = start_site(stack, Plan::demo(&user).tokens_for(4)).await?;
     let mut window = browser.window().await?;
-    let mut tab = window.open(site.origin()).await?;
-    tab.wait_for_value(STATE, json!("open"), TIMEOUT).await?;
+    let mut tab = open_page(&mut window, &site).await?;
     let connection = tab.value(CONNECTION).await?;
-    ensure!(connection.is_string(), "a connection has a name: {connection}");
-    // One for the page itself, one to connect, and so many renewals take longer than any of the
-    // tokens lasts.
-    let sessions = 2 + 3;
-    harness::eventually("the tokens are renewed", TIMEOUT, async || {
-        ensure!(site.sessions() >= sessions, "{} of {sessions} so far", site.sessions());
+    ensure!(connection.is_string(), "expected a connection id, got {connection}");
+    // The page itself, the first token, and renewals for longer than any token is valid.
+    let expected = 2 + 3;
+    eventually("the tokens are renewed", TIMEOUT, async || {
+        ensure!(site.sessions() >= expected, "{} of {expected} requests", site.sessions());
         Ok(())
     })
     .await?;
     let events = events::one_of_each(&user)?;
     stack.producer.send_all(&events).await?;
-    shows(&mut tab, &user, &ids(&events), TIMEOUT).await?;
+    expect_shown(&mut tab, &user, &ids(&events), TIMEOUT).await?;
     let now = tab.value(CONNECTION).await?;
-    ensure!(now == connection, "{now} instead of {connection}");
+    ensure!(now == connection, "expected the same connection {connection}, got {now}");
     Ok(())
 }
 
-async fn two_tabs_share_a_connection_and_hand_it_on(context: &Context) -> anyhow::Result<()> {
+async fn two_tabs_share_a_connection_which_the_second_takes_over(
+    context: &Context,
+) -> anyhow::Result<()> {
     let (browser, stack, user) = (context.browser().await?, context.stack().await?, fresh_user());
-    let site = site(stack, Plan::demo(&user)).await?;
+    let site = start_site(stack, Plan::demo(&user)).await?;
     let mut window = browser.window().await?;
-    let mut first = window.open(site.origin()).await?;
-    first.wait_for_value(STATE, json!("open"), TIMEOUT).await?;
+    let mut first = open_page(&mut window, &site).await?;
     let connection = first.value(CONNECTION).await?;
     let mut second = window.open(site.origin()).await?;
     second.wait_for_value(CONNECTION, connection.clone(), TIMEOUT).await?;
     let before = events::one_of_each(&user)?;
     stack.producer.send_all(&before).await?;
     for tab in [&mut first, &mut second] {
-        shows(tab, &user, &ids(&before), TIMEOUT).await?;
+        expect_shown(tab, &user, &ids(&before), TIMEOUT).await?;
     }
     window.close(first).await?;
-    // Some of these are published while nobody is connected.
+    // Some of these are published while neither tab is connected.
     let after = events::one_of_each(&user)?;
     stack.producer.send_all(&after).await?;
     let all: Vec<String> = ids(&before).into_iter().chain(ids(&after)).collect();
-    shows(&mut second, &user, &all, TIMEOUT).await?;
+    expect_shown(&mut second, &user, &all, TIMEOUT).await?;
     let other = format!("{CONNECTION} !== {connection} && {STATE} === 'open'");
     second.wait_for_value(&other, Value::Bool(true), TIMEOUT).await
 }

@@ -1,32 +1,16 @@
 //! Deployment artefacts (images, compose file, manifests, alert rules, documents), as far as they
 //! can be checked without containers, and both services under autoscalers and Prometheus.
 
-mod autoscaling;
-mod containers;
-mod documents;
-mod manifests;
-mod monitoring;
-mod network;
-mod prometheus;
-mod workloads;
+pub(crate) mod autoscaling;
+pub(crate) mod containers;
+pub(crate) mod documents;
+pub(crate) mod manifests;
+pub(crate) mod monitoring;
+pub(crate) mod network;
+pub(crate) mod prometheus;
+pub(crate) mod workloads;
 
 use serde_json::Value;
-
-use crate::runner::Scenario;
-
-pub(crate) fn scenarios() -> Vec<Scenario> {
-    let files = [
-        containers::scenarios(),
-        documents::scenarios(),
-        manifests::scenarios(),
-        workloads::scenarios(),
-        network::scenarios(),
-        monitoring::scenarios(),
-        prometheus::scenarios(),
-        autoscaling::scenarios(),
-    ];
-    files.into_iter().flatten().collect()
-}
 
 /// Kind and name of the workload of each service.
 const WORKLOADS: [(&str, &str); 2] =

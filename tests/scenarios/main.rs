@@ -1,6 +1,8 @@
 //! Scenarios: both services as processes against real Kafka and Redis servers. A scenario is an
 //! async function whose name states a guarantee; arguments filter by name, as in any test binary.
 
+use std::process::ExitCode;
+
 mod assertions;
 mod attacks;
 mod auth;
@@ -36,49 +38,60 @@ mod topologies;
 mod traces;
 mod under_load;
 
-fn main() -> std::process::ExitCode {
-    let scenarios = [
-        layers::scenarios(),
-        settings::scenarios(),
-        deployment::scenarios(),
-        delivery::scenarios(),
-        idempotency::scenarios(),
-        record_outcomes::scenarios(),
-        server_access::scenarios(),
-        server_access::redis_acl::scenarios(),
-        auth::scenarios(),
-        signing_keys::scenarios(),
-        revocation::scenarios(),
-        tls::scenarios(),
-        limits::scenarios(),
-        load_tester::scenarios(),
-        benchmarks::scenarios(),
-        conformance::scenarios(),
-        attacks::tokens::scenarios(),
-        attacks::frames::scenarios(),
-        attacks::requests::scenarios(),
-        attacks::user_ids::scenarios(),
-        attacks::flood::scenarios(),
-        shutdown::scenarios(),
-        recovery::scenarios(),
-        resume::scenarios(),
-        producers::scenarios(),
-        metrics::scenarios(),
-        parked_records::scenarios(),
-        faults::network::scenarios(),
-        faults::redis::scenarios(),
-        faults::gateways::scenarios(),
-        faults::kafka::scenarios(),
-        faults::consumer_group::scenarios(),
-        faults::random::scenarios(),
-        slow_clients::scenarios(),
-        topologies::sentinel::scenarios(),
-        topologies::cluster::scenarios(),
-        traces::scenarios(),
-        browser_client::scenarios(),
-        demo_page::scenarios(),
-        demo_page::reconnect::scenarios(),
-        demo_page::appearance::scenarios(),
-    ];
-    runner::run(scenarios.into_iter().flatten().collect())
+use runner::Scenario;
+
+/// The scenarios of each module, in the order in which they are started.
+const MODULES: &[fn() -> Vec<Scenario>] = &[
+    layers::scenarios,
+    settings::scenarios,
+    deployment::containers::scenarios,
+    deployment::documents::scenarios,
+    deployment::manifests::scenarios,
+    deployment::workloads::scenarios,
+    deployment::network::scenarios,
+    deployment::monitoring::scenarios,
+    deployment::prometheus::scenarios,
+    deployment::autoscaling::scenarios,
+    delivery::scenarios,
+    idempotency::scenarios,
+    record_outcomes::scenarios,
+    server_access::scenarios,
+    server_access::redis_acl::scenarios,
+    auth::scenarios,
+    signing_keys::scenarios,
+    revocation::scenarios,
+    tls::scenarios,
+    limits::scenarios,
+    load_tester::scenarios,
+    benchmarks::scenarios,
+    conformance::scenarios,
+    attacks::tokens::scenarios,
+    attacks::frames::scenarios,
+    attacks::requests::scenarios,
+    attacks::user_ids::scenarios,
+    attacks::flood::scenarios,
+    shutdown::scenarios,
+    recovery::scenarios,
+    resume::scenarios,
+    producers::scenarios,
+    metrics::scenarios,
+    parked_records::scenarios,
+    faults::network::scenarios,
+    faults::redis::scenarios,
+    faults::gateways::scenarios,
+    faults::kafka::scenarios,
+    faults::consumer_group::scenarios,
+    faults::random::scenarios,
+    slow_clients::scenarios,
+    topologies::sentinel::scenarios,
+    topologies::cluster::scenarios,
+    traces::scenarios,
+    browser_client::scenarios,
+    demo_page::scenarios,
+    demo_page::reconnect::scenarios,
+    demo_page::appearance::scenarios,
+];
+
+fn main() -> ExitCode {
+    runner::run(MODULES.iter().flat_map(|scenarios| scenarios()).collect())
 }

@@ -1,4 +1,4 @@
-//! Section 7: how connections close. What comes after a close is not answered.
+//! Section 7: close frames. Nothing after a close frame is answered.
 
 use support::raw_socket::client_frame;
 

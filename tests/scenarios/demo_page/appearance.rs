@@ -1,5 +1,5 @@
-//! How the demo's page looks: in the light, in the dark and on a phone. `SCREENSHOTS=1` keeps the
-//! pictures that the README shows.
+//! The appearance of the demo page: light, dark and on a phone. `SCREENSHOTS=1` writes the pictures
+//! of the README.
 
 use anyhow::{Context as _, ensure};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -12,16 +12,16 @@ use harness::{
 use serde_json::json;
 use support::{browser::Tab, node};
 
-use super::{SHOWN, STATE, click, site};
+use super::{SHOWN, STATE, click, start_site};
 use crate::{context::Context, requirements, runner::scenarios};
 
 scenarios![
-    the_page_is_readable_in_the_light_in_the_dark_and_on_a_phone,
-    the_examples_count_down_in_react_and_in_svelte,
+    the_page_has_contrast_names_and_no_overflow_in_light_dark_and_phone,
+    the_react_and_svelte_examples_count_down_to_the_deadline,
 ];
 
-/// Every text that stands out too little from what is behind it, by the rule of WCAG (4.5 to 1).
-const PALE: &str = r"(() => {
+/// Texts whose contrast is below the minimum of WCAG 2.1 AA (4.5 to 1).
+const LOW_CONTRAST: &str = r"(() => {
   const canvas = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
   const rgba = (colour) => {
     canvas.clearRect(0, 0, 1, 1);
@@ -51,32 +51,33 @@ const PALE: &str = r"(() => {
     .filter(({ contrast }) => contrast < 4.5);
 })()";
 
-/// Everything to press that has no name, and everything that sticks out at the side.
+/// Number of controls without an accessible name.
 const NAMELESS: &str = "[...document.querySelectorAll('button, summary')]
     .filter((element) => !element.textContent.trim()).length";
+/// Whether the page is wider than the screen.
 const TOO_WIDE: &str = "document.documentElement.scrollWidth > innerWidth";
 
-async fn the_page_is_readable_in_the_light_in_the_dark_and_on_a_phone(
+async fn the_page_has_contrast_names_and_no_overflow_in_light_dark_and_phone(
     context: &Context,
 ) -> anyhow::Result<()> {
     let (browser, stack) = (context.browser().await?, context.stack().await?);
-    let site = site(stack, Plan::demo(&fresh_user())).await?;
+    let site = start_site(stack, Plan::demo(&fresh_user())).await?;
     let mut window = browser.window().await?;
     for (name, scheme, size) in [
         ("light", "light", (1100, 800)),
         ("dark", "dark", (1100, 800)),
         ("phone", "light", (390, 844)),
     ] {
-        // A blank page first, so that the page finds the screen as it is.
+        // The screen is set before the page is loaded.
         let mut tab = window.open("about:blank").await?;
-        look(&mut tab, scheme, size).await?;
+        set_screen(&mut tab, scheme, size).await?;
         tab.call("Page.navigate", json!({"url": site.origin()})).await?;
         tab.wait_for_value(STATE, json!("open"), TIMEOUT).await?;
         show_all(&mut tab).await?;
         let wide = tab.value(TOO_WIDE).await?;
         ensure!(wide == false, "{name}: the page is wider than the screen");
-        let pale = tab.value(PALE).await?;
-        ensure!(pale == json!([]), "{name}: too pale: {pale}");
+        let low_contrast = tab.value(LOW_CONTRAST).await?;
+        ensure!(low_contrast == json!([]), "{name}: contrast below 4.5: {low_contrast}");
         ensure!(tab.value(NAMELESS).await? == 0, "{name}: a button without a name");
         if std::env::var_os("SCREENSHOTS").is_some() {
             let picture = STANDARD.decode(tab.screenshot().await?).context("a picture")?;
@@ -86,14 +87,16 @@ async fn the_page_is_readable_in_the_light_in_the_dark_and_on_a_phone(
     Ok(())
 }
 
-async fn the_examples_count_down_in_react_and_in_svelte(context: &Context) -> anyhow::Result<()> {
+async fn the_react_and_svelte_examples_count_down_to_the_deadline(
+    context: &Context,
+) -> anyhow::Result<()> {
     let (browser, stack, user) = (context.browser().await?, context.stack().await?, fresh_user());
     requirements::node()?;
     let pages = workspace::temporary("examples-")?;
     let folder = pages.path().to_str().context("a path is text")?;
     let build = ["vite", "build", "--config", "examples/vite.config.ts", "--outDir", folder];
     node::run(&node::client(), "npx", &build).await?;
-    let site = site(stack, Plan::folder(&user, pages.path())?).await?;
+    let site = start_site(stack, Plan::folder(&user, pages.path())?).await?;
     let mut window = browser.window().await?;
     for name in ["react", "svelte"] {
         let mut tab = window.open(&format!("{}/{name}/index.html", site.origin())).await?;
@@ -110,7 +113,7 @@ async fn the_examples_count_down_in_react_and_in_svelte(context: &Context) -> an
     Ok(())
 }
 
-/// Sends all events, each when the one before is there, and at last the one with a countdown.
+/// Sends each event once the one before is on the page, and the one with a countdown last.
 async fn show_all(tab: &mut Tab) -> anyhow::Result<()> {
     let press = |number| format!("document.querySelectorAll('#events button')[{number}].click()");
     for number in 0..DESIGNED {
@@ -124,7 +127,11 @@ async fn show_all(tab: &mut Tab) -> anyhow::Result<()> {
     tab.wait_for_value(&format!("{SHOWN}.length"), json!(DESIGNED + 1), TIMEOUT).await
 }
 
-async fn look(tab: &mut Tab, scheme: &str, (width, height): (u32, u32)) -> anyhow::Result<()> {
+async fn set_screen(
+    tab: &mut Tab,
+    scheme: &str,
+    (width, height): (u32, u32),
+) -> anyhow::Result<()> {
     let feature = json!({"name": "prefers-color-scheme", "value": scheme});
     let still = json!({"name": "prefers-reduced-motion", "value": "reduce"});
     tab.call("Emulation.setEmulatedMedia", json!({"features": [feature, still]})).await?;

@@ -1,11 +1,12 @@
-//! What a page goes through: gateways that die, networks that go, people who switch them off.
+//! The demo page across killed gateways and lost networks: it reconnects, resumes and shows every
+//! event once.
 
 use std::time::Duration;
 
 use anyhow::ensure;
 use demo::Plan;
 use harness::{
-    events::{self, Event, fresh_user},
+    events::{self, DESIGNED, Event, fresh_user},
     proxy::Fault,
     redis::RedisTopology,
     stack::{Layout, Stack, TIMEOUT},
@@ -13,29 +14,32 @@ use harness::{
 use serde_json::json;
 use tokio::time::interval;
 
-use super::{SHOWN, STATE, click, ids, shows, site};
-use crate::{context::Context, run_profile::RunProfile, runner::scenarios};
+use super::{SHOWN, STATE, click, expect_shown, ids, open_page, start_site};
+use crate::{
+    assertions::wait_for_published, context::Context, run_profile::RunProfile, runner::scenarios,
+};
 
-/// Longest time until a page has caught up: the longest pause between attempts, and some.
-const CAUGHT_UP_LIMIT: Duration = Duration::from_secs(40);
+/// Longest time until a page has resumed: the longest reconnect delay of 30 s, with 10 s to spare.
+const RESUME_TIMEOUT: Duration = Duration::from_secs(40);
+const STATE_TEXT: &str = "document.getElementById('state').textContent";
 
 scenarios![
-    a_gateway_that_is_killed_again_and_again_costs_a_page_nothing,
-    a_page_that_was_offline_catches_up,
-    the_switch_of_the_demo_shows_a_resume,
+    a_page_misses_no_event_while_its_gateway_is_killed_repeatedly,
+    a_page_that_was_offline_resumes_without_loss,
+    the_network_switch_of_the_demo_shows_a_resume,
 ];
 
-/// Sends so many events, one after the other, so many a second.
+/// Sends events one after another and returns their ids.
 async fn send(
     stack: &Stack<impl RedisTopology>,
     user: &str,
     (count, per_second): (usize, u64),
 ) -> anyhow::Result<Vec<String>> {
     let case = &events::designed()?[0];
-    let mut pace = interval(Duration::from_millis(1000 / per_second));
+    let mut ticks = interval(Duration::from_millis(1000 / per_second));
     let mut sent = Vec::with_capacity(count);
     for _ in 0..count {
-        pace.tick().await;
+        ticks.tick().await;
         let event: Event = case.fresh(user)?;
         stack.producer.send(&event).await?;
         sent.push(event.id);
@@ -43,74 +47,70 @@ async fn send(
     Ok(sent)
 }
 
-/// Every five seconds for a minute, in the long form.
-async fn a_gateway_that_is_killed_again_and_again_costs_a_page_nothing(
+/// With `CHAOS`, every five seconds for a minute.
+async fn a_page_misses_no_event_while_its_gateway_is_killed_repeatedly(
     context: &Context,
 ) -> anyhow::Result<()> {
     let browser = context.browser().await?;
     let (mut stack, user) = (context.own_stack(&Layout::default()).await?, fresh_user());
-    let site = site(&stack, Plan::demo(&user)).await?;
+    let site = start_site(&stack, Plan::demo(&user)).await?;
     let mut window = browser.window().await?;
-    let mut tab = window.open(site.origin()).await?;
-    tab.wait_for_value(STATE, json!("open"), TIMEOUT).await?;
+    let mut tab = open_page(&mut window, &site).await?;
     let mut sent = Vec::new();
-    // How many events while the gateway is there, and while it is not, and how many a second.
-    let (rounds, up, down, pace) = RunProfile::current().pick((3, 10, 5, 10), (12, 16, 4, 4));
+    // Events while the gateway runs, events while it does not, and events per second.
+    let (rounds, up, down, rate) = RunProfile::current().pick((3, 10, 5, 10), (12, 16, 4, 4));
     for _ in 0..rounds {
-        sent.extend(send(&stack, &user, (up, pace)).await?);
+        sent.extend(send(&stack, &user, (up, rate)).await?);
         stack.gateways[0].kill().await?;
-        sent.extend(send(&stack, &user, (down, pace)).await?);
+        sent.extend(send(&stack, &user, (down, rate)).await?);
         stack.gateways[0].restart().await?;
     }
-    shows(&mut tab, &user, &sent, CAUGHT_UP_LIMIT).await?;
-    let state = "document.getElementById('state').textContent";
-    tab.wait_for_value(state, json!("Live, nothing missed"), TIMEOUT).await?;
-    eprintln!("{} events, each shown once, through {rounds} deaths of the gateway", sent.len());
-    drop((tab, site));
+    expect_shown(&mut tab, &user, &sent, RESUME_TIMEOUT).await?;
+    tab.wait_for_value(STATE_TEXT, json!("Live, nothing missed"), TIMEOUT).await?;
+    eprintln!("{} events, each shown once, over {rounds} kills of the gateway", sent.len());
     stack.shut_down_and_check_logs().await
 }
 
-async fn a_page_that_was_offline_catches_up(context: &Context) -> anyhow::Result<()> {
+async fn a_page_that_was_offline_resumes_without_loss(context: &Context) -> anyhow::Result<()> {
     let (browser, stack, user) = (context.browser().await?, context.stack().await?, fresh_user());
-    let site = site(stack, Plan::demo(&user)).await?;
+    let site = start_site(stack, Plan::demo(&user)).await?;
     let mut window = browser.window().await?;
-    let mut tab = window.open(site.origin()).await?;
-    tab.wait_for_value(STATE, json!("open"), TIMEOUT).await?;
-    // The browser does not cut WebSockets that are open, so that the network does, and first: told
-    // that it is offline, the page asks the gateway for a sign of life, and must not get one.
+    let mut tab = open_page(&mut window, &site).await?;
+    // The browser keeps open WebSockets when it goes offline, so the network is cut first; otherwise
+    // the gateway would answer the ping with which the client checks its connection.
     site.network().set_fault(Fault::Blackhole);
-    let offline = |offline: bool| json!({"offline": offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1});
+    let unlimited = json!({"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1});
+    let offline = |offline: bool| {
+        let mut conditions = unlimited.clone();
+        conditions["offline"] = offline.into();
+        conditions
+    };
     tab.call("Network.enable", json!({})).await?;
     tab.call("Network.emulateNetworkConditions", offline(true)).await?;
-    let told = "document.getElementById('state').textContent.startsWith('Offline')";
-    tab.wait_for_value(told, json!(true), TIMEOUT).await?;
+    let is_offline = format!("{STATE_TEXT}.startsWith('Offline')");
+    tab.wait_for_value(&is_offline, json!(true), TIMEOUT).await?;
     let events = events::one_of_each(&user)?;
     stack.producer.send_all(&events).await?;
-    ensure!(tab.value(&format!("{SHOWN}.length")).await? == 0, "it shows what it cannot know");
+    let shown = tab.value(&format!("{SHOWN}.length")).await?;
+    ensure!(shown == 0, "the page shows {shown} events although it is offline");
     site.network().set_fault(Fault::None);
     tab.call("Network.emulateNetworkConditions", offline(false)).await?;
-    shows(&mut tab, &user, &ids(&events), CAUGHT_UP_LIMIT).await
+    expect_shown(&mut tab, &user, &ids(&events), RESUME_TIMEOUT).await
 }
 
-async fn the_switch_of_the_demo_shows_a_resume(context: &Context) -> anyhow::Result<()> {
+async fn the_network_switch_of_the_demo_shows_a_resume(context: &Context) -> anyhow::Result<()> {
     let (browser, stack, user) = (context.browser().await?, context.stack().await?, fresh_user());
-    let site = site(stack, Plan::demo(&user)).await?;
+    let site = start_site(stack, Plan::demo(&user)).await?;
     let mut window = browser.window().await?;
-    let mut tab = window.open(site.origin()).await?;
-    tab.wait_for_value(STATE, json!("open"), TIMEOUT).await?;
+    let mut tab = open_page(&mut window, &site).await?;
     tab.value(&click("#switch")).await?;
     tab.wait_for_value(STATE, json!("waiting"), TIMEOUT).await?;
     tab.value(&click("#all")).await?;
-    harness::eventually("the events are published", TIMEOUT, async || {
-        let published = stack.stream(&user).await?.len();
-        ensure!(published == events::DESIGNED, "{published} are");
-        Ok(())
-    })
-    .await?;
-    ensure!(tab.value(&format!("{SHOWN}.length")).await? == 0, "the network was not cut");
-    tab.value(&click("#switch")).await?;
+    wait_for_published(stack, &user, DESIGNED).await?;
     let shown = format!("{SHOWN}.length");
-    tab.wait_for_value(&shown, json!(events::DESIGNED), CAUGHT_UP_LIMIT).await?;
-    let state = "document.getElementById('state').textContent";
-    tab.wait_for_value(state, json!("Live, nothing missed"), TIMEOUT).await
+    let count = tab.value(&shown).await?;
+    ensure!(count == 0, "the page shows {count} events although its network is off");
+    tab.value(&click("#switch")).await?;
+    tab.wait_for_value(&shown, json!(DESIGNED), RESUME_TIMEOUT).await?;
+    tab.wait_for_value(STATE_TEXT, json!("Live, nothing missed"), TIMEOUT).await
 }

@@ -1,14 +1,14 @@
-//! Section 6: what is UTF-8 and what is not.
+//! Section 6: valid and invalid UTF-8 in text messages.
 
 use support::raw_socket::client_frame;
 
 use super::{Case, Expected};
 
-/// Greek with accents, as the suite uses it.
+/// The Greek word that the suite uses.
 const KOSME: &[u8] = b"\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5";
 
-/// Sequences that are UTF-8, by section.
-const RIGHT: &[(&str, &[&[u8]])] = &[
+/// Valid sequences by section.
+const VALID: &[(&str, &[&[u8]])] = &[
     (
         "6.5",
         &[
@@ -36,8 +36,8 @@ const RIGHT: &[(&str, &[&[u8]])] = &[
     ),
 ];
 
-/// Sequences that are not, by section and with the number of the first.
-const WRONG: &[(&str, usize, &[&[u8]])] = &[
+/// Invalid sequences by section, with the number of the first case.
+const INVALID: &[(&str, usize, &[&[u8]])] = &[
     ("6.8", 1, &[b"\xf8\x88\x80\x80\x80", b"\xfc\x84\x80\x80\x80\x80"]),
     ("6.10", 1, &[b"\xf7\xbf\xbf\xbf", b"\xfb\xbf\xbf\xbf\xbf", b"\xfd\xbf\xbf\xbf\xbf\xbf"]),
     ("6.11", 5, &[b"\xf4\x90\x80\x80"]),
@@ -142,8 +142,8 @@ fn refused() -> Expected {
     Expected::Closed(Vec::new(), 1007)
 }
 
-/// A text in so many parts.
-fn in_parts(parts: &[&[u8]]) -> Vec<Vec<u8>> {
+/// A text message in these fragments.
+fn in_fragments_of(parts: &[&[u8]]) -> Vec<Vec<u8>> {
     let last = parts.len() - 1;
     let first = |at| u8::from(at == 0) | if at == last { 0x80 } else { 0 };
     parts.iter().enumerate().map(|(at, part)| client_frame(first(at), part)).collect()
@@ -151,52 +151,57 @@ fn in_parts(parts: &[&[u8]]) -> Vec<Vec<u8>> {
 
 pub(super) fn all() -> Vec<Case> {
     let mut cases = in_fragments();
-    for (section, texts) in RIGHT {
-        let right = (1..).zip(*texts);
-        cases.extend(right.map(|(n, text)| {
+    for (section, texts) in VALID {
+        let valid = (1..).zip(*texts);
+        cases.extend(valid.map(|(n, text)| {
             Case::new(format!("{section}.{n}"), &[client_frame(0x81, text)], served())
         }));
     }
-    for (section, from, texts) in WRONG {
-        let wrong = (*from..).zip(*texts);
-        cases.extend(wrong.map(|(n, text)| {
+    for (section, from, texts) in INVALID {
+        let invalid = (*from..).zip(*texts);
+        cases.extend(invalid.map(|(n, text)| {
             Case::new(format!("{section}.{n}"), &[client_frame(0x81, text)], refused())
         }));
     }
-    // Every byte that only continues, and all that only begin, each before a space.
+    // Every continuation byte, and every start byte before a space.
     let continuing: Vec<u8> = (0x80..=0xbf).collect();
     cases.push(Case::new("6.12.8", &[client_frame(0x81, &continuing)], refused()));
     let starts = [0xc0..=0xdf, 0xe0..=0xef, 0xf0..=0xf7, 0xf8..=0xfb, 0xfc..=0xfd];
     for (number, bytes) in (1..).zip(starts) {
-        let lonely: Vec<u8> = bytes.flat_map(|byte| [byte, b' ']).collect();
-        cases.push(Case::new(format!("6.13.{number}"), &[client_frame(0x81, &lonely)], refused()));
+        let alone: Vec<u8> = bytes.flat_map(|byte| [byte, b' ']).collect();
+        cases.push(Case::new(format!("6.13.{number}"), &[client_frame(0x81, &alone)], refused()));
     }
     cases.extend(noncharacters());
     cases
 }
 
-/// 6.1 to 6.4 and 6.6: where the parts end does not matter, but for what is wrong already.
+/// 6.1 to 6.4 and 6.6: code points may be split between fragments; an invalid one is rejected at
+/// once.
 fn in_fragments() -> Vec<Case> {
     let text = "Hello-µ@ßöäüàá-UTF-8!!".as_bytes();
-    let single = |text: &[u8]| in_parts(&text.chunks(1).collect::<Vec<_>>());
-    let wrong = [KOSME, b"\xed\xa0\x80edited"].concat();
+    let single = |text: &[u8]| in_fragments_of(&text.chunks(1).collect::<Vec<_>>());
+    let invalid = [KOSME, b"\xed\xa0\x80edited"].concat();
     let (valid, too_high, rest) = (KOSME, &b"\xf4\x90\x80\x80"[..], &b"edited"[..]);
     let late = [valid, too_high, rest].concat();
     let mut cases = vec![
         Case::new("6.1.1", &[client_frame(0x81, b"")], served()),
-        Case::new("6.1.2", &in_parts(&[b"", b"", b""]), served()),
-        Case::new("6.1.3", &in_parts(&[b"", b"middle frame payload", b""]), served()),
+        Case::new("6.1.2", &in_fragments_of(&[b"", b"", b""]), served()),
+        Case::new("6.1.3", &in_fragments_of(&[b"", b"middle frame payload", b""]), served()),
         Case::new("6.2.1", &[client_frame(0x81, text)], served()),
-        Case::new("6.2.2", &in_parts(&[&text[..7], &text[7..]]), served()),
+        Case::new("6.2.2", &in_fragments_of(&[&text[..7], &text[7..]]), served()),
         Case::new("6.2.3", &single(text), served()),
         Case::new("6.2.4", &single(KOSME), served()),
-        Case::new("6.3.1", &[client_frame(0x81, &wrong)], refused()),
-        Case::new("6.3.2", &single(&wrong), refused()),
-        // The last part is not sent: what is wrong is told before.
-        Case::new("6.4.1", &in_parts(&[valid, too_high, rest])[..2], refused()),
-        Case::new("6.4.2", &in_parts(&[valid, b"\xf4\x90", b"\x80\x80", rest])[..2], refused()),
-        Case::new("6.4.3", &[client_frame(0x81, &late)], refused()).chopped(20),
-        Case::new("6.4.4", &[client_frame(0x81, &late)], refused()).chopped(1),
+        Case::new("6.3.1", &[client_frame(0x81, &invalid)], refused()),
+        Case::new("6.3.2", &single(&invalid), refused()),
+        // Rejected without the last fragment.
+        Case::new("6.4.1", &in_fragments_of(&[valid, too_high, rest])[..2], refused()),
+        Case::new(
+            "6.4.2",
+            &in_fragments_of(&[valid, b"\xf4\x90", b"\x80\x80", rest])[..2],
+            refused(),
+        ),
+        Case::new("6.4.3", &[client_frame(0x81, &late)], refused()).in_chunks_of(20),
+        Case::new("6.4.4", &[client_frame(0x81, &late)], refused()).in_chunks_of(1),
     ];
     for length in 1..=KOSME.len() {
         let prefix = &KOSME[..length];
@@ -206,7 +211,7 @@ fn in_fragments() -> Vec<Case> {
     cases
 }
 
-/// 6.22: the last two of each plane are no characters, and UTF-8 all the same.
+/// 6.22: the two noncharacters at the end of each plane are valid UTF-8.
 fn noncharacters() -> impl Iterator<Item = Case> {
     let all = (0..=0x10_u32).flat_map(|plane| [plane << 16 | 0xfffe, plane << 16 | 0xffff]);
     (1..).zip(all.filter_map(char::from_u32)).map(|(number, character): (u32, char)| {

@@ -31,17 +31,17 @@ pub(super) fn all() -> Vec<Case> {
         .collect()
 }
 
-/// 1.1, 1.2 and 10: texts and binary messages of many sizes.
+/// 1.1, 1.2 and 10: text and binary messages of many sizes.
 fn sizes() -> Vec<Case> {
     let sizes = [0, 125, 126, 127, 128, 65_535, 65_536, 65_536];
     let mut cases = Vec::new();
     for (number, size) in (1..).zip(sizes) {
-        let chop = if number == 8 { 997 } else { usize::MAX };
+        let chunk_size = if number == 8 { 997 } else { usize::MAX };
         let text = [client_frame(TEXT, &vec![b'*'; size])];
-        cases.push(Case::new(format!("1.1.{number}"), &text, served(&[])).chopped(chop));
+        cases.push(Case::new(format!("1.1.{number}"), &text, served(&[])).in_chunks_of(chunk_size));
         let binary = [client_frame(BINARY, &vec![0xfe; size])];
         let refused = Expected::Closed(Vec::new(), 1003);
-        cases.push(Case::new(format!("1.2.{number}"), &binary, refused).chopped(chop));
+        cases.push(Case::new(format!("1.2.{number}"), &binary, refused).in_chunks_of(chunk_size));
     }
     let whole = vec![b'*'; 65_536];
     let parts: Vec<&[u8]> = whole.chunks(1_300).collect();
@@ -69,24 +69,24 @@ fn pings() -> Vec<Case> {
         Case::new("2.3", &[client_frame(PING, odd)], served(&[odd])),
         Case::new("2.4", &[client_frame(PING, &long)], served(&[&long])),
         Case::new("2.5", &[client_frame(PING, &too_long)], protocol_error(&[])),
-        Case::new("2.6", &[client_frame(PING, &long)], served(&[&long])).chopped(1),
+        Case::new("2.6", &[client_frame(PING, &long)], served(&[&long])).in_chunks_of(1),
         Case::new("2.7", &[client_frame(PONG, b"")], served(&[])),
         Case::new("2.8", std::slice::from_ref(&unsolicited), served(&[])),
         Case::new("2.9", &[unsolicited, client_frame(PING, b"ping")], served(&[b"ping"])),
         Case::new("2.10", &ten_pings, Expected::Served(ten.clone())),
-        Case::new("2.11", &ten_pings, Expected::Served(ten)).chopped(1),
+        Case::new("2.11", &ten_pings, Expected::Served(ten)).in_chunks_of(1),
     ]
 }
 
-/// 3: bits that mean nothing.
+/// 3: reserved bits.
 fn reserved_bits() -> Vec<Case> {
     let reserved = |first: u8, bits: u8| hello(first | bits << 4);
     let later = |bits| [hello(TEXT), reserved(TEXT, bits), client_frame(PING, b"")];
     vec![
         Case::new("3.1", &[reserved(TEXT, 1)], protocol_error(&[])),
         Case::new("3.2", &later(2), protocol_error(&[])),
-        Case::new("3.3", &later(3), protocol_error(&[])).chopped(19),
-        Case::new("3.4", &later(4), protocol_error(&[])).chopped(1),
+        Case::new("3.3", &later(3), protocol_error(&[])).in_chunks_of(19),
+        Case::new("3.4", &later(4), protocol_error(&[])).in_chunks_of(1),
         Case::new("3.5", &[reserved(BINARY, 5)], protocol_error(&[])),
         Case::new("3.6", &[reserved(PING, 6)], protocol_error(&[])),
         Case::new(
@@ -97,7 +97,7 @@ fn reserved_bits() -> Vec<Case> {
     ]
 }
 
-/// 4: opcodes that mean nothing.
+/// 4: reserved opcodes.
 fn reserved_opcodes() -> Vec<Case> {
     let mut cases = Vec::new();
     for (section, first_opcode) in [(1, 0x83), (2, 0x8b)] {
@@ -109,13 +109,13 @@ fn reserved_opcodes() -> Vec<Case> {
                 frames.push(client_frame(PING, b""));
             }
             let case = Case::new(format!("4.{section}.{number}"), &frames, protocol_error(&[]));
-            cases.push(if number == 5 { case.chopped(1) } else { case });
+            cases.push(if number == 5 { case.in_chunks_of(1) } else { case });
         }
     }
     cases
 }
 
-/// 5.1 to 5.8: messages in parts, with pings in between.
+/// 5.1 to 5.8: fragmented messages with pings in between.
 fn fragments() -> Vec<Case> {
     let broken_ping = [client_frame(PING & 0x7f, b"first"), client_frame(LAST, b"second")];
     let two_pongs = [client_frame(PONG & 0x7f, b"first"), client_frame(LAST, b"second")];
@@ -125,22 +125,22 @@ fn fragments() -> Vec<Case> {
         Case::new("5.1", &broken_ping, protocol_error(&[])),
         Case::new("5.2", &two_pongs, protocol_error(&[])),
         Case::new("5.3", &two, served(&[])),
-        Case::new("5.4", &two, served(&[])).chopped(11),
-        Case::new("5.5", &two, served(&[])).chopped(1),
+        Case::new("5.4", &two, served(&[])).in_chunks_of(11),
+        Case::new("5.5", &two, served(&[])).in_chunks_of(1),
         Case::new("5.6", &with_ping, served(&[b"ping"])),
-        Case::new("5.7", &with_ping, served(&[b"ping"])).chopped(10),
-        Case::new("5.8", &with_ping, served(&[b"ping"])).chopped(1),
+        Case::new("5.7", &with_ping, served(&[b"ping"])).in_chunks_of(10),
+        Case::new("5.8", &with_ping, served(&[b"ping"])).in_chunks_of(1),
     ]
 }
 
-/// 5.9 to 5.15: parts of nothing.
+/// 5.9 to 5.15: continuation frames without a message.
 fn strays() -> Vec<Case> {
     let mut cases = Vec::new();
     for (number, first) in [(9, LAST), (12, MORE)] {
         let stray = [client_frame(first, b"non-continuation payload"), hello(TEXT)];
-        for (more, chop) in [(0, usize::MAX), (1, 30), (2, 1)] {
+        for (more, chunk_size) in [(0, usize::MAX), (1, 30), (2, 1)] {
             let id = format!("5.{}", number + more);
-            cases.push(Case::new(id, &stray, protocol_error(&[])).chopped(chop));
+            cases.push(Case::new(id, &stray, protocol_error(&[])).in_chunks_of(chunk_size));
         }
     }
     let after_one = [
@@ -153,7 +153,7 @@ fn strays() -> Vec<Case> {
     cases
 }
 
-/// 5.16 to 5.20: messages that begin within others, and five parts with pings.
+/// 5.16 to 5.20: messages that begin within a fragmented one, and five fragments with pings.
 fn mixed() -> Vec<Case> {
     let part = |first| client_frame(first, b"fragment");
     let five = [
@@ -170,6 +170,6 @@ fn mixed() -> Vec<Case> {
         Case::new("5.17", &[part(LAST), part(MORE_TEXT), part(LAST)], protocol_error(&[])),
         Case::new("5.18", &[part(MORE_TEXT), part(TEXT)], protocol_error(&[])),
         Case::new("5.19", &five, served(&[b"one", b"two"])),
-        Case::new("5.20", &five, served(&[b"one", b"two"])).chopped(1),
+        Case::new("5.20", &five, served(&[b"one", b"two"])).in_chunks_of(1),
     ]
 }
