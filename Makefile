@@ -28,7 +28,7 @@ chaos: setup ## run the fault scenarios in their long form, half an hour; SEED=n
 	$(CARGO) build --locked --workspace --all-targets
 	CHAOS=1 $(CARGO) test --locked --package scenarios --test scenarios -- faults:: --test-threads 3
 
-contract: ## generate JSON Schemas, AsyncAPI document and TypeScript types from the Rust types
+contract: ## generate schemas, client types, settings tables and topics from the Rust types
 	$(CARGO) run --locked --quiet --package contract
 
 fuzz: setup ## run each fuzz target for five minutes (SECONDS_EACH, TARGET); extends the corpus

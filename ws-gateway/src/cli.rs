@@ -1,4 +1,4 @@
-//! What the process is asked to do: its work, or a task of an operator.
+//! The command line: runs the gateway, or one of the commands for operators.
 
 use std::time::Duration;
 
@@ -13,49 +13,52 @@ use crate::{
         revocation::{Revocation, Revoked},
         unix_seconds,
     },
-    config::{Config, command},
+    config::{ABOUT, Config, command},
     redis,
 };
 
-/// A task of an operator, done instead of the work.
+/// A command for operators; without one the gateway runs.
 #[derive(Clone, Debug, Subcommand)]
-pub enum Task {
-    /// Close the connections of a user or of one token, at every gateway, and keep them out
+pub enum OperatorCommand {
+    /// Revoke tokens: close their connections at every gateway and refuse them from then on
     Revoke(Revoke),
-    /// Ask the gateway that runs here with these settings whether it is ready: exit code 0 or 1
+    /// Exit with 0 if the gateway of this host is ready, with 1 if it is not
     Healthcheck,
 }
 
-/// What is to be revoked.
+/// Which tokens to revoke.
 #[derive(Clone, Debug, clap::Args)]
-#[command(group(clap::ArgGroup::new("what").required(true).args(["user", "jti"])))]
+#[command(group(clap::ArgGroup::new("target").required(true).args(["user", "jti"])))]
 pub struct Revoke {
-    /// The user whose tokens, as issued up to now, no longer count
+    /// Revoke all tokens of this user that are issued up to now, and all without `iat`
     #[arg(long)]
     user: Option<String>,
-    /// The id (`jti`) of the token that no longer counts
+    /// Revoke the token with this id (`jti`)
     #[arg(long)]
     jti: Option<String>,
-    /// How long the token, or any token of the user, may still be valid
+    /// How long to remember the revocation: at least the lifetime of the tokens
     #[arg(long = "for", value_name = "DURATION", default_value = "24h", value_parser = positive_duration)]
     lifetime: Duration,
 }
 
-/// Reads the settings of this process and the task, if there is one.
+/// Reads the settings, and the operator's command if there is one.
 ///
 /// # Errors
-/// [`ConfigError`] lists everything that is wrong.
-pub fn read() -> Result<(Config, Option<Task>), ConfigError> {
-    let command = Task::augment_subcommands(command());
-    let (config, matches) = config::read(command.subcommand_required(false), std::env::args_os())?;
-    Ok((config, Task::from_arg_matches(&matches).ok()))
+/// [`ConfigError`] lists every invalid setting.
+pub fn read() -> Result<(Config, Option<OperatorCommand>), ConfigError> {
+    let command = OperatorCommand::augment_subcommands(command())
+        .about(ABOUT)
+        .long_about(None)
+        .subcommand_required(false);
+    let (config, matches) = config::read(command, std::env::args_os())?;
+    Ok((config, OperatorCommand::from_arg_matches(&matches).ok()))
 }
 
-impl Task {
-    /// Does it, and says so on standard output.
+impl OperatorCommand {
+    /// Runs the command; prints its result on standard output.
     ///
     /// # Errors
-    /// When there is no such user or token, Redis does not answer, or the gateway is not ready.
+    /// If the user or token id is invalid, Redis is unavailable, or the gateway is not ready.
     pub async fn run(self, config: &Config) -> anyhow::Result<()> {
         match self {
             Self::Revoke(revoke) => revoke.run(config).await,
@@ -66,23 +69,28 @@ impl Task {
 
 impl Revoke {
     async fn run(self, config: &Config) -> anyhow::Result<()> {
-        let revocation = self.revocation()?;
+        let revocation = self.revocation(config.tokens.jwt_leeway)?;
         let redis = RedisClient::new(&config.redis).context("REDIS_URL")?;
         redis::revoke(&redis, &revocation).await.context("Redis")?;
         println!("revoked: {}", revocation.to_text());
         Ok(())
     }
 
-    fn revocation(self) -> anyhow::Result<Revocation> {
+    /// The clock of the issuer may be ahead by `leeway`, so a token from before this instant may
+    /// have an `iat` that much later.
+    fn revocation(self, leeway: Duration) -> anyhow::Result<Revocation> {
         let now = unix_seconds();
-        let what = match (self.user, self.jti) {
-            (Some(user), _) => Revoked::User(UserId::new(&user)?, now),
+        let target = match (self.user, self.jti) {
+            (Some(user), _) => {
+                let leeway = leeway.as_secs() + u64::from(leeway.subsec_nanos() > 0);
+                Revoked::User(UserId::new(&user)?, now + leeway)
+            }
             (None, jti) => {
                 let jti = jti.filter(|id| !id.is_empty() && id.len() <= MAX_TOKEN_ID);
                 Revoked::Token(jti.context("a jti has 1 to 256 bytes")?.into())
             }
         };
-        Ok(Revocation { what, until: now.saturating_add(self.lifetime.as_secs()) })
+        Ok(Revocation { target, until: now.saturating_add(self.lifetime.as_secs()) })
     }
 }
 
@@ -90,24 +98,35 @@ impl Revoke {
 mod tests {
     use super::*;
 
+    fn revocation(arguments: &[&str], leeway: Duration) -> Option<Revocation> {
+        let command = OperatorCommand::augment_subcommands(clap::Command::new("ws-gateway"));
+        let matches = command.try_get_matches_from([&["ws-gateway", "revoke"], arguments].concat());
+        match OperatorCommand::from_arg_matches(&matches.ok()?).ok()? {
+            OperatorCommand::Revoke(revoke) => revoke.revocation(leeway).ok(),
+            OperatorCommand::Healthcheck => None,
+        }
+    }
+
     #[test]
     fn either_a_user_or_a_token_is_revoked() {
-        let parse = |arguments: &[&str]| {
-            let command = Task::augment_subcommands(clap::Command::new("ws-gateway"));
-            let matches =
-                command.try_get_matches_from([&["ws-gateway", "revoke"], arguments].concat());
-            match Task::from_arg_matches(&matches.ok()?).ok()? {
-                Task::Revoke(revoke) => revoke.revocation().ok(),
-                Task::Healthcheck => None,
-            }
-        };
+        let parse = |arguments: &[&str]| revocation(arguments, Duration::ZERO);
         let user = parse(&["--user", "teacher-42", "--for", "1h"]).unwrap();
-        let Revoked::User(id, at) = user.what else { panic!("{user:?}") };
+        let Revoked::User(id, at) = user.target else { panic!("{user:?}") };
         assert_eq!((id.as_str(), at + 3_600), ("teacher-42", user.until));
         let token = parse(&["--jti", "0b8f"]).unwrap();
-        assert_eq!(token.what, Revoked::Token("0b8f".into()));
+        assert_eq!(token.target, Revoked::Token("0b8f".into()));
         for bad in [&[][..], &["--user", ""], &["--jti", ""], &["--user", "u", "--jti", "t"]] {
             assert_eq!(parse(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_from_an_issuer_whose_clock_is_ahead_is_revoked_too() {
+        for (leeway, seconds) in [(Duration::from_millis(4_100), 5), (Duration::ZERO, 0)] {
+            let earliest = unix_seconds() + seconds;
+            let revoked = revocation(&["--user", "u"], leeway).unwrap();
+            let Revoked::User(_, at) = revoked.target else { panic!("{revoked:?}") };
+            assert!((earliest..=earliest + 5).contains(&at), "{at}");
         }
     }
 }

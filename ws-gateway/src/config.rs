@@ -17,9 +17,13 @@ pub use tokens::TokenSettings;
 
 use crate::auth::Origins;
 
-/// WebSocket gateway: delivers each user's notifications from Redis to that user's connections.
+/// What the program is, as `--help` prints it.
+pub const ABOUT: &str =
+    "WebSocket gateway: delivers each user's notifications from Redis to that user's connections";
+
+/// All settings.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "ws-gateway", version)]
+#[command(name = "ws-gateway", version, about = ABOUT)]
 pub struct Config {
     /// Address to listen on, for both ports
     #[arg(long, env = "BIND_ADDRESS", default_value = "0.0.0.0")]
@@ -73,6 +77,13 @@ impl Validate for Config {
         let mut problems = self.tokens.problems(self.is_production());
         problems.extend(self.tls.problem());
         problems.extend(self.redis.problems());
+        if self.websocket_idle_timeout < self.websocket_ping_interval {
+            problems.push(
+                "WEBSOCKET_IDLE_TIMEOUT: shorter than WEBSOCKET_PING_INTERVAL, so that every quiet \
+                 client would be disconnected"
+                    .into(),
+            );
+        }
         problems
     }
 }
@@ -99,6 +110,18 @@ mod tests {
     fn the_readme_lists_every_setting() {
         let readme = shared::config::extract_table(include_str!("../README.md"), "ws-gateway");
         assert_eq!(readme.trim(), shared::config::markdown_table(&command()).trim());
+    }
+
+    #[test]
+    fn an_idle_timeout_below_the_ping_interval_is_refused() {
+        let problems = |idle: &str| {
+            let arguments = ["ws-gateway", "--websocket-idle-timeout", idle];
+            let mut config = Config::try_parse_from(arguments).unwrap();
+            config.tokens.jwt_secret_key = Some("a-secret".into());
+            config.problems().join("; ")
+        };
+        assert!(problems("29s").contains("WEBSOCKET_IDLE_TIMEOUT"));
+        assert_eq!(problems("30s"), "");
     }
 
     #[test]

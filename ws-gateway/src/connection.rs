@@ -3,6 +3,7 @@
 //! protocol error.
 
 mod close;
+mod frame_limiter;
 mod latency;
 mod phase_gauge;
 mod reader;
@@ -36,6 +37,7 @@ use crate::{
     protocol::{CloseReason, Disconnect, Filter, Frame, Position, Resume, State},
 };
 pub use close::close;
+pub use frame_limiter::FrameLimiter;
 use phase_gauge::PhaseGauge;
 use timers::{TimerEvent, Timers};
 pub use wire::socket_config;
@@ -49,7 +51,9 @@ pub struct ConnectionSettings {
     pub keepalive_timeout: Duration,
     /// How long a connection outlives its token.
     pub expiry_grace: Duration,
-    /// Most messages of a client in a second.
+    /// Largest message of a client that is not a new token, in bytes.
+    pub max_message_size: usize,
+    /// Most frames of a client in a second: messages, pings and pongs, each fragment counted.
     pub max_messages_per_second: NonZeroU32,
     /// Time over which connections close when the gateway stops.
     pub drain_window: Duration,
@@ -153,7 +157,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     self.phase.enter(Phase::Open);
                     Box::pin(self.open(opened)).await
                 }
-                message = self.socket.next(), if self.timers.is_reading() => self.on_message(message).await,
+                message = self.socket.next() => self.on_message(message).await,
                 () = &mut timer => self.on_time().await,
                 () = &mut stopping, if self.timers.drain_at.is_none() => {
                     self.timers.schedule_drain(self.settings.drain_window);
@@ -210,14 +214,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 let ping = self.socket.feed(Message::Ping(Vec::new().into()));
                 match time::timeout(self.settings.keepalive_timeout, ping).await {
                     Ok(Ok(())) => self.send(Vec::new()).await,
-                    _ => Break(Disconnect::ByClient),
+                    Ok(Err(_)) => Break(Disconnect::ByClient),
+                    Err(_) => Break(Disconnect::ByGateway(CloseReason::TooSlow)),
                 }
             }
             None => Continue(()),
         }
     }
 
-    /// Writes texts and everything the socket has queued, and flushes once.
+    /// Writes texts and everything the socket has queued, and flushes once. A client that lets a
+    /// write wait for the keep-alive timeout is too slow; its pongs are not read meanwhile.
     async fn send(&mut self, texts: Vec<Utf8Bytes>) -> ControlFlow<Disconnect> {
         let count = texts.len() as u64;
         let outbox = self.registration.outbox().clone();
@@ -225,7 +231,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             biased;
             written = wire::write(&mut self.socket, texts, &mut self.in_fragments) => written,
             reason = outbox.closed() => return Break(Disconnect::ByGateway(reason)),
-            () = time::sleep(self.settings.keepalive_timeout) => return Break(Disconnect::ByGateway(CloseReason::KeepaliveTimeout)),
+            () = time::sleep(self.settings.keepalive_timeout) => return Break(Disconnect::ByGateway(CloseReason::TooSlow)),
         };
         if let Err(error) = written {
             self.settings.metrics.messages_failed.of(Failure::WriteFailed).inc_by(count);

@@ -103,8 +103,8 @@ impl Gateway {
         let (last, background) = (CancellationToken::new(), TaskTracker::new());
         let revocations = Revocations::default();
         let certificate = key_material.certificate();
+        key_material.spawn(&keys, &background, readiness.clone(), &last);
         let authenticator = Authenticator::new(keys, revocations.clone());
-        key_material.spawn(&background, readiness.clone(), &last);
         let connections =
             settings::connection(&config, authenticator, tracer.clone(), metrics.clone());
         let subscriber = Subscriber::new(

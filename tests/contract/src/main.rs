@@ -1,6 +1,6 @@
-//! Writes down what a browser is told and may say, from the types of `shared` and `ws-gateway`:
-//! a JSON Schema of every notification, an AsyncAPI document of the channel, and the TypeScript
-//! types of the client. A test holds the committed files to the types.
+//! Generates what follows from the Rust types: JSON Schemas of the notifications, an AsyncAPI document
+//! of the channel, the TypeScript types of the client, the settings tables of the READMEs, and the
+//! topics in the manifests. A test fails when a committed file is out of date.
 
 use std::{fs, path::PathBuf};
 
@@ -10,6 +10,7 @@ use serde_json::Value;
 
 mod channel;
 mod notifications;
+mod settings;
 mod typescript;
 
 fn main() -> anyhow::Result<()> {
@@ -19,19 +20,21 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Every file and what it has to hold.
+/// Returns every generated file and its content.
 fn files() -> anyhow::Result<Vec<(PathBuf, String)>> {
     let client = workspace::root().join("ws-gateway/client");
-    let (told, channel) = (notifications::schema()?, channel::document()?);
-    Ok(vec![
-        (client.join("contract/notifications.schema.json"), pretty(&told)?),
+    let (notifications, channel) = (notifications::schema()?, channel::document()?);
+    let mut files = settings::files()?;
+    files.extend([
+        (client.join("contract/notifications.schema.json"), pretty(&notifications)?),
         (client.join("contract/asyncapi.json"), pretty(&channel)?),
-        (client.join("src/contract.ts"), typescript::module(&told, &channel)?),
-    ])
+        (client.join("src/contract.ts"), typescript::module(&notifications, &channel)?),
+    ]);
+    Ok(files)
 }
 
 fn pretty(document: &Value) -> anyhow::Result<String> {
-    // What is a link in the documentation of the code is a name here.
+    // Intra-doc links become plain names.
     let text = serde_json::to_string_pretty(document)?;
     Ok(text.replace("[`", "`").replace("`]", "`") + "\n")
 }
@@ -41,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_committed_files_say_what_the_types_say() {
+    fn committed_files_are_up_to_date() {
         for (path, text) in files().unwrap() {
             let committed = fs::read_to_string(&path).unwrap_or_default();
             assert!(committed == text, "{} is out of date: run `make contract`", path.display());

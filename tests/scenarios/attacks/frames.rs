@@ -1,5 +1,7 @@
 //! WebSocket frames that no correct client sends.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, ensure};
 use harness::{
     events::{self, fresh_user},
@@ -7,14 +9,21 @@ use harness::{
 };
 use support::raw_socket::{RawSocket, ServerFrame, client_frame, frame_header};
 
+use tokio::time::timeout;
+
 use super::{MAX_GROWTH, memory};
 use crate::{assertions::expect_notifications, context::Context, runner::scenarios};
+
+/// The default of `MAX_REQUEST_HEAD`, which bounds a message with a new token. The gateway reads a
+/// frame up to this length to its end before it checks the frame.
+const MAX_TOKEN_MESSAGE: u64 = 32_768;
 
 scenarios![
     a_frame_with_an_oversized_length_is_rejected_before_memory_is_allocated,
     a_message_in_too_many_fragments_is_rejected,
     an_unmasked_frame_is_rejected,
     a_flood_of_pings_or_messages_is_throttled_and_delays_no_other_client,
+    empty_continuation_frames_cost_no_more_than_messages,
     random_bytes_are_rejected,
 ];
 
@@ -34,7 +43,9 @@ async fn a_frame_with_an_oversized_length_is_rejected_before_memory_is_allocated
 ) -> anyhow::Result<()> {
     let stack = context.own_stack(&Layout { workers: 0, ..Layout::default() }).await?;
     let before = memory(&stack).await?;
-    for length in [4_097, 17 << 20, 1 << 30, 1 << 40, (1 << 63) - 1, 1 << 63, u64::MAX] {
+    for length in
+        [MAX_TOKEN_MESSAGE + 1, 17 << 20, 1 << 30, 1 << 40, (1 << 63) - 1, 1 << 63, u64::MAX]
+    {
         // Only the header is sent, with its mask.
         let mut socket = connect(&stack).await?;
         socket.send(&frame_header(0x81, length)).await?;
@@ -48,8 +59,8 @@ async fn a_frame_with_an_oversized_length_is_rejected_before_memory_is_allocated
 
 async fn a_message_in_too_many_fragments_is_rejected(context: &Context) -> anyhow::Result<()> {
     let mut socket = connect(context.stack().await?).await?;
-    socket.send(&client_frame(0x01, b"x")).await?;
-    let fragments = client_frame(0x00, b"x").repeat(4_200);
+    socket.send(&client_frame(0x01, &[b'x'; 4_096])).await?;
+    let fragments = client_frame(0x00, &[b'x'; 4_096]).repeat(8);
     // The connection may be closed while the fragments are sent.
     if let Err(error) = socket.send(&fragments).await {
         ensure!(error.is::<std::io::Error>(), "expected an I/O error, got {error}");
@@ -88,11 +99,34 @@ async fn a_flood_of_pings_or_messages_is_throttled_and_delays_no_other_client(
     stack.shut_down_and_check_logs().await
 }
 
+async fn empty_continuation_frames_cost_no_more_than_messages(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let stack = context.own_stack(&Layout { workers: 0, ..Layout::default() }).await?;
+    let (gateway, mut socket) = (&stack.gateways[0], connect(&stack).await?);
+    let cpu_before = gateway.metric("process_cpu_seconds_total").await?;
+    socket.send(&client_frame(0x01, b"")).await?;
+    let fragments = client_frame(0x00, b"").repeat(10_000);
+    let sending = async {
+        loop {
+            socket.send(&fragments).await?;
+        }
+    };
+    // The gateway stops reading, so that the buffers between both ends are full within moments.
+    let ended: Result<anyhow::Result<()>, _> = timeout(Duration::from_secs(5), sending).await;
+    ensure!(ended.is_err(), "the connection ended: {ended:?}");
+    let spent = gateway.metric("process_cpu_seconds_total").await? - cpu_before;
+    ensure!(spent <= 1.0, "the gateway spent {spent} s of CPU in 5 s");
+    let floods = gateway.metric("websocket_client_floods_total").await?;
+    ensure!(floods >= 1.0, "expected a flood to be counted, got {floods}");
+    stack.shut_down_and_check_logs().await
+}
+
 async fn random_bytes_are_rejected(context: &Context) -> anyhow::Result<()> {
     let stack = context.stack().await?;
     for low_bits in 0..64_u8 {
         let mut socket = connect(stack).await?;
-        let mut bytes: Vec<u8> = (0..512).map(|_| rand::random()).collect();
+        let mut bytes: Vec<u8> = (0..=MAX_TOKEN_MESSAGE).map(|_| rand::random()).collect();
         // Reserved bits are set in the first byte.
         bytes[0] = 0xf0 | low_bits;
         socket.send(&bytes).await?;

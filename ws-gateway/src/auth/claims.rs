@@ -44,6 +44,7 @@ struct Claims {
     sub: String,
     exp: f64,
     iat: Option<f64>,
+    nbf: Option<f64>,
     jti: Option<String>,
     typ: Option<String>,
 }
@@ -59,8 +60,8 @@ pub(super) fn verify(token: &str, key: &Key) -> Result<Identity, AuthError> {
     if claims.typ.is_some_and(|kind| kind.eq_ignore_ascii_case("refresh")) {
         return Err(AuthError::WrongKind);
     }
-    let latest = (unix_time() + Duration::from_secs(key.validation.leeway)).as_secs_f64();
-    if claims.iat.is_some_and(|issued_at| issued_at > latest) {
+    let latest = (unix_time() + key.leeway).as_secs_f64();
+    if claims.iat.is_some_and(|iat| iat > latest) || claims.nbf.is_some_and(|nbf| nbf > latest) {
         return Err(AuthError::NotYetValid);
     }
     let user = UserId::new(&claims.sub).map_err(|_| AuthError::NoUser)?;
@@ -71,8 +72,7 @@ pub(super) fn verify(token: &str, key: &Key) -> Result<Identity, AuthError> {
         token_id: claims.jti.map(Into::into),
         issued_at: claims.iat.map_or(0, whole_seconds),
     };
-    let expires_at = whole_seconds(claims.exp).saturating_add(key.validation.leeway);
-    Ok(Identity { user, expires_at, credential })
+    Ok(Identity { user, expires_at: whole_seconds(claims.exp), credential })
 }
 
 #[expect(
@@ -87,7 +87,6 @@ fn whole_seconds(time: f64) -> u64 {
 fn refusal(kind: &ErrorKind) -> AuthError {
     match kind {
         ErrorKind::ExpiredSignature => AuthError::Expired,
-        ErrorKind::ImmatureSignature => AuthError::NotYetValid,
         ErrorKind::InvalidAudience | ErrorKind::InvalidIssuer => AuthError::WrongAudience,
         ErrorKind::MissingRequiredClaim(claim) => match claim.as_str() {
             "aud" | "iss" => AuthError::WrongAudience,

@@ -2,20 +2,15 @@
 //! and when a token names an unknown key. While the issuer is away the last valid set stays in
 //! use.
 
+mod issuer;
+
 use std::{
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
 use anyhow::{Context as _, ensure};
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper::{StatusCode, Uri};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
-};
+use hyper::Uri;
 use jsonwebtoken::jwk::Jwk;
 use serde::Deserialize;
 use shared::admin::Readiness;
@@ -28,6 +23,8 @@ use tracing::{debug, info, warn};
 
 use super::keys::{Key, TokenRules};
 use crate::files::{ReloadResult, Reloads};
+use issuer::Issuer;
+pub use issuer::ProxySettings;
 
 /// How often the set is fetched, and so how long a key that was withdrawn stays in use.
 const REFRESH_INTERVAL: Duration = Duration::from_mins(5);
@@ -37,8 +34,6 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 const COOL_DOWN: Duration = Duration::from_secs(5);
 /// The time limit of a fetch.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
-/// Largest accepted set, in bytes; a set has a few keys of some hundred bytes.
-const MAX_SET_SIZE: usize = 256 << 10;
 /// Most keys of a set. A token without a `kid` is checked with each.
 const MAX_KEYS: usize = 16;
 
@@ -51,9 +46,8 @@ pub struct JwksCache(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    url: Uri,
+    issuer: Issuer,
     rules: TokenRules,
-    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
     keys: RwLock<Arc<[Key]>>,
     /// When the last fetch ended. Locked during a fetch, so that there is one at a time.
     fetched_at: Mutex<Option<Instant>>,
@@ -69,14 +63,17 @@ impl JwksCache {
     /// Returns an empty cache of the set at `url`.
     ///
     /// # Errors
-    /// If the system's root certificates cannot be read.
-    pub fn new(url: Uri, rules: TokenRules, fetches: Reloads) -> anyhow::Result<Self> {
-        let tls = HttpsConnectorBuilder::new().with_native_roots().context("root certificates")?;
-        let connector = tls.https_or_http().enable_http1().build();
-        let client = Client::builder(TokioExecutor::new()).build(connector);
+    /// If the system's root certificates cannot be read or the proxy cannot be used.
+    pub fn new(
+        url: Uri,
+        proxy: &ProxySettings,
+        rules: TokenRules,
+        fetches: Reloads,
+    ) -> anyhow::Result<Self> {
+        let issuer = Issuer::new(url, proxy)?;
         let keys = RwLock::new(Arc::from([]));
         let fetched_at = Mutex::default();
-        Ok(Self(Arc::new(Shared { url, rules, client, keys, fetched_at, fetches })))
+        Ok(Self(Arc::new(Shared { issuer, rules, keys, fetched_at, fetches })))
     }
 
     /// Returns the last valid set.
@@ -86,9 +83,15 @@ impl JwksCache {
         Arc::clone(&self.0.keys.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Fetches the set at start and every few minutes until `shutdown`.
-    pub async fn run(self, readiness: Readiness, shutdown: CancellationToken) {
-        readiness.set(READINESS, false);
+    /// Fetches the set at start and every few minutes until `shutdown`. With `readiness` the
+    /// gateway is not ready before the first set: it has no other key.
+    pub async fn run(self, readiness: Option<Readiness>, shutdown: CancellationToken) {
+        let set_ready = |is_ready| {
+            if let Some(readiness) = &readiness {
+                readiness.set(READINESS, is_ready);
+            }
+        };
+        set_ready(false);
         let mut last_ok = None;
         let refresh = async {
             loop {
@@ -103,7 +106,7 @@ impl JwksCache {
                 }
                 last_ok = Some(ok);
                 if ok {
-                    readiness.set(READINESS, true);
+                    set_ready(true);
                 }
                 sleep(if ok { REFRESH_INTERVAL } else { RETRY_INTERVAL }).await;
             }
@@ -126,7 +129,7 @@ impl JwksCache {
 
     /// Replaces the set by the one that the issuer publishes now. Returns the number of keys.
     async fn fetch(&self, fetched_at: &mut Option<Instant>) -> anyhow::Result<usize> {
-        let response = timeout(FETCH_TIMEOUT, self.request()).await;
+        let response = timeout(FETCH_TIMEOUT, self.0.issuer.fetch()).await;
         *fetched_at = Some(Instant::now());
         let keys = response
             .context("no answer in time")
@@ -137,16 +140,6 @@ impl JwksCache {
         let count = keys.len();
         *self.0.keys.write().unwrap_or_else(PoisonError::into_inner) = keys.into();
         Ok(count)
-    }
-
-    async fn request(&self) -> anyhow::Result<Bytes> {
-        let response = self.0.client.get(self.0.url.clone()).await.context("cannot be reached")?;
-        let status = response.status();
-        ensure!(status == StatusCode::OK, "status {status}");
-        let body = Limited::new(response.into_body(), MAX_SET_SIZE).collect().await;
-        let body =
-            body.map_err(|error| anyhow::anyhow!(error)).context("truncated or too large")?;
-        Ok(body.to_bytes())
     }
 }
 

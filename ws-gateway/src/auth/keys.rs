@@ -1,6 +1,8 @@
 //! The keys that tokens may be signed with. A key is used only with the accepted algorithms of its
 //! own family, so that a public key is never taken for a shared secret.
 
+use std::time::Duration;
+
 use jsonwebtoken::{
     Algorithm, DecodingKey, Header, Validation,
     jwk::{AlgorithmParameters, Jwk, PublicKeyUse},
@@ -12,6 +14,8 @@ use shared::config::Secret;
 pub struct TokenRules {
     algorithms: Vec<Algorithm>,
     validation: Validation,
+    /// How far `iat` and `nbf` may be in the future.
+    leeway: Duration,
 }
 
 impl TokenRules {
@@ -22,11 +26,13 @@ impl TokenRules {
         algorithms: &[Algorithm],
         audience: Option<&str>,
         issuer: Option<&str>,
-        leeway: std::time::Duration,
+        leeway: Duration,
     ) -> Self {
         let mut validation = Validation {
-            leeway: leeway.as_secs(),
-            validate_nbf: true,
+            // `exp` is checked to the second; `nbf` and `iat` are checked with the claims, as this
+            // leeway would extend `exp` as well.
+            leeway: 0,
+            validate_nbf: false,
             validate_aud: audience.is_some(),
             ..Validation::default()
         };
@@ -41,7 +47,7 @@ impl TokenRules {
             required.push("iss");
         }
         validation.set_required_spec_claims(&required);
-        Self { algorithms: algorithms.to_vec(), validation }
+        Self { algorithms: algorithms.to_vec(), validation, leeway }
     }
 }
 
@@ -52,6 +58,7 @@ pub struct Key {
     id: Option<String>,
     pub(super) decoding: DecodingKey,
     pub(super) validation: Validation,
+    pub(super) leeway: Duration,
 }
 
 /// Why a key cannot be used. The text shows nothing of the key.
@@ -118,7 +125,7 @@ impl Key {
             return Err(KeyError::NoAlgorithm);
         }
         let validation = Validation { algorithms, ..rules.validation.clone() };
-        Ok(Self { id, decoding: key, validation })
+        Ok(Self { id, decoding: key, validation, leeway: rules.leeway })
     }
 
     /// Whether a token with this header may be signed with this key.

@@ -24,11 +24,20 @@ impl FromStr for Origins {
     }
 }
 
-/// Returns the origin as browsers send it: scheme and host in lower case, no slash at the end.
+/// Returns the origin as browsers send it: scheme and host in lower case, no slash at the end, and
+/// no port that is the default of the scheme.
 fn normalize(origin: &str) -> Result<String, String> {
     let origin = origin.trim_end_matches('/').to_ascii_lowercase();
     match origin.split_once("://") {
-        Some((_, host)) if !host.is_empty() && !host.contains(['/', '*']) => Ok(origin),
+        Some((scheme, host)) if !host.is_empty() && !host.contains(['/', '*', '@']) => {
+            let default_port = match scheme {
+                "https" => ":443",
+                "http" => ":80",
+                _ => "",
+            };
+            let host = host.strip_suffix(default_port).unwrap_or(host);
+            Ok(format!("{scheme}://{host}"))
+        }
         _ => Err(format!("{origin:?} is not an origin like https://app.example.org")),
     }
 }
@@ -47,6 +56,18 @@ mod tests {
         {
             assert!(!origins.allow(other));
         }
+    }
+
+    #[test]
+    fn the_default_port_of_a_scheme_is_left_out_as_browsers_do() {
+        let origins: Origins =
+            r#"["https://a.example:443","http://b.example:80","https://c.example:80"]"#
+                .parse()
+                .unwrap();
+        for allowed in ["https://a.example", "http://b.example", "https://c.example:80"] {
+            assert!(origins.allow(allowed.as_bytes()), "{allowed}");
+        }
+        assert!(!origins.allow(b"https://c.example"));
     }
 
     #[test]

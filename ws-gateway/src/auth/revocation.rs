@@ -16,19 +16,19 @@ use shared::user::UserId;
 
 use super::claims::{Credential, MAX_TOKEN_ID, unix_seconds};
 
-/// What is revoked, and how long the gateway has to remember it.
+/// Which tokens are revoked, and how long the gateway has to remember it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revocation {
-    /// What is revoked.
-    pub what: Revoked,
-    /// When every token that it concerns has expired, in Unix seconds.
+    /// Which tokens are revoked.
+    pub target: Revoked,
+    /// When every revoked token has expired, in Unix seconds.
     pub until: u64,
 }
 
-/// What is revoked.
+/// Which tokens are revoked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Revoked {
-    /// All tokens of a user that were issued up to an instant, in Unix seconds.
+    /// All tokens of a user with an `iat` up to this Unix second, and those without `iat`.
     User(UserId, u64),
     /// The token with this id (`jti`).
     Token(Box<str>),
@@ -39,7 +39,7 @@ pub enum Revoked {
 struct Text {
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<String>,
-    /// Without it, all tokens of the user are revoked, whenever they were issued.
+    /// Without it, all tokens of the user are revoked, whenever they are issued.
     #[serde(skip_serializing_if = "Option::is_none")]
     at: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -52,12 +52,12 @@ impl Revocation {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let Text { user, at, jti, until } = serde_json::from_str(text).ok()?;
-        let what = match (user, jti) {
+        let target = match (user, jti) {
             (Some(user), None) => Revoked::User(UserId::new(&user).ok()?, at.unwrap_or(u64::MAX)),
             (None, Some(jti)) if jti.len() <= MAX_TOKEN_ID => Revoked::Token(jti.into()),
             _ => return None,
         };
-        Some(Self { what, until })
+        Some(Self { target, until })
     }
 
     /// Returns the text that is stored and published.
@@ -66,7 +66,7 @@ impl Revocation {
     /// Never: every field serialises.
     #[must_use]
     pub fn to_text(&self) -> String {
-        let (user, at, jti) = match &self.what {
+        let (user, at, jti) = match &self.target {
             Revoked::User(user, at) => (Some(user.to_string()), Some(*at), None),
             Revoked::Token(id) => (None, None, Some(id.to_string())),
         };
@@ -81,23 +81,45 @@ pub struct Revocations(Arc<RwLock<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// By user: tokens issued up to the first time are revoked until the second.
-    users: HashMap<UserId, (u64, u64)>,
+    users: HashMap<UserId, Vec<IssuedUpTo>>,
+    /// By `jti`: until when the token is revoked.
     tokens: HashMap<Box<str>, u64>,
 }
 
+/// One revocation of a user's tokens. Those of one user are kept apart: "all tokens for a minute"
+/// and "the old tokens for a day" together do not mean "all tokens for a day".
+#[derive(Clone, Copy, Debug)]
+struct IssuedUpTo {
+    at: u64,
+    until: u64,
+}
+
+impl IssuedUpTo {
+    /// Whether this revokes every token that `other` revokes.
+    fn includes(self, other: Self) -> bool {
+        self.at >= other.at && self.until >= other.until
+    }
+}
+
 impl Revocations {
-    /// Adds a revocation. It stays until it expires, even if Redis loses it.
-    pub fn add(&self, Revocation { what, until }: Revocation) {
+    /// Adds a revocation, which stays until it expires even if Redis loses it. Returns whether it
+    /// revokes more than what is known already.
+    pub fn add(&self, Revocation { target, until }: Revocation) -> bool {
         let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        match what {
+        match target {
             Revoked::User(user, at) => {
-                let known = state.users.entry(user).or_default();
-                *known = (known.0.max(at), known.1.max(until));
+                let (known, added) =
+                    (state.users.entry(user).or_default(), IssuedUpTo { at, until });
+                if known.iter().any(|known| known.includes(added)) {
+                    return false;
+                }
+                known.retain(|known| !added.includes(*known));
+                known.push(added);
+                true
             }
             Revoked::Token(id) => {
                 let known = state.tokens.entry(id).or_default();
-                *known = until.max(*known);
+                std::mem::replace(known, until.max(*known)) < until
             }
         }
     }
@@ -107,8 +129,8 @@ impl Revocations {
     pub fn is_revoked(&self, user: &UserId, credential: &Credential) -> bool {
         let state = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let now = unix_seconds();
-        let user = state.users.get(user);
-        let by_user = user.is_some_and(|(at, until)| credential.issued_at <= *at && now < *until);
+        let revokes = |known: &IssuedUpTo| credential.issued_at <= known.at && now < known.until;
+        let by_user = state.users.get(user).is_some_and(|known| known.iter().any(revokes));
         let token = credential.token_id.as_ref().and_then(|id| state.tokens.get(id));
         by_user || token.is_some_and(|until| now < *until)
     }
@@ -117,9 +139,12 @@ impl Revocations {
     pub fn purge_expired(&self) -> usize {
         let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let now = unix_seconds();
-        state.users.retain(|_, (_, until)| now < *until);
+        state.users.retain(|_, known| {
+            known.retain(|known| now < known.until);
+            !known.is_empty()
+        });
         state.tokens.retain(|_, until| now < *until);
-        state.users.len() + state.tokens.len()
+        state.users.values().map(Vec::len).sum::<usize>() + state.tokens.len()
     }
 }
 
@@ -133,6 +158,10 @@ mod tests {
 
     fn user(id: &str) -> UserId {
         UserId::new(id).unwrap()
+    }
+
+    fn of_user(at: u64, until: u64) -> Revocation {
+        Revocation { target: Revoked::User(user("u"), at), until }
     }
 
     #[test]
@@ -156,26 +185,38 @@ mod tests {
     fn tokens_of_a_revoked_user_are_refused_unless_they_are_newer() {
         let revocations = Revocations::default();
         let now = unix_seconds();
-        let add = |at, until| {
-            revocations.add(Revocation { what: Revoked::User(user("u"), at), until });
-        };
-        add(now, now + 60);
-        add(now - 9, now + 30);
+        assert!(revocations.add(of_user(now, now + 60)));
+        assert!(!revocations.add(of_user(now - 9, now + 30)), "it revokes nothing more");
         assert!(revocations.is_revoked(&user("u"), &credential("a", now)));
         assert!(revocations.is_revoked(&user("u"), &Credential::default()), "without iat");
         assert!(!revocations.is_revoked(&user("u"), &credential("a", now + 1)));
         assert!(!revocations.is_revoked(&user("v"), &credential("a", now)));
+        assert_eq!(revocations.purge_expired(), 1);
+    }
+
+    #[test]
+    fn a_short_revocation_of_all_tokens_does_not_last_as_long_as_one_of_old_tokens() {
+        let revocations = Revocations::default();
+        let now = unix_seconds();
+        // All tokens, but that is over; the old tokens for ten minutes more.
+        assert!(revocations.add(of_user(u64::MAX, now)));
+        assert!(revocations.add(of_user(now - 100, now + 600)));
+        assert!(revocations.is_revoked(&user("u"), &credential("a", now - 100)));
+        assert!(!revocations.is_revoked(&user("u"), &credential("a", now)));
+        assert_eq!(revocations.purge_expired(), 1);
     }
 
     #[test]
     fn a_revoked_token_is_refused_until_the_revocation_expires() {
         let revocations = Revocations::default();
         let now = unix_seconds();
-        for (id, until) in [("here", now + 60), ("over", now)] {
-            revocations.add(Revocation { what: Revoked::Token(id.into()), until });
-        }
-        assert!(revocations.is_revoked(&user("u"), &credential("here", now)));
-        assert!(!revocations.is_revoked(&user("u"), &credential("over", now)));
+        let revoke = |id: &str, until| {
+            revocations.add(Revocation { target: Revoked::Token(id.into()), until })
+        };
+        assert!(revoke("revoked", now + 60) && revoke("expired", now));
+        assert!(!revoke("revoked", now + 60), "it is known already");
+        assert!(revocations.is_revoked(&user("u"), &credential("revoked", now)));
+        assert!(!revocations.is_revoked(&user("u"), &credential("expired", now)));
         assert!(!revocations.is_revoked(&user("u"), &credential("other", now)));
         assert_eq!(revocations.purge_expired(), 1);
     }

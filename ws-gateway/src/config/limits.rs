@@ -15,10 +15,10 @@ pub struct LimitSettings {
     /// Most connections of one user
     #[arg(long, env = "WEBSOCKET_MAX_CONNECTIONS_PER_USER", default_value = "5")]
     pub websocket_max_connections_per_user: NonZeroUsize,
-    /// Largest message from a client, in bytes
+    /// Largest message from a client, in bytes; a message with a new token may be as large as `MAX_REQUEST_HEAD`
     #[arg(long, env = "WEBSOCKET_MAX_MESSAGE_SIZE", default_value = "4096")]
     pub websocket_max_message_size: NonZeroUsize,
-    /// Most messages and pings from a client in a second; a client above it is not read until the second is over
+    /// Most frames from a client in a second: messages, pings and pongs, each fragment counted; a client above it is not read until the second is over
     #[arg(long, env = "WEBSOCKET_MAX_MESSAGES_PER_SECOND", default_value = "50")]
     pub websocket_max_messages_per_second: NonZeroU32,
     /// Which connection is closed when a user exceeds the limit: the new one (`reject`) or the oldest (`evict_oldest`)
@@ -43,7 +43,7 @@ pub struct LimitSettings {
     #[arg(long, env = "HANDSHAKE_TIMEOUT", default_value = "10s", value_parser = positive_duration)]
     pub handshake_timeout: Duration,
     /// Largest head of a request, in bytes, at least 8192; above it requests get 431
-    #[arg(long, env = "MAX_REQUEST_HEAD", default_value = "16384", value_parser = request_head)]
+    #[arg(long, env = "MAX_REQUEST_HEAD", default_value = "32768", value_parser = request_head)]
     pub max_request_head: NonZeroUsize,
     /// Longest query of a request, in bytes; above it requests get 414
     #[arg(long, env = "MAX_QUERY_LENGTH", default_value = "8192")]

@@ -7,7 +7,7 @@ use hyper::Uri;
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
 use shared::config::{Secret, duration};
 
-use crate::auth::{Key, KeyFiles, KeySources, TokenRules, secret_policy};
+use crate::auth::{Key, KeyFiles, KeySources, TokenRules, jwks::ProxySettings, secret_policy};
 
 /// Tokens and keys.
 #[derive(Clone, Debug, clap::Args)]
@@ -30,6 +30,12 @@ pub struct TokenSettings {
     /// URL of the JSON Web Key Set (JWKS) of the issuer
     #[arg(long, env = "JWT_JWKS_URL", value_parser = key_set_url)]
     pub jwt_jwks_url: Option<Uri>,
+    /// Forward proxy for an `https` `JWT_JWKS_URL`, as in `http://proxy.example.org:3128`
+    #[arg(long, env = "HTTPS_PROXY", hide_env_values = true)]
+    pub https_proxy: Option<Secret>,
+    /// Hosts and networks that are reached without `HTTPS_PROXY`, separated by commas
+    #[arg(long, env = "NO_PROXY")]
+    pub no_proxy: Option<String>,
     /// Accepted signature algorithms, separated by commas; each is used only with keys of its own family
     #[arg(long, env = "JWT_ALGORITHM", default_value = "HS256", value_delimiter = ',', value_parser = algorithm)]
     pub jwt_algorithm: Vec<Algorithm>,
@@ -39,15 +45,15 @@ pub struct TokenSettings {
     /// Issuer (`iss`) that tokens must name; unset: not checked
     #[arg(long, env = "JWT_ISSUER")]
     pub jwt_issuer: Option<String>,
-    /// Tolerated difference between the clocks of issuer and gateway
-    #[arg(long, env = "JWT_LEEWAY", default_value = "0s", value_parser = leeway)]
+    /// How far `iat` and `nbf` may be in the future, as the clock of the issuer may be ahead; `exp` is not extended
+    #[arg(long, env = "JWT_LEEWAY", default_value = "5s", value_parser = leeway)]
     pub jwt_leeway: Duration,
     /// How long a connection outlives its token, so that the client may renew it a little late
     #[arg(long, env = "JWT_EXPIRY_GRACE", default_value = "5s", value_parser = duration)]
     pub jwt_expiry_grace: Duration,
 }
 
-/// A longer leeway would make the expiry of tokens meaningless.
+/// A clock that is further off is wrong, and `revoke --user` would refuse new tokens for as long.
 const MAX_LEEWAY: Duration = Duration::from_mins(10);
 
 const NO_KEY: &str = "no key to check tokens with: set JWT_SECRET_KEY, \
@@ -114,6 +120,12 @@ impl TokenSettings {
             public_key: self.jwt_public_key_path.clone(),
             refuse_weak_secrets: in_production,
         }
+    }
+
+    /// Returns the forward proxy for the key set.
+    #[must_use]
+    pub fn proxy(&self) -> ProxySettings {
+        ProxySettings { https_proxy: self.https_proxy.clone(), no_proxy: self.no_proxy.clone() }
     }
 
     fn has_key_file(&self) -> bool {

@@ -22,9 +22,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Some(Err(error)) => return Break(wire::end_after(&error)),
             None => return Break(Disconnect::ByClient),
         };
-        if self.timers.record_activity(self.settings.max_messages_per_second.get()) {
-            self.settings.metrics.client_floods.inc();
-        }
+        self.timers.record_activity();
         match message {
             // Boxed, as it is rare and would make every connection bigger.
             Message::Text(text) => Box::pin(self.on_text(&text)).await,
@@ -38,7 +36,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     async fn on_text(&mut self, text: &str) -> ControlFlow<Disconnect> {
         let count = |kind| self.settings.metrics.client_messages.of(kind).inc();
-        match ClientMessage::parse(text) {
+        let message = ClientMessage::parse(text);
+        // A token may be as long as in a handshake; the socket accepts no more than that.
+        let is_token = matches!(message, Some(ClientMessage::Auth { .. }));
+        if text.len() > self.settings.max_message_size && !is_token {
+            return Break(Disconnect::ByGateway(CloseReason::TooBig));
+        }
+        match message {
             Some(ClientMessage::Ping) => {
                 count(ClientMessageType::Ping);
                 self.send(vec![PONG]).await

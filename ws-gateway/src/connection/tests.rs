@@ -12,6 +12,8 @@ use super::*;
 use crate::auth::{Credential, Key, TokenRules, revocation::Revocations};
 use crate::hub::{self, Hub, LimitPolicy, Subscribed, outbox};
 
+mod limits;
+
 const TOKEN_LIFE: Duration = Duration::from_secs(1000);
 const MESSAGES_PER_SECOND: u32 = 50;
 
@@ -35,6 +37,7 @@ fn settings() -> Arc<ConnectionSettings> {
         ping_interval: Duration::from_secs(30),
         keepalive_timeout: Duration::from_mins(1),
         expiry_grace: Duration::from_secs(5),
+        max_message_size: 4096,
         max_messages_per_second: NonZeroU32::new(MESSAGES_PER_SECOND).unwrap(),
         drain_window: Duration::from_secs(10),
         authenticator: Authenticator::new(
@@ -58,7 +61,9 @@ async fn connect(
     initial_state: impl Future<Output = InitialState> + Send + 'static,
 ) -> Harness {
     let (client, server) = tokio::io::duplex(1 << 12);
-    let server = WebSocketStream::from_raw_socket(server, Role::Server, Some(socket_config(4096)));
+    let server = FrameLimiter::new(server, &[], settings());
+    let server =
+        WebSocketStream::from_raw_socket(server, Role::Server, Some(socket_config(1 << 14)));
     let client = WebSocketStream::from_raw_socket(client, Role::Client, None);
     let (server, client) = tokio::join!(server, client);
     let hub = hub();
@@ -276,7 +281,7 @@ async fn a_flood_is_not_read_but_does_not_stop_delivery() {
 #[tokio::test]
 async fn an_idle_connection_is_small() {
     let (_client, server) = tokio::io::duplex(1 << 12);
-    let config = Some(socket_config(4096));
+    let config = Some(socket_config(1 << 14));
     let socket = WebSocketStream::from_raw_socket(server, Role::Server, config).await;
     let registration = hub().register(&user(), Uuid::new_v4()).unwrap();
     let identity = Identity { user: user(), expires_at: 0, credential: Credential::default() };

@@ -22,9 +22,6 @@ pub(super) struct Timers {
     pub(super) flush_by: Option<Instant>,
     /// When to leave, once the gateway stops.
     pub(super) drain_at: Option<Instant>,
-    second_start: Instant,
-    messages_in_second: u32,
-    paused_until: Option<Instant>,
 }
 
 /// What is due.
@@ -49,27 +46,19 @@ impl Timers {
             expires_at: now + token_valid_for.min(FAR) + settings.expiry_grace,
             flush_by: None,
             drain_at: None,
-            second_start: now,
-            messages_in_second: 0,
-            paused_until: None,
         }
     }
 
     /// When something may be due.
     pub(super) fn next(&self) -> Instant {
         let always = self.next_ping.min(self.expires_at).min(self.keepalive_deadline());
-        let sometimes = [self.flush_by, self.drain_at, self.paused_until];
+        let sometimes = [self.flush_by, self.drain_at];
         sometimes.into_iter().flatten().fold(always, Instant::min)
     }
 
     /// What is due now, the most final first.
     pub(super) fn due(&mut self) -> Option<TimerEvent> {
         let now = Instant::now();
-        if self.paused_until.is_some_and(|until| until <= now) {
-            self.paused_until = None;
-            // It could not be heard, so it was not silent.
-            self.last_activity = now;
-        }
         let passed = |time: Option<Instant>| time.is_some_and(|time| time <= now);
         if passed(self.drain_at) {
             Some(TimerEvent::Drain)
@@ -87,26 +76,9 @@ impl Timers {
         }
     }
 
-    /// Notes a sign of life. Returns whether it was one too many in this second; then the client
-    /// is not read until the second is over.
-    pub(super) fn record_activity(&mut self, most: u32) -> bool {
-        let now = Instant::now();
-        self.last_activity = now;
-        if now.duration_since(self.second_start) >= Duration::from_secs(1) {
-            self.second_start = now;
-            self.messages_in_second = 0;
-        }
-        self.messages_in_second += 1;
-        if self.messages_in_second <= most {
-            return false;
-        }
-        self.paused_until = Some(self.second_start + Duration::from_secs(1));
-        true
-    }
-
-    /// Whether the client is read now.
-    pub(super) fn is_reading(&self) -> bool {
-        self.paused_until.is_none()
+    /// Records that the client has sent a message, a ping or a pong.
+    pub(super) fn record_activity(&mut self) {
+        self.last_activity = Instant::now();
     }
 
     /// The connection has a token that is valid for this long.

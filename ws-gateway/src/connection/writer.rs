@@ -4,6 +4,7 @@
 use std::{
     collections::VecDeque,
     ops::ControlFlow::{self, Continue},
+    time::Duration,
 };
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -90,9 +91,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             connection_id: self.registration.connection(),
             last_event_id: self.registration.position().max(self.resumed_to.unwrap_or_default()),
             resume,
-            ping_interval_s: self.settings.ping_interval.as_secs(),
+            ping_interval_s: whole_seconds(self.settings.ping_interval),
             token_expires_at: timestamp(self.token_expires_at),
         };
         state.to_text()
     }
+}
+
+/// Rounds up: a client that reads 0 would take every moment for a missed ping.
+fn whole_seconds(interval: Duration) -> u64 {
+    interval.as_secs() + u64::from(interval.subsec_nanos() > 0)
 }

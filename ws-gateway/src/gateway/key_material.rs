@@ -29,7 +29,8 @@ impl KeyMaterial {
     pub(super) fn open(config: &Config, metrics: &Metrics) -> anyhow::Result<Self> {
         let (rules, fetches) = (config.tokens.rules(), metrics.jwks_fetches.clone());
         let jwks = config.tokens.jwt_jwks_url.clone();
-        let jwks = jwks.map(|url| JwksCache::new(url, rules.clone(), fetches));
+        let jwks =
+            jwks.map(|url| JwksCache::new(url, &config.tokens.proxy(), rules.clone(), fetches));
         let key_files = config.tokens.key_files(config.is_production());
         let key_files = key_files.open(rules, metrics.file_reloads.clone())?;
         let certificate = config
@@ -64,11 +65,15 @@ impl KeyMaterial {
     /// Keeps everything up to date until `shutdown`.
     pub(super) fn spawn(
         self,
+        keys: &KeySources,
         tasks: &TaskTracker,
         readiness: Readiness,
         shutdown: &CancellationToken,
     ) {
+        // An issuer that is away keeps the gateway unready only if there is no other key.
+        let has_other_key = !keys.configured.is_empty() || self.key_files.is_some();
         if let Some(jwks) = self.jwks {
+            let readiness = (!has_other_key).then_some(readiness);
             tasks.spawn(jwks.run(readiness, shutdown.clone()));
         }
         if let Some(files) = self.key_files {

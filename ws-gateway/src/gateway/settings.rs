@@ -34,6 +34,7 @@ pub(super) fn connection(
         ping_interval,
         keepalive_timeout: config.websocket_idle_timeout.min(ping_interval.saturating_mul(2)),
         expiry_grace: config.tokens.jwt_expiry_grace,
+        max_message_size: config.limits.websocket_max_message_size.get(),
         max_messages_per_second: config.limits.websocket_max_messages_per_second,
         drain_window: config.drain_window,
         authenticator,
@@ -44,12 +45,14 @@ pub(super) fn connection(
 
 pub(super) fn server(config: &Config) -> ServerSettings {
     let limits = &config.limits;
+    // A message with a new token may be as large as the head of a handshake with one.
+    let largest_message = limits.websocket_max_message_size.max(limits.max_request_head).get();
     ServerSettings {
         service: config.service_name.clone(),
         environment: config.environment.clone(),
         max_connections_per_user: limits.websocket_max_connections_per_user,
         origins: config.cors_origins.clone(),
-        socket: socket_config(limits.websocket_max_message_size.get()),
+        socket: socket_config(largest_message),
         handshake_timeout: limits.handshake_timeout,
         max_request_head: limits.max_request_head,
         max_query_length: limits.max_query_length,

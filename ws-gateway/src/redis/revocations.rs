@@ -73,7 +73,7 @@ impl PushHandler {
     pub(super) fn hear(&self, text: &str) {
         let Some(revocation) = self.read(text) else { return };
         info!("a revocation");
-        let only = match &revocation.what {
+        let only = match &revocation.target {
             Revoked::User(user, _) => Some(user.clone()),
             Revoked::Token(_) => None,
         };

@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use http_body_util::Full;
 use hyper::{
-    HeaderMap, Method, Request, StatusCode,
+    HeaderMap, Method, Request, StatusCode, Version,
     header::{self, HeaderName, HeaderValue},
 };
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -39,6 +39,10 @@ pub(super) async fn respond<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    if let Some(rule) = broken_http_rule(&request) {
+        state.count(HandshakeResult::Malformed);
+        return response::error(StatusCode::BAD_REQUEST, rule);
+    }
     let max_query = state.settings.max_query_length.get();
     if request.uri().query().is_some_and(|query| query.len() > max_query) {
         state.count(HandshakeResult::QueryTooLong);
@@ -56,6 +60,26 @@ where
             };
             state.health.respond(request.method(), path, health)
         }
+    }
+}
+
+/// Returns the rule of RFC 9112 or RFC 6455 that a request breaks. hyper leaves these to its users.
+/// A proxy may read such a request differently, so none is answered.
+fn broken_http_rule(request: &Request<()>) -> Option<&'static str> {
+    let headers = request.headers();
+    let is_http_10 = request.version() < Version::HTTP_11;
+    let has_body = headers.contains_key(header::TRANSFER_ENCODING)
+        || headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0");
+    if !is_http_10 && headers.get_all(header::HOST).iter().count() != 1 {
+        Some("a request has one Host header")
+    } else if !is_upgrade(headers) {
+        None
+    } else if is_http_10 {
+        Some("an upgrade needs HTTP/1.1")
+    } else if has_body {
+        Some("an upgrade has no body")
+    } else {
+        None
     }
 }
 

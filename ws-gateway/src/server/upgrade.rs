@@ -7,17 +7,16 @@ use hyper_util::rt::TokioIo;
 use shared::user::UserId;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
-use tokio_tungstenite::{
-    WebSocketStream,
-    tungstenite::protocol::{Role, WebSocketConfig},
-};
+use tokio_tungstenite::{WebSocketStream, tungstenite::protocol::Role};
 use tracing::debug;
 use uuid::Uuid;
 
 use super::{connection_limits::ConnectionPermit, state::ServerState};
 use crate::{
     auth::{AuthError, Identity},
-    connection::{ClientOptions, Connection, ConnectionSettings, InitialState, close},
+    connection::{
+        ClientOptions, Connection, ConnectionSettings, FrameLimiter, InitialState, close,
+    },
     hub::Registration,
     metrics::HandshakeResult,
     protocol::{CloseReason, Disconnect, Position, Resume},
@@ -53,7 +52,7 @@ pub(super) async fn run<S>(
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let Handshake { identity, resume_from, options } = handshake;
-    let Some(socket) = upgraded::<S>(upgrade, state.settings.socket).await else { return };
+    let Some(socket) = upgraded::<S>(upgrade, &state).await else { return };
     let identity = match identity {
         Ok(identity) => identity,
         Err(error) => return refuse_token(&state, socket, error).await,
@@ -85,7 +84,10 @@ pub(super) async fn run<S>(
     });
 }
 
-async fn upgraded<S>(upgrade: OnUpgrade, config: WebSocketConfig) -> Option<WebSocketStream<S>>
+async fn upgraded<S>(
+    upgrade: OnUpgrade,
+    state: &ServerState,
+) -> Option<WebSocketStream<FrameLimiter<S>>>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -94,7 +96,9 @@ where
     // Copies the bytes that the client sent ahead: the buffer of the request would otherwise live
     // as long as the connection.
     let (stream, read) = (io.into_inner(), read_buf.to_vec());
-    Some(WebSocketStream::from_partially_read(stream, read, Role::Server, Some(config)).await)
+    let stream = FrameLimiter::new(stream, &read, Arc::clone(&state.connection));
+    let config = Some(state.settings.socket);
+    Some(WebSocketStream::from_partially_read(stream, read, Role::Server, config).await)
 }
 
 async fn refuse_token<S>(state: &ServerState, socket: WebSocketStream<S>, error: AuthError)

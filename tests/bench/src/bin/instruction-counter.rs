@@ -130,6 +130,7 @@ async fn connected() -> anyhow::Result<(Hub, DuplexStream)> {
         ping_interval: Duration::from_hours(1),
         keepalive_timeout: Duration::from_hours(1),
         expiry_grace: Duration::ZERO,
+        max_message_size: 4096,
         max_messages_per_second: NonZeroU32::MIN,
         drain_window: Duration::ZERO,
         authenticator: Authenticator::new(

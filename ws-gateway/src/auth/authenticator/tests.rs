@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::auth::{
-    claims::{Credential, MAX_TOKEN_ID, unix_seconds as now},
+    claims::{Credential, MAX_TOKEN_ID, unix_seconds as now, unix_time},
     keys::{KeyError, TokenRules},
 };
 
@@ -92,13 +92,30 @@ fn a_token_from_the_future_is_refused() {
         json!({"sub": "u", "exp": exp, "iat": later}),
     ] {
         assert_eq!(check(&claims), Err(AuthError::NotYetValid));
-        let lenient = Duration::from_secs(301);
-        let rules = TokenRules::new(&[Algorithm::HS256], None, None, lenient);
-        let lenient = with_configured(vec![Key::from_secret(&SECRET.into(), &rules).unwrap()]);
-        assert!(lenient.check(Some(&sign(&claims))).is_ok());
+        assert!(with_leeway(Duration::from_secs(301)).check(Some(&sign(&claims))).is_ok());
     }
     assert!(check(&json!({"sub": "u", "exp": exp, "nbf": "soon"})).is_err());
     assert!(check(&json!({"sub": "u", "exp": exp, "iat": "soon"})).is_err());
+}
+
+fn with_leeway(leeway: Duration) -> Authenticator {
+    let rules = TokenRules::new(&[Algorithm::HS256], None, None, leeway);
+    with_configured(vec![Key::from_secret(&SECRET.into(), &rules).unwrap()])
+}
+
+#[test]
+fn the_leeway_is_exact_and_does_not_extend_the_expiry() {
+    let whole = unix_time().as_secs_f64();
+    let issued = |ahead: f64| sign(&json!({"sub": "u", "exp": now() + 60, "iat": whole + ahead}));
+    let lenient = with_leeway(Duration::from_millis(900));
+    assert!(lenient.check(Some(&issued(0.8))).is_ok());
+    assert_eq!(lenient.check(Some(&issued(30.0))), Err(AuthError::NotYetValid));
+    let expired = sign(&json!({"sub": "u", "exp": now() - 1}));
+    let lenient = with_leeway(Duration::from_mins(1));
+    assert_eq!(lenient.check(Some(&expired)), Err(AuthError::Expired));
+    let exp = now() + 60;
+    let identity = lenient.check(Some(&sign(&json!({"sub": "u", "exp": exp})))).unwrap();
+    assert_eq!(identity.expires_at, exp);
 }
 
 #[test]

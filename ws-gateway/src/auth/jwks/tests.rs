@@ -4,6 +4,7 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
+use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Response, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 use shared::metrics::MetricField as _;
 use tokio::net::TcpListener;
 
-use super::*;
+use super::{issuer::MAX_SET_SIZE, *};
 
 fn rules() -> TokenRules {
     TokenRules::new(
@@ -77,7 +78,7 @@ async fn issuer(body: String) -> (SocketAddr, Arc<AtomicUsize>) {
 fn cache(address: SocketAddr) -> JwksCache {
     let url = format!("http://{address}/jwks").parse().unwrap();
     let fetches = Reloads::create(Opts::new("fetches", "Fetches."), ()).unwrap();
-    JwksCache::new(url, rules(), fetches).unwrap()
+    JwksCache::new(url, &ProxySettings::default(), rules(), fetches).unwrap()
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@ use std::{
     time::Duration,
 };
 
+use hyper::Version;
 use prometheus::Registry;
 use serde_json::{Value, json};
 use shared::{keys::Keys, metrics::Label as _};
@@ -65,6 +66,7 @@ fn state(settings: ServerSettings) -> Arc<ServerState> {
         ping_interval: Duration::from_secs(30),
         keepalive_timeout: Duration::from_mins(1),
         expiry_grace: Duration::ZERO,
+        max_message_size: 4096,
         max_messages_per_second: NonZeroU32::new(50).unwrap(),
         drain_window: Duration::ZERO,
         authenticator: Authenticator::new(keys.into(), Revocations::default()),
@@ -151,6 +153,28 @@ async fn another_version_and_an_invalid_key_are_refused() {
     let mut short = UPGRADE;
     short[4].1 = "dGhl";
     assert_eq!(status(&state, get("/ws", &short)).await, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn an_upgrade_that_breaks_a_rule_of_http_gets_400() {
+    let state = state(settings());
+    let mut old = get("/ws", &UPGRADE);
+    *old.version_mut() = Version::HTTP_10;
+    for request in [
+        old,
+        get("/ws", &UPGRADE[1..]),
+        upgrade_with(header::HOST, "another.example.org"),
+        upgrade_with(header::TRANSFER_ENCODING, "chunked"),
+        upgrade_with(header::CONTENT_LENGTH, "7"),
+    ] {
+        let text = format!("{request:?}");
+        assert_eq!(status(&state, request).await, StatusCode::BAD_REQUEST, "{text}");
+    }
+    let empty = upgrade_with(header::CONTENT_LENGTH, "0");
+    assert_eq!(status(&state, empty).await, StatusCode::SWITCHING_PROTOCOLS);
+    let mut health = get("/healthz", &[]);
+    *health.version_mut() = Version::HTTP_10;
+    assert_eq!(status(&state, health).await, StatusCode::OK);
 }
 
 #[tokio::test]

@@ -1,0 +1,53 @@
+//! What a client may send, and how slowly it may read.
+
+use super::*;
+use crate::auth::TOKEN_SUBPROTOCOL_PREFIX;
+
+fn text(length: usize) -> Message {
+    Message::Text("x".repeat(length).into())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_pongs_but_does_not_read_is_too_slow_and_not_silent() {
+    let mut harness = connect(false, nothing_missed()).await;
+    let text = format!("{{\"id\":\"1-0\",\"data\":\"{}\"}}", "x".repeat(100_000));
+    harness.hub.deliver("u", Frame::published(text.into()));
+    while !harness.task.is_finished() {
+        // Fails once the gateway has hung up.
+        harness.client.send(Message::Pong(Vec::new().into())).await.ok();
+        time::sleep(Duration::from_secs(10)).await;
+    }
+    assert_eq!(harness.task.await.unwrap(), Disconnect::ByGateway(CloseReason::TooSlow));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_token_may_be_larger_than_other_messages() {
+    let mut harness = connect(true, nothing_missed()).await;
+    assert_eq!(harness.json().await["data"]["state"], "authenticated");
+    let token = format!("{TOKEN_SUBPROTOCOL_PREFIX}{}", "x".repeat(10_000));
+    harness.say(json!({"type": "auth", "token": token}).to_string()).await;
+    assert_eq!(harness.json().await["data"]["state"], "error", "it was read");
+    harness.say(text(4096)).await;
+    harness.say(r#"{"type":"ping"}"#).await;
+    assert_eq!(harness.json().await["type"], "pong");
+    harness.say(text(4097)).await;
+    assert_eq!(harness.closed().await.0, 1009);
+}
+
+/// One start of a message and then empty continuation frames, masked with zeros.
+fn empty_fragments(count: usize) -> Vec<u8> {
+    let start = [0x01, 0x80, 0, 0, 0, 0];
+    [start.to_vec(), [0x00, 0x80, 0, 0, 0, 0].repeat(count)].concat()
+}
+
+#[tokio::test(start_paused = true)]
+async fn empty_continuation_frames_are_limited_like_messages() {
+    let mut harness = connect(false, nothing_missed()).await;
+    let flood = empty_fragments(2_000);
+    let stream = harness.client.get_mut();
+    let begun = time::Instant::now();
+    tokio::io::AsyncWriteExt::write_all(stream, &flood).await.unwrap();
+    // The rest fits into the buffer between both ends.
+    let seconds = begun.elapsed().as_secs();
+    assert!((20..=30).contains(&seconds), "the flood was read in {seconds} s");
+}
