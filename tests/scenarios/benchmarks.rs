@@ -19,17 +19,17 @@ const GATEWAY_FIGURES: &[&str] = &[
     "deliveries_per_core",
     "fanout_us_per_socket",
     "fanout_copies_per_socket",
-    "low_frames",
+    "writes_per_low_priority_frame",
     "connects_per_second_hs256",
     "connects_per_second_rs256",
 ];
 /// Prefixes of the figures of the whole path.
 const PATH_FIGURES: &[&str] = &[
     "worker_events_per_second",
-    "urgent_under_backlog",
+    "immediate_under_backlog",
     "latency_embedded",
-    "slow_sockets",
-    "comeback",
+    "slow_clients",
+    "reconnect",
     "100k_latency",
     "100k_memory",
     "soak",
@@ -41,11 +41,11 @@ scenarios![
 ];
 
 async fn every_figure_of_a_gateway_can_be_measured(_: &Context) -> anyhow::Result<()> {
-    measure("idle,deliveries,fanout,low_frames,connects", GATEWAY_FIGURES).await
+    measure("idle,deliveries,fanout,writes,connects", GATEWAY_FIGURES).await
 }
 
 async fn every_figure_of_the_whole_path_can_be_measured(_: &Context) -> anyhow::Result<()> {
-    measure("worker,urgent,ladder,slow,comeback,100k,soak", PATH_FIGURES).await
+    measure("worker,immediate,latency,slow,reconnect,100k,soak", PATH_FIGURES).await
 }
 
 /// Runs a part of the benchmark and checks that each figure has a value.

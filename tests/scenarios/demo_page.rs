@@ -4,7 +4,7 @@
 use std::{net::Ipv4Addr, time::Duration};
 
 use anyhow::{Context as _, ensure};
-use demo::{Plan, Site};
+use demo::{Site, SiteContent};
 use harness::{
     events::{self, DESIGNED, Event, fresh_user},
     eventually,
@@ -37,7 +37,7 @@ const SHOWN: &str = "[...document.querySelectorAll('#notifications > li')]
     .map((item) => JSON.parse(item.querySelector('pre').textContent)).reverse()";
 
 /// Serves a page that connects to the first gateway of the stack.
-async fn start_site(stack: &Stack<impl RedisTopology>, plan: Plan) -> anyhow::Result<Site> {
+async fn start_site(stack: &Stack<impl RedisTopology>, plan: SiteContent) -> anyhow::Result<Site> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     Site::start(listener, stack, plan).await
 }
@@ -84,7 +84,7 @@ async fn the_page_shows_every_event_once_and_filters_by_category(
     context: &Context,
 ) -> anyhow::Result<()> {
     let (browser, stack, user) = (context.browser().await?, context.stack().await?, fresh_user());
-    let site = start_site(stack, Plan::demo(&user)).await?;
+    let site = start_site(stack, SiteContent::demo(&user)).await?;
     let mut window = browser.window().await?;
     let mut tab = open_page(&mut window, &site).await?;
     tab.value(&click("#all")).await?;
@@ -115,7 +115,7 @@ async fn texts_of_producers_are_displayed_and_never_executed(
     context: &Context,
 ) -> anyhow::Result<()> {
     let (browser, stack, user) = (context.browser().await?, context.stack().await?, fresh_user());
-    let site = start_site(stack, Plan::demo(&user)).await?;
+    let site = start_site(stack, SiteContent::demo(&user)).await?;
     let mut window = browser.window().await?;
     let mut tab = open_page(&mut window, &site).await?;
     let name = "<script>ran = 1</script><img src=x onerror='ran = 1'>&amp;.docx";
@@ -133,7 +133,7 @@ async fn texts_of_producers_are_displayed_and_never_executed(
 
 async fn tokens_are_renewed_on_the_open_connection(context: &Context) -> anyhow::Result<()> {
     let (browser, stack, user) = (context.browser().await?, context.stack().await?, fresh_user());
-    let site = start_site(stack, Plan::demo(&user).tokens_for(4)).await?;
+    let site = start_site(stack, SiteContent::demo(&user).token_lifetime(4)).await?;
     let mut window = browser.window().await?;
     let mut tab = open_page(&mut window, &site).await?;
     let connection = tab.value(CONNECTION).await?;
@@ -157,7 +157,7 @@ async fn two_tabs_share_a_connection_which_the_second_takes_over(
     context: &Context,
 ) -> anyhow::Result<()> {
     let (browser, stack, user) = (context.browser().await?, context.stack().await?, fresh_user());
-    let site = start_site(stack, Plan::demo(&user)).await?;
+    let site = start_site(stack, SiteContent::demo(&user)).await?;
     let mut window = browser.window().await?;
     let mut first = open_page(&mut window, &site).await?;
     let connection = first.value(CONNECTION).await?;

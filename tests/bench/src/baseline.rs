@@ -1,6 +1,6 @@
-//! The server that the gateway is compared with: nothing but tokio-tungstenite in a loop, with the
-//! gateway's settings. It accepts, says that the client is subscribed, and on each line of input
-//! sends one text to every socket.
+//! The baseline of the gateway's delivery rate: a tokio-tungstenite server with the gateway's socket
+//! settings. It confirms the subscription of every client, and sends each line of its standard input
+//! to all sockets.
 
 use std::{io::BufRead as _, net::Ipv4Addr};
 
@@ -22,7 +22,7 @@ use tokio_tungstenite::{
 const SUBSCRIBED: &str =
     r#"{"event":"connection_state","data":{"state":"authenticated","last_event_id":"0-0"}}"#;
 
-/// Serves until its input ends; prints its address first.
+/// Prints the address and serves until the input ends.
 pub(crate) fn serve() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -39,7 +39,7 @@ pub(crate) fn serve() -> anyhow::Result<()> {
         let mut sockets = Vec::new();
         loop {
             tokio::select! {
-                accepted = listener.accept() => sockets.push(welcome(accepted?.0).await?),
+                accepted = listener.accept() => sockets.push(accept(accepted?.0).await?),
                 line = lines.recv() => match line {
                     None => return Ok(()),
                     Some(line) => send_to_all(&mut sockets, &Utf8Bytes::from(line)).await?,
@@ -59,25 +59,25 @@ async fn send_to_all(
     Ok(())
 }
 
-async fn welcome(stream: TcpStream) -> anyhow::Result<WebSocketStream<TcpStream>> {
+async fn accept(stream: TcpStream) -> anyhow::Result<WebSocketStream<TcpStream>> {
     stream.set_nodelay(true)?;
     let config = Some(ws_gateway::connection::socket_config(4096));
-    #[expect(clippy::result_large_err, reason = "the library wants it so")]
-    let agree = |_: &Request, mut response: Response| {
+    #[expect(clippy::result_large_err, reason = "the signature is the library's")]
+    let select_protocol = |_: &Request, mut response: Response| {
         let protocol = hyper::header::HeaderValue::from_static("huleedu.v1");
         response.headers_mut().insert("sec-websocket-protocol", protocol);
         Ok(response)
     };
-    let mut socket = accept_hdr_async_with_config(stream, agree, config).await?;
+    let mut socket = accept_hdr_async_with_config(stream, select_protocol, config).await?;
     socket.send(Message::text(SUBSCRIBED)).await?;
     Ok(socket)
 }
 
-/// Such a server as a process.
+/// A running baseline server.
 pub(crate) struct Baseline {
     process: Child,
     input: tokio::process::ChildStdin,
-    /// Where it listens.
+    /// The address for clients.
     pub(crate) url: String,
 }
 
@@ -85,28 +85,28 @@ impl Baseline {
     pub(crate) async fn start() -> anyhow::Result<Self> {
         use tokio::io::AsyncBufReadExt as _;
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg("bare").kill_on_drop(true);
+        command.arg("baseline").kill_on_drop(true);
         command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
         let mut process = command.spawn()?;
-        let input = process.stdin.take().context("its input is ours")?;
-        let output = process.stdout.take().context("its output is ours")?;
+        let input = process.stdin.take().context("standard input is piped")?;
+        let output = process.stdout.take().context("standard output is piped")?;
         let mut lines = tokio::io::BufReader::new(output).lines();
-        let address = lines.next_line().await?.context("it says where it listens")?;
+        let address = lines.next_line().await?.context("the baseline server exited")?;
         Ok(Self { process, input, url: format!("ws://{address}/ws") })
     }
 
-    /// Has a text sent to every socket.
+    /// Sends a text to every socket.
     pub(crate) async fn send(&mut self, text: &str) -> anyhow::Result<()> {
         use tokio::io::AsyncWriteExt as _;
         Ok(self.input.write_all(format!("{text}\n").as_bytes()).await?)
     }
 
     pub(crate) fn id(&self) -> anyhow::Result<i32> {
-        Ok(i32::try_from(self.process.id().context("it runs")?)?)
+        Ok(i32::try_from(self.process.id().context("the baseline server exited")?)?)
     }
 
-    /// Ends it, and waits for that.
-    pub(crate) async fn end(self) -> anyhow::Result<()> {
+    /// Stops the server and waits for its exit.
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
         let Self { mut process, input, .. } = self;
         drop(input);
         process.wait().await?;

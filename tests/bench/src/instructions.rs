@@ -1,5 +1,5 @@
-//! How many instructions the two hottest pieces need, counted by Valgrind: the same on a busy
-//! machine and on a quiet one. Those of `tests/bench/instructions.json` are what they are compared with.
+//! Instructions of the two hottest code paths, counted by Valgrind, which is independent of the
+//! machine's load. The limits are the counts in `tests/bench/instructions.json`.
 
 use std::process::Stdio;
 
@@ -9,44 +9,45 @@ use serde_json::Value;
 use tokio::process::Command;
 
 use crate::{
-    figure::{Goal, Row},
-    setup::{Setup, float},
+    env::{Env, float},
+    figure::{Figure, Goal},
 };
 
-/// The pieces, by their names there and as arguments.
-const PIECES: [(&str, &str); 2] = [("parse_route_notify", "parse"), ("frame_out", "frame")];
-/// What is needed once is in both, and so in neither's difference.
-const TIMES: [u64; 2] = [1_600, 4_800];
+/// Names of the code paths in that file and as arguments of the instruction counter.
+const CODE_PATHS: [(&str, &str); 2] =
+    [("record_to_notification", "record"), ("push_to_frame", "push")];
+/// Iterations of two runs; their difference leaves out the start of the program.
+const ITERATIONS: [u64; 2] = [1_600, 4_800];
 
-pub(crate) async fn measure(setup: &Setup) -> anyhow::Result<Vec<Row>> {
-    let kept: Value = serde_json::from_str(include_str!("../instructions.json"))?;
-    let is_counted = Command::new("valgrind").arg("--version").output().await.is_ok();
-    let mut rows = Vec::new();
-    for (name, piece) in PIECES {
+pub(crate) async fn measure(env: &Env) -> anyhow::Result<Vec<Figure>> {
+    let recorded: Value = serde_json::from_str(include_str!("../instructions.json"))?;
+    let has_valgrind = Command::new("valgrind").arg("--version").output().await.is_ok();
+    let mut figures = Vec::new();
+    for (name, path) in CODE_PATHS {
         let title = format!("instructions_{name}");
-        if !is_counted {
-            rows.push(Row::left_out(&title, "there is no valgrind on this machine"));
+        if !has_valgrind {
+            figures.push(Figure::skipped(&title, "Valgrind is not installed"));
             continue;
         }
-        let [few, many] = TIMES.map(|times| setup.pick(times / 10, times));
-        let more = count(piece, many).await?.saturating_sub(count(piece, few).await?);
+        let [few, many] = ITERATIONS.map(|times| env.pick(times / 10, times));
+        let more = count(path, many).await?.saturating_sub(count(path, few).await?);
         let value = float(more) / float(many - few);
-        let row = Row::of(&title, "instructions", vec![value], Goal::RatioAtMost(1.03));
-        let limit = kept[name].as_f64().context("it was counted before")?;
-        let with = kept["with"].as_str().unwrap_or_default();
-        rows.push(row.beside(limit).noted(format!("limit: what was counted with {with}")));
+        let figure = Figure::new(&title, "instructions", vec![value], Goal::RatioAtMost(1.03));
+        let limit = recorded[name].as_f64().context("instructions.json has no such path")?;
+        let with = recorded["with"].as_str().unwrap_or_default();
+        figures.push(figure.with_limit(limit).with_note(format!("limit: recorded with {with}")));
     }
-    Ok(rows)
+    Ok(figures)
 }
 
-/// Instructions of a whole run.
-async fn count(piece: &str, times: u64) -> anyhow::Result<u64> {
+/// Returns the instructions of one run.
+async fn count(path: &str, times: u64) -> anyhow::Result<u64> {
     let mut valgrind = Command::new("valgrind");
     valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
-    valgrind.arg(workspace::binary("instruction-counter")?).args([piece, &times.to_string()]);
+    valgrind.arg(workspace::binary("instruction-counter")?).args([path, &times.to_string()]);
     let output = valgrind.stdin(Stdio::null()).kill_on_drop(true).output().await?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "valgrind: {said}");
-    let line = said.lines().find_map(|line| line.split_once("Collected :"));
-    line.and_then(|(_, count)| count.trim().parse().ok()).context("it says how many")
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "valgrind: {stderr}");
+    let line = stderr.lines().find_map(|line| line.split_once("Collected :"));
+    line.and_then(|(_, count)| count.trim().parse().ok()).context("no count in Valgrind's output")
 }

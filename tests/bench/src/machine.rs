@@ -1,8 +1,8 @@
-//! What the figures were measured on, and with which versions.
+//! Describes the machine and the versions of a measurement.
 
 use std::process::Command;
 
-/// A sentence about the machine, the versions and the day.
+/// Returns one line with machine, versions and date.
 pub(crate) fn describe() -> String {
     let file = |path| std::fs::read_to_string(path).unwrap_or_default();
     let (cpus, memory, kernel) =
@@ -29,23 +29,24 @@ fn field(text: &str, name: &str) -> Option<String> {
     Some(line.split_once(':')?.1.trim().to_owned())
 }
 
-fn said(program: &str) -> String {
+fn version_output(program: &str) -> String {
     let output = Command::new(program).arg("--version").output();
-    output.map_or_else(|_| "?".into(), |said| String::from_utf8_lossy(&said.stdout).into_owned())
+    output
+        .map_or_else(|_| "?".into(), |output| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 fn first_words(program: &str, count: usize) -> String {
-    said(program).split_whitespace().take(count).collect::<Vec<_>>().join(" ")
+    version_output(program).split_whitespace().take(count).collect::<Vec<_>>().join(" ")
 }
 
-/// `Redis server v=8.0.2 sha=…`
+/// Parses `Redis server v=8.0.2 sha=…`.
 fn redis() -> String {
-    let said = said("redis-server");
-    let version = said.split_whitespace().find_map(|word| word.strip_prefix("v="));
+    let output = version_output("redis-server");
+    let version = output.split_whitespace().find_map(|word| word.strip_prefix("v="));
     format!("Redis {}", version.unwrap_or("?"))
 }
 
-/// As the file for Maven asks for it.
+/// Returns the version in the Maven file.
 fn kafka() -> &'static str {
     let pom = include_str!("../../harness/kafka/pom.xml");
     let version = pom.split("<artifactId>kafka_2.13</artifactId>").nth(1);
@@ -58,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_names_the_broker_that_is_measured() {
+    fn the_description_names_the_versions() {
         assert!(kafka().contains('.'), "{}", kafka());
         assert!(describe().contains("rustc "), "{}", describe());
     }

@@ -1,21 +1,21 @@
-//! `make bench`: every figure that the README states, measured on this machine, with the limit
-//! beside it where there is one. Each measurement starts its own processes and ends them; one that
-//! fails is recorded as failed, and the others go on.
+//! `make bench`: measures every figure of `tests/README.md` on this machine, with its limit where
+//! there is one. Each measurement starts processes of its own; a failed one does not stop the others.
 //!
-//! `ONLY=name,name` runs those whose name contains one of them; `QUICK=1` runs all in small, which shows that
-//! they work and says nothing about speed.
+//! `ONLY=name,name` selects figures whose name contains one of the names. `QUICK=1` measures at a
+//! small scale, to check that the measurements work.
 
 use std::{future::Future, pin::Pin, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 use tokio::time::{Instant, timeout};
 
-use figure::Row;
-use setup::Setup;
+use env::Env;
+use figure::Figure;
 
 mod baseline;
 mod connects;
 mod deliveries;
+mod env;
 mod fanout;
 mod figure;
 mod idle;
@@ -28,51 +28,50 @@ mod plot;
 mod reconnect;
 mod report;
 mod script;
-mod setup;
 mod slow_clients;
 mod soak;
 mod worker;
 mod writes;
 
-type Measured<'a> = Pin<Box<dyn Future<Output = anyhow::Result<Vec<Row>>> + 'a>>;
+type Measured<'a> = Pin<Box<dyn Future<Output = anyhow::Result<Vec<Figure>>> + 'a>>;
 
 /// Figures that are measured together.
 struct Group {
-    /// What their names begin with; such a row says so if the measurement fails.
+    /// Prefixes of the figures' names; a failure is reported under each of them.
     names: &'static [&'static str],
-    run: for<'a> fn(&'a Setup) -> Measured<'a>,
+    run: for<'a> fn(&'a Env) -> Measured<'a>,
     limit: Duration,
 }
 
 const fn group(
     names: &'static [&'static str],
     minutes: u64,
-    run: for<'a> fn(&'a Setup) -> Measured<'a>,
+    run: for<'a> fn(&'a Env) -> Measured<'a>,
 ) -> Group {
     Group { names, run, limit: Duration::from_secs(60 * minutes) }
 }
 
 const GROUPS: [Group; 13] = [
-    group(&["idle_kib_per_connection", "idle_us_per_connection_second"], 4, |setup| {
-        Box::pin(idle::measure(setup))
+    group(&["idle_kib_per_connection", "idle_us_per_connection_second"], 4, |env| {
+        Box::pin(idle::measure(env))
     }),
-    group(&["instructions"], 3, |setup| Box::pin(instructions::measure(setup))),
-    group(&["deliveries_per_core"], 4, |setup| Box::pin(deliveries::measure(setup))),
-    group(&["fanout"], 3, |setup| Box::pin(fanout::measure(setup))),
-    group(&["low_frames"], 2, |setup| Box::pin(writes::measure(setup))),
-    group(&["connects_per_second"], 4, |setup| Box::pin(connects::measure(setup))),
-    group(&["worker_events_per_second"], 4, |setup| Box::pin(worker::measure(setup))),
-    group(&["urgent_under_backlog"], 3, |setup| Box::pin(immediate::measure(setup))),
-    group(&["latency_ladder"], 8, |setup| Box::pin(latency::measure(setup))),
-    group(&["slow_sockets"], 3, |setup| Box::pin(slow_clients::measure(setup))),
-    group(&["comeback"], 4, |setup| Box::pin(reconnect::measure(setup))),
-    group(&["100k"], 6, |setup| Box::pin(large::measure(setup))),
-    group(&["soak"], 14, |setup| Box::pin(soak::measure(setup))),
+    group(&["instructions"], 3, |env| Box::pin(instructions::measure(env))),
+    group(&["deliveries_per_core"], 4, |env| Box::pin(deliveries::measure(env))),
+    group(&["fanout"], 3, |env| Box::pin(fanout::measure(env))),
+    group(&["writes_per_low_priority_frame"], 2, |env| Box::pin(writes::measure(env))),
+    group(&["connects_per_second"], 4, |env| Box::pin(connects::measure(env))),
+    group(&["worker_events_per_second"], 4, |env| Box::pin(worker::measure(env))),
+    group(&["immediate_under_backlog"], 3, |env| Box::pin(immediate::measure(env))),
+    group(&["latency"], 8, |env| Box::pin(latency::measure(env))),
+    group(&["slow_clients"], 3, |env| Box::pin(slow_clients::measure(env))),
+    group(&["reconnect"], 4, |env| Box::pin(reconnect::measure(env))),
+    group(&["100k"], 6, |env| Box::pin(large::measure(env))),
+    group(&["soak"], 14, |env| Box::pin(soak::measure(env))),
 ];
 
 fn main() -> anyhow::Result<ExitCode> {
-    // How this program starts itself as the server to compare with.
-    if std::env::args().nth(1).as_deref() == Some("bare") {
+    // The benchmark starts itself as the baseline server.
+    if std::env::args().nth(1).as_deref() == Some("baseline") {
         return baseline::serve().map(|()| ExitCode::SUCCESS);
     }
     let runtime = tokio::runtime::Runtime::new()?;
@@ -80,28 +79,28 @@ fn main() -> anyhow::Result<ExitCode> {
 }
 
 async fn measure_all() -> anyhow::Result<ExitCode> {
-    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let only = set("ONLY").unwrap_or_default();
-    let setup = Setup { quick: set("QUICK").is_some_and(|quick| quick != "0") };
-    let mut report = report::Report::begin()?;
-    let is_chosen = |name: &&str| only.split(',').any(|part| name.contains(part));
-    let chosen = GROUPS.iter().filter(|group| group.names.iter().any(is_chosen));
-    for group in chosen {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let only = variable("ONLY").unwrap_or_default();
+    let env = Env { quick: variable("QUICK").is_some_and(|quick| quick != "0") };
+    let mut report = report::Report::create()?;
+    let is_selected = |name: &&str| only.split(',').any(|part| name.contains(part));
+    let selected = GROUPS.iter().filter(|group| group.names.iter().any(is_selected));
+    for group in selected {
         let begun = Instant::now();
         eprintln!("{} ...", group.names.join(", "));
-        let measured = timeout(group.limit, (group.run)(&setup)).await;
-        let measured = measured.with_context(|| format!("not done within {:?}", group.limit));
-        let rows = match measured.and_then(|rows| rows) {
-            Ok(rows) => rows,
+        let measured = timeout(group.limit, (group.run)(&env)).await;
+        let measured = measured.with_context(|| format!("not finished within {:?}", group.limit));
+        let figures = match measured.and_then(|figures| figures) {
+            Ok(figures) => figures,
             Err(problem) => {
-                let failed = |name: &&str| Row::failed(name, &problem);
+                let failed = |name: &&str| Figure::failed(name, &problem);
                 group.names.iter().map(failed).collect()
             }
         };
-        for row in rows {
-            report.add(row)?;
+        for figure in figures {
+            report.add(figure)?;
         }
         eprintln!("  took {:.0?}", begun.elapsed());
     }
-    report.end(only.is_empty() && !setup.quick)
+    report.finish(only.is_empty() && !env.quick)
 }

@@ -1,18 +1,17 @@
-//! Latency against load as a picture: both on logarithmic scales, so that a straight line is what
-//! one hopes for and a wall is where it ends.
+//! Draws latency against event rate as an SVG, both axes logarithmic.
 
 use std::fmt::Write as _;
 
 use anyhow::Context as _;
 use load::{run::ms, stats::Percentiles};
 
-use crate::{report, setup::float};
+use crate::{env::float, report};
 
-/// One broker's rungs.
+/// The latencies on one broker.
 pub(crate) struct Curve {
-    /// Of the broker.
+    /// Name of the broker.
     pub(crate) name: &'static str,
-    /// Events a second, and how late they were.
+    /// Events per second and their latency.
     pub(crate) points: Vec<(u64, Percentiles)>,
 }
 
@@ -20,29 +19,29 @@ const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 400.0;
 /// Left, right, top, bottom.
 const MARGIN: [f64; 4] = [56.0, 120.0, 24.0, 44.0];
-/// Events a second at both ends.
-const LOAD: (f64, f64) = (400.0, 80_000.0);
-/// Milliseconds at both ends.
-const LATE: (f64, f64) = (0.3, 10_000.0);
-/// Can be told apart by all, in the light and in the dark.
+/// Range of events per second.
+const RATES: (f64, f64) = (400.0, 80_000.0);
+/// Range of milliseconds.
+const LATENCIES: (f64, f64) = (0.3, 10_000.0);
+/// Distinguishable with colour blindness, on light and dark backgrounds.
 const COLOURS: [&str; 2] = ["#0072b2", "#d55e00"];
 
 /// Writes `target/latency.svg`.
 pub(crate) fn write(curves: &[Curve]) -> anyhow::Result<()> {
-    let path = report::target()?.join("latency.svg");
+    let path = report::folder()?.join("latency.svg");
     std::fs::write(&path, draw(curves)).with_context(|| format!("write {}", path.display()))
 }
 
-fn across(value: f64, (from, to): (f64, f64)) -> f64 {
+fn scaled(value: f64, (from, to): (f64, f64)) -> f64 {
     (value.clamp(from, to) / from).ln() / (to / from).ln()
 }
 
 fn x(per_second: f64) -> f64 {
-    MARGIN[0] + across(per_second, LOAD) * (WIDTH - MARGIN[0] - MARGIN[1])
+    MARGIN[0] + scaled(per_second, RATES) * (WIDTH - MARGIN[0] - MARGIN[1])
 }
 
 fn y(millis: f64) -> f64 {
-    HEIGHT - MARGIN[3] - across(millis, LATE) * (HEIGHT - MARGIN[2] - MARGIN[3])
+    HEIGHT - MARGIN[3] - scaled(millis, LATENCIES) * (HEIGHT - MARGIN[2] - MARGIN[3])
 }
 
 fn draw(curves: &[Curve]) -> String {
@@ -52,8 +51,8 @@ fn draw(curves: &[Curve]) -> String {
     );
     axes(&mut svg);
     for (curve, colour) in curves.iter().zip(COLOURS) {
-        line(&mut svg, curve, colour, "p99", |late| late.p99_us);
-        line(&mut svg, curve, colour, "p50", |late| late.p50_us);
+        line(&mut svg, curve, colour, "p99", |latency| latency.p99_us);
+        line(&mut svg, curve, colour, "p50", |latency| latency.p50_us);
     }
     svg + "</svg>\n"
 }
@@ -94,7 +93,7 @@ fn line(
     of: impl Fn(&Percentiles) -> u64,
 ) {
     let place = |(per_second, late): &(u64, Percentiles)| {
-        (x(float(*per_second)), y(ms(of(late)).max(LATE.0)))
+        (x(float(*per_second)), y(ms(of(late)).max(LATENCIES.0)))
     };
     let places: Vec<(f64, f64)> = curve.points.iter().map(place).collect();
     let Some((right, height)) = places.last() else { return };
@@ -113,7 +112,7 @@ fn line(
 }
 
 fn put(svg: &mut String, text: std::fmt::Arguments<'_>) {
-    svg.write_fmt(text).expect("a text takes everything");
+    svg.write_fmt(text).expect("formatting into a String cannot fail");
 }
 
 #[cfg(test)]
@@ -121,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_curve_is_drawn_within_the_picture() {
+    fn curves_stay_within_the_plot_area() {
         let late = Percentiles { p50_us: 900, p99_us: 50_000_000, ..Percentiles::default() };
         let points = vec![(500, late), (100_000, late)];
         let svg = draw(&[Curve { name: "apache", points }]);

@@ -1,21 +1,21 @@
-//! Where the figures go: a line of JSON each into `target/bench.jsonl` as soon as it is there, and
-//! a table at the end, ready for the README.
+//! Writes each figure to `target/bench.jsonl` as soon as it is measured, and a Markdown table of all
+//! figures at the end.
 
 use std::{fs::File, io::Write as _, path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
 use harness::workspace;
 
-use crate::{figure::Row, machine};
+use crate::{figure::Figure, machine};
 
-/// The rows so far.
+/// The figures so far.
 pub(crate) struct Report {
     file: File,
-    rows: Vec<Row>,
+    figures: Vec<Figure>,
 }
 
-/// The folder `target`, or where `BENCH_FOLDER` says.
-pub(crate) fn target() -> anyhow::Result<PathBuf> {
+/// Returns the folder of the results: `BENCH_FOLDER`, or else `target`.
+pub(crate) fn folder() -> anyhow::Result<PathBuf> {
     if let Some(folder) = std::env::var_os("BENCH_FOLDER") {
         return Ok(folder.into());
     }
@@ -23,42 +23,41 @@ pub(crate) fn target() -> anyhow::Result<PathBuf> {
 }
 
 impl Report {
-    pub(crate) fn begin() -> anyhow::Result<Self> {
-        let path = target()?.join("bench.jsonl");
+    pub(crate) fn create() -> anyhow::Result<Self> {
+        let path = folder()?.join("bench.jsonl");
         let file = File::create(&path).with_context(|| format!("create {}", path.display()))?;
-        Ok(Self { file, rows: Vec::new() })
+        Ok(Self { file, figures: Vec::new() })
     }
 
-    pub(crate) fn add(&mut self, row: Row) -> anyhow::Result<()> {
-        eprintln!("  {}", line(&row));
-        writeln!(self.file, "{}", serde_json::to_string(&row)?)?;
-        self.rows.push(row);
+    pub(crate) fn add(&mut self, figure: Figure) -> anyhow::Result<()> {
+        eprintln!("  {}", line(&figure));
+        writeln!(self.file, "{}", serde_json::to_string(&figure)?)?;
+        self.figures.push(figure);
         Ok(())
     }
 
-    /// Prints the table. A figure that could not be measured is a failure; a goal that is missed
-    /// is not.
-    pub(crate) fn end(self, whole: bool) -> anyhow::Result<ExitCode> {
-        let about = machine::describe();
-        println!("\n{about}\n\n{}", table(&self.rows));
-        let path = target()?.join("bench.md");
-        std::fs::write(&path, format!("{about}\n\n{}", table(&self.rows)))?;
+    /// Prints and writes the table. Fails when a measurement failed, not when a goal is missed.
+    pub(crate) fn finish(self, is_complete: bool) -> anyhow::Result<ExitCode> {
+        let machine_line = machine::describe();
+        println!("\n{machine_line}\n\n{}", table(&self.figures));
+        let path = folder()?.join("bench.md");
+        std::fs::write(&path, format!("{machine_line}\n\n{}", table(&self.figures)))?;
         println!("In target/: bench.jsonl, bench.md (this table), latency.svg");
-        if !whole {
-            println!("Not the whole set: these figures are not for the README.");
+        if !is_complete {
+            println!("Incomplete or quick run: do not publish these figures.");
         }
-        let failed = self.rows.iter().any(Row::has_failed);
-        Ok(if failed || self.rows.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+        let failed = self.figures.iter().any(Figure::has_failed);
+        Ok(if failed || self.figures.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
 }
 
-fn line(row: &Row) -> String {
-    let value = row.value.map_or_else(|| "-".into(), figure);
-    let met = word(row.met);
-    format!("{} {value} {} ({}) {met} {}", row.name, row.unit, row.goal, row.note)
+fn line(figure: &Figure) -> String {
+    let value = figure.value.map_or_else(|| "-".into(), round);
+    let met = met_text(figure.met);
+    format!("{} {value} {} ({}) {met} {}", figure.name, figure.unit, figure.goal, figure.note)
 }
 
-fn word(met: Option<bool>) -> &'static str {
+fn met_text(met: Option<bool>) -> &'static str {
     match met {
         Some(true) => "met",
         Some(false) => "missed",
@@ -66,8 +65,8 @@ fn word(met: Option<bool>) -> &'static str {
     }
 }
 
-/// Four digits are enough for anything.
-fn figure(value: f64) -> String {
+/// Formats with about four digits.
+fn round(value: f64) -> String {
     match value.abs() {
         1_000.0.. => format!("{value:.0}"),
         100.0.. => format!("{value:.1}"),
@@ -75,22 +74,22 @@ fn figure(value: f64) -> String {
     }
 }
 
-fn table(rows: &[Row]) -> String {
+fn table(figures: &[Figure]) -> String {
     let mut table = String::from(
         "| figure | value | limit | ratio | goal | | |\n|---|---|---|---|---|---|---|\n",
     );
-    for row in rows {
-        let [value, limit, ratio] =
-            [row.value, row.limit, row.ratio].map(|cell| cell.map_or_else(String::new, figure));
+    for figure in figures {
+        let [value, limit, ratio] = [figure.value, figure.limit, figure.ratio]
+            .map(|cell| cell.map_or_else(String::new, round));
         let cells = [
-            &row.name,
-            &format!("{value} {}", row.unit),
+            &figure.name,
+            &format!("{value} {}", figure.unit),
             &limit,
             &ratio,
-            &row.goal,
-            word(row.met),
-            // A reason may be an error of any text.
-            &row.note.replace('|', "/").replace('\n', " "),
+            &figure.goal,
+            met_text(figure.met),
+            // Characters that would break the table.
+            &figure.note.replace('|', "/").replace('\n', " "),
         ];
         table.extend(["| ", &cells.join(" | "), " |\n"]);
     }
@@ -103,9 +102,9 @@ mod tests {
     use crate::figure::Goal;
 
     #[test]
-    fn the_table_has_a_line_for_each_figure_and_says_what_is_missed() {
-        let met = Row::of("a", "ms", vec![4.0], Goal::AtMost(5.0)).beside(2.0);
-        let failed = Row::failed("b", &anyhow::anyhow!("a | b\nc"));
+    fn the_table_has_a_line_per_figure_and_marks_missed_goals() {
+        let met = Figure::new("a", "ms", vec![4.0], Goal::AtMost(5.0)).with_limit(2.0);
+        let failed = Figure::failed("b", &anyhow::anyhow!("a | b\nc"));
         let table = table(&[met, failed]);
         assert!(table.contains("| a | 4.00 ms | 2.00 | 2.00 | at most 5 | met |  |"), "{table}");
         assert!(table.contains("missed | failed: a / b c |"), "{table}");

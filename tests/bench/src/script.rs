@@ -1,4 +1,4 @@
-//! The limit of what a worker can do: its script on Redis, and nothing else, pipelined.
+//! The limit of the worker's throughput: its Redis script alone, pipelined.
 
 use std::time::Instant;
 
@@ -6,20 +6,20 @@ use anyhow::Context as _;
 use harness::{redis::Redis, stack::Stack};
 use redis::{Pipeline, aio::MultiplexedConnection};
 
-use crate::setup::float;
+use crate::env::float;
 
-/// The worker's own.
+/// The worker's script.
 const SCRIPT: &str =
     include_str!("../../../ingest-worker/src/infrastructure/redis/publish_once.lua");
-/// As many as the worker has in a batch.
+/// Calls per pipeline, as many as the worker has records in a batch.
 const PIPELINE: u64 = 256;
-/// Two at a time keep Redis busy.
+/// Concurrent pipelines; two keep Redis busy.
 const IN_FLIGHT: u64 = 2;
 
-/// A day, in milliseconds: the worker's default for claims and for history.
+/// The worker's default for idempotency keys and history, in milliseconds.
 const RETENTION: u64 = 86_400_000;
 
-/// Scripts a second, on an empty Redis, for so many events to these users with this text.
+/// Returns script calls per second on an empty Redis, for `events` notifications to `users`.
 pub(crate) async fn per_second(
     redis: &Redis,
     users: &[String],
@@ -66,8 +66,8 @@ async fn run(
     Ok(())
 }
 
-/// The text that the worker has published to a user.
+/// Returns the notification that the worker has published to a user.
 pub(crate) async fn text_of(stack: &Stack, user: &str) -> anyhow::Result<String> {
     let mut texts = stack.stream(user).await?;
-    Ok(texts.pop().context("the user has been told something")?.1)
+    Ok(texts.pop().context("the user's stream is empty")?.1)
 }

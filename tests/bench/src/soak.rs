@@ -1,4 +1,4 @@
-//! Whether memory stays what it is while clients come and go for a long time.
+//! Growth of memory while clients connect and disconnect for a long time.
 
 use std::time::Duration;
 
@@ -10,27 +10,27 @@ use load::{
 use tokio::time::{Instant, interval};
 
 use crate::{
-    figure::{Goal, Row, median},
-    setup::{self, Setup, float},
+    env::{self, Env, float},
+    figure::{Figure, Goal, median},
 };
 
-pub(crate) async fn measure(setup: &Setup) -> anyhow::Result<Vec<Row>> {
-    let duration = Duration::from_secs(setup.pick(2, 600));
-    setup.on_stack((1, 1), async |stack| {
-        let session_ms = setup.pick(500, 30_000);
-        let plan = ClientPlan { session_ms, ..setup::plan(stack, setup.pick(20, 2_000)) };
-        let per_second = setup.pick(50, 5_000);
+pub(crate) async fn measure(env: &Env) -> anyhow::Result<Vec<Figure>> {
+    let duration = Duration::from_secs(env.pick(2, 600));
+    env.on_stack((1, 1), async |stack| {
+        let session_ms = env.pick(500, 30_000);
+        let plan = ClientPlan { session_ms, ..env::plan(stack, env.pick(20, 2_000)) };
+        let per_second = env.pick(50, 5_000);
         let load = LoadTest::new(plan, stack.kafka.client_config(), per_second, duration);
         let mut samples = Vec::new();
         let result = tokio::select! {
             result = load.run() => result?,
-            problem = look(stack, duration / 60, &mut samples) => return Err(problem),
+            problem = sample(stack, duration / 60, &mut samples) => return Err(problem),
         };
         let growths = growths(&samples);
         let latency = result.latency;
         let note = format!(
-            "{duration:?} at {per_second} events/s, clients stay {} s; resident in MiB, from the \
-             second fifth to the last: worker {}, gateway {}; p99 {:.1} ms, max {:.1}",
+            "{duration:?} at {per_second} events/s, sessions of {} s; resident MiB from the second \
+             fifth to the last: worker {}, gateway {}; p99 {:.1} ms, max {:.1}",
             float(session_ms) / 1e3,
             growths[0],
             growths[1],
@@ -39,21 +39,21 @@ pub(crate) async fn measure(setup: &Setup) -> anyhow::Result<Vec<Row>> {
         );
         let most = growths.iter().map(|growth| growth.per_cent).fold(f64::MIN, f64::max);
         Ok(vec![
-            Row::of("soak_growth", "%", vec![most], Goal::AtMost(5.0))
-                .noted(note)
+            Figure::new("soak_growth", "%", vec![most], Goal::AtMost(5.0))
+                .with_note(note)
                 .missed_if((!result.passed).then(|| result.problems.join("; "))),
         ])
     })
     .await
 }
 
-/// Notes the memory of worker and gateway until it is dropped.
-async fn look(stack: &Stack, every: Duration, samples: &mut Vec<[f64; 2]>) -> anyhow::Error {
+/// Samples the memory of worker and gateway until it is cancelled; returns only on an error.
+async fn sample(stack: &Stack, every: Duration, samples: &mut Vec<[f64; 2]>) -> anyhow::Error {
     let mut ticks = interval(every);
     let begun = Instant::now();
     loop {
         ticks.tick().await;
-        let used = [&stack.workers[0], &stack.gateways[0]].map(setup::used);
+        let used = [&stack.workers[0], &stack.gateways[0]].map(env::used);
         match used {
             [Ok(worker), Ok(gateway)] => {
                 samples.push([worker, gateway].map(|used| float(used.rss_kib) / 1_024.0));
@@ -77,7 +77,8 @@ impl std::fmt::Display for Growth {
     }
 }
 
-/// Of each service: by then everybody has come, and later nobody is added.
+/// Returns the growth of each service from the second fifth, when all clients are connected, to the
+/// last.
 fn growths(samples: &[[f64; 2]]) -> [Growth; 2] {
     let fifth = (samples.len() / 5).max(1);
     let part = |fifths: usize, service: usize| {
@@ -95,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_that_grows_is_seen_and_that_of_the_beginning_is_not() {
+    fn growth_at_the_start_is_ignored() {
         let sample = |at: u32| if at < 20 { [1.0, 1.0] } else { [100.0, 100.0 + f64::from(at)] };
         let samples: Vec<_> = (0..100).map(sample).collect();
         let [flat, growing] = growths(&samples);

@@ -1,4 +1,4 @@
-//! How fast a worker moves a topic that is full into Redis, beside Redis alone.
+//! Throughput of a worker that publishes a backlog to Redis, against the script alone.
 
 use std::time::{Duration, Instant};
 
@@ -12,60 +12,59 @@ use load::{
 use tokio::time::sleep;
 
 use crate::{
-    figure::{Goal, Row, median},
+    env::{self, Env, float},
+    figure::{Figure, Goal, median},
     script,
-    setup::{self, Setup, float},
 };
 
-/// A worker that is asked for its metrics does nothing else meanwhile.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// How long a worker may take for all events.
+/// Interval of reading the metrics; reading them costs the worker time.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// Longest time for a worker to publish all events.
 const LIMIT: Duration = Duration::from_secs(90);
 
-pub(crate) async fn measure(setup: &Setup) -> anyhow::Result<Vec<Row>> {
-    let (events, users, runs) = setup.pick((8_000, 100, 1), (150_000, 2_000, 3));
-    setup
-        .on_stack((1, 1), async |stack| {
-            let (mut values, mut limits, mut costs) = (Vec::new(), Vec::new(), Vec::new());
-            for _ in 0..runs {
-                let plan = ClientPlan { users: Users::Numbered(users), ..setup::plan(stack, 1) };
-                let (per_second, cost) = drain(stack, &plan, events).await?;
-                values.push(per_second);
-                costs.push(cost);
-                let users: Vec<String> = (0..users).map(|user| plan.user(user)).collect();
-                let text = script::text_of(stack, &users[0]).await?;
-                limits.push(script::per_second(&stack.redis, &users, &text, events).await?);
-            }
-            let (limit, cost) = (median(&limits), median(&costs));
-            Ok(vec![
-                Row::of("worker_events_per_second", "events/s", values, Goal::RatioAtLeast(0.8))
-                    .beside(limit.unwrap_or_default())
-                    .noted(format!(
-                        "limit: the same script pipelined by a program that does nothing else; \
-                     {:.1} us of the worker's processor time an event",
-                        cost.unwrap_or_default()
-                    )),
-            ])
-        })
-        .await
+pub(crate) async fn measure(env: &Env) -> anyhow::Result<Vec<Figure>> {
+    let (events, users, runs) = env.pick((8_000, 100, 1), (150_000, 2_000, 3));
+    env.on_stack((1, 1), async |stack| {
+        let (mut values, mut limits, mut costs) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..runs {
+            let plan = ClientPlan { users: Users::Numbered(users), ..env::plan(stack, 1) };
+            let (per_second, cost) = drain(stack, &plan, events).await?;
+            values.push(per_second);
+            costs.push(cost);
+            let users: Vec<String> = (0..users).map(|user| plan.user(user)).collect();
+            let text = script::text_of(stack, &users[0]).await?;
+            limits.push(script::per_second(&stack.redis, &users, &text, events).await?);
+        }
+        let (limit, cost) = (median(&limits), median(&costs));
+        Ok(vec![
+            Figure::new("worker_events_per_second", "events/s", values, Goal::RatioAtLeast(0.8))
+                .with_limit(limit.unwrap_or_default())
+                .with_note(format!(
+                    "limit: the same script pipelined without a worker; {:.1} us of the worker's \
+                     CPU time per event",
+                    cost.unwrap_or_default()
+                )),
+        ])
+    })
+    .await
 }
 
-/// Fills the topic while the worker is away, and has it catch up; events a second, and its
-/// processor time for each in microseconds.
+/// Fills the topic while the worker is stopped, and lets it catch up; returns events per second and
+/// CPU time per event in microseconds.
 async fn drain(stack: &mut Stack, plan: &ClientPlan, events: u64) -> anyhow::Result<(f64, f64)> {
     fill(stack, plan, events).await?;
     let worker = &stack.workers[0];
-    // From the first that is seen, as joining the group is not what is measured.
+    // From the first published event: joining the group is not measured.
     let (first, begun) = progress(worker, |count| count > 0.0).await?;
-    let before = setup::used(worker)?.cpu;
+    let before = env::used(worker)?.cpu;
     let (last, ended) = progress(worker, |count| count >= float(events)).await?;
-    let cpu = setup::used(worker)?.cpu.saturating_sub(before);
-    ensure!(last > first, "it was done before it was looked at");
+    let cpu = env::used(worker)?.cpu.saturating_sub(before);
+    ensure!(last > first, "the worker was done before the first poll");
     let took = (ended - begun).as_secs_f64();
     Ok(((last - first) / took, cpu.as_secs_f64() * 1e6 / (last - first)))
 }
 
-/// Stops the worker, sends events, and starts it again.
+/// Stops the worker, sends events, and restarts it.
 pub(crate) async fn fill(stack: &mut Stack, plan: &ClientPlan, events: u64) -> anyhow::Result<()> {
     stack.workers[0].stop().await?;
     let schedule = Schedule::new(plan, Kind::File, 0, events);
@@ -76,23 +75,23 @@ pub(crate) async fn fill(stack: &mut Stack, plan: &ClientPlan, events: u64) -> a
     stack.workers[0].restart().await
 }
 
-/// Waits until enough is published, and says how much and when.
+/// Waits until the published count satisfies `is_reached`; returns count and time.
 async fn progress(
     worker: &Service,
-    enough: impl Fn(f64) -> bool,
+    is_reached: impl Fn(f64) -> bool,
 ) -> anyhow::Result<(f64, Instant)> {
     let begun = Instant::now();
     loop {
         let count = published(worker).await?;
-        if enough(count) {
+        if is_reached(count) {
             return Ok((count, Instant::now()));
         }
         ensure!(begun.elapsed() < LIMIT, "only {count} events were published");
-        sleep(LOOK_EVERY).await;
+        sleep(POLL_INTERVAL).await;
     }
 }
 
-/// How many events of a file that was added a worker has published.
+/// Returns how many `file added` events a worker has published.
 pub(crate) async fn published(worker: &Service) -> anyhow::Result<f64> {
     let page = worker.metrics().await?;
     let topic = Kind::File.topic();
@@ -102,6 +101,6 @@ pub(crate) async fn published(worker: &Service) -> anyhow::Result<f64> {
             && line.contains("\"published\"")
     });
     let mut series = lines.map(|line| line.split(' ').next().unwrap_or_default());
-    let series = series.next().context("it counts what it has published")?;
-    http::metric(&page, series).context("a count is a number")
+    let series = series.next().context("no series of published events")?;
+    http::metric(&page, series).context("the series has no value")
 }

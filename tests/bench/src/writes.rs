@@ -1,4 +1,4 @@
-//! How many writes frames of low priority need, beside those that are written at once.
+//! Writes per low-priority frame, against frames that are not delayed.
 
 use std::time::Duration;
 
@@ -8,28 +8,25 @@ use load::processes::ClientProcesses;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
-    figure::{Goal, Row},
-    setup::{self, CONNECT, Setup},
+    env::{self, CONNECT, Env},
+    figure::{Figure, Goal},
 };
 
-pub(crate) async fn measure(setup: &Setup) -> anyhow::Result<Vec<Row>> {
-    let (sockets, texts) = setup.pick((5, 10), (200, 100));
-    setup
-        .on_stack((0, 1), async |stack| {
-            let prompt = writes_per_frame(stack, sockets, texts, "standard").await?;
-            let low = writes_per_frame(stack, sockets, texts, "low").await?;
-            Ok(vec![
-                Row::of("low_frames_writes", "writes/frame", vec![low], Goal::Report)
-                    .beside(prompt)
-                    .noted(
-                        "20 frames a second to each socket; limit: the same of standard priority",
-                    ),
-            ])
-        })
-        .await
+pub(crate) async fn measure(env: &Env) -> anyhow::Result<Vec<Figure>> {
+    let (sockets, texts) = env.pick((5, 10), (200, 100));
+    env.on_stack((0, 1), async |stack| {
+        let standard = writes_per_frame(stack, sockets, texts, "standard").await?;
+        let low = writes_per_frame(stack, sockets, texts, "low").await?;
+        Ok(vec![
+            Figure::new("writes_per_low_priority_frame", "writes/frame", vec![low], Goal::Report)
+                .with_limit(standard)
+                .with_note("20 frames per second and socket; limit: standard priority"),
+        ])
+    })
+    .await
 }
 
-/// Counted by the gateway: flushes, each of which is a system call, and texts.
+/// Returns flushes, each one a system call, per frame, as counted by the gateway.
 async fn writes_per_frame(
     stack: &Stack,
     sockets: usize,
@@ -37,16 +34,16 @@ async fn writes_per_frame(
     priority: &str,
 ) -> anyhow::Result<f64> {
     let mut redis = stack.redis.connection().await?;
-    let mut clients = ClientProcesses::start(setup::plan(stack, sockets)).await?;
+    let mut clients = ClientProcesses::start(env::plan(stack, sockets)).await?;
     clients.connect(CONNECT).await?;
     let before = counts(&stack.gateways[0]).await?;
     let mut ticks = interval(Duration::from_millis(50));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for number in 0..texts {
         ticks.tick().await;
-        setup::publish_round(&mut redis, &clients.plan, number, (priority, 0)).await?;
+        env::publish_round(&mut redis, &clients.plan, number, (priority, 0)).await?;
     }
-    setup::arrived(&clients, texts * sockets as u64).await?;
+    env::arrived(&clients, texts * sockets as u64).await?;
     let after = counts(&stack.gateways[0]).await?;
     clients.finish(texts * sockets as u64).await?;
     Ok((after.0 - before.0) / (after.1 - before.1).max(1.0))

@@ -1,4 +1,4 @@
-//! The AsyncAPI document: the channel, everything that passes on it, and how it is closed.
+//! The AsyncAPI document: the channel, its messages and its close codes.
 
 use anyhow::Context as _;
 use schemars::{JsonSchema as _, SchemaGenerator, generate::SchemaSettings};
@@ -10,16 +10,16 @@ use ws_gateway::protocol::{
 
 use crate::notifications;
 
-/// The name of the frames about the connection itself.
+/// Schema of the frames about the connection itself.
 pub(crate) const STATE: &str = "StateFrame";
-/// The name of what a client may say.
+/// Schema of the client's messages.
 pub(crate) const CLIENT: &str = "ClientMessage";
 
-/// The document; schemas of notifications are those of the file beside it.
+/// Returns the document; it refers to the schemas of notifications in the file beside it.
 pub(crate) fn document() -> anyhow::Result<Value> {
-    let told = notifications::schema()?;
+    let notifications = notifications::schema()?;
     let names: Vec<&str> =
-        told["oneOf"].as_array().into_iter().flatten().filter_map(name).collect();
+        notifications["oneOf"].as_array().into_iter().flatten().filter_map(name).collect();
     let mut messages = Map::new();
     for name in &names {
         let schema = format!("notifications.schema.json#/$defs/{name}");
@@ -42,7 +42,7 @@ pub(crate) fn document() -> anyhow::Result<Value> {
         "info": {
             "title": "Live notifications",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "What the gateway sends to a browser, and what a browser may say.",
+            "description": "What the gateway sends to a browser, and what a browser may send.",
         },
         "defaultContentType": "application/json",
         "channels": {"notifications": {
@@ -54,14 +54,14 @@ pub(crate) fn document() -> anyhow::Result<Value> {
             "x-close-codes": close_codes(),
         }},
         "operations": {
-            "tell": operation("send", sent),
-            "listen": operation("receive", [CLIENT.to_owned()].iter()),
+            "sendNotifications": operation("send", sent),
+            "receiveMessages": operation("receive", [CLIENT.to_owned()].iter()),
         },
         "components": {"messages": messages, "schemas": schemas()?},
     }))
 }
 
-/// The last part of a `$ref`.
+/// Returns the last part of a `$ref`.
 pub(crate) fn name(schema: &Value) -> Option<&str> {
     schema["$ref"].as_str()?.rsplit('/').next()
 }
@@ -82,8 +82,8 @@ fn operation<'a>(action: &str, messages: impl Iterator<Item = &'a String>) -> Va
 fn handshake() -> Value {
     let query = json!({
         "last_event_id": {"type": "string", "description": "The position to resume from"},
-        "categories": {"type": "string", "description": "What to receive, with commas between"},
-        "token": {"type": "string", "description": "A token, for clients that can send it in no other way"},
+        "categories": {"type": "string", "description": "Categories to receive, separated by commas"},
+        "token": {"type": "string", "description": "A token, for clients that can send it neither as a header nor as a subprotocol"},
     });
     json!({
         "bindingVersion": "0.1.0",
@@ -92,28 +92,28 @@ fn handshake() -> Value {
     })
 }
 
-/// The schemas of the frames that are the gateway's own.
+/// Returns the schemas of the gateway's own frames and of the client's messages.
 fn schemas() -> anyhow::Result<Value> {
     let generator = |settings: SchemaSettings| {
-        let at = |settings: &mut SchemaSettings| {
+        let with_path = |settings: &mut SchemaSettings| {
             settings.definitions_path = "/components/schemas".into();
         };
-        SchemaGenerator::new(settings.with(at))
+        SchemaGenerator::new(settings.with(with_path))
     };
     let mut sent = generator(SchemaSettings::draft07().for_serialize());
     let mut state = StateFrame::json_schema(&mut sent).to_value();
     let properties = state["properties"].as_object_mut().context("a frame is an object")?;
     properties.insert("event".to_owned(), json!({"const": STATE_EVENT}));
-    let mut heard = generator(SchemaSettings::draft07().for_deserialize());
-    let client = ClientMessage::json_schema(&mut heard).to_value();
+    let mut received = generator(SchemaSettings::draft07().for_deserialize());
+    let client = ClientMessage::json_schema(&mut received).to_value();
     let mut schemas = sent.take_definitions(true);
-    schemas.extend(heard.take_definitions(true));
+    schemas.extend(received.take_definitions(true));
     schemas.insert(STATE.to_owned(), state);
     schemas.insert(CLIENT.to_owned(), client);
     Ok(schemas.into())
 }
 
-/// Each code once, with everything it is used for and what a client does about it.
+/// Returns each close code with its reasons and the client's remedy.
 fn close_codes() -> Value {
     let mut codes = Map::new();
     for reason in CloseReason::ALL {

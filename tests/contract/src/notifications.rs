@@ -9,30 +9,32 @@ use serde_json::{Value, json};
 use shared::notification::{Data, Frame, NotificationSchema};
 use ws_gateway::protocol::Position;
 
-/// The name of notifications that a service words itself; their `event` is an open set.
+/// Schema of notifications that another service has formatted; their `event` is an open set.
 pub(crate) const OTHER: &str = "OtherNotification";
 
-/// A document whose `oneOf` lists every notification, each described under its name in `$defs`.
+/// Returns a document whose `oneOf` lists every notification, defined in `$defs`.
 pub(crate) fn schema() -> anyhow::Result<Value> {
     let mut generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
-    let described = every_one(&mut generator)?;
+    let known = known_notifications(&mut generator)?;
     let events: Vec<Value> =
-        described.iter().map(|(_, frame)| frame["properties"]["event"]["const"].clone()).collect();
+        known.iter().map(|(_, frame)| frame["properties"]["event"]["const"].clone()).collect();
     let other = Frame::<Data<BTreeMap<String, Value>>>::json_schema(&mut generator);
-    let mut other = positioned(other, &mut generator)?;
+    let mut other = with_position(other, &mut generator)?;
     let open = generator.subschema_for::<Data<BTreeMap<String, Value>>>().to_value();
-    other["description"] = "A notification that a service has worded itself.".into();
+    other["description"] = "A notification that another service has formatted.".into();
     other["properties"]["event"] = json!({"type": "string", "not": {"enum": events}});
     let data = format!("{OTHER}Data");
     other["properties"]["data"] = json!({"$ref": format!("#/$defs/{data}")});
 
-    let mut names: Vec<String> = described.iter().map(|(name, _)| name.clone()).collect();
+    let mut names: Vec<String> = known.iter().map(|(name, _)| name.clone()).collect();
     names.push(OTHER.to_owned());
     let mut definitions = generator.take_definitions(true);
     let open = open["$ref"].as_str().and_then(|path| path.rsplit('/').next());
-    let open = open.and_then(|name| definitions.remove(name)).context("it is described")?;
+    let open = open
+        .and_then(|name| definitions.remove(name))
+        .context("the open data schema has a definition")?;
     definitions.insert(data, open);
-    definitions.extend(described);
+    definitions.extend(known);
     definitions.insert(OTHER.to_owned(), other);
     let refs: Vec<Value> =
         names.iter().map(|name| json!({"$ref": format!("#/$defs/{name}")})).collect();
@@ -45,22 +47,22 @@ pub(crate) fn schema() -> anyhow::Result<Value> {
     }))
 }
 
-/// Every notification whose wording is fixed, described under its name.
-fn every_one(generator: &mut SchemaGenerator) -> anyhow::Result<Vec<(String, Value)>> {
-    let told = ROUTES.iter().filter_map(|route| (route.schema)(generator)).collect::<Vec<_>>();
-    let describe = |told: NotificationSchema| {
-        let mut frame = positioned(told.frame, generator)?;
-        frame["properties"]["event"] = json!({"const": told.event});
-        frame["properties"]["category"] = json!({"const": told.category});
-        frame["properties"]["priority"] = json!({"const": told.priority});
-        frame["description"] = format!("The notification `{}`.", told.event).into();
-        Ok((upper_camel(told.event), frame))
+/// Returns the schema of every notification of the routing table, with its name.
+fn known_notifications(generator: &mut SchemaGenerator) -> anyhow::Result<Vec<(String, Value)>> {
+    let schemas = ROUTES.iter().filter_map(|route| (route.schema)(generator)).collect::<Vec<_>>();
+    let describe = |schema: NotificationSchema| {
+        let mut frame = with_position(schema.frame, generator)?;
+        frame["properties"]["event"] = json!({"const": schema.event});
+        frame["properties"]["category"] = json!({"const": schema.category});
+        frame["properties"]["priority"] = json!({"const": schema.priority});
+        frame["description"] = format!("The notification `{}`.", schema.event).into();
+        Ok((upper_camel(schema.event), frame))
     };
-    told.into_iter().map(describe).collect()
+    schemas.into_iter().map(describe).collect()
 }
 
-/// A notification with the position that Redis adds.
-fn positioned(frame: Schema, generator: &mut SchemaGenerator) -> anyhow::Result<Value> {
+/// Adds the position that Redis assigns.
+fn with_position(frame: Schema, generator: &mut SchemaGenerator) -> anyhow::Result<Value> {
     let mut frame = frame.to_value();
     let properties = frame["properties"].as_object_mut().context("a frame is an object")?;
     properties.insert("id".to_owned(), generator.subschema_for::<Position>().to_value());

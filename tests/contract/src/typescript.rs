@@ -1,4 +1,4 @@
-//! The same as TypeScript: one type for each schema, and the lists that the client goes by.
+//! The TypeScript module: one type per schema, and the constants of the client.
 
 use std::fmt::Write as _;
 
@@ -13,13 +13,13 @@ const HEAD: &str = "\
 // Written by `make contract` from the types of `shared` and `ws-gateway`; not by hand.
 ";
 
-/// The text of the module.
-pub(crate) fn module(told: &Value, channel: &Value) -> anyhow::Result<String> {
-    let mut schemas = object(&told["$defs"])?.clone();
+/// Returns the text of the module.
+pub(crate) fn module(notifications: &Value, channel: &Value) -> anyhow::Result<String> {
+    let mut schemas = object(&notifications["$defs"])?.clone();
     schemas.extend(object(&channel["components"]["schemas"])?.clone());
     Ok(HEAD.to_owned()
         + &types(&schemas)?
-        + &names(told, &schemas)?
+        + &names(notifications, &schemas)?
         + &constants(channel, &schemas)?)
 }
 
@@ -29,7 +29,7 @@ fn types(schemas: &Map<String, Value>) -> anyhow::Result<String> {
         text += &comment(schema);
         match schema["properties"].as_object() {
             Some(_) => {
-                // What is flattened into it.
+                // A flattened type.
                 let base = channel::name(schema).map(|base| format!("extends {base} "));
                 let base = base.unwrap_or_default();
                 writeln!(text, "export interface {name} {base}{}", fields(schema, ""))?;
@@ -40,12 +40,12 @@ fn types(schemas: &Map<String, Value>) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// Which type belongs to which `event`.
-fn names(told: &Value, schemas: &Map<String, Value>) -> anyhow::Result<String> {
+/// Returns the map from `event` to type.
+fn names(notifications: &Value, schemas: &Map<String, Value>) -> anyhow::Result<String> {
     let mut text = "\n/** Every notification that has a type of its own, by its `event`. */\n\
                     export interface Notifications {\n"
         .to_owned();
-    let known = told["oneOf"].as_array().into_iter().flatten().filter_map(channel::name);
+    let known = notifications["oneOf"].as_array().into_iter().flatten().filter_map(channel::name);
     for name in known.filter(|name| *name != notifications::OTHER) {
         let event = schemas[name]["properties"]["event"]["const"].as_str();
         writeln!(text, "  {}: {name};", event.context("a notification has a name")?)?;
@@ -56,7 +56,7 @@ fn names(told: &Value, schemas: &Map<String, Value>) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// The lists and names that the client goes by.
+/// Returns the constants of the client.
 fn constants(channel: &Value, schemas: &Map<String, Value>) -> anyhow::Result<String> {
     let categories = schemas["Category"]["oneOf"].as_array().into_iter().flatten();
     let categories: Vec<&Value> = categories.map(|category| &category["const"]).collect();
@@ -85,9 +85,9 @@ fn object(value: &Value) -> anyhow::Result<&Map<String, Value>> {
 }
 
 fn comment(schema: &Value) -> String {
-    let said = schema["description"].as_str().unwrap_or_default();
-    let said = said.replace("[`", "`").replace("`]", "`").replace('\n', " ");
-    if said.is_empty() { "\n".to_owned() } else { format!("\n/** {said} */\n") }
+    let text = schema["description"].as_str().unwrap_or_default();
+    let text = text.replace("[`", "`").replace("`]", "`").replace('\n', " ");
+    if text.is_empty() { "\n".to_owned() } else { format!("\n/** {text} */\n") }
 }
 
 fn type_of(schema: &Value, indent: &str) -> String {
@@ -138,8 +138,8 @@ fn fields(schema: &Value, indent: &str) -> String {
     let mut lines = vec!["{".to_owned()];
     for (name, field) in schema["properties"].as_object().into_iter().flatten() {
         let mark = if required.contains(&&**name) { "" } else { "?" };
-        let said = comment(field).trim().to_owned();
-        lines.extend((!said.is_empty()).then(|| format!("{inner}{said}")));
+        let text = comment(field).trim().to_owned();
+        lines.extend((!text.is_empty()).then(|| format!("{inner}{text}")));
         lines.push(format!("{inner}{name}{mark}: {};", type_of(field, &inner)));
     }
     if schema["additionalProperties"] == true {

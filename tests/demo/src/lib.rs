@@ -1,6 +1,6 @@
-//! The site of the demo, on loopback: its page, `GET /session` (where to connect, with which token,
-//! which events there are), `POST /events/<n>`, which sends the n-th event, and
-//! `POST /network/cut` and `/network/mend`, for what lies between the page and the gateway.
+//! Web server of the demo, on loopback: the page, `GET /session` (gateway URL, token, events),
+//! `POST /events/<n>` (sends the n-th event), and `POST /network/cut` and `/network/mend` (the
+//! connection between page and gateway).
 
 use std::{
     collections::HashMap,
@@ -37,22 +37,22 @@ use harness::{
 
 type Answer = Response<Full<Bytes>>;
 
-/// How long the tokens of the site are valid, in seconds, unless told otherwise.
-const TOKEN_LIFE: i64 = 3600;
+/// Default lifetime of tokens in seconds.
+const TOKEN_LIFETIME_S: i64 = 3600;
 
-/// A running site; it ends when it is dropped.
+/// A running web server; it ends on drop.
 #[derive(Debug)]
 pub struct Site {
     origin: String,
-    pages: Arc<Pages>,
+    state: Arc<SiteState>,
     accepting: JoinHandle<()>,
 }
 
-/// What every request needs.
-struct Pages {
+/// What the request handlers share.
+struct SiteState {
     user: String,
     secret: String,
-    token_life: i64,
+    token_lifetime_s: i64,
     sessions: AtomicU64,
     producer: Producer,
     cases: Vec<Case>,
@@ -61,22 +61,22 @@ struct Pages {
     files: HashMap<String, (&'static str, Bytes)>,
 }
 
-impl std::fmt::Debug for Pages {
+impl std::fmt::Debug for SiteState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pages").field("user", &self.user).finish_non_exhaustive()
+        f.debug_struct("SiteState").field("user", &self.user).finish_non_exhaustive()
     }
 }
 
-/// What a site serves, and to whom.
+/// The content of a site and the user of its pages.
 #[derive(Debug)]
-pub struct Plan {
+pub struct SiteContent {
     user: String,
-    token_life: i64,
+    token_lifetime_s: i64,
     files: HashMap<String, (&'static str, Bytes)>,
 }
 
-impl Plan {
-    /// The demo's page, for `user`.
+impl SiteContent {
+    /// The demo's page for `user`.
     #[must_use]
     pub fn demo(user: &str) -> Self {
         let built = [
@@ -87,22 +87,22 @@ impl Plan {
         let files = built.map(|(path, kind, text)| {
             (path.to_owned(), (media_type(kind), Bytes::from_static(text.as_bytes())))
         });
-        Self { user: user.to_owned(), token_life: TOKEN_LIFE, files: files.into() }
+        Self { user: user.to_owned(), token_lifetime_s: TOKEN_LIFETIME_S, files: files.into() }
     }
 
-    /// With tokens that are valid for so many seconds.
+    /// Sets the lifetime of tokens.
     #[must_use]
-    pub fn tokens_for(mut self, seconds: i64) -> Self {
-        self.token_life = seconds;
+    pub fn token_lifetime(mut self, seconds: i64) -> Self {
+        self.token_lifetime_s = seconds;
         self
     }
 
-    /// Everything in a folder, for `user`.
+    /// All files of a folder, for `user`.
     ///
     /// # Errors
     /// When a file cannot be read.
     pub fn folder(user: &str, folder: &Path) -> anyhow::Result<Self> {
-        let mut plan = Self { files: HashMap::new(), ..Self::demo(user) };
+        let mut site = Self { files: HashMap::new(), ..Self::demo(user) };
         let mut folders = vec![folder.to_owned()];
         while let Some(next) = folders.pop() {
             for entry in std::fs::read_dir(next)? {
@@ -113,10 +113,10 @@ impl Plan {
                 }
                 let kind = media_type(&path.extension().unwrap_or_default().to_string_lossy());
                 let name = format!("/{}", path.strip_prefix(folder)?.display());
-                plan.files.insert(name, (kind, std::fs::read(&path)?.into()));
+                site.files.insert(name, (kind, std::fs::read(&path)?.into()));
             }
         }
-        Ok(plan)
+        Ok(site)
     }
 }
 
@@ -130,48 +130,48 @@ fn media_type(extension: &str) -> &'static str {
 }
 
 impl Site {
-    /// Serves on `listener` what belongs to a plan; its pages connect to the first gateway.
+    /// Serves `content` on `listener`; its pages connect to the first gateway.
     ///
     /// # Errors
-    /// When a fixture cannot be read or there is no free port.
+    /// When a fixture cannot be read or no port is free.
     pub async fn start(
         listener: TcpListener,
         stack: &Stack<impl RedisTopology>,
-        plan: Plan,
+        content: SiteContent,
     ) -> anyhow::Result<Self> {
-        let gateway = stack.gateways.first().context("there is a gateway")?.address();
+        let gateway = stack.gateways.first().context("the stack has no gateway")?.address();
         let origin = format!("http://{}", listener.local_addr()?);
-        let pages = Arc::new(Pages {
-            user: plan.user,
+        let state = Arc::new(SiteState {
+            user: content.user,
             secret: stack.secret.clone(),
-            token_life: plan.token_life,
+            token_lifetime_s: content.token_lifetime_s,
             sessions: AtomicU64::new(0),
             producer: stack.producer.clone(),
             cases: events::designed()?,
             origin: origin.clone(),
             network: Proxy::start(gateway).await?,
-            files: plan.files,
+            files: content.files,
         });
-        let accepting = tokio::spawn(accept(listener, Arc::clone(&pages)));
-        Ok(Self { origin, pages, accepting })
+        let accepting = tokio::spawn(accept(listener, Arc::clone(&state)));
+        Ok(Self { origin, state, accepting })
     }
 
-    /// Its address, as a page sees it.
+    /// Returns the origin of the pages.
     #[must_use]
     pub fn origin(&self) -> &str {
         &self.origin
     }
 
-    /// How often a page has asked for a token.
+    /// Returns how many tokens were issued.
     #[must_use]
     pub fn sessions(&self) -> u64 {
-        self.pages.sessions.load(Ordering::Relaxed)
+        self.state.sessions.load(Ordering::Relaxed)
     }
 
-    /// The network between its pages and the gateway.
+    /// Returns the proxy between the pages and the gateway.
     #[must_use]
     pub fn network(&self) -> &Proxy {
-        &self.pages.network
+        &self.state.network
     }
 }
 
@@ -181,37 +181,39 @@ impl Drop for Site {
     }
 }
 
-async fn accept(listener: TcpListener, pages: Arc<Pages>) {
-    // Its connections end with it.
+async fn accept(listener: TcpListener, state: Arc<SiteState>) {
+    // Ends the connections on drop.
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => {
-                // Nothing is wrong with the listener: that browser has gone again.
+                // The browser has disconnected before it was accepted.
                 let Ok((stream, _)) = accepted else { continue };
-                let pages = Arc::clone(&pages);
+                let state = Arc::clone(&state);
                 let service = service_fn(move |request| {
-                    let pages = Arc::clone(&pages);
-                    async move { Ok::<_, Infallible>(pages.answer(request).await) }
+                    let state = Arc::clone(&state);
+                    async move { Ok::<_, Infallible>(state.answer(request).await) }
                 });
                 let mut http = http1::Builder::new();
                 http.timer(TokioTimer::new());
                 connections.spawn(http.serve_connection(TokioIo::new(stream), service));
             }
-            // A browser that hangs up is no news.
+            // A closed connection is no error.
             Some(_) = connections.join_next() => {}
         }
     }
 }
 
-impl Pages {
+impl SiteState {
     async fn answer(&self, request: Request<Incoming>) -> Answer {
         let path = request.uri().path();
         let answer = match *request.method() {
             Method::GET if path == "/session" => self.session(),
             Method::GET => self.file(path),
-            Method::POST if self.is_own(&request) => self.act(path).await,
-            Method::POST => return text(StatusCode::FORBIDDEN, "only the page may do that"),
+            Method::POST if self.is_same_origin(&request) => self.handle_post(path).await,
+            Method::POST => {
+                return text(StatusCode::FORBIDDEN, "only the page may send this request");
+            }
             _ => return text(StatusCode::METHOD_NOT_ALLOWED, "GET or POST"),
         };
         answer.unwrap_or_else(|problem| text(StatusCode::BAD_GATEWAY, &format!("{problem:#}")))
@@ -242,7 +244,7 @@ impl Pages {
             .collect();
         let session = json!({
             "url": format!("ws://{}/ws", self.network.address()),
-            "token": token::sign(&token::claims(&self.user, self.token_life), &self.secret)?,
+            "token": token::sign(&token::claims(&self.user, self.token_lifetime_s), &self.secret)?,
             "user": self.user,
             "events": events,
         });
@@ -252,16 +254,16 @@ impl Pages {
             .body(Full::new(session.to_string().into()))?)
     }
 
-    async fn act(&self, path: &str) -> anyhow::Result<Answer> {
+    async fn handle_post(&self, path: &str) -> anyhow::Result<Answer> {
         match path {
             "/network/cut" => self.network.set_fault(Fault::Reset),
             "/network/mend" => self.network.set_fault(Fault::None),
-            _ => return self.send(path).await,
+            _ => return self.send_event(path).await,
         }
         Ok(text(StatusCode::OK, "done"))
     }
 
-    async fn send(&self, path: &str) -> anyhow::Result<Answer> {
+    async fn send_event(&self, path: &str) -> anyhow::Result<Answer> {
         let number = path.strip_prefix("/events/").and_then(|number| number.parse::<usize>().ok());
         let case = number.and_then(|number| self.cases.get(number)).context("no such event")?;
         let event: Event = case.fresh(&self.user)?.happening_now();
@@ -269,8 +271,8 @@ impl Pages {
         Ok(text(StatusCode::ACCEPTED, &event.id))
     }
 
-    /// Whether our page sends the request, and no other one that the browser has open.
-    fn is_own(&self, request: &Request<Incoming>) -> bool {
+    /// Returns whether the request comes from the page and not from another site.
+    fn is_same_origin(&self, request: &Request<Incoming>) -> bool {
         request.headers().get(header::ORIGIN).is_some_and(|origin| *origin == *self.origin)
     }
 }

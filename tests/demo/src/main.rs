@@ -1,9 +1,9 @@
-//! The whole path on one machine: Redis, an embedded broker, both services, and a page that shows
-//! notifications as they arrive. `ONCE=1` sends each event once and judges what arrived instead.
+//! The whole system on one machine: Redis, an embedded broker, both services, and a page that shows
+//! notifications as they arrive. `ONCE=1` instead sends each event once and checks what arrives.
 
 use std::{net::Ipv4Addr, process::ExitCode};
 
-use demo::{Plan, Site};
+use demo::{Site, SiteContent};
 use harness::{
     kafka::Kafka,
     stack::{Layout, Stack},
@@ -13,14 +13,14 @@ use tokio::net::TcpListener;
 
 mod once;
 
-/// Whom the demo is about.
+/// The user of the demo.
 const USER: &str = "demo-teacher";
 
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
     let shutdown = lifecycle::shutdown_on_signals();
     let once = std::env::var("ONCE").is_ok_and(|once| !once.is_empty() && once != "0");
-    // The page's port is taken first: the gateway accepts this one origin.
+    // Bound first, as the gateway's `CORS_ORIGINS` needs the port.
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let origin = format!("http://{}", listener.local_addr()?);
     eprintln!("starting Redis, an embedded broker and both services ...");
@@ -35,8 +35,8 @@ async fn main() -> anyhow::Result<ExitCode> {
             () = shutdown.cancelled() => false,
         }
     } else {
-        println!("\n  open {origin}\n\n  Ctrl-C ends it");
-        let _site = Site::start(listener, &stack, Plan::demo(USER)).await?;
+        println!("\n  open {origin}\n\n  Ctrl-C stops it");
+        let _site = Site::start(listener, &stack, SiteContent::demo(USER)).await?;
         shutdown.cancelled().await;
         true
     };

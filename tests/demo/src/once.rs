@@ -1,4 +1,4 @@
-//! Sends each event once and prints what arrived and how fast.
+//! Sends each event once and prints whether and how fast it arrived.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::USER;
 
-/// Returns whether every event arrived as it should.
+/// Returns whether every event arrived as its fixture says.
 pub(crate) async fn run(stack: &Stack, origin: &str) -> anyhow::Result<bool> {
     let connection = stack.connection(0, USER)?.header(header::ORIGIN, origin);
     let mut client = connection.open().await?;
@@ -46,6 +46,6 @@ async fn send_and_receive(
     let mut frame = client.next_notification(TIMEOUT).await?;
     let latency = sent.elapsed();
     frame.as_object_mut().map(|fields| fields.remove("id"));
-    ensure!(frame == event.notification, "another notification: {}", Value::to_string(&frame));
+    ensure!(frame == event.notification, "unexpected notification: {}", Value::to_string(&frame));
     Ok(latency)
 }

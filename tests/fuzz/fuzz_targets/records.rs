@@ -1,4 +1,4 @@
-//! From a record to a notification.
+//! Fuzzes the processing of records.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|value: &[u8]| properties::records::hold(value));
+libfuzzer_sys::fuzz_target!(|value: &[u8]| properties::records::check_record(value));

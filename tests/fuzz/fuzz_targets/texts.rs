@@ -1,4 +1,4 @@
-//! Messages of clients, and every other text that may come from outside.
+//! Fuzzes client messages and other texts from outside.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|text: &[u8]| properties::texts::hold(&String::from_utf8_lossy(text)));
+libfuzzer_sys::fuzz_target!(|text: &[u8]| properties::texts::check_text(&String::from_utf8_lossy(text)));

@@ -1,4 +1,4 @@
-//! The way of a token.
+//! Fuzzes authentication.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| properties::tokens::hold(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| properties::tokens::check_token(input));

@@ -1,5 +1,5 @@
-//! What must hold whatever comes in, one function for each way in. A function takes any input and
-//! panics if a promise is broken; property tests, fuzz targets and the kept corpus share it.
+//! Properties that must hold for any input, one function per kind of input. Each panics if a property
+//! is violated; property tests, fuzz targets and the stored corpus share them.
 
 pub mod records;
 pub mod texts;

@@ -1,5 +1,5 @@
-//! From a record to a notification: nothing panics, everything has an outcome, and what is
-//! published is a notification of the contract, whoever wrote the record.
+//! Properties of processing a record: it never panics, every record has one outcome, and what is
+//! published is a notification of the contract.
 
 use std::sync::Mutex;
 
@@ -20,82 +20,84 @@ use serde_json::Value;
 use shared::{time::Timestamp, user::UserId};
 use ws_gateway::protocol::Frame;
 
-/// The keys of a notification, in their order, but for the `id` that Redis gives it.
+/// The keys of a notification without the `id` that Redis assigns.
 const KEYS: [&str; 8] =
     ["event", "category", "priority", "timestamp", "user_id", "event_id", "correlation_id", "data"];
-/// Those that `data` repeats.
+/// Keys that `data` repeats.
 const REPEATED: [&str; 3] = ["timestamp", "category", "priority"];
 
-/// Takes everything and keeps it.
+/// Collects what is published.
 #[derive(Debug, Default)]
-struct Kept(Mutex<Vec<OutgoingNotification>>);
+struct Collector(Mutex<Vec<OutgoingNotification>>);
 
-impl Publisher for &Kept {
+impl Publisher for &Collector {
     async fn publish(
         &self,
         deliveries: &[OutgoingNotification],
     ) -> Result<Vec<PublishOutcome>, TransientError> {
-        self.0.lock().expect("nobody panics with it").extend_from_slice(deliveries);
+        self.0.lock().expect("the lock is not poisoned").extend_from_slice(deliveries);
         Ok(vec![PublishOutcome::Published; deliveries.len()])
     }
 }
 
-/// Says that everything has an owner, so that as much as possible is told.
+/// An owner directory that knows every owner, so that as much as possible is published.
 #[derive(Debug)]
-struct Somebody;
+struct EveryOwnerKnown;
 
-impl OwnerDirectory for Somebody {
+impl OwnerDirectory for EveryOwnerKnown {
     async fn learn_and_find(
         &self,
         _: &[(OwnedEntity, UserId)],
         requested: &[OwnedEntity],
     ) -> Result<Vec<Option<UserId>>, TransientError> {
-        Ok(requested.iter().map(|_| UserId::new("somebody").ok()).collect())
+        Ok(requested.iter().map(|_| UserId::new("teacher-7").ok()).collect())
     }
 }
 
-/// Checks a value of a record, on the topic of some event and on one of none.
+/// Checks a record's value, on the topic of an event and on an unknown topic.
 ///
 /// # Panics
-/// If a promise is broken.
-pub fn hold(value: &[u8]) {
-    let some = ROUTES[value.len() % ROUTES.len()].topic.default;
-    for topic in [some, "elsewhere"] {
-        let kept = [Kept::default(), Kept::default()];
-        let [outcome, again] = kept.each_ref().map(|kept| outcome(kept, topic, value));
-        assert_eq!(outcome, again, "the same record has two outcomes");
-        let [kept, again] = kept.map(|kept| kept.0.into_inner().expect("nobody has panicked"));
-        assert_eq!(kept, again, "the same record is told in two ways");
-        check(&outcome, &kept);
+/// If a property is violated.
+pub fn check_record(value: &[u8]) {
+    let known = ROUTES[value.len() % ROUTES.len()].topic.default;
+    for topic in [known, "unknown"] {
+        let collectors = [Collector::default(), Collector::default()];
+        let [outcome, again] =
+            collectors.each_ref().map(|collector| outcome(collector, topic, value));
+        assert_eq!(outcome, again, "the same record had another outcome");
+        let [published, again] =
+            collectors.map(|collector| collector.0.into_inner().expect("the lock is not poisoned"));
+        assert_eq!(published, again, "the same record was published differently");
+        check_outcome(&outcome, &published);
     }
 }
 
-fn outcome(kept: &Kept, topic: &str, value: &[u8]) -> Outcome {
+fn outcome(collector: &Collector, topic: &str, value: &[u8]) -> Outcome {
     let routes = Routes::new(NotificationSource::Both, |topic| topic.default.to_owned());
     let classifier = Classifier::new(routes, IdentityRule::EventId, None);
-    let dispatcher = Dispatcher::new(kept, Somebody);
+    let dispatcher = Dispatcher::new(collector, EveryOwnerKnown);
     let record = Record { topic, value: Some(value), wait_expired: true, ..Record::default() };
     let classification = classifier.classify(&record, Timestamp::UNIX_EPOCH);
     let outcomes = dispatcher.dispatch(&[classification], &HeldKeys::default()).now_or_never();
-    let outcomes = outcomes.expect("nothing is waited for").expect("nothing fails");
+    let outcomes = outcomes.expect("dispatching does not wait").expect("dispatching does not fail");
     let [outcome] = <[Outcome; 1]>::try_from(outcomes).expect("a record has one outcome");
     outcome
 }
 
-fn check(outcome: &Outcome, kept: &[OutgoingNotification]) {
+fn check_outcome(outcome: &Outcome, published: &[OutgoingNotification]) {
     match outcome {
         Outcome::Published => {
-            let [delivery] = kept else { panic!("told {} times", kept.len()) };
+            let [delivery] = published else { panic!("published {} times", published.len()) };
             check_notification(delivery);
         }
-        Outcome::Ignored(_) => assert!(kept.is_empty(), "ignored and told"),
+        Outcome::Ignored(_) => assert!(published.is_empty(), "ignored and published"),
         Outcome::DeadLetter(rejection) => {
-            assert!(kept.is_empty(), "given up and told");
+            assert!(published.is_empty(), "dead-lettered and published");
             let detail = &rejection.detail;
             assert!(detail.len() < 200 && !detail.contains(char::is_control), "{detail:?}");
         }
         Outcome::Duplicate | Outcome::Parked(_) => {
-            panic!("there is no reason for {outcome:?}")
+            panic!("unexpected outcome {outcome:?}")
         }
     }
 }
@@ -106,8 +108,8 @@ fn check_notification(OutgoingNotification { user, text, .. }: &OutgoingNotifica
     assert!(fields.len() == KEYS.len() && KEYS.iter().all(|key| fields.contains_key(*key)));
     assert_eq!(frame["user_id"], user.as_str());
     assert!(REPEATED.iter().all(|key| frame["data"][key] == frame[key] && frame[key].is_string()));
-    // As the script on Redis completes it, and as the gateway reads it.
-    let position = "1-0".parse().expect("it is a position");
+    // The Redis script prepends the id; the gateway parses it.
+    let position = "1-0".parse().expect("1-0 is a position");
     let published = format!("{{\"id\":\"1-0\",{}", &text[1..]);
     let read = Frame::published(published.as_str().into());
     assert_eq!(read.position, Some(position));

@@ -1,5 +1,5 @@
-//! Texts that anybody may send: messages of clients, positions, origins, ids, times. Nothing
-//! panics; what is accepted is what it says, and says the same when it is read again.
+//! Properties of parsing texts from outside: client messages, positions, origins, user ids, times.
+//! Parsing never panics, and an accepted value formats to a text that parses to the same value.
 
 use serde_json::Value;
 use shared::{time, user::UserId};
@@ -8,11 +8,11 @@ use ws_gateway::{
     protocol::{ClientMessage, Filter, Frame, Position},
 };
 
-/// Checks a text in every place where one may come from outside.
+/// Checks a text with every parser.
 ///
 /// # Panics
-/// If a promise is broken.
-pub fn hold(text: &str) {
+/// If a property is violated.
+pub fn check_text(text: &str) {
     message(text);
     frame(text);
     if let Ok(position) = text.parse::<Position>() {
@@ -34,7 +34,7 @@ pub fn hold(text: &str) {
 
 fn message(text: &str) {
     let message = ClientMessage::parse(text);
-    // What a stricter reader can read at all, it reads as the same.
+    // The parser is lenient; what serde_json accepts must have the same meaning.
     if let (Some(message), Ok(value)) = (&message, serde_json::from_str::<Value>(text)) {
         match message {
             ClientMessage::Ping => assert_eq!(value["type"], "ping"),
@@ -51,13 +51,16 @@ fn message(text: &str) {
         _ => Filter::new(text.split(',')),
     };
     let passes = filter.passes(text);
-    assert!(passes || text.contains("category") || text.contains('\\'), "held back for nothing");
+    assert!(
+        passes || text.contains("category") || text.contains('\\'),
+        "a frame without a category was filtered out"
+    );
     assert!(Filter::default().passes(text));
 }
 
 fn frame(text: &str) {
     let frame = Frame::published(text.into());
-    assert_eq!(frame.text.as_str(), text, "what others publish passes unchanged");
+    assert_eq!(frame.text.as_str(), text, "frames of other publishers pass unchanged");
     assert!(frame.position.is_some() || !frame.low_priority);
     let position = Position::START;
     let stored = Frame::stored(position, text);

@@ -1,5 +1,5 @@
-//! The way of a token: found in a request, checked, believed or not. Only what is signed with our
-//! secret is believed, and then nothing but what it says.
+//! Properties of authentication: only tokens signed with the configured secret are accepted, and the
+//! identity is exactly what their claims say.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures_util::FutureExt as _;
@@ -11,33 +11,32 @@ use ws_gateway::auth::{
     self, AuthError, Authenticator, Identity, Key, TokenRules, revocation::Revocations,
 };
 
-const SECRET: &str = "a-secret-that-nobody-else-has-ever-seen";
+const SECRET: &str = "a-secret-that-only-the-issuer-has-ever-seen";
 
-/// Checks bytes in every part of a request and of a token: the first line is a token, a header or
-/// a query as well as the head of a signed token, the rest is what that token claims.
+/// Checks bytes in every part of a request and of a token. The first line is used as a token, a header
+/// value, a query, and the header of a signed token; the rest is used as the claims of that token.
 ///
 /// # Panics
-/// If a promise is broken.
-pub fn hold(input: &[u8]) {
+/// If a property is violated.
+pub fn check_token(input: &[u8]) {
     let (first, rest) = match input.iter().position(|byte| *byte == b'\n') {
         Some(end) => (&input[..end], &input[end + 1..]),
         None => (input, &input[..0]),
     };
     let text = String::from_utf8_lossy(first);
-    request(first, &text);
-    // Nobody guesses a signature.
-    authenticate(&text).expect_err("a text is no token");
-    let token = signed(first, rest);
+    check_request(first, &text);
+    authenticate(&text).expect_err("a text without a valid signature");
+    let token = sign(first, rest);
     if let Ok(identity) = authenticate(&token) {
-        believed(first, rest, &identity);
+        check_identity(first, rest, &identity);
     }
     let forged = format!("{}A", &token[..token.len() - 1]);
     if forged != token {
-        authenticate(&forged).expect_err("a signature is checked to its end");
+        authenticate(&forged).expect_err("a token with an extended signature");
     }
 }
 
-fn request(bytes: &[u8], query: &str) {
+fn check_request(bytes: &[u8], query: &str) {
     let mut headers = HeaderMap::new();
     assert_eq!(auth::token(&headers, "").as_deref(), None);
     drop(auth::token(&headers, query));
@@ -46,30 +45,30 @@ fn request(bytes: &[u8], query: &str) {
         headers.insert(name, value);
         let found = auth::token(&headers, "");
         let part = |token: &str| query.contains(token);
-        assert!(found.as_deref().is_none_or(part), "a token is a part of what was sent");
+        assert!(found.as_deref().is_none_or(part), "the token is not a part of the request");
     }
 }
 
 fn authenticate(token: &str) -> Result<Identity, AuthError> {
     let none = std::time::Duration::ZERO;
     let rules = TokenRules::new(&[Algorithm::HS256], None, None, none);
-    let key = Key::from_secret(&Secret::from(SECRET), &rules).expect("it is a key");
+    let key = Key::from_secret(&Secret::from(SECRET), &rules).expect("the secret is a valid key");
     let authenticator = Authenticator::new(vec![key].into(), Revocations::default());
     let answer = authenticator.authenticate(Some(token)).now_or_never();
-    answer.expect("nothing is waited for")
+    answer.expect("authentication does not wait")
 }
 
-/// A token with this head and these claims, signed as our issuer would.
-fn signed(head: &[u8], claims: &[u8]) -> String {
+/// Signs a token with any header and claims.
+fn sign(head: &[u8], claims: &[u8]) -> String {
     let [head, claims] = [head, claims].map(|part| URL_SAFE_NO_PAD.encode(part));
     let message = format!("{head}.{claims}");
     let key = EncodingKey::from_secret(SECRET.as_bytes());
     let signature = crypto::sign(message.as_bytes(), &key, Algorithm::HS256);
-    format!("{message}.{}", signature.expect("a secret signs anything"))
+    format!("{message}.{}", signature.expect("HMAC signs any message"))
 }
 
-fn believed(head: &[u8], claims: &[u8], identity: &Identity) {
-    // A stricter reader than ours refuses halves of surrogate pairs where nobody reads them.
+fn check_identity(head: &[u8], claims: &[u8], identity: &Identity) {
+    // serde_json rejects lone surrogates in fields that the gateway does not read.
     let read = |part| serde_json::from_slice::<Value>(part).ok();
     let (Some(head), Some(claims)) = (read(head), read(claims)) else { return };
     assert!(head["alg"] == "HS256" && head["crit"].is_null(), "{head}");

@@ -3,7 +3,7 @@
 
 use anyhow::{Context as _, ensure};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use demo::Plan;
+use demo::SiteContent;
 use harness::{
     events::{DESIGNED, fresh_user},
     stack::TIMEOUT,
@@ -61,7 +61,7 @@ async fn the_page_has_contrast_names_and_no_overflow_in_light_dark_and_phone(
     context: &Context,
 ) -> anyhow::Result<()> {
     let (browser, stack) = (context.browser().await?, context.stack().await?);
-    let site = start_site(stack, Plan::demo(&fresh_user())).await?;
+    let site = start_site(stack, SiteContent::demo(&fresh_user())).await?;
     let mut window = browser.window().await?;
     for (name, scheme, size) in [
         ("light", "light", (1100, 800)),
@@ -96,7 +96,7 @@ async fn the_react_and_svelte_examples_count_down_to_the_deadline(
     let folder = pages.path().to_str().context("a path is text")?;
     let build = ["vite", "build", "--config", "examples/vite.config.ts", "--outDir", folder];
     node::run(&node::client(), "npx", &build).await?;
-    let site = start_site(stack, Plan::folder(&user, pages.path())?).await?;
+    let site = start_site(stack, SiteContent::folder(&user, pages.path())?).await?;
     let mut window = browser.window().await?;
     for name in ["react", "svelte"] {
         let mut tab = window.open(&format!("{}/{name}/index.html", site.origin())).await?;

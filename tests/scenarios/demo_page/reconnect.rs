@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::ensure;
-use demo::Plan;
+use demo::SiteContent;
 use harness::{
     events::{self, DESIGNED, Event, fresh_user},
     proxy::Fault,
@@ -53,7 +53,7 @@ async fn a_page_misses_no_event_while_its_gateway_is_killed_repeatedly(
 ) -> anyhow::Result<()> {
     let browser = context.browser().await?;
     let (mut stack, user) = (context.own_stack(&Layout::default()).await?, fresh_user());
-    let site = start_site(&stack, Plan::demo(&user)).await?;
+    let site = start_site(&stack, SiteContent::demo(&user)).await?;
     let mut window = browser.window().await?;
     let mut tab = open_page(&mut window, &site).await?;
     let mut sent = Vec::new();
@@ -73,7 +73,7 @@ async fn a_page_misses_no_event_while_its_gateway_is_killed_repeatedly(
 
 async fn a_page_that_was_offline_resumes_without_loss(context: &Context) -> anyhow::Result<()> {
     let (browser, stack, user) = (context.browser().await?, context.stack().await?, fresh_user());
-    let site = start_site(stack, Plan::demo(&user)).await?;
+    let site = start_site(stack, SiteContent::demo(&user)).await?;
     let mut window = browser.window().await?;
     let mut tab = open_page(&mut window, &site).await?;
     // The browser keeps open WebSockets when it goes offline, so the network is cut first; otherwise
@@ -100,7 +100,7 @@ async fn a_page_that_was_offline_resumes_without_loss(context: &Context) -> anyh
 
 async fn the_network_switch_of_the_demo_shows_a_resume(context: &Context) -> anyhow::Result<()> {
     let (browser, stack, user) = (context.browser().await?, context.stack().await?, fresh_user());
-    let site = start_site(stack, Plan::demo(&user)).await?;
+    let site = start_site(stack, SiteContent::demo(&user)).await?;
     let mut window = browser.window().await?;
     let mut tab = open_page(&mut window, &site).await?;
     tab.value(&click("#switch")).await?;

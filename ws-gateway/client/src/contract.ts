@@ -480,7 +480,7 @@ export interface EssayValidationFailedData {
   timestamp: string;
 }
 
-/** A notification that a service has worded itself. */
+/** A notification that another service has formatted. */
 export interface OtherNotification {
   /** The category of the notification. */
   category: Category;

@@ -1,6 +1,6 @@
-//! Two pieces of the hot path, run so many times, for a tool that counts instructions: `parse`,
-//! from a record's bytes to the notification's text; `frame`, from the text that Redis pushes to
-//! the bytes of a WebSocket.
+//! Runs one of two hot code paths a number of times, so that Valgrind can count its instructions:
+//! `record`, from a record's bytes to the notification's text; `push`, from the text that Redis
+//! pushes to the bytes of a WebSocket frame.
 
 use std::{
     num::{NonZeroU32, NonZeroUsize},
@@ -36,28 +36,29 @@ use ws_gateway::{
 };
 
 const USER: &str = "teacher-42";
-/// As many records as are judged together.
+/// Records per batch.
 const BATCH: usize = 16;
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let what = arguments.next().context("parse or frame")?;
-    let times = arguments.next().context("how many times")?.parse()?;
-    match &*what {
-        "parse" => parse(times),
-        "frame" => {
+    let path = arguments.next().context("usage: instruction-counter record|push TIMES")?;
+    let times =
+        arguments.next().context("usage: instruction-counter record|push TIMES")?.parse()?;
+    match &*path {
+        "record" => dispatch_records(times),
+        "push" => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-            runtime.block_on(frame(times))
+            runtime.block_on(deliver_pushes(times))
         }
-        other => bail!("{other}: neither parse nor frame"),
+        other => bail!("{other} is neither record nor push"),
     }
 }
 
-/// Takes everything and keeps nothing.
+/// Accepts everything without I/O.
 #[derive(Debug)]
-struct Nowhere;
+struct NullRedis;
 
-impl Publisher for Nowhere {
+impl Publisher for NullRedis {
     async fn publish(
         &self,
         deliveries: &[OutgoingNotification],
@@ -66,7 +67,7 @@ impl Publisher for Nowhere {
     }
 }
 
-impl OwnerDirectory for Nowhere {
+impl OwnerDirectory for NullRedis {
     async fn learn_and_find(
         &self,
         _: &[(OwnedEntity, UserId)],
@@ -76,10 +77,10 @@ impl OwnerDirectory for Nowhere {
     }
 }
 
-fn parse(times: usize) -> anyhow::Result<()> {
+fn dispatch_records(times: usize) -> anyhow::Result<()> {
     let routes = Routes::new(NotificationSource::Domain, |topic| topic.default.to_owned());
     let classifier = Classifier::new(routes, IdentityRule::EventId, None);
-    let dispatcher = Dispatcher::new(Nowhere, Nowhere);
+    let dispatcher = Dispatcher::new(NullRedis, NullRedis);
     let mut text = String::new();
     Writer::new(Kind::File).write(&mut text, 1, USER, "Uppsats.docx");
     let value = Some(text.as_bytes());
@@ -89,13 +90,14 @@ fn parse(times: usize) -> anyhow::Result<()> {
         let classifications: Vec<_> =
             (0..BATCH).map(|_| classifier.classify(&record, now)).collect();
         let outcomes = dispatcher.dispatch(&classifications, &HeldKeys::default()).now_or_never();
-        let outcomes = outcomes.context("nothing is waited for")?.context("nothing fails")?;
-        anyhow::ensure!(outcomes.len() == BATCH, "each has an outcome");
+        let outcomes =
+            outcomes.context("dispatching does not wait")?.context("dispatching does not fail")?;
+        anyhow::ensure!(outcomes.len() == BATCH, "an outcome per record");
     }
     Ok(())
 }
 
-async fn frame(times: usize) -> anyhow::Result<()> {
+async fn deliver_pushes(times: usize) -> anyhow::Result<()> {
     let (hub, mut client) = connected().await?;
     let mut read = vec![0; 4096];
     for number in 0..times {
@@ -104,12 +106,12 @@ async fn frame(times: usize) -> anyhow::Result<()> {
             1_700_000_000_000 + number
         );
         hub.deliver(USER, Frame::published(text.into()));
-        anyhow::ensure!(client.read(&mut read).await? > 0, "it arrives");
+        anyhow::ensure!(client.read(&mut read).await? > 0, "the connection ended");
     }
     Ok(())
 }
 
-/// A hub with one connection, and the client's end of it.
+/// Returns a hub with one connection, and the client's end of it.
 async fn connected() -> anyhow::Result<(Hub, DuplexStream)> {
     let metrics = Metrics::new(&prometheus::Registry::new());
     let limits = hub::Limits {
@@ -122,7 +124,7 @@ async fn connected() -> anyhow::Result<(Hub, DuplexStream)> {
     let registration = hub.register(&user, uuid::Uuid::nil())?;
     anyhow::ensure!(
         hub.mark_subscribed(&user) == hub::Subscribed::Live,
-        "the subscription stands at once"
+        "the subscription is confirmed at once"
     );
     let rules = TokenRules::new(&[jsonwebtoken::Algorithm::HS256], None, None, Duration::ZERO);
     let key = Key::from_secret(&"a-secret-that-is-long-enough-for-this".into(), &rules);
@@ -135,7 +137,7 @@ async fn connected() -> anyhow::Result<(Hub, DuplexStream)> {
         max_message_size: 4096,
         drain_window: Duration::ZERO,
         authenticator: Authenticator::new(
-            vec![key.context("it is a key")?].into(),
+            vec![key.context("the secret is a valid key")?].into(),
             Revocations::default(),
         ),
         metrics,

@@ -1,4 +1,4 @@
-//! The properties on generated input, and on what the fuzz targets have found worth keeping.
+//! Checks the properties on generated input and on the corpus of the fuzz targets.
 
 use std::{fs, path::Path};
 
@@ -6,8 +6,8 @@ use properties::{records, texts, tokens};
 use proptest::{collection::vec, prelude::*, sample::Index, sample::select, test_runner::Config};
 use serde_json::{Map, Value, json};
 
-/// Seconds for all of them; the fuzz targets are for hours.
-fn quickly() -> Config {
+/// Takes seconds for all properties; the fuzz targets run longer.
+fn config() -> Config {
     Config { cases: 512, failure_persistence: None, ..Config::default() }
 }
 
@@ -21,13 +21,13 @@ fn fixtures() -> Vec<Value> {
         .collect()
 }
 
-/// Every envelope of the fixtures.
+/// Returns every envelope of the fixtures.
 fn envelopes() -> Vec<Value> {
     let cases = |fixture: Value| fixture["cases"].as_array().cloned().unwrap_or_default();
     fixtures().into_iter().flat_map(cases).map(|case| case["envelope"].clone()).collect()
 }
 
-/// Every key that somebody reads, and every type.
+/// Returns every key and event type of the fixtures.
 fn vocabulary() -> Vec<String> {
     let mut words = Vec::new();
     for fixture in fixtures() {
@@ -41,7 +41,7 @@ fn vocabulary() -> Vec<String> {
     words
 }
 
-/// Any JSON, more often than not with words that mean something.
+/// Any JSON, mostly with words of the vocabulary.
 fn any_json() -> impl Strategy<Value = Value> {
     let word = prop_oneof![select(vocabulary()), ".{0,12}"];
     let leaf = prop_oneof![
@@ -61,28 +61,28 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// JSON pointers to everything in a value.
-fn places(value: &Value, here: &str, all: &mut Vec<String>) {
+/// Collects JSON pointers to every part of a value.
+fn pointers(value: &Value, here: &str, all: &mut Vec<String>) {
     all.push(here.to_owned());
     match value {
         Value::Array(items) => {
-            (0..).zip(items).for_each(|(at, item)| places(item, &format!("{here}/{at}"), all));
+            (0..).zip(items).for_each(|(at, item)| pointers(item, &format!("{here}/{at}"), all));
         }
         Value::Object(fields) => {
-            fields.iter().for_each(|(key, field)| places(field, &format!("{here}/{key}"), all));
+            fields.iter().for_each(|(key, field)| pointers(field, &format!("{here}/{key}"), all));
         }
         _ => {}
     }
 }
 
-/// A real event with other things in some of its places.
+/// A valid event with some parts replaced by any JSON.
 fn changed_event() -> impl Strategy<Value = Value> {
     let changes = vec((any::<Index>(), any_json()), 1..4);
     (select(envelopes()), changes).prop_map(|(mut envelope, changes)| {
         for (at, value) in changes {
             let mut all = Vec::new();
-            places(&envelope, "", &mut all);
-            // A key with a slash in it leads nowhere, which changes nothing.
+            pointers(&envelope, "", &mut all);
+            // A key with a slash makes an invalid pointer, which changes nothing.
             if let Some(place) = envelope.pointer_mut(at.get::<String>(&all)) {
                 *place = value;
             }
@@ -91,7 +91,7 @@ fn changed_event() -> impl Strategy<Value = Value> {
     })
 }
 
-/// The text of a real event, cut off somewhere, with some bytes changed.
+/// The text of a valid event, truncated, with some bytes changed.
 fn damaged_event() -> impl Strategy<Value = Vec<u8>> {
     let damage = vec((any::<Index>(), any::<u8>()), 0..4);
     (select(envelopes()), any::<Index>(), damage).prop_map(|(envelope, end, damage)| {
@@ -105,7 +105,7 @@ fn damaged_event() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// Claims that are nearly those of a token.
+/// Claims similar to those of a valid token.
 fn any_claims() -> impl Strategy<Value = Value> {
     let end =
         prop_oneof![Just(json!(4_102_444_800_u64)), any::<i64>().prop_map(Value::from), any_json()];
@@ -122,61 +122,61 @@ fn any_claims() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    #![proptest_config(quickly())]
+    #![proptest_config(config())]
 
     #[test]
     fn any_bytes_have_an_outcome(value in vec(any::<u8>(), 0..300)) {
-        records::hold(&value);
+        records::check_record(&value);
     }
 
     #[test]
     fn any_json_has_an_outcome(value in any_json()) {
-        records::hold(value.to_string().as_bytes());
+        records::check_record(value.to_string().as_bytes());
     }
 
     #[test]
-    fn a_real_event_with_anything_in_its_places_has_an_outcome(event in changed_event()) {
-        records::hold(event.to_string().as_bytes());
+    fn a_valid_event_with_replaced_parts_has_an_outcome(event in changed_event()) {
+        records::check_record(event.to_string().as_bytes());
     }
 
     #[test]
     fn a_damaged_event_has_an_outcome(value in damaged_event()) {
-        records::hold(&value);
+        records::check_record(&value);
     }
 
     #[test]
-    fn any_text_is_understood_or_ignored(text in ".{0,100}") {
-        texts::hold(&text);
+    fn any_text_is_parsed_or_ignored(text in ".{0,100}") {
+        texts::check_text(&text);
     }
 
     #[test]
-    fn any_message_of_a_client_is_understood_or_ignored(
+    fn any_client_message_is_parsed_or_ignored(
         kind in select(vec!["ping", "auth", "filter", "pong"]),
         name in select(vec!["token", "categories", "category"]),
         value in any_json(),
     ) {
-        texts::hold(&json!({"type": kind, name: value}).to_string());
+        texts::check_text(&json!({"type": kind, name: value}).to_string());
     }
 
     #[test]
-    fn a_position_reads_as_it_is_written(ms in any::<u64>(), seq in any::<u64>()) {
-        texts::hold(&format!("{ms}-{seq}"));
-        texts::hold(&format!("{{\"id\":\"{ms}-{seq}\",\"event\":\"e\"}}"));
+    fn a_position_parses_to_what_was_formatted(ms in any::<u64>(), seq in any::<u64>()) {
+        texts::check_text(&format!("{ms}-{seq}"));
+        texts::check_text(&format!("{{\"id\":\"{ms}-{seq}\",\"event\":\"e\"}}"));
     }
 
     #[test]
-    fn any_bytes_in_the_place_of_a_token_are_refused(input in vec(any::<u8>(), 0..200)) {
-        tokens::hold(&input);
+    fn any_bytes_instead_of_a_token_are_rejected(input in vec(any::<u8>(), 0..200)) {
+        tokens::check_token(&input);
     }
 
     #[test]
-    fn a_signed_token_is_believed_what_it_says_and_no_more(claims in any_claims()) {
-        tokens::hold(format!("{{\"alg\":\"HS256\"}}\n{claims}").as_bytes());
+    fn a_signed_token_yields_exactly_its_claims(claims in any_claims()) {
+        tokens::check_token(format!("{{\"alg\":\"HS256\"}}\n{claims}").as_bytes());
     }
 }
 
-/// What a fuzz target was given, in its own folder of the corpus.
-fn kept(target: &str) -> Vec<Vec<u8>> {
+/// Returns the stored inputs of a fuzz target.
+fn corpus(target: &str) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
     let files = fs::read_dir(folder).expect("a corpus");
     let inputs: Vec<_> =
@@ -186,38 +186,38 @@ fn kept(target: &str) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn the_corpus_of_the_fuzz_targets_holds() {
-    for input in kept("records") {
-        records::hold(&input);
+fn the_corpus_satisfies_the_properties() {
+    for input in corpus("records") {
+        records::check_record(&input);
     }
-    for input in kept("tokens") {
-        tokens::hold(&input);
+    for input in corpus("tokens") {
+        tokens::check_token(&input);
     }
-    for input in kept("texts") {
-        texts::hold(&String::from_utf8_lossy(&input));
+    for input in corpus("texts") {
+        texts::check_text(&String::from_utf8_lossy(&input));
     }
 }
 
 #[test]
-fn depth_and_size_do_not_matter() {
+fn deeply_nested_input_is_handled() {
     for open in ["[", "{\"a\":", "[{\"a\":", "\"\\"] {
         let deep = open.repeat(20_000);
-        records::hold(deep.as_bytes());
-        texts::hold(&deep);
-        tokens::hold(deep.as_bytes());
+        records::check_record(deep.as_bytes());
+        texts::check_text(&deep);
+        tokens::check_token(deep.as_bytes());
         for name in ["payload", "user_id", "batch_id", "unread"] {
             let closed = format!("{}{}", "[".repeat(20_000), "]".repeat(20_000));
             for event_type in vocabulary().iter().filter(|word| word.contains('.')) {
                 let event =
                     format!("{{\"event_type\":\"{event_type}\",\"data\":{{\"{name}\":{closed}}}}}");
-                records::hold(event.as_bytes());
+                records::check_record(event.as_bytes());
             }
         }
     }
 }
 
 #[test]
-fn what_is_passed_on_unread_is_what_every_client_can_read() {
+fn payloads_passed_on_without_parsing_are_valid_json() {
     let request = |payload: &str| {
         format!(
             "{{\"event_type\":\"huleedu.notification.teacher.requested.v1\",\"data\":{{\
@@ -227,6 +227,6 @@ fn what_is_passed_on_unread_is_what_every_client_can_read() {
     };
     let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
     for payload in ["1", "1e400", "\"\\ud800\"", &deep, "{\"a\":[null]}"] {
-        records::hold(request(payload).as_bytes());
+        records::check_record(request(payload).as_bytes());
     }
 }
