@@ -15,8 +15,8 @@ demo: ## run the whole pipeline with a demo page; ONCE=1 sends each event once a
 # One build of all targets, so that the scenarios start the binaries of this source.
 test: lint ## lint, unit tests, and scenarios against real servers; ONLY=name filters
 	$(CARGO) build --locked --workspace --all-targets
-	$(CARGO) test --locked --workspace --no-fail-fast --lib --bins $(ONLY)
-	$(CARGO) test --locked --workspace --no-fail-fast --test '*' $(ONLY)
+	$(CARGO) test --locked --workspace --no-fail-fast --lib --bins --test '*' $(ONLY)
+	$(CARGO) test --locked --package shared --doc $(ONLY)
 
 bench: ## measure every figure of tests/README.md, half an hour; ONLY=name,name filters, QUICK=1 tries all
 	@tests/setup.sh bench
@@ -34,9 +34,11 @@ contract: ## generate schemas, client types, settings tables and topics from the
 fuzz: setup ## run each fuzz target for five minutes (SECONDS_EACH, TARGET); extends the corpus
 	@tests/fuzz.sh
 
-lint: setup ## check format, clippy, dependencies and workflows; warnings are errors
+lint: setup ## check format, clippy, rustdoc, dependencies and workflows; warnings are errors
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" \
+		$(CARGO) doc --locked --workspace --no-deps --document-private-items --quiet
 	@tests/deny.sh
 	@if [ -x target/tools/bin/actionlint ]; then target/tools/bin/actionlint; fi
 

@@ -42,7 +42,7 @@ pub struct ClientPlan {
     pub reconnect: bool,
     /// Whether all clients start at the first gateway.
     pub start_at_first_gateway: bool,
-    /// Whether connections come from 127.0.0.2 and up, [`SOCKETS_PER_ADDRESS`] from each: an
+    /// Whether connections come from 127.0.0.2 and up, `SOCKETS_PER_ADDRESS` from each: an
     /// address has about 28,000 ports, and Linux searches long for a free one once a quarter of
     /// them is in use.
     pub loopback_sources: bool,

@@ -9,7 +9,7 @@ use serde::Deserialize;
 #[derive(Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum ClientMessage<'a> {
-    /// Asks for a [`PONG`].
+    /// Asks for a pong.
     Ping,
     /// Replaces the token of the connection.
     Auth {
