@@ -37,9 +37,12 @@ const SHOWN: &str = "[...document.querySelectorAll('#notifications > li')]
     .map((item) => JSON.parse(item.querySelector('pre').textContent)).reverse()";
 
 /// Serves a page that connects to the first gateway of the stack.
-async fn start_site(stack: &Stack<impl RedisTopology>, plan: SiteContent) -> anyhow::Result<Site> {
+async fn start_site(
+    stack: &Stack<impl RedisTopology>,
+    content: SiteContent,
+) -> anyhow::Result<Site> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-    Site::start(listener, stack, plan).await
+    Site::start(listener, stack, content).await
 }
 
 /// Opens the page and waits until it is connected.

@@ -134,7 +134,6 @@ async fn connected() -> anyhow::Result<(Hub, DuplexStream)> {
         expiry_grace: Duration::ZERO,
         max_message_size: 4096,
         max_messages_per_second: NonZeroU32::MIN,
-        max_message_size: 4096,
         drain_window: Duration::ZERO,
         authenticator: Authenticator::new(
             vec![key.context("the secret is a valid key")?].into(),
