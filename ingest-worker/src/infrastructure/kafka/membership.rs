@@ -91,9 +91,14 @@ impl Membership {
         self.is_caught_up.load(Ordering::Relaxed) && self.metrics.paused.get() == 0
     }
 
-    /// Returns where each partition is fetched next, as of the client's last statistics.
+    /// Returns where each partition is fetched next, as of the client's last statistics. Empty while
+    /// records are unread: a paused partition is fetched again from the last record that was read.
     pub(crate) fn fetch_positions(&self) -> BTreeMap<Partition, i64> {
-        self.fetch_positions.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        if self.is_caught_up() { self.positions().clone() } else { BTreeMap::new() }
+    }
+
+    fn positions(&self) -> MutexGuard<'_, BTreeMap<Partition, i64>> {
+        self.fetch_positions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Logs that the brokers answer again, if the opposite was logged.
@@ -128,9 +133,8 @@ impl ClientContext for Membership {
     }
 
     fn stats_raw(&self, json: &[u8]) {
-        if let Some(positions) = statistics::fetch_positions(json) {
-            *self.fetch_positions.lock().unwrap_or_else(PoisonError::into_inner) = positions;
-        }
+        let positions = statistics::fetch_positions(json).filter(|_| self.is_caught_up());
+        *self.positions() = positions.unwrap_or_default();
     }
 }
 
@@ -159,6 +163,7 @@ impl ConsumerContext for Membership {
                 offsets.assign(topic, *partition);
             }
         }
+        self.positions().clear();
         self.assignment_changed.store(true, Ordering::Relaxed);
         let assigned = consumer.assignment().map_or(0, |list| list.count());
         self.metrics.assigned_partitions.set(i64::try_from(assigned).unwrap_or(i64::MAX));

@@ -20,11 +20,13 @@ pub(super) struct Pauses {
     max_parked: usize,
     /// Whether the parked records are too many; until they are fewer than half as many.
     parked_full: bool,
+    /// What the last update was made from; an equal one changes nothing.
+    last: Option<(bool, bool, usize)>,
 }
 
 impl Pauses {
     pub(super) fn new(max_parked: usize) -> Self {
-        Self { paused: BTreeSet::new(), max_parked, parked_full: false }
+        Self { paused: BTreeSet::new(), max_parked, parked_full: false, last: None }
     }
 
     /// Pauses and resumes partitions as needed.
@@ -39,6 +41,10 @@ impl Pauses {
         let bytes = parked.bytes() + letters.bytes();
         let share = if self.parked_full { 2 } else { 1 };
         self.parked_full = share * count >= self.max_parked || share * bytes >= MAX_PARKED_BYTES;
+        let update = Some((all, self.parked_full, if self.parked_full { count } else { 0 }));
+        if std::mem::replace(&mut self.last, update) == update {
+            return;
+        }
         let wanted = if all {
             source.offsets().assigned()
         } else if self.parked_full {
@@ -56,6 +62,7 @@ impl Pauses {
 
     /// Forgets revoked partitions and pauses again those that were assigned again.
     pub(super) fn assignment_changed(&mut self, source: &impl RecordSource) {
+        self.last = None;
         let assigned = source.offsets().assigned();
         self.paused.retain(|partition| assigned.contains(partition));
         source.set_paused(&self.paused, true);
