@@ -19,6 +19,7 @@ mod layers;
 mod limits;
 mod load_tester;
 mod metrics;
+mod offsets;
 mod parked_records;
 mod producers;
 mod record_outcomes;
@@ -75,6 +76,7 @@ const MODULES: &[fn() -> Vec<Scenario>] = &[
     resume::scenarios,
     producers::scenarios,
     metrics::scenarios,
+    offsets::scenarios,
     parked_records::scenarios,
     faults::network::scenarios,
     faults::redis::scenarios,

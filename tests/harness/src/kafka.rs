@@ -178,6 +178,38 @@ impl Kafka {
         .await
     }
 
+    /// Deletes all records of a topic; the next one gets the offset after the last one.
+    ///
+    /// # Errors
+    /// When the broker refuses.
+    pub async fn delete_records(&self, topic: &str) -> anyhow::Result<()> {
+        let mut all = TopicPartitionList::new();
+        for partition in 0..PARTITIONS {
+            all.add_partition_offset(topic, partition, Offset::End)?;
+        }
+        let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
+        self.admin()?.delete_records(&all, &options).await?;
+        Ok(())
+    }
+
+    /// Commits an offset of a group without members in every partition of a topic.
+    ///
+    /// # Errors
+    /// When the broker does not answer in time.
+    pub async fn commit(&self, group: &str, topic: &str, offset: i64) -> anyhow::Result<()> {
+        let mut config = self.client_config();
+        config.set("group.id", group);
+        let mut offsets = TopicPartitionList::new();
+        for partition in 0..PARTITIONS {
+            offsets.add_partition_offset(topic, partition, Offset::Offset(offset))?;
+        }
+        let commit = tokio::task::spawn_blocking(move || {
+            let consumer: BaseConsumer = config.create()?;
+            consumer.commit(&offsets, CommitMode::Sync)
+        });
+        Ok(commit.await??)
+    }
+
     /// Returns settings that a worker needs for this broker.
     #[must_use]
     pub fn worker_settings(&self) -> Vec<(&'static str, &'static str)> {
