@@ -27,7 +27,7 @@ use crate::{
             consume_loop::{ConsumeLoop, Limits},
             consumer::Consumer,
             dead_letters::producer::DeadLetters,
-            health::{brokers, fatal::FatalError, lag},
+            health::{brokers, fatal::FatalError, lag, retention},
         },
         redis::{RedisStore, Retention},
     },
@@ -127,6 +127,8 @@ impl Worker {
             fatal.clone(),
             stop.clone(),
         ));
+        let topics = self.consumer.topics().to_vec();
+        tasks.spawn(retention::check(config.clone(), topics, stop.clone()));
         tasks.spawn(lag::watch(Arc::clone(&self.consumer), config, fatal.clone(), stop.clone()));
     }
 }

@@ -60,6 +60,15 @@ pub(crate) fn common(config: &Config) -> ClientConfig {
     client
 }
 
+/// Returns the configuration of a client that only queries the brokers. It logs critical messages
+/// only; the consumer logs the rest.
+pub(crate) fn query(config: &Config) -> ClientConfig {
+    let mut client = common(config);
+    set_properties(&mut client, config);
+    client.set("log_level", "2");
+    client
+}
+
 /// Applies the properties that the deployment sets.
 pub(crate) fn set_properties(client: &mut ClientConfig, config: &Config) {
     for (name, value) in &config.kafka_properties {

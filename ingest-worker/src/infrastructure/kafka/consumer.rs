@@ -51,6 +51,11 @@ impl Consumer {
         Ok(Self { client, topics })
     }
 
+    /// Returns the subscribed topics.
+    pub(crate) fn topics(&self) -> &[String] {
+        &self.topics
+    }
+
     /// Returns the source of this member's records; there should be only one.
     pub(crate) fn source(&self) -> KafkaSource<'_> {
         KafkaSource { consumer: self, stream: self.client.stream() }

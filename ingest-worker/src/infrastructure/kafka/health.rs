@@ -4,4 +4,5 @@
 pub(crate) mod brokers;
 pub(crate) mod fatal;
 pub(crate) mod lag;
+pub(crate) mod retention;
 mod stalled;

@@ -18,7 +18,7 @@ use super::fatal::FatalError;
 use crate::{
     config::Config,
     infrastructure::kafka::{
-        client_config::{self, METADATA_TIMEOUT, set_properties},
+        client_config::{self, METADATA_TIMEOUT},
         consumer::Consumer,
         dead_letters::producer::DeadLetters,
     },
@@ -111,12 +111,9 @@ fn new_client_reaches_brokers(config: &Config) -> bool {
 /// Creates a client that neither joins the group nor commits: it shows what a restarted worker
 /// could do.
 pub(crate) fn new_client(config: &Config) -> KafkaResult<BaseConsumer> {
-    let mut client = client_config::common(config);
-    set_properties(&mut client, config);
+    let mut client = client_config::query(config);
     client
         .set("group.id", &config.settings.kafka_consumer_group)
         .set("enable.auto.commit", "false");
-    // Critical messages only; the consumer logs the rest.
-    client.set("log_level", "2");
     BaseConsumer::from_config(&client)
 }
