@@ -69,7 +69,7 @@ pub struct Settings {
     /// Longest wait of an event for its owner to become known, then it is dead-lettered
     #[arg(long, env = "OWNER_WAIT", default_value = "30s", value_parser = duration)]
     pub owner_wait: Duration,
-    /// Limit of events that wait for their owners; at the limit their partitions pause
+    /// Limit of parked records and unacknowledged dead letters; at the limit their partitions pause
     #[arg(long, env = "OWNER_WAIT_LIMIT", default_value = "5000")]
     pub owner_wait_limit: std::num::NonZeroUsize,
     /// Age above which events are ignored; without it no event is too old
@@ -90,8 +90,8 @@ pub struct Settings {
     /// Replicas that must acknowledge a notification before its offset is committed; 0: none
     #[arg(long, env = "REDIS_WAIT_REPLICAS", default_value = "0")]
     pub redis_wait_replicas: u32,
-    /// Longest wait for the replicas, then the batch is retried; less than `REDIS_RESPONSE_TIMEOUT`
-    #[arg(long, env = "REDIS_WAIT_TIMEOUT", default_value = "1s", value_parser = positive_duration)]
+    /// Longest wait for the replicas, then the batch is retried; less than half of `REDIS_RESPONSE_TIMEOUT`
+    #[arg(long, env = "REDIS_WAIT_TIMEOUT", default_value = "900ms", value_parser = positive_duration)]
     pub redis_wait_timeout: Duration,
     #[command(flatten)]
     #[expect(missing_docs, reason = "its own type documents it")]
@@ -184,8 +184,10 @@ impl Validate for Config {
             problems.push(format!("DEAD_LETTER_TOPIC and {setting} are the same topic: {topic}"));
         }
         let response_timeout = self.settings.redis.redis_response_timeout;
-        if self.replica_ack().is_some_and(|ack| ack.timeout >= response_timeout) {
-            problems.push("REDIS_WAIT_TIMEOUT must be less than REDIS_RESPONSE_TIMEOUT".into());
+        // Owners and notifications of a batch wait one after the other on the same connection.
+        if self.replica_ack().is_some_and(|ack| ack.timeout * 2 >= response_timeout) {
+            let rule = "less than half of REDIS_RESPONSE_TIMEOUT";
+            problems.push(format!("REDIS_WAIT_TIMEOUT must be {rule}"));
         }
         problems.extend(self.settings.redis.problems());
         problems
@@ -213,6 +215,21 @@ mod tests {
     fn the_readme_lists_every_setting() {
         let readme = config::extract_table(include_str!("../README.md"), "ingest-worker");
         assert_eq!(readme.trim(), config::markdown_table(&command()).trim());
+    }
+
+    #[test]
+    fn two_waits_for_replicas_fit_into_the_response_timeout() {
+        let arguments = ["ingest-worker", "--redis-wait-replicas", "1"];
+        config::read::<Config, _, _>(command(), arguments).unwrap();
+        let half = arguments.into_iter().chain(["--redis-wait-timeout", "1s"]);
+        let Err(ConfigError::Invalid(problems)) = config::read::<Config, _, _>(command(), half)
+        else {
+            panic!("two waits of 1 s exceed 2 s");
+        };
+        assert_eq!(
+            problems,
+            ["REDIS_WAIT_TIMEOUT must be less than half of REDIS_RESPONSE_TIMEOUT"]
+        );
     }
 
     #[test]
