@@ -1,11 +1,15 @@
 //! Graceful shutdown: clients are asked to reconnect, and no work is lost or done twice.
 
+use std::time::Duration;
+
 use anyhow::ensure;
 use harness::{
     events::{self, fresh_user},
+    eventually,
     process::Signal,
     stack::{Layout, TIMEOUT},
 };
+use tokio::time::Instant;
 
 use crate::{
     assertions::{
@@ -20,7 +24,11 @@ scenarios![
     a_gateway_that_stops_asks_its_clients_to_reconnect_within_the_drain_window,
     a_worker_that_stops_while_events_flow_loses_and_repeats_nothing,
     idle_services_stop_within_the_timeout,
+    a_worker_stops_within_its_grace_while_kafka_and_redis_hang,
 ];
+
+/// `SHUTDOWN_GRACE` of a worker that has to give up its work.
+const GRACE: Duration = Duration::from_secs(4);
 
 async fn a_gateway_that_stops_asks_its_clients_to_reconnect_within_the_drain_window(
     context: &Context,
@@ -90,5 +98,31 @@ async fn idle_services_stop_within_the_timeout(context: &Context) -> anyhow::Res
         let status = service.wait_for_exit(TIMEOUT).await?;
         ensure!(status.success(), "{}: expected exit code 0, got {status}", service.name());
     }
+    stack.check_logs_and_discard()
+}
+
+async fn a_worker_stops_within_its_grace_while_kafka_and_redis_hang(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let worker_settings = vec![("SHUTDOWN_GRACE", format!("{}s", GRACE.as_secs()))];
+    let stack = context.own_broker(&Layout { worker_settings, ..Layout::default() }).await?;
+    let event = events::designed()?[0].fresh(&fresh_user())?;
+    stack.redis.freeze()?;
+    stack.producer.send(&event).await?;
+    eventually("the worker has a record in flight", TIMEOUT, async || {
+        let in_flight = stack.workers[0].metric("ingest_worker_in_flight_records").await?;
+        ensure!(in_flight > 0.0, "no record is in flight");
+        Ok(())
+    })
+    .await?;
+    stack.kafka.freeze(true).await?;
+    let begin = Instant::now();
+    stack.workers[0].signal(Signal::TERM)?;
+    stack.workers[0].wait_for_exit(TIMEOUT).await?;
+    // Each of the phases used to have the whole grace.
+    let (took, limit) = (begin.elapsed(), GRACE + GRACE / 2);
+    ensure!(took < limit, "the worker took {took:?} to stop; expected less than {limit:?}");
+    stack.kafka.freeze(false).await?;
+    stack.redis.thaw()?;
     stack.check_logs_and_discard()
 }

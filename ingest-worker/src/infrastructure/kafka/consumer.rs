@@ -167,3 +167,6 @@ impl<'c> RecordSource for KafkaSource<'c> {
         error.map(|(code, reason)| format!("Kafka consumer: {code}: {reason}"))
     }
 }
+
+#[cfg(test)]
+mod tests;

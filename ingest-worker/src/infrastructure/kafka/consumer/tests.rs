@@ -1,0 +1,66 @@
+use std::time::Duration;
+
+use prometheus::Registry;
+use rdkafka::{
+    ClientConfig,
+    consumer::BaseConsumer,
+    mocking::MockCluster,
+    producer::{BaseProducer, BaseRecord, Producer as _},
+};
+use shared::config;
+use tokio::time::timeout;
+
+use super::*;
+use crate::config::command;
+
+const LIMIT: Duration = Duration::from_mins(1);
+
+fn produce(servers: &str, records: usize) {
+    let producer: BaseProducer =
+        ClientConfig::new().set("bootstrap.servers", servers).create().expect("a producer");
+    for _ in 0..records {
+        let record = BaseRecord::<str, str>::to("t").partition(0).payload("p");
+        producer.send(record).expect("the queue has room");
+    }
+    producer.flush(LIMIT).expect("the records are acknowledged");
+}
+
+fn committed(servers: &str, group: &str) -> Option<i64> {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", servers).set("group.id", group);
+    let consumer: BaseConsumer = config.create().expect("a consumer");
+    let mut list = TopicPartitionList::new();
+    list.add_partition("t", 0);
+    let committed = consumer.committed_offsets(list, LIMIT).expect("the broker answers");
+    committed.find_partition("t", 0).and_then(|element| element.offset().to_raw())
+}
+
+#[tokio::test]
+async fn a_member_reads_its_partitions_and_commits_up_to_the_first_unfinished_record() {
+    let cluster = MockCluster::new(1).expect("a broker");
+    cluster.create_topic("t", 1, 1).expect("a topic");
+    let servers = cluster.bootstrap_servers();
+    produce(&servers, 5);
+    let arguments = ["ingest-worker", "--kafka-bootstrap-servers", &servers];
+    let (config, _) = config::read::<Config, _, _>(command(), arguments).expect("valid settings");
+    let metrics = Metrics::new(&Registry::new());
+    let consumer = Consumer::subscribe(&config, vec!["t".into()], metrics).expect("a consumer");
+    let mut source = consumer.source();
+    let mut records = Vec::new();
+    while records.len() < 5 {
+        records.extend(timeout(LIMIT, source.read()).await.expect("the records are read"));
+    }
+    assert!(source.take_assignment_changed() && !source.take_assignment_changed());
+    assert_eq!(source.offsets().assigned(), BTreeSet::from([("t".to_owned(), 0)]));
+    let offsets: Vec<i64> = records.iter().map(InFlightRecord::offset).collect();
+    assert_eq!(offsets, [0, 1, 2, 3, 4]);
+    for record in [0, 1, 2, 4].map(|index| &records[index]) {
+        source.offsets().finish("t", 0, record.offset(), record.state.id);
+    }
+    source.store_offsets();
+    assert_eq!(source.fatal_error(), None);
+    drop((records, source));
+    let group = config.settings.kafka_consumer_group;
+    tokio::task::spawn_blocking(move || drop(consumer)).await.expect("it leaves the group");
+    assert_eq!(committed(&servers, &group), Some(3));
+}
