@@ -49,8 +49,8 @@ shared::label! {
         Claim = "claim",
         /// The stream of a user's history; replaced.
         History = "history",
-        /// The mark that a user has no history; ignored.
-        Start = "start",
+        /// The newest position of a user; replaced.
+        Position = "position",
         /// The owner of a batch or class; ignored until the next event that states it.
         Owner = "owner",
     }

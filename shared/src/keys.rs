@@ -1,6 +1,8 @@
 //! Names of Redis keys and channels. Key names contain the user id as a hash tag (in braces), so
 //! that all keys of a user share a slot in Redis Cluster.
 
+use std::time::Duration;
+
 use crate::user::UserId;
 
 /// Builds key and channel names under one prefix.
@@ -45,11 +47,18 @@ impl Keys {
         format!("{}:stream:{{{user}}}", self.prefix)
     }
 
-    /// Returns the key that records where the history of a user begins: set when a client reads an
-    /// empty history, and updated by the first notification after that.
+    /// Returns the key that records how the user's stream begins: the position before its first
+    /// entry, a space, and that entry.
     #[must_use]
     pub fn start(&self, user: &UserId) -> String {
         format!("{}:start:{{{user}}}", self.prefix)
+    }
+
+    /// Returns the key that holds the user's newest position. It outlives the stream: a client at
+    /// this position has missed nothing even if the stream has expired.
+    #[must_use]
+    pub fn position(&self, user: &UserId) -> String {
+        format!("{}:position:{{{user}}}", self.prefix)
     }
 
     /// Returns the key that claims an event for a user: while it exists, the event is a duplicate.
@@ -83,6 +92,9 @@ impl Keys {
         format!("{}:owner:class:{class_id}", self.prefix)
     }
 }
+
+/// How long a user's newest position is kept after the last notification, at least.
+pub const POSITION_LIFETIME: Duration = Duration::from_hours(8 * 24);
 
 /// The field of a stream entry that holds the JSON of the notification.
 pub const STREAM_FIELD: &str = "n";

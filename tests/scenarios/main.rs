@@ -10,6 +10,7 @@ mod benchmarks;
 mod browser_client;
 mod conformance;
 mod context;
+mod degraded_users;
 mod delivery;
 mod demo_page;
 mod deployment;
@@ -54,6 +55,7 @@ const MODULES: &[fn() -> Vec<Scenario>] = &[
     deployment::prometheus::scenarios,
     deployment::autoscaling::scenarios,
     delivery::scenarios,
+    degraded_users::scenarios,
     idempotency::scenarios,
     record_outcomes::scenarios,
     server_access::scenarios,

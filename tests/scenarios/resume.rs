@@ -1,6 +1,6 @@
 //! Resuming: a client is told `complete` if and only if it has missed nothing since its position.
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use harness::{
     client::Client,
     events::{self, Event, fresh_user},
@@ -19,6 +19,8 @@ use crate::{
 scenarios![
     a_user_without_history_resumes_completely,
     a_position_that_was_trimmed_or_lost_resumes_incompletely,
+    after_the_history_has_expired_a_client_that_missed_nothing_resumes_completely,
+    a_client_with_a_filter_resumes_completely_after_filtered_notifications,
     a_position_that_never_existed_resumes_incompletely,
     the_switch_from_history_to_live_frames_leaves_no_gap_and_no_duplicate,
 ];
@@ -116,7 +118,8 @@ async fn a_position_that_was_trimmed_or_lost_resumes_incompletely(
     let newest = stack.redis.stream(&user).await?.pop().context("the stream has entries")?.0;
     expect_resume(&stack, &user, &newest, "complete").await?;
 
-    cmd("DEL").arg(stream_key(&user)).exec_async(&mut redis).await?;
+    let position = format!("ws:position:{{{user}}}");
+    cmd("DEL").arg(stream_key(&user)).arg(position).exec_async(&mut redis).await?;
     expect_resume(&stack, &user, &newest, "incomplete").await?;
     publish(&stack, &user, 1).await?;
     for position in [&start, &newest] {
@@ -128,6 +131,45 @@ async fn a_position_that_was_trimmed_or_lost_resumes_incompletely(
     cmd("FLUSHALL").exec_async(&mut redis).await?;
     expect_resume(&stack, &other, &start, "incomplete").await?;
     stack.shut_down_and_check_logs().await
+}
+
+async fn after_the_history_has_expired_a_client_that_missed_nothing_resumes_completely(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let (stack, user) = (context.stack().await?, fresh_user());
+    let mut redis = stack.redis.connection().await?;
+    publish(stack, &user, 2).await?;
+    let [missed_one, newest] = &stack.redis.stream(&user).await?[..] else {
+        bail!("expected two entries");
+    };
+    cmd("PEXPIRE").arg(stream_key(&user)).arg(1).exec_async(&mut redis).await?;
+    eventually("the history has expired", TIMEOUT, async || {
+        ensure!(stack.redis.stream(&user).await?.is_empty(), "the stream still exists");
+        Ok(())
+    })
+    .await?;
+    expect_resume(stack, &user, &newest.0, "complete").await?;
+    expect_resume(stack, &user, &missed_one.0, "incomplete").await?;
+    let next = publish(stack, &user, 1).await?;
+    let (mut client, resumed, _) = resume(stack, &user, &newest.0).await?;
+    ensure!(resumed == "complete", "after the next notification: {resumed}");
+    expect_notifications(&mut client, &next).await?;
+    expect_resume(stack, &user, &missed_one.0, "incomplete").await
+}
+
+async fn a_client_with_a_filter_resumes_completely_after_filtered_notifications(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let (stack, user) = (context.stack().await?, fresh_user());
+    let filtered = stack.connection(0, &user)?.query("categories", "system_alerts");
+    let mut client = filtered.open().await?;
+    client.expect_authenticated(TIMEOUT).await?;
+    publish(stack, &user, 3).await?;
+    let newest = stack.redis.stream(&user).await?.pop().context("the stream has entries")?.0;
+    let frame = client.next_frame(TIMEOUT).await?;
+    ensure!(frame["data"]["state"] == "position", "expected a position, got {frame}");
+    ensure!(frame["data"]["last_event_id"] == newest.as_str(), "expected {newest}, got {frame}");
+    expect_resume(stack, &user, &newest, "complete").await
 }
 
 async fn a_position_that_never_existed_resumes_incompletely(

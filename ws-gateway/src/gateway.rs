@@ -98,8 +98,9 @@ impl Gateway {
         let Self { config, listener, admin, redis, readiness, metrics, key_material, keys, tracer } =
             self;
         let hub = Hub::new(settings::hub(&config), metrics.clone());
-        let (connection, connected) = watch::channel(None);
-        let history = History::new(redis.keys.clone(), connected);
+        let (reader, current) = watch::channel(None);
+        let page_bytes = config.limits.resume_page_bytes.get();
+        let history = History::new(current, page_bytes, metrics.clone());
         let (last, background) = (CancellationToken::new(), TaskTracker::new());
         let revocations = Revocations::default();
         let certificate = key_material.certificate();
@@ -107,15 +108,9 @@ impl Gateway {
         let authenticator = Authenticator::new(keys, revocations.clone());
         let connections =
             settings::connection(&config, authenticator, tracer.clone(), metrics.clone());
-        let subscriber = Subscriber::new(
-            redis,
-            hub.clone(),
-            revocations,
-            readiness.clone(),
-            metrics,
-            connection,
-        )
-        .with_traces(tracer.is_some());
+        let subscriber =
+            Subscriber::new(redis, hub.clone(), revocations, readiness.clone(), metrics, reader)
+                .with_traces(tracer.is_some());
         readiness.set(READINESS, true);
         background.spawn(admin.run(last.clone()));
         background.spawn(subscriber.run(last.clone()));

@@ -1,11 +1,15 @@
-//! Who is connected, and to whom a text goes. Knows nothing of Redis or sockets. Never awaits
-//! while holding its lock, and never waits for a socket.
+//! The connected users and the fan-out of frames to their connections. Depends on neither Redis
+//! nor sockets, never awaits while holding its lock, and never waits for a socket.
 //!
-//! The subscriber obeys [`Hub::changed`] and confirms each user; what it receives meanwhile for
-//! a user whose gap is not closed yet is held, so that it cannot overtake what is missing.
+//! The Redis subscriber applies [`Hub::plan`] and marks each user as subscribed. Frames that
+//! arrive before that are held, so that they cannot overtake missing ones.
+//!
+//! The entry of a user has a generation: a reply from Redis that was requested for an earlier
+//! entry has no effect on a later one.
 
 pub mod outbox;
 mod registration;
+mod replay;
 mod user;
 
 use std::{
@@ -26,17 +30,18 @@ use crate::{
 };
 use outbox::Outbox;
 pub use registration::Registration;
-pub use user::Subscribed;
+pub use replay::{Replay, ReplayPage, ResumeFrom};
 use user::User;
+pub use user::{Resync, Subscribed};
 
-/// How many connections, and how much may wait for each.
+/// The limits of a user's connections.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Most connections of one user.
+    /// The maximum number of connections of one user.
     pub per_user: NonZeroUsize,
-    /// Which one goes when there are more.
+    /// What happens above that number.
     pub policy: LimitPolicy,
-    /// The queue of each.
+    /// The limits of each connection's queue.
     pub outbox: outbox::Limits,
 }
 
@@ -50,12 +55,12 @@ pub enum LimitPolicy {
     EvictOldest,
 }
 
-/// The user has as many connections as one may have.
+/// The connection limit of a user is reached.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the user has as many connections as one may have")]
-pub struct LimitReached;
+#[error("connection limit per user reached (limit: {0})")]
+pub struct LimitReached(pub NonZeroUsize);
 
-/// Who is connected. Cheap to clone; clones are the same hub.
+/// The connected users. Cheap to clone; clones share their state.
 #[derive(Clone, Debug)]
 pub struct Hub(Arc<Shared>);
 
@@ -64,7 +69,7 @@ struct Shared {
     limits: Limits,
     metrics: Metrics,
     state: Mutex<State>,
-    /// Told when `State::changed` stops being empty.
+    /// Notified when `State::changed` is no longer empty.
     change: Notify,
 }
 
@@ -73,28 +78,41 @@ struct State {
     users: HashMap<UserId, User>,
     /// Users whose subscription may have to change.
     changed: HashSet<UserId>,
+    /// The generation of the newest entry in `users`.
+    generation: u64,
 }
 
-/// A user whose subscription must be confirmed.
+/// One entry of a user in the hub, from the first connection to the end of the last.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Subscription {
+    /// The user.
+    pub user: UserId,
+    /// The generation of the entry.
+    pub generation: u64,
+}
+
+/// A user whose subscription has to be confirmed.
 #[derive(Debug, PartialEq, Eq)]
 pub struct PendingSubscription {
-    /// Whose.
-    pub user: UserId,
-    /// Up to where the user has everything; none if that is still to be found out.
+    /// The user's entry.
+    pub subscription: Subscription,
+    /// The newest position that was delivered to the user, if there is one.
     pub position: Option<Position>,
+    /// Whether connections of the user were live before, so that they may have missed frames.
+    pub was_live: bool,
 }
 
-/// What the subscriber has to do.
+/// The changes that the subscriber has to make.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct SubscriptionPlan {
-    /// Users to be subscribed, and confirmed with [`Hub::mark_subscribed`].
+    /// Users to subscribe, each to be confirmed with [`Hub::mark_subscribed`].
     pub subscribe: Vec<PendingSubscription>,
-    /// Users to be unsubscribed.
+    /// Users to unsubscribe.
     pub unsubscribe: Vec<UserId>,
 }
 
 impl Hub {
-    /// A hub without users.
+    /// Returns a hub without users.
     #[must_use]
     pub fn new(limits: Limits, metrics: Metrics) -> Self {
         let (state, change) = (Mutex::default(), Notify::new());
@@ -102,22 +120,23 @@ impl Hub {
     }
 
     /// Adds a connection of `user`. Frames are queued for it from now on;
-    /// [`Registration::confirmed`] tells when the subscription stands.
+    /// [`Registration::confirmed`] resolves when the user is subscribed.
     ///
     /// # Errors
-    /// [`LimitReached`] when the newest is the one to go.
+    /// [`LimitReached`] when the user has too many connections and the policy is to reject.
     pub fn register(&self, user: &UserId, connection: Uuid) -> Result<Registration, LimitReached> {
         let Limits { per_user, policy, outbox } = self.0.limits;
         let outbox = Outbox::new(outbox);
         let mut state = self.state();
-        let State { users, changed } = &mut *state;
+        let State { users, changed, generation } = &mut *state;
         let entry = users.entry(user.clone()).or_insert_with(|| {
             changed.insert(user.clone());
-            User::default()
+            *generation += 1;
+            User::new(*generation)
         });
         if entry.connections.len() >= per_user.get() {
             match policy {
-                LimitPolicy::Reject => return Err(LimitReached),
+                LimitPolicy::Reject => return Err(LimitReached(per_user)),
                 LimitPolicy::EvictOldest => {
                     entry.connections.remove(0).outbox.close(CloseReason::LimitReached);
                 }
@@ -130,28 +149,30 @@ impl Hub {
         Ok(Registration::new(self.clone(), user.clone(), connection, outbox, confirmed))
     }
 
-    /// Ends the connections whose tokens are covered: of one user, or of all.
+    /// Closes the connections whose tokens are revoked: of one user, or of all.
     pub fn close_revoked(
         &self,
         only: Option<&UserId>,
-        covered: impl Fn(&UserId, &Credential) -> bool,
+        is_revoked: impl Fn(&UserId, &Credential) -> bool,
     ) {
         let state = self.state();
-        let end = |(user, entry): (&UserId, &User)| {
-            let revoked = entry.connections.iter().filter(|c| covered(user, &c.credential));
+        let close = |(user, entry): (&UserId, &User)| {
+            let revoked = entry.connections.iter().filter(|c| is_revoked(user, &c.credential));
             revoked.for_each(|connection| connection.outbox.close(CloseReason::Revoked));
         };
         match only {
-            Some(user) => state.users.get_key_value(user).into_iter().for_each(end),
-            None => state.users.iter().for_each(end),
+            Some(user) => state.users.get_key_value(user).into_iter().for_each(close),
+            None => state.users.iter().for_each(close),
         }
     }
 
     fn set_credential(&self, user: &UserId, connection: Uuid, credential: Credential) {
-        self.with(user, |entry| entry.set_credential(connection, credential));
+        if let Some(entry) = self.state().users.get_mut(user) {
+            entry.set_credential(connection, credential);
+        }
     }
 
-    /// Hands a frame to every connection of `user`. Never waits.
+    /// Queues a frame for every connection of `user`. Never waits.
     pub fn deliver(&self, user: &str, frame: Frame) {
         let mut state = self.state();
         let delivery = match state.users.get_mut(user) {
@@ -162,7 +183,7 @@ impl Hub {
         self.0.metrics.frames.of(delivery).inc();
     }
 
-    /// Waits until there are changes.
+    /// Waits until [`Hub::take_changed`] has users to return.
     pub async fn changed(&self) {
         while self.state().changed.is_empty() {
             self.0.change.notified().await;
@@ -175,7 +196,7 @@ impl Hub {
         std::mem::take(&mut self.state().changed).into_iter().collect()
     }
 
-    /// What is to be done about `users`, as things stand now.
+    /// Returns the changes that `users` need in the present state.
     #[must_use]
     pub fn plan(&self, users: impl IntoIterator<Item = UserId>) -> SubscriptionPlan {
         let state = self.state();
@@ -183,21 +204,19 @@ impl Hub {
         for user in users {
             match state.users.get(&user) {
                 None => plan.unsubscribe.push(user),
-                Some(entry) if entry.is_confirmed() => {}
-                Some(entry) => {
-                    plan.subscribe.push(PendingSubscription { position: entry.position, user });
-                }
+                Some(entry) if entry.is_subscribed() => {}
+                Some(entry) => plan.subscribe.push(entry.pending(user)),
             }
         }
         plan
     }
 
-    /// Every subscription is lost. What comes from now on is held until each user is settled.
-    /// Returns how many users have one to get back.
+    /// Marks every subscription as lost. Frames are held until each user is subscribed again.
+    /// Returns the number of users.
     #[must_use]
     pub fn mark_disconnected(&self) -> usize {
         let mut state = self.state();
-        let State { users, changed } = &mut *state;
+        let State { users, changed, .. } = &mut *state;
         for (user, entry) in users.iter_mut() {
             entry.hold();
             changed.insert(user.clone());
@@ -205,44 +224,51 @@ impl Hub {
         users.len()
     }
 
-    /// The user has everything up to `position`, unless a position is known already.
-    pub fn set_start_position(&self, user: &UserId, position: Position) {
-        self.with(user, |entry| {
+    /// Sets the position up to which the user has everything, if it is unknown.
+    pub fn set_start_position(&self, subscription: &Subscription, position: Position) {
+        self.with(subscription, |entry| {
             entry.position.get_or_insert(position);
         });
     }
 
-    /// The stream no longer holds everything since the user's position: tells the connections.
-    /// `newest` is given when the stream ends before that position; the user starts anew there.
-    pub fn report_gap(&self, user: &UserId, newest: Option<Position>) {
-        self.with(user, |entry| entry.report_gap(newest));
+    /// Reports to the live connections that frames were lost and how the user goes on.
+    pub fn report_gap(&self, subscription: &Subscription, resync: Resync) {
+        self.with(subscription, |entry| entry.report_gap(resync));
     }
 
-    /// Hands on what a user missed, in order.
-    pub fn replay(&self, user: &UserId, missing: &[Frame]) {
-        self.with(user, |entry| {
-            for frame in missing {
+    /// Delivers frames that the user missed, in order.
+    pub fn replay(&self, subscription: &Subscription, missed: &[Frame]) {
+        self.with(subscription, |entry| {
+            for frame in missed {
                 entry.forward(frame, &self.0.metrics);
             }
         });
     }
 
-    /// The subscription stands and nothing more is missing: releases what was held, and the
-    /// connections that wait for this.
+    /// Marks the user as subscribed and up to date: releases held frames, and the connections
+    /// that wait for the subscription.
     #[must_use]
-    pub fn mark_subscribed(&self, user: &UserId) -> Subscribed {
-        self.with(user, |entry| entry.mark_subscribed(&self.0.metrics)).unwrap_or(Subscribed::Live)
+    pub fn mark_subscribed(&self, subscription: &Subscription) -> Subscribed {
+        self.with(subscription, |entry| entry.mark_subscribed(&self.0.metrics))
+            .unwrap_or(Subscribed::Live)
     }
 
-    /// The newest position that was handed on to `user`.
+    /// Returns whether the entry is live but its position is unknown.
+    #[must_use]
+    pub fn lacks_position(&self, subscription: &Subscription) -> bool {
+        let lacks = |entry: &mut User| entry.is_subscribed() && entry.position.is_none();
+        self.with(subscription, lacks).unwrap_or(false)
+    }
+
+    /// Returns the newest position that was delivered to `user`.
     #[must_use]
     pub fn position(&self, user: &UserId) -> Option<Position> {
-        self.with(user, |entry| entry.position).flatten()
+        self.state().users.get(user).and_then(|entry| entry.position)
     }
 
     fn unregister(&self, user: &UserId, connection: Uuid) {
         let mut state = self.state();
-        let State { users, changed } = &mut *state;
+        let State { users, changed, .. } = &mut *state;
         if let Some(entry) = users.get_mut(user)
             && entry.leave(connection)
         {
@@ -254,8 +280,15 @@ impl Hub {
         }
     }
 
-    fn with<T>(&self, user: &UserId, act: impl FnOnce(&mut User) -> T) -> Option<T> {
-        self.state().users.get_mut(user).map(act)
+    /// Applies `act` to the entry, unless it was replaced by a later one.
+    fn with<T>(
+        &self,
+        Subscription { user, generation }: &Subscription,
+        act: impl FnOnce(&mut User) -> T,
+    ) -> Option<T> {
+        let mut state = self.state();
+        let entry = state.users.get_mut(user);
+        entry.filter(|entry| entry.generation == *generation).map(act)
     }
 
     fn count_users(&self, state: &State) {
@@ -263,7 +296,7 @@ impl Hub {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // The state is whole after every step, so a panic elsewhere does not spoil it.
+        // The state is consistent after every step, so a panic elsewhere does not invalidate it.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -91,6 +91,28 @@ shared::label! {
 }
 
 shared::label! {
+    /// Why a reply from Redis about one user could not be used.
+    pub enum RedisUserError as "kind" {
+        /// A key holds another type.
+        WrongType = "wrong_type",
+        /// The user's keys are in different slots of Redis Cluster.
+        CrossSlot = "cross_slot",
+        /// Redis is out of memory and does not evict.
+        OutOfMemory = "out_of_memory",
+        /// The server is a read-only replica.
+        ReadOnly = "read_only",
+        /// Fewer replicas than `min-replicas-to-write`.
+        TooFewReplicas = "too_few_replicas",
+        /// Redis refuses writes because it cannot persist them.
+        PersistenceFailed = "persistence_failed",
+        /// The value is not what was expected.
+        Unreadable = "unreadable",
+        /// Any other error.
+        Other = "other",
+    }
+}
+
+shared::label! {
     /// Whether a gap could be closed.
     pub enum GapRepair as "result" {
         /// Nothing is missing.
@@ -202,6 +224,10 @@ shared::metrics! {
         /// Frames received from Redis, by what became of them: delivered, duplicate, held
         /// (until a gap is closed), not_connected (the user has just left).
         pub frames: Labeled<Delivery, IntCounter> = "gateway_frames_total", ();
+        /// Replies from Redis about one user that could not be used, by kind: wrong_type,
+        /// cross_slot, out_of_memory, read_only, too_few_replicas, persistence_failed, unreadable,
+        /// other. Without its position, a user is served live frames and cannot resume.
+        pub redis_user_errors: Labeled<RedisUserError, IntCounter> = "gateway_redis_user_errors_total", ();
         /// Frames from Redis that are no text, or stream entries that are no notification.
         pub malformed_frames: IntCounter = "gateway_malformed_frames_total", ();
     }

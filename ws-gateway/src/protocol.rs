@@ -10,7 +10,7 @@ mod position;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 pub use client_message::{ClientMessage, Filter};
-pub use close_code::{CloseReason, Disconnect, Remedy};
+pub use close_code::{AUTHENTICATION_ERROR, CloseReason, Disconnect, Remedy};
 pub use control_frame::{Resume, STATE_EVENT, State, StateFrame};
 pub use frame::{Frame, TraceContext};
 pub use position::Position;

@@ -1,13 +1,20 @@
-//! What the gateway has from Redis: subscriptions, histories and revocations.
+//! The Redis side of the gateway: subscriptions, history and revocations.
+//!
+//! Blast radius: a server error or an odd value in a reply about one user concerns that user only.
+//! It degrades the user, is counted by kind and is retried with a back-off of its own. Errors of
+//! the connection or of the whole server end the session, and the subscriber reconnects.
 
-mod backoff;
+mod backend;
 mod history;
 mod outage;
+mod positions;
 mod push_handler;
+mod reply;
+mod retries;
 mod revocations;
 mod session;
 mod subscriber;
 
-pub use history::{History, Missed};
+pub use history::{History, StreamReader};
 pub use revocations::revoke;
 pub use subscriber::{READINESS, Subscriber};

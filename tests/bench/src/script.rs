@@ -50,14 +50,16 @@ async fn run(
         let mut pipeline = Pipeline::with_capacity(usize::try_from(PIPELINE)?);
         for event in number * PIPELINE..(number + 1) * PIPELINE {
             let user = &users[usize::try_from(event)? % users.len()];
-            let call = pipeline.cmd("EVALSHA").arg(&script).arg(3);
+            let call = pipeline.cmd("EVALSHA").arg(&script).arg(4);
             call.arg(format!("ws:stream:{{{user}}}"))
                 .arg(format!("ws:start:{{{user}}}"))
+                .arg(format!("ws:position:{{{user}}}"))
                 .arg(format!("ws:seen:{{{user}}}:0b8f6a51-6a0f-4f3f-9a39-{event:012x}"))
                 .arg(format!("ws:{user}"))
                 .arg(RETENTION)
                 .arg(RETENTION)
                 .arg(256)
+                .arg(RETENTION)
                 .arg(text);
         }
         let _: Vec<redis::Value> =

@@ -3,6 +3,7 @@
 use anyhow::Context as _;
 use schemars::{JsonSchema as _, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
+use shared::metrics::Label as _;
 use ws_gateway::auth::TOKEN_SUBPROTOCOL_PREFIX;
 use ws_gateway::protocol::{
     ClientMessage, CloseReason, Remedy, STATE_EVENT, SUBPROTOCOL, StateFrame,
@@ -116,7 +117,7 @@ fn schemas() -> anyhow::Result<Value> {
 /// Returns each close code with its reasons and the client's remedy.
 fn close_codes() -> Value {
     let mut codes = Map::new();
-    for reason in CloseReason::ALL {
+    for reason in CloseReason::all() {
         let remedy = match reason.remedy() {
             Remedy::Reconnect => "reconnect",
             Remedy::NewToken => "new_token",

@@ -512,13 +512,13 @@ export interface OtherNotificationData {
   [key: string]: unknown;
 }
 
-/** A place in a user's stream, that a client resumes from */
+/** A position in a user's stream, that a client resumes from */
 export type Position = string;
 
 /** The priority of a notification: only `low` may be delayed to share a socket write. */
 export type Priority = "critical" | "immediate" | "high" | "standard" | "low";
 
-/** Whether a client has, with the frames that follow, everything since its position. */
+/** The result of a resume. */
 export type Resume = "none" | "complete" | "incomplete";
 
 /** The notification `spellcheck_completed`. */
@@ -563,45 +563,49 @@ export interface SpellcheckCompletedData {
   timestamp: string;
 }
 
-/** What a frame of the connection says. */
+/** What a frame about the connection says. */
 export type State = {
-  /** Names the connection in logs. */
+  /** The connection's id, as in the gateway's logs. */
   connection_id: string;
-  /** The newest position. A client that resumed takes its position from the frames it gets instead: they are still on their way. */
+  /** The newest position. After a resume, a client uses the positions of the frames that follow instead. */
   last_event_id: Position;
-  /** How often the gateway pings, in seconds. */
+  /** The interval between pings of the gateway, in seconds. */
   ping_interval_s: number;
-  /** Whether the client missed anything. */
+  /** Whether the client missed notifications. */
   resume: Resume;
   state: "authenticated";
-  /** When the gateway will close the connection unless it gets a new token. */
+  /** When the token expires. The connection is closed soon after, unless it gets a new one. */
   token_expires_at: string;
 } | {
-  /** Names the connection in logs. */
+  /** The connection's id, as in the gateway's logs. */
   connection_id: string;
   state: "connected";
   /** When the new token expires. */
   token_expires_at: string;
 } | {
+  /** The position to resume from. */
+  last_event_id: Position;
+  state: "position";
+} | {
   /** Why. */
   reason: string;
-  /** How long to wait before that. */
+  /** How long to wait before reconnecting. */
   reconnect_after_ms: number;
   state: "disconnected";
 } | {
-  /** For programs. */
+  /** The error as a constant. */
   error_code: string;
-  /** For people. */
+  /** The error as a sentence. */
   message: string;
   state: "error";
 };
 
-/** A frame of the connection. */
+/** A frame about the connection. */
 export interface StateFrame {
-  /** What it says. */
+  /** What the frame says. */
   data: State;
   event: "connection_state";
-  /** The gateway's time. */
+  /** The gateway's clock. */
   timestamp: string;
 }
 

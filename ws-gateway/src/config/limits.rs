@@ -51,6 +51,12 @@ pub struct LimitSettings {
     /// Most frames queued for one connection; above it the connection is closed as too slow
     #[arg(long, env = "OUTBOX_CAPACITY", default_value = "1024")]
     pub outbox_capacity: NonZeroUsize,
+    /// Most bytes queued for one connection; above it the connection is closed as too slow
+    #[arg(long, env = "OUTBOX_MAX_BYTES", default_value = "1048576")]
+    pub outbox_max_bytes: NonZeroUsize,
+    /// Bytes of history that are read at a time for one resuming client
+    #[arg(long, env = "RESUME_PAGE_BYTES", default_value = "262144")]
+    pub resume_page_bytes: NonZeroUsize,
     /// Longest delay of a low-priority notification, so that it can share a write with others
     #[arg(long, env = "LOW_PRIORITY_MAX_DELAY", default_value = "500ms", value_parser = duration)]
     pub low_priority_max_delay: Duration,

@@ -1,5 +1,4 @@
-//! The end of a socket that the gateway closes: the last frames, then time for the client to
-//! read them.
+//! The closing handshake: the last frames, then time for the client to read them.
 
 use std::time::Duration;
 
@@ -8,17 +7,15 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 use tokio_tungstenite::{
     WebSocketStream,
-    tungstenite::{Error as SocketError, Message, Utf8Bytes},
+    tungstenite::{Error as SocketError, Message, Utf8Bytes, protocol::CloseFrame},
 };
+use tracing::trace;
 
-use crate::protocol::CloseReason;
-
-/// How long a client has to take the last frames and to answer.
+/// How long a client has to read the last frames and to reply.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Closes a socket: `state`, then the close frame, then nothing but waiting for the client to
-/// hang up, within a time limit.
-pub async fn close<S>(mut socket: WebSocketStream<S>, reason: CloseReason, state: Option<Utf8Bytes>)
+/// Sends `state` and the close frame, then waits within a time limit for the client to close.
+pub async fn close<S>(mut socket: WebSocketStream<S>, frame: CloseFrame, state: Option<Utf8Bytes>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -26,9 +23,9 @@ where
         if let Some(state) = state {
             socket.feed(Message::Text(state)).await?;
         }
-        socket.send(Message::Close(Some(reason.frame()))).await?;
-        // What the client has sent must be read, or the kernel would reset the connection, and
-        // with it drop what the client has not read.
+        socket.send(Message::Close(Some(frame))).await?;
+        // What the client has sent must be read: with unread data the kernel resets the
+        // connection, and the client loses the close frame.
         while let Some(Ok(_)) = socket.next().await {}
         let stream = socket.get_mut();
         stream.shutdown().await?;
@@ -38,7 +35,7 @@ where
     };
     match timeout(TIMEOUT, closing).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::trace!(%error, "the client did not wait for the close frame"),
-        Err(_) => tracing::trace!("the client did not answer the close frame"),
+        Ok(Err(error)) => trace!(%error, "client left before the close frame"),
+        Err(_) => trace!("client did not reply to the close frame"),
     }
 }

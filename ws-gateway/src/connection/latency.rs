@@ -1,5 +1,5 @@
-//! How late the notifications of one write were: noted while the write is put together, observed
-//! once it is done. Costs one look at the timers a write.
+//! The latency of the notifications in one write: collected while the write is assembled, observed
+//! when it is done. Reads the clock once per write.
 
 use std::time::{Duration, SystemTime};
 
@@ -12,14 +12,14 @@ use crate::{
     protocol::{Frame, Position, TraceContext},
 };
 
-/// Texts to be written together.
+/// Texts that are written together.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     pub(super) texts: Vec<Utf8Bytes>,
     notifications: Vec<Times>,
 }
 
-/// When a notification began its way.
+/// The times of a notification.
 #[derive(Debug)]
 struct Times {
     position: Position,
@@ -41,7 +41,7 @@ impl Batch {
         self.texts.push(text);
     }
 
-    /// What is left of it once the texts are taken.
+    /// Returns the texts, and what is observed after they are written.
     pub(super) fn into_parts(self) -> (Vec<Utf8Bytes>, Written) {
         (self.texts, Written(self.notifications))
     }
@@ -52,7 +52,7 @@ impl Batch {
 pub(super) struct Written(Vec<Times>);
 
 impl Written {
-    /// They are on the socket now, and should have been when the queue was `due`.
+    /// Observes the latency now that the batch, which was `due` then, is on the socket.
     pub(super) fn observe(self, due: Option<Instant>, settings: &ConnectionSettings) {
         let ConnectionSettings { metrics, tracer, .. } = settings;
         if let Some(due) = due {

@@ -1,10 +1,11 @@
-//! Where a connection stands, for the metrics: counted in one state as long as it lives.
+//! Counts a connection in the metric of exactly one phase at a time.
 
 use std::sync::Arc;
 
 use super::ConnectionSettings;
 use crate::metrics::Phase;
 
+/// Leaves the phase when it is dropped.
 #[derive(Debug)]
 pub(super) struct PhaseGauge {
     settings: Arc<ConnectionSettings>,

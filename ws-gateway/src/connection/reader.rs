@@ -1,4 +1,4 @@
-//! What a client says, and what comes of it.
+//! Messages of the client: pings, new tokens, filters.
 
 use std::ops::ControlFlow::{self, Break, Continue};
 
@@ -9,7 +9,7 @@ use super::{Connection, timestamp, wire};
 use crate::{
     auth::{AuthError, TokenResult},
     metrics::ClientMessageType,
-    protocol::{ClientMessage, CloseReason, Disconnect, Filter, PONG, State},
+    protocol::{AUTHENTICATION_ERROR, ClientMessage, CloseReason, Disconnect, Filter, PONG, State},
 };
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -24,10 +24,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         };
         self.timers.record_activity();
         match message {
-            // Boxed, as it is rare and would make every connection bigger.
+            // Boxed: it is rare, and its state would enlarge every connection.
             Message::Text(text) => Box::pin(self.on_text(&text)).await,
             Message::Binary(_) => Break(Disconnect::ByGateway(CloseReason::Binary)),
-            // The pong is queued already.
+            // Flushes the pong that the socket has buffered.
             Message::Ping(_) => self.send(Vec::new()).await,
             Message::Pong(_) | Message::Frame(_) => Continue(()),
             Message::Close(_) => Break(Disconnect::ByClient),
@@ -67,7 +67,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// A token that is refused changes nothing: the old one still runs to its end.
+    /// Replaces the token. A refused one changes nothing: the old one stays valid until it expires.
     async fn renew(&mut self, token: &str) -> State {
         let renewed = self.settings.authenticator.renew(self.registration.user(), token).await;
         self.settings.metrics.jwt_validations.of(TokenResult::from(&renewed)).inc();
@@ -77,7 +77,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 if self.settings.authenticator.is_revoked(&identity) {
                     self.registration.outbox().close(CloseReason::Revoked);
                 }
-                self.timers.set_token_lifetime(identity.valid_for());
+                self.timers.set_token_lifetime(identity.valid_for(), &self.settings);
                 self.token_expires_at = identity.expires_at;
                 State::Connected {
                     connection_id: self.registration.connection(),
@@ -90,5 +90,5 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 }
 
 fn refused(error: AuthError) -> State {
-    State::Error { error_code: "AUTHENTICATION_ERROR", message: error.message() }
+    State::Error { error_code: AUTHENTICATION_ERROR, message: error.message() }
 }

@@ -1,23 +1,27 @@
 use std::num::NonZeroUsize;
 
-use futures_util::FutureExt;
+use futures_util::{FutureExt, SinkExt, StreamExt, stream};
 use prometheus::Registry;
 use serde_json::{Value, json};
 use shared::user::UserId;
-use tokio::{io::DuplexStream, task::JoinHandle};
-use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio::{io::DuplexStream, task::JoinHandle, time};
+use tokio_tungstenite::tungstenite::{Message, protocol::Role};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::*;
 use crate::auth::{Credential, Key, TokenRules, revocation::Revocations};
-use crate::hub::{self, Hub, LimitPolicy, Subscribed, outbox};
+use crate::hub::{
+    self, Hub, LimitPolicy, Replay, ReplayPage, Resync, Subscribed, Subscription, outbox,
+};
+use crate::protocol::{CloseReason, Disconnect, Frame, Resume};
 
 mod limits;
 
 const TOKEN_LIFE: Duration = Duration::from_secs(1000);
 const MESSAGES_PER_SECOND: u32 = 50;
 
-/// A client, the hub it is connected to, and the task of its connection.
+/// A client, the hub, and the task of its connection.
 struct Harness {
     client: WebSocketStream<DuplexStream>,
     hub: Hub,
@@ -50,16 +54,14 @@ fn settings() -> Arc<ConnectionSettings> {
 }
 
 fn hub() -> Hub {
-    let outbox = outbox::Limits { capacity: 64, max_delay: Duration::from_millis(500) };
+    let outbox =
+        outbox::Limits { capacity: 64, max_bytes: 1 << 20, max_delay: Duration::from_millis(500) };
     let per_user = NonZeroUsize::new(5).unwrap();
     let limits = hub::Limits { per_user, policy: LimitPolicy::Reject, outbox };
     Hub::new(limits, Metrics::new(&Registry::new()))
 }
 
-async fn connect(
-    control_frames: bool,
-    initial_state: impl Future<Output = InitialState> + Send + 'static,
-) -> Harness {
+async fn connect(control_frames: bool, replay: Replay) -> Harness {
     let (client, server) = tokio::io::duplex(1 << 12);
     let server = FrameLimiter::new(server, &[], settings());
     let server =
@@ -68,18 +70,23 @@ async fn connect(
     let (server, client) = tokio::join!(server, client);
     let hub = hub();
     let registration = hub.register(&user(), Uuid::new_v4()).unwrap();
-    assert_eq!(hub.mark_subscribed(&user()), Subscribed::Live);
+    assert_eq!(hub.mark_subscribed(&entry()), Subscribed::Live);
     let expires_at = u64::try_from(Timestamp::now().as_second()).unwrap() + TOKEN_LIFE.as_secs();
     let identity = Identity { user: user(), expires_at, credential: Credential::default() };
     let options = ClientOptions { control_frames, filter: Filter::default() };
     let connection = Connection::new(server, registration, &identity, options, settings());
     let shutdown = CancellationToken::new();
-    let task = tokio::spawn(connection.run(Box::pin(initial_state), shutdown.clone()));
+    let task = tokio::spawn(connection.run(replay, shutdown.clone()));
     Harness { client, hub, shutdown, task }
 }
 
-fn nothing_missed() -> impl Future<Output = InitialState> + Send {
-    std::future::ready(InitialState::without_replay(Resume::None))
+/// The only entry of the user.
+fn entry() -> Subscription {
+    Subscription { user: user(), generation: 1 }
+}
+
+fn no_history() -> Replay {
+    Box::pin(stream::iter([ReplayPage::without_history(Resume::None)]))
 }
 
 fn frame(ms: u64) -> Frame {
@@ -105,7 +112,7 @@ impl Harness {
         self.client.send(message.into()).await.unwrap();
     }
 
-    /// The close code, after whatever comes before it.
+    /// Reads to the end; returns the close code and how the connection ended.
     async fn closed(mut self) -> (u16, Disconnect) {
         let mut code = None;
         while let Some(Ok(message)) = self.client.next().await {
@@ -119,8 +126,8 @@ impl Harness {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_understands_it_is_first_told_where_it_stands() {
-    let mut harness = connect(true, nothing_missed()).await;
+async fn the_first_frame_is_authenticated_if_the_client_negotiated_control_frames() {
+    let mut harness = connect(true, no_history()).await;
     harness.hub.deliver("u", frame(7));
     let first = harness.json().await;
     assert_eq!(first["data"]["state"], "authenticated");
@@ -130,14 +137,14 @@ async fn a_client_that_understands_it_is_first_told_where_it_stands() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn live_frames_wait_behind_what_was_missed_and_nothing_comes_twice() {
-    let (missed, resume) = (vec![frame(1), frame(2), frame(3)], Resume::Complete);
+async fn live_frames_wait_behind_the_history_and_none_is_sent_twice() {
+    let (frames, resume) = (vec![frame(1), frame(2), frame(3)], Resume::Complete);
     let (start, started) = tokio::sync::oneshot::channel::<()>();
-    let initial_state = async move {
+    let page = async move {
         started.await.unwrap();
-        InitialState { resume, missed, resumed_to: frame(3).position }
+        ReplayPage { resume, frames, replayed_to: frame(3).position, is_last: true }
     };
-    let mut harness = connect(false, initial_state).await;
+    let mut harness = connect(false, Box::pin(stream::once(page))).await;
     harness.hub.deliver("u", frame(2));
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(harness.client.next().now_or_never().is_none());
@@ -151,8 +158,8 @@ async fn live_frames_wait_behind_what_was_missed_and_nothing_comes_twice() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn low_priority_waits_for_company_but_not_for_long() {
-    let mut harness = connect(false, nothing_missed()).await;
+async fn a_low_priority_frame_waits_for_others_up_to_the_maximum_delay() {
+    let mut harness = connect(false, no_history()).await;
     tokio::task::yield_now().await;
     let start = time::Instant::now();
     harness.hub.deliver("u", waiting(1));
@@ -166,8 +173,8 @@ async fn low_priority_waits_for_company_but_not_for_long() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_may_ping_filter_and_talk_nonsense() {
-    let mut harness = connect(true, nothing_missed()).await;
+async fn pings_filters_and_unknown_messages_do_not_stop_delivery() {
+    let mut harness = connect(true, no_history()).await;
     harness.json().await;
     harness.say("nonsense").await;
     harness.say(r#"{"type":"filter","categories":["b"]}"#).await;
@@ -186,11 +193,11 @@ async fn a_client_may_ping_filter_and_talk_nonsense() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_no_text_of_the_protocol_ends_the_connection_with_its_code() {
+async fn a_protocol_error_closes_the_connection_with_its_code() {
     for (message, code) in
         [(Message::Binary(vec![1].into()), 1003), (Message::Text("x".repeat(5000).into()), 1009)]
     {
-        let mut harness = connect(false, nothing_missed()).await;
+        let mut harness = connect(false, no_history()).await;
         harness.say(message).await;
         assert_eq!(harness.closed().await.0, code);
     }
@@ -199,16 +206,16 @@ async fn what_is_no_text_of_the_protocol_ends_the_connection_with_its_code() {
         (&[0x81, 0x01, b'x'][..], 1002),
         (&[0x81, 0x81, 0, 0, 0, 0, 0xff][..], 1007),
     ] {
-        let mut harness = connect(false, nothing_missed()).await;
+        let mut harness = connect(false, no_history()).await;
         tokio::io::AsyncWriteExt::write_all(harness.client.get_mut(), bytes).await.unwrap();
         assert_eq!(harness.closed().await.0, code);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_ends_with_its_token() {
+async fn a_connection_is_closed_when_its_token_has_expired() {
     let start = time::Instant::now();
-    let (code, end) = connect(false, nothing_missed()).await.closed().await;
+    let (code, end) = connect(false, no_history()).await.closed().await;
     assert_eq!((code, end), (1008, Disconnect::ByGateway(CloseReason::TokenExpired)));
     let end = TOKEN_LIFE + settings().expiry_grace;
     assert!(start.elapsed() + Duration::from_secs(2) > end);
@@ -216,8 +223,8 @@ async fn a_connection_ends_with_its_token() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silent_client_is_given_up_after_two_intervals() {
-    let harness = connect(false, nothing_missed()).await;
+async fn a_client_that_does_not_answer_pings_is_closed_after_two_intervals() {
+    let harness = connect(false, no_history()).await;
     let start = time::Instant::now();
     // The client does not read, and so does not answer pings.
     assert_eq!(harness.task.await.unwrap(), Disconnect::ByGateway(CloseReason::KeepaliveTimeout));
@@ -226,8 +233,8 @@ async fn a_silent_client_is_given_up_after_two_intervals() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_client_is_told_to_come_back_and_its_place_is_free() {
-    let harness = connect(false, nothing_missed()).await;
+async fn a_slow_client_is_closed_and_its_registration_dropped() {
+    let harness = connect(false, no_history()).await;
     let text = format!("{{\"id\":\"1-0\",\"data\":\"{}\"}}", "x".repeat(100_000));
     harness.hub.deliver("u", Frame::published(text.into()));
     for ms in 2..200 {
@@ -240,8 +247,8 @@ async fn a_slow_client_is_told_to_come_back_and_its_place_is_free() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_gateway_that_stops_says_when_to_come_back_and_closes_as_restarting() {
-    let mut harness = connect(true, nothing_missed()).await;
+async fn at_shutdown_a_client_learns_when_to_reconnect() {
+    let mut harness = connect(true, no_history()).await;
     harness.json().await;
     let start = time::Instant::now();
     harness.shutdown.cancel();
@@ -249,24 +256,24 @@ async fn a_gateway_that_stops_says_when_to_come_back_and_closes_as_restarting() 
     assert_eq!(last["data"]["state"], "disconnected");
     assert_eq!(last["data"]["reason"], "restarting");
     let delay = last["data"]["reconnect_after_ms"].as_u64().unwrap();
-    assert!((500..=2_000).contains(&delay), "{delay}");
+    assert!((500..=2000).contains(&delay), "{delay}");
     assert!(start.elapsed() <= Duration::from_secs(10));
     assert_eq!(harness.closed().await, (1012, Disconnect::ByGateway(CloseReason::Restarting)));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_gap_behind_the_gateway_is_told_in_its_place() {
-    let mut harness = connect(true, nothing_missed()).await;
+async fn a_gap_behind_the_gateway_is_reported_in_order() {
+    let mut harness = connect(true, no_history()).await;
     harness.json().await;
     harness.hub.deliver("u", frame(1));
-    harness.hub.report_gap(&user(), None);
+    harness.hub.report_gap(&entry(), Resync::Continue);
     assert_eq!(harness.json().await["id"], "1-0");
     assert_eq!(harness.json().await["data"]["resume"], "incomplete");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flood_is_not_read_but_does_not_stop_delivery() {
-    let mut harness = connect(false, nothing_missed()).await;
+async fn a_message_flood_is_not_read_and_does_not_stop_delivery() {
+    let mut harness = connect(false, no_history()).await;
     for _ in 0..=MESSAGES_PER_SECOND {
         harness.say(Message::Ping(Vec::new().into())).await;
     }
@@ -276,6 +283,81 @@ async fn a_flood_is_not_read_but_does_not_stop_delivery() {
     assert_eq!(harness.json().await["id"], "1-0");
     assert_eq!(harness.json().await, json!({"type": "pong"}));
     assert!(start.elapsed() >= Duration::from_millis(900));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_pages_of_the_history_are_sent_one_after_the_other() {
+    let page = |ids: [u64; 2], resume, is_last| ReplayPage {
+        resume,
+        frames: ids.map(frame).into(),
+        replayed_to: frame(ids[1]).position,
+        is_last,
+    };
+    let pages = [
+        page([1, 2], Resume::Complete, false),
+        page([5, 6], Resume::Incomplete, false),
+        page([7, 8], Resume::Complete, true),
+    ];
+    let mut harness = connect(true, Box::pin(stream::iter(pages))).await;
+    for ms in [6, 8, 9] {
+        harness.hub.deliver("u", frame(ms));
+    }
+    let mut seen = Vec::new();
+    for _ in 0..9 {
+        let frame = harness.json().await;
+        let state = frame["data"]["resume"].as_str();
+        seen.push(state.or(frame["id"].as_str()).unwrap().to_owned());
+    }
+    let expected = ["complete", "1-0", "2-0", "incomplete", "5-0", "6-0", "7-0", "8-0", "9-0"];
+    assert_eq!(seen, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_of_the_history_is_read_only_when_the_one_before_is_on_the_socket() {
+    let (read, reads) = tokio::sync::watch::channel(0);
+    let pages = stream::unfold(read, |read| async move {
+        read.send_modify(|reads| *reads += 1);
+        let large = format!("{{\"id\":\"1-0\",\"data\":\"{}\"}}", "x".repeat(200_000));
+        let frames = vec![Frame::published(large.into())];
+        let replayed_to = frames[0].position;
+        let page = ReplayPage { resume: Resume::Complete, frames, replayed_to, is_last: false };
+        Some((page, read))
+    });
+    let mut harness = connect(false, Box::pin(pages)).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(*reads.borrow(), 1, "the client has read nothing");
+    harness.json().await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(*reads.borrow(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_with_a_filter_is_sent_the_position_of_filtered_frames() {
+    let mut harness = connect(true, no_history()).await;
+    harness.json().await;
+    harness.say(r#"{"type":"filter","categories":["b"]}"#).await;
+    harness.say(r#"{"type":"ping"}"#).await;
+    harness.json().await;
+    let start = time::Instant::now();
+    for ms in 1..=3 {
+        harness.hub.deliver("u", frame(ms));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let position = harness.json().await;
+    assert_eq!(position["data"]["state"], "position");
+    assert_eq!(position["data"]["last_event_id"], "3-0");
+    assert_eq!(start.elapsed().as_secs(), 5);
+    // Only once, and not if a newer frame was sent.
+    harness.hub.deliver("u", frame(4));
+    harness.say(r#"{"type":"ping"}"#).await;
+    assert_eq!(harness.json().await, json!({"type": "pong"}));
+    harness.say(r#"{"type":"filter","categories":[]}"#).await;
+    harness.say(r#"{"type":"ping"}"#).await;
+    assert_eq!(harness.json().await, json!({"type": "pong"}));
+    harness.hub.deliver("u", frame(5));
+    assert_eq!(harness.json().await["id"], "5-0");
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert!(harness.client.next().now_or_never().is_none());
 }
 
 #[tokio::test]
@@ -288,6 +370,6 @@ async fn an_idle_connection_is_small() {
     let options = ClientOptions { control_frames: true, filter: Filter::default() };
     let connection = Connection::new(socket, registration, &identity, options, settings());
     let size = size_of_val(&*connection);
-    let task = connection.run(Box::pin(nothing_missed()), CancellationToken::new());
+    let task = connection.run(no_history(), CancellationToken::new());
     assert!(size + size_of_val(&task) < 2048, "{size} and {} bytes", size_of_val(&task));
 }

@@ -1,4 +1,4 @@
-//! What happens to a connection when time passes: one timer serves all of it.
+//! The deadlines of one connection, served by a single timer.
 
 use std::time::Duration;
 
@@ -6,21 +6,18 @@ use tokio::time::Instant;
 
 use super::ConnectionSettings;
 
-/// A token may end later than this; a timer need not.
-const FAR: Duration = Duration::from_hours(24 * 365);
+/// The maximum time until a token expires: a timer cannot be set arbitrarily far ahead.
+const MAX_TOKEN_LIFETIME: Duration = Duration::from_hours(24 * 365);
 
-/// The times of one connection.
+/// The deadlines of one connection.
 #[derive(Debug)]
 pub(super) struct Timers {
-    ping_interval: Duration,
-    keepalive_timeout: Duration,
-    expiry_grace: Duration,
     last_activity: Instant,
     next_ping: Instant,
     expires_at: Instant,
-    /// When low-priority frames have waited long enough.
+    /// When queued frames of low priority have to be written.
     pub(super) flush_by: Option<Instant>,
-    /// When to leave, once the gateway stops.
+    /// When the connection is closed during shutdown.
     pub(super) drain_at: Option<Instant>,
 }
 
@@ -38,38 +35,36 @@ impl Timers {
     pub(super) fn new(settings: &ConnectionSettings, token_valid_for: Duration) -> Self {
         let now = Instant::now();
         Self {
-            ping_interval: settings.ping_interval,
-            keepalive_timeout: settings.keepalive_timeout,
-            expiry_grace: settings.expiry_grace,
             last_activity: now,
             next_ping: now + settings.ping_interval,
-            expires_at: now + token_valid_for.min(FAR) + settings.expiry_grace,
+            expires_at: now + token_valid_for.min(MAX_TOKEN_LIFETIME) + settings.expiry_grace,
             flush_by: None,
             drain_at: None,
         }
     }
 
-    /// When something may be due.
-    pub(super) fn next(&self) -> Instant {
-        let always = self.next_ping.min(self.expires_at).min(self.keepalive_deadline());
+    /// Returns the earliest deadline.
+    pub(super) fn next(&self, settings: &ConnectionSettings) -> Instant {
+        let keepalive = self.keepalive_deadline(settings);
+        let always = self.next_ping.min(self.expires_at).min(keepalive);
         let sometimes = [self.flush_by, self.drain_at];
         sometimes.into_iter().flatten().fold(always, Instant::min)
     }
 
-    /// What is due now, the most final first.
-    pub(super) fn due(&mut self) -> Option<TimerEvent> {
+    /// Returns what is due now; what closes the connection comes first.
+    pub(super) fn due(&mut self, settings: &ConnectionSettings) -> Option<TimerEvent> {
         let now = Instant::now();
         let passed = |time: Option<Instant>| time.is_some_and(|time| time <= now);
         if passed(self.drain_at) {
             Some(TimerEvent::Drain)
         } else if self.expires_at <= now {
             Some(TimerEvent::TokenExpired)
-        } else if self.keepalive_deadline() <= now {
+        } else if self.keepalive_deadline(settings) <= now {
             Some(TimerEvent::KeepaliveTimeout)
         } else if passed(self.flush_by) {
             Some(TimerEvent::Flush)
         } else if self.next_ping <= now {
-            self.next_ping = now + self.ping_interval;
+            self.next_ping = now + settings.ping_interval;
             Some(TimerEvent::Ping)
         } else {
             None
@@ -81,17 +76,22 @@ impl Timers {
         self.last_activity = Instant::now();
     }
 
-    /// The connection has a token that is valid for this long.
-    pub(super) fn set_token_lifetime(&mut self, valid_for: Duration) {
-        self.expires_at = Instant::now() + valid_for.min(FAR) + self.expiry_grace;
+    /// Sets the remaining lifetime of the token.
+    pub(super) fn set_token_lifetime(
+        &mut self,
+        valid_for: Duration,
+        settings: &ConnectionSettings,
+    ) {
+        let valid_for = valid_for.min(MAX_TOKEN_LIFETIME);
+        self.expires_at = Instant::now() + valid_for + settings.expiry_grace;
     }
 
-    /// Chooses a moment within `window` to leave.
+    /// Schedules the close at a random time within `window`.
     pub(super) fn schedule_drain(&mut self, window: Duration) {
         self.drain_at = Some(Instant::now() + window.mul_f64(rand::random_range(0.0..=1.0)));
     }
 
-    fn keepalive_deadline(&self) -> Instant {
-        self.last_activity + self.keepalive_timeout
+    fn keepalive_deadline(&self, settings: &ConnectionSettings) -> Instant {
+        self.last_activity + settings.keepalive_timeout
     }
 }

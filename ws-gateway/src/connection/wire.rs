@@ -1,5 +1,4 @@
-//! Frames on the wire: the sizes of buffers, texts in one or several frames, and what an error
-//! of the socket means.
+//! The socket: buffer sizes, fragmentation of long texts, and the meaning of socket errors.
 
 use futures_util::SinkExt;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -18,11 +17,11 @@ use tokio_tungstenite::tungstenite::{
 
 use crate::protocol::{CloseReason, Disconnect};
 
-/// Longer texts are sent in frames of this size, so that the write buffer stays small whatever
-/// is published.
+/// The maximum payload of a frame, in bytes: longer texts are fragmented, so that the write buffer
+/// stays small.
 const FRAGMENT: usize = 32 << 10;
 
-/// Buffers sized for many quiet sockets; the defaults would take 136 KiB each.
+/// Returns buffer sizes for many idle sockets: the defaults take 136 KiB per socket.
 #[must_use]
 pub fn socket_config(max_message_size: usize) -> WebSocketConfig {
     WebSocketConfig::default()
@@ -33,7 +32,7 @@ pub fn socket_config(max_message_size: usize) -> WebSocketConfig {
         .max_frame_size(Some(max_message_size))
 }
 
-/// Writes all texts, with one flush. `in_fragments` is true while a text is begun.
+/// Writes all texts with one flush. `in_fragments` is true while a text is sent in part.
 pub(super) async fn write<S: AsyncRead + AsyncWrite + Unpin>(
     socket: &mut WebSocketStream<S>,
     texts: Vec<Utf8Bytes>,
@@ -65,7 +64,7 @@ fn fragments(mut rest: Bytes) -> impl Iterator<Item = Frame> {
     })
 }
 
-/// How a connection ends after an error of its socket.
+/// Returns how a connection ends after an error of its socket.
 pub(super) fn end_after(error: &SocketError) -> Disconnect {
     match error {
         SocketError::Capacity(_) => Disconnect::ByGateway(CloseReason::TooBig),
@@ -85,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_text_goes_out_in_frames_that_add_up_to_it() {
+    fn the_fragments_of_a_long_text_add_up_to_it() {
         let text = Bytes::from("å".repeat(FRAGMENT));
         let frames: Vec<Frame> = fragments(text.clone()).collect();
         assert_eq!(frames.len(), 2);

@@ -1,37 +1,63 @@
-//! What a client is sent, and in which order: where it stands, what it missed, then what is
-//! queued; each text once, and only what it wants.
+//! What a client is sent and in which order: the state of the connection, its history, then the
+//! queue; each frame once, and only what passes the filter.
 
 use std::{
     collections::VecDeque,
+    mem,
     ops::ControlFlow::{self, Continue},
     time::Duration,
 };
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
+};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use super::{Connection, InitialState, latency::Batch, timestamp};
+use super::{Connection, latency::Batch, timestamp};
 use crate::{
-    hub::outbox::{Drained, Item},
-    protocol::{Disconnect, Frame, Resume, State},
+    hub::{
+        ReplayPage,
+        outbox::{Drained, Item},
+    },
+    protocol::{Disconnect, Frame, Position, Resume, State},
 };
 
+/// How long a client with a filter waits for the position of frames that it is not sent.
+const POSITION_DELAY: Duration = Duration::from_secs(5);
+
+/// Frames that the filter held back since the last one that was sent.
+#[derive(Debug)]
+pub(super) struct Filtered {
+    /// The position of the newest one.
+    position: Position,
+    /// When the client is sent the position.
+    pub(super) due: Instant,
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    pub(super) async fn open(&mut self, initial_state: InitialState) -> ControlFlow<Disconnect> {
-        let InitialState { resume, missed, resumed_to } = initial_state;
-        self.settings.metrics.resumes.of(resume).inc();
-        self.resumed_to = resumed_to;
+    pub(super) async fn send_page(&mut self, page: ReplayPage) -> ControlFlow<Disconnect> {
+        let ReplayPage { resume, frames, replayed_to, is_last } = page;
+        let is_first = !mem::replace(&mut self.is_authenticated, true);
+        if is_first {
+            self.settings.metrics.resumes.of(resume).inc();
+        }
+        self.replayed_to = replayed_to;
         let mut texts = Vec::with_capacity(1);
-        if self.options.control_frames {
+        if self.options.control_frames && (is_first || resume == Resume::Incomplete) {
             texts.push(self.authenticated(resume));
         }
-        let missed = missed.into_iter().filter_map(|frame| self.wanted(frame));
-        texts.extend(missed.map(|frame| frame.text));
+        for frame in frames {
+            texts.extend(self.wanted(frame).map(|frame| frame.text));
+        }
+        if !is_last {
+            return self.send(texts).await;
+        }
         let Drained { items, due } = self.registration.outbox().drain();
         let (queued, written) = self.batch(items).into_parts();
         texts.extend(queued);
         self.send(texts).await?;
-        // What the client missed is late because the client was away; it is not counted.
+        // The history is late because the client was away; its latency is not observed.
         written.observe(due, &self.settings);
         Continue(())
     }
@@ -47,12 +73,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Continue(())
     }
 
-    /// What to send for what is queued: without duplicates, through the filter.
+    /// Sends the position of frames that the filter held back, so that a resume from it is
+    /// complete.
+    pub(super) async fn send_position(&mut self) -> ControlFlow<Disconnect> {
+        let Some(Filtered { position, .. }) = self.filtered.take().map(|filtered| *filtered) else {
+            return Continue(());
+        };
+        self.send(vec![State::Position { last_event_id: position }.to_text()]).await
+    }
+
+    /// Returns what to send for queued items: without duplicates, through the filter.
     fn batch(&mut self, queued: VecDeque<Item>) -> Batch {
         let mut batch = Batch::for_texts(queued.len());
         for item in queued {
             match item {
-                Item::Frame(frame) if self.was_resumed(&frame) => {}
+                Item::Frame(frame) if self.was_replayed(&frame) => {}
                 Item::Frame(frame) => {
                     if let Some(frame) = self.wanted(frame) {
                         batch.push(frame);
@@ -67,29 +102,40 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         batch
     }
 
-    fn was_resumed(&mut self, frame: &Frame) -> bool {
-        let (Some(resumed_to), Some(position)) = (self.resumed_to, frame.position) else {
+    fn was_replayed(&mut self, frame: &Frame) -> bool {
+        let (Some(replayed_to), Some(position)) = (self.replayed_to, frame.position) else {
             return false;
         };
-        if position > resumed_to {
-            // The queue is in order, so nothing after this was sent before.
-            self.resumed_to = None;
+        if position > replayed_to {
+            // The queue is in order: no later frame was replayed.
+            self.replayed_to = None;
         }
-        position <= resumed_to
+        position <= replayed_to
     }
 
-    fn wanted(&self, frame: Frame) -> Option<Frame> {
+    fn wanted(&mut self, frame: Frame) -> Option<Frame> {
         if self.options.filter.passes(&frame.text) {
+            if frame.position.is_some() {
+                self.filtered = None;
+            }
             return Some(frame);
         }
         self.settings.metrics.messages_filtered.inc();
+        if let Some(position) = frame.position.filter(|_| self.options.control_frames) {
+            if let Some(filtered) = &mut self.filtered {
+                filtered.position = position;
+            } else {
+                let due = Instant::now() + POSITION_DELAY;
+                self.filtered = Some(Box::new(Filtered { position, due }));
+            }
+        }
         None
     }
 
     fn authenticated(&self, resume: Resume) -> Utf8Bytes {
         let state = State::Authenticated {
             connection_id: self.registration.connection(),
-            last_event_id: self.registration.position().max(self.resumed_to.unwrap_or_default()),
+            last_event_id: self.registration.position().max(self.replayed_to.unwrap_or_default()),
             resume,
             ping_interval_s: whole_seconds(self.settings.ping_interval),
             token_expires_at: timestamp(self.token_expires_at),

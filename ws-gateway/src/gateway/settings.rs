@@ -18,6 +18,7 @@ pub(super) fn hub(config: &Config) -> hub::Limits {
         policy: limits.connection_limit_policy,
         outbox: outbox::Limits {
             capacity: limits.outbox_capacity.get(),
+            max_bytes: limits.outbox_max_bytes.get(),
             max_delay: limits.low_priority_max_delay,
         },
     }

@@ -1,4 +1,4 @@
-//! The place of one connection in the hub.
+//! The registration of one connection in the hub.
 
 use shared::user::UserId;
 use tokio::sync::oneshot;
@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{Hub, outbox::Outbox};
 use crate::{auth::Credential, protocol::Position};
 
-/// A connection that the hub knows. Dropping it is the only way out.
+/// A registered connection. Dropping it removes the connection from the hub.
 #[derive(Debug)]
 pub struct Registration {
     hub: Hub,
@@ -28,49 +28,49 @@ impl Registration {
         Self { hub, user, connection, outbox, confirmation }
     }
 
-    /// Takes what resolves once the user's subscription stands and no gap is open.
+    /// Takes the future that resolves when the user is subscribed and up to date.
     pub fn confirmed(&mut self) -> impl Future<Output = ()> + Send + use<> {
         let confirmation = self.confirmation.take();
         async move {
             let Some(confirmation) = confirmation else { return };
             if confirmation.await.is_err() {
-                // The user's entry is gone, and with it this registration.
+                // The user's entry is dropped after its last registration, so this one is gone too.
                 std::future::pending::<()>().await;
             }
         }
     }
 
-    /// Notes the token that the connection lives by. Whether it is revoked must be looked up
-    /// after that, or a revocation in between would be missed.
+    /// Sets the token of the connection. Check whether it is revoked after this call: a
+    /// revocation that arrives in between would be missed otherwise.
     pub fn set_credential(&self, credential: Credential) {
         self.hub.set_credential(&self.user, self.connection, credential);
     }
 
-    /// The user.
+    /// Returns the user.
     #[must_use]
     pub fn user(&self) -> &UserId {
         &self.user
     }
 
-    /// The connection's id.
+    /// Returns the connection's id.
     #[must_use]
     pub fn connection(&self) -> Uuid {
         self.connection
     }
 
-    /// The queue of the connection.
+    /// Returns the queue of the connection.
     #[must_use]
     pub fn outbox(&self) -> &Outbox {
         &self.outbox
     }
 
-    /// The newest position that was handed on to the user.
+    /// Returns the newest position that was delivered to the user; `0-0` if it is unknown.
     #[must_use]
     pub fn position(&self) -> Position {
         self.hub.position(&self.user).unwrap_or(Position::START)
     }
 
-    /// The hub.
+    /// Returns the hub.
     #[must_use]
     pub fn hub(&self) -> &Hub {
         &self.hub

@@ -7,7 +7,8 @@ use super::outbox::Item;
 use super::*;
 
 fn hub(policy: LimitPolicy) -> Hub {
-    let outbox = outbox::Limits { capacity: 8, max_delay: Duration::from_millis(500) };
+    let outbox =
+        outbox::Limits { capacity: 8, max_bytes: 1 << 20, max_delay: Duration::from_millis(500) };
     let per_user = NonZeroUsize::new(2).unwrap();
     Hub::new(Limits { per_user, policy, outbox }, Metrics::new(&Registry::new()))
 }
@@ -24,49 +25,59 @@ fn frame(ms: u64) -> Frame {
     Frame::published(format!("{{\"id\":\"{ms}-0\",\"event\":\"e\"}}").into())
 }
 
-fn foreign() -> Frame {
-    Frame::published("{\"event\":\"foreign\"}".into())
+fn unpositioned() -> Frame {
+    Frame::published("{\"event\":\"unpositioned\"}".into())
 }
 
 fn register(hub: &Hub, id: &str) -> Registration {
     hub.register(&user(id), Uuid::new_v4()).unwrap()
 }
 
+/// The present entry of a user.
+fn entry(hub: &Hub, id: &str) -> Subscription {
+    let generation = hub.state().users.get(id).map_or(0, |entry| entry.generation);
+    Subscription { user: user(id), generation }
+}
+
 /// A connection of a user who has everything up to `position`.
-fn settled(hub: &Hub, id: &str, position: u64) -> Registration {
+fn subscribed(hub: &Hub, id: &str, position: u64) -> Registration {
     let registration = register(hub, id);
-    hub.set_start_position(&user(id), at(position));
-    assert_eq!(hub.mark_subscribed(&user(id)), Subscribed::Live);
+    hub.set_start_position(&entry(hub, id), at(position));
+    assert_eq!(hub.mark_subscribed(&entry(hub, id)), Subscribed::Live);
     registration
+}
+
+fn pending(hub: &Hub, id: &str, position: Option<Position>, was_live: bool) -> PendingSubscription {
+    PendingSubscription { subscription: entry(hub, id), position, was_live }
 }
 
 fn received(registration: &Registration) -> Vec<String> {
     let items = registration.outbox().drain().items.into_iter();
     let text = |item| match item {
         Item::Frame(Frame { position: Some(position), .. }) => position.to_string(),
-        Item::Frame(_) => "foreign".into(),
+        Item::Frame(_) => "unpositioned".into(),
         Item::Gap => "gap".into(),
     };
     items.map(text).collect()
 }
 
 #[test]
-fn a_text_reaches_every_connection_of_its_user_and_nobody_else() {
+fn a_frame_reaches_every_connection_of_its_user_and_no_other_user() {
     let hub = hub(LimitPolicy::Reject);
-    let (first, second) = (settled(&hub, "u", 0), register(&hub, "u"));
-    let other = settled(&hub, "v", 0);
+    let (first, second) = (subscribed(&hub, "u", 0), register(&hub, "u"));
+    let other = subscribed(&hub, "v", 0);
     hub.deliver("u", frame(1));
-    hub.deliver("u", foreign());
-    hub.deliver("nobody", frame(2));
-    assert_eq!(received(&first), ["1-0", "foreign"]);
-    assert_eq!(received(&second), ["1-0", "foreign"]);
+    hub.deliver("u", unpositioned());
+    hub.deliver("not connected", frame(2));
+    assert_eq!(received(&first), ["1-0", "unpositioned"]);
+    assert_eq!(received(&second), ["1-0", "unpositioned"]);
     assert_eq!(received(&other), [""; 0]);
 }
 
 #[test]
 fn all_connections_share_one_copy_of_the_text() {
     let hub = hub(LimitPolicy::Reject);
-    let connections = [settled(&hub, "u", 0), register(&hub, "u")];
+    let connections = [subscribed(&hub, "u", 0), register(&hub, "u")];
     hub.deliver("u", frame(1));
     let [a, b] =
         connections.map(|connection| match connection.outbox().drain().items.pop_front() {
@@ -77,9 +88,9 @@ fn all_connections_share_one_copy_of_the_text() {
 }
 
 #[test]
-fn what_the_user_has_already_is_dropped() {
+fn a_frame_that_was_delivered_before_is_dropped() {
     let hub = hub(LimitPolicy::Reject);
-    let connection = settled(&hub, "u", 5);
+    let connection = subscribed(&hub, "u", 5);
     for ms in [4, 5, 6, 6, 5, 7] {
         hub.deliver("u", frame(ms));
     }
@@ -88,10 +99,10 @@ fn what_the_user_has_already_is_dropped() {
 }
 
 #[test]
-fn above_the_limit_the_newest_is_refused_or_the_oldest_closed() {
+fn above_the_limit_the_newest_connection_is_refused_or_the_oldest_closed() {
     let reject = hub(LimitPolicy::Reject);
     let _both = [register(&reject, "u"), register(&reject, "u")];
-    assert_eq!(reject.register(&user("u"), Uuid::new_v4()).unwrap_err(), LimitReached);
+    assert_eq!(reject.register(&user("u"), Uuid::new_v4()).unwrap_err().0.get(), 2);
     assert!(reject.register(&user("v"), Uuid::new_v4()).is_ok());
 
     let evict = hub(LimitPolicy::EvictOldest);
@@ -104,9 +115,9 @@ fn above_the_limit_the_newest_is_refused_or_the_oldest_closed() {
 }
 
 #[test]
-fn a_full_connection_ends_and_the_others_go_on() {
+fn a_slow_connection_is_closed_and_the_others_go_on() {
     let hub = hub(LimitPolicy::Reject);
-    let (slow, fast) = (settled(&hub, "u", 0), register(&hub, "u"));
+    let (slow, fast) = (subscribed(&hub, "u", 0), register(&hub, "u"));
     for ms in 1..=9 {
         hub.deliver("u", frame(ms));
         assert_eq!(received(&fast), [format!("{ms}-0")]);
@@ -115,13 +126,13 @@ fn a_full_connection_ends_and_the_others_go_on() {
 }
 
 #[test]
-fn a_connection_waits_until_the_subscription_stands() {
+fn a_connection_waits_until_the_subscription_is_confirmed() {
     let hub = hub(LimitPolicy::Reject);
     let mut connection = register(&hub, "u");
     let mut confirmed = Box::pin(connection.confirmed());
     assert_eq!(confirmed.as_mut().now_or_never(), None);
-    hub.set_start_position(&user("u"), at(3));
-    assert_eq!(hub.mark_subscribed(&user("u")), Subscribed::Live);
+    hub.set_start_position(&entry(&hub, "u"), at(3));
+    assert_eq!(hub.mark_subscribed(&entry(&hub, "u")), Subscribed::Live);
     assert_eq!(confirmed.as_mut().now_or_never(), Some(()));
     assert_eq!(connection.position(), at(3));
     assert_eq!(register(&hub, "u").confirmed().now_or_never(), Some(()));
@@ -131,10 +142,10 @@ fn a_connection_waits_until_the_subscription_stands() {
 fn the_first_connection_subscribes_and_the_last_unsubscribes() {
     let hub = hub(LimitPolicy::Reject);
     let first = register(&hub, "u");
-    let joining = PendingSubscription { user: user("u"), position: None };
+    let joining = pending(&hub, "u", None, false);
     let plan = hub.plan(hub.take_changed());
     assert_eq!(plan, SubscriptionPlan { subscribe: vec![joining], unsubscribe: vec![] });
-    assert_eq!(hub.mark_subscribed(&user("u")), Subscribed::Live);
+    assert_eq!(hub.mark_subscribed(&entry(&hub, "u")), Subscribed::Live);
     let second = register(&hub, "u");
     assert_eq!(hub.plan(hub.take_changed()), SubscriptionPlan::default());
     drop(first);
@@ -148,14 +159,14 @@ fn the_first_connection_subscribes_and_the_last_unsubscribes() {
 }
 
 #[test]
-fn who_leaves_and_comes_back_before_the_subscriber_looks_is_subscribed() {
+fn a_user_who_leaves_and_comes_back_before_the_next_plan_is_subscribed() {
     let hub = hub(LimitPolicy::Reject);
-    drop(settled(&hub, "u", 5));
+    drop(subscribed(&hub, "u", 5));
     let _back = register(&hub, "u");
     let plan = hub.plan(hub.take_changed());
-    assert_eq!(plan.subscribe, [PendingSubscription { user: user("u"), position: None }]);
-    // And one who comes back while the unsubscription is under way is looked at again.
-    drop(settled(&hub, "v", 5));
+    assert_eq!(plan.subscribe, [pending(&hub, "u", None, false)]);
+    // The same holds for a user who comes back after the plan to unsubscribe was made.
+    drop(subscribed(&hub, "v", 5));
     assert_eq!(hub.plan(hub.take_changed()).unsubscribe, [user("v")]);
     let _back = register(&hub, "v");
     assert_eq!(hub.plan(hub.take_changed()).subscribe.len(), 1);
@@ -164,81 +175,116 @@ fn who_leaves_and_comes_back_before_the_subscriber_looks_is_subscribed() {
 #[test]
 fn after_a_loss_live_frames_do_not_overtake_the_missing_ones() {
     let hub = hub(LimitPolicy::Reject);
-    let connection = settled(&hub, "u", 1);
+    let connection = subscribed(&hub, "u", 1);
     assert_eq!(hub.mark_disconnected(), 1);
     let plan = hub.plan(hub.take_changed());
-    assert_eq!(plan.subscribe, [PendingSubscription { user: user("u"), position: Some(at(1)) }]);
+    assert_eq!(plan.subscribe, [pending(&hub, "u", Some(at(1)), true)]);
     hub.deliver("u", frame(4));
-    hub.deliver("u", foreign());
+    hub.deliver("u", unpositioned());
     hub.deliver("u", frame(5));
-    hub.replay(&user("u"), &[frame(2), frame(3), frame(4)]);
+    hub.replay(&entry(&hub, "u"), &[frame(2), frame(3), frame(4)]);
     assert_eq!(received(&connection), ["2-0", "3-0", "4-0"]);
-    assert_eq!(hub.mark_subscribed(&user("u")), Subscribed::Live);
-    assert_eq!(received(&connection), ["foreign", "5-0"]);
+    assert_eq!(hub.mark_subscribed(&entry(&hub, "u")), Subscribed::Live);
+    assert_eq!(received(&connection), ["unpositioned", "5-0"]);
     hub.deliver("u", frame(6));
     assert_eq!(received(&connection), ["6-0"]);
 }
 
 #[test]
-fn who_connects_during_an_outage_waits_for_its_end() {
+fn a_connection_that_joins_during_an_outage_waits_for_its_end() {
     let hub = hub(LimitPolicy::Reject);
-    let _old = settled(&hub, "u", 1);
+    let _old = subscribed(&hub, "u", 1);
     assert_eq!(hub.mark_disconnected(), 1);
     let mut new = register(&hub, "u");
     let mut confirmed = Box::pin(new.confirmed());
     assert_eq!(confirmed.as_mut().now_or_never(), None);
-    assert_eq!(hub.mark_subscribed(&user("u")), Subscribed::Live);
+    assert_eq!(hub.mark_subscribed(&entry(&hub, "u")), Subscribed::Live);
     assert_eq!(confirmed.now_or_never(), Some(()));
 }
 
 #[test]
-fn more_than_can_be_held_is_read_from_the_stream() {
-    let outbox = outbox::Limits { capacity: 10_000, max_delay: Duration::ZERO };
+fn frames_above_the_held_limit_are_read_from_the_stream() {
+    let outbox = outbox::Limits { capacity: 10_000, max_bytes: 1 << 20, max_delay: Duration::ZERO };
     let per_user = NonZeroUsize::new(2).unwrap();
     let limits = Limits { per_user, policy: LimitPolicy::Reject, outbox };
     let hub = Hub::new(limits, Metrics::new(&Registry::new()));
-    let connection = settled(&hub, "u", 1);
+    let connection = subscribed(&hub, "u", 1);
     assert_eq!(hub.mark_disconnected(), 1);
     let published: Vec<Frame> = (2..1000).map(frame).collect();
     for frame in published.clone() {
         hub.deliver("u", frame);
     }
-    let Subscribed::ReadFrom(position) = hub.mark_subscribed(&user("u")) else {
-        panic!("not all was held")
+    let Subscribed::ReadFrom(position) = hub.mark_subscribed(&entry(&hub, "u")) else {
+        panic!("all frames were held")
     };
     hub.deliver("u", frame(1000));
     let rest: Vec<Frame> =
         published.into_iter().filter(|frame| frame.position > Some(position)).collect();
-    hub.replay(&user("u"), &rest);
-    assert_eq!(hub.mark_subscribed(&user("u")), Subscribed::Live);
+    hub.replay(&entry(&hub, "u"), &rest);
+    assert_eq!(hub.mark_subscribed(&entry(&hub, "u")), Subscribed::Live);
     let expected: Vec<String> = (2..=1000).map(|ms| format!("{ms}-0")).collect();
     assert_eq!(received(&connection), expected);
 }
 
 #[test]
-fn a_gap_that_cannot_be_closed_is_reported_in_its_place() {
+fn a_gap_that_cannot_be_closed_is_reported_in_order() {
     let hub = hub(LimitPolicy::Reject);
-    let connection = settled(&hub, "u", 1);
+    let connection = subscribed(&hub, "u", 1);
     assert_eq!(hub.mark_disconnected(), 1);
-    // What was lost before it came is not its business.
+    // A connection that joined after the loss has missed nothing.
     let newcomer = register(&hub, "u");
-    hub.report_gap(&user("u"), None);
-    hub.replay(&user("u"), &[frame(7)]);
-    assert_eq!(hub.mark_subscribed(&user("u")), Subscribed::Live);
+    hub.report_gap(&entry(&hub, "u"), Resync::Continue);
+    hub.replay(&entry(&hub, "u"), &[frame(7)]);
+    assert_eq!(hub.mark_subscribed(&entry(&hub, "u")), Subscribed::Live);
     assert_eq!(received(&connection), ["gap", "7-0"]);
-    hub.report_gap(&user("u"), None);
+    hub.report_gap(&entry(&hub, "u"), Resync::Continue);
     assert_eq!(received(&newcomer), ["7-0", "gap"]);
 }
 
 #[test]
-fn a_stream_that_went_back_in_time_does_not_silence_its_user() {
+fn a_user_whose_stream_lost_its_newest_entries_still_receives_new_ones() {
     let hub = hub(LimitPolicy::Reject);
-    let connection = settled(&hub, "u", 9);
+    let connection = subscribed(&hub, "u", 9);
     assert_eq!(hub.mark_disconnected(), 1);
     hub.deliver("u", frame(6));
-    hub.report_gap(&user("u"), Some(at(6)));
-    assert_eq!(hub.mark_subscribed(&user("u")), Subscribed::Live);
+    hub.report_gap(&entry(&hub, "u"), Resync::At(at(6)));
+    assert_eq!(hub.mark_subscribed(&entry(&hub, "u")), Subscribed::Live);
     hub.deliver("u", frame(7));
     assert_eq!(received(&connection), ["gap", "6-0", "7-0"]);
     assert_eq!(connection.position(), at(7));
+}
+
+#[test]
+fn a_reply_for_an_earlier_entry_has_no_effect_on_a_later_one() {
+    let hub = hub(LimitPolicy::Reject);
+    let first = register(&hub, "u");
+    let earlier = entry(&hub, "u");
+    drop(first);
+    let mut connection = register(&hub, "u");
+    let mut confirmed = Box::pin(connection.confirmed());
+    hub.set_start_position(&earlier, at(3));
+    hub.replay(&earlier, &[frame(4)]);
+    hub.report_gap(&earlier, Resync::At(at(5)));
+    assert_eq!(hub.mark_subscribed(&earlier), Subscribed::Live);
+    assert_eq!(confirmed.as_mut().now_or_never(), None, "confirmed for another entry");
+    assert_eq!(received(&connection), [""; 0]);
+    let plan = hub.plan(hub.take_changed());
+    assert_eq!(plan.subscribe, [pending(&hub, "u", None, false)]);
+    assert_ne!(plan.subscribe[0].subscription, earlier);
+}
+
+#[test]
+fn a_user_without_a_position_still_receives_frames_and_is_known_to_have_been_live() {
+    let hub = hub(LimitPolicy::Reject);
+    let connection = register(&hub, "u");
+    assert_eq!(hub.mark_subscribed(&entry(&hub, "u")), Subscribed::Live);
+    assert!(hub.lacks_position(&entry(&hub, "u")));
+    hub.deliver("u", unpositioned());
+    assert_eq!(received(&connection), ["unpositioned"]);
+    assert_eq!(hub.mark_disconnected(), 1);
+    let plan = hub.plan(hub.take_changed());
+    assert_eq!(plan.subscribe, [pending(&hub, "u", None, true)]);
+    hub.report_gap(&entry(&hub, "u"), Resync::Unknown);
+    assert_eq!(hub.mark_subscribed(&entry(&hub, "u")), Subscribed::Live);
+    assert_eq!(received(&connection), ["gap"]);
 }

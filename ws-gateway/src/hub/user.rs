@@ -1,80 +1,104 @@
-//! One user: the connections, the position, and what is held while a gap is open.
+//! One user: the connections, the newest delivered position, and the frames that are held while
+//! the subscription is not confirmed.
 
+use shared::user::UserId;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::outbox::{Item, Outbox};
+use super::{
+    PendingSubscription, Subscription,
+    outbox::{Item, Outbox},
+};
 use crate::{
     auth::Credential,
     metrics::{Delivery, Failure, Metrics},
     protocol::{Frame, Position},
 };
 
-/// Most frames held for a user while a gap is closed. What comes after them is read from the
-/// stream too; only frames without a position are lost.
+/// The maximum number of frames that are held for a user. Later frames are read from the stream
+/// instead; only those without a position are lost.
 const MAX_HELD: usize = 256;
 
-/// Whether a user's subscription is confirmed.
+/// The result of marking a user as subscribed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subscribed {
-    /// It is.
+    /// The user is live, or the entry no longer exists.
     Live,
-    /// More came than could be held: read the stream on from here, then try again.
+    /// More frames arrived than are held: read the stream from here and mark the user again.
     ReadFrom(Position),
+}
+
+/// How a user goes on after a gap that cannot be closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resync {
+    /// From the old position: the stream still has newer entries.
+    Continue,
+    /// From this position: the stream ends before the old one.
+    At(Position),
+    /// Without a position: Redis does not return one.
+    Unknown,
 }
 
 #[derive(Debug)]
 pub(super) struct Connection {
     id: Uuid,
     pub(super) outbox: Outbox,
-    /// Whether it came while the subscription did not stand; it has been promised nothing yet.
+    /// Whether it joined before the subscription was confirmed; it was promised no frames yet.
     waits: bool,
-    /// What it was opened or renewed with.
+    /// The token that the connection was opened or renewed with.
     pub(super) credential: Credential,
 }
 
 #[derive(Debug)]
 pub(super) struct User {
-    /// The newest position that was handed on; none before the first subscription stands.
+    pub(super) generation: u64,
+    /// The newest position that was delivered.
     pub(super) position: Option<Position>,
     /// Oldest first.
     pub(super) connections: Vec<Connection>,
-    /// Until the subscription stands and nothing is missing.
-    open: Option<Box<Open>>,
+    /// Present until the subscription is confirmed and no frame is missing.
+    pending: Option<Box<Pending>>,
 }
 
-/// What waits for a subscription to stand.
+/// The state of a user whose subscription is not confirmed.
 #[derive(Debug, Default)]
-struct Open {
+struct Pending {
     held: Vec<Frame>,
     overflowed: bool,
-    /// The stream ended before the position: nothing held can be a duplicate.
-    restarted: bool,
+    /// Whether the user goes on from another position: no held frame is a duplicate.
+    resynced: bool,
     waiting: Vec<oneshot::Sender<()>>,
 }
 
-impl Default for User {
-    fn default() -> Self {
-        Self { position: None, connections: Vec::new(), open: Some(Box::default()) }
-    }
-}
-
 impl User {
-    pub(super) fn is_confirmed(&self) -> bool {
-        self.open.is_none()
+    pub(super) fn new(generation: u64) -> Self {
+        let pending = Some(Box::default());
+        Self { generation, position: None, connections: Vec::new(), pending }
     }
 
-    /// Adds a connection; returns what tells it that the subscription stands, if it does not yet.
+    pub(super) fn is_subscribed(&self) -> bool {
+        self.pending.is_none()
+    }
+
+    pub(super) fn pending(&self, user: UserId) -> PendingSubscription {
+        PendingSubscription {
+            subscription: Subscription { user, generation: self.generation },
+            position: self.position,
+            was_live: self.connections.iter().any(|connection| !connection.waits),
+        }
+    }
+
+    /// Adds a connection; returns what resolves when the subscription is confirmed, if it is not.
     pub(super) fn join(&mut self, id: Uuid, outbox: Outbox) -> Option<oneshot::Receiver<()>> {
-        let (waits, credential) = (self.open.is_some(), Credential::default());
+        let (waits, credential) = (self.pending.is_some(), Credential::default());
         self.connections.push(Connection { id, outbox, waits, credential });
-        let open = self.open.as_mut()?;
+        let pending = self.pending.as_mut()?;
         let (sender, receiver) = oneshot::channel();
-        open.waiting.push(sender);
+        pending.waiting.push(sender);
         Some(receiver)
     }
 
-    /// Notes the token of a connection.
+    /// Sets the token of a connection.
     pub(super) fn set_credential(&mut self, id: Uuid, credential: Credential) {
         if let Some(connection) = self.connections.iter_mut().find(|known| known.id == id) {
             connection.credential = credential;
@@ -87,24 +111,24 @@ impl User {
         self.connections.is_empty()
     }
 
-    /// Holds what comes until the next [`User::mark_subscribed`].
+    /// Holds frames until the next [`User::mark_subscribed`].
     pub(super) fn hold(&mut self) {
-        self.open.get_or_insert_default();
+        self.pending.get_or_insert_default();
     }
 
     pub(super) fn deliver(&mut self, frame: Frame, metrics: &Metrics) -> Delivery {
-        let Some(open) = &mut self.open else { return self.forward(&frame, metrics) };
-        if open.held.len() < MAX_HELD {
-            open.held.push(frame);
+        let Some(pending) = &mut self.pending else { return self.forward(&frame, metrics) };
+        if pending.held.len() < MAX_HELD {
+            pending.held.push(frame);
         } else if frame.position.is_some() {
-            open.overflowed = true;
+            pending.overflowed = true;
         } else {
             metrics.messages_failed.of(Failure::DroppedInGap).inc();
         }
         Delivery::Held
     }
 
-    /// Hands a frame to every connection, unless the user has it already.
+    /// Queues a frame for every connection, unless it was delivered before.
     pub(super) fn forward(&mut self, frame: &Frame, metrics: &Metrics) -> Delivery {
         if let Some(position) = frame.position {
             if self.position.is_some_and(|newest| position <= newest) {
@@ -120,36 +144,38 @@ impl User {
         Delivery::Delivered
     }
 
-    pub(super) fn report_gap(&mut self, newest: Option<Position>) {
+    pub(super) fn report_gap(&mut self, resync: Resync) {
         for connection in self.connections.iter().filter(|connection| !connection.waits) {
-            // A full queue ends the connection, which tells the client even more.
+            // A full queue closes the connection, and the client resumes.
             connection.outbox.push(Item::Gap);
         }
-        if let Some(newest) = newest {
-            self.position = Some(newest);
-            self.open.get_or_insert_default().restarted = true;
-        }
+        self.position = match resync {
+            Resync::Continue => return,
+            Resync::At(position) => Some(position),
+            Resync::Unknown => None,
+        };
+        self.pending.get_or_insert_default().resynced = true;
     }
 
     pub(super) fn mark_subscribed(&mut self, metrics: &Metrics) -> Subscribed {
-        let Some(mut open) = self.open.take() else { return Subscribed::Live };
+        let Some(mut pending) = self.pending.take() else { return Subscribed::Live };
         let newest = self.position;
-        if std::mem::take(&mut open.restarted) {
+        if std::mem::take(&mut pending.resynced) {
             self.position = None;
         }
-        for frame in std::mem::take(&mut open.held) {
+        for frame in std::mem::take(&mut pending.held) {
             self.forward(&frame, metrics);
         }
         self.position = self.position.max(newest);
-        if std::mem::take(&mut open.overflowed) {
-            self.open = Some(open);
+        if std::mem::take(&mut pending.overflowed) {
+            self.pending = Some(pending);
             return Subscribed::ReadFrom(self.position.unwrap_or(Position::START));
         }
         for connection in &mut self.connections {
             connection.waits = false;
         }
-        for waiting in open.waiting {
-            // A connection that is gone no longer waits.
+        for waiting in pending.waiting {
+            // The receiver is gone when the connection has ended.
             waiting.send(()).ok();
         }
         Subscribed::Live

@@ -1,4 +1,4 @@
-//! What the gateway itself says to a client.
+//! Frames about the connection itself.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -10,87 +10,93 @@ use uuid::Uuid;
 use super::position::Position;
 
 shared::label! {
-    /// Whether a client has, with the frames that follow, everything since its position.
+    /// The result of a resume.
     #[derive(Serialize, JsonSchema)]
     #[serde(rename_all = "snake_case")]
     pub enum Resume as "resume" {
-        /// The client named no position.
+        /// The client gave no position.
         None = "none",
-        /// It has everything.
+        /// The client receives everything since its position.
         Complete = "complete",
-        /// That cannot be shown: what is left follows, and the client should reload.
+        /// Notifications may be missing: the rest of the history follows, and the client should
+        /// reload its data through the API.
         Incomplete = "incomplete",
     }
 }
 
-/// What a frame of the connection says.
+/// What a frame about the connection says.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum State {
-    /// The subscription stands. Sent first, and again with `incomplete` after a gap behind the
-    /// gateway that could not be closed.
+    /// The user is subscribed. It is the first frame, and is sent again with `incomplete` after a
+    /// gap behind the gateway that could not be closed.
     Authenticated {
-        /// Names the connection in logs.
+        /// The connection's id, as in the gateway's logs.
         connection_id: Uuid,
-        /// The newest position. A client that resumed takes its position from the frames it
-        /// gets instead: they are still on their way.
+        /// The newest position. After a resume, a client uses the positions of the frames that
+        /// follow instead.
         last_event_id: Position,
-        /// Whether the client missed anything.
+        /// Whether the client missed notifications.
         resume: Resume,
-        /// How often the gateway pings, in seconds.
+        /// The interval between pings of the gateway, in seconds.
         ping_interval_s: u64,
-        /// When the gateway will close the connection unless it gets a new token.
+        /// When the token expires. The connection is closed soon after, unless it gets a new one.
         #[schemars(with = "TimestampSchema")]
         token_expires_at: Timestamp,
     },
     /// A new token was accepted.
     Connected {
-        /// Names the connection in logs.
+        /// The connection's id, as in the gateway's logs.
         connection_id: Uuid,
         /// When the new token expires.
         #[schemars(with = "TimestampSchema")]
         token_expires_at: Timestamp,
     },
-    /// A close follows that the client should answer by reconnecting.
+    /// The client's position has advanced over notifications that its filter held back.
+    Position {
+        /// The position to resume from.
+        last_event_id: Position,
+    },
+    /// The connection is about to be closed, and the client should reconnect.
     Disconnected {
         /// Why.
         reason: &'static str,
-        /// How long to wait before that.
+        /// How long to wait before reconnecting.
         reconnect_after_ms: u64,
     },
-    /// A message of the client was refused; the connection lives on.
+    /// A message of the client was refused; the connection stays open.
     Error {
-        /// For programs.
+        /// The error as a constant.
         error_code: &'static str,
-        /// For people.
+        /// The error as a sentence.
         message: &'static str,
     },
 }
 
-/// The `event` of every frame of the connection.
+/// The `event` of every frame about the connection.
 pub const STATE_EVENT: &str = "connection_state";
 
-/// A frame of the connection.
+/// A frame about the connection.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct StateFrame<'a> {
     /// Always [`STATE_EVENT`].
     event: &'static str,
-    /// The gateway's time.
+    /// The gateway's clock.
     #[schemars(with = "TimestampSchema")]
     timestamp: Timestamp,
-    /// What it says.
+    /// What the frame says.
     data: &'a State,
 }
 
 impl State {
-    /// The text of the frame.
+    /// Returns the text of the frame.
     ///
     /// # Panics
     /// Never: every field serialises.
     #[must_use]
     pub fn to_text(&self) -> Utf8Bytes {
         let frame = StateFrame { event: STATE_EVENT, timestamp: Timestamp::now(), data: self };
-        serde_json::to_string(&frame).expect("a frame of the connection serialises").into()
+        serde_json::to_string(&frame).expect("a frame about the connection serialises").into()
     }
 }
 
@@ -99,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_frame_of_the_connection_names_its_state() {
+    fn a_frame_about_the_connection_names_its_state() {
         let state = State::Authenticated {
             connection_id: Uuid::nil(),
             last_event_id: Position::START,

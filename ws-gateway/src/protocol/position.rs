@@ -1,5 +1,5 @@
-//! A place in a user's stream: the id that Redis gave to an entry, and that a client resumes
-//! from. Later entries have greater positions.
+//! A position in a user's stream: the id that Redis assigned to an entry, and that a client
+//! resumes from. Later entries have greater positions.
 
 use std::{
     borrow::Cow,
@@ -23,26 +23,25 @@ impl Position {
     /// Before every entry.
     pub const START: Self = Self { ms: 0, seq: 0 };
 
-    /// A position before every entry, of its own: that of a user who has no history yet.
+    /// Returns a random position before every entry, for a user without history.
     #[must_use]
     pub fn random_start() -> Self {
-        // Clients may read the number as a double.
+        // A client may parse the number as a double.
         Self { ms: 0, seq: rand::random_range(1..1 << 53) }
     }
 
-    /// How long ago Redis gave it to an entry, in seconds. The clocks of Redis and gateway differ:
-    /// what seems to come from the future is new.
+    /// Returns how long ago Redis assigned it, in seconds; 0 if Redis's clock is ahead.
     #[must_use]
     pub fn age(self, now: SystemTime) -> f64 {
-        let given = Duration::from_millis(self.ms);
+        let assigned = Duration::from_millis(self.ms);
         let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        now.saturating_sub(given).as_secs_f64()
+        now.saturating_sub(assigned).as_secs_f64()
     }
 
-    /// Whether it is before every entry.
+    /// Returns the time at which Redis assigned it, in milliseconds since 1970.
     #[must_use]
-    pub fn is_start(self) -> bool {
-        self.ms == 0
+    pub fn ms(self) -> u64 {
+        self.ms
     }
 }
 
@@ -83,7 +82,7 @@ impl JsonSchema for Position {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "A place in a user's stream, that a client resumes from",
+            "description": "A position in a user's stream, that a client resumes from",
             "type": "string",
             "pattern": "^[0-9]+-[0-9]+$",
         })

@@ -1,218 +1,239 @@
-//! The Redis streams: what a user missed. Reads after a position, and says whether the stream
-//! still reaches back to it. The subscriber closes gaps with it, a connection resumes with it.
+//! The history of a client that resumes: read page by page as its socket drains, so that the
+//! memory of a resume is bounded whatever the client missed.
 
-mod page;
+pub(super) mod page;
 
 use std::{sync::Arc, time::Duration};
 
-use redis::{
-    Cmd, RedisError, RedisResult, Value, cmd, from_redis_value, streams::StreamId,
-    streams::StreamRangeReply,
+use futures_util::stream;
+use shared::{keys::Keys, redis::RedisConnection, user::UserId};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::{sleep, timeout},
 };
-use shared::{
-    keys::{Keys, STREAM_FIELD},
-    redis::RedisConnection,
-    user::UserId,
-};
-use tokio::sync::{Semaphore, watch};
-use tokio::time::timeout;
+use tracing::debug;
 
-use crate::protocol::{Frame, Position};
-use page::PAGE_ENTRIES;
+use super::{
+    backend::{PAGE_ENTRIES, RedisBackend, read_pages},
+    positions::RedisClock,
+    push_handler::PushHandler,
+    reply::UserReply,
+};
+use crate::{
+    hub::{Registration, Replay, ReplayPage, ResumeFrom, outbox::Outbox},
+    metrics::Metrics,
+    protocol::{Position, Resume},
+};
 pub(super) use page::Page;
 
-/// Most pages read for one client, several times the default length of a stream.
-const MAX_PAGES: usize = 64;
+/// The number of entries in the first page, before their size is known.
+const FIRST_PAGE_ENTRIES: usize = 8;
 
-/// How long a client waits for its past while Redis is away; after that it is told to reload.
-const RESUME_TIMEOUT: Duration = Duration::from_secs(10);
+/// The maximum number of entries read for one client, several times the default stream length.
+const MAX_ENTRIES: usize = 4096;
 
-/// How long a user without history can resume. As long as histories are kept by default, and any
-/// other time would be right as well: a mark that is gone shows nothing.
-const START_LIFETIME: Duration = Duration::from_hours(24);
+/// How long a page may take while Redis is away; then the client is told to reload.
+const PAGE_TIMEOUT: Duration = Duration::from_secs(10);
 
-const NEWEST: &str = include_str!("history/newest.lua");
+/// How long to wait before a page is read again. The session notices a dead connection within
+/// seconds, and another one replaces it.
+const RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// Reads, for each user, the page that starts at a position; in one round trip.
-///
-/// # Errors
-/// When Redis does not answer. What is no stream counts as an empty one.
-pub(super) async fn read(
-    commands: &RedisConnection,
-    keys: &Keys,
-    from: impl Iterator<Item = (&UserId, Position)> + Clone,
-) -> RedisResult<Vec<Page>> {
-    let mut reads = Vec::new();
-    for (user, position) in from.clone() {
-        let (key, start) = (keys.stream(user), position.to_string());
-        let mut range = cmd("XRANGE");
-        range.arg(key).arg(start).arg("+").arg("COUNT").arg(PAGE_ENTRIES);
-        reads.push(range);
-        if position.is_start() {
-            reads.push(Cmd::get(keys.start(user)));
-        }
-    }
-    let mut replies = commands.run(reads).await?.into_iter();
-    let mut pages = Vec::new();
-    for (_, after) in from {
-        let entries = entries(replies.next().unwrap_or(Ok(Value::Nil)))?;
-        let mark = if after.is_start() { replies.next().transpose()? } else { None };
-        let mark: Option<String> = mark.and_then(|mark| from_redis_value(mark).ok());
-        pages.push(Page::new(after, entries, mark.as_deref()));
-    }
-    Ok(pages)
-}
-
-/// The newest position of each user's stream; in one round trip. A user without history gets a
-/// position to resume from all the same.
-///
-/// # Errors
-/// As [`read`].
-pub(super) async fn newest(
-    commands: &RedisConnection,
-    keys: &Keys,
-    users: impl Iterator<Item = &UserId>,
-) -> RedisResult<Vec<Position>> {
-    let newest = |user| {
-        let mut newest = cmd("EVAL");
-        newest
-            .arg(NEWEST)
-            .arg(2)
-            .arg(keys.stream(user))
-            .arg(keys.start(user))
-            .arg(Position::random_start().to_string())
-            .arg(START_LIFETIME.as_millis().to_string());
-        newest
-    };
-    let replies = commands.run(users.map(newest).collect()).await?;
-    let newest = |reply: RedisResult<Value>| match reply {
-        Ok(position) => {
-            Ok(from_redis_value::<String>(position)?.parse().unwrap_or(Position::START))
-        }
-        Err(error) if is_no_stream(&error) => Ok(Position::START),
-        Err(error) => Err(error),
-    };
-    replies.into_iter().map(newest).collect()
-}
-
-/// Somebody else's key, or a user whose keys a cluster cannot keep together: one user without
-/// history must not hold up all others.
-fn is_no_stream(error: &RedisError) -> bool {
-    matches!(error.code(), Some("WRONGTYPE" | "CROSSSLOT"))
-}
-
-fn entries(reply: RedisResult<Value>) -> RedisResult<Vec<(Position, Option<Frame>)>> {
-    let entries = match reply {
-        Ok(Value::Nil) => Vec::new(),
-        Ok(reply) => from_redis_value::<StreamRangeReply>(reply)?.ids,
-        Err(error) if is_no_stream(&error) => Vec::new(),
-        Err(error) => return Err(error),
-    };
-    let read = |entry: StreamId| {
-        let position: Position = entry.id.parse().ok()?;
-        let text: Option<String> = entry.get(STREAM_FIELD);
-        Some((position, text.and_then(|text| Frame::stored(position, &text))))
-    };
-    Ok(entries.into_iter().filter_map(read).collect())
-}
-
-/// Most clients whose past is read at once: when everybody comes back, the answers that are
-/// under way must not keep the connection from showing that it lives.
+/// The maximum number of pages that are read at the same time.
 const MAX_READS: usize = 64;
 
-/// What a client missed.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Missed {
-    /// Whether these are all notifications since the client's position.
-    pub complete: bool,
-    /// Up to where the client has everything then, if that can be said.
-    pub newest: Option<Position>,
-    /// The notifications, in order.
-    pub frames: Vec<Frame>,
+/// Reads pages of a user's stream.
+///
+/// `page` returns once Redis has replied, however long that takes: an implementation retries
+/// errors of the connection. An error in the result is about the user's keys and stays.
+pub(super) trait ReadPage: Clone + Send + Sync + 'static {
+    /// Reads the page of at most `count` entries that starts at `after`.
+    fn page(
+        &self,
+        user: &UserId,
+        after: Position,
+        count: usize,
+    ) -> impl Future<Output = UserReply<Page>> + Send;
 }
 
-/// Reads what clients missed, over the connection that the subscriber keeps open. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct History {
+/// What pages are read with during one session.
+#[derive(Clone)]
+pub struct StreamReader {
+    connection: RedisConnection,
     keys: Keys,
-    connection: watch::Receiver<Option<RedisConnection>>,
+    clock: RedisClock,
+}
+
+impl StreamReader {
+    pub(super) fn new(backend: &RedisBackend, handler: &PushHandler) -> Self {
+        let (keys, clock) = (handler.keys.clone(), handler.clock.clone());
+        Self { connection: backend.pooled(), keys, clock }
+    }
+}
+
+impl std::fmt::Debug for StreamReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.connection.fmt(f)
+    }
+}
+
+/// Reads with the reader of the present session.
+#[derive(Clone, Debug)]
+pub(super) struct CurrentReader {
+    reader: watch::Receiver<Option<StreamReader>>,
     reads: Arc<Semaphore>,
 }
 
-impl History {
-    /// Reads over `connection`, while there is one.
-    #[must_use]
-    pub fn new(keys: Keys, connection: watch::Receiver<Option<RedisConnection>>) -> Self {
-        Self { keys, connection, reads: Arc::new(Semaphore::new(MAX_READS)) }
-    }
-
-    /// Whether Redis answers; known from checks that the subscriber makes all the time.
-    #[must_use]
-    pub fn is_available(&self) -> bool {
-        self.connection.borrow().is_some()
-    }
-
-    /// What `user` missed since `position`, until `is_enough` says at the end of the stream that
-    /// nothing more is to be read. While Redis is away it tries again for some seconds; then the
-    /// answer is incomplete.
-    pub async fn since(
-        &self,
-        user: &UserId,
-        position: Position,
-        is_enough: impl Fn() -> bool,
-    ) -> Missed {
-        let mut missed = Missed { complete: true, ..Missed::default() };
-        let read = self.read_all(user, position, is_enough, &mut missed);
-        if timeout(RESUME_TIMEOUT, read).await.is_err() {
-            missed.complete = false;
-        }
-        if !missed.complete {
-            // The client's own position may be ahead of all that will come.
-            missed.newest = missed.frames.last().and_then(|frame| frame.position);
-        }
-        missed
-    }
-
-    async fn read_all(
-        &self,
-        user: &UserId,
-        mut position: Position,
-        is_enough: impl Fn() -> bool,
-        missed: &mut Missed,
-    ) {
-        for _ in 0..MAX_PAGES {
-            let page = self.page(user, position).await;
-            missed.complete &= page.reaches_back;
-            missed.frames.extend(page.frames);
-            position = page.newest;
-            missed.newest = Some(position);
-            if !page.more && is_enough() {
-                return;
-            }
-        }
-        missed.complete = false;
-    }
-
-    async fn page(&self, user: &UserId, position: Position) -> Page {
-        let mut connections = self.connection.clone();
+impl ReadPage for CurrentReader {
+    async fn page(&self, user: &UserId, after: Position, count: usize) -> UserReply<Page> {
+        let mut readers = self.reader.clone();
         loop {
-            let connection =
-                connections.wait_for(Option::is_some).await.ok().and_then(|c| c.clone());
-            let Some(connection) = connection else {
-                // The subscriber has ended, and so will this connection.
+            let reader = readers.wait_for(Option::is_some).await.ok().and_then(|r| r.clone());
+            let Some(StreamReader { connection, keys, clock }) = reader else {
+                // The subscriber has ended: the gateway shuts down and closes the connection.
                 std::future::pending().await
             };
-            // The semaphore is never closed.
             let permit = self.reads.acquire().await;
-            let pages = read(&connection, &self.keys, std::iter::once((user, position))).await;
+            let after = [(user.clone(), after)];
+            let pages = read_pages(&connection, &keys, &clock, &after, count).await;
             drop(permit);
             match pages {
                 Ok(mut pages) if !pages.is_empty() => return pages.swap_remove(0),
                 Ok(_) => {}
-                Err(error) => tracing::debug!(%error, user.id = %user, "history not read"),
+                Err(error) => debug!(%error, user.id = %user, "reading history failed, retrying"),
             }
-            // The subscriber notices a dead connection within seconds.
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            sleep(RETRY_DELAY).await;
         }
     }
 }
+
+/// The histories of all users. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct History {
+    reader: CurrentReader,
+    /// The maximum number of bytes in a page, once the size of entries is known.
+    max_bytes: usize,
+    metrics: Metrics,
+}
+
+impl History {
+    /// Returns histories that are read with `reader`, in pages of about `max_bytes`.
+    #[must_use]
+    pub fn new(
+        reader: watch::Receiver<Option<StreamReader>>,
+        max_bytes: usize,
+        metrics: Metrics,
+    ) -> Self {
+        let reads = Arc::new(Semaphore::new(MAX_READS));
+        Self { reader: CurrentReader { reader, reads }, max_bytes, metrics }
+    }
+
+    /// Returns whether there is a session with Redis.
+    #[must_use]
+    pub fn is_available(&self) -> bool {
+        self.reader.reader.borrow().is_some()
+    }
+
+    /// Returns what the connection is sent before live frames. Frames that are published meanwhile
+    /// wait in its queue; if they are too many, they are read from the stream as well.
+    pub fn replay(&self, registration: &mut Registration, from: ResumeFrom) -> Replay {
+        let confirmed = registration.confirmed();
+        let after = match from {
+            ResumeFrom::Position(position) => position,
+            ResumeFrom::Now => return only(confirmed, Resume::None),
+            ResumeFrom::Invalid => return only(confirmed, Resume::Incomplete),
+        };
+        registration.outbox().begin_replay();
+        let pages = Pages {
+            reader: self.reader.clone(),
+            user: registration.user().clone(),
+            outbox: registration.outbox().clone(),
+            after,
+            max_bytes: self.max_bytes,
+            count: FIRST_PAGE_ENTRIES,
+            read: 0,
+            replayed_to: None,
+            metrics: self.metrics.clone(),
+        };
+        let first = Some((Some(confirmed), pages));
+        Box::pin(stream::unfold(first, |state| async move {
+            let (confirmed, mut pages) = state?;
+            if let Some(confirmed) = confirmed {
+                confirmed.await;
+            }
+            let page = pages.next().await;
+            let rest = (!page.is_last).then_some((None, pages));
+            Some((page, rest))
+        }))
+    }
+}
+
+fn only(confirmed: impl Future<Output = ()> + Send + 'static, resume: Resume) -> Replay {
+    Box::pin(stream::once(async move {
+        confirmed.await;
+        ReplayPage::without_history(resume)
+    }))
+}
+
+/// The pages of one client.
+struct Pages<R> {
+    reader: R,
+    user: UserId,
+    outbox: Outbox,
+    after: Position,
+    max_bytes: usize,
+    /// The number of entries in the next page.
+    count: usize,
+    /// The number of entries read so far.
+    read: usize,
+    /// The position of the newest frame in earlier pages.
+    replayed_to: Option<Position>,
+    metrics: Metrics,
+}
+
+impl<R: ReadPage> Pages<R> {
+    /// Reads the next page. It is the last when the stream has ended and the queue continues it,
+    /// or when the rest cannot be read.
+    async fn next(&mut self) -> ReplayPage {
+        let page = self.reader.page(&self.user, self.after, self.count);
+        let page = match timeout(PAGE_TIMEOUT, page).await {
+            Ok(Ok(page)) => page,
+            Ok(Err(kind)) => {
+                self.metrics.redis_user_errors.of(kind).inc();
+                return self.unreadable();
+            }
+            Err(_) => return self.unreadable(),
+        };
+        self.metrics.malformed_frames.inc_by(page.malformed as u64);
+        self.read += self.count;
+        self.count = self.entries_that_fit(&page);
+        self.after = page.newest;
+        let ends = !page.more && self.outbox.end_replay();
+        let gives_up = !ends && self.read >= MAX_ENTRIES;
+        let is_complete = page.reaches_back && !gives_up;
+        // The client's own position may be ahead of everything that will be published.
+        let newest = page.frames.last().and_then(|frame| frame.position);
+        let newest = if page.reaches_back { Some(page.newest) } else { newest };
+        self.replayed_to = self.replayed_to.max(newest);
+        ReplayPage {
+            resume: if is_complete { Resume::Complete } else { Resume::Incomplete },
+            replayed_to: self.replayed_to,
+            frames: page.frames,
+            is_last: ends || gives_up,
+        }
+    }
+
+    fn unreadable(&self) -> ReplayPage {
+        let replayed_to = self.replayed_to;
+        ReplayPage { replayed_to, ..ReplayPage::without_history(Resume::Incomplete) }
+    }
+
+    fn entries_that_fit(&self, page: &Page) -> usize {
+        let bytes: usize = page.frames.iter().map(|frame| frame.text.len()).sum();
+        let average = bytes.div_ceil(page.frames.len().max(1)).max(1);
+        (self.max_bytes / average).clamp(2, PAGE_ENTRIES)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,42 +1,42 @@
-//! How long Redis was away, and how long it took to close the gaps.
+//! An outage of Redis: its duration, and which of its errors were logged.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use tokio::time::Instant;
 use tracing::info;
 
 use crate::metrics::Metrics;
 
-/// The time without Redis.
+/// The time without a session.
 #[derive(Debug)]
 pub(super) struct Outage {
-    /// None before the first connection.
+    /// When the last session ended; none before the first.
     since: Option<Instant>,
-    told_failure: bool,
-    told_refusal: bool,
+    logged_failure: bool,
+    logged_refusal: bool,
 }
 
 impl Outage {
     pub(super) fn at_start() -> Self {
-        Self { since: None, told_failure: false, told_refusal: false }
+        Self { since: None, logged_failure: false, logged_refusal: false }
     }
 
-    pub(super) fn begins() -> Self {
+    pub(super) fn begin() -> Self {
         Self { since: Some(Instant::now()), ..Self::at_start() }
     }
 
-    /// Whether this is the first failure, or the first refusal, to be told of.
-    pub(super) fn is_news(&mut self, is_refusal: bool) -> bool {
-        let told = if is_refusal { &mut self.told_refusal } else { &mut self.told_failure };
-        !std::mem::replace(told, true)
+    /// Returns whether this is the first failure, or the first refusal, of the outage.
+    pub(super) fn first_seen(&mut self, is_refusal: bool) -> bool {
+        let logged = if is_refusal { &mut self.logged_refusal } else { &mut self.logged_failure };
+        !std::mem::replace(logged, true)
     }
 
-    pub(super) fn redis_is_back(self) -> Repair {
+    pub(super) fn begin_repair(self) -> Repair {
         Repair { outage: self, since: Instant::now() }
     }
 }
 
-/// The time from having Redis back until every gap is closed.
+/// The time from the start of a session until every gap is closed.
 #[derive(Debug)]
 pub(super) struct Repair {
     outage: Outage,
@@ -44,8 +44,8 @@ pub(super) struct Repair {
 }
 
 impl Repair {
-    /// `redis` is what it is connected to now.
-    pub(super) fn done(self, metrics: &Metrics, redis: &impl std::fmt::Debug) {
+    /// Observes and logs the end of the repair; `redis` is the connection of the session.
+    pub(super) fn finish(self, metrics: &Metrics, redis: &impl fmt::Debug) {
         let Some(lost_at) = self.outage.since else {
             info!(?redis, "connected to Redis");
             return;
@@ -54,7 +54,7 @@ impl Repair {
         metrics.outage_duration.observe(outage.as_secs_f64());
         metrics.repair_duration.observe(repair.as_secs_f64());
         let (outage_ms, repair_ms) = (milliseconds(outage), milliseconds(repair));
-        info!(outage_ms, repair_ms, ?redis, "Redis is back and every gap is closed");
+        info!(outage_ms, repair_ms, ?redis, "reconnected to Redis, all gaps closed");
     }
 }
 
@@ -67,10 +67,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_kind_of_failure_is_told_once_an_outage() {
-        let mut outage = Outage::begins();
-        assert!(outage.is_news(false) && !outage.is_news(false));
-        assert!(outage.is_news(true) && !outage.is_news(true));
-        assert!(Outage::begins().is_news(true));
+    fn each_kind_of_error_is_logged_once_per_outage() {
+        let mut outage = Outage::begin();
+        assert!(outage.first_seen(false) && !outage.first_seen(false));
+        assert!(outage.first_seen(true) && !outage.first_seen(true));
+        assert!(Outage::begin().first_seen(true));
     }
 }

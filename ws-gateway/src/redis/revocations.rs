@@ -1,14 +1,15 @@
-//! Revocations as Redis keeps them: a sorted set by the time when each is over, and a channel for
-//! the gateways that run. Stored first and published second, and read the other way round, so
-//! that none is missed.
+//! Revocations in Redis: a sorted set with the time until which each is remembered, and a channel
+//! to the running gateways. They are stored first and published second, and gateways subscribe
+//! first and read second, so that none is missed.
 
-use redis::{RedisResult, Value, cmd, from_redis_value};
+use redis::{RedisResult, Value, cmd};
 use shared::{
     keys::Keys,
     redis::{RedisClient, RedisConnection},
 };
 use tracing::{info, warn};
 
+use super::reply::{items, text, user_reply};
 use crate::{
     auth::{
         revocation::{Revocation, Revocations, Revoked},
@@ -18,101 +19,139 @@ use crate::{
     metrics::Metrics,
 };
 
-/// Most revocations that are loaded, the longest lasting first.
-const MOST: usize = 100_000;
+/// The maximum number of revocations that are loaded; those that last longest come first.
+const MAX_LOADED: usize = 100_000;
 
-/// Hands on what Redis pushes: frames to the hub, revocations to their list.
+/// Takes over revocations and closes the connections that they concern.
 #[derive(Clone, Debug)]
-pub(super) struct PushHandler {
-    pub(super) revocations: Revocations,
-    pub(super) hub: Hub,
-    pub(super) metrics: Metrics,
-    /// Whether traces are made.
-    pub(super) traces: bool,
+pub(super) struct RevocationList {
+    revocations: Revocations,
+    hub: Hub,
+    metrics: Metrics,
 }
 
-impl PushHandler {
-    /// Takes what is stored.
+impl RevocationList {
+    pub(super) fn new(revocations: Revocations, hub: Hub, metrics: Metrics) -> Self {
+        Self { revocations, hub, metrics }
+    }
+
+    /// Loads the stored revocations. An unreadable one is skipped and counted.
     ///
     /// # Errors
-    /// When Redis does not answer.
-    pub(super) async fn load(&self, reads: &RedisConnection, keys: &Keys) -> RedisResult<()> {
+    /// If Redis does not reply.
+    pub(super) async fn load(&self, connection: &RedisConnection, keys: &Keys) -> RedisResult<()> {
         let mut range = cmd("ZREVRANGEBYSCORE");
         range.arg(keys.revocations()).arg("+inf").arg(format!("({}", unix_seconds()));
-        range.arg("LIMIT").arg(0).arg(MOST);
-        let answer = reads.run(vec![range]).await?.pop().unwrap_or(Ok(Value::Nil));
-        let texts: Vec<String> = match answer {
-            Ok(Value::Nil) => Vec::new(),
-            Ok(answer) => from_redis_value(answer)?,
-            // Somebody else's key: no reason to serve nobody.
-            Err(error) if error.code() == Some("WRONGTYPE") => {
-                warn!(key = keys.revocations(), "revocations cannot be read: not a sorted set");
-                Vec::new()
-            }
-            Err(error) => return Err(error),
+        range.arg("LIMIT").arg(0).arg(MAX_LOADED);
+        let reply = connection.run(vec![range]).await?.pop().unwrap_or(Ok(Value::Nil));
+        let Some(stored) = user_reply(reply)?.ok().and_then(items) else {
+            self.metrics.malformed_frames.inc();
+            warn!(redis.key = keys.revocations(), "revocations unreadable, expected a sorted set");
+            return Ok(());
         };
-        if texts.len() == MOST {
-            warn!(MOST, "there are more revocations than can be known");
+        self.load_all(&stored);
+        Ok(())
+    }
+
+    fn load_all(&self, stored: &[Value]) {
+        if stored.len() == MAX_LOADED {
+            warn!(limit = MAX_LOADED, "too many revocations, some are not loaded");
         }
-        for text in &texts {
-            if let Some(revocation) = self.read(text) {
-                self.revocations.add(revocation);
-            }
+        for revocation in stored.iter().filter_map(|value| self.read(text(value))) {
+            self.revocations.add(revocation);
         }
-        let known = self.revocations.purge_expired();
-        self.metrics.revocations.set(i64::try_from(known).unwrap_or(i64::MAX));
-        if known > 0 {
+        if self.purge_expired() > 0 {
             self.hub.close_revoked(None, |user, credential| {
                 self.revocations.is_revoked(user, credential)
             });
         }
-        Ok(())
     }
 
-    /// Takes what was just published.
-    pub(super) fn hear(&self, text: &str) {
-        let Some(revocation) = self.read(text) else { return };
-        info!("a revocation");
+    /// Takes over a revocation that was just published.
+    pub(super) fn receive(&self, published: &str) {
+        let Some(revocation) = self.read(Some(published)) else { return };
+        info!("revocation received");
         let only = match &revocation.target {
             Revoked::User(user, _) => Some(user.clone()),
             Revoked::Token(_) => None,
         };
-        // Added first: who registers in between looks here after that.
+        // Added before the connections are checked: a new connection checks the list after it
+        // has registered.
         self.revocations.add(revocation);
-        let known = self.revocations.purge_expired();
-        self.metrics.revocations.set(i64::try_from(known).unwrap_or(i64::MAX));
-        let covered = |user: &_, credential: &_| self.revocations.is_revoked(user, credential);
-        self.hub.close_revoked(only.as_ref(), covered);
+        self.purge_expired();
+        let is_revoked = |user: &_, credential: &_| self.revocations.is_revoked(user, credential);
+        self.hub.close_revoked(only.as_ref(), is_revoked);
     }
 
-    fn read(&self, text: &str) -> Option<Revocation> {
-        let revocation = Revocation::parse(text);
+    fn purge_expired(&self) -> usize {
+        let left = self.revocations.purge_expired();
+        self.metrics.revocations.set(i64::try_from(left).unwrap_or(i64::MAX));
+        left
+    }
+
+    fn read(&self, text: Option<&str>) -> Option<Revocation> {
+        let revocation = text.and_then(Revocation::parse);
         if revocation.is_none() {
             self.metrics.malformed_frames.inc();
-            warn!("a revocation cannot be read, and revokes nothing");
+            warn!("unreadable revocation skipped");
         }
         revocation
     }
 }
 
-/// Stores a revocation for gateways to come, and tells those that run.
+/// Stores a revocation for gateways that start later, and publishes it to those that run.
 ///
 /// # Errors
-/// When Redis does not answer.
+/// If Redis does not reply.
 pub async fn revoke(redis: &RedisClient, revocation: &Revocation) -> RedisResult<()> {
     let commands = redis.connect().await?;
     let (key, text) = (redis.keys.revocations(), revocation.to_text());
-    let mut tidy = cmd("ZREMRANGEBYSCORE");
-    tidy.arg(&key).arg("-inf").arg(unix_seconds());
+    let mut purge = cmd("ZREMRANGEBYSCORE");
+    purge.arg(&key).arg("-inf").arg(unix_seconds());
     let mut store = cmd("ZADD");
     store.arg(&key).arg(revocation.until).arg(&text);
-    for answer in commands.run(vec![tidy, store]).await? {
-        answer?;
+    for reply in commands.run(vec![purge, store]).await? {
+        reply?;
     }
     let mut publish = cmd("PUBLISH");
     publish.arg(redis.keys.revocation_channel()).arg(&text);
-    for answer in commands.run(vec![publish]).await? {
-        answer?;
+    for reply in commands.run(vec![publish]).await? {
+        reply?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{num::NonZeroUsize, time::Duration};
+
+    use prometheus::Registry;
+    use shared::user::UserId;
+
+    use super::*;
+    use crate::{
+        auth::Credential,
+        hub::{self, LimitPolicy, outbox},
+    };
+
+    #[test]
+    fn an_unreadable_revocation_is_skipped_and_counted_and_the_others_are_loaded() {
+        let metrics = Metrics::new(&Registry::new());
+        let outbox = outbox::Limits { capacity: 8, max_bytes: 1 << 20, max_delay: Duration::ZERO };
+        let per_user = NonZeroUsize::MIN;
+        let limits = hub::Limits { per_user, policy: LimitPolicy::Reject, outbox };
+        let hub = Hub::new(limits, metrics.clone());
+        let list = RevocationList::new(Revocations::default(), hub, metrics);
+        let until = unix_seconds() + 60;
+        let stored = [
+            Value::BulkString(vec![0xff]),
+            Value::Int(1),
+            Value::BulkString(b"{}".into()),
+            Value::BulkString(format!(r#"{{"user":"u","until":{until}}}"#).into_bytes()),
+        ];
+        list.load_all(&stored);
+        assert_eq!(list.metrics.malformed_frames.get(), 3);
+        let user = UserId::new("u").unwrap();
+        assert!(list.revocations.is_revoked(&user, &Credential::default()));
+    }
 }

@@ -1,36 +1,47 @@
-//! The Redis pub/sub connection: obeys the hub, feeds it, and comes back after every loss.
-//! After a loss all subscriptions are renewed and every gap is closed from the streams, in
-//! place: no socket is closed because of Redis.
+//! Keeps one session with Redis and reconnects after every loss. Then all subscriptions are
+//! renewed and every gap is closed from the streams: no socket is closed because of Redis.
+
+use std::{sync::Arc, time::Duration};
 
 use redis::{ErrorKind, RedisError};
-use shared::{
-    admin::Readiness,
-    redis::{RedisClient, RedisConnection},
+use shared::{admin::Readiness, backoff::Backoff, redis::RedisClient};
+use tokio::{
+    sync::{Notify, watch},
+    time::sleep,
 };
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
-use super::{backoff::Backoff, outage::Outage, revocations::PushHandler, session::Session};
+use super::{
+    backend::RedisBackend, history::StreamReader, outage::Outage, positions::RedisClock,
+    push_handler::PushHandler, revocations::RevocationList, session::Session,
+};
 use crate::{auth::revocation::Revocations, hub::Hub, metrics::Metrics};
 
-/// The condition that holds from the first connection to Redis on.
+/// The readiness condition that holds from the first session on.
 pub const READINESS: &str = "redis";
 
-/// Keeps the subscriptions that the hub wants.
+/// The delays between attempts to connect: short enough that a short outage is repaired within a
+/// second.
+const RECONNECT: Backoff = Backoff::new(Duration::from_millis(10), Duration::from_millis(500));
+
+/// The delay after Redis refused the credentials or a permission: only a person can change that.
+const AFTER_REFUSAL: Duration = Duration::from_secs(1);
+
+/// Keeps the subscriptions of the hub's users.
 #[derive(Debug)]
 pub struct Subscriber {
     redis: RedisClient,
     hub: Hub,
-    revocations: Revocations,
     readiness: Readiness,
     metrics: Metrics,
-    connection: watch::Sender<Option<RedisConnection>>,
-    traces: bool,
+    handler: PushHandler,
+    /// What the history is read with, while there is a session.
+    reader: watch::Sender<Option<StreamReader>>,
 }
 
 impl Subscriber {
-    /// Will keep in `connection` what may be read from, while there is something.
+    /// Returns a subscriber that keeps in `reader` what the history can be read with.
     #[must_use]
     pub fn new(
         redis: RedisClient,
@@ -38,19 +49,28 @@ impl Subscriber {
         revocations: Revocations,
         readiness: Readiness,
         metrics: Metrics,
-        connection: watch::Sender<Option<RedisConnection>>,
+        reader: watch::Sender<Option<StreamReader>>,
     ) -> Self {
         readiness.set(READINESS, false);
-        Self { redis, hub, revocations, readiness, metrics, connection, traces: false }
+        let handler = PushHandler {
+            keys: redis.keys.clone(),
+            hub: hub.clone(),
+            metrics: metrics.clone(),
+            revocations: RevocationList::new(revocations, hub.clone(), metrics.clone()),
+            clock: RedisClock::default(),
+            traces: false,
+        };
+        Self { redis, hub, readiness, metrics, handler, reader }
     }
 
-    /// Notes of each frame what its trace needs, if `traces` are made.
+    /// Reads the trace context of each frame, if `traces` is true.
     #[must_use]
-    pub fn with_traces(self, traces: bool) -> Self {
-        Self { traces, ..self }
+    pub fn with_traces(mut self, traces: bool) -> Self {
+        self.handler.traces = traces;
+        self
     }
 
-    /// Works until `shutdown`.
+    /// Runs until `shutdown`.
     pub async fn run(self, shutdown: CancellationToken) {
         tokio::select! {
             () = shutdown.cancelled() => {}
@@ -59,80 +79,73 @@ impl Subscriber {
     }
 
     async fn keep_connected(&self) {
-        let mut backoff = Backoff::default();
-        let mut outage = Outage::at_start();
+        let (mut backoff, mut outage) = (RECONNECT, Outage::at_start());
         loop {
-            match Session::open(&self.redis, self.handler()).await {
-                Ok(session) => {
-                    outage = self.serve(session, outage, &mut backoff).await;
+            let lost = Arc::new(Notify::new());
+            let connected =
+                RedisBackend::connect(&self.redis, self.handler.clone(), Arc::clone(&lost)).await;
+            let refused = match connected {
+                Ok(backend) => {
+                    let (next, refused) = self.serve(backend, lost, outage, &mut backoff).await;
+                    outage = next;
+                    refused
                 }
                 Err(error) => {
                     self.metrics.redis_connect_failures.inc();
-                    if is_refusal(&error) {
-                        backoff.slow_down();
-                    }
-                    report(&error, &mut outage);
+                    log(&error, &mut outage);
+                    is_refusal(&error)
                 }
-            }
-            backoff.wait().await;
+            };
+            sleep(if refused { AFTER_REFUSAL } else { backoff.next_delay() }).await;
         }
     }
 
-    fn handler(&self) -> PushHandler {
-        PushHandler {
-            revocations: self.revocations.clone(),
-            hub: self.hub.clone(),
-            metrics: self.metrics.clone(),
-            traces: self.traces,
-        }
-    }
-
-    /// Lasts as long as the session; returns the outage that its end begins.
-    async fn serve(&self, mut session: Session, outage: Outage, backoff: &mut Backoff) -> Outage {
+    /// Runs a session. Returns the outage that its end begins, and whether Redis refused it.
+    async fn serve(
+        &self,
+        backend: RedisBackend,
+        lost: Arc<Notify>,
+        outage: Outage,
+        backoff: &mut Backoff,
+    ) -> (Outage, bool) {
+        let reader = StreamReader::new(&backend, &self.handler);
+        let repair = outage.begin_repair();
+        let mut session = Session::new(backend, self.hub.clone(), self.metrics.clone(), lost);
         self.readiness.set(READINESS, true);
         self.metrics.redis_connected.set(1);
-        self.connection.send_replace(Some(session.reader()));
-        let (repair, reader) = (outage.redis_is_back(), session.reader());
-        // Nobody is served before it is clear who no longer may be.
-        let caught_up = async {
-            session.learn_revocations().await?;
-            session.catch_up().await
-        };
-        let lost = match caught_up.await {
+        self.reader.send_replace(Some(reader.clone()));
+        let error = match session.start().await {
             Ok(()) => {
                 backoff.reset();
-                repair.done(&self.metrics, &reader);
+                repair.finish(&self.metrics, &reader);
                 session.run().await
             }
-            Err(lost) => {
-                if is_refusal(&lost) {
-                    backoff.slow_down();
-                    error!(error = %lost, "Redis refuses what the gateway needs, trying on");
-                }
-                lost
-            }
+            Err(error) => error,
         };
-        self.connection.send_replace(None);
+        drop(session);
+        self.reader.send_replace(None);
         self.metrics.redis_connected.set(0);
         self.metrics.subscriptions.set(0);
         self.metrics.redis_outages.inc();
-        drop(session);
-        let users = self.hub.mark_disconnected();
-        warn!(error = %lost, users, "Redis lost, reconnecting");
-        Outage::begins()
+        let (users, refused) = (self.hub.mark_disconnected(), is_refusal(&error));
+        if refused {
+            error!(%error, "Redis refuses a command that the gateway needs, retrying");
+        } else {
+            warn!(%error, users, "Redis connection lost, reconnecting");
+        }
+        (Outage::begin(), refused)
     }
 }
 
-/// Logs the first failure of an outage as a warning, and the first that needs a person as an
-/// error.
-fn report(error: &RedisError, outage: &mut Outage) {
+/// Logs the first failure and the first refusal of an outage.
+fn log(error: &RedisError, outage: &mut Outage) {
     let is_refusal = is_refusal(error);
-    if !outage.is_news(is_refusal) {
-        debug!(%error, "Redis cannot be reached");
+    if !outage.first_seen(is_refusal) {
+        debug!(%error, "connecting to Redis failed");
     } else if is_refusal {
-        error!(%error, "Redis refuses what REDIS_URL says, trying on");
+        error!(%error, "Redis refuses the credentials or the master name in REDIS_URL, retrying");
     } else {
-        warn!(%error, "Redis cannot be reached, trying on");
+        warn!(%error, "connecting to Redis failed, retrying");
     }
 }
 

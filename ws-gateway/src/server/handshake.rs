@@ -16,11 +16,12 @@ use super::{
     health_endpoints::Health,
     response::{self, Response},
     state::ServerState,
-    upgrade::{self, Handshake, ResumeFrom},
+    upgrade::{self, Handshake},
 };
 use crate::{
     auth::{self, TokenResult},
     connection::ClientOptions,
+    hub::ResumeFrom,
     metrics::HandshakeResult,
     protocol::{Filter, SUBPROTOCOL},
 };

@@ -14,13 +14,10 @@ use uuid::Uuid;
 use super::{connection_limits::ConnectionPermit, state::ServerState};
 use crate::{
     auth::{AuthError, Identity},
-    connection::{
-        ClientOptions, Connection, ConnectionSettings, FrameLimiter, InitialState, close,
-    },
-    hub::Registration,
+    connection::{ClientOptions, Connection, ConnectionSettings, FrameLimiter, close},
+    hub::ResumeFrom,
     metrics::HandshakeResult,
-    protocol::{CloseReason, Disconnect, Position, Resume},
-    redis::{History, Missed},
+    protocol::{CloseReason, Disconnect},
 };
 
 /// What the request of a handshake asks for.
@@ -29,17 +26,6 @@ pub(super) struct Handshake {
     pub(super) identity: Result<Identity, AuthError>,
     pub(super) resume_from: ResumeFrom,
     pub(super) options: ClientOptions,
-}
-
-/// The position that a client resumes from (`last_event_id`).
-#[derive(Clone, Copy, Debug)]
-pub(super) enum ResumeFrom {
-    /// The client named no position.
-    Now,
-    /// The client has everything up to this position.
-    Position(Position),
-    /// The text is not a position.
-    Invalid,
 }
 
 /// Runs a connection from the end of its handshake. `S` is the stream that the request came over.
@@ -60,7 +46,7 @@ pub(super) async fn run<S>(
     let id = Uuid::new_v4();
     let Ok(mut registration) = state.hub.register(&identity.user, id) else {
         state.count(HandshakeResult::LimitReached);
-        return close(socket, CloseReason::LimitReached, None).await;
+        return close(socket, CloseReason::LimitReached.frame(), None).await;
     };
     registration.set_credential(identity.credential.clone());
     // A revocation since the token was checked did not find the registration.
@@ -69,8 +55,7 @@ pub(super) async fn run<S>(
         return refuse_token(&state, socket, AuthError::Revoked).await;
     }
     state.count(HandshakeResult::Accepted);
-    let history = state.history.clone();
-    let initial_state = Box::pin(initial_state(&mut registration, history, resume_from));
+    let replay = state.history.replay(&mut registration, resume_from);
     let settings = Arc::clone(&state.connection);
     let open = OpenConnection::new(id, identity.user.clone(), Arc::clone(&settings));
     let connection = Connection::new(socket, registration, &identity, options, settings);
@@ -78,7 +63,7 @@ pub(super) async fn run<S>(
     // A fresh task: it lives as long as the connection and must not keep the memory that the
     // handshake needed.
     state.tasks.spawn(async move {
-        let disconnect = connection.run(initial_state, shutdown).await;
+        let disconnect = connection.run(replay, shutdown).await;
         open.close(disconnect);
         drop(permit);
     });
@@ -106,34 +91,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     state.count(HandshakeResult::Unauthenticated);
-    close(socket, CloseReason::Unauthenticated(error.message()), None).await;
-}
-
-/// Waits for the user's subscription, then reads what the client missed. Frames that are published
-/// meanwhile wait in the outbox; those that do not fit are read from the history, too.
-fn initial_state(
-    registration: &mut Registration,
-    history: History,
-    resume_from: ResumeFrom,
-) -> impl Future<Output = InitialState> + Send + use<> {
-    let confirmed = registration.confirmed();
-    let (user, outbox) = (registration.user().clone(), registration.outbox().clone());
-    if let ResumeFrom::Position(_) = resume_from {
-        outbox.begin_replay();
-    }
-    async move {
-        confirmed.await;
-        match resume_from {
-            ResumeFrom::Now => InitialState::without_replay(Resume::None),
-            ResumeFrom::Invalid => InitialState::without_replay(Resume::Incomplete),
-            ResumeFrom::Position(position) => {
-                let missed = history.since(&user, position, || outbox.end_replay()).await;
-                let Missed { complete, newest, frames } = missed;
-                let resume = if complete { Resume::Complete } else { Resume::Incomplete };
-                InitialState { resume, missed: frames, resumed_to: newest }
-            }
-        }
-    }
+    close(socket, CloseReason::unauthenticated(error.message()), None).await;
 }
 
 /// An open WebSocket in logs and metrics.

@@ -4,7 +4,7 @@
 use std::{collections::HashMap, iter, ops::Range};
 
 use redis::{Cmd, RedisResult, Value, cmd};
-use shared::{metrics::Label as _, user::UserId};
+use shared::{keys::POSITION_LIFETIME, metrics::Label as _, user::UserId};
 
 use super::{
     error::{self, OUT_OF_MEMORY},
@@ -80,9 +80,10 @@ impl RedisStore {
         let mut command = cmd("EVALSHA");
         command
             .arg(script)
-            .arg(call.positions.len() + 2)
+            .arg(call.positions.len() + 3)
             .arg(keys.stream(user))
-            .arg(keys.start(user));
+            .arg(keys.start(user))
+            .arg(keys.position(user));
         for &position in &call.positions {
             command.arg(keys.seen(user, notifications[position].identity));
         }
@@ -90,7 +91,8 @@ impl RedisStore {
             .arg(keys.channel(user))
             .arg(millis(self.retention.seen))
             .arg(millis(self.retention.history))
-            .arg(self.retention.history_length);
+            .arg(self.retention.history_length)
+            .arg(millis(self.retention.history.saturating_add(POSITION_LIFETIME)));
         for &position in &call.positions {
             command.arg(&notifications[position].text);
         }

@@ -1,10 +1,11 @@
 -- Publishes notifications to one user, in order, each unless it was published before: claim its
 -- identity, append it to the user's history, publish it to the user's channel.
 --
--- KEYS[1] the user's stream    KEYS[2] the mark that the user has no history
--- KEYS[3..] the claim of each notification
+-- KEYS[1] the user's stream    KEYS[2] how the stream begins    KEYS[3] the user's newest position
+-- KEYS[4..] the claim of each notification
 -- ARGV[1] channel    ARGV[2] lifetime of a claim, ms    ARGV[3] lifetime of the stream, ms
--- ARGV[4] most entries of the stream    ARGV[5..] the text of each notification, a JSON object
+-- ARGV[4] most entries of the stream    ARGV[5] lifetime of the position, ms
+-- ARGV[6..] the text of each notification, a JSON object
 --
 -- Returns a line per notification: its stream id, followed by the kind of each foreign key that
 -- was in its way; `duplicate`; or `-` and the error with which Redis refused a command. A refusal
@@ -12,7 +13,7 @@
 --
 -- No functions, and one string as reply: closures and reply tables would cost a tenth more.
 local call, lines, appended = redis.pcall, {}, false
-for i = 3, #KEYS do
+for i = 4, #KEYS do
   local text, foreign, refusal = ARGV[i + 2], '', false
   local claim = call('SET', KEYS[i], '', 'NX', 'PX', ARGV[2])
   if not claim then
@@ -26,7 +27,7 @@ for i = 3, #KEYS do
     end
   end
   if claim == 'duplicate' then
-    lines[i - 2] = claim
+    lines[i - 3] = claim
   elseif claim.err then
     refusal = claim.err
   else
@@ -40,20 +41,20 @@ for i = 3, #KEYS do
       end
       if not id then
         id = call('XADD', KEYS[1], '*', 'n', text)
-        -- A gateway marks that it found no history; the mark then notes where history begins.
-        local mark = call('GET', KEYS[2])
-        if type(mark) == 'table' then
-          foreign = foreign .. ' start'
-        elseif mark and type(id) == 'string' and not string.find(mark, ' ', 1, true) then
-          call('SET', KEYS[2], mark .. ' ' .. id, 'KEEPTTL')
+        -- A client at the position before the stream has missed nothing up to this entry.
+        local before = call('GET', KEYS[3])
+        if type(before) == 'table' then
+          foreign = foreign .. ' position'
+        elseif before and type(id) == 'string' then
+          call('SET', KEYS[2], before .. ' ' .. id, 'PX', ARGV[5])
         end
       end
     end
     if type(id) == 'string' then
       local sent = call('PUBLISH', ARGV[1], '{"id":"' .. id .. '",' .. string.sub(text, 2))
       if type(sent) == 'number' then
-        lines[i - 2] = id .. foreign
-        appended = true
+        lines[i - 3] = id .. foreign
+        appended = id
       else
         refusal = sent.err
         call('XDEL', KEYS[1], id)
@@ -64,9 +65,13 @@ for i = 3, #KEYS do
     if refusal then call('DEL', KEYS[i]) end
   end
   if refusal then
-    for j = i, #KEYS do lines[j - 2] = '-' .. refusal end
+    for j = i, #KEYS do lines[j - 3] = '-' .. refusal end
     break
   end
 end
-if appended then call('PEXPIRE', KEYS[1], ARGV[3]) end
+if appended then
+  call('PEXPIRE', KEYS[1], ARGV[3])
+  -- An earlier position must not pass for the newest.
+  if call('SET', KEYS[3], appended, 'PX', ARGV[5]).err then call('DEL', KEYS[3]) end
+end
 return table.concat(lines, '\n')

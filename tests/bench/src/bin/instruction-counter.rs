@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use futures_util::FutureExt as _;
+use futures_util::stream;
 use ingest_worker::{
     domain::{
         classify::Classifier,
@@ -29,8 +30,8 @@ use tokio_tungstenite::{WebSocketStream, tungstenite::protocol::Role};
 use tokio_util::sync::CancellationToken;
 use ws_gateway::{
     auth::{Authenticator, Credential, Identity, Key, TokenRules, revocation::Revocations},
-    connection::{ClientOptions, Connection, ConnectionSettings, InitialState, socket_config},
-    hub::{self, Hub, LimitPolicy, outbox},
+    connection::{ClientOptions, Connection, ConnectionSettings, socket_config},
+    hub::{self, Hub, LimitPolicy, ReplayPage, outbox},
     metrics::Metrics,
     protocol::{Filter, Frame, Resume},
 };
@@ -117,14 +118,19 @@ async fn connected() -> anyhow::Result<(Hub, DuplexStream)> {
     let limits = hub::Limits {
         per_user: NonZeroUsize::MIN,
         policy: LimitPolicy::Reject,
-        outbox: outbox::Limits { capacity: 64, max_delay: Duration::from_millis(500) },
+        outbox: outbox::Limits {
+            capacity: 64,
+            max_bytes: 1 << 20,
+            max_delay: Duration::from_millis(500),
+        },
     };
     let hub = Hub::new(limits, metrics.clone());
     let user = UserId::new(USER)?;
     let registration = hub.register(&user, uuid::Uuid::nil())?;
+    let plan = hub.plan([user.clone()]);
     anyhow::ensure!(
-        hub.mark_subscribed(&user) == hub::Subscribed::Live,
-        "the subscription is confirmed at once"
+        hub.mark_subscribed(&plan.subscribe[0].subscription) == hub::Subscribed::Live,
+        "the user is live at once"
     );
     let rules = TokenRules::new(&[jsonwebtoken::Algorithm::HS256], None, None, Duration::ZERO);
     let key = Key::from_secret(&"a-secret-that-is-long-enough-for-this".into(), &rules);
@@ -148,7 +154,7 @@ async fn connected() -> anyhow::Result<(Hub, DuplexStream)> {
     let identity = Identity { user, expires_at: u64::MAX / 4, credential: Credential::default() };
     let options = ClientOptions { control_frames: false, filter: Filter::default() };
     let connection = Connection::new(socket, registration, &identity, options, Arc::new(settings));
-    let initial_state = Box::pin(std::future::ready(InitialState::without_replay(Resume::None)));
-    tokio::spawn(connection.run(initial_state, CancellationToken::new()));
+    let replay = stream::iter([ReplayPage::without_history(Resume::None)]);
+    tokio::spawn(connection.run(Box::pin(replay), CancellationToken::new()));
     Ok((hub, client))
 }

@@ -9,7 +9,7 @@ fn text(length: usize) -> Message {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_pongs_but_does_not_read_is_too_slow_and_not_silent() {
-    let mut harness = connect(false, nothing_missed()).await;
+    let mut harness = connect(false, no_history()).await;
     let text = format!("{{\"id\":\"1-0\",\"data\":\"{}\"}}", "x".repeat(100_000));
     harness.hub.deliver("u", Frame::published(text.into()));
     while !harness.task.is_finished() {
@@ -22,7 +22,7 @@ async fn a_client_that_pongs_but_does_not_read_is_too_slow_and_not_silent() {
 
 #[tokio::test(start_paused = true)]
 async fn a_new_token_may_be_larger_than_other_messages() {
-    let mut harness = connect(true, nothing_missed()).await;
+    let mut harness = connect(true, no_history()).await;
     assert_eq!(harness.json().await["data"]["state"], "authenticated");
     let token = format!("{TOKEN_SUBPROTOCOL_PREFIX}{}", "x".repeat(10_000));
     harness.say(json!({"type": "auth", "token": token}).to_string()).await;
@@ -42,7 +42,7 @@ fn empty_fragments(count: usize) -> Vec<u8> {
 
 #[tokio::test(start_paused = true)]
 async fn empty_continuation_frames_are_limited_like_messages() {
-    let mut harness = connect(false, nothing_missed()).await;
+    let mut harness = connect(false, no_history()).await;
     let flood = empty_fragments(2_000);
     let stream = harness.client.get_mut();
     let begun = time::Instant::now();

@@ -6,7 +6,7 @@ use std::{
 use hyper::Version;
 use prometheus::Registry;
 use serde_json::{Value, json};
-use shared::{keys::Keys, metrics::Label as _};
+use shared::metrics::Label as _;
 use tokio::{net::TcpStream, sync::watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -57,9 +57,9 @@ fn state(settings: ServerSettings) -> Arc<ServerState> {
     let limits = hub::Limits {
         per_user: settings.max_connections_per_user,
         policy: LimitPolicy::Reject,
-        outbox: outbox::Limits { capacity: 8, max_delay: Duration::ZERO },
+        outbox: outbox::Limits { capacity: 8, max_bytes: 1 << 20, max_delay: Duration::ZERO },
     };
-    let history = History::new(Keys::new("ws"), watch::channel(None).1);
+    let history = History::new(watch::channel(None).1, 1 << 20, metrics.clone());
     let rules = TokenRules::new(&[jsonwebtoken::Algorithm::HS256], None, None, Duration::ZERO);
     let keys = vec![Key::from_secret(&SECRET.into(), &rules).unwrap()];
     let connection = ConnectionSettings {
@@ -253,7 +253,7 @@ async fn health_responses_have_the_form_that_deployed_checks_expect() {
 #[test]
 fn the_close_reason_of_every_refused_token_is_json_and_fits_into_a_close_frame() {
     for error in AuthError::all() {
-        let reason = CloseReason::Unauthenticated(error.message()).frame().reason;
+        let reason = CloseReason::unauthenticated(error.message()).reason;
         assert!(reason.len() <= 123, "{error:?}");
         let reason: Value = serde_json::from_str(&reason).unwrap();
         assert_eq!(reason["error_code"], "AUTHENTICATION_ERROR");

@@ -1,0 +1,187 @@
+//! Redis refuses or spoils the data of one user: that user is served without a position, and every
+//! other user as usual.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use futures_util::future::try_join_all;
+use harness::{
+    client::Client,
+    events::fresh_user,
+    eventually, free_port,
+    redis::stream_key,
+    stack::{Layout, Stack, TIMEOUT},
+};
+use redis::{aio::MultiplexedConnection, cmd};
+use serde_json::json;
+
+use crate::{context::Context, runner::scenarios};
+
+scenarios![
+    a_redis_that_refuses_writes_degrades_only_users_without_history,
+    a_user_who_reconnects_at_once_always_gets_a_position,
+    unreadable_values_in_redis_degrade_only_their_user,
+    a_frame_with_an_implausible_id_is_skipped,
+];
+
+/// Without a worker: the scenarios publish to Redis themselves.
+fn gateway_only() -> Layout {
+    Layout { workers: 0, ..Layout::default() }
+}
+
+async fn run(redis: &mut MultiplexedConnection, words: &[&str]) -> anyhow::Result<()> {
+    let result = cmd(words[0]).arg(&words[1..]).exec_async(redis).await;
+    result.with_context(|| words.join(" "))
+}
+
+/// Connects and returns the client and its position.
+async fn connect(stack: &Stack, user: &str) -> anyhow::Result<(Client, String)> {
+    let mut client = stack.connection(0, user)?.open().await?;
+    let state = client.expect_authenticated(TIMEOUT).await?;
+    let position = state["last_event_id"].as_str().context("the state has a position")?;
+    Ok((client, position.to_owned()))
+}
+
+/// Publishes a frame to a user and waits until the client has it.
+async fn expect_live(stack: &Stack, user: &str, client: &mut Client) -> anyhow::Result<()> {
+    let frame = json!({"event": "probe", "data": {"nonce": fresh_user()}});
+    let receivers = stack.publish(user, &frame.to_string()).await?;
+    ensure!(receivers == 1, "{receivers} gateways are subscribed, not 1");
+    let received = client.next_notification(TIMEOUT).await?;
+    ensure!(received == frame, "expected {frame}, got {received}");
+    Ok(())
+}
+
+async fn outages(stack: &Stack) -> anyhow::Result<f64> {
+    stack.gateways[0].metric("gateway_redis_outages_total").await
+}
+
+async fn a_redis_that_refuses_writes_degrades_only_users_without_history(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let stack = context.own_stack(&gateway_only()).await?;
+    let mut redis = stack.redis.connection().await?;
+    let dead_master = free_port()?.to_string();
+    for (kind, start, end) in [
+        (
+            "out_of_memory",
+            &["CONFIG", "SET", "maxmemory", "1"][..],
+            &["CONFIG", "SET", "maxmemory", "0"][..],
+        ),
+        (
+            "too_few_replicas",
+            &["CONFIG", "SET", "min-replicas-to-write", "1"],
+            &["CONFIG", "SET", "min-replicas-to-write", "0"],
+        ),
+        ("read_only", &["REPLICAOF", "127.0.0.1", &dead_master], &["REPLICAOF", "NO", "ONE"]),
+    ] {
+        let [old, new] = [fresh_user(), fresh_user()];
+        run(&mut redis, &["XADD", &stream_key(&old), "1-1", "n", "{\"event\":\"e\"}"]).await?;
+        let (mut old_client, position) = connect(&stack, &old).await?;
+        ensure!(position == "1-1", "expected 1-1, got {position}");
+        let before = outages(&stack).await?;
+        run(&mut redis, start).await?;
+        let (mut new_client, position) = connect(&stack, &new).await?;
+        ensure!(position == "0-0", "{kind}: a position without a write: {position}");
+        for _ in 0..20 {
+            expect_live(&stack, &old, &mut old_client).await?;
+            expect_live(&stack, &new, &mut new_client).await?;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let mut resumed = stack.connection(0, &old)?.query("last_event_id", "1-1").open().await?;
+        let state = resumed.expect_authenticated(TIMEOUT).await?;
+        ensure!(state["resume"] == "complete", "{kind}: {state}");
+        run(&mut redis, end).await?;
+        ensure!(outages(&stack).await? <= before, "{kind}: the session with Redis ended");
+        let errors = format!("gateway_redis_user_errors_total{{kind=\"{kind}\"}}");
+        ensure!(stack.gateways[0].metric(&errors).await? > 0.0, "{errors} is 0");
+        eventually("the user has a position", TIMEOUT, async || {
+            let (_, position) = connect(&stack, &new).await?;
+            ensure!(position != "0-0", "{kind}: still without a position");
+            Ok(())
+        })
+        .await?;
+    }
+    stack.shut_down_and_check_logs().await
+}
+
+async fn a_user_who_reconnects_at_once_always_gets_a_position(
+    context: &Context,
+) -> anyhow::Result<()> {
+    const USERS: usize = 8;
+    const RECONNECTS: usize = 60;
+    let stack = context.own_stack(&gateway_only()).await?;
+    try_join_all((0..USERS).map(|_| async {
+        let user = fresh_user();
+        for _ in 0..RECONNECTS {
+            // Closed while the gateway still reads the position for it.
+            drop(stack.connection(0, &user)?.open().await?);
+            let (_, position) = connect(&stack, &user).await?;
+            ensure!(position != "0-0", "a connection without a position");
+        }
+        Ok(())
+    }))
+    .await?;
+    stack.shut_down_and_check_logs().await
+}
+
+async fn unreadable_values_in_redis_degrade_only_their_user(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let stack = context.own_stack(&gateway_only()).await?;
+    let mut redis = stack.redis.connection().await?;
+    let healthy = fresh_user();
+    let (mut client, _) = connect(&stack, &healthy).await?;
+    let before = outages(&stack).await?;
+    cmd("ZADD").arg("ws:revoked").arg("+inf").arg(&[0xff_u8][..]).exec_async(&mut redis).await?;
+    let key = |kind: &str, user: &str| format!("ws:{kind}:{{{user}}}");
+    for spoil in ["start", "position", "stream", "field", "value", "future"] {
+        let user = fresh_user();
+        let stream = stream_key(&user);
+        let mut xadd = cmd("XADD");
+        match spoil {
+            "stream" | "start" | "position" => {
+                run(&mut redis, &["SADD", &key(spoil, &user), "member"]).await?;
+            }
+            "field" => {
+                xadd.arg(&stream).arg("5-5").arg(&[0xff_u8][..]).arg("x");
+                xadd.exec_async(&mut redis).await?;
+            }
+            "value" => {
+                xadd.arg(&stream).arg("5-5").arg("n").arg(&[0xff_u8][..]);
+                xadd.exec_async(&mut redis).await?;
+            }
+            _ => {
+                let far = "99999999999999-0";
+                run(&mut redis, &["XADD", &stream, far, "n", "{\"event\":\"e\"}"]).await?;
+            }
+        }
+        let mut spoiled = stack.connection(0, &user)?.query("last_event_id", "1-1").open().await?;
+        let state = spoiled.expect_authenticated(TIMEOUT).await?;
+        ensure!(state["resume"] == "incomplete", "{spoil}: {state}");
+        expect_live(&stack, &user, &mut spoiled).await?;
+        expect_live(&stack, &healthy, &mut client).await?;
+    }
+    // Beyond the interval at which revocations are loaded again.
+    tokio::time::sleep(Duration::from_secs(31)).await;
+    expect_live(&stack, &healthy, &mut client).await?;
+    ensure!(outages(&stack).await? <= before, "the session with Redis ended");
+    stack.shut_down_and_check_logs().await
+}
+
+async fn a_frame_with_an_implausible_id_is_skipped(context: &Context) -> anyhow::Result<()> {
+    let stack = context.own_stack(&gateway_only()).await?;
+    let user = fresh_user();
+    let (mut client, _) = connect(&stack, &user).await?;
+    let frame = |id: &str| format!(r#"{{"id":"{id}","event":"e","data":{{}}}}"#);
+    stack.publish(&user, &frame("18446744073709551615-0")).await?;
+    stack.publish(&user, &frame("99999999999999-0")).await?;
+    stack.publish(&user, &frame("1754471730123-0")).await?;
+    let received = client.next_notification(TIMEOUT).await?;
+    ensure!(received["id"] == "1754471730123-0", "expected the plausible frame, got {received}");
+    let skipped = stack.gateways[0].metric("gateway_malformed_frames_total").await?;
+    ensure!(skipped >= 2.0, "{skipped} frames are counted as malformed");
+    let (_, position) = connect(&stack, &user).await?;
+    ensure!(position == "1754471730123-0", "the position moved to {position}");
+    stack.shut_down_and_check_logs().await
+}

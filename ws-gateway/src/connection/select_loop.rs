@@ -1,0 +1,157 @@
+//! The loop of a connection: one `select!` over history, queue, client, timers and shutdown.
+
+use std::{
+    ops::ControlFlow::{self, Break, Continue},
+    time::Duration,
+};
+
+use futures_util::{SinkExt, StreamExt};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::{pin, select};
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+use tokio_util::sync::CancellationToken;
+
+use super::{Connection, close, timers::TimerEvent, wire};
+use crate::{
+    hub::{Replay, ReplayPage, outbox::Due},
+    metrics::{Failure, Phase},
+    protocol::{CloseReason, Disconnect, Resume, State},
+};
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// Runs until the connection ends. Queued frames wait until the history is sent. After
+    /// `shutdown` it ends within the drain window.
+    pub async fn run(
+        mut self: Box<Self>,
+        replay: Replay,
+        shutdown: CancellationToken,
+    ) -> Disconnect {
+        let mut replay = Some(replay);
+        let timer = sleep_until(self.deadline());
+        let stopping = shutdown.cancelled();
+        pin!(timer, stopping);
+        let outbox = self.registration.outbox().clone();
+        let end = loop {
+            let deadline = self.deadline();
+            if timer.deadline() != deadline {
+                timer.as_mut().reset(deadline);
+            }
+            let step = select! {
+                due = outbox.due(self.timers.flush_by), if replay.is_none() => self.on_due(due).await,
+                reason = outbox.closed(), if replay.is_some() => Break(Disconnect::ByGateway(reason)),
+                page = next_page(&mut replay) => {
+                    if page.is_last {
+                        // Frees the memory of the replay.
+                        replay = None;
+                        self.phase.enter(Phase::Open);
+                    }
+                    Box::pin(self.send_page(page)).await
+                }
+                message = self.socket.next() => self.on_message(message).await,
+                () = &mut timer => self.on_time().await,
+                () = &mut stopping, if self.timers.drain_at.is_none() => {
+                    self.timers.schedule_drain(self.settings.drain_window);
+                    Continue(())
+                }
+            };
+            if let Break(end) = step {
+                break end;
+            }
+        };
+        // Boxed: its state is needed only once.
+        Box::pin(self.finish(end)).await;
+        end
+    }
+
+    async fn finish(self: Box<Self>, end: Disconnect) {
+        let Self { mut socket, registration, options, in_fragments, mut phase, .. } = *self;
+        phase.enter(Phase::Closing);
+        // The user may open another connection now.
+        drop(registration);
+        match end {
+            Disconnect::ByGateway(reason) => {
+                let state = reason.reconnect_after().map(disconnected);
+                let state = state.filter(|_| options.control_frames && !in_fragments);
+                close(socket, reason.frame(), state).await;
+            }
+            // Sends the reply to the client's close frame.
+            Disconnect::ByClient => drop(timeout(close::TIMEOUT, socket.flush()).await),
+        }
+    }
+
+    fn deadline(&self) -> Instant {
+        let next = self.timers.next(&self.settings);
+        self.filtered.as_ref().map_or(next, |filtered| filtered.due.min(next))
+    }
+
+    async fn on_due(&mut self, due: Due) -> ControlFlow<Disconnect> {
+        match due {
+            Due::Now => self.drain().await,
+            Due::At(time) => {
+                self.timers.flush_by = Some(time);
+                Continue(())
+            }
+            Due::Closed(reason) => Break(Disconnect::ByGateway(reason)),
+        }
+    }
+
+    async fn on_time(&mut self) -> ControlFlow<Disconnect> {
+        let close = |reason| Break(Disconnect::ByGateway(reason));
+        match self.timers.due(&self.settings) {
+            Some(TimerEvent::Drain) => close(CloseReason::Restarting),
+            Some(TimerEvent::TokenExpired) => close(CloseReason::TokenExpired),
+            Some(TimerEvent::KeepaliveTimeout) => close(CloseReason::KeepaliveTimeout),
+            Some(TimerEvent::Flush) => self.drain().await,
+            Some(TimerEvent::Ping) => {
+                let ping = self.socket.feed(Message::Ping(Vec::new().into()));
+                match timeout(self.settings.keepalive_timeout, ping).await {
+                    Ok(Ok(())) => self.send(Vec::new()).await,
+                    Ok(Err(_)) => Break(Disconnect::ByClient),
+                    Err(_) => close(CloseReason::TooSlow),
+                }
+            }
+            None if self.filtered.as_ref().is_some_and(|f| f.due <= Instant::now()) => {
+                Box::pin(self.send_position()).await
+            }
+            None => Continue(()),
+        }
+    }
+
+    /// Writes texts and everything that the socket has buffered, with one flush. A client that lets
+    /// a write wait for the keep-alive timeout is too slow; its pongs are not read meanwhile.
+    pub(super) async fn send(&mut self, texts: Vec<Utf8Bytes>) -> ControlFlow<Disconnect> {
+        let count = texts.len() as u64;
+        let outbox = self.registration.outbox().clone();
+        let written = select! {
+            biased;
+            written = wire::write(&mut self.socket, texts, &mut self.in_fragments) => written,
+            reason = outbox.closed() => return Break(Disconnect::ByGateway(reason)),
+            () = sleep(self.settings.keepalive_timeout) => {
+                return Break(Disconnect::ByGateway(CloseReason::TooSlow));
+            }
+        };
+        if let Err(error) = written {
+            self.settings.metrics.messages_failed.of(Failure::WriteFailed).inc_by(count);
+            return Break(wire::end_after(&error));
+        }
+        self.settings.metrics.messages_sent.inc_by(count);
+        Continue(())
+    }
+}
+
+/// Waits for the next page of the history, if there is one.
+async fn next_page(replay: &mut Option<Replay>) -> ReplayPage {
+    match replay {
+        Some(replay) => {
+            let page = replay.next().await;
+            page.unwrap_or_else(|| ReplayPage::without_history(Resume::Incomplete))
+        }
+        None => std::future::pending().await,
+    }
+}
+
+fn disconnected((reason, after): (&'static str, Duration)) -> Utf8Bytes {
+    let reconnect_after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+    State::Disconnected { reason, reconnect_after_ms }.to_text()
+}

@@ -1,0 +1,43 @@
+//! What a connection is sent before live frames: pages of the user's history.
+
+use std::pin::Pin;
+
+use futures_util::Stream;
+
+use crate::protocol::{Frame, Position, Resume};
+
+/// The position that a client resumes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResumeFrom {
+    /// It gave none.
+    Now,
+    /// It has everything up to here.
+    Position(Position),
+    /// What it gave is not a position.
+    Invalid,
+}
+
+/// A part of the history. The next page is read once this one is on the socket.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ReplayPage {
+    /// On the first page, the result of the resume; on later ones, `Incomplete` if frames between
+    /// the pages were lost.
+    pub resume: Resume,
+    /// The frames, in order.
+    pub frames: Vec<Frame>,
+    /// The position up to which queued frames are duplicates.
+    pub replayed_to: Option<Position>,
+    /// Whether live frames follow.
+    pub is_last: bool,
+}
+
+impl ReplayPage {
+    /// Returns the only page of a client that is sent no history.
+    #[must_use]
+    pub fn without_history(resume: Resume) -> Self {
+        Self { resume, frames: Vec::new(), replayed_to: None, is_last: true }
+    }
+}
+
+/// The pages of one connection, at least one. It begins when the user is subscribed.
+pub type Replay = Pin<Box<dyn Stream<Item = ReplayPage> + Send>>;

@@ -1,0 +1,145 @@
+//! What a session needs from Redis, and its implementation over real connections.
+
+use std::sync::Arc;
+
+use redis::{RedisResult, Value};
+use shared::{
+    keys::Keys,
+    redis::{Channel, PubSub, RedisClient, RedisConnection},
+    user::UserId,
+};
+use tokio::sync::Notify;
+
+use super::{
+    history::{Page, page},
+    positions::{RedisClock, newest_position, read_position},
+    push_handler::PushHandler,
+    reply::UserReply,
+};
+use crate::protocol::Position;
+
+/// The maximum number of entries in a page: enough for most gaps.
+pub(super) const PAGE_ENTRIES: usize = 64;
+
+/// The operations of a session.
+///
+/// Each `Err` of type `RedisError` means that the connection or the server failed for every user:
+/// frames may have been missed, and the session must end. A failure of one user is an item of the
+/// result. Frames of subscribed users go to the hub, outside of these calls.
+pub(super) trait Backend {
+    /// Subscribes to the channels of users and returns when that is confirmed.
+    async fn subscribe(&mut self, users: &[UserId]) -> RedisResult<()>;
+
+    /// Unsubscribes from the channels of users.
+    async fn unsubscribe(&mut self, users: &[UserId]) -> RedisResult<()>;
+
+    /// Checks that the servers reply and still have their roles. When it returns, every frame
+    /// that was published before it was called has gone to the hub.
+    async fn check(&mut self) -> RedisResult<()>;
+
+    /// Reads the newest position of each user.
+    async fn positions(&mut self, users: &[UserId]) -> RedisResult<Vec<UserReply<Position>>>;
+
+    /// Reads a page of at most [`PAGE_ENTRIES`] entries for each user.
+    async fn pages(&mut self, after: &[(UserId, Position)]) -> RedisResult<Vec<UserReply<Page>>>;
+
+    /// Loads the stored revocations.
+    async fn load_revocations(&mut self) -> RedisResult<()>;
+}
+
+/// The connections of a session. Subscriptions have one of their own: large replies on a
+/// subscribed connection count against the server's output limit for subscribers.
+#[derive(Debug)]
+pub(super) struct RedisBackend {
+    keys: Keys,
+    clock: RedisClock,
+    pubsub: PubSub,
+    connection: RedisConnection,
+    pooled: RedisConnection,
+    handler: PushHandler,
+}
+
+impl RedisBackend {
+    /// Connects, checks the servers and subscribes to the revocation channel. `lost` is notified
+    /// when a pub/sub connection is lost.
+    ///
+    /// # Errors
+    /// If Redis cannot be used.
+    pub(super) async fn connect(
+        redis: &RedisClient,
+        handler: PushHandler,
+        lost: Arc<Notify>,
+    ) -> RedisResult<Self> {
+        let (keys, clock) = (redis.keys.clone(), handler.clock.clone());
+        let (pubsub, connection) =
+            redis.connect_with_pubsub(handler.clone().receiver(lost)).await?;
+        let pooled = connection.pooled()?;
+        let mut backend = Self { keys, clock, pubsub, connection, pooled, handler };
+        backend.check().await?;
+        let name = backend.keys.revocation_channel();
+        backend.pubsub.subscribe(vec![Channel { slot_key: name.clone(), name }]).await?;
+        Ok(backend)
+    }
+
+    /// Returns pooled connections to the same servers: clients that resume must delay neither
+    /// subscriptions nor checks.
+    pub(super) fn pooled(&self) -> RedisConnection {
+        self.pooled.clone()
+    }
+
+    fn channels(&self, users: &[UserId]) -> Vec<Channel> {
+        let channel =
+            |user| Channel { name: self.keys.channel(user), slot_key: self.keys.stream(user) };
+        users.iter().map(channel).collect()
+    }
+}
+
+impl Backend for RedisBackend {
+    async fn subscribe(&mut self, users: &[UserId]) -> RedisResult<()> {
+        self.pubsub.subscribe(self.channels(users)).await
+    }
+
+    async fn unsubscribe(&mut self, users: &[UserId]) -> RedisResult<()> {
+        self.pubsub.unsubscribe(self.channels(users)).await
+    }
+
+    async fn check(&mut self) -> RedisResult<()> {
+        let Self { pubsub, connection, clock, .. } = self;
+        tokio::try_join!(pubsub.check(), connection.check(), clock.update(connection)).map(drop)
+    }
+
+    async fn positions(&mut self, users: &[UserId]) -> RedisResult<Vec<UserReply<Position>>> {
+        let commands = users.iter().map(|user| newest_position(&self.keys, user)).collect();
+        let replies = self.connection.run(commands).await?;
+        replies.into_iter().map(|reply| read_position(reply, &self.clock)).collect()
+    }
+
+    async fn pages(&mut self, after: &[(UserId, Position)]) -> RedisResult<Vec<UserReply<Page>>> {
+        read_pages(&self.connection, &self.keys, &self.clock, after, PAGE_ENTRIES).await
+    }
+
+    async fn load_revocations(&mut self) -> RedisResult<()> {
+        self.handler.revocations.load(&self.connection, &self.keys).await
+    }
+}
+
+/// Reads a page of at most `count` entries for each user, in one round trip.
+///
+/// # Errors
+/// If the connection or the server failed.
+pub(super) async fn read_pages(
+    connection: &RedisConnection,
+    keys: &Keys,
+    clock: &RedisClock,
+    after: &[(UserId, Position)],
+    count: usize,
+) -> RedisResult<Vec<UserReply<Page>>> {
+    let commands = |(user, after): &(UserId, Position)| page::commands(keys, user, *after, count);
+    let mut replies = connection.run(after.iter().flat_map(commands).collect()).await?.into_iter();
+    let mut reply = || replies.next().unwrap_or(Ok(Value::Nil));
+    let page = |(_, after): &(UserId, Position)| {
+        let replies = [reply(), reply()];
+        Page::read(replies, *after, count, clock)
+    };
+    after.iter().map(page).collect()
+}

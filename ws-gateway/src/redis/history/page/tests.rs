@@ -1,0 +1,127 @@
+use super::*;
+
+const COUNT: usize = 4;
+
+fn position(text: &str) -> Position {
+    text.parse().unwrap()
+}
+
+fn bulk(text: &str) -> Value {
+    Value::BulkString(text.into())
+}
+
+fn stored(id: &str) -> Value {
+    Value::Array(vec![bulk(id), Value::Array(vec![bulk(STREAM_FIELD), bulk("{\"event\":1}")])])
+}
+
+fn read(marks: Value, after: &str, entries: Vec<Value>) -> UserReply<Page> {
+    let replies = [Ok(marks), Ok(Value::Array(entries))];
+    Page::read(replies, position(after), COUNT, &RedisClock::default()).unwrap()
+}
+
+/// The page that Redis returns for a stream, and marks: the newest position and the start.
+fn page(after: &str, stream: &[&str], marks: [Option<&str>; 2]) -> Page {
+    let entries = stream.iter().filter(|id| position(id) >= position(after));
+    let entries = entries.take(COUNT).map(|id| stored(id)).collect();
+    let marks = marks.map(|mark| mark.map_or(Value::Nil, bulk)).into();
+    read(Value::Array(marks), after, entries).unwrap()
+}
+
+fn ids(page: &Page) -> Vec<String> {
+    page.frames.iter().map(|frame| frame.position.unwrap().to_string()).collect()
+}
+
+#[test]
+fn a_stream_that_has_the_position_reaches_back() {
+    let page = page("2-0", &["1-0", "2-0", "2-1", "3-0"], [None, None]);
+    assert!(page.reaches_back && !page.more);
+    assert_eq!(ids(&page), ["2-1", "3-0"]);
+    assert_eq!(page.newest, position("3-0"));
+}
+
+#[test]
+fn a_client_at_the_newest_position_has_missed_nothing_even_if_the_stream_has_expired() {
+    let in_stream = page("3-0", &["1-0", "3-0"], [None, None]);
+    assert!(in_stream.reaches_back && in_stream.frames.is_empty() && !in_stream.is_empty);
+    let expired = page("3-0", &[], [Some("3-0"), Some("0-7 1-0")]);
+    assert!(expired.reaches_back && expired.frames.is_empty() && expired.is_empty);
+    let without_history = page("0-7", &[], [Some("0-7"), None]);
+    assert!(without_history.reaches_back);
+}
+
+#[test]
+fn a_stream_that_starts_with_the_successor_of_the_position_reaches_back() {
+    for (after, stream) in [("0-7", &["5-0"][..]), ("3-0", &["5-0", "6-0"])] {
+        let start = format!("{after} 5-0");
+        assert!(page(after, stream, [Some("6-0"), Some(&start)]).reaches_back, "{after}");
+    }
+}
+
+#[test]
+fn a_position_that_is_neither_in_the_stream_nor_in_the_marks_does_not_reach_back() {
+    for (after, stream, marks) in [
+        // Trimmed; ahead of the stream; lost in a failover; gone; never assigned.
+        ("1-0", &["2-0", "3-0"][..], [Some("3-0"), Some("0-7 1-0")]),
+        ("9-0", &["2-0", "3-0"], [Some("3-0"), None]),
+        ("2-5", &["2-0", "3-0"], [Some("3-0"), None]),
+        ("2-0", &[], [None, None]),
+        ("0-0", &["2-0"], [Some("2-0"), Some("0-7 2-0")]),
+        ("0-0", &[], [None, None]),
+        // The first entry was trimmed; expired after a successor; marks of another position.
+        ("0-7", &["6-0"], [Some("6-0"), Some("0-7 5-0")]),
+        ("3-0", &[], [Some("5-0"), Some("3-0 5-0")]),
+        ("0-7", &["5-0"], [Some("5-0"), Some("0-8 5-0")]),
+        ("0-7", &["5-0"], [Some("5-0"), Some("0-7")]),
+        ("0-7", &["5-0"], [Some("x"), Some("0-7 x")]),
+    ] {
+        assert!(!page(after, stream, marks).reaches_back, "{after} in {stream:?}, {marks:?}");
+    }
+    assert_eq!(ids(&page("1-0", &["2-0", "3-0"], [None, None])), ["2-0", "3-0"]);
+    assert!(page("9-0", &["2-0"], [None, None]).is_empty);
+}
+
+#[test]
+fn a_full_page_is_continued_at_its_end() {
+    let stream = ["1-1", "1-2", "1-3", "1-4", "1-5"];
+    let full = page("1-1", &stream, [None, None]);
+    assert!(full.more);
+    assert_eq!(full.newest, position("1-4"));
+    assert!(!page("1-3", &stream, [None, None]).more);
+}
+
+#[test]
+fn an_unreadable_entry_is_skipped_and_counted_and_the_others_are_read() {
+    let fields = |name: &[u8], value: &[u8]| {
+        Value::Array(vec![Value::BulkString(name.into()), Value::BulkString(value.into())])
+    };
+    let entry = |id: Value, fields: Value| Value::Array(vec![id, fields]);
+    let page = read(
+        Value::Array(vec![Value::Nil, Value::Nil]),
+        "1-0",
+        vec![
+            stored("1-0"),
+            entry(bulk("2-0"), fields(&[0xff], b"x")),
+            entry(bulk("3-0"), fields(b"n", &[0xff])),
+            entry(bulk("4-0"), fields(b"n", b"[]")),
+            entry(Value::BulkString(vec![0xff]), fields(b"n", b"{}")),
+            entry(bulk("5-0"), Value::Nil),
+            Value::Int(1),
+            // A position that Redis cannot have assigned yet.
+            stored("99999999999999-0"),
+            stored("6-0"),
+        ],
+    );
+    let page = page.unwrap();
+    assert_eq!(ids(&page), ["6-0"]);
+    assert_eq!((page.malformed, page.newest), (7, position("6-0")));
+    assert!(page.reaches_back);
+}
+
+#[test]
+fn a_reply_that_is_no_array_concerns_its_user_only() {
+    let replies = || [Ok(Value::Nil), Ok(Value::Int(1))];
+    let page = Page::read(replies(), Position::START, COUNT, &RedisClock::default()).unwrap();
+    assert_eq!(page, Err(RedisUserError::Unreadable));
+    let wrong_marks = read(Value::Int(1), "1-0", vec![stored("1-0")]).unwrap();
+    assert!(wrong_marks.reaches_back);
+}

@@ -1,0 +1,123 @@
+use std::{collections::VecDeque, sync::Mutex};
+
+use prometheus::Registry;
+
+use super::*;
+use crate::{
+    hub::outbox::{Item, Limits},
+    metrics::RedisUserError,
+    protocol::Frame,
+};
+
+const LIMITS: Limits = Limits { capacity: 2, max_bytes: 1 << 20, max_delay: Duration::ZERO };
+
+/// A stream in memory: replies to each read in turn; none: no reply ever.
+#[derive(Clone)]
+struct FakeReader(Arc<Mutex<VecDeque<UserReply<Page>>>>);
+
+impl ReadPage for FakeReader {
+    async fn page(&self, _: &UserId, _: Position, _: usize) -> UserReply<Page> {
+        let page = self.0.lock().unwrap().pop_front();
+        match page {
+            Some(page) => page,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+fn frame(ms: u64, bytes: usize) -> Frame {
+    let text = format!("{{\"id\":\"{ms}-0\",\"data\":\"{}\"}}", "x".repeat(bytes));
+    Frame::published(text.into())
+}
+
+fn page(reaches_back: bool, ids: &[u64], more: bool) -> Page {
+    let frames: Vec<Frame> = ids.iter().map(|ms| frame(*ms, 0)).collect();
+    let newest = frames.last().and_then(|frame| frame.position).unwrap_or(Position::START);
+    Page { reaches_back, is_empty: ids.is_empty(), frames, newest, more, malformed: 0 }
+}
+
+fn pages(replies: impl IntoIterator<Item = UserReply<Page>>) -> Pages<FakeReader> {
+    let outbox = Outbox::new(LIMITS);
+    outbox.begin_replay();
+    Pages {
+        reader: FakeReader(Arc::new(Mutex::new(replies.into_iter().collect()))),
+        user: UserId::new("u").unwrap(),
+        outbox,
+        after: Position::START,
+        max_bytes: 1000,
+        count: FIRST_PAGE_ENTRIES,
+        read: 0,
+        replayed_to: None,
+        metrics: Metrics::new(&Registry::new()),
+    }
+}
+
+fn at(ms: u64) -> Option<Position> {
+    frame(ms, 0).position
+}
+
+#[tokio::test]
+async fn pages_follow_each_other_until_the_stream_ends() {
+    let mut pages = pages([Ok(page(true, &[1, 2], true)), Ok(page(true, &[3], false))]);
+    let first = pages.next().await;
+    assert_eq!((first.resume, first.frames.len(), first.is_last), (Resume::Complete, 2, false));
+    let last = pages.next().await;
+    assert_eq!((last.resume, last.frames.len(), last.is_last), (Resume::Complete, 1, true));
+    assert_eq!(last.replayed_to, at(3));
+}
+
+#[tokio::test]
+async fn frames_that_did_not_fit_into_the_queue_are_read_from_the_stream() {
+    let mut pages = pages([Ok(page(true, &[1], false)), Ok(page(true, &[2, 3, 4], false))]);
+    for ms in 2..=4 {
+        assert!(pages.outbox.push(Item::Frame(frame(ms, 0))));
+    }
+    assert!(!pages.next().await.is_last);
+    assert_eq!(pages.next().await.replayed_to, at(4));
+}
+
+#[tokio::test]
+async fn a_gap_before_or_between_pages_is_incomplete() {
+    let mut pages = pages([Ok(page(false, &[5], true)), Ok(page(false, &[9], false))]);
+    let first = pages.next().await;
+    assert_eq!((first.resume, first.replayed_to), (Resume::Incomplete, at(5)));
+    assert_eq!(pages.next().await.resume, Resume::Incomplete);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_about_the_user_or_no_reply_ends_the_replay_as_incomplete() {
+    let mut failing = pages([Ok(page(true, &[7], true)), Err(RedisUserError::WrongType)]);
+    failing.next().await;
+    let end = failing.next().await;
+    assert_eq!((end.resume, end.is_last, end.replayed_to), (Resume::Incomplete, true, at(7)));
+    assert_eq!(failing.metrics.redis_user_errors.of(RedisUserError::WrongType).get(), 1);
+    let silent = pages([]).next().await;
+    assert_eq!(silent, ReplayPage::without_history(Resume::Incomplete));
+}
+
+#[tokio::test]
+async fn the_next_page_has_as_many_entries_as_fit_into_the_byte_limit() {
+    let pages = pages([]);
+    let of = |bytes, count| {
+        let frames: Vec<Frame> = (1..=count).map(|ms| frame(ms, bytes)).collect();
+        let newest = Position::START;
+        Page { reaches_back: true, is_empty: false, frames, newest, more: true, malformed: 0 }
+    };
+    assert_eq!(pages.entries_that_fit(&of(0, 8)), PAGE_ENTRIES.min(1000 / 22));
+    assert_eq!(pages.entries_that_fit(&of(228, 8)), 4);
+    assert_eq!(pages.entries_that_fit(&of(100_000, 8)), 2);
+    assert_eq!(pages.entries_that_fit(&of(0, 0)), PAGE_ENTRIES);
+}
+
+#[tokio::test]
+async fn a_stream_that_grows_faster_than_it_is_read_is_given_up() {
+    let endless = std::iter::repeat_with(|| Ok(page(true, &[1], true))).take(MAX_ENTRIES);
+    let mut pages = pages(endless);
+    loop {
+        let page = pages.next().await;
+        if page.is_last {
+            assert_eq!(page.resume, Resume::Incomplete);
+            break;
+        }
+    }
+}

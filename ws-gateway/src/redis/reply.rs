@@ -1,0 +1,101 @@
+//! Reads replies item by item, and separates the errors of one user from those of the server.
+
+use redis::{RedisError, RedisResult, Value};
+
+use crate::metrics::RedisUserError;
+
+/// The part of a reply that is about one user.
+pub(super) type UserReply<T> = Result<T, RedisUserError>;
+
+/// Separates an error about one user's keys from an error of the connection or the server.
+///
+/// # Errors
+/// The error, if it concerns every user.
+pub(super) fn user_reply(reply: RedisResult<Value>) -> RedisResult<UserReply<Value>> {
+    match reply {
+        Ok(value) => Ok(Ok(value)),
+        Err(error) => user_error(&error).map(Err).ok_or(error),
+    }
+}
+
+/// Returns the kind of an error about one user's keys; none if it concerns every user.
+fn user_error(error: &RedisError) -> Option<RedisUserError> {
+    Some(match error.code()? {
+        "WRONGTYPE" => RedisUserError::WrongType,
+        "CROSSSLOT" => RedisUserError::CrossSlot,
+        "OOM" => RedisUserError::OutOfMemory,
+        "READONLY" => RedisUserError::ReadOnly,
+        "NOREPLICAS" => RedisUserError::TooFewReplicas,
+        "MISCONF" => RedisUserError::PersistenceFailed,
+        "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "MOVED" | "ASK" | "TRYAGAIN" | "BUSY"
+        | "NOAUTH" | "WRONGPASS" | "NOPERM" | "NOPROTO" => return None,
+        _ => RedisUserError::Other,
+    })
+}
+
+/// Returns the text of a value, if it is one.
+pub(super) fn text(value: &Value) -> Option<&str> {
+    match value {
+        Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
+        Value::SimpleString(text) | Value::VerbatimString { text, .. } => Some(text),
+        _ => None,
+    }
+}
+
+/// Returns the items of an array; none if the value is something else.
+pub(super) fn items(value: Value) -> Option<Vec<Value>> {
+    match value {
+        Value::Array(items) => Some(items),
+        Value::Nil => Some(Vec::new()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use redis::{ErrorKind, ServerErrorKind};
+
+    use super::*;
+
+    fn server_error(code: &str) -> RedisError {
+        redis::parse_redis_value(format!("-{code} text\r\n").as_bytes())
+            .and_then(Value::extract_error)
+            .unwrap_err()
+    }
+
+    #[test]
+    fn an_error_about_a_key_concerns_one_user() {
+        for (code, kind) in [
+            ("WRONGTYPE", RedisUserError::WrongType),
+            ("CROSSSLOT", RedisUserError::CrossSlot),
+            ("OOM", RedisUserError::OutOfMemory),
+            ("READONLY", RedisUserError::ReadOnly),
+            ("NOREPLICAS", RedisUserError::TooFewReplicas),
+            ("MISCONF", RedisUserError::PersistenceFailed),
+            ("ERR", RedisUserError::Other),
+            ("SOMETHING", RedisUserError::Other),
+        ] {
+            assert_eq!(user_reply(Err(server_error(code))).unwrap(), Err(kind), "{code}");
+        }
+    }
+
+    #[test]
+    fn an_error_of_the_connection_or_of_the_server_concerns_every_user() {
+        for code in ["LOADING", "MASTERDOWN", "CLUSTERDOWN", "MOVED 1 h:1", "NOAUTH", "NOPERM"] {
+            assert!(user_reply(Err(server_error(code))).is_err(), "{code}");
+        }
+        for kind in [ErrorKind::Io, ErrorKind::Parse, ErrorKind::AuthenticationFailed] {
+            assert!(user_reply(Err((kind, "connection lost").into())).is_err(), "{kind:?}");
+        }
+        let loading = (ErrorKind::Server(ServerErrorKind::BusyLoading), "loading");
+        assert!(user_reply(Err(loading.into())).is_err());
+    }
+
+    #[test]
+    fn only_utf_8_is_text() {
+        assert_eq!(text(&Value::BulkString(b"1-0".into())), Some("1-0"));
+        assert_eq!(text(&Value::BulkString(vec![0xff])), None);
+        assert_eq!(text(&Value::Int(1)), None);
+        assert_eq!(items(Value::Int(1)), None);
+    }
+}

@@ -1,0 +1,106 @@
+//! Closes the gaps of users from their streams, page by page.
+
+use redis::RedisResult;
+use shared::user::UserId;
+
+use super::{
+    super::{backend::Backend, history::Page, retries::Retry},
+    Session,
+};
+use crate::{
+    hub::{Resync, Subscribed, Subscription},
+    metrics::GapRepair,
+    protocol::Position,
+};
+
+/// A user whose stream is being read.
+pub(super) struct Gap {
+    subscription: Subscription,
+    position: Position,
+    /// Whether the user was live before.
+    is_repair: bool,
+    /// Whether frames were lost that the stream no longer has.
+    is_lost: bool,
+}
+
+impl Gap {
+    pub(super) fn new(subscription: Subscription, position: Position, is_repair: bool) -> Self {
+        Self { subscription, position, is_repair, is_lost: false }
+    }
+}
+
+impl<B: Backend> Session<B> {
+    /// Reads a page for each user and delivers it. Returns the users with more to read.
+    pub(super) async fn read_pages(&mut self, gaps: Vec<Gap>) -> RedisResult<Vec<Gap>> {
+        let after = |gap: &Gap| (gap.subscription.user.clone(), gap.position);
+        let after: Vec<(UserId, Position)> = gaps.iter().map(after).collect();
+        let pages = self.backend.pages(&after).await?;
+        let mut read = Vec::with_capacity(gaps.len());
+        for (gap, page) in gaps.into_iter().zip(pages) {
+            match self.counted(&gap.subscription, page) {
+                Some(page) => read.push((gap, page)),
+                None => self.give_up(gap),
+            }
+        }
+        self.report_lost(&mut read).await?;
+        Ok(read.into_iter().filter_map(|(gap, page)| self.deliver(gap, &page)).collect())
+    }
+
+    /// Reports gaps before the rest of the stream is delivered.
+    async fn report_lost(&mut self, read: &mut [(Gap, Page)]) -> RedisResult<()> {
+        let mut ended: Vec<&mut Gap> = Vec::new();
+        for (gap, page) in read.iter_mut().filter(|(_, page)| !page.reaches_back) {
+            gap.is_lost = true;
+            if page.is_empty {
+                // The stream ended before the position: new positions may be smaller.
+                ended.push(gap);
+            } else {
+                self.hub.report_gap(&gap.subscription, Resync::Continue);
+            }
+        }
+        if ended.is_empty() {
+            return Ok(());
+        }
+        let users: Vec<UserId> = ended.iter().map(|gap| gap.subscription.user.clone()).collect();
+        let positions = self.backend.positions(&users).await?;
+        for (gap, position) in ended.into_iter().zip(positions) {
+            let position = self.counted(&gap.subscription, position);
+            let resync = position.map_or(Resync::Unknown, Resync::At);
+            self.hub.report_gap(&gap.subscription, resync);
+            if resync == Resync::Unknown {
+                self.retries.schedule(Retry::new(gap.subscription.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Delivers a page. Returns the gap again if there is more to read.
+    fn deliver(&self, gap: Gap, page: &Page) -> Option<Gap> {
+        self.metrics.malformed_frames.inc_by(page.malformed as u64);
+        if gap.is_repair {
+            self.metrics.messages_repaired.inc_by(page.frames.len() as u64);
+        }
+        self.hub.replay(&gap.subscription, &page.frames);
+        if page.more {
+            return Some(Gap { position: page.newest, ..gap });
+        }
+        if let Subscribed::ReadFrom(position) = self.hub.mark_subscribed(&gap.subscription) {
+            return Some(Gap { position, ..gap });
+        }
+        if gap.is_repair {
+            let lost = gap.is_lost;
+            let result = if lost { GapRepair::Incomplete } else { GapRepair::Complete };
+            self.metrics.gaps.of(result).inc();
+        }
+        None
+    }
+
+    /// Ends the repair of a user whose stream Redis does not return.
+    fn give_up(&mut self, gap: Gap) {
+        if gap.is_repair {
+            self.metrics.gaps.of(GapRepair::Incomplete).inc();
+        }
+        self.hub.report_gap(&gap.subscription, Resync::Unknown);
+        self.go_live_without_position(gap.subscription);
+    }
+}

@@ -1,0 +1,362 @@
+use std::{
+    collections::{BTreeSet, HashMap},
+    num::NonZeroUsize,
+    sync::Mutex,
+};
+
+use futures_util::FutureExt;
+use prometheus::Registry;
+use uuid::Uuid;
+
+use super::*;
+use crate::{
+    hub::{
+        LimitPolicy, Limits, Registration,
+        outbox::{self, Item},
+    },
+    metrics::RedisUserError,
+    protocol::{Frame, Position},
+    redis::history::Page,
+};
+
+/// Redis as a session sees it, in memory.
+#[derive(Clone)]
+struct FakeRedis(Arc<Mutex<State>>);
+
+struct State {
+    hub: Hub,
+    users: HashMap<UserId, UserKeys>,
+    subscribed: BTreeSet<UserId>,
+    is_away: bool,
+    is_silent: bool,
+    /// Called once by the next read of positions, to interleave it with other changes.
+    during_positions: Option<Box<dyn FnOnce() + Send>>,
+    during_check: Option<Box<dyn FnOnce() + Send>>,
+}
+
+#[derive(Default)]
+struct UserKeys {
+    /// Milliseconds of the entries in the stream.
+    stream: Vec<u64>,
+    /// The error of every read of this user's keys.
+    error: Option<RedisUserError>,
+}
+
+impl FakeRedis {
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    fn publish(&self, id: &str, ms: u64) {
+        let mut state = self.state();
+        state.users.entry(user(id)).or_default().stream.push(ms);
+        if state.subscribed.contains(id) {
+            state.hub.deliver(id, frame(ms));
+        }
+    }
+
+    fn fail(&self, id: &str, error: Option<RedisUserError>) {
+        self.state().users.entry(user(id)).or_default().error = error;
+    }
+
+    fn reply<T>(
+        &self,
+        users: impl Iterator<Item = UserId>,
+        read: impl Fn(&UserId, &[u64]) -> T,
+    ) -> RedisResult<Vec<UserReply<T>>> {
+        let mut state = self.state();
+        if state.is_away {
+            return Err(disconnected());
+        }
+        let mut reply = |id: UserId| {
+            let keys = state.users.entry(id.clone()).or_default();
+            keys.error.map_or_else(|| Ok(read(&id, &keys.stream)), Err)
+        };
+        Ok(users.map(&mut reply).collect())
+    }
+}
+
+impl Backend for FakeRedis {
+    async fn subscribe(&mut self, users: &[UserId]) -> RedisResult<()> {
+        self.state().subscribed.extend(users.iter().cloned());
+        Ok(())
+    }
+
+    async fn unsubscribe(&mut self, users: &[UserId]) -> RedisResult<()> {
+        self.state().subscribed.retain(|user| !users.contains(user));
+        Ok(())
+    }
+
+    async fn check(&mut self) -> RedisResult<()> {
+        let during = self.state().during_check.take();
+        if let Some(during) = during {
+            during();
+        }
+        if self.state().is_silent {
+            std::future::pending::<()>().await;
+        }
+        Ok(())
+    }
+
+    async fn positions(&mut self, users: &[UserId]) -> RedisResult<Vec<UserReply<Position>>> {
+        let during = self.state().during_positions.take();
+        let newest = |_: &UserId, stream: &[u64]| stream.last().map_or(at(0), |ms| at(*ms));
+        let reply = self.reply(users.iter().cloned(), newest);
+        if let Some(during) = during {
+            during();
+        }
+        reply
+    }
+
+    async fn pages(&mut self, after: &[(UserId, Position)]) -> RedisResult<Vec<UserReply<Page>>> {
+        let positions: HashMap<UserId, Position> = after.iter().cloned().collect();
+        self.reply(after.iter().map(|(user, _)| user.clone()), |id, stream| {
+            let after = positions[id];
+            let entries: Vec<u64> = stream.iter().copied().filter(|ms| at(*ms) >= after).collect();
+            Page {
+                reaches_back: entries.first().is_some_and(|ms| at(*ms) == after)
+                    || (after == at(0) && stream.is_empty()),
+                is_empty: entries.is_empty(),
+                newest: entries.last().map_or(after, |ms| at(*ms)),
+                frames: entries.into_iter().filter(|ms| at(*ms) > after).map(frame).collect(),
+                more: false,
+                malformed: 0,
+            }
+        })
+    }
+
+    async fn load_revocations(&mut self) -> RedisResult<()> {
+        Ok(())
+    }
+}
+
+fn user(id: &str) -> UserId {
+    UserId::new(id).unwrap()
+}
+
+/// Real positions begin at 1; 0 stands for the position of a user without history.
+fn at(ms: u64) -> Position {
+    format!("{ms}-1").parse().unwrap()
+}
+
+fn frame(ms: u64) -> Frame {
+    Frame::published(format!("{{\"id\":\"{ms}-1\",\"event\":\"e\"}}").into())
+}
+
+struct World {
+    hub: Hub,
+    metrics: Metrics,
+    redis: FakeRedis,
+    session: Session<FakeRedis>,
+    lost: Arc<Notify>,
+}
+
+fn world() -> World {
+    let metrics = Metrics::new(&Registry::new());
+    let outbox = outbox::Limits { capacity: 64, max_bytes: 1 << 20, max_delay: Duration::ZERO };
+    let per_user = NonZeroUsize::new(2).unwrap();
+    let limits = Limits { per_user, policy: LimitPolicy::Reject, outbox };
+    let hub = Hub::new(limits, metrics.clone());
+    let redis = FakeRedis(Arc::new(Mutex::new(State {
+        hub: hub.clone(),
+        users: HashMap::new(),
+        subscribed: BTreeSet::new(),
+        is_away: false,
+        is_silent: false,
+        during_positions: None,
+        during_check: None,
+    })));
+    let lost = Arc::new(Notify::new());
+    let session = Session::new(redis.clone(), hub.clone(), metrics.clone(), Arc::clone(&lost));
+    World { hub, metrics, redis, session, lost }
+}
+
+impl World {
+    fn connect(&self, id: &str) -> Registration {
+        self.hub.register(&user(id), Uuid::new_v4()).unwrap()
+    }
+
+    /// The session ends and the next one begins; `missed` happens in between.
+    fn reconnect(&mut self, missed: impl FnOnce(&FakeRedis)) {
+        self.redis.state().subscribed.clear();
+        let _users = self.hub.mark_disconnected();
+        missed(&self.redis);
+        let (redis, lost) = (self.redis.clone(), Arc::clone(&self.lost));
+        self.session = Session::new(redis, self.hub.clone(), self.metrics.clone(), lost);
+    }
+}
+
+fn is_confirmed(registration: &mut Registration) -> bool {
+    registration.confirmed().now_or_never().is_some()
+}
+
+fn received(registration: &Registration) -> Vec<String> {
+    let text = |item| match item {
+        Item::Frame(frame) => frame.position.map_or("unpositioned".into(), |p| p.ms().to_string()),
+        Item::Gap => "gap".into(),
+    };
+    registration.outbox().drain().items.into_iter().map(text).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_user_whose_position_cannot_be_read_is_served_and_harms_no_other_user() {
+    let mut world = world();
+    world.redis.fail("u", Some(RedisUserError::OutOfMemory));
+    let (mut u, mut v) = (world.connect("u"), world.connect("v"));
+    world.session.start().await.unwrap();
+    assert!(is_confirmed(&mut u) && is_confirmed(&mut v));
+    world.redis.publish("v", 1);
+    world.redis.publish("u", 2);
+    assert_eq!((received(&u), received(&v)), (vec!["2".into()], vec!["1".into()]));
+    assert_eq!(world.metrics.redis_user_errors.of(RedisUserError::OutOfMemory).get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_missing_position_is_read_again_with_growing_delays() {
+    let mut world = world();
+    world.redis.fail("u", Some(RedisUserError::ReadOnly));
+    let u = world.connect("u");
+    world.session.start().await.unwrap();
+    let errors = world.metrics.redis_user_errors.of(RedisUserError::ReadOnly).clone();
+    assert!(time::timeout(Duration::from_mins(10), world.session.run()).await.is_err());
+    assert!((8..30).contains(&errors.get()), "{} attempts in 10 minutes", errors.get());
+    world.redis.fail("u", None);
+    world.redis.state().users.get_mut("u").unwrap().stream.push(7);
+    assert!(time::timeout(Duration::from_mins(1), world.session.run()).await.is_err());
+    assert_eq!(u.position(), at(7));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frame_that_is_in_flight_while_the_position_is_read_again_is_delivered() {
+    let mut world = world();
+    world.redis.fail("u", Some(RedisUserError::ReadOnly));
+    let u = world.connect("u");
+    world.session.start().await.unwrap();
+    world.redis.fail("u", None);
+    world.redis.state().users.get_mut("u").unwrap().stream.push(7);
+    let (hub, redis) = (world.hub.clone(), world.redis.clone());
+    world.redis.state().during_positions = Some(Box::new(move || {
+        redis.state().during_check = Some(Box::new(move || hub.deliver("u", frame(7))));
+    }));
+    assert!(time::timeout(Duration::from_secs(5), world.session.run()).await.is_err());
+    assert_eq!(received(&u), ["7"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_user_who_reconnects_while_the_position_is_read_is_confirmed_with_a_position() {
+    let mut world = world();
+    world.redis.publish("u", 5);
+    let first = world.connect("u");
+    let (hub, second) = (world.hub.clone(), Arc::new(Mutex::new(None)));
+    let slot = Arc::clone(&second);
+    world.redis.state().during_positions = Some(Box::new(move || {
+        drop(first);
+        *slot.lock().unwrap() = Some(hub.register(&user("u"), Uuid::new_v4()).unwrap());
+    }));
+    world.session.start().await.unwrap();
+    let mut second = second.lock().unwrap().take().unwrap();
+    assert!(is_confirmed(&mut second));
+    assert_eq!(second.position(), at(5));
+    // And after a loss, it misses nothing.
+    world.reconnect(|redis| redis.publish("u", 6));
+    world.session.start().await.unwrap();
+    assert_eq!(received(&second), ["6"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_loss_missed_frames_come_first_and_each_once() {
+    let mut world = world();
+    let u = world.connect("u");
+    world.session.start().await.unwrap();
+    world.redis.publish("u", 1);
+    let hub = world.hub.clone();
+    world.reconnect(move |redis| {
+        redis.publish("u", 2);
+        redis.publish("u", 3);
+        // Pushed before the stream is read.
+        hub.deliver("u", frame(3));
+    });
+    world.session.start().await.unwrap();
+    world.redis.publish("u", 4);
+    assert_eq!(received(&u), ["1", "2", "3", "4"]);
+    assert_eq!(world.metrics.gaps.of(GapRepair::Complete).get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_cannot_be_read_is_a_gap_of_its_user_only() {
+    let mut world = world();
+    let (u, v) = (world.connect("u"), world.connect("v"));
+    world.session.start().await.unwrap();
+    for id in ["u", "v"] {
+        world.redis.publish(id, 1);
+    }
+    world.reconnect(|redis| {
+        redis.fail("u", Some(RedisUserError::WrongType));
+        for id in ["u", "v"] {
+            redis.publish(id, 2);
+        }
+    });
+    world.session.start().await.unwrap();
+    for id in ["u", "v"] {
+        world.redis.publish(id, 3);
+    }
+    assert_eq!(received(&u), ["1", "gap", "3"]);
+    assert_eq!(received(&v), ["1", "2", "3"]);
+    assert_eq!(world.metrics.gaps.of(GapRepair::Incomplete).get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_loss_a_user_without_a_position_is_told_that_frames_may_be_missing() {
+    let mut world = world();
+    world.redis.fail("u", Some(RedisUserError::OutOfMemory));
+    let u = world.connect("u");
+    world.session.start().await.unwrap();
+    world.reconnect(|redis| {
+        redis.fail("u", None);
+        redis.publish("u", 2);
+    });
+    world.session.start().await.unwrap();
+    assert_eq!(received(&u), ["gap"]);
+    assert_eq!(u.position(), at(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_redis_lost_its_data_the_user_goes_on_from_the_new_end() {
+    let mut world = world();
+    let u = world.connect("u");
+    world.session.start().await.unwrap();
+    world.redis.publish("u", 9);
+    world.reconnect(|redis| {
+        redis.state().users.get_mut("u").unwrap().stream.clear();
+        redis.publish("u", 4);
+    });
+    world.session.start().await.unwrap();
+    world.redis.publish("u", 5);
+    assert_eq!(received(&u), ["9", "gap", "5"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_of_the_connection_and_a_check_without_reply_end_the_session() {
+    let mut world = world();
+    let _u = world.connect("u");
+    world.redis.state().is_away = true;
+    assert!(world.session.start().await.is_err());
+    world.redis.state().is_silent = true;
+    let ended = time::timeout(Duration::from_secs(5), world.session.run()).await;
+    assert!(ended.is_ok(), "the session goes on without a reply");
+    world.redis.state().is_silent = false;
+    world.lost.notify_one();
+    assert!(world.session.run().now_or_never().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn users_who_leave_are_unsubscribed() {
+    let mut world = world();
+    let (u, _v) = (world.connect("u"), world.connect("v"));
+    world.session.start().await.unwrap();
+    assert_eq!(world.redis.state().subscribed.len(), 2);
+    drop(u);
+    assert!(time::timeout(Duration::from_secs(1), world.session.run()).await.is_err());
+    assert_eq!(world.redis.state().subscribed, BTreeSet::from([user("v")]));
+    assert_eq!(world.metrics.subscriptions.get(), 1);
+}
