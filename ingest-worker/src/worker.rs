@@ -6,6 +6,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use shared::{
     admin::{AdminServer, Readiness},
+    backoff::Backoff,
     lifecycle,
     redis::RedisClient,
     trace::{self, Tracer},
@@ -118,7 +119,7 @@ impl Worker {
 
     fn spawn_checks(&self, tasks: &TaskTracker, fatal: &FatalError, stop: &CancellationToken) {
         let (config, metrics) = (self.config.clone(), self.processor.metrics.clone());
-        tasks.spawn(check_redis(self.store.clone(), self.readiness.clone(), metrics, stop.clone()));
+        tasks.spawn(watch_redis(self.store.clone(), self.readiness.clone(), metrics, stop.clone()));
         tasks.spawn(brokers::watch(
             Arc::clone(&self.consumer),
             self.dead_letters.clone(),
@@ -169,24 +170,42 @@ async fn leave(consumer: Arc<Consumer>, dead_letters: DeadLetters, deadline: Ins
     }
 }
 
-/// Waits until Redis can be used for the first time; later outages show as undelivered batches.
-async fn check_redis(
+/// How often the Redis connection is checked: a NAT or firewall may drop an idle one without notice,
+/// and the next event would wait for a response time-out.
+const REDIS_CHECK_INTERVAL: Duration = Duration::from_secs(5);
+const REDIS_BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
+
+/// Keeps the Redis connection usable while no events arrive. Readiness waits for the first
+/// connection only; later outages show as undelivered batches.
+async fn watch_redis(
     store: RedisStore,
     readiness: Readiness,
     metrics: Metrics,
     stop: CancellationToken,
 ) {
-    let mut logged = false;
-    while let Err(error) = store.check().await {
-        metrics.retries.of(error.system).inc();
-        if !logged {
-            warn!(%error, "Redis is not available yet, retrying");
-            logged = true;
+    let mut backoff = REDIS_BACKOFF;
+    let mut was_available = false;
+    let check = async {
+        loop {
+            match store.check().await {
+                Ok(()) => {
+                    readiness.set("redis", true);
+                    was_available = true;
+                    backoff.reset();
+                    tokio::time::sleep(REDIS_CHECK_INTERVAL).await;
+                }
+                Err(error) => {
+                    metrics.retries.of(error.system).inc();
+                    match (backoff.attempts(), was_available) {
+                        (0, false) => warn!(%error, "Redis is not available yet, retrying"),
+                        // An event that fails to be delivered is a warning of its own.
+                        (0, true) => info!(%error, "Redis connection lost, reconnecting"),
+                        _ => {}
+                    }
+                    tokio::time::sleep(backoff.next_delay()).await;
+                }
+            }
         }
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(Duration::from_secs(1)) => {}
-        }
-    }
-    readiness.set("redis", true);
+    };
+    stop.run_until_cancelled(check).await;
 }

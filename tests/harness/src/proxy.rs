@@ -23,6 +23,8 @@ pub enum Fault {
     None,
     /// Bytes in both directions are discarded; nothing is closed.
     Blackhole,
+    /// As [`Fault::Blackhole`] for connections that are open already; new ones have no fault.
+    ForgetOpen,
     /// Every connection is reset.
     Reset,
     /// The server's bytes stall after this many more on each connection.
@@ -104,8 +106,8 @@ async fn connect(mut client: TcpStream, server: SocketAddr, fault: watch::Receiv
     drop((client.set_nodelay(true), server.set_nodelay(true)));
     let (from_client, to_client) = client.split();
     let (from_server, to_server) = server.split();
-    let upstream = Direction { replies: false, fault: fault.clone(), passed: 0, lost: false };
-    let downstream = Direction { replies: true, fault, passed: 0, lost: false };
+    let upstream = Direction::new(false, fault.clone());
+    let downstream = Direction::new(true, fault);
     let upstream = upstream.forward(from_client, to_server);
     if tokio::try_join!(upstream, downstream.forward(from_server, to_client)).is_err() {
         drop((client.set_zero_linger(), server.set_zero_linger()));
@@ -121,9 +123,16 @@ struct Direction {
     passed: usize,
     /// Whether bytes were discarded.
     lost: bool,
+    /// Whether it was opened after [`Fault::ForgetOpen`].
+    remembered: bool,
 }
 
 impl Direction {
+    fn new(replies: bool, fault: watch::Receiver<Fault>) -> Self {
+        let remembered = *fault.borrow() == Fault::ForgetOpen;
+        Self { replies, fault, passed: 0, lost: false, remembered }
+    }
+
     async fn forward(
         mut self,
         mut from: impl AsyncRead + Unpin,
@@ -174,6 +183,7 @@ impl Direction {
             match fault {
                 Fault::Reset => return Err(ErrorKind::ConnectionReset.into()),
                 Fault::Blackhole => return Ok(0),
+                Fault::ForgetOpen if !self.remembered => return Ok(0),
                 Fault::DropReplies if self.replies => return Ok(0),
                 Fault::StallReplies(limit) if self.replies && self.passed >= limit => {
                     let changed = self.fault.changed().await;
@@ -186,7 +196,9 @@ impl Direction {
                     sleep(time).await;
                     return Ok(waiting);
                 }
-                Fault::None | Fault::DropReplies | Fault::StallReplies(_) => return Ok(waiting),
+                Fault::None | Fault::ForgetOpen | Fault::DropReplies | Fault::StallReplies(_) => {
+                    return Ok(waiting);
+                }
             }
         }
     }

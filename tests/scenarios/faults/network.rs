@@ -1,19 +1,28 @@
 //! Faults of the network between the services and Redis, which itself keeps running.
 
-use anyhow::Context as _;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
 use harness::{
+    events::{fresh_user, one_of_each},
+    eventually,
     proxy::{FAULTS, Fault, Proxy},
-    stack::{Layout, RedisProxies},
+    stack::{Layout, RedisProxies, TIMEOUT},
 };
 use support::client_fleet::RecoveryLatency;
+use tokio::time::Instant;
 
 use super::print_gap_repairs;
-use crate::{context::Context, run_profile::RunProfile, runner::scenarios, under_load::UnderLoad};
+use crate::{
+    assertions::expect_delivery, context::Context, run_profile::RunProfile, runner::scenarios,
+    under_load::UnderLoad,
+};
 
 scenarios![
     faults_between_worker_and_redis_lose_and_duplicate_no_event,
     faults_between_gateway_and_redis_lose_no_event_and_close_no_socket,
     faults_between_both_services_and_redis_lose_no_event_and_close_no_socket,
+    the_first_event_after_a_quiet_night_behind_a_nat_is_not_late,
 ];
 
 async fn faults_between_worker_and_redis_lose_and_duplicate_no_event(
@@ -32,6 +41,34 @@ async fn faults_between_both_services_and_redis_lose_no_event_and_close_no_socke
     context: &Context,
 ) -> anyhow::Result<()> {
     survive_each_fault(context, "both to Redis", |ways| vec![&ways.worker, &ways.gateway]).await
+}
+
+/// A NAT forgets the idle connection of the worker: its bytes are discarded from then on, and no
+/// side is notified.
+async fn the_first_event_after_a_quiet_night_behind_a_nat_is_not_late(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let stack = context.own_stack(&Layout { proxied: true, ..Layout::default() }).await?;
+    expect_delivery(&stack).await?;
+    let user = fresh_user();
+    let mut client = stack.client(&user).await?;
+    let proxies = stack.redis_proxies.as_ref().context("the layout has proxies")?;
+    proxies.worker.set_fault(Fault::ForgetOpen);
+    let worker = stack.workers.first().context("the layout has a worker")?;
+    eventually("the worker reconnects while idle", TIMEOUT, async || {
+        let connects = worker.log()?.matches("connected to Redis").count();
+        ensure!(connects == 2, "connected {connects} times");
+        Ok(())
+    })
+    .await?;
+    let event = one_of_each(&user)?.remove(0);
+    let sent = Instant::now();
+    stack.producer.send(&event).await?;
+    client.next_notification(TIMEOUT).await?;
+    let latency = sent.elapsed();
+    eprintln!("first event after the connection was forgotten: {latency:?}");
+    ensure!(latency < Duration::from_secs(1), "the first event took {latency:?}");
+    stack.shut_down_and_check_logs().await
 }
 
 /// Injects each fault in turn and waits after each until every event is delivered.
