@@ -213,6 +213,17 @@ impl Notification {
         self.trace = Some(traceparent);
     }
 
+    /// Cuts the lists in the data so that the JSON takes at most `limit` bytes for any recipient.
+    /// Then `data.truncated` is true, and `data.<list>_count` is the full length of each cut list.
+    ///
+    /// # Errors
+    /// [`TooLarge`] if cutting all lists is not enough.
+    pub fn limited_to(self, limit: usize) -> Result<Self, TooLarge> {
+        let names = self.event.len() + self.correlation_id.as_ref().map_or(0, String::len);
+        let data = size::limited(&self.data, names, limit)?.unwrap_or(self.data);
+        Ok(Self { data, ..self })
+    }
+
     /// Returns the JSON for one recipient, without the `id` that the publish script adds.
     ///
     /// # Panics

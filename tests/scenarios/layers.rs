@@ -45,20 +45,21 @@ const WORKER: Layers = &[
     ("domain", &["notification"]),
     ("metrics", &["domain", "notification"]),
     ("config", &["domain"]),
-    ("infrastructure", &["domain", "notification", "metrics", "config"]),
-    ("worker", &["infrastructure", "domain", "notification", "metrics", "config"]),
+    ("accounting", &["domain", "notification", "metrics"]),
+    ("infrastructure", &["accounting", "domain", "notification", "metrics", "config"]),
+    ("worker", &["infrastructure", "accounting", "domain", "notification", "metrics", "config"]),
     ("cli", &["infrastructure", "domain", "config"]),
     ("main", &["cli", "worker"]),
 ];
 
 const GATEWAY: Layers = &[
     ("protocol", &[]),
-    ("auth", &[]),
-    ("metrics", &["auth", "protocol"]),
+    ("files", &[]),
+    ("auth", &["files"]),
+    ("metrics", &["auth", "files", "protocol"]),
     ("hub", &["protocol", "auth", "metrics"]),
     ("connection", &["hub", "protocol", "auth", "metrics"]),
     ("redis", &["hub", "protocol", "auth", "metrics"]),
-    ("files", &["metrics"]),
     ("server", &["connection", "redis", "files", "hub", "protocol", "auth", "metrics"]),
     // Parses texts into the types of the modules that use them.
     ("config", &["server", "hub", "auth"]),

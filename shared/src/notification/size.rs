@@ -1,10 +1,8 @@
-//! Keeps a notification's text within a limit by cutting the lists in its data.
+//! The size limit of a notification: lists in its data are cut to fit.
 
 use std::collections::BTreeMap;
 
 use serde_json::value::{RawValue, to_raw_value};
-
-use super::Notification;
 
 /// Bytes of a frame beside event name, correlation id and data: keys, times, ids, the trace
 /// context, and a user id of the longest size.
@@ -20,22 +18,22 @@ pub struct TooLarge {
     limit: usize,
 }
 
-impl Notification {
-    /// Cuts the lists in the data so that the text takes at most `limit` bytes for any recipient.
-    /// Then `data.truncated` is true, and `data.<list>_count` is the full length of each cut list.
-    ///
-    /// # Errors
-    /// [`TooLarge`] if cutting all lists is not enough.
-    pub fn limited_to(self, limit: usize) -> Result<Self, TooLarge> {
-        let correlation_id = self.correlation_id.as_ref().map_or(0, String::len);
-        let frame = FRAME_BYTES + ESCAPED_BYTES * (self.event.len() + correlation_id);
-        if frame + self.data.get().len() <= limit {
-            return Ok(self);
-        }
-        let budget = limit.checked_sub(frame);
-        let data = budget.and_then(|budget| cut_lists(&self.data, budget));
-        Ok(Self { data: data.ok_or(TooLarge { limit })?, ..self })
+/// Returns `data` with its lists cut so that a frame with it takes at most `limit` bytes;
+/// `names` is the length of event name and correlation id. `None` if the data fits as it is.
+///
+/// # Errors
+/// [`TooLarge`] if cutting all lists is not enough.
+pub(super) fn limited(
+    data: &RawValue,
+    names: usize,
+    limit: usize,
+) -> Result<Option<Box<RawValue>>, TooLarge> {
+    let frame = FRAME_BYTES + ESCAPED_BYTES * names;
+    if frame + data.get().len() <= limit {
+        return Ok(None);
     }
+    let cut = limit.checked_sub(frame).and_then(|budget| cut_lists(data, budget));
+    cut.map(Some).ok_or(TooLarge { limit })
 }
 
 /// The fields of an object.
@@ -108,7 +106,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        notification::{Category, Priority},
+        notification::{Category, Notification, Priority},
         user::UserId,
     };
 
