@@ -23,6 +23,7 @@ mod metrics;
 mod offsets;
 mod parked_records;
 mod producers;
+mod record_isolation;
 mod record_outcomes;
 mod recovery;
 mod requirements;
@@ -58,6 +59,7 @@ const MODULES: &[fn() -> Vec<Scenario>] = &[
     degraded_users::scenarios,
     idempotency::scenarios,
     record_outcomes::scenarios,
+    record_isolation::scenarios,
     server_access::scenarios,
     server_access::redis_acl::scenarios,
     auth::scenarios,

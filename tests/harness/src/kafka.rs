@@ -228,10 +228,25 @@ impl Kafka {
         if let Broker::Embedded(embedded) = &self.broker {
             return topics.iter().try_for_each(|topic| embedded.create_topic(topic, PARTITIONS));
         }
-        let new = |topic| NewTopic::new(topic, PARTITIONS, TopicReplication::Fixed(1));
-        let new: Vec<NewTopic<'_>> = topics.iter().map(|topic| new(topic)).collect();
+        let new: Vec<_> = topics.iter().map(|topic| new_topic(topic)).collect();
+        self.create(&new).await
+    }
+
+    /// Creates a topic with settings of its own.
+    ///
+    /// # Errors
+    /// When the broker rejects it.
+    pub async fn create_topic(&self, topic: &str, settings: &[(&str, &str)]) -> anyhow::Result<()> {
+        let mut new = new_topic(topic);
+        for (name, value) in settings {
+            new = new.set(name, value);
+        }
+        self.create(&[new]).await
+    }
+
+    async fn create(&self, new: &[NewTopic<'_>]) -> anyhow::Result<()> {
         let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
-        for result in self.admin()?.create_topics(&new, &options).await? {
+        for result in self.admin()?.create_topics(new, &options).await? {
             match result {
                 Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
                 Err((topic, error)) => bail!("create topic {topic}: {error}"),
@@ -253,6 +268,10 @@ impl Kafka {
         config.set("reconnect.backoff.max.ms", "100");
         config
     }
+}
+
+fn new_topic(topic: &str) -> NewTopic<'_> {
+    NewTopic::new(topic, PARTITIONS, TopicReplication::Fixed(1))
 }
 
 fn commit_ends(config: &ClientConfig, topics: &[String]) -> anyhow::Result<()> {

@@ -1,5 +1,7 @@
 //! Sends records like upstream services do, and reads topics.
 
+pub mod raw;
+
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,

@@ -1,0 +1,143 @@
+//! A record that cannot be processed delays no other record, neither of other partitions nor of its
+//! own. Each scenario measures the latency of other records meanwhile.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use harness::{
+    events::{self, Case, fresh_user},
+    producer::{Record, header, raw, read_topic},
+    redis::stream_key,
+    stack::{Layout, Stack, TIMEOUT},
+};
+use rdkafka::message::OwnedMessage;
+use redis::cmd;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::{
+    assertions::{expect_no_further_frames, expect_notifications, wait_for_dead_letters},
+    context::Context,
+    runner::scenarios,
+};
+
+scenarios![
+    an_invalid_header_name_or_an_oversized_key_delays_no_other_record,
+    a_dead_letter_topic_with_other_rules_delays_no_other_record,
+    redis_keys_of_a_wrong_type_delay_no_other_record,
+];
+
+/// Events of one topic with keys of their own: enough to reach each of its three partitions.
+const EVENTS_OF_ONE_TOPIC: usize = 24;
+/// A record that waits for another one takes much longer.
+const MAX_MEDIAN: Duration = Duration::from_secs(1);
+/// The value of a record that ends as a dead letter.
+const MALFORMED: &[u8] = b"no JSON";
+
+fn case() -> anyhow::Result<Case> {
+    events::designed()?.into_iter().next().context("the fixtures have events")
+}
+
+/// Checks that events of another user are delivered at once: one of each topic, and several of the
+/// topic of the record in question.
+async fn expect_no_delay(stack: &Stack, beside: &str) -> anyhow::Result<()> {
+    let user = fresh_user();
+    let mut clients = [stack.client(&user).await?];
+    let mut events = events::one_of_each(&user)?;
+    for _ in 0..EVENTS_OF_ONE_TOPIC {
+        events.push(case()?.fresh(&user)?);
+    }
+    let mut latencies = Vec::new();
+    for event in events {
+        let sent = Instant::now();
+        stack.producer.send(&event).await?;
+        expect_notifications(&mut clients[0], &[event]).await.context(beside.to_owned())?;
+        latencies.push(sent.elapsed());
+    }
+    latencies.sort_unstable();
+    let (median, max) = (latencies[latencies.len() / 2], latencies[latencies.len() - 1]);
+    println!("latency beside {beside}: median {median:?}, max {max:?}");
+    ensure!(median < MAX_MEDIAN, "expected a median below {MAX_MEDIAN:?}, got {median:?}");
+    expect_no_further_frames(stack, &user, &mut clients).await
+}
+
+async fn an_invalid_header_name_or_an_oversized_key_delays_no_other_record(
+    context: &Context,
+) -> anyhow::Result<()> {
+    // Incompressible, just under the broker's limit of 1 MiB; the headers of the dead letter exceed
+    // it.
+    const KEY_SIZE: usize = 1_048_400;
+    let stack = context.own_broker(&Layout::default()).await?;
+    let user = fresh_user();
+    let mut clients = [stack.client(&user).await?];
+    let event = case()?.fresh(&user)?;
+    let (key, value) = (event.key.as_bytes(), serde_json::to_vec(&event.envelope)?);
+    let not_utf8 = (&b"\xff\xfe"[..], &b"value"[..]);
+    raw::write_with_header(&stack.kafka, &event.topic, key, &value, not_utf8).await?;
+    expect_no_delay(&stack, "a header name that is not UTF-8").await?;
+    let topic = event.topic.clone();
+    expect_notifications(&mut clients[0], &[event]).await?;
+    expect_no_further_frames(&stack, &user, &mut clients).await?;
+
+    let key: Vec<u8> = (0..KEY_SIZE).map(|_| rand::random()).collect();
+    let valid = (&b"name"[..], &b"value"[..]);
+    raw::write_with_header(&stack.kafka, &topic, &key, MALFORMED, valid).await?;
+    expect_no_delay(&stack, "an oversized key").await?;
+    let is_ours = |letter: &OwnedMessage| header(letter, "dlq.key_omitted") == Some("true");
+    let complete = |letters: &[OwnedMessage]| letters.iter().any(is_ours);
+    read_topic(&stack.kafka, &stack.dead_letter_topic, TIMEOUT, complete).await?;
+    stack.shut_down_and_check_logs().await
+}
+
+/// A compacted topic, which needs keys, with a small maximum size and no codec but gzip.
+async fn a_dead_letter_topic_with_other_rules_delays_no_other_record(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let dead_letters = format!("strict-dead-letters-{}", Uuid::new_v4().simple());
+    let rules = [
+        ("cleanup.policy", "compact"),
+        ("max.message.bytes", "2000"),
+        ("compression.type", "gzip"),
+    ];
+    let worker_settings = vec![("DEAD_LETTER_TOPIC", dead_letters.clone())];
+    let mut stack = context.own_broker(&Layout { worker_settings, ..Layout::default() }).await?;
+    dead_letters.clone_into(&mut stack.dead_letter_topic);
+    stack.kafka.create_topic(&dead_letters, &rules).await?;
+    let topic = case()?.topic;
+    let value = Some(MALFORMED);
+    stack.producer.send_record(Record { topic: &topic, value, ..Record::default() }).await?;
+    let (key, large) = (fresh_user(), (0..100_000).map(|_| rand::random()).collect::<Vec<u8>>());
+    let (keyed, value) = (Some(&*key), Some(&*large));
+    let record = Record { topic: &topic, key: keyed, value, ..Record::default() };
+    stack.producer.send_record(record).await?;
+    expect_no_delay(&stack, "a dead-letter topic with other rules").await?;
+    let letters = wait_for_dead_letters(&stack, &[&key]).await?;
+    let omitted = header(&letters[&key], "dlq.value_omitted");
+    ensure!(omitted == Some("true"), "expected a letter without its value, got {omitted:?}");
+    ensure!(letters.len() == 2, "expected the letter of the record without a key: {letters:?}");
+    stack.shut_down_and_check_logs().await
+}
+
+async fn redis_keys_of_a_wrong_type_delay_no_other_record(context: &Context) -> anyhow::Result<()> {
+    let stack = context.own_stack(&Layout::default()).await?;
+    let mut redis = stack.redis.connection().await?;
+    let user = fresh_user();
+    let mut clients = [stack.client(&user).await?];
+    let event = case()?.fresh(&user)?;
+    // Strings where streams belong, and lists where strings belong.
+    cmd("SET").arg(stream_key(&user)).arg("x").exec_async(&mut redis).await?;
+    for key in [format!("ws:start:{{{user}}}"), format!("ws:owner:batch:{}", event.key)] {
+        cmd("DEL").arg(&key).exec_async(&mut redis).await?;
+        cmd("RPUSH").arg(key).arg("x").exec_async(&mut redis).await?;
+    }
+    stack.producer.send(&event).await?;
+    expect_no_delay(&stack, "Redis keys of a wrong type").await?;
+    expect_notifications(&mut clients[0], &[event]).await?;
+    expect_no_further_frames(&stack, &user, &mut clients).await?;
+    for key in ["history", "start"] {
+        let foreign = format!("ingest_worker_foreign_keys_total{{key=\"{key}\"}}");
+        let count = stack.workers[0].metric(&foreign).await?;
+        ensure!(count >= 1.0, "expected {foreign} to be counted, got {count}");
+    }
+    stack.shut_down_and_check_logs().await
+}
