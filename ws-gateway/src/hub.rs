@@ -10,6 +10,8 @@
 pub mod outbox;
 mod registration;
 mod replay;
+mod revocation;
+mod token_index;
 mod user;
 
 use std::{
@@ -24,13 +26,13 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::{
-    auth::Credential,
     metrics::{Delivery, Metrics},
     protocol::{CloseReason, Frame, Position},
 };
 use outbox::Outbox;
 pub use registration::Registration;
 pub use replay::{Replay, ReplayPage, ResumeFrom};
+use token_index::TokenIndex;
 use user::User;
 pub use user::{Resync, Subscribed};
 
@@ -80,6 +82,7 @@ struct State {
     changed: HashSet<UserId>,
     /// The generation of the newest entry in `users`.
     generation: u64,
+    tokens: TokenIndex,
 }
 
 /// One entry of a user in the hub, from the first connection to the end of the last.
@@ -128,7 +131,7 @@ impl Hub {
         let Limits { per_user, policy, outbox } = self.0.limits;
         let outbox = Outbox::new(outbox);
         let mut state = self.state();
-        let State { users, changed, generation } = &mut *state;
+        let State { users, changed, generation, tokens } = &mut *state;
         let entry = users.entry(user.clone()).or_insert_with(|| {
             changed.insert(user.clone());
             *generation += 1;
@@ -138,7 +141,9 @@ impl Hub {
             match policy {
                 LimitPolicy::Reject => return Err(LimitReached(per_user)),
                 LimitPolicy::EvictOldest => {
-                    entry.connections.remove(0).outbox.close(CloseReason::LimitReached);
+                    let evicted = entry.connections.remove(0);
+                    evicted.outbox.close(CloseReason::LimitReached);
+                    tokens.remove(user, &evicted.credential, entry);
                 }
             }
         }
@@ -147,29 +152,6 @@ impl Hub {
         drop(state);
         self.0.change.notify_one();
         Ok(Registration::new(self.clone(), user.clone(), connection, outbox, confirmed))
-    }
-
-    /// Closes the connections whose tokens are revoked: of one user, or of all.
-    pub fn close_revoked(
-        &self,
-        only: Option<&UserId>,
-        is_revoked: impl Fn(&UserId, &Credential) -> bool,
-    ) {
-        let state = self.state();
-        let close = |(user, entry): (&UserId, &User)| {
-            let revoked = entry.connections.iter().filter(|c| is_revoked(user, &c.credential));
-            revoked.for_each(|connection| connection.outbox.close(CloseReason::Revoked));
-        };
-        match only {
-            Some(user) => state.users.get_key_value(user).into_iter().for_each(close),
-            None => state.users.iter().for_each(close),
-        }
-    }
-
-    fn set_credential(&self, user: &UserId, connection: Uuid, credential: Credential) {
-        if let Some(entry) = self.state().users.get_mut(user) {
-            entry.set_credential(connection, credential);
-        }
     }
 
     /// Queues a frame for every connection of `user`. Never waits.
@@ -268,10 +250,12 @@ impl Hub {
 
     fn unregister(&self, user: &UserId, connection: Uuid) {
         let mut state = self.state();
-        let State { users, changed, .. } = &mut *state;
-        if let Some(entry) = users.get_mut(user)
-            && entry.leave(connection)
-        {
+        let State { users, changed, tokens, .. } = &mut *state;
+        let Some(entry) = users.get_mut(user) else { return };
+        if let Some(credential) = entry.leave(connection) {
+            tokens.remove(user, &credential, entry);
+        }
+        if entry.connections.is_empty() {
             users.remove(user);
             changed.insert(user.clone());
             self.count_users(&state);

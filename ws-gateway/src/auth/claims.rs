@@ -1,6 +1,9 @@
 //! The claims of a token: what they must say, and the identity that follows from them.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use jsonwebtoken::{decode, errors::ErrorKind};
 use serde::Deserialize;
@@ -23,7 +26,7 @@ pub struct Identity {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Credential {
     /// The id (`jti`) of the token.
-    pub token_id: Option<Box<str>>,
+    pub token_id: Option<Arc<str>>,
     /// When the token was issued (`iat`), in Unix seconds; 0 if it does not say.
     pub issued_at: u64,
 }

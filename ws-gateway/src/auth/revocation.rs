@@ -131,7 +131,7 @@ impl Revocations {
         let now = unix_seconds();
         let revokes = |known: &IssuedUpTo| credential.issued_at <= known.at && now < known.until;
         let by_user = state.users.get(user).is_some_and(|known| known.iter().any(revokes));
-        let token = credential.token_id.as_ref().and_then(|id| state.tokens.get(id));
+        let token = credential.token_id.as_deref().and_then(|id| state.tokens.get(id));
         by_user || token.is_some_and(|until| now < *until)
     }
 

@@ -98,17 +98,20 @@ impl User {
         Some(receiver)
     }
 
-    /// Sets the token of a connection.
-    pub(super) fn set_credential(&mut self, id: Uuid, credential: Credential) {
-        if let Some(connection) = self.connections.iter_mut().find(|known| known.id == id) {
-            connection.credential = credential;
-        }
+    /// Sets the token of a connection. Returns the one that it replaces.
+    pub(super) fn set_credential(
+        &mut self,
+        id: Uuid,
+        credential: Credential,
+    ) -> Option<Credential> {
+        let connection = self.connections.iter_mut().find(|known| known.id == id)?;
+        Some(std::mem::replace(&mut connection.credential, credential))
     }
 
-    /// Removes a connection; returns whether it was the last.
-    pub(super) fn leave(&mut self, id: Uuid) -> bool {
-        self.connections.retain(|connection| connection.id != id);
-        self.connections.is_empty()
+    /// Removes a connection. Returns its token.
+    pub(super) fn leave(&mut self, id: Uuid) -> Option<Credential> {
+        let index = self.connections.iter().position(|connection| connection.id == id)?;
+        Some(self.connections.remove(index).credential)
     }
 
     /// Holds frames until the next [`User::mark_subscribed`].

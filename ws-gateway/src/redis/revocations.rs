@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use super::reply::{items, text, user_reply};
 use crate::{
     auth::{
-        revocation::{Revocation, Revocations, Revoked},
+        revocation::{Revocation, Revocations},
         unix_seconds,
     },
     hub::Hub,
@@ -58,35 +58,33 @@ impl RevocationList {
             warn!(limit = MAX_LOADED, "too many revocations, some are not loaded");
         }
         for revocation in stored.iter().filter_map(|value| self.read(text(value))) {
-            self.revocations.add(revocation);
+            self.apply(revocation);
         }
-        if self.purge_expired() > 0 {
-            self.hub.close_revoked(None, |user, credential| {
-                self.revocations.is_revoked(user, credential)
-            });
-        }
+        self.purge_expired();
     }
 
     /// Takes over a revocation that was just published.
     pub(super) fn receive(&self, published: &str) {
         let Some(revocation) = self.read(Some(published)) else { return };
         info!("revocation received");
-        let only = match &revocation.target {
-            Revoked::User(user, _) => Some(user.clone()),
-            Revoked::Token(_) => None,
-        };
-        // Added before the connections are checked: a new connection checks the list after it
-        // has registered.
-        self.revocations.add(revocation);
+        self.apply(revocation);
         self.purge_expired();
-        let is_revoked = |user: &_, credential: &_| self.revocations.is_revoked(user, credential);
-        self.hub.close_revoked(only.as_ref(), is_revoked);
     }
 
-    fn purge_expired(&self) -> usize {
+    /// Adds a revocation before it checks the connections: a new connection checks the list after
+    /// it has registered.
+    fn apply(&self, revocation: Revocation) {
+        let target = revocation.target.clone();
+        if self.revocations.add(revocation) {
+            self.hub.close_revoked(&target, |user, credential| {
+                self.revocations.is_revoked(user, credential)
+            });
+        }
+    }
+
+    fn purge_expired(&self) {
         let left = self.revocations.purge_expired();
         self.metrics.revocations.set(i64::try_from(left).unwrap_or(i64::MAX));
-        left
     }
 
     fn read(&self, text: Option<&str>) -> Option<Revocation> {
