@@ -11,7 +11,7 @@ mod timers;
 mod wire;
 mod writer;
 
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use std::{num::NonZeroU32, pin::Pin, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use shared::trace::Tracer;
@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
 
 use crate::{
-    auth::{Authenticator, Identity},
+    auth::{AuthError, Authenticator, Identity},
     hub::Registration,
     metrics::Metrics,
     protocol::{Filter, Position},
@@ -64,7 +64,7 @@ pub struct ClientOptions {
 }
 
 /// A socket and the state of its task.
-#[derive(Debug)]
+#[expect(missing_debug_implementations, reason = "a future has none")]
 pub struct Connection<S> {
     socket: WebSocketStream<S>,
     registration: Registration,
@@ -81,7 +81,12 @@ pub struct Connection<S> {
     is_authenticated: bool,
     /// Whether a text was sent in part.
     in_fragments: bool,
+    /// Present while a new token is checked; the client is not read meanwhile.
+    renewal: Option<Renewal>,
 }
+
+/// The check of a new token.
+type Renewal = Pin<Box<dyn Future<Output = Result<Identity, AuthError>> + Send>>;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Returns a connection that is ready to run. It is boxed because the future of
@@ -105,6 +110,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             filtered: None,
             is_authenticated: false,
             in_fragments: false,
+            renewal: None,
         })
     }
 }

@@ -1,13 +1,16 @@
 //! Messages of the client: pings, new tokens, filters.
 
-use std::ops::ControlFlow::{self, Break, Continue};
+use std::{
+    ops::ControlFlow::{self, Break, Continue},
+    sync::Arc,
+};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
 
-use super::{Connection, timestamp, wire};
+use super::{Connection, Renewal, timestamp, wire};
 use crate::{
-    auth::{AuthError, TokenResult},
+    auth::{AuthError, Identity, TokenResult},
     metrics::ClientMessageType,
     protocol::{AUTHENTICATION_ERROR, ClientMessage, CloseReason, Disconnect, Filter, PONG, State},
 };
@@ -54,11 +57,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             Some(ClientMessage::Auth { token }) => {
                 count(ClientMessageType::Auth);
-                let state = self.renew(&token).await;
-                if !self.options.control_frames {
-                    return Continue(());
-                }
-                self.send(vec![state.to_text()]).await
+                self.renewal = Some(self.renew(token.into_owned()));
+                Continue(())
             }
             None => {
                 count(ClientMessageType::Ignored);
@@ -67,11 +67,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
+    /// Checks a new token beside everything else: a slow issuer must not delay frames.
+    fn renew(&self, token: String) -> Renewal {
+        let (settings, user) = (Arc::clone(&self.settings), self.registration.user().clone());
+        Box::pin(async move { settings.authenticator.renew(&user, &token).await })
+    }
+
     /// Replaces the token. A refused one changes nothing: the old one stays valid until it expires.
-    async fn renew(&mut self, token: &str) -> State {
-        let renewed = self.settings.authenticator.renew(self.registration.user(), token).await;
+    pub(super) async fn on_renewed(
+        &mut self,
+        renewed: Result<Identity, AuthError>,
+    ) -> ControlFlow<Disconnect> {
         self.settings.metrics.jwt_validations.of(TokenResult::from(&renewed)).inc();
-        match renewed {
+        let state = match renewed {
             Ok(identity) => {
                 self.registration.set_credential(identity.credential.clone());
                 if self.settings.authenticator.is_revoked(&identity) {
@@ -85,7 +93,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
             }
             Err(error) => refused(error),
+        };
+        if !self.options.control_frames {
+            return Continue(());
         }
+        self.send(vec![state.to_text()]).await
     }
 }
 

@@ -12,8 +12,9 @@ use tokio::{pin, select};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use tokio_util::sync::CancellationToken;
 
-use super::{Connection, close, timers::TimerEvent, wire};
+use super::{Connection, Renewal, close, timers::TimerEvent, wire};
 use crate::{
+    auth::{AuthError, Identity},
     hub::{Replay, ReplayPage, outbox::Due},
     metrics::{Failure, Phase},
     protocol::{CloseReason, Disconnect, Resume, State},
@@ -48,7 +49,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     }
                     Box::pin(self.send_page(page)).await
                 }
-                message = self.socket.next() => self.on_message(message).await,
+                message = self.socket.next(), if self.renewal.is_none() => self.on_message(message).await,
+                renewed = wait(&mut self.renewal) => {
+                    self.renewal = None;
+                    Box::pin(self.on_renewed(renewed)).await
+                }
                 () = &mut timer => self.on_time().await,
                 () = &mut stopping, if self.timers.drain_at.is_none() => {
                     self.timers.schedule_drain(self.settings.drain_window);
@@ -137,6 +142,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         self.settings.metrics.messages_sent.inc_by(count);
         Continue(())
+    }
+}
+
+/// Waits for the result of a check, if there is one.
+async fn wait(renewal: &mut Option<Renewal>) -> Result<Identity, AuthError> {
+    match renewal {
+        Some(renewal) => renewal.await,
+        None => std::future::pending().await,
     }
 }
 

@@ -17,6 +17,7 @@ use crate::hub::{
 use crate::protocol::{CloseReason, Disconnect, Frame, Resume};
 
 mod limits;
+mod renewal;
 
 const TOKEN_LIFE: Duration = Duration::from_secs(1000);
 const MESSAGES_PER_SECOND: u32 = 50;
@@ -62,8 +63,16 @@ fn hub() -> Hub {
 }
 
 async fn connect(control_frames: bool, replay: Replay) -> Harness {
+    connect_with(settings(), control_frames, replay).await
+}
+
+async fn connect_with(
+    settings: Arc<ConnectionSettings>,
+    control_frames: bool,
+    replay: Replay,
+) -> Harness {
     let (client, server) = tokio::io::duplex(1 << 12);
-    let server = FrameLimiter::new(server, &[], settings());
+    let server = FrameLimiter::new(server, &[], Arc::clone(&settings));
     let server =
         WebSocketStream::from_raw_socket(server, Role::Server, Some(socket_config(1 << 14)));
     let client = WebSocketStream::from_raw_socket(client, Role::Client, None);
@@ -74,7 +83,7 @@ async fn connect(control_frames: bool, replay: Replay) -> Harness {
     let expires_at = u64::try_from(Timestamp::now().as_second()).unwrap() + TOKEN_LIFE.as_secs();
     let identity = Identity { user: user(), expires_at, credential: Credential::default() };
     let options = ClientOptions { control_frames, filter: Filter::default() };
-    let connection = Connection::new(server, registration, &identity, options, settings());
+    let connection = Connection::new(server, registration, &identity, options, settings);
     let shutdown = CancellationToken::new();
     let task = tokio::spawn(connection.run(replay, shutdown.clone()));
     Harness { client, hub, shutdown, task }

@@ -1,0 +1,35 @@
+//! New tokens of a live connection.
+
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::auth::{JwksCache, KeySources, jwks::ProxySettings};
+
+/// Settings with the keys of an issuer, which are fetched for the first token.
+fn settings_with_issuer(issuer: &TcpListener) -> Arc<ConnectionSettings> {
+    let settings = Arc::into_inner(settings()).unwrap();
+    let url = format!("http://{}/keys", issuer.local_addr().unwrap()).parse().unwrap();
+    let rules = TokenRules::new(&[Algorithm::RS256], None, None, Duration::ZERO);
+    let fetches = settings.metrics.jwks_fetches.clone();
+    let jwks = JwksCache::new(url, &ProxySettings::default(), rules, fetches).unwrap();
+    let keys = KeySources { jwks: Some(jwks), ..KeySources::default() };
+    let authenticator = Authenticator::new(keys, Revocations::default());
+    Arc::new(ConnectionSettings { authenticator, ..settings })
+}
+
+#[tokio::test]
+async fn a_slow_issuer_does_not_delay_frames_while_a_token_is_checked() {
+    let issuer = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut harness = connect_with(settings_with_issuer(&issuer), false, no_history()).await;
+    let header = Header { kid: Some("unknown".into()), ..Header::default() };
+    let claims = json!({"sub": "u", "exp": 32_503_680_000_u64});
+    let key = EncodingKey::from_secret(b"a secret that no key set has");
+    let token = jsonwebtoken::encode(&header, &claims, &key).unwrap();
+    harness.say(json!({"type": "auth", "token": token}).to_string()).await;
+    // The key set is being fetched, and never arrives.
+    let _fetch = issuer.accept().await.unwrap();
+    harness.hub.deliver("u", frame(1));
+    let delivered = time::timeout(Duration::from_secs(2), harness.json()).await;
+    assert_eq!(delivered.expect("the frame is not delayed")["id"], "1-0");
+}
