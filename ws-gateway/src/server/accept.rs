@@ -135,6 +135,7 @@ impl Pending {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(settings.handshake_timeout)
+            .max_header_size(settings.max_request_head.get())
             .max_buf_size(settings.max_request_head.get());
         let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
         tokio::select! {
