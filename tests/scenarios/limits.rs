@@ -1,6 +1,7 @@
 //! Limits on clients and connections, and the close code or status for each.
 
-use anyhow::ensure;
+use anyhow::{bail, ensure};
+use futures_util::future::join_all;
 use harness::{
     client::ConnectOptions,
     events::fresh_user,
@@ -9,6 +10,7 @@ use harness::{
 };
 use hyper::header::HeaderName;
 use serde_json::json;
+use support::raw_socket::{RawSocket, ServerFrame};
 use tokio_tungstenite::tungstenite::{
     Message,
     protocol::frame::{
@@ -26,6 +28,7 @@ use crate::{
 scenarios![
     unknown_messages_are_ignored_and_pings_answered,
     a_user_at_the_connection_limit_is_refused_until_a_connection_closes,
+    half_open_connections_at_the_limit_are_replaced_within_seconds,
     the_oldest_connection_is_evicted_where_that_is_the_policy,
     a_message_over_the_size_limit_closes_the_connection,
     a_silent_peer_is_closed_and_a_responsive_one_is_not,
@@ -53,7 +56,12 @@ async fn a_user_at_the_connection_limit_is_refused_until_a_connection_closes(
         clients.push(stack.client(&user).await?);
     }
     let mut sixth = stack.connection(0, &user)?.open().await?;
-    expect_error_close(&mut sixth, 4000, "QUOTA_EXCEEDED").await?;
+    // The clients answer the pings of the gateway only while they are read.
+    let frames = clients.iter_mut().map(|client| client.next_frame(TIMEOUT));
+    tokio::select! {
+        refused = expect_error_close(&mut sixth, 4000, "QUOTA_EXCEEDED") => refused.map(drop)?,
+        frames = join_all(frames) => bail!("expected no frames, got {frames:?}"),
+    }
     expect_no_further_frames(stack, &user, &mut clients).await?;
     // One closes with a close frame, one without.
     clients[0].send(Message::Close(None)).await?;
@@ -65,6 +73,34 @@ async fn a_user_at_the_connection_limit_is_refused_until_a_connection_closes(
     expect_no_further_frames(stack, &user, &mut clients).await?;
     clients.clear();
     stack.wait_for_subscriptions(&user, 0).await
+}
+
+async fn half_open_connections_at_the_limit_are_replaced_within_seconds(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let stack = context.own_stack(&Layout { workers: 0, ..Layout::default() }).await?;
+    let (gateway, user) = (&stack.gateways[0], fresh_user());
+    // Raw sockets do not answer pings.
+    let mut silent = Vec::new();
+    for _ in 0..5 {
+        let token = stack.token(&user)?;
+        silent.push(RawSocket::connect_websocket(gateway.address(), &token).await?);
+    }
+    eventually("all are connected", TIMEOUT, async || {
+        let connected = gateway.metric("websocket_active_connections").await?;
+        ensure!(connected >= 5.0, "{connected} are connected");
+        Ok(())
+    })
+    .await?;
+    let mut client = stack.client(&user).await?;
+    for socket in &mut silent {
+        let frame = socket.next_frame().await?;
+        ensure!(frame == ServerFrame::Close(1013), "expected close code 1013, got {frame:?}");
+    }
+    client.send_json(&json!({"type": "ping"})).await?;
+    let answer = client.next_frame(TIMEOUT).await?;
+    ensure!(answer == json!({"type": "pong"}), "expected a pong, got {answer}");
+    stack.shut_down_and_check_logs().await
 }
 
 async fn the_oldest_connection_is_evicted_where_that_is_the_policy(

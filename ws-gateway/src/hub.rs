@@ -8,6 +8,7 @@
 //! entry has no effect on a later one.
 
 pub mod outbox;
+mod probe;
 mod registration;
 mod replay;
 mod revocation;

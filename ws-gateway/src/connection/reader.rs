@@ -26,6 +26,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             None => return Break(Disconnect::ByClient),
         };
         self.timers.record_activity();
+        self.registration.outbox().answer_probe();
         match message {
             // Boxed: it is rare, and its state would enlarge every connection.
             Message::Text(text) => Box::pin(self.on_text(&text)).await,

@@ -97,6 +97,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.timers.flush_by = Some(time);
                 Continue(())
             }
+            Due::Probe => self.ping().await,
             Due::Closed(reason) => Break(Disconnect::ByGateway(reason)),
         }
     }
@@ -108,18 +109,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Some(TimerEvent::TokenExpired) => close(CloseReason::TokenExpired),
             Some(TimerEvent::KeepaliveTimeout) => close(CloseReason::KeepaliveTimeout),
             Some(TimerEvent::Flush) => self.drain().await,
-            Some(TimerEvent::Ping) => {
-                let ping = self.socket.feed(Message::Ping(Vec::new().into()));
-                match timeout(self.settings.keepalive_timeout, ping).await {
-                    Ok(Ok(())) => self.send(Vec::new()).await,
-                    Ok(Err(_)) => Break(Disconnect::ByClient),
-                    Err(_) => close(CloseReason::TooSlow),
-                }
-            }
+            Some(TimerEvent::Ping) => self.ping().await,
             None if self.filtered.as_ref().is_some_and(|f| f.due <= Instant::now()) => {
                 Box::pin(self.send_position()).await
             }
             None => Continue(()),
+        }
+    }
+
+    async fn ping(&mut self) -> ControlFlow<Disconnect> {
+        let ping = self.socket.feed(Message::Ping(Vec::new().into()));
+        match timeout(self.settings.keepalive_timeout, ping).await {
+            Ok(Ok(())) => self.send(Vec::new()).await,
+            Ok(Err(_)) => Break(Disconnect::ByClient),
+            Err(_) => Break(Disconnect::ByGateway(CloseReason::TooSlow)),
         }
     }
 

@@ -45,8 +45,22 @@ pub enum Due {
     Now,
     /// At this time at the latest.
     At(Instant),
+    /// Not yet, but the client has to be pinged at once.
+    Probe,
     /// Never: the connection has to be closed.
     Closed(CloseReason),
+}
+
+/// Whether the client is being asked for a sign of life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Probe {
+    /// It is not, or it has answered.
+    #[default]
+    None,
+    /// It has to be pinged.
+    Requested,
+    /// It has been pinged and has not answered.
+    Pinged,
 }
 
 /// What was drained from the queue.
@@ -87,6 +101,7 @@ struct State {
     /// The bytes in the queue.
     bytes: usize,
     closed: Option<CloseReason>,
+    probe: Probe,
     /// During a replay: whether frames were dropped that have to be read from the stream.
     replaying: Option<bool>,
     waker: Option<Waker>,
@@ -177,12 +192,40 @@ impl Outbox {
         self.state().close(reason);
     }
 
+    /// Asks the client for a sign of life, unless it is being asked already.
+    pub(super) fn probe(&self) {
+        let mut state = self.state();
+        if state.probe == Probe::None {
+            state.probe = Probe::Requested;
+            state.wake();
+        }
+    }
+
+    /// Records a sign of life of the client.
+    pub fn answer_probe(&self) {
+        self.state().probe = Probe::None;
+    }
+
+    /// Whether a probe is not answered yet.
+    pub(super) fn is_probed(&self) -> bool {
+        self.state().probe != Probe::None
+    }
+
+    /// Whether the client was pinged for a probe and has not answered.
+    pub(super) fn is_silent(&self) -> bool {
+        self.state().probe == Probe::Pinged
+    }
+
     /// Waits until the queue is due, or due earlier than `known`. Only one task may wait.
     pub async fn due(&self, known: Option<Instant>) -> Due {
         poll_fn(|context| {
             let mut state = self.state();
             if let Some(reason) = state.closed {
                 return Poll::Ready(Due::Closed(reason));
+            }
+            if state.probe == Probe::Requested {
+                state.probe = Probe::Pinged;
+                return Poll::Ready(Due::Probe);
             }
             match state.due {
                 Some(due) if due <= Instant::now() => Poll::Ready(Due::Now),

@@ -44,7 +44,7 @@ pub(super) async fn run<S>(
         Err(error) => return refuse_token(&state, socket, error).await,
     };
     let id = Uuid::new_v4();
-    let Ok(mut registration) = state.hub.register(&identity.user, id) else {
+    let Ok(mut registration) = state.hub.register_or_probe(&identity.user, id).await else {
         state.count(HandshakeResult::LimitReached);
         return close(socket, CloseReason::LimitReached.frame(), None).await;
     };

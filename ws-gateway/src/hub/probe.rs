@@ -1,0 +1,140 @@
+//! Frees the places of half-open connections: a client that lost its network comes back before its
+//! old connections time out, and must not be refused because of them.
+
+use std::time::Duration;
+
+use shared::user::UserId;
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+
+use super::{Hub, LimitReached, Registration, State, outbox::Outbox, user::Connection};
+use crate::protocol::CloseReason;
+
+/// How long a connection may take to answer a ping before another one takes its place.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How often the answers are looked at.
+const CHECK_INTERVAL: Duration = Duration::from_millis(50);
+
+impl Hub {
+    /// As [`Hub::register`], but when the limit is reached, pings the user's connections and closes
+    /// those that do not answer in time.
+    ///
+    /// # Errors
+    /// [`LimitReached`] when too many connections of the user answer.
+    pub async fn register_or_probe(
+        &self,
+        user: &UserId,
+        connection: Uuid,
+    ) -> Result<Registration, LimitReached> {
+        let limit_reached = match self.register(user, connection) {
+            Ok(registration) => return Ok(registration),
+            Err(limit_reached) => limit_reached,
+        };
+        self.each_outbox(user, Outbox::probe);
+        let deadline = Instant::now() + PROBE_TIMEOUT;
+        loop {
+            sleep(CHECK_INTERVAL).await;
+            let is_over = Instant::now() >= deadline;
+            if is_over {
+                self.close_silent(user);
+            }
+            if let Ok(registration) = self.register(user, connection) {
+                return Ok(registration);
+            }
+            let mut is_probed = false;
+            self.each_outbox(user, |outbox| is_probed |= outbox.is_probed());
+            if is_over || !is_probed {
+                return Err(limit_reached);
+            }
+        }
+    }
+
+    /// Closes the connections of `user` that were pinged and have not answered, and frees their
+    /// places at once.
+    fn close_silent(&self, user: &UserId) {
+        let mut state = self.state();
+        let State { users, tokens, .. } = &mut *state;
+        let Some(entry) = users.get_mut(user) else { return };
+        let is_silent = |connection: &mut Connection| connection.outbox.is_silent();
+        let silent: Vec<Connection> = entry.connections.extract_if(.., is_silent).collect();
+        for connection in silent {
+            connection.outbox.close(CloseReason::KeepaliveTimeout);
+            tokens.remove(user, &connection.credential, entry);
+        }
+    }
+
+    fn each_outbox(&self, user: &UserId, act: impl FnMut(&Outbox)) {
+        let state = self.state();
+        let connections = state.users.get(user).into_iter().flat_map(|entry| &entry.connections);
+        connections.map(|connection| &connection.outbox).for_each(act);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+
+    use prometheus::Registry;
+
+    use super::*;
+    use crate::{
+        hub::{
+            LimitPolicy, Limits,
+            outbox::{self, Due},
+        },
+        metrics::Metrics,
+    };
+
+    fn hub() -> Hub {
+        let outbox = outbox::Limits { capacity: 8, max_bytes: 1 << 20, max_delay: Duration::ZERO };
+        let per_user = NonZeroUsize::new(2).unwrap();
+        let limits = Limits { per_user, policy: LimitPolicy::Reject, outbox };
+        Hub::new(limits, Metrics::new(&Registry::new()))
+    }
+
+    /// A connection that answers a ping after `delay`; never without one.
+    async fn run(registration: Registration, delay: Option<Duration>) -> CloseReason {
+        loop {
+            match registration.outbox().due(None).await {
+                Due::Closed(reason) => return reason,
+                Due::Probe => {
+                    if let Some(delay) = delay {
+                        sleep(delay).await;
+                        registration.outbox().answer_probe();
+                    }
+                }
+                Due::Now | Due::At(_) => {}
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_does_not_answer_a_ping_is_replaced() {
+        let (hub, user) = (hub(), UserId::new("u").unwrap());
+        let [silent, live] = [None, Some(Duration::from_millis(200))]
+            .map(|delay| tokio::spawn(run(hub.register(&user, Uuid::new_v4()).unwrap(), delay)));
+        let begun = Instant::now();
+        let registration = hub.register_or_probe(&user, Uuid::new_v4()).await.unwrap();
+        assert!(begun.elapsed() <= PROBE_TIMEOUT + CHECK_INTERVAL);
+        assert_eq!(silent.await.unwrap(), CloseReason::KeepaliveTimeout);
+        assert!(!live.is_finished());
+        drop(registration);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_above_the_limit_is_refused_as_soon_as_all_others_have_answered() {
+        let (hub, user) = (hub(), UserId::new("u").unwrap());
+        for _ in 0..2 {
+            let registration = hub.register(&user, Uuid::new_v4()).unwrap();
+            tokio::spawn(run(registration, Some(Duration::from_millis(200))));
+        }
+        let begun = Instant::now();
+        let refused = hub.register_or_probe(&user, Uuid::new_v4()).await;
+        assert_eq!(
+            refused.unwrap_err().to_string(),
+            "connection limit per user reached (limit: 2)"
+        );
+        assert!(begun.elapsed() < Duration::from_millis(400), "{:?}", begun.elapsed());
+    }
+}
