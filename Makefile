@@ -15,8 +15,7 @@ demo: ## run the whole pipeline with a demo page; ONCE=1 sends each event once a
 # One build of all targets, so that the scenarios start the binaries of this source.
 test: lint ## lint, unit tests, and scenarios against real servers; ONLY=name filters
 	$(CARGO) build --locked --workspace --all-targets
-	$(CARGO) test --locked --workspace --no-fail-fast --lib --bins --test '*' $(ONLY)
-	$(CARGO) test --locked --package shared --doc $(ONLY)
+	$(CARGO) test --locked --workspace --no-fail-fast $(ONLY)
 
 bench: ## measure every figure of tests/README.md, half an hour; ONLY=name,name filters, QUICK=1 tries all
 	@tests/setup.sh bench

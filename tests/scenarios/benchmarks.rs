@@ -16,7 +16,11 @@ const RUN_TIMEOUT: Duration = Duration::from_mins(4);
 const GATEWAY_FIGURES: &[&str] = &[
     "idle_kib_per_connection",
     "idle_us_per_connection_second",
-    "deliveries_per_core",
+    "baseline_send",
+    "baseline_loop_1_thread",
+    "baseline_loop_2_threads",
+    "deliveries_per_core_20",
+    "deliveries_per_core_1_thread_20",
     "fanout_us_per_socket",
     "fanout_copies_per_socket",
     "writes_per_low_priority_frame",

@@ -1,39 +1,78 @@
-//! Frames per second and core that the gateway writes, one per socket, against the baseline server
-//! with as many sockets.
+//! Frames per CPU second that the gateway writes, one per socket, against baseline servers with as
+//! many sockets.
 
 use std::time::Duration;
 
-use harness::usage;
+use harness::{kafka::Kafka, usage};
 use load::{plan::ClientPlan, processes::ClientProcesses, tag::RunId, tokens::Tokens};
 
 use crate::{
-    baseline::Baseline,
+    baseline::{Baseline, Writer},
     env::{self, CONNECT, Env, float},
     figure::{Figure, Goal, median},
 };
 
+/// Size of a measurement.
+#[derive(Clone, Copy)]
+struct Size {
+    sockets: usize,
+    /// Frames to each socket per run.
+    rounds: u64,
+    runs: usize,
+}
+
 pub(crate) async fn measure(env: &Env) -> anyhow::Result<Vec<Figure>> {
     let sizes: &[usize] = env.pick(&[20], &[1_000, 10_000]);
-    let (runs, texts) = env.pick((1, 40), (5, 60_000));
+    let (runs, frames) = env.pick((1, 40), (5, 60_000));
     let mut figures = Vec::new();
     for &sockets in sizes {
-        let rounds = (texts / sockets).max(1) as u64;
-        let limits = baseline(sockets, rounds, runs).await?;
-        let limit = median(&limits).unwrap_or_default();
-        figures.extend(gateway(env, sockets, rounds, runs, limit).await?);
+        let size = Size { sockets, rounds: (frames / sockets).max(1) as u64, runs };
+        let figure = |name: &str, values| {
+            Figure::new(&format!("{name}_{sockets}"), "frames/s", values, Goal::Report)
+        };
+        let send = baseline(size, Writer::Send, 1).await?;
+        let one_thread = baseline(size, Writer::Tungstenite, 1).await?;
+        let two_threads = baseline(size, Writer::Tungstenite, 2).await?;
+        let limit = median(&one_thread).unwrap_or_default();
+        let raw_limit = median(&send).unwrap_or_default();
+        figures.extend([
+            figure("baseline_send", send).with_note("one send of a prepared frame per socket"),
+            figure("baseline_loop_1_thread", one_thread)
+                .with_limit(raw_limit)
+                .with_note("a tokio-tungstenite loop; limit: send"),
+            figure("baseline_loop_2_threads", two_threads)
+                .with_limit(raw_limit)
+                .with_note("half of the sockets on each thread; limit: send"),
+        ]);
+        for (name, goal, settings, threads) in [
+            ("deliveries_per_core", Goal::RatioAtLeast(0.8), Vec::new(), "a thread per processor"),
+            (
+                "deliveries_per_core_1_thread",
+                Goal::Report,
+                vec![("TOKIO_WORKER_THREADS", "1".to_owned())],
+                "one thread",
+            ),
+        ] {
+            let (values, missing) = gateway(env, size, settings).await?;
+            figures.push(
+                Figure::new(&format!("{name}_{sockets}"), "frames/s", values, goal)
+                    .with_limit(limit)
+                    .with_note(format!("{threads}; limit: the loop on one thread"))
+                    .missed_if((missing > 0).then(|| format!("{missing} notifications missing"))),
+            );
+        }
     }
     Ok(figures)
 }
 
-/// Frames per second of the gateway's CPU time.
+/// Returns frames per second of the gateway's CPU time for each run, and lost notifications.
 async fn gateway(
     env: &Env,
-    sockets: usize,
-    rounds: u64,
-    runs: usize,
-    limit: f64,
-) -> anyhow::Result<Vec<Figure>> {
-    env.on_stack((0, 1), async |stack| {
+    Size { sockets, rounds, runs }: Size,
+    settings: Vec<(&'static str, String)>,
+) -> anyhow::Result<(Vec<f64>, u64)> {
+    let kafka = Kafka::start_embedded().await?;
+    env.on_stack_of(kafka, (0, 1), settings, async |stack| {
         let mut redis = stack.redis.connection().await?;
         let mut clients = ClientProcesses::start(env::plan(stack, sockets)).await?;
         clients.connect(CONNECT).await?;
@@ -46,24 +85,21 @@ async fn gateway(
                 env::arrived(&clients, number * sockets as u64).await?;
             }
             let cpu = env::used(&stack.gateways[0])?.cpu.saturating_sub(before);
-            values.push(per_core(rounds * sockets as u64, cpu));
+            values.push(per_cpu_second(rounds * sockets as u64, cpu));
         }
         let stats = clients.finish(number * sockets as u64).await?;
-        let lost =
-            (stats.missing > 0).then(|| format!("{} notifications are missing", stats.missing));
-        let name = format!("deliveries_per_core_{sockets}");
-        Ok(vec![
-            Figure::new(&name, "frames/s", values, Goal::RatioAtLeast(0.8))
-                .with_limit(limit)
-                .with_note("limit: a tokio-tungstenite loop")
-                .missed_if(lost),
-        ])
+        Ok((values, stats.missing))
     })
     .await
 }
 
-async fn baseline(sockets: usize, rounds: u64, runs: usize) -> anyhow::Result<Vec<f64>> {
-    let mut server = Baseline::start().await?;
+/// Returns frames per second of the baseline server's CPU time for each run.
+async fn baseline(
+    Size { sockets, rounds, runs }: Size,
+    writer: Writer,
+    threads: usize,
+) -> anyhow::Result<Vec<f64>> {
+    let mut server = Baseline::start(writer, threads).await?;
     let plan = ClientPlan::new(sockets, vec![server.url.clone()], Tokens::Secret("none".into()));
     let run = RunId::new(&plan.run);
     let user = plan.user(sockets / 2);
@@ -78,14 +114,14 @@ async fn baseline(sockets: usize, rounds: u64, runs: usize) -> anyhow::Result<Ve
             env::arrived(&clients, number * sockets as u64).await?;
         }
         let cpu = usage::of(server.id()?)?.cpu.saturating_sub(before);
-        values.push(per_core(rounds * sockets as u64, cpu));
+        values.push(per_cpu_second(rounds * sockets as u64, cpu));
     }
     clients.finish(0).await?;
     server.stop().await?;
     Ok(values)
 }
 
-/// Frames per CPU second; the kernel counts CPU time in hundredths of a second.
-fn per_core(frames: u64, cpu: Duration) -> f64 {
+/// The kernel counts CPU time in hundredths of a second.
+fn per_cpu_second(frames: u64, cpu: Duration) -> f64 {
     float(frames) / cpu.max(Duration::from_millis(10)).as_secs_f64()
 }

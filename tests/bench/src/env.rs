@@ -19,8 +19,6 @@ use load::{
     tokens::Tokens,
 };
 
-use crate::figure::Figure;
-
 /// Longest time for all clients to connect.
 pub(crate) const CONNECT: Duration = Duration::from_mins(3);
 /// Longest time for all notifications to arrive.
@@ -50,31 +48,32 @@ impl Env {
     }
 
     /// Measures on a stack of workers and gateways, and shuts it down even after an error.
-    pub(crate) async fn on_stack(
+    pub(crate) async fn on_stack<T>(
         &self,
         (workers, gateways): (usize, usize),
-        measure: impl AsyncFnOnce(&mut Stack) -> anyhow::Result<Vec<Figure>>,
-    ) -> anyhow::Result<Vec<Figure>> {
+        measure: impl AsyncFnOnce(&mut Stack) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
         // Without workers any broker will do.
         let kafka = if workers == 0 { Kafka::start_embedded().await } else { self.kafka().await };
-        self.on_stack_of(kafka?, (workers, gateways), measure).await
+        self.on_stack_of(kafka?, (workers, gateways), Vec::new(), measure).await
     }
 
-    /// Measures on a stack with the given broker.
-    pub(crate) async fn on_stack_of(
+    /// Measures on a stack with the given broker and further gateway settings.
+    pub(crate) async fn on_stack_of<T>(
         &self,
         kafka: Arc<Kafka>,
         (workers, gateways): (usize, usize),
-        measure: impl AsyncFnOnce(&mut Stack) -> anyhow::Result<Vec<Figure>>,
-    ) -> anyhow::Result<Vec<Figure>> {
-        let gateway_settings = vec![
+        mut gateway_settings: Vec<(&'static str, String)>,
+        measure: impl AsyncFnOnce(&mut Stack) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        gateway_settings.extend([
             ("MAX_HANDSHAKES_PER_SECOND", "1000000".to_owned()),
             ("MAX_PENDING_CONNECTIONS", "20000".to_owned()),
             ("WEBSOCKET_MAX_CONNECTIONS_PER_USER", "2000".to_owned()),
             ("WEBSOCKET_PING_INTERVAL", "25s".to_owned()),
             ("JWT_ALGORITHM", "HS256,RS256".to_owned()),
             ("JWT_PUBLIC_KEY_PATH", rsa_key("pub").display().to_string()),
-        ];
+        ]);
         let layout = Layout { workers, gateways, gateway_settings, ..Layout::default() };
         let mut stack = Stack::start(kafka, &layout).await?;
         // Without persistence, so that the disk does not limit Redis.
@@ -83,9 +82,9 @@ impl Env {
         config.exec_async(&mut stack.redis.connection().await?).await?;
         let measured = measure(&mut stack).await;
         let stopped = stack.shut_down_and_check_logs().await;
-        let figures = measured?;
+        let measured = measured?;
         stopped.context("the stack did not shut down gracefully")?;
-        Ok(figures)
+        Ok(measured)
     }
 }
 

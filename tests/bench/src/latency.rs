@@ -59,7 +59,7 @@ async fn broker(name: &str) -> anyhow::Result<Arc<Kafka>> {
 
 async fn measure_rates(env: &Env, name: &str, curve: &mut Curve) -> anyhow::Result<Vec<Figure>> {
     let rates = env.pick(&[50, 100][..], &RATES);
-    env.on_stack_of(broker(name).await?, (1, 1), async |stack| {
+    env.on_stack_of(broker(name).await?, (1, 1), Vec::new(), async |stack| {
         let mut figures = Vec::new();
         for &per_second in rates {
             let title = format!("latency_{name}_{per_second}");

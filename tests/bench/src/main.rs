@@ -56,7 +56,7 @@ const GROUPS: [Group; 13] = [
         Box::pin(idle::measure(env))
     }),
     group(&["instructions"], 3, |env| Box::pin(instructions::measure(env))),
-    group(&["deliveries_per_core"], 4, |env| Box::pin(deliveries::measure(env))),
+    group(&["baseline", "deliveries_per_core"], 8, |env| Box::pin(deliveries::measure(env))),
     group(&["fanout"], 3, |env| Box::pin(fanout::measure(env))),
     group(&["writes_per_low_priority_frame"], 2, |env| Box::pin(writes::measure(env))),
     group(&["connects_per_second"], 4, |env| Box::pin(connects::measure(env))),
@@ -72,7 +72,7 @@ const GROUPS: [Group; 13] = [
 fn main() -> anyhow::Result<ExitCode> {
     // The benchmark starts itself as the baseline server.
     if std::env::args().nth(1).as_deref() == Some("baseline") {
-        return baseline::serve().map(|()| ExitCode::SUCCESS);
+        return baseline::serve(std::env::args().skip(2)).map(|()| ExitCode::SUCCESS);
     }
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(measure_all())
