@@ -21,7 +21,7 @@ scenarios![
 ];
 
 /// The spans of the worker: the whole and each stage.
-const WORKER_SPANS: [&str; 4] = ["judge", "kafka", "notify", "publish"];
+const WORKER_SPANS: [&str; 4] = ["classify", "kafka", "notify", "publish"];
 /// The spans of the gateway: the whole and each stage.
 const GATEWAY_SPANS: [&str; 3] = ["deliver", "pubsub", "queue"];
 
