@@ -24,7 +24,10 @@ async fn a_slow_client_is_closed_and_resumes_without_loss_while_others_are_serve
 ) -> anyhow::Result<()> {
     // Holds what a busy machine delivers to the fast clients at once, but not all events.
     let gateway_settings = vec![("OUTBOX_CAPACITY", "100".to_owned())];
-    let worker_settings = vec![("HISTORY_MAX_LEN", "10000".to_owned())];
+    let worker_settings = vec![
+        ("HISTORY_MAX_LEN", "10000".to_owned()),
+        ("MAX_NOTIFICATION_SIZE", (2 * TEXT_SIZE).to_string()),
+    ];
     let layout = Layout { worker_settings, gateway_settings, ..Layout::default() };
     let (stack, user) = (context.own_stack(&layout).await?, fresh_user());
     let connection = stack.connection(0, &user)?;
