@@ -13,6 +13,7 @@ scenarios![
     the_root_readme_is_short,
     the_files_of_github_conform_to_their_schemas,
     one_version_of_rust_is_used_everywhere,
+    the_tests_that_the_threat_model_names_exist,
 ];
 
 /// Every document, from the root of the repository.
@@ -107,6 +108,21 @@ async fn one_version_of_rust_is_used_everywhere(_: &Context) -> anyhow::Result<(
         (".github/CONTRIBUTING.md", format!("Rust {version} ")),
     ] {
         ensure!(read(path)?.contains(&wanted), "{path}: no {wanted:?}");
+    }
+    Ok(())
+}
+
+async fn the_tests_that_the_threat_model_names_exist(_: &Context) -> anyhow::Result<()> {
+    let text = read(".github/SECURITY.md")?;
+    let rows = text.lines().filter(|line| line.starts_with('|'));
+    let cells = rows.filter_map(|row| row.trim_end_matches([' ', '|']).rsplit('|').next());
+    let quoted = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    let is_name = |name: &&str| name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+    let names: BTreeSet<&str> = quoted.filter(is_name).collect();
+    ensure!(names.len() > 8, "too few names: {names:?}");
+    for name in names {
+        let files = [format!("tests/scenarios/{name}.rs"), format!("tests/{name}")];
+        ensure!(files.iter().any(|file| root().join(file).exists()), "no test {name}");
     }
     Ok(())
 }
