@@ -27,6 +27,7 @@ scenarios![
     parked_records_survive_a_crash_and_a_rebalance,
     too_many_parked_records_pause_their_partition_and_none_is_lost,
     an_event_without_an_owner_is_dead_lettered_and_can_be_replayed,
+    dead_letter_commands_name_the_brokers_that_do_not_answer,
     events_over_the_maximum_age_are_skipped_and_counted,
 ];
 
@@ -178,8 +179,15 @@ async fn an_event_without_an_owner_is_dead_lettered_and_can_be_replayed(
     let output = run(&replay, "").await?;
     ensure!(output.contains("1 sent"), "expected that one record is sent, got {output}");
     expect_notifications(&mut clients[0], std::slice::from_ref(&event)).await?;
-    // A second replay publishes nothing: the next frame is that of a later event.
-    run(&replay, "").await?;
+    let output = run(&replay, "").await?;
+    ensure!(output.contains("0 dead letters"), "expected no second replay, got {output}");
+    let dry_run = ["dead-letters", "replay", "--at", &position, "--again", "--dry-run"];
+    let output = run(&dry_run, "").await?;
+    ensure!(output.contains("1 dead letters") && !output.contains("sent"), "{output}");
+    // Replayed again, the event is a duplicate: the next frame is that of a later event.
+    let again = ["dead-letters", "replay", "--at", &position, "--again", "--yes"];
+    let output = run(&again, "").await?;
+    ensure!(output.contains("1 sent"), "expected that one record is sent, got {output}");
     let next = event_with_user(&user, &event.key)?;
     stack.producer.send(&next).await?;
     expect_notifications(&mut clients[0], &[next]).await?;
@@ -198,6 +206,25 @@ async fn expect_listed(stack: &Stack, event: &Event, position: &str) -> anyhow::
     let not_json = ["dead-letters", "list", "--reason", "not_json"];
     let others = worker.run_command(&not_json, "").await?.stdout;
     ensure!(!others.contains(line), "{line} is listed under not_json");
+    Ok(())
+}
+
+async fn dead_letter_commands_name_the_brokers_that_do_not_answer(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let stack = context.stack().await?;
+    for command in ["list", "replay"] {
+        let started = Instant::now();
+        // Nothing listens on the discard port.
+        let arguments = ["--kafka-bootstrap-servers", "127.0.0.1:9", "dead-letters", command];
+        let result = stack.workers[0].run_command(&arguments, "").await;
+        let error =
+            result.err().with_context(|| format!("{command} succeeded without a broker"))?;
+        let (error, elapsed) = (format!("{error:#}"), started.elapsed());
+        ensure!(elapsed < Duration::from_secs(10), "{command} took {elapsed:?}");
+        let is_expected = error.contains("exit status: 1") && error.contains("127.0.0.1:9");
+        ensure!(is_expected, "expected exit code 1 and the brokers, got {error}");
+    }
     Ok(())
 }
 

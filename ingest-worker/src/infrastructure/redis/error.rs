@@ -1,4 +1,5 @@
-//! Tells an outage of Redis, after which everything is retried, from the refusal of one command.
+//! Distinguishes an outage of Redis, after which a whole batch is retried, from the refusal of a
+//! single command.
 
 use redis::{ErrorKind, RedisError};
 
