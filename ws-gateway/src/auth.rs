@@ -5,19 +5,20 @@
 mod authenticator;
 mod claims;
 mod error;
-pub mod jwks;
+pub(crate) mod jwks;
 mod key_files;
 mod keys;
 mod origin;
 pub mod revocation;
-pub mod secret_policy;
+pub(crate) mod secret_policy;
 mod token;
 
 pub use authenticator::{Authenticator, KeySources};
-pub use claims::{Credential, Identity, MAX_TOKEN_ID, unix_seconds};
+pub use claims::{Credential, Identity};
+pub(crate) use claims::{MAX_TOKEN_ID, unix_seconds};
 pub use error::{AuthError, TokenResult};
-pub use jwks::JwksCache;
-pub use key_files::KeyFiles;
+pub(crate) use jwks::JwksCache;
+pub(crate) use key_files::KeyFiles;
 pub use keys::{Key, KeyError, TokenRules};
 pub use origin::Origins;
 pub use token::{TOKEN_SUBPROTOCOL_PREFIX, token};

@@ -11,14 +11,14 @@ use clap::{CommandFactory, Parser};
 use shared::config::{Validate, duration, positive_duration};
 use shared::{redis::RedisSettings, telemetry::TelemetrySettings, trace::TraceSettings};
 
-pub use limits::LimitSettings;
-pub use tls::TlsSettings;
-pub use tokens::TokenSettings;
+pub(crate) use limits::LimitSettings;
+pub(crate) use tls::TlsSettings;
+pub(crate) use tokens::TokenSettings;
 
 use crate::auth::Origins;
 
 /// What the program is, as `--help` prints it.
-pub const ABOUT: &str =
+pub(crate) const ABOUT: &str =
     "WebSocket gateway: delivers each user's notifications from Redis to that user's connections";
 
 /// All settings.
@@ -27,49 +27,49 @@ pub const ABOUT: &str =
 pub struct Config {
     /// Address to listen on, for both ports
     #[arg(long, env = "BIND_ADDRESS", default_value = "0.0.0.0")]
-    pub bind_address: IpAddr,
+    pub(crate) bind_address: IpAddr,
     /// Port for clients; 0: a free port, which the log names
     #[arg(long, env = "WEBSOCKET_PORT", default_value = "8080")]
-    pub websocket_port: u16,
+    pub(crate) websocket_port: u16,
     /// Port for probes and metrics; 0: a free port, which the log names
     #[arg(long, env = "ADMIN_PORT", default_value = "9090")]
-    pub admin_port: u16,
+    pub(crate) admin_port: u16,
     /// TLS for clients.
     #[command(flatten)]
-    pub tls: TlsSettings,
+    pub(crate) tls: TlsSettings,
     /// Interval of WebSocket pings; a client that is silent for two intervals is disconnected
     #[arg(long, env = "WEBSOCKET_PING_INTERVAL", default_value = "30s", value_parser = positive_duration)]
-    pub websocket_ping_interval: Duration,
+    pub(crate) websocket_ping_interval: Duration,
     /// How long a client may be silent: no pong and no message
     #[arg(long, env = "WEBSOCKET_IDLE_TIMEOUT", default_value = "300s", value_parser = positive_duration)]
-    pub websocket_idle_timeout: Duration,
+    pub(crate) websocket_idle_timeout: Duration,
     /// Limits for clients.
     #[command(flatten)]
-    pub limits: LimitSettings,
+    pub(crate) limits: LimitSettings,
     /// Time over which connections are closed on shutdown, so that clients reconnect spread over it
     #[arg(long, env = "DRAIN_WINDOW", default_value = "10s", value_parser = duration)]
-    pub drain_window: Duration,
+    pub(crate) drain_window: Duration,
     /// Tokens and keys.
     #[command(flatten)]
-    pub tokens: TokenSettings,
+    pub(crate) tokens: TokenSettings,
     /// Browser origins that may connect, a JSON list; unset: any
     #[arg(long, env = "CORS_ORIGINS")]
-    pub cors_origins: Option<Origins>,
+    pub(crate) cors_origins: Option<Origins>,
     /// Name of the environment in logs and health responses; `production` refuses weak secrets
     #[arg(long, env = "ENVIRONMENT", default_value = "development")]
-    pub environment: String,
+    pub(crate) environment: String,
     /// Name of the service in health responses
     #[arg(long, env = "SERVICE_NAME", default_value = "ws-gateway")]
-    pub service_name: String,
+    pub(crate) service_name: String,
     /// Redis.
     #[command(flatten)]
-    pub redis: RedisSettings,
+    pub(crate) redis: RedisSettings,
     /// Logs.
     #[command(flatten)]
     pub telemetry: TelemetrySettings,
     /// Traces.
     #[command(flatten)]
-    pub trace: TraceSettings,
+    pub(crate) trace: TraceSettings,
 }
 
 impl Validate for Config {
@@ -91,7 +91,7 @@ impl Validate for Config {
 impl Config {
     /// Whether `ENVIRONMENT` is `production`, where weak secrets are refused.
     #[must_use]
-    pub fn is_production(&self) -> bool {
+    pub(crate) fn is_production(&self) -> bool {
         self.environment.eq_ignore_ascii_case("production")
     }
 }

@@ -32,13 +32,13 @@ shared::label! {
 }
 
 /// The last valid value of the files. Cheap to clone.
-pub type Current<T> = watch::Receiver<Arc<T>>;
+pub(crate) type Current<T> = watch::Receiver<Arc<T>>;
 
 /// Makes a value from the contents of the files, in the order of their paths.
-pub type Parse<T> = Box<dyn Fn(&[Vec<u8>]) -> anyhow::Result<T> + Send + Sync>;
+pub(crate) type Parse<T> = Box<dyn Fn(&[Vec<u8>]) -> anyhow::Result<T> + Send + Sync>;
 
 /// A value that follows the content of its files.
-pub struct WatchedFiles<T> {
+pub(crate) struct WatchedFiles<T> {
     name: &'static str,
     paths: Arc<[PathBuf]>,
     parse: Parse<T>,
@@ -52,7 +52,7 @@ impl<T: Send + Sync + 'static> WatchedFiles<T> {
     ///
     /// # Errors
     /// If a file cannot be read or its content is invalid.
-    pub fn open(
+    pub(crate) fn open(
         name: &'static str,
         paths: Vec<PathBuf>,
         parse: Parse<T>,
@@ -65,12 +65,12 @@ impl<T: Send + Sync + 'static> WatchedFiles<T> {
 
     /// Returns the last valid value, which follows the files while [`WatchedFiles::run`] runs.
     #[must_use]
-    pub fn current(&self) -> Current<T> {
+    pub(crate) fn current(&self) -> Current<T> {
         self.current.subscribe()
     }
 
     /// Reads the files again and again until `shutdown`.
-    pub async fn run(mut self, shutdown: CancellationToken) {
+    pub(crate) async fn run(mut self, shutdown: CancellationToken) {
         let mut logged = None;
         while shutdown.run_until_cancelled(tokio::time::sleep(INTERVAL)).await.is_some() {
             let paths = Arc::clone(&self.paths);

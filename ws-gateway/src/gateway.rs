@@ -31,9 +31,8 @@ use crate::{
 };
 use key_material::KeyMaterial;
 
-/// Connections that may wait to be accepted, as far as the system lets them (`somaxconn` on
-/// Linux): after an outage everybody knocks at once, and who is not let in to wait knocks again
-/// only after seconds.
+/// Length of the accept queue, as far as the system allows (`somaxconn` on Linux). After an outage
+/// all clients reconnect at once; a full queue would make them retry seconds later.
 const BACKLOG: u32 = 65_535;
 
 /// After the drain window, the time for the last clients to take their close frames.

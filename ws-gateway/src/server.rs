@@ -15,7 +15,7 @@ mod tls;
 mod token_bucket;
 mod upgrade;
 
-pub use accept::Server;
-pub use client_address::TrustedProxies;
-pub use settings::ServerSettings;
-pub use tls::TlsFiles;
+pub(crate) use accept::Server;
+pub(crate) use client_address::TrustedProxies;
+pub(crate) use settings::ServerSettings;
+pub(crate) use tls::TlsFiles;

@@ -19,11 +19,11 @@ use crate::files::Current;
 #[derive(Debug, Default)]
 pub struct KeySources {
     /// Keys that stand in the settings themselves.
-    pub configured: Vec<Key>,
+    pub(crate) configured: Vec<Key>,
     /// Keys in files that are read again when they change.
-    pub files: Option<Current<Vec<Key>>>,
+    pub(crate) files: Option<Current<Vec<Key>>>,
     /// Keys that the issuer publishes.
-    pub jwks: Option<JwksCache>,
+    pub(crate) jwks: Option<JwksCache>,
 }
 
 impl From<Vec<Key>> for KeySources {
@@ -35,7 +35,7 @@ impl From<Vec<Key>> for KeySources {
 impl KeySources {
     /// Returns those of `algorithms` that no key is for. A key set may publish a key for every
     /// algorithm with a public key.
-    pub fn without_key(&self, algorithms: &[Algorithm]) -> Vec<Algorithm> {
+    pub(crate) fn without_key(&self, algorithms: &[Algorithm]) -> Vec<Algorithm> {
         let files = self.files.as_ref().map(|files| Arc::clone(&files.borrow()));
         let files = files.as_deref().map(Vec::as_slice).unwrap_or_default();
         let has_key = |algorithm: Algorithm| {

@@ -32,7 +32,7 @@ pub struct Credential {
 }
 
 /// The longest accepted `jti`, in bytes: it is kept as long as the connection.
-pub const MAX_TOKEN_ID: usize = 256;
+pub(crate) const MAX_TOKEN_ID: usize = 256;
 
 impl Identity {
     /// Returns how long the token is still valid.
@@ -102,7 +102,7 @@ fn refusal(kind: &ErrorKind) -> AuthError {
 
 /// Returns the current Unix time in seconds.
 #[must_use]
-pub fn unix_seconds() -> u64 {
+pub(crate) fn unix_seconds() -> u64 {
     unix_time().as_secs()
 }
 

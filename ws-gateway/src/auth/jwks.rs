@@ -24,7 +24,7 @@ use tracing::{debug, info, warn};
 use super::keys::{Key, TokenRules};
 use crate::files::{ReloadResult, Reloads};
 use issuer::Issuer;
-pub use issuer::ProxySettings;
+pub(crate) use issuer::ProxySettings;
 
 /// How often the set is fetched, and so how long a key that was withdrawn stays in use.
 const REFRESH_INTERVAL: Duration = Duration::from_mins(5);
@@ -42,7 +42,7 @@ const READINESS: &str = "keys";
 
 /// The published keys. Cheap to clone; clones are the same cache.
 #[derive(Clone, Debug)]
-pub struct JwksCache(Arc<Shared>);
+pub(crate) struct JwksCache(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -64,7 +64,7 @@ impl JwksCache {
     ///
     /// # Errors
     /// If the system's root certificates cannot be read or the proxy cannot be used.
-    pub fn new(
+    pub(crate) fn new(
         url: Uri,
         proxy: &ProxySettings,
         rules: TokenRules,
@@ -78,14 +78,14 @@ impl JwksCache {
 
     /// Returns the last valid set.
     #[must_use]
-    pub fn keys(&self) -> Arc<[Key]> {
+    pub(crate) fn keys(&self) -> Arc<[Key]> {
         // The set is replaced as a whole, so a panic elsewhere leaves it intact.
         Arc::clone(&self.0.keys.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Fetches the set at start and every few minutes until `shutdown`. With `readiness` the
     /// gateway is not ready before the first set: it has no other key.
-    pub async fn run(self, readiness: Option<Readiness>, shutdown: CancellationToken) {
+    pub(crate) async fn run(self, readiness: Option<Readiness>, shutdown: CancellationToken) {
         let set_ready = |is_ready| {
             if let Some(readiness) = &readiness {
                 readiness.set(READINESS, is_ready);
@@ -118,7 +118,7 @@ impl JwksCache {
     }
 
     /// Fetches the set because a token names an unknown key, at most once per cool-down.
-    pub async fn refresh(&self) {
+    pub(crate) async fn refresh(&self) {
         let mut fetched_at = self.0.fetched_at.lock().await;
         if fetched_at.is_none_or(|at| at.elapsed() >= COOL_DOWN)
             && let Err(error) = self.fetch(&mut fetched_at).await

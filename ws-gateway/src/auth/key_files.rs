@@ -12,13 +12,13 @@ use crate::files::{Reloads, WatchedFiles};
 
 /// The files with keys, as the settings name them.
 #[derive(Clone, Debug, Default)]
-pub struct KeyFiles {
+pub(crate) struct KeyFiles {
     /// The file with a shared secret (`JWT_SECRET_KEY_FILE`).
-    pub secret: Option<PathBuf>,
+    pub(crate) secret: Option<PathBuf>,
     /// The file with a public key in PEM (`JWT_PUBLIC_KEY_PATH`).
-    pub public_key: Option<PathBuf>,
+    pub(crate) public_key: Option<PathBuf>,
     /// Whether a weak secret is refused.
-    pub refuse_weak_secrets: bool,
+    pub(crate) refuse_weak_secrets: bool,
 }
 
 impl KeyFiles {
@@ -26,7 +26,7 @@ impl KeyFiles {
     ///
     /// # Errors
     /// Names the setting and the file that cannot be used.
-    pub fn open(
+    pub(crate) fn open(
         self,
         rules: TokenRules,
         reloads: Reloads,

@@ -48,7 +48,7 @@ const WELL_KNOWN: &[&str] = &[
 
 /// Why a secret is refused in production. The text shows nothing of the secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum WeakSecret {
+pub(crate) enum WeakSecret {
     /// Fewer bytes than the hash.
     #[error("shorter than {MIN_BYTES} bytes, which ENVIRONMENT=production refuses")]
     TooShort,
@@ -66,7 +66,7 @@ pub enum WeakSecret {
 ///
 /// # Errors
 /// Returns the rule that the secret breaks.
-pub fn check(secret: &str) -> Result<(), WeakSecret> {
+pub(crate) fn check(secret: &str) -> Result<(), WeakSecret> {
     let text = secret.to_lowercase();
     if secret.len() < MIN_BYTES {
         Err(WeakSecret::TooShort)

@@ -11,46 +11,46 @@ use crate::auth::{Key, KeyFiles, KeySources, TokenRules, jwks::ProxySettings, se
 
 /// Tokens and keys.
 #[derive(Clone, Debug, clap::Args)]
-pub struct TokenSettings {
+pub(crate) struct TokenSettings {
     /// Secret that signs tokens (HS256, HS384, HS512)
     #[arg(long, env = "JWT_SECRET_KEY", hide_env_values = true)]
-    pub jwt_secret_key: Option<Secret>,
+    pub(crate) jwt_secret_key: Option<Secret>,
     /// File with a secret like `JWT_SECRET_KEY`, read again when it changes; line breaks at its end are ignored
     #[arg(long, env = "JWT_SECRET_KEY_FILE")]
-    pub jwt_secret_key_file: Option<PathBuf>,
+    pub(crate) jwt_secret_key_file: Option<PathBuf>,
     /// Previous secret, accepted beside `JWT_SECRET_KEY` during a rotation
     #[arg(long, env = "JWT_SECRET_KEY_PREVIOUS", hide_env_values = true)]
-    pub jwt_secret_key_previous: Option<Secret>,
+    pub(crate) jwt_secret_key_previous: Option<Secret>,
     /// Public key, in PEM, of the key pair that signs tokens (RS, PS, ES, `EdDSA`)
     #[arg(long, env = "JWT_PUBLIC_KEY")]
-    pub jwt_public_key: Option<String>,
+    pub(crate) jwt_public_key: Option<String>,
     /// File with a public key like `JWT_PUBLIC_KEY`, read again when it changes
     #[arg(long, env = "JWT_PUBLIC_KEY_PATH")]
-    pub jwt_public_key_path: Option<PathBuf>,
+    pub(crate) jwt_public_key_path: Option<PathBuf>,
     /// URL of the JSON Web Key Set (JWKS) of the issuer
     #[arg(long, env = "JWT_JWKS_URL", value_parser = key_set_url)]
-    pub jwt_jwks_url: Option<Uri>,
+    pub(crate) jwt_jwks_url: Option<Uri>,
     /// Forward proxy for an `https` `JWT_JWKS_URL`, as in `http://proxy.example.org:3128`
     #[arg(long, env = "HTTPS_PROXY", hide_env_values = true)]
-    pub https_proxy: Option<Secret>,
+    pub(crate) https_proxy: Option<Secret>,
     /// Hosts and networks that are reached without `HTTPS_PROXY`, separated by commas
     #[arg(long, env = "NO_PROXY")]
-    pub no_proxy: Option<String>,
+    pub(crate) no_proxy: Option<String>,
     /// Accepted signature algorithms, separated by commas; each is used only with keys of its own family
     #[arg(long, env = "JWT_ALGORITHM", default_value = "HS256", value_delimiter = ',', value_parser = algorithm)]
-    pub jwt_algorithm: Vec<Algorithm>,
+    pub(crate) jwt_algorithm: Vec<Algorithm>,
     /// Audience (`aud`) that tokens must name; unset: not checked
     #[arg(long, env = "JWT_AUDIENCE")]
-    pub jwt_audience: Option<String>,
+    pub(crate) jwt_audience: Option<String>,
     /// Issuer (`iss`) that tokens must name; unset: not checked
     #[arg(long, env = "JWT_ISSUER")]
-    pub jwt_issuer: Option<String>,
+    pub(crate) jwt_issuer: Option<String>,
     /// How far `iat` and `nbf` may be in the future, as the clock of the issuer may be ahead; `exp` is not extended
     #[arg(long, env = "JWT_LEEWAY", default_value = "5s", value_parser = leeway)]
-    pub jwt_leeway: Duration,
+    pub(crate) jwt_leeway: Duration,
     /// How long a connection outlives its token, so that the client may renew it a little late
     #[arg(long, env = "JWT_EXPIRY_GRACE", default_value = "5s", value_parser = duration)]
-    pub jwt_expiry_grace: Duration,
+    pub(crate) jwt_expiry_grace: Duration,
 }
 
 /// A clock that is further off is wrong, and `revoke --user` would refuse new tokens for as long.
@@ -62,7 +62,7 @@ const NO_KEY: &str = "no key to check tokens with: set JWT_SECRET_KEY, \
 impl TokenSettings {
     /// Returns every problem of these settings together.
     #[must_use]
-    pub fn problems(&self, in_production: bool) -> Vec<String> {
+    pub(crate) fn problems(&self, in_production: bool) -> Vec<String> {
         let mut problems = Vec::new();
         if in_production {
             problems.extend(self.weak_secrets());
@@ -79,7 +79,7 @@ impl TokenSettings {
 
     /// Returns what every token must satisfy.
     #[must_use]
-    pub fn rules(&self) -> TokenRules {
+    pub(crate) fn rules(&self) -> TokenRules {
         let (audience, issuer) = (self.jwt_audience.as_deref(), self.jwt_issuer.as_deref());
         TokenRules::new(&self.jwt_algorithm, audience, issuer, self.jwt_leeway)
     }
@@ -88,7 +88,7 @@ impl TokenSettings {
     ///
     /// # Errors
     /// Names every setting with a key that cannot be used.
-    pub fn keys(&self) -> Result<Vec<Key>, Vec<String>> {
+    pub(crate) fn keys(&self) -> Result<Vec<Key>, Vec<String>> {
         let rules = self.rules();
         let secret = |secret: &Option<Secret>| {
             secret.as_ref().map(|secret| Key::from_secret(secret, &rules))
@@ -114,7 +114,7 @@ impl TokenSettings {
 
     /// Returns the files with further keys.
     #[must_use]
-    pub fn key_files(&self, in_production: bool) -> KeyFiles {
+    pub(crate) fn key_files(&self, in_production: bool) -> KeyFiles {
         KeyFiles {
             secret: self.jwt_secret_key_file.clone(),
             public_key: self.jwt_public_key_path.clone(),
@@ -124,7 +124,7 @@ impl TokenSettings {
 
     /// Returns the forward proxy for the key set.
     #[must_use]
-    pub fn proxy(&self) -> ProxySettings {
+    pub(crate) fn proxy(&self) -> ProxySettings {
         ProxySettings { https_proxy: self.https_proxy.clone(), no_proxy: self.no_proxy.clone() }
     }
 

@@ -26,7 +26,7 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
 /// The public server.
 #[derive(Debug)]
-pub struct Server {
+pub(crate) struct Server {
     state: Arc<ServerState>,
     /// The certificate for clients; `None`: no TLS.
     certificate: Option<Current<ServerConfig>>,
@@ -36,7 +36,7 @@ impl Server {
     /// Returns a server that has not accepted anything yet. Requests and sockets are tracked in
     /// `tasks` and end within the drain window after `shutdown`.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         settings: ServerSettings,
         connection: ConnectionSettings,
         hub: Hub,
@@ -50,12 +50,12 @@ impl Server {
 
     /// Serves TLS with this certificate.
     #[must_use]
-    pub fn with_certificate(self, certificate: Option<Current<ServerConfig>>) -> Self {
+    pub(crate) fn with_certificate(self, certificate: Option<Current<ServerConfig>>) -> Self {
         Self { certificate, ..self }
     }
 
     /// Accepts until shutdown. Requests and sockets may outlive this.
-    pub async fn accept(&self, listener: TcpListener) {
+    pub(crate) async fn accept(&self, listener: TcpListener) {
         loop {
             let accepted = tokio::select! {
                 () = self.state.shutdown.cancelled() => return,

@@ -16,14 +16,14 @@ const IPV4_MAPPED_PREFIX: u8 = 96;
 
 /// The networks of the proxies whose `X-Forwarded-For` is believed; none by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TrustedProxies(Vec<IpNet>);
+pub(crate) struct TrustedProxies(Vec<IpNet>);
 
 impl TrustedProxies {
     /// Returns the client behind `peer`. Each proxy appends the address that it was called from,
     /// so the list is read from the right, up to the first address that is not a trusted proxy;
     /// the client itself may have written everything further left.
     #[must_use]
-    pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    pub(crate) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut client = peer.to_canonical();
         let values: Vec<&str> = headers
             .get_all(FORWARDED_FOR)

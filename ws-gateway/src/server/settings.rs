@@ -12,31 +12,31 @@ use crate::auth::Origins;
 
 /// Limits and identity of the public port.
 #[derive(Clone, Debug)]
-pub struct ServerSettings {
+pub(crate) struct ServerSettings {
     /// The name of the service in health responses.
-    pub service: String,
+    pub(crate) service: String,
     /// The environment in health responses.
-    pub environment: String,
+    pub(crate) environment: String,
     /// Most connections of one user, for health responses; the hub enforces it.
-    pub max_connections_per_user: NonZeroUsize,
+    pub(crate) max_connections_per_user: NonZeroUsize,
     /// The browser origins that may connect; `None`: any.
-    pub origins: Option<Origins>,
+    pub(crate) origins: Option<Origins>,
     /// Buffer and message sizes of a WebSocket.
-    pub socket: WebSocketConfig,
+    pub(crate) socket: WebSocketConfig,
     /// The time limit from accepting a connection to the end of its handshake.
-    pub handshake_timeout: Duration,
+    pub(crate) handshake_timeout: Duration,
     /// Largest request head, in bytes.
-    pub max_request_head: NonZeroUsize,
+    pub(crate) max_request_head: NonZeroUsize,
     /// Longest query of a request, in bytes.
-    pub max_query_length: NonZeroUsize,
+    pub(crate) max_query_length: NonZeroUsize,
     /// Most WebSocket handshakes a second.
-    pub max_handshakes_per_second: NonZeroU32,
+    pub(crate) max_handshakes_per_second: NonZeroU32,
     /// Most connections that are not WebSockets yet.
-    pub max_pending_connections: NonZeroUsize,
+    pub(crate) max_pending_connections: NonZeroUsize,
     /// Most WebSockets.
-    pub max_connections: NonZeroUsize,
+    pub(crate) max_connections: NonZeroUsize,
     /// Most WebSockets of one client address; `None`: no limit.
-    pub max_connections_per_address: Option<NonZeroUsize>,
+    pub(crate) max_connections_per_address: Option<NonZeroUsize>,
     /// The proxies whose `X-Forwarded-For` is believed.
-    pub trusted_proxies: TrustedProxies,
+    pub(crate) trusted_proxies: TrustedProxies,
 }

@@ -16,11 +16,11 @@ use crate::files::{Reloads, WatchedFiles};
 
 /// The files of a certificate chain and of its private key, in PEM.
 #[derive(Clone, Debug)]
-pub struct TlsFiles {
+pub(crate) struct TlsFiles {
     /// The certificate of the gateway and those that lead to its authority.
-    pub certificate: PathBuf,
+    pub(crate) certificate: PathBuf,
     /// The private key of the certificate.
-    pub key: PathBuf,
+    pub(crate) key: PathBuf,
 }
 
 impl TlsFiles {
@@ -29,7 +29,7 @@ impl TlsFiles {
     ///
     /// # Errors
     /// Names the settings and the file that cannot be used.
-    pub fn open(
+    pub(crate) fn open(
         self,
         reloads: Reloads,
         not_after: IntGauge,

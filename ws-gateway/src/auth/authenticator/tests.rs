@@ -34,7 +34,7 @@ fn check(claims: &Value) -> Result<Identity, AuthError> {
 }
 
 #[test]
-fn a_valid_token_names_its_user_and_its_end() {
+fn a_valid_token_yields_its_user_and_expiry() {
     let exp = now() + 60;
     let claims =
         json!({"sub": "teacher-42", "exp": exp, "iat": now(), "nbf": now(), "typ": "access"});
@@ -59,7 +59,7 @@ fn the_algorithm_is_fixed_by_the_settings() {
 }
 
 #[test]
-fn a_signature_of_somebody_else_is_refused() {
+fn a_forged_or_missing_signature_is_refused() {
     let claims = json!({"sub": "u", "exp": now() + 60});
     let forged = sign_with(Algorithm::HS256, "another secret", &claims);
     let token = sign(&claims);
@@ -75,7 +75,7 @@ fn a_signature_of_somebody_else_is_refused() {
 }
 
 #[test]
-fn a_token_needs_an_end_that_has_not_come() {
+fn an_expired_token_and_one_without_exp_are_refused() {
     assert_eq!(check(&json!({"sub": "u", "exp": now() - 1})), Err(AuthError::Expired));
     for exp in [json!(null), json!("never"), json!(-1), json!([1])] {
         assert!(check(&json!({"sub": "u", "exp": exp})).is_err(), "{exp}");
@@ -119,7 +119,7 @@ fn the_leeway_is_exact_and_does_not_extend_the_expiry() {
 }
 
 #[test]
-fn a_refresh_token_opens_no_connection() {
+fn a_refresh_token_is_refused() {
     for kind in ["refresh", "Refresh"] {
         let claims = json!({"sub": "u", "exp": now() + 60, "typ": kind});
         assert_eq!(check(&claims), Err(AuthError::WrongKind));
@@ -127,7 +127,7 @@ fn a_refresh_token_opens_no_connection() {
 }
 
 #[test]
-fn the_subject_must_be_a_user() {
+fn a_subject_that_is_not_a_user_id_is_refused() {
     for sub in [json!(""), json!(7), json!(null), json!("a\r\nb"), json!("x".repeat(300))] {
         assert!(check(&json!({"sub": sub, "exp": now() + 60})).is_err(), "{sub}");
     }
@@ -150,7 +150,7 @@ fn audience_and_issuer_are_checked_exactly_when_they_are_set() {
 }
 
 #[test]
-fn what_a_token_marks_as_critical_is_not_understood() {
+fn a_token_with_a_critical_header_is_refused() {
     let mut header = Header::new(Algorithm::HS256);
     header.crit = Some(vec!["b64".into()]);
     let claims = json!({"sub": "u", "exp": now() + 60});
@@ -190,7 +190,7 @@ fn with_keys(algorithms: &[Algorithm], pems: &[&str]) -> Authenticator {
 }
 
 #[test]
-fn a_public_key_of_each_kind_checks_its_own_signatures() {
+fn a_public_key_of_each_kind_verifies_its_own_signatures() {
     use Algorithm::{ES256, ES384, EdDSA, PS256, PS384, PS512, RS256, RS384, RS512};
     let accepted = [RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA];
     let all = with_keys(&accepted, &[RSA, EC, EC384, ED]);
@@ -203,7 +203,7 @@ fn a_public_key_of_each_kind_checks_its_own_signatures() {
 }
 
 #[test]
-fn a_secret_checks_each_size_of_its_hash_that_is_accepted() {
+fn a_secret_verifies_each_accepted_size_of_its_hash() {
     let sizes = [Algorithm::HS256, Algorithm::HS384, Algorithm::HS512];
     let rules = TokenRules::new(&sizes, None, None, Duration::ZERO);
     let all = with_configured(vec![Key::from_secret(&SECRET.into(), &rules).unwrap()]);
@@ -214,7 +214,7 @@ fn a_secret_checks_each_size_of_its_hash_that_is_accepted() {
 }
 
 #[test]
-fn the_id_of_a_token_is_known_and_bounded() {
+fn the_id_of_a_token_is_kept_and_bounded() {
     let claims = json!({"sub": "u", "exp": now() + 60, "jti": "t", "iat": 7});
     let credential = Credential { token_id: Some("t".into()), issued_at: 7 };
     assert_eq!(check(&claims).unwrap().credential, credential);
@@ -254,7 +254,7 @@ fn a_previous_secret_is_accepted_beside_the_new_one() {
 }
 
 #[test]
-fn a_key_without_an_algorithm_and_a_text_that_is_no_key_are_errors() {
+fn a_key_without_an_algorithm_and_a_text_that_is_not_a_key_are_errors() {
     let rules = TokenRules::new(&[Algorithm::RS256], None, None, Duration::ZERO);
     assert_eq!(Key::from_pem(EC, &rules).unwrap_err(), KeyError::NoAlgorithm);
     assert_eq!(Key::from_secret(&SECRET.into(), &rules).unwrap_err(), KeyError::NoAlgorithm);

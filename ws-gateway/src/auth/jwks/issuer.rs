@@ -26,11 +26,11 @@ const MAX_REDIRECTS: usize = 3;
 
 /// The forward proxy for `https` URLs.
 #[derive(Clone, Debug, Default)]
-pub struct ProxySettings {
+pub(crate) struct ProxySettings {
     /// The URL of the proxy, which may hold credentials (`HTTPS_PROXY`).
-    pub https_proxy: Option<Secret>,
+    pub(crate) https_proxy: Option<Secret>,
     /// Hosts that are reached directly (`NO_PROXY`).
-    pub no_proxy: Option<String>,
+    pub(crate) no_proxy: Option<String>,
 }
 
 /// Where the key set is fetched.
