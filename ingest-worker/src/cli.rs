@@ -8,7 +8,7 @@ use shared::{
 
 use crate::{
     config::{ABOUT, Config, Settings, command},
-    infrastructure::kafka::{client_config, dead_letters::cli::Tool},
+    infrastructure::kafka::{client_config, dead_letters::cli::DeadLettersCommand},
 };
 
 /// A command for operators; without one the worker runs.
@@ -16,7 +16,7 @@ use crate::{
 pub enum OperatorCommand {
     /// List or replay the records of the dead-letter topic
     #[command(subcommand)]
-    DeadLetters(Tool),
+    DeadLetters(DeadLettersCommand),
     /// Exit with 0 if the worker of this host is ready, with 1 if it is not
     Healthcheck,
 }
@@ -42,9 +42,9 @@ impl OperatorCommand {
     /// When Kafka is unavailable, or the worker is not ready.
     pub async fn run(self, config: Config) -> anyhow::Result<()> {
         match self {
-            Self::DeadLetters(tool) => {
+            Self::DeadLetters(command) => {
                 let interrupt = lifecycle::shutdown_on_signals();
-                tokio::task::spawn_blocking(move || tool.run(&config, interrupt)).await?
+                tokio::task::spawn_blocking(move || command.run(&config, interrupt)).await?
             }
             Self::Healthcheck => {
                 let Settings { bind_address, admin_port, .. } = config.settings;

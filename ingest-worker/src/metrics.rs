@@ -69,7 +69,7 @@ shared::metrics! {
         /// Records that were read and dropped without an outcome because their partition was
         /// revoked; the partition's next owner reads them again.
         pub revoked: IntCounter = "ingest_worker_revoked_records_total", ();
-        /// Ignored records by reason: no_route, by_rule, too_old.
+        /// Ignored records by reason: no_route, by_rule, other_source, too_old.
         pub ignored: Labeled<IgnoreReason, IntCounter> = "ingest_worker_ignored_total", ();
         /// Records written to the dead-letter topic by reason: not_json, no_envelope, malformed,
         /// recipient_unknown, internal.

@@ -35,11 +35,11 @@ pub struct Route {
     /// The event type; the label of its metrics.
     pub event_type: &'static str,
     /// Other spellings of the type.
-    pub aliases: &'static [&'static str],
+    pub(crate) aliases: &'static [&'static str],
     /// The topic that a deployment may rename.
     pub topic: Topic,
     /// Further topics that carry the type.
-    pub other_topics: &'static [&'static str],
+    pub(crate) other_topics: &'static [&'static str],
     reported_by: ReportedBy,
     /// Parses the payload of an event that happened at the given time.
     pub(super) parse: fn(&RawValue, Timestamp) -> Result<ParsedPayload, Rejection>,
@@ -242,7 +242,7 @@ impl Routes {
     }
 
     /// Returns all topics to subscribe to.
-    pub fn topics(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn topics(&self) -> impl Iterator<Item = &str> {
         self.by_topic.keys().map(String::as_str)
     }
 }

@@ -24,7 +24,7 @@ use crate::{config::Config, domain::record::DeadLetterReason, infrastructure::ka
 
 /// A command for the dead-letter topic.
 #[derive(Clone, Debug, clap::Subcommand)]
-pub enum Tool {
+pub enum DeadLettersCommand {
     /// Print the origin and the reason of each letter, never its content
     List(Selection),
     /// Send the records of letters to their original topics again, each letter once
@@ -66,7 +66,7 @@ impl Selection {
     }
 }
 
-impl Tool {
+impl DeadLettersCommand {
     /// Runs the command until `interrupt`, with standard input and output. Blocks.
     ///
     /// # Errors
