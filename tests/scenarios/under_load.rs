@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use anyhow::ensure;
+use futures_util::future::select_all;
 use harness::{
     redis::{Redis, RedisTopology},
     stack::Stack,
@@ -53,6 +55,28 @@ impl<R: RedisTopology> UnderLoad<R> {
         let latency = self.clients.wait_for_delivery(RECOVERY_TIMEOUT).await?;
         eprintln!("{}, {fault}: {latency}", self.name);
         Ok(latency)
+    }
+
+    /// Waits as [`UnderLoad::wait_for_recovery`] and restarts workers that exit with code 1, as an
+    /// orchestrator would.
+    pub(crate) async fn wait_for_recovery_with_restarts(
+        &mut self,
+        fault: &str,
+    ) -> anyhow::Result<RecoveryLatency> {
+        loop {
+            let exits = self.stack.workers.iter().map(|worker| {
+                // Longer than the recovery may take.
+                Box::pin(worker.wait_for_exit(2 * RECOVERY_TIMEOUT))
+            });
+            let (status, exited) = tokio::select! {
+                latency = self.wait_for_recovery(fault) => return latency,
+                (status, exited, _) = select_all(exits) => (status?, exited),
+            };
+            let worker = &mut self.stack.workers[exited];
+            ensure!(status.code() == Some(1), "{} exited with {status}", worker.name());
+            eprintln!("{}, {fault}: restarting {}", self.name, worker.name());
+            worker.restart().await?;
+        }
     }
 
     /// Stops the flow and checks that every client received every event once and in order.

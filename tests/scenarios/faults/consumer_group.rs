@@ -1,11 +1,12 @@
 //! Workers that join and leave the consumer group, or freeze until the group removes them.
 
-use anyhow::ensure;
+use anyhow::{bail, ensure};
 use harness::{
-    eventually,
+    events, eventually,
     process::Signal,
     stack::{Layout, Stack},
 };
+use rdkafka::consumer::{Consumer as _, StreamConsumer};
 use support::event_generator::EventGenerator;
 
 use crate::{
@@ -18,6 +19,7 @@ use crate::{
 scenarios![
     workers_that_restart_all_the_time_lose_and_duplicate_nothing,
     a_static_member_resumes_its_partitions_at_once_after_a_restart,
+    a_fenced_worker_exits_and_resumes_its_partitions_at_once_after_a_restart,
     a_worker_removed_from_the_group_commits_nothing_when_it_resumes,
 ];
 
@@ -73,6 +75,40 @@ async fn a_static_member_resumes_its_partitions_at_once_after_a_restart(
         load.events.wait_for_sent(100).await?;
         worker.restart().await?;
         load.wait_for_recovery("restart").await?;
+    }
+    load.finish().await
+}
+
+/// Another client joins with the worker's `group.instance.id`, and the broker fences the worker.
+async fn a_fenced_worker_exits_and_resumes_its_partitions_at_once_after_a_restart(
+    context: &Context,
+) -> anyhow::Result<()> {
+    context.durable_kafka().await?;
+    let layout = Layout::default().with_static_membership();
+    let mut load = UnderLoad::start(context.own_stack(&layout).await?, "fenced worker").await?;
+    for _ in 0..RunProfile::current().pick(1, 10) {
+        load.events.wait_for_sent(50).await?;
+        let (stack, worker) = (&load.stack, &load.stack.workers[0]);
+        let mut client = stack.kafka.client_config();
+        client
+            .set("group.id", &stack.group)
+            .set("group.instance.id", worker.name())
+            .set("partition.assignment.strategy", "roundrobin")
+            .set("enable.auto.commit", "false");
+        let rival: StreamConsumer = client.create()?;
+        rival.subscribe(&[&events::topics()?[0]])?;
+        let status = tokio::select! {
+            status = worker.wait_for_exit(RECOVERY_TIMEOUT) => status?,
+            // Joins the group; its records are not committed.
+            () = async { while rival.recv().await.is_ok() {} } => bail!("the rival failed"),
+        };
+        ensure!(status.code() == Some(1), "exited with {status}");
+        let log = worker.log()?;
+        ensure!(log.to_lowercase().contains("fenced"), "expected the reason in: {log}");
+        drop(rival);
+        load.events.wait_for_sent(50).await?;
+        load.stack.workers[0].restart().await?;
+        load.wait_for_recovery("fenced and restarted").await?;
     }
     load.finish().await
 }

@@ -37,13 +37,13 @@ async fn a_broker_that_freezes_or_is_killed_costs_no_event(
         load.events.wait_for_sent(RunProfile::current().pick(200, 1_500)).await?;
         load.stack.kafka.freeze(false).await?;
         wait_until_writable(&load.stack).await?;
-        load.wait_for_recovery("frozen").await?;
+        load.wait_for_recovery_with_restarts("frozen").await?;
         load.events.wait_for_sent(between).await?;
         let events = RunProfile::current().pick(100, 1_000);
         let away = async { load.events.wait_for_sent(events).await };
         load.stack.kafka.kill_and_restart_after(away).await?;
         wait_until_writable(&load.stack).await?;
-        load.wait_for_recovery("killed").await?;
+        load.wait_for_recovery_with_restarts("killed").await?;
     }
     load.finish().await
 }
