@@ -7,52 +7,31 @@ mod latency;
 mod phase_gauge;
 mod reader;
 mod select_loop;
+mod settings;
 mod timers;
 mod wire;
 mod writer;
 
-use std::{num::NonZeroU32, pin::Pin, sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc};
 
 use jiff::Timestamp;
-use shared::trace::Tracer;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
+};
 use tokio_tungstenite::WebSocketStream;
 
 use crate::{
-    auth::{AuthError, Authenticator, Identity},
-    hub::Registration,
-    metrics::Metrics,
+    auth::{AuthError, Identity},
+    hub::registration::Registration,
     protocol::{Filter, Position},
 };
 pub use close::close;
 pub use frame_limiter::FrameLimiter;
 use phase_gauge::PhaseGauge;
+pub use settings::ConnectionSettings;
 use timers::Timers;
 pub use wire::socket_config;
-use writer::Filtered;
-
-/// What all connections share.
-#[derive(Debug)]
-pub struct ConnectionSettings {
-    /// The interval between pings.
-    pub ping_interval: Duration,
-    /// How long a client may neither answer pings nor send.
-    pub keepalive_timeout: Duration,
-    /// How long a connection outlives its token.
-    pub expiry_grace: Duration,
-    /// Largest message of a client that is not a new token, in bytes.
-    pub max_message_size: usize,
-    /// Most frames of a client in a second: messages, pings and pongs, each fragment counted.
-    pub max_messages_per_second: NonZeroU32,
-    /// The time over which connections are closed at shutdown.
-    pub drain_window: Duration,
-    /// Checks the new tokens of live connections.
-    pub authenticator: Authenticator,
-    /// The metrics of the gateway.
-    pub metrics: Metrics,
-    /// Present if deliveries are traced.
-    pub tracer: Option<Tracer>,
-}
 
 /// What a client requested in its handshake.
 #[derive(Debug)]
@@ -61,6 +40,15 @@ pub struct ClientOptions {
     pub control_frames: bool,
     /// The notifications that it wants.
     pub filter: Filter,
+}
+
+/// Frames that the filter held back since the last one that was sent.
+#[derive(Debug)]
+struct Filtered {
+    /// The position of the newest one.
+    position: Position,
+    /// When the client is sent the position.
+    due: Instant,
 }
 
 /// A socket and the state of its task.

@@ -9,9 +9,10 @@
 
 pub mod outbox;
 mod probe;
-mod registration;
+pub mod registration;
 mod replay;
 mod revocation;
+mod subscription;
 mod token_index;
 mod user;
 
@@ -28,11 +29,10 @@ use uuid::Uuid;
 
 use crate::{
     metrics::{Delivery, Metrics},
-    protocol::{CloseReason, Frame, Position},
+    protocol::{Frame, Position},
 };
-use outbox::Outbox;
-pub use registration::Registration;
 pub use replay::{Replay, ReplayPage, ResumeFrom};
+pub use subscription::{PendingSubscription, Subscription, SubscriptionPlan};
 use token_index::TokenIndex;
 use user::User;
 pub use user::{Resync, Subscribed};
@@ -86,73 +86,12 @@ struct State {
     tokens: TokenIndex,
 }
 
-/// One entry of a user in the hub, from the first connection to the end of the last.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Subscription {
-    /// The user.
-    pub user: UserId,
-    /// The generation of the entry.
-    pub generation: u64,
-}
-
-/// A user whose subscription has to be confirmed.
-#[derive(Debug, PartialEq, Eq)]
-pub struct PendingSubscription {
-    /// The user's entry.
-    pub subscription: Subscription,
-    /// The newest position that was delivered to the user, if there is one.
-    pub position: Option<Position>,
-    /// Whether connections of the user were live before, so that they may have missed frames.
-    pub was_live: bool,
-}
-
-/// The changes that the subscriber has to make.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct SubscriptionPlan {
-    /// Users to subscribe, each to be confirmed with [`Hub::mark_subscribed`].
-    pub subscribe: Vec<PendingSubscription>,
-    /// Users to unsubscribe.
-    pub unsubscribe: Vec<UserId>,
-}
-
 impl Hub {
     /// Returns a hub without users.
     #[must_use]
     pub fn new(limits: Limits, metrics: Metrics) -> Self {
         let (state, change) = (Mutex::default(), Notify::new());
         Self(Arc::new(Shared { limits, metrics, state, change }))
-    }
-
-    /// Adds a connection of `user`. Frames are queued for it from now on;
-    /// [`Registration::confirmed`] resolves when the user is subscribed.
-    ///
-    /// # Errors
-    /// [`LimitReached`] when the user has too many connections and the policy is to reject.
-    pub fn register(&self, user: &UserId, connection: Uuid) -> Result<Registration, LimitReached> {
-        let Limits { per_user, policy, outbox } = self.0.limits;
-        let outbox = Outbox::new(outbox);
-        let mut state = self.state();
-        let State { users, changed, generation, tokens } = &mut *state;
-        let entry = users.entry(user.clone()).or_insert_with(|| {
-            changed.insert(user.clone());
-            *generation += 1;
-            User::new(*generation)
-        });
-        if entry.connections.len() >= per_user.get() {
-            match policy {
-                LimitPolicy::Reject => return Err(LimitReached(per_user)),
-                LimitPolicy::EvictOldest => {
-                    let evicted = entry.connections.remove(0);
-                    evicted.outbox.close(CloseReason::LimitReached);
-                    tokens.remove(user, &evicted.credential, entry);
-                }
-            }
-        }
-        let confirmed = entry.join(connection, outbox.clone());
-        self.count_users(&state);
-        drop(state);
-        self.0.change.notify_one();
-        Ok(Registration::new(self.clone(), user.clone(), connection, outbox, confirmed))
     }
 
     /// Queues a frame for every connection of `user`. Never waits.

@@ -15,7 +15,7 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use super::ConnectionSettings;
+use super::settings::ConnectionSettings;
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use super::ConnectionSettings;
+use super::settings::ConnectionSettings;
 use crate::{
     metrics::Urgency,
     protocol::{Frame, Position, TraceContext},

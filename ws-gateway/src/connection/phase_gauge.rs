@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::ConnectionSettings;
+use super::settings::ConnectionSettings;
 use crate::metrics::Phase;
 
 /// Leaves the phase when it is dropped.

@@ -1,4 +1,7 @@
-use std::num::NonZeroUsize;
+use std::{
+    num::{NonZeroU32, NonZeroUsize},
+    time::Duration,
+};
 
 use futures_util::{FutureExt, SinkExt, StreamExt, stream};
 use prometheus::Registry;
@@ -10,10 +13,11 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::*;
-use crate::auth::{Credential, Key, TokenRules, revocation::Revocations};
+use crate::auth::{Authenticator, Credential, Key, TokenRules, revocation::Revocations};
 use crate::hub::{
     self, Hub, LimitPolicy, Replay, ReplayPage, Resync, Subscribed, Subscription, outbox,
 };
+use crate::metrics::Metrics;
 use crate::protocol::{CloseReason, Disconnect, Frame, Resume};
 
 mod limits;

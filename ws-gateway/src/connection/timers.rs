@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::ConnectionSettings;
+use super::settings::ConnectionSettings;
 
 /// The maximum time until a token expires: a timer cannot be set arbitrarily far ahead.
 const MAX_TOKEN_LIFETIME: Duration = Duration::from_hours(24 * 365);

@@ -14,26 +14,17 @@ use tokio::{
 };
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use super::{Connection, latency::Batch, timestamp};
+use super::{Connection, Filtered, latency::Batch, timestamp};
 use crate::{
     hub::{
         ReplayPage,
         outbox::{Drained, Item},
     },
-    protocol::{Disconnect, Frame, Position, Resume, State},
+    protocol::{Disconnect, Frame, Resume, State},
 };
 
 /// How long a client with a filter waits for the position of frames that it is not sent.
 const POSITION_DELAY: Duration = Duration::from_secs(5);
-
-/// Frames that the filter held back since the last one that was sent.
-#[derive(Debug)]
-pub(super) struct Filtered {
-    /// The position of the newest one.
-    position: Position,
-    /// When the client is sent the position.
-    pub(super) due: Instant,
-}
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(super) async fn send_page(&mut self, page: ReplayPage) -> ControlFlow<Disconnect> {

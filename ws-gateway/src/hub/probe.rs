@@ -7,7 +7,9 @@ use shared::user::UserId;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
-use super::{Hub, LimitReached, Registration, State, outbox::Outbox, user::Connection};
+use super::{
+    Hub, LimitReached, State, outbox::Outbox, registration::Registration, user::Connection,
+};
 use crate::protocol::CloseReason;
 
 /// How long a connection may take to answer a ping before another one takes its place.

@@ -4,8 +4,11 @@ use shared::user::UserId;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::{Hub, outbox::Outbox};
-use crate::{auth::Credential, protocol::Position};
+use super::{Hub, LimitPolicy, LimitReached, Limits, State, outbox::Outbox, user::User};
+use crate::{
+    auth::Credential,
+    protocol::{CloseReason, Position},
+};
 
 /// A registered connection. Dropping it removes the connection from the hub.
 #[derive(Debug)]
@@ -17,17 +20,41 @@ pub struct Registration {
     confirmation: Option<oneshot::Receiver<()>>,
 }
 
-impl Registration {
-    pub(super) fn new(
-        hub: Hub,
-        user: UserId,
-        connection: Uuid,
-        outbox: Outbox,
-        confirmation: Option<oneshot::Receiver<()>>,
-    ) -> Self {
-        Self { hub, user, connection, outbox, confirmation }
+impl Hub {
+    /// Adds a connection of `user`. Frames are queued for it from now on;
+    /// [`Registration::confirmed`] resolves when the user is subscribed.
+    ///
+    /// # Errors
+    /// [`LimitReached`] when the user has too many connections and the policy is to reject.
+    pub fn register(&self, user: &UserId, connection: Uuid) -> Result<Registration, LimitReached> {
+        let Limits { per_user, policy, outbox } = self.0.limits;
+        let outbox = Outbox::new(outbox);
+        let mut state = self.state();
+        let State { users, changed, generation, tokens } = &mut *state;
+        let entry = users.entry(user.clone()).or_insert_with(|| {
+            changed.insert(user.clone());
+            *generation += 1;
+            User::new(*generation)
+        });
+        if entry.connections.len() >= per_user.get() {
+            match policy {
+                LimitPolicy::Reject => return Err(LimitReached(per_user)),
+                LimitPolicy::EvictOldest => {
+                    let evicted = entry.connections.remove(0);
+                    evicted.outbox.close(CloseReason::LimitReached);
+                    tokens.remove(user, &evicted.credential, entry);
+                }
+            }
+        }
+        let confirmation = entry.join(connection, outbox.clone());
+        self.count_users(&state);
+        drop(state);
+        self.0.change.notify_one();
+        Ok(Registration { hub: self.clone(), user: user.clone(), connection, outbox, confirmation })
     }
+}
 
+impl Registration {
     /// Takes the future that resolves when the user is subscribed and up to date.
     pub fn confirmed(&mut self) -> impl Future<Output = ()> + Send + use<> {
         let confirmation = self.confirmation.take();

@@ -50,8 +50,9 @@ mod tests {
     use super::*;
     use crate::{
         hub::{
-            LimitPolicy, Limits, Registration,
+            LimitPolicy, Limits,
             outbox::{self, Item},
+            registration::Registration,
         },
         metrics::Metrics,
     };

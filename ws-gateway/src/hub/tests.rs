@@ -3,8 +3,9 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use prometheus::Registry;
 
-use super::outbox::Item;
 use super::*;
+use super::{outbox::Item, registration::Registration};
+use crate::protocol::CloseReason;
 
 fn hub(policy: LimitPolicy) -> Hub {
     let outbox =

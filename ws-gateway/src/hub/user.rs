@@ -6,8 +6,8 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::{
-    PendingSubscription, Subscription,
     outbox::{Item, Outbox},
+    subscription::{PendingSubscription, Subscription},
 };
 use crate::{
     auth::Credential,

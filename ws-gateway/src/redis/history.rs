@@ -20,7 +20,7 @@ use super::{
     reply::UserReply,
 };
 use crate::{
-    hub::{Registration, Replay, ReplayPage, ResumeFrom, outbox::Outbox},
+    hub::{Replay, ReplayPage, ResumeFrom, outbox::Outbox, registration::Registration},
     metrics::Metrics,
     protocol::{Position, Resume},
 };

@@ -11,8 +11,9 @@ use uuid::Uuid;
 use super::*;
 use crate::{
     hub::{
-        LimitPolicy, Limits, Registration,
+        LimitPolicy, Limits,
         outbox::{self, Item},
+        registration::Registration,
     },
     metrics::RedisUserError,
     protocol::{Frame, Position},
