@@ -139,7 +139,6 @@ impl Clients {
             if subscribed && resumes && position.is_none() {
                 *position = value_of(text, "\"last_event_id\":\"");
             }
-            self.observations().stats.foreign += u64::from(!subscribed);
             return subscribed;
         };
         if resumes {

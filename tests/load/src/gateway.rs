@@ -23,7 +23,7 @@ const MAX_RESPONSE: usize = 16 << 10;
 
 /// A gateway with its resolved address.
 #[derive(Clone)]
-pub struct Gateway {
+pub(crate) struct Gateway {
     address: SocketAddr,
     authority: String,
     path: String,
@@ -35,7 +35,7 @@ impl Gateway {
     ///
     /// # Errors
     /// When the URL is invalid or the host does not resolve.
-    pub async fn resolve(url: &str) -> anyhow::Result<Self> {
+    pub(crate) async fn resolve(url: &str) -> anyhow::Result<Self> {
         let uri: Uri = url.parse().with_context(|| format!("{url} is not a URL"))?;
         let host = uri.host().with_context(|| format!("{url} has no host"))?.to_owned();
         let (port, encrypted) = match uri.scheme_str() {
@@ -60,7 +60,7 @@ impl Gateway {
     ///
     /// # Errors
     /// When the gateway does not complete the handshake.
-    pub async fn open(
+    pub(crate) async fn open(
         &self,
         source: Option<IpAddr>,
         token: &str,

@@ -3,22 +3,22 @@
 //! Latency counts from the time at which an event was scheduled, not from when it was sent, so that
 //! an overloaded system cannot slow the load down. [`processes`] starts processes that hold the
 //! sockets ([`client_process`]); [`schedule`] sends the events; [`run`] does both and evaluates the
-//! result. Each socket checks the sequence numbers of its user's events ([`sequence`]).
+//! result. Each socket checks the sequence numbers of its user's events (`sequence.rs`).
 
 pub mod client_process;
 mod clients;
 pub mod events;
-pub mod gateway;
+mod gateway;
 pub mod messages;
 pub mod plan;
 pub mod processes;
 pub mod run;
 pub mod schedule;
-pub mod sequence;
+mod sequence;
 pub mod stats;
 pub mod tag;
 pub mod tokens;
-pub mod websocket;
+mod websocket;
 
 use rustix::time::{ClockId, clock_gettime};
 

@@ -5,20 +5,20 @@ use std::collections::BTreeSet;
 
 /// Received sequence numbers of one socket.
 #[derive(Clone, Debug, Default)]
-pub struct SequenceTracker {
+pub(crate) struct SequenceTracker {
     /// One more than the highest number received.
     next: u64,
     /// Numbers below `next` that have not been received.
     gaps: BTreeSet<u64>,
     /// Events received more than once.
-    pub duplicates: u64,
+    pub(crate) duplicates: u64,
     /// Events received after later ones.
-    pub out_of_order: u64,
+    pub(crate) out_of_order: u64,
 }
 
 impl SequenceTracker {
     /// Records an event.
-    pub fn record(&mut self, number: u64) {
+    pub(crate) fn record(&mut self, number: u64) {
         if number == self.next {
             self.next += 1;
         } else if number > self.next {
@@ -32,8 +32,7 @@ impl SequenceTracker {
     }
 
     /// Returns how many of the first `expected` events have not been received.
-    #[must_use]
-    pub fn missing(&self, expected: u64) -> u64 {
+    pub(crate) fn missing(&self, expected: u64) -> u64 {
         let gaps = self.gaps.range(..expected).count() as u64;
         gaps + expected.saturating_sub(self.next)
     }

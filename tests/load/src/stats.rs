@@ -85,8 +85,6 @@ impl<'de> Deserialize<'de> for Histogram {
 pub struct ClientStats {
     /// Notifications of this run received by sockets that read.
     pub received: u64,
-    /// Other texts received.
-    pub foreign: u64,
     /// Events that a socket should have received and has not.
     pub missing: u64,
     /// Events received more than once by a socket.
@@ -111,7 +109,6 @@ impl ClientStats {
     /// Adds the statistics of another process.
     pub fn add(&mut self, other: &Self) {
         self.received += other.received;
-        self.foreign += other.foreign;
         self.missing += other.missing;
         self.duplicates += other.duplicates;
         self.out_of_order += other.out_of_order;

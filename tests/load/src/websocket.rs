@@ -13,7 +13,7 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
 /// A TCP or TLS stream.
-pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
@@ -25,7 +25,7 @@ thread_local! {
 }
 
 /// An open WebSocket.
-pub struct WebSocket {
+pub(crate) struct WebSocket {
     stream: Box<dyn Stream>,
     /// Bytes of an incomplete frame.
     rest: Vec<u8>,
@@ -38,8 +38,7 @@ pub struct WebSocket {
 
 impl WebSocket {
     /// A WebSocket after its handshake, with the bytes that were read behind the response.
-    #[must_use]
-    pub fn new(stream: Box<dyn Stream>, rest: Vec<u8>) -> Self {
+    pub(crate) fn new(stream: Box<dyn Stream>, rest: Vec<u8>) -> Self {
         let has_frame = frame(&rest).is_some();
         Self { stream, rest, has_frame, ping: None, closed: false }
     }
@@ -49,7 +48,7 @@ impl WebSocket {
     ///
     /// # Errors
     /// When reading or writing fails.
-    pub async fn read(&mut self, mut take: impl FnMut(&[u8])) -> io::Result<bool> {
+    pub(crate) async fn read(&mut self, mut take: impl FnMut(&[u8])) -> io::Result<bool> {
         if self.has_frame {
             self.has_frame = false;
             let rest = std::mem::take(&mut self.rest);
