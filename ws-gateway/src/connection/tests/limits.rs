@@ -1,4 +1,4 @@
-//! What a client may send, and how slowly it may read.
+//! What a client may send, how slowly it may read, and how much memory it takes.
 
 use super::*;
 use crate::auth::TOKEN_SUBPROTOCOL_PREFIX;
@@ -50,4 +50,32 @@ async fn empty_continuation_frames_are_limited_like_messages() {
     // The rest fits into the buffer between both ends.
     let seconds = begun.elapsed().as_secs();
     assert!((20..=30).contains(&seconds), "the flood was read in {seconds} s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_flood_is_not_read_and_does_not_stop_delivery() {
+    let mut harness = connect(false, no_history()).await;
+    for _ in 0..=MESSAGES_PER_SECOND {
+        harness.say(Message::Ping(Vec::new().into())).await;
+    }
+    let start = time::Instant::now();
+    harness.say(r#"{"type":"ping"}"#).await;
+    harness.hub.deliver("u", frame(1));
+    assert_eq!(harness.json().await["id"], "1-0");
+    assert_eq!(harness.json().await, json!({"type": "pong"}));
+    assert!(start.elapsed() >= Duration::from_millis(900));
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_small() {
+    let (_client, server) = tokio::io::duplex(1 << 12);
+    let config = Some(socket_config(1 << 14));
+    let socket = WebSocketStream::from_raw_socket(server, Role::Server, config).await;
+    let registration = hub().register(&user(), Uuid::new_v4()).unwrap();
+    let identity = Identity { user: user(), expires_at: 0, credential: Credential::default() };
+    let options = ClientOptions { control_frames: true, filter: Filter::default() };
+    let connection = Connection::new(socket, registration, &identity, options, settings());
+    let size = size_of_val(&*connection);
+    let task = connection.run(no_history(), CancellationToken::new());
+    assert!(size + size_of_val(&task) < 2048, "{size} and {} bytes", size_of_val(&task));
 }
