@@ -19,31 +19,46 @@ use prometheus::{Registry, TextEncoder};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// Named conditions that must all hold for the service to be ready. Cheap to clone.
+/// Named conditions of the service. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Readiness(Arc<Mutex<BTreeMap<&'static str, bool>>>);
+pub struct Readiness(Arc<Mutex<BTreeMap<&'static str, Condition>>>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Condition {
+    holds: bool,
+    /// Whether the service is unready while it does not hold.
+    is_required: bool,
+}
 
 impl Readiness {
-    /// Sets whether the condition `name` holds.
+    /// Sets whether the condition `name` holds, which the service needs to be ready.
     pub fn set(&self, name: &'static str, holds: bool) {
-        self.conditions().insert(name, holds);
+        self.conditions().insert(name, Condition { holds, is_required: true });
     }
 
-    /// Returns whether at least one condition is known and all of them hold.
+    /// Sets whether the condition `name` holds; without it the service is degraded, but ready.
+    pub fn report(&self, name: &'static str, holds: bool) {
+        self.conditions().insert(name, Condition { holds, is_required: false });
+    }
+
+    /// Returns whether at least one required condition is known and all of them hold.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         let conditions = self.conditions();
-        !conditions.is_empty() && conditions.values().all(|holds| *holds)
+        let mut required = conditions.values().filter(|condition| condition.is_required).peekable();
+        required.peek().is_some() && required.all(|condition| condition.holds)
     }
 
-    fn conditions(&self) -> std::sync::MutexGuard<'_, BTreeMap<&'static str, bool>> {
+    fn conditions(&self) -> std::sync::MutexGuard<'_, BTreeMap<&'static str, Condition>> {
         // Every update is a single insert, so a poisoned lock still guards a consistent map.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn to_response(&self) -> Response<Full<Bytes>> {
         let status = if self.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        json_response(status, &*self.conditions())
+        let conditions = self.conditions();
+        let holds = conditions.iter().map(|(name, condition)| (*name, condition.holds));
+        json_response(status, &holds.collect::<BTreeMap<_, _>>())
     }
 }
 
@@ -176,5 +191,18 @@ mod tests {
         assert_eq!(readiness.to_response().status(), StatusCode::SERVICE_UNAVAILABLE);
         readiness.set("kafka", true);
         assert_eq!(readiness.to_response().status(), StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn a_reported_condition_is_shown_and_does_not_affect_readiness() {
+        let readiness = Readiness::default();
+        readiness.report("redis_session", true);
+        assert!(!readiness.is_ready(), "no required condition is known");
+        readiness.set("running", true);
+        readiness.report("redis_session", false);
+        let response = readiness.to_response();
+        assert_eq!(response.status(), StatusCode::OK);
+        let body = http_body_util::BodyExt::collect(response.into_body()).await.unwrap().to_bytes();
+        assert_eq!(body, r#"{"redis_session":false,"running":true}"#);
     }
 }

@@ -80,6 +80,12 @@ impl Keys {
         format!("{}/revoked", self.prefix)
     }
 
+    /// Returns the pub/sub channel through which gateways probe their subscriptions.
+    #[must_use]
+    pub fn probe_channel(&self) -> String {
+        format!("{}/probe", self.prefix)
+    }
+
     /// Returns the key that holds the owner's user id of a batch.
     #[must_use]
     pub fn batch_owner(&self, batch_id: &str) -> String {

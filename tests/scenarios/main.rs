@@ -84,6 +84,7 @@ const MODULES: &[fn() -> Vec<Scenario>] = &[
     parked_records::scenarios,
     faults::network::scenarios,
     faults::redis::scenarios,
+    faults::silent_subscription::scenarios,
     faults::gateways::scenarios,
     faults::kafka::scenarios,
     faults::consumer_group::scenarios,

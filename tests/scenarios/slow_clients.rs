@@ -1,17 +1,23 @@
 //! Clients that read too slowly: closed with 1013, resumed without loss, no harm to others.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, ensure};
 use harness::{
     client::{Client, Closed},
     events::{self, Event, fresh_user},
     eventually,
+    redis::stream_key,
     stack::{Layout, Stack, TIMEOUT},
 };
 use support::delivery_checker::DeliveryChecker;
 
 use crate::{context::Context, runner::scenarios, under_load::UnderLoad};
 
-scenarios![a_slow_client_is_closed_and_resumes_without_loss_while_others_are_served];
+scenarios![
+    a_slow_client_is_closed_and_resumes_without_loss_while_others_are_served,
+    a_large_history_takes_little_memory_while_clients_do_not_read,
+];
 
 /// Events for the slow client: 25 MiB, more than the socket buffers of both sides hold.
 const EVENTS: usize = 400;
@@ -101,4 +107,46 @@ async fn read_to_end(
         }
     }
     (position, anyhow::anyhow!("every event has been delivered"))
+}
+
+/// 73 MiB of history, and five clients that resume it and read later: the gateway holds a page for
+/// each and not all of it.
+async fn a_large_history_takes_little_memory_while_clients_do_not_read(
+    context: &Context,
+) -> anyhow::Result<()> {
+    const ENTRIES: usize = 256;
+    const ENTRY_BYTES: usize = 288 << 10;
+    const CLIENTS: usize = 5;
+    const MAX_GROWTH: f64 = 64e6;
+    let stack = context.own_stack(&Layout { workers: 0, ..Layout::default() }).await?;
+    let user = fresh_user();
+    let mut redis = stack.redis.connection().await?;
+    let text = format!(r#"{{"event":"e","data":"{}"}}"#, "x".repeat(ENTRY_BYTES));
+    for number in 1..=ENTRIES {
+        let mut xadd = redis::cmd("XADD");
+        xadd.arg(stream_key(&user)).arg(format!("{number}-0")).arg("n").arg(&text);
+        xadd.exec_async(&mut redis).await?;
+    }
+    let memory = async || stack.gateways[0].metric("process_resident_memory_bytes").await;
+    let before = memory().await?;
+    let connection = stack.connection(0, &user)?.query("last_event_id", "1-0");
+    let connection = connection.receive_buffer(RECEIVE_BUFFER);
+    let mut clients = Vec::new();
+    for _ in 0..CLIENTS {
+        clients.push(connection.open().await?);
+    }
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let growth = memory().await? - before;
+        ensure!(growth < MAX_GROWTH, "memory grew by {:.0} MB", growth / 1e6);
+    }
+    for client in &mut clients {
+        let state = client.expect_authenticated(TIMEOUT).await?;
+        ensure!(state["resume"] == "complete", "expected a complete resume, got {state}");
+        for number in 2..=ENTRIES {
+            let frame = client.next_notification(TIMEOUT).await?;
+            ensure!(frame["id"] == format!("{number}-0"), "expected {number}-0: {}", frame["id"]);
+        }
+    }
+    stack.shut_down_and_check_logs().await
 }

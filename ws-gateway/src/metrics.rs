@@ -113,6 +113,18 @@ shared::label! {
 }
 
 shared::label! {
+    /// The result of a probe through the pub/sub channel.
+    pub enum ProbeResult as "result" {
+        /// It came back.
+        Returned = "returned",
+        /// It was published and did not come back in time.
+        Lost = "lost",
+        /// It could not be published.
+        Failed = "failed",
+    }
+}
+
+shared::label! {
     /// Whether a gap could be closed.
     pub enum GapRepair as "result" {
         /// Nothing is missing.
@@ -212,6 +224,9 @@ shared::metrics! {
         pub redis_connect_failures: IntCounter = "gateway_redis_connect_failures_total", ();
         /// Seconds that Redis took for the sign of life that is asked for every second.
         pub redis_round_trip: Histogram = "gateway_redis_round_trip_seconds", ROUND_TRIP_BUCKETS;
+        /// Probes published to Redis, by result: returned, lost (the subscription is silent; after
+        /// two in a row the gateway reconnects), failed (not published).
+        pub probes: Labeled<ProbeResult, IntCounter> = "gateway_redis_probes_total", ();
         /// From losing Redis until every gap was closed, in seconds.
         pub outage_duration: Histogram = "gateway_redis_outage_seconds", LASTING;
         /// From having Redis back until every gap was closed, in seconds.

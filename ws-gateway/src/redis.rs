@@ -8,6 +8,7 @@ mod backend;
 mod history;
 mod outage;
 mod positions;
+mod probe;
 mod push_handler;
 mod reply;
 mod retries;

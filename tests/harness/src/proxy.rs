@@ -49,6 +49,7 @@ pub const FAULTS: [Fault; 5] = [
 pub struct Proxy {
     address: SocketAddr,
     fault: watch::Sender<Fault>,
+    server: watch::Sender<SocketAddr>,
     accepting: JoinHandle<()>,
 }
 
@@ -61,14 +62,20 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.context("bind the proxy")?;
         let address = listener.local_addr()?;
         let (fault, seen) = watch::channel(Fault::None);
-        let accepting = tokio::spawn(accept(listener, server, seen));
-        Ok(Self { address, fault, accepting })
+        let (server, current) = watch::channel(server);
+        let accepting = tokio::spawn(accept(listener, current, seen));
+        Ok(Self { address, fault, server, accepting })
     }
 
     /// Returns the address for clients.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Forwards new connections to another server; open ones stay.
+    pub fn set_server(&self, server: SocketAddr) {
+        self.server.send_replace(server);
     }
 
     /// Sets the fault of all connections.
@@ -83,13 +90,18 @@ impl Drop for Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, server: SocketAddr, fault: watch::Receiver<Fault>) {
+async fn accept(
+    listener: TcpListener,
+    server: watch::Receiver<SocketAddr>,
+    fault: watch::Receiver<Fault>,
+) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => {
                 // The client has disconnected before it was accepted.
                 let Ok((client, _)) = accepted else { continue };
+                let server = *server.borrow();
                 connections.spawn(connect(client, server, fault.clone()));
             }
             Some(_) = connections.join_next() => {}

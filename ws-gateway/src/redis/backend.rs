@@ -60,7 +60,7 @@ pub(super) struct RedisBackend {
 }
 
 impl RedisBackend {
-    /// Connects, checks the servers and subscribes to the revocation channel. `lost` is notified
+    /// Connects, checks the servers and subscribes to revocations and probes. `lost` is notified
     /// when a pub/sub connection is lost.
     ///
     /// # Errors
@@ -76,8 +76,9 @@ impl RedisBackend {
         let pooled = connection.pooled()?;
         let mut backend = Self { keys, clock, pubsub, connection, pooled, handler };
         backend.check().await?;
-        let name = backend.keys.revocation_channel();
-        backend.pubsub.subscribe(vec![Channel { slot_key: name.clone(), name }]).await?;
+        let channels = [backend.keys.revocation_channel(), backend.keys.probe_channel()];
+        let channels = channels.map(|name| Channel { slot_key: name.clone(), name });
+        backend.pubsub.subscribe(channels.into()).await?;
         Ok(backend)
     }
 

@@ -7,7 +7,7 @@ use shared::keys::Keys;
 use tokio::sync::Notify;
 use tracing::warn;
 
-use super::{positions::RedisClock, revocations::RevocationList};
+use super::{positions::RedisClock, probe::Probe, revocations::RevocationList};
 use crate::{hub::Hub, metrics::Metrics, protocol::Frame};
 
 /// Passes frames to the hub and revocations to their list.
@@ -18,6 +18,7 @@ pub(super) struct PushHandler {
     pub(super) metrics: Metrics,
     pub(super) revocations: RevocationList,
     pub(super) clock: RedisClock,
+    pub(super) probe: Probe,
     /// Whether frames are traced.
     pub(super) traces: bool,
 }
@@ -28,11 +29,11 @@ impl PushHandler {
         self,
         lost: Arc<Notify>,
     ) -> impl Fn(PushInfo) -> Result<(), Infallible> + Clone + Send + Sync + 'static {
-        let revocation_channel = self.keys.revocation_channel();
+        let channels = [self.keys.revocation_channel(), self.keys.probe_channel()];
         move |push| {
             match push.kind {
                 PushKind::Message => {
-                    if self.receive(push.data, &revocation_channel).is_none() {
+                    if self.receive(push.data, &channels).is_none() {
                         self.metrics.malformed_frames.inc();
                     }
                 }
@@ -45,21 +46,25 @@ impl PushHandler {
     }
 
     /// Returns none if the message is unreadable.
-    fn receive(&self, data: Vec<Value>, revocation_channel: &str) -> Option<()> {
+    fn receive(&self, data: Vec<Value>, channels: &[String; 2]) -> Option<()> {
         let [Value::BulkString(channel), Value::BulkString(text)] =
             <[Value; 2]>::try_from(data).ok()?
         else {
             return None;
         };
         let (channel, text) = (std::str::from_utf8(&channel).ok()?, String::from_utf8(text).ok()?);
-        match self.keys.user_of(channel) {
-            Some(user) => self.deliver(user, Frame::published(text.into())),
-            None if channel == revocation_channel => {
-                self.revocations.receive(&text);
-                Some(())
-            }
-            None => None,
+        if let Some(user) = self.keys.user_of(channel) {
+            return self.deliver(user, Frame::published(text.into()));
         }
+        let [revocations, probes] = channels;
+        if channel == revocations {
+            self.revocations.receive(&text);
+        } else if channel == probes {
+            self.probe.receive(&text);
+        } else {
+            return None;
+        }
+        Some(())
     }
 
     fn deliver(&self, user: &str, mut frame: Frame) -> Option<()> {

@@ -14,12 +14,16 @@ use tracing::{debug, error, warn};
 
 use super::{
     backend::RedisBackend, history::StreamReader, outage::Outage, positions::RedisClock,
-    push_handler::PushHandler, revocations::RevocationList, session::Session,
+    probe::Probe, push_handler::PushHandler, revocations::RevocationList, session::Session,
 };
 use crate::{auth::revocation::Revocations, hub::Hub, metrics::Metrics};
 
 /// The readiness condition that holds from the first session on.
 pub const READINESS: &str = "redis";
+
+/// The condition that holds during a session. It is only reported: taking every gateway out of
+/// service would turn an outage of Redis into one of all clients.
+const SESSION: &str = "redis_session";
 
 /// The delays between attempts to connect: short enough that a short outage is repaired within a
 /// second.
@@ -58,6 +62,7 @@ impl Subscriber {
             metrics: metrics.clone(),
             revocations: RevocationList::new(revocations, hub.clone(), metrics.clone()),
             clock: RedisClock::default(),
+            probe: Probe::new(),
             traces: false,
         };
         Self { redis, hub, readiness, metrics, handler, reader }
@@ -82,11 +87,14 @@ impl Subscriber {
         let (mut backoff, mut outage) = (RECONNECT, Outage::at_start());
         loop {
             let lost = Arc::new(Notify::new());
-            let connected =
-                RedisBackend::connect(&self.redis, self.handler.clone(), Arc::clone(&lost)).await;
+            let handler = PushHandler { probe: Probe::new(), ..self.handler.clone() };
+            let probe = handler.probe.clone();
+            let connected = RedisBackend::connect(&self.redis, handler, Arc::clone(&lost)).await;
             let refused = match connected {
                 Ok(backend) => {
-                    let (next, refused) = self.serve(backend, lost, outage, &mut backoff).await;
+                    // Boxed: its state is large.
+                    let session = self.serve(backend, lost, probe, outage, &mut backoff);
+                    let (next, refused) = Box::pin(session).await;
                     outage = next;
                     refused
                 }
@@ -105,6 +113,7 @@ impl Subscriber {
         &self,
         backend: RedisBackend,
         lost: Arc<Notify>,
+        probe: Probe,
         outage: Outage,
         backoff: &mut Backoff,
     ) -> (Outage, bool) {
@@ -112,18 +121,23 @@ impl Subscriber {
         let repair = outage.begin_repair();
         let mut session = Session::new(backend, self.hub.clone(), self.metrics.clone(), lost);
         self.readiness.set(READINESS, true);
+        self.readiness.report(SESSION, true);
         self.metrics.redis_connected.set(1);
         self.reader.send_replace(Some(reader.clone()));
         let error = match session.start().await {
             Ok(()) => {
                 backoff.reset();
                 repair.finish(&self.metrics, &reader);
-                session.run().await
+                tokio::select! {
+                    error = session.run() => error,
+                    error = probe.run(&self.redis, &self.metrics) => error,
+                }
             }
             Err(error) => error,
         };
         drop(session);
         self.reader.send_replace(None);
+        self.readiness.report(SESSION, false);
         self.metrics.redis_connected.set(0);
         self.metrics.subscriptions.set(0);
         self.metrics.redis_outages.inc();
