@@ -2,6 +2,7 @@
 //! may have been missed. A failure of one user degrades that user and is retried; only failures of
 //! the connection or the server end the session.
 
+mod gap;
 mod repair;
 
 use std::{
@@ -24,7 +25,7 @@ use crate::{
     hub::{Hub, PendingSubscription, Resync, Subscribed, Subscription},
     metrics::{GapRepair, Metrics},
 };
-use repair::Gap;
+use gap::Gap;
 
 /// The maximum number of channels in one command, and of users that are subscribed together.
 const BATCH: usize = 512;

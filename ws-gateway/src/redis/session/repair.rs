@@ -6,28 +6,13 @@ use shared::user::UserId;
 use super::{
     super::{backend::Backend, history::Page, retries::Retry},
     Session,
+    gap::Gap,
 };
 use crate::{
-    hub::{Resync, Subscribed, Subscription},
+    hub::{Resync, Subscribed},
     metrics::GapRepair,
     protocol::Position,
 };
-
-/// A user whose stream is being read.
-pub(super) struct Gap {
-    subscription: Subscription,
-    position: Position,
-    /// Whether the user was live before.
-    is_repair: bool,
-    /// Whether frames were lost that the stream no longer has.
-    is_lost: bool,
-}
-
-impl Gap {
-    pub(super) fn new(subscription: Subscription, position: Position, is_repair: bool) -> Self {
-        Self { subscription, position, is_repair, is_lost: false }
-    }
-}
 
 impl<B: Backend> Session<B> {
     /// Reads a page for each user and delivers it. Returns the users with more to read.

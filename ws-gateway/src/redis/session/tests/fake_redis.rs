@@ -1,0 +1,114 @@
+//! Redis as a session sees it, in memory.
+
+use super::*;
+
+/// An in-memory backend; clones share its state.
+#[derive(Clone)]
+pub(super) struct FakeRedis(pub(super) Arc<Mutex<State>>);
+
+pub(super) struct State {
+    pub(super) hub: Hub,
+    pub(super) users: HashMap<UserId, UserKeys>,
+    pub(super) subscribed: BTreeSet<UserId>,
+    pub(super) is_away: bool,
+    pub(super) is_silent: bool,
+    /// Called once by the next read of positions, to interleave it with other changes.
+    pub(super) during_positions: Option<Box<dyn FnOnce() + Send>>,
+    pub(super) during_check: Option<Box<dyn FnOnce() + Send>>,
+}
+
+#[derive(Default)]
+pub(super) struct UserKeys {
+    /// Milliseconds of the entries in the stream.
+    pub(super) stream: Vec<u64>,
+    /// The error of every read of this user's keys.
+    pub(super) error: Option<RedisUserError>,
+}
+
+impl FakeRedis {
+    pub(super) fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    pub(super) fn publish(&self, id: &str, ms: u64) {
+        let mut state = self.state();
+        state.users.entry(user(id)).or_default().stream.push(ms);
+        if state.subscribed.contains(id) {
+            state.hub.deliver(id, frame(ms));
+        }
+    }
+
+    pub(super) fn fail(&self, id: &str, error: Option<RedisUserError>) {
+        self.state().users.entry(user(id)).or_default().error = error;
+    }
+
+    pub(super) fn reply<T>(
+        &self,
+        users: impl Iterator<Item = UserId>,
+        read: impl Fn(&UserId, &[u64]) -> T,
+    ) -> RedisResult<Vec<UserReply<T>>> {
+        let mut state = self.state();
+        if state.is_away {
+            return Err(disconnected());
+        }
+        let mut reply = |id: UserId| {
+            let keys = state.users.entry(id.clone()).or_default();
+            keys.error.map_or_else(|| Ok(read(&id, &keys.stream)), Err)
+        };
+        Ok(users.map(&mut reply).collect())
+    }
+}
+
+impl Backend for FakeRedis {
+    async fn subscribe(&mut self, users: &[UserId]) -> RedisResult<()> {
+        self.state().subscribed.extend(users.iter().cloned());
+        Ok(())
+    }
+
+    async fn unsubscribe(&mut self, users: &[UserId]) -> RedisResult<()> {
+        self.state().subscribed.retain(|user| !users.contains(user));
+        Ok(())
+    }
+
+    async fn check(&mut self) -> RedisResult<()> {
+        let during = self.state().during_check.take();
+        if let Some(during) = during {
+            during();
+        }
+        if self.state().is_silent {
+            std::future::pending::<()>().await;
+        }
+        Ok(())
+    }
+
+    async fn positions(&mut self, users: &[UserId]) -> RedisResult<Vec<UserReply<Position>>> {
+        let during = self.state().during_positions.take();
+        let newest = |_: &UserId, stream: &[u64]| stream.last().map_or(at(0), |ms| at(*ms));
+        let reply = self.reply(users.iter().cloned(), newest);
+        if let Some(during) = during {
+            during();
+        }
+        reply
+    }
+
+    async fn pages(&mut self, after: &[(UserId, Position)]) -> RedisResult<Vec<UserReply<Page>>> {
+        let positions: HashMap<UserId, Position> = after.iter().cloned().collect();
+        self.reply(after.iter().map(|(user, _)| user.clone()), |id, stream| {
+            let after = positions[id];
+            let entries: Vec<u64> = stream.iter().copied().filter(|ms| at(*ms) >= after).collect();
+            Page {
+                reaches_back: entries.first().is_some_and(|ms| at(*ms) == after)
+                    || (after == at(0) && stream.is_empty()),
+                is_empty: entries.is_empty(),
+                newest: entries.last().map_or(after, |ms| at(*ms)),
+                frames: entries.into_iter().filter(|ms| at(*ms) > after).map(frame).collect(),
+                more: false,
+                malformed: 0,
+            }
+        })
+    }
+
+    async fn load_revocations(&mut self) -> RedisResult<()> {
+        Ok(())
+    }
+}
