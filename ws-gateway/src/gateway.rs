@@ -1,4 +1,4 @@
-//! Wiring: puts the parts of the gateway together, starts them and ends them in order.
+//! Wiring: constructs the parts of the gateway, starts them, and stops them in order.
 
 mod file_descriptors;
 mod key_material;
@@ -35,13 +35,13 @@ use key_material::KeyMaterial;
 /// all clients reconnect at once; a full queue would make them retry seconds later.
 const BACKLOG: u32 = 65_535;
 
-/// After the drain window, the time for the last clients to take their close frames.
+/// How long the last clients have for their closing handshake after the drain window.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// The condition that holds until the gateway stops.
+/// The readiness condition that holds until shutdown.
 const READINESS: &str = "running";
 
-/// A gateway that has its ports and does not answer yet.
+/// A gateway that is bound to its ports and does not serve yet.
 #[derive(Debug)]
 pub struct Gateway {
     config: Config,
@@ -83,16 +83,16 @@ impl Gateway {
         Ok(gateway)
     }
 
-    /// The address for clients.
+    /// Returns the address for clients.
     ///
     /// # Errors
-    /// When the system does not tell.
+    /// If the operating system does not return it.
     pub fn address(&self) -> anyhow::Result<SocketAddr> {
         self.listener.local_addr().context("the listener has no address")
     }
 
-    /// Serves until `shutdown`, then closes every socket within the drain window. Probes are
-    /// answered, and Redis is listened to, until the last socket is closed.
+    /// Serves until `shutdown`, then closes every connection within the drain window. Health
+    /// endpoints and the Redis session stay until the last connection is closed.
     pub async fn run(self, shutdown: CancellationToken) {
         let Self { config, listener, admin, redis, readiness, metrics, key_material, keys, tracer } =
             self;
@@ -132,7 +132,7 @@ impl Gateway {
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // As `TcpListener::bind` does, so that a gateway can start again at once.
+    // Like `TcpListener::bind`: a restarted gateway can bind at once.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)

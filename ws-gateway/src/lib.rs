@@ -1,9 +1,9 @@
 //! Fans the notifications of each user out to that user's WebSockets.
 //!
-//! A connection passes `server` (accept, upgrade), [`auth`] (who is it), [`hub`] (who is
-//! connected), [`redis::History`] (what was missed) and lives in [`connection`]. A notification
-//! passes [`redis::Subscriber`], [`hub`] and [`hub::outbox`] to the same place. [`gateway`] wires
-//! them.
+//! A connection is accepted and upgraded by [`server`], authenticated by [`auth`], registered in
+//! the [`hub`], sent its history by [`redis::History`] and run by [`connection`]. A notification
+//! goes from [`redis::Subscriber`] through the [`hub`] and the connection's [`hub::outbox`] to the
+//! socket. [`gateway`] wires the parts.
 
 pub mod auth;
 pub mod cli;

@@ -1,4 +1,4 @@
-//! Every series that the gateway exports. Labels are enums of this crate, never a user or an id.
+//! The metrics of the gateway. Labels are enums, never a user or an id.
 
 use prometheus::{Histogram, IntCounter, IntGauge};
 use shared::metrics::{LATENCY_BUCKETS, Labeled, ROUND_TRIP_BUCKETS};
@@ -9,13 +9,13 @@ use crate::{
     protocol::{Disconnect, Resume},
 };
 
-/// From a moment to a day: how long connections and outages last.
+/// Buckets for the duration of connections and outages, in seconds, up to a day.
 const LASTING: &[f64] = &[
     0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0, 14400.0,
     86400.0,
 ];
 
-/// How much was queued for a socket: one text at rest, up to the default of `OUTBOX_CAPACITY`.
+/// Buckets for the length of an outbox, up to the default of `OUTBOX_CAPACITY`.
 const QUEUED: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
 
 shared::label! {
@@ -65,13 +65,13 @@ shared::label! {
 }
 
 shared::label! {
-    /// What became of a frame from Redis.
+    /// The result of delivering a frame from Redis.
     pub enum Delivery as "outcome" {
         /// Queued for every connection of the user.
         Delivered = "delivered",
-        /// The user has it already.
+        /// It was delivered before.
         Duplicate = "duplicate",
-        /// Waits until the gap before it is closed.
+        /// It is held until the gap before it is closed.
         Held = "held",
         /// The user is not connected.
         NotConnected = "not_connected",
@@ -135,23 +135,23 @@ shared::label! {
 }
 
 shared::label! {
-    /// How soon a notification is to be written.
+    /// How soon a notification has to be written.
     pub enum Urgency as "priority" {
         /// At once.
         Prompt = "prompt",
-        /// It may wait a little to share a write with others.
+        /// It may wait to share a write with others.
         Low = "low",
     }
 }
 
 shared::label! {
-    /// Where a connection stands.
+    /// The phase of a connection.
     pub enum Phase as "state" {
-        /// It waits for its subscription, or for what the client missed.
+        /// It waits for its subscription, or is sent its history.
         Opening = "opening",
-        /// It is sent everything.
+        /// It is sent live frames.
         Open = "open",
-        /// The client is to take the last frames and leave.
+        /// The closing handshake runs.
         Closing = "closing",
     }
 }
@@ -163,15 +163,15 @@ shared::metrics! {
         /// forbidden_origin, rate_limited, full, address_full, malformed, head_too_large,
         /// query_too_long, tls_failed,
         /// accept_failed (no file descriptor is left, most likely), evicted (it took long to
-        /// say what it wants, and its place was needed).
+        /// send its request, and a new connection needed its place).
         pub connections: Labeled<HandshakeResult, IntCounter> = "websocket_connections_total", ();
         /// WebSockets that are open now.
         pub active_connections: IntGauge = "websocket_active_connections", ();
-        /// WebSockets by state: opening (waits for its subscription or its past), open, closing.
+        /// WebSockets by state: opening (waits for its subscription or history), open, closing.
         pub phases: Labeled<Phase, IntGauge> = "websocket_connections", ();
         /// Users that have a WebSocket open now.
         pub connected_users: IntGauge = "websocket_connected_users", ();
-        /// Texts written to sockets: notifications, and what the gateway itself says.
+        /// Texts written to sockets: notifications, and frames about the connection.
         pub messages_sent: IntCounter = "websocket_messages_sent_total", ();
         /// Notifications that did not reach a socket they were meant for: too_slow (its queue
         /// was full), write_failed (the client was gone), dropped_in_gap (a frame without an id
@@ -214,7 +214,7 @@ shared::metrics! {
         pub event_age: Labeled<Urgency, Histogram> = "gateway_event_age_seconds", LATENCY_BUCKETS;
         /// Texts that a socket's queue held when it was written.
         pub queue_depth: Histogram = "gateway_outbox_frames", QUEUED;
-        /// Whether the Redis subscription stands: 1 or 0.
+        /// Whether there is a session with Redis: 1 or 0.
         pub redis_connected: IntGauge = "gateway_redis_connected", ();
         /// Users whose channel is subscribed now.
         pub subscriptions: IntGauge = "gateway_redis_subscriptions", ();
@@ -222,14 +222,14 @@ shared::metrics! {
         pub redis_outages: IntCounter = "gateway_redis_outages_total", ();
         /// Failed attempts to connect to Redis.
         pub redis_connect_failures: IntCounter = "gateway_redis_connect_failures_total", ();
-        /// Seconds that Redis took for the sign of life that is asked for every second.
+        /// Round trip of the check that Redis answers every second, in seconds.
         pub redis_round_trip: Histogram = "gateway_redis_round_trip_seconds", ROUND_TRIP_BUCKETS;
         /// Probes published to Redis, by result: returned, lost (the subscription is silent; after
         /// two in a row the gateway reconnects), failed (not published).
         pub probes: Labeled<ProbeResult, IntCounter> = "gateway_redis_probes_total", ();
-        /// From losing Redis until every gap was closed, in seconds.
+        /// From the loss of a session with Redis until every gap was closed, in seconds.
         pub outage_duration: Histogram = "gateway_redis_outage_seconds", LASTING;
-        /// From having Redis back until every gap was closed, in seconds.
+        /// From the start of a session with Redis until every gap was closed, in seconds.
         pub repair_duration: Histogram = "gateway_gap_repair_seconds", LASTING;
         /// Gaps closed from the streams, one a user and outage: complete, incomplete (the
         /// stream no longer reached back).
@@ -243,7 +243,8 @@ shared::metrics! {
         /// cross_slot, out_of_memory, read_only, too_few_replicas, persistence_failed, unreadable,
         /// other. Without its position, a user is served live frames and cannot resume.
         pub redis_user_errors: Labeled<RedisUserError, IntCounter> = "gateway_redis_user_errors_total", ();
-        /// Frames from Redis that are no text, or stream entries that are no notification.
+        /// Values from Redis that were skipped: frames and entries that are not readable or have
+        /// an implausible position, and unreadable revocations.
         pub malformed_frames: IntCounter = "gateway_malformed_frames_total", ();
     }
 }

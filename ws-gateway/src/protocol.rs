@@ -1,5 +1,5 @@
-//! What the gateway itself says to a client and understands from one: the frames of the
-//! connection, the messages of a client, and the close codes. The only list of each.
+//! The WebSocket protocol of clients: frames about the connection, messages of a client, close
+//! codes, and the positions and frames of notifications.
 
 mod client_message;
 mod close_code;
@@ -15,8 +15,8 @@ pub use control_frame::{Resume, STATE_EVENT, State, StateFrame};
 pub use frame::{Frame, TraceContext};
 pub use position::Position;
 
-/// The subprotocol of clients that understand frames of the connection.
+/// The subprotocol of clients that receive frames about the connection.
 pub const SUBPROTOCOL: &str = "huleedu.v1";
 
-/// The answer to `{"type":"ping"}`.
+/// The reply to `{"type":"ping"}`.
 pub const PONG: Utf8Bytes = Utf8Bytes::from_static(r#"{"type":"pong"}"#);

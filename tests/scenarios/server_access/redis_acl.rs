@@ -117,7 +117,8 @@ async fn expect_other_commands_to_be_denied(stack: &Stack) -> anyhow::Result<()>
         for command in of_neither.iter().chain(of_other) {
             let error = run(&mut connection, command).await.err();
             let error = error.with_context(|| format!("{user} may run {command}"))?.to_string();
-            let denials = ["noperm", "permission", "acl", "can't run this command"];
+            let denials =
+                ["noperm", "permission", "acl", "can't run this command", "can't publish"];
             let is_denied = denials.iter().any(|denial| error.to_lowercase().contains(denial));
             ensure!(is_denied, "{user}, {command}: expected a denial, got {error}");
         }

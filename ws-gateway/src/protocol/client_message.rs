@@ -1,11 +1,11 @@
-//! What the gateway understands from a client.
+//! Messages of a client, and the filter that it may set.
 
 use std::borrow::Cow;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// What a client may say. Anything else is ignored and counted.
+/// A message of a client. Any other text is ignored and counted.
 #[derive(Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum ClientMessage<'a> {
@@ -17,27 +17,27 @@ pub enum ClientMessage<'a> {
         #[serde(borrow)]
         token: Cow<'a, str>,
     },
-    /// Replaces the filter.
+    /// Replaces the filter of the connection.
     Filter {
-        /// The categories to receive; none: all.
+        /// The categories to receive; empty: all.
         categories: Vec<String>,
     },
 }
 
 impl<'a> ClientMessage<'a> {
-    /// Reads a message, or none if it is not one.
+    /// Parses a message; none if the text is not one.
     #[must_use]
     pub fn parse(text: &'a str) -> Option<Self> {
         serde_json::from_str(text).ok()
     }
 }
 
-/// The categories that a client wants.
+/// The categories that a client receives.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter(Option<Box<[Box<str>]>>);
 
 impl Filter {
-    /// Lets only these categories through; none at all: everything.
+    /// Returns a filter for these categories; without any, every notification passes.
     #[must_use]
     pub fn new<'a>(categories: impl IntoIterator<Item = &'a str>) -> Self {
         let named = categories.into_iter().map(str::trim).filter(|name| !name.is_empty());
@@ -45,7 +45,7 @@ impl Filter {
         Self((!named.is_empty()).then_some(named))
     }
 
-    /// Whether `text` is for this client. Parses it only if there is a filter; what names no
+    /// Returns whether `text` passes. It is parsed only if there is a filter; a text without a
     /// category passes.
     #[must_use]
     pub fn passes(&self, text: &str) -> bool {
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_client_may_ping_renew_its_token_and_filter() {
+    fn pings_tokens_and_filters_are_messages() {
         assert_eq!(ClientMessage::parse(r#"{"type":"ping","n":1}"#), Some(ClientMessage::Ping));
         let auth = ClientMessage::Auth { token: "t".into() };
         assert_eq!(ClientMessage::parse(r#"{"type":"auth","token":"t"}"#), Some(auth));
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_lets_its_categories_and_what_has_none_through() {
+    fn a_filter_passes_its_categories_and_texts_without_one() {
         let alerts = r#"{"id":"1-0","event":"e","category":"system_alerts","data":{}}"#;
         let classes = r#"{"id":"1-0","event":"e","category":"class_management","data":{}}"#;
         let filter = Filter::new("system_alerts, batch_progress".split(','));

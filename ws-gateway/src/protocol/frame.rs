@@ -1,5 +1,5 @@
-//! One text on its way to the sockets of a user. What the gateway must know of it is read from
-//! its first bytes; it is never parsed here, and never copied.
+//! A frame for the sockets of a user. The few fields that the gateway needs are read from the
+//! first bytes; the text is neither parsed nor copied.
 
 use std::time::SystemTime;
 
@@ -8,48 +8,48 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::position::Position;
 
-/// How far into a text the priority is looked for: it follows id, event and category.
+/// The number of bytes in which the priority is searched: it follows id, event and category.
 const PRIORITY_WITHIN: usize = 256;
 
-/// Comes before the priority. Inside a JSON string its quotes would be escaped.
+/// Precedes the priority. It cannot occur inside a JSON string, where quotes are escaped.
 const PRIORITY: &str = ",\"priority\":\"";
 
-/// Comes before the place in a trace, which follows the timestamp.
+/// Precedes the W3C traceparent, which follows the timestamp.
 const TRACE: &str = ",\"trace\":\"";
 
-/// How far into a text it is looked for.
+/// The number of bytes in which the traceparent is searched.
 const TRACE_WITHIN: usize = 512;
 
-/// Comes after the priority.
+/// Follows the priority.
 const TIMESTAMP: &str = ",\"timestamp\":\"";
 
-/// A text to forward. Cheap to clone: all sockets share one copy of the text.
+/// A text to forward. Cheap to clone: all sockets share the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
-    /// What is sent.
+    /// The text that is sent.
     pub text: Utf8Bytes,
-    /// Its place in the user's stream; none for a frame of another publisher.
+    /// The position in the user's stream; none for a frame of another publisher.
     pub position: Option<Position>,
-    /// Whether it may wait a little to share a write with others.
+    /// Whether it may wait to share a write with other frames.
     pub low_priority: bool,
-    /// When the event behind it happened, as its producer says.
+    /// The producer's time of the event.
     pub event_time: Option<SystemTime>,
-    /// Only if traces are made.
+    /// Present if deliveries are traced.
     pub trace_context: Option<Box<TraceContext>>,
 }
 
-/// What a trace of the way to the sockets begins with.
+/// The start of a trace of the delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceContext {
-    /// Where the work stands that the frame comes from, as it says.
+    /// The traceparent in the frame.
     pub parent: Box<str>,
-    /// When it came from Redis.
+    /// When it was received from Redis.
     pub received_at: SystemTime,
 }
 
 impl Frame {
-    /// A text as it was published on a user's channel. Only `{"id":"<position>",` right at its
-    /// start makes it a notification; everything else passes as it is.
+    /// Returns the frame of a text that was published on a user's channel. Only a text that begins
+    /// with `{"id":"<position>",` has a position; any other is forwarded unchanged.
     #[must_use]
     pub fn published(text: Utf8Bytes) -> Self {
         let position = position_of(&text);
@@ -58,7 +58,7 @@ impl Frame {
         Self { text, position, low_priority, event_time, trace_context: None }
     }
 
-    /// Notes when it came, if it says where it stands in a trace.
+    /// Reads the trace context, if the frame has one.
     pub fn read_trace_context(&mut self, received_at: SystemTime) {
         let head = &self.text.as_bytes()[..self.text.len().min(TRACE_WITHIN)];
         let at = head.windows(TRACE.len()).position(|window| window == TRACE.as_bytes());
@@ -67,7 +67,7 @@ impl Frame {
             rest.map(|(parent, _)| Box::new(TraceContext { parent: parent.into(), received_at }));
     }
 
-    /// A notification as it stands in the stream, which lacks the id; none if it is no object.
+    /// Returns the frame of a stream entry, which has no id; none if it is not an object.
     #[must_use]
     pub fn stored(position: Position, notification: &str) -> Option<Self> {
         let rest = notification.strip_prefix('{')?;
@@ -84,7 +84,7 @@ fn position_of(text: &str) -> Option<Position> {
     if rest.starts_with(',') { id.parse().ok() } else { None }
 }
 
-/// What the first keys of a notification say.
+/// The fields that are read from the beginning of a notification.
 #[derive(Debug, Default)]
 struct Head {
     low_priority: bool,
