@@ -32,7 +32,7 @@ const FIRST_PAGE_ENTRIES: usize = 8;
 /// The maximum number of entries read for one client, several times the default stream length.
 const MAX_ENTRIES: usize = 4096;
 
-/// How long a page may take while Redis is away; then the client is told to reload.
+/// How long a page may take while Redis is away; then the resume is incomplete.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long to wait before a page is read again. The session notices a dead connection within

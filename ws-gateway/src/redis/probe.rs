@@ -25,7 +25,7 @@ const RETURN_TIMEOUT: Duration = Duration::from_secs(3);
 /// The probes of one session. Clones share them.
 #[derive(Clone, Debug)]
 pub(super) struct Probe {
-    /// Tells the probes of this session from those of other gateways and sessions.
+    /// Distinguishes the probes of this session from those of other gateways and sessions.
     id: Uuid,
     /// The number of the newest probe that came back.
     returned: Arc<watch::Sender<u64>>,

@@ -13,7 +13,7 @@ const POLICY: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins
 /// The users to try again, by the time of the next attempt.
 #[derive(Debug, Default)]
 pub(super) struct Retries {
-    /// The number tells users apart that are due at the same time.
+    /// The number distinguishes users that are due at the same time.
     due: BTreeMap<(Instant, u64), Retry>,
     added: u64,
 }
