@@ -115,7 +115,7 @@ shared::metrics! {
         pub redis_errors: Labeled<RedisErrorKind, IntCounter> =
             "ingest_worker_redis_errors_total", ();
         /// Redis keys of a type that the worker does not write, replaced or ignored, by kind:
-        /// claim, history, start, owner.
+        /// claim, history, position, owner.
         pub foreign_keys: Labeled<ForeignKey, IntCounter> =
             "ingest_worker_foreign_keys_total", ();
     }

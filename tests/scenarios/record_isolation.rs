@@ -127,7 +127,7 @@ async fn redis_keys_of_a_wrong_type_delay_no_other_record(context: &Context) -> 
     let event = case()?.fresh(&user)?;
     // Strings where streams belong, and lists where strings belong.
     cmd("SET").arg(stream_key(&user)).arg("x").exec_async(&mut redis).await?;
-    for key in [format!("ws:start:{{{user}}}"), format!("ws:owner:batch:{}", event.key)] {
+    for key in [format!("ws:position:{{{user}}}"), format!("ws:owner:batch:{}", event.key)] {
         cmd("DEL").arg(&key).exec_async(&mut redis).await?;
         cmd("RPUSH").arg(key).arg("x").exec_async(&mut redis).await?;
     }
@@ -135,7 +135,7 @@ async fn redis_keys_of_a_wrong_type_delay_no_other_record(context: &Context) -> 
     expect_no_delay(&stack, "Redis keys of a wrong type").await?;
     expect_notifications(&mut clients[0], &[event]).await?;
     expect_no_further_frames(&stack, &user, &mut clients).await?;
-    for key in ["history", "start"] {
+    for key in ["history", "position"] {
         let foreign = format!("ingest_worker_foreign_keys_total{{key=\"{key}\"}}");
         let count = stack.workers[0].metric(&foreign).await?;
         ensure!(count >= 1.0, "expected {foreign} to be counted, got {count}");
