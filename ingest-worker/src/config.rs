@@ -84,8 +84,8 @@ pub struct Settings {
     /// Port of `/livez`, `/readyz` and `/metrics`; 0 takes a free port
     #[arg(long, env = "ADMIN_PORT", default_value = "9090")]
     pub admin_port: u16,
+    /// Redis.
     #[command(flatten)]
-    #[expect(missing_docs, reason = "its own type documents it")]
     pub redis: RedisSettings,
     /// Replicas that must acknowledge a notification before its offset is committed; 0: none
     #[arg(long, env = "REDIS_WAIT_REPLICAS", default_value = "0")]
@@ -93,11 +93,11 @@ pub struct Settings {
     /// Longest wait for the replicas, then the batch is retried; less than half of `REDIS_RESPONSE_TIMEOUT`
     #[arg(long, env = "REDIS_WAIT_TIMEOUT", default_value = "900ms", value_parser = positive_duration)]
     pub redis_wait_timeout: Duration,
+    /// Logs.
     #[command(flatten)]
-    #[expect(missing_docs, reason = "its own type documents it")]
     pub telemetry: TelemetrySettings,
+    /// Traces.
     #[command(flatten)]
-    #[expect(missing_docs, reason = "its own type documents it")]
     pub trace: TraceSettings,
 }
 

@@ -1,4 +1,4 @@
-//! Resuming: a client is told `complete` if and only if it has missed nothing since its position.
+//! Resuming: a client receives `complete` if and only if it has missed nothing since its position.
 
 use anyhow::{Context as _, bail, ensure};
 use harness::{
