@@ -345,7 +345,7 @@ export interface ClassCreatedData {
   timestamp: string;
 }
 
-/** What a client may say. Anything else is ignored and counted. */
+/** A message of a client. Any other text is ignored and counted. */
 export type ClientMessage = {
   type: "ping";
 } | {
@@ -353,7 +353,7 @@ export type ClientMessage = {
   token: string;
   type: "auth";
 } | {
-  /** The categories to receive; none: all. */
+  /** The categories to receive; empty: all. */
   categories: Array<string>;
   type: "filter";
 };
