@@ -184,11 +184,11 @@ shared::metrics! {
         /// Fetches of the issuer's key set by result: ok, failed.
         pub jwks_fetches: Reloads = "gateway_jwks_fetches_total", ();
         /// Key and certificate files that had changed while the gateway ran, by result: ok, failed
-        /// (what they were stays in use).
+        /// (the previous content stays in use).
         pub file_reloads: Reloads = "gateway_file_reloads_total", ();
-        /// When the certificate for clients ends, in seconds since 1970; 0: there is none here.
+        /// When the certificate for clients ends, in seconds since 1970; 0 without TLS.
         pub certificate_end: IntGauge = "gateway_certificate_end_timestamp_seconds", ();
-        /// Revoked users and tokens that are known and not over.
+        /// Unexpired revocations of users and tokens.
         pub revocations: IntGauge = "gateway_revocations", ();
         /// How long WebSockets were open, in seconds.
         pub connection_duration: Histogram = "websocket_connection_duration_seconds", LASTING;
@@ -196,15 +196,15 @@ shared::metrics! {
         pub closes: Labeled<Disconnect, IntCounter> = "websocket_closes_total", ();
         /// Messages of clients by type: ping, auth, filter, ignored.
         pub client_messages: Labeled<ClientMessageType, IntCounter> = "websocket_client_messages_total", ();
-        /// Times that a client was not read for a while because it sent too much.
+        /// Times that reading from a client was paused because it exceeded a rate limit.
         pub client_floods: IntCounter = "websocket_client_floods_total", ();
-        /// Connects by what the client could be given of the past: none (it named no position),
+        /// Resumes by result: none (it named no position),
         /// complete, incomplete.
         pub resumes: Labeled<Resume, IntCounter> = "websocket_resumes_total", ();
         /// Seconds from the time that Redis gave a notification its id until it was written to a
         /// socket, by priority: prompt, low (it may wait for LOW_PRIORITY_MAX_DELAY).
         pub delivery: Labeled<Urgency, Histogram> = "gateway_delivery_seconds", LATENCY_BUCKETS;
-        /// Seconds from the time that Redis gave a notification its id until it was here.
+        /// Seconds from the time that Redis gave a notification its id until the gateway received it.
         pub pubsub: Histogram = "gateway_pubsub_seconds", LATENCY_BUCKETS;
         /// Seconds from the time that the queue of a socket was due until it was written; one
         /// observation a write.
@@ -236,7 +236,7 @@ shared::metrics! {
         pub gaps: Labeled<GapRepair, IntCounter> = "gateway_gaps_total", ();
         /// Notifications that were read from a stream to close a gap.
         pub messages_repaired: IntCounter = "gateway_messages_repaired_total", ();
-        /// Frames received from Redis, by what became of them: delivered, duplicate, held
+        /// Frames received from Redis, by outcome: delivered, duplicate, held
         /// (until a gap is closed), not_connected (the user has just left).
         pub frames: Labeled<Delivery, IntCounter> = "gateway_frames_total", ();
         /// Replies from Redis about one user that could not be used, by kind: wrong_type,
