@@ -30,7 +30,7 @@ pub(crate) struct LimitSettings {
     /// Most WebSockets of one client address or IPv6 /64 network; above it handshakes get 429. Unset: no limit, as many users may share the address of a school or a proxy
     #[arg(long, env = "MAX_CONNECTIONS_PER_ADDRESS")]
     pub(crate) max_connections_per_address: Option<NonZeroUsize>,
-    /// Networks of the proxies whose `X-Forwarded-For` is believed, for example `10.0.0.0/8,fd00::/8`; unset: none
+    /// Networks of the proxies whose `X-Forwarded-For` is trusted, for example `10.0.0.0/8,fd00::/8`; unset: none
     #[arg(long, env = "TRUSTED_PROXIES")]
     pub(crate) trusted_proxies: Option<TrustedProxies>,
     /// Most WebSocket handshakes a second; above it they get 503 with Retry-After

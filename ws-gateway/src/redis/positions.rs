@@ -1,4 +1,4 @@
-//! The newest position of each user, and which positions are believed.
+//! The newest position of each user, and which positions are plausible.
 
 use std::{
     sync::{
@@ -20,7 +20,7 @@ use crate::{metrics::RedisUserError, protocol::Position};
 
 const NEWEST_POSITION: &str = include_str!("newest_position.lua");
 
-/// A position is believed up to this time ahead of Redis's clock. A greater one was not assigned
+/// A position is plausible up to this time ahead of Redis's clock. A greater one was not assigned
 /// by Redis, and would make every real position look old.
 const MAX_AHEAD: Duration = Duration::from_mins(1);
 

@@ -14,7 +14,7 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// The prefix length of `::ffff:0:0/96`, the range of IPv4-mapped IPv6 addresses.
 const IPV4_MAPPED_PREFIX: u8 = 96;
 
-/// The networks of the proxies whose `X-Forwarded-For` is believed; none by default.
+/// The networks of the proxies whose `X-Forwarded-For` is trusted; none by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TrustedProxies(Vec<IpNet>);
 

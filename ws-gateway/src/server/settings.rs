@@ -37,6 +37,6 @@ pub(crate) struct ServerSettings {
     pub(crate) max_connections: NonZeroUsize,
     /// Most WebSockets of one client address; `None`: no limit.
     pub(crate) max_connections_per_address: Option<NonZeroUsize>,
-    /// The proxies whose `X-Forwarded-For` is believed.
+    /// The proxies whose `X-Forwarded-For` is trusted.
     pub(crate) trusted_proxies: TrustedProxies,
 }

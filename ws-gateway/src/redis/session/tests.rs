@@ -37,7 +37,7 @@ fn frame(ms: u64) -> Frame {
     Frame::published(format!("{{\"id\":\"{ms}-1\",\"event\":\"e\"}}").into())
 }
 
-struct World {
+struct TestContext {
     hub: Hub,
     metrics: Metrics,
     redis: FakeRedis,
@@ -45,7 +45,7 @@ struct World {
     lost: Arc<Notify>,
 }
 
-fn world() -> World {
+fn context() -> TestContext {
     let metrics = Metrics::new(&Registry::new());
     let outbox = outbox::Limits { capacity: 64, max_bytes: 1 << 20, max_delay: Duration::ZERO };
     let per_user = NonZeroUsize::new(2).unwrap();
@@ -62,10 +62,10 @@ fn world() -> World {
     })));
     let lost = Arc::new(Notify::new());
     let session = Session::new(redis.clone(), hub.clone(), metrics.clone(), Arc::clone(&lost));
-    World { hub, metrics, redis, session, lost }
+    TestContext { hub, metrics, redis, session, lost }
 }
 
-impl World {
+impl TestContext {
     fn connect(&self, id: &str) -> Registration {
         self.hub.register(&user(id), Uuid::new_v4()).unwrap()
     }
@@ -94,163 +94,163 @@ fn received(registration: &Registration) -> Vec<String> {
 
 #[tokio::test(start_paused = true)]
 async fn a_user_whose_position_cannot_be_read_is_served_and_harms_no_other_user() {
-    let mut world = world();
-    world.redis.fail("u", Some(RedisUserError::OutOfMemory));
-    let (mut u, mut v) = (world.connect("u"), world.connect("v"));
-    world.session.start().await.unwrap();
+    let mut context = context();
+    context.redis.fail("u", Some(RedisUserError::OutOfMemory));
+    let (mut u, mut v) = (context.connect("u"), context.connect("v"));
+    context.session.start().await.unwrap();
     assert!(is_confirmed(&mut u) && is_confirmed(&mut v));
-    world.redis.publish("v", 1);
-    world.redis.publish("u", 2);
+    context.redis.publish("v", 1);
+    context.redis.publish("u", 2);
     assert_eq!((received(&u), received(&v)), (vec!["2".into()], vec!["1".into()]));
-    assert_eq!(world.metrics.redis_user_errors.of(RedisUserError::OutOfMemory).get(), 1);
+    assert_eq!(context.metrics.redis_user_errors.of(RedisUserError::OutOfMemory).get(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_missing_position_is_read_again_with_growing_delays() {
-    let mut world = world();
-    world.redis.fail("u", Some(RedisUserError::ReadOnly));
-    let u = world.connect("u");
-    world.session.start().await.unwrap();
-    let errors = world.metrics.redis_user_errors.of(RedisUserError::ReadOnly).clone();
-    assert!(time::timeout(Duration::from_mins(10), world.session.run()).await.is_err());
+    let mut context = context();
+    context.redis.fail("u", Some(RedisUserError::ReadOnly));
+    let u = context.connect("u");
+    context.session.start().await.unwrap();
+    let errors = context.metrics.redis_user_errors.of(RedisUserError::ReadOnly).clone();
+    assert!(time::timeout(Duration::from_mins(10), context.session.run()).await.is_err());
     assert!((8..30).contains(&errors.get()), "{} attempts in 10 minutes", errors.get());
-    world.redis.fail("u", None);
-    world.redis.state().users.get_mut("u").unwrap().stream.push(7);
-    assert!(time::timeout(Duration::from_mins(1), world.session.run()).await.is_err());
+    context.redis.fail("u", None);
+    context.redis.state().users.get_mut("u").unwrap().stream.push(7);
+    assert!(time::timeout(Duration::from_mins(1), context.session.run()).await.is_err());
     assert_eq!(u.position(), at(7));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_frame_that_is_in_flight_while_the_position_is_read_again_is_delivered() {
-    let mut world = world();
-    world.redis.fail("u", Some(RedisUserError::ReadOnly));
-    let u = world.connect("u");
-    world.session.start().await.unwrap();
-    world.redis.fail("u", None);
-    world.redis.state().users.get_mut("u").unwrap().stream.push(7);
-    let (hub, redis) = (world.hub.clone(), world.redis.clone());
-    world.redis.state().during_positions = Some(Box::new(move || {
+    let mut context = context();
+    context.redis.fail("u", Some(RedisUserError::ReadOnly));
+    let u = context.connect("u");
+    context.session.start().await.unwrap();
+    context.redis.fail("u", None);
+    context.redis.state().users.get_mut("u").unwrap().stream.push(7);
+    let (hub, redis) = (context.hub.clone(), context.redis.clone());
+    context.redis.state().during_positions = Some(Box::new(move || {
         redis.state().during_check = Some(Box::new(move || hub.deliver("u", frame(7))));
     }));
-    assert!(time::timeout(Duration::from_secs(5), world.session.run()).await.is_err());
+    assert!(time::timeout(Duration::from_secs(5), context.session.run()).await.is_err());
     assert_eq!(received(&u), ["7"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_user_who_reconnects_while_the_position_is_read_is_confirmed_with_a_position() {
-    let mut world = world();
-    world.redis.publish("u", 5);
-    let first = world.connect("u");
-    let (hub, second) = (world.hub.clone(), Arc::new(Mutex::new(None)));
+    let mut context = context();
+    context.redis.publish("u", 5);
+    let first = context.connect("u");
+    let (hub, second) = (context.hub.clone(), Arc::new(Mutex::new(None)));
     let slot = Arc::clone(&second);
-    world.redis.state().during_positions = Some(Box::new(move || {
+    context.redis.state().during_positions = Some(Box::new(move || {
         drop(first);
         *slot.lock().unwrap() = Some(hub.register(&user("u"), Uuid::new_v4()).unwrap());
     }));
-    world.session.start().await.unwrap();
+    context.session.start().await.unwrap();
     let mut second = second.lock().unwrap().take().unwrap();
     assert!(is_confirmed(&mut second));
     assert_eq!(second.position(), at(5));
     // And after a loss, it misses nothing.
-    world.reconnect(|redis| redis.publish("u", 6));
-    world.session.start().await.unwrap();
+    context.reconnect(|redis| redis.publish("u", 6));
+    context.session.start().await.unwrap();
     assert_eq!(received(&second), ["6"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn after_a_loss_missed_frames_come_first_and_each_once() {
-    let mut world = world();
-    let u = world.connect("u");
-    world.session.start().await.unwrap();
-    world.redis.publish("u", 1);
-    let hub = world.hub.clone();
-    world.reconnect(move |redis| {
+    let mut context = context();
+    let u = context.connect("u");
+    context.session.start().await.unwrap();
+    context.redis.publish("u", 1);
+    let hub = context.hub.clone();
+    context.reconnect(move |redis| {
         redis.publish("u", 2);
         redis.publish("u", 3);
         // Pushed before the stream is read.
         hub.deliver("u", frame(3));
     });
-    world.session.start().await.unwrap();
-    world.redis.publish("u", 4);
+    context.session.start().await.unwrap();
+    context.redis.publish("u", 4);
     assert_eq!(received(&u), ["1", "2", "3", "4"]);
-    assert_eq!(world.metrics.gaps.of(GapRepair::Complete).get(), 1);
+    assert_eq!(context.metrics.gaps.of(GapRepair::Complete).get(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_cannot_be_read_is_a_gap_of_its_user_only() {
-    let mut world = world();
-    let (u, v) = (world.connect("u"), world.connect("v"));
-    world.session.start().await.unwrap();
+    let mut context = context();
+    let (u, v) = (context.connect("u"), context.connect("v"));
+    context.session.start().await.unwrap();
     for id in ["u", "v"] {
-        world.redis.publish(id, 1);
+        context.redis.publish(id, 1);
     }
-    world.reconnect(|redis| {
+    context.reconnect(|redis| {
         redis.fail("u", Some(RedisUserError::WrongType));
         for id in ["u", "v"] {
             redis.publish(id, 2);
         }
     });
-    world.session.start().await.unwrap();
+    context.session.start().await.unwrap();
     for id in ["u", "v"] {
-        world.redis.publish(id, 3);
+        context.redis.publish(id, 3);
     }
     assert_eq!(received(&u), ["1", "gap", "3"]);
     assert_eq!(received(&v), ["1", "2", "3"]);
-    assert_eq!(world.metrics.gaps.of(GapRepair::Incomplete).get(), 1);
+    assert_eq!(context.metrics.gaps.of(GapRepair::Incomplete).get(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn after_a_loss_a_user_without_a_position_is_notified_that_frames_may_be_missing() {
-    let mut world = world();
-    world.redis.fail("u", Some(RedisUserError::OutOfMemory));
-    let u = world.connect("u");
-    world.session.start().await.unwrap();
-    world.reconnect(|redis| {
+    let mut context = context();
+    context.redis.fail("u", Some(RedisUserError::OutOfMemory));
+    let u = context.connect("u");
+    context.session.start().await.unwrap();
+    context.reconnect(|redis| {
         redis.fail("u", None);
         redis.publish("u", 2);
     });
-    world.session.start().await.unwrap();
+    context.session.start().await.unwrap();
     assert_eq!(received(&u), ["gap"]);
     assert_eq!(u.position(), at(2));
 }
 
 #[tokio::test(start_paused = true)]
 async fn after_redis_lost_its_data_the_user_goes_on_from_the_new_end() {
-    let mut world = world();
-    let u = world.connect("u");
-    world.session.start().await.unwrap();
-    world.redis.publish("u", 9);
-    world.reconnect(|redis| {
+    let mut context = context();
+    let u = context.connect("u");
+    context.session.start().await.unwrap();
+    context.redis.publish("u", 9);
+    context.reconnect(|redis| {
         redis.state().users.get_mut("u").unwrap().stream.clear();
         redis.publish("u", 4);
     });
-    world.session.start().await.unwrap();
-    world.redis.publish("u", 5);
+    context.session.start().await.unwrap();
+    context.redis.publish("u", 5);
     assert_eq!(received(&u), ["9", "gap", "5"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_error_of_the_connection_and_a_check_without_reply_end_the_session() {
-    let mut world = world();
-    let _u = world.connect("u");
-    world.redis.state().is_away = true;
-    assert!(world.session.start().await.is_err());
-    world.redis.state().is_silent = true;
-    let ended = time::timeout(Duration::from_secs(5), world.session.run()).await;
+    let mut context = context();
+    let _u = context.connect("u");
+    context.redis.state().is_away = true;
+    assert!(context.session.start().await.is_err());
+    context.redis.state().is_silent = true;
+    let ended = time::timeout(Duration::from_secs(5), context.session.run()).await;
     assert!(ended.is_ok(), "the session goes on without a reply");
-    world.redis.state().is_silent = false;
-    world.lost.notify_one();
-    assert!(world.session.run().now_or_never().is_some());
+    context.redis.state().is_silent = false;
+    context.lost.notify_one();
+    assert!(context.session.run().now_or_never().is_some());
 }
 
 #[tokio::test(start_paused = true)]
 async fn users_who_leave_are_unsubscribed() {
-    let mut world = world();
-    let (u, _v) = (world.connect("u"), world.connect("v"));
-    world.session.start().await.unwrap();
-    assert_eq!(world.redis.state().subscribed.len(), 2);
+    let mut context = context();
+    let (u, _v) = (context.connect("u"), context.connect("v"));
+    context.session.start().await.unwrap();
+    assert_eq!(context.redis.state().subscribed.len(), 2);
     drop(u);
-    assert!(time::timeout(Duration::from_secs(1), world.session.run()).await.is_err());
-    assert_eq!(world.redis.state().subscribed, BTreeSet::from([user("v")]));
-    assert_eq!(world.metrics.subscriptions.get(), 1);
+    assert!(time::timeout(Duration::from_secs(1), context.session.run()).await.is_err());
+    assert_eq!(context.redis.state().subscribed, BTreeSet::from([user("v")]));
+    assert_eq!(context.metrics.subscriptions.get(), 1);
 }
