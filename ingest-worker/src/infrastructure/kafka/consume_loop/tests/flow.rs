@@ -35,7 +35,7 @@ async fn an_outage_of_redis_holds_up_everything_and_then_all_is_published_in_ord
             assert_eq!(setup.broker.committed(0), 0);
             setup.store.set_outage(false);
             setup.published(&[1, 2, 3]).await;
-            assert_eq!(setup.metrics.paused.get(), 0);
+            setup.until("delivery resumes", |setup| setup.metrics.paused.get() == 0).await;
             assert!(setup.readiness.is_ready());
             setup.committed(0, 2).await;
             setup.committed(1, 1).await;
@@ -58,7 +58,7 @@ async fn behind_a_stuck_batch_reading_goes_on_to_a_limit_and_then_all_partitions
             assert!((MAX_AHEAD.0..MAX_AHEAD.0 + 1_000).contains(&consumed), "{consumed} are read");
             setup.store.set_outage(false);
             setup.until("all are published", |s| s.store.published().len() as u128 == count).await;
-            assert!(setup.broker.paused().is_empty());
+            setup.until("partitions resume", |setup| setup.broker.paused().is_empty()).await;
         })
         .await;
     assert!(setup.store.published().is_sorted());
