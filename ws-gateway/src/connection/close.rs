@@ -14,9 +14,25 @@ use tracing::trace;
 /// How long a client has to read the last frames and to reply.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Sends `state` and the close frame, then waits within a time limit for the client to close.
-pub async fn close<S>(mut socket: WebSocketStream<S>, frame: CloseFrame, state: Option<Utf8Bytes>)
+/// The same for a client that is too slow: the close frame waits behind what it has not read yet,
+/// up to the size of both sides' socket buffers.
+pub(super) const SLOW_CLIENT_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Sends the close frame and waits within a time limit for the client to close.
+pub async fn close<S>(socket: WebSocketStream<S>, frame: CloseFrame)
 where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    close_within(TIMEOUT, socket, frame, None).await;
+}
+
+/// Sends `state` and the close frame, then waits at most `limit` for the client to close.
+pub(super) async fn close_within<S>(
+    limit: Duration,
+    mut socket: WebSocketStream<S>,
+    frame: CloseFrame,
+    state: Option<Utf8Bytes>,
+) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let closing = async {
@@ -33,7 +49,7 @@ where
         while stream.read(&mut rest).await? > 0 {}
         Ok::<_, SocketError>(())
     };
-    match timeout(TIMEOUT, closing).await {
+    match timeout(limit, closing).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => trace!(%error, "client left before the close frame"),
         Err(_) => trace!("client did not reply to the close frame"),

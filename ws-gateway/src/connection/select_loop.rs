@@ -78,7 +78,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Disconnect::ByGateway(reason) => {
                 let state = reason.reconnect_after().map(disconnected);
                 let state = state.filter(|_| options.control_frames && !in_fragments);
-                close(socket, reason.frame(), state).await;
+                let limit = match reason {
+                    CloseReason::TooSlow => close::SLOW_CLIENT_TIMEOUT,
+                    _ => close::TIMEOUT,
+                };
+                close::close_within(limit, socket, reason.frame(), state).await;
             }
             // Sends the reply to the client's close frame.
             Disconnect::ByClient => drop(timeout(close::TIMEOUT, socket.flush()).await),

@@ -256,6 +256,8 @@ async fn a_slow_client_is_closed_and_its_registration_dropped() {
         harness.hub.deliver("u", frame(ms));
     }
     let hub = harness.hub.clone();
+    // The close frame waits behind what the client has not read yet.
+    time::sleep(3 * close::TIMEOUT).await;
     assert_eq!(harness.closed().await, (1013, Disconnect::ByGateway(CloseReason::TooSlow)));
     assert_eq!(hub.position(&user()), None);
 }

@@ -46,7 +46,7 @@ pub(super) async fn run<S>(
     let id = Uuid::new_v4();
     let Ok(mut registration) = state.hub.register_or_probe(&identity.user, id).await else {
         state.count(HandshakeResult::LimitReached);
-        return close(socket, CloseReason::LimitReached.frame(), None).await;
+        return close(socket, CloseReason::LimitReached.frame()).await;
     };
     registration.set_credential(identity.credential.clone());
     // A revocation since the token was checked did not find the registration.
@@ -91,7 +91,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     state.count(HandshakeResult::Unauthenticated);
-    close(socket, CloseReason::unauthenticated(error.message()), None).await;
+    close(socket, CloseReason::unauthenticated(error.message())).await;
 }
 
 /// An open WebSocket in logs and metrics.
