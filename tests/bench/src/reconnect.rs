@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use load::{
     events::Kind,
+    messages::Progress,
     plan::ClientPlan,
     processes::ClientProcesses,
     run::ms,
@@ -36,17 +37,14 @@ pub(crate) async fn measure(env: &Env) -> anyhow::Result<Vec<Figure>> {
         stack.gateways[0].kill().await?;
         let limit = Duration::from_mins(1);
         // A few clients are back before the next look: then the last events have arrived.
-        clients
-            .wait_until("clients are disconnected", limit, |now| {
-                now.connected < all || now.received >= 2 * all
-            })
-            .await?;
+        let is_disconnected = |now: &Progress| now.connected < all || now.received >= 2 * all;
+        clients.wait_until("clients are disconnected", limit, is_disconnected).await?;
         let took = clients
             .wait_until("all clients have reconnected", limit, |now| now.connected == all)
             .await?;
-        let sent = sending.await??;
+        let sent = sending.await??.events;
         env::arrived(&clients, 2 * all).await?;
-        let stats = clients.finish(sent.events).await?;
+        let stats = clients.finish(sent).await?;
         stack.gateways[0].restart().await?;
         ensure!(stats.disconnects >= all, "only {} clients were disconnected", stats.disconnects);
         let returns = stats.reconnects.percentiles();
