@@ -24,7 +24,7 @@ pub struct Config {
     /// Topic names by setting.
     topics: HashMap<&'static str, String>,
     /// Properties of librdkafka by name. Any of them may be a credential.
-    pub kafka_properties: Vec<(String, Secret)>,
+    pub(crate) kafka_properties: Vec<(String, Secret)>,
 }
 
 /// The settings that do not follow from the routing table. The doc comments are the help texts.
@@ -32,73 +32,73 @@ pub struct Config {
 pub struct Settings {
     /// Kafka bootstrap servers, `host:port`, separated by commas
     #[arg(long, env = "KAFKA_BOOTSTRAP_SERVERS", default_value = "localhost:9092")]
-    pub kafka_bootstrap_servers: String,
+    pub(crate) kafka_bootstrap_servers: String,
     /// Consumer group of the workers
     #[arg(long, env = "KAFKA_CONSUMER_GROUP", default_value = "websocket-service-consumer")]
-    pub kafka_consumer_group: String,
+    pub(crate) kafka_consumer_group: String,
     /// Client id, as the brokers log it
     #[arg(long, env = "KAFKA_CONSUMER_CLIENT_ID", default_value = "websocket-service-client")]
-    pub kafka_consumer_client_id: String,
+    pub(crate) kafka_consumer_client_id: String,
     /// Start position of a group without committed offsets
     #[arg(long, env = "KAFKA_AUTO_OFFSET_RESET", default_value = "earliest", value_parser = ["earliest", "latest"])]
-    pub kafka_auto_offset_reset: String,
+    pub(crate) kafka_auto_offset_reset: String,
     /// Dead-letter topic: records that cannot be processed
     #[arg(long, env = "DEAD_LETTER_TOPIC", default_value = "huleedu.websocket.dead-letter.v1")]
-    pub dead_letter_topic: String,
+    pub(crate) dead_letter_topic: String,
     /// Source of facts that services report twice: domain events, teacher notifications, or both
     #[arg(long, env = "NOTIFICATION_SOURCE", default_value = "domain")]
-    pub notification_source: NotificationSource,
+    pub(crate) notification_source: NotificationSource,
     /// Identity of an event for idempotency: its `event_id`, or a hash of type and payload
     #[arg(long, env = "IDEMPOTENCY_IDENTITY", default_value = "event_id")]
-    pub idempotency_identity: IdentityRule,
+    pub(crate) idempotency_identity: IdentityRule,
     /// Time for which a published event is recognised as a duplicate
     #[arg(long, env = "IDEMPOTENCY_TTL", default_value = "24h", value_parser = positive_duration)]
-    pub idempotency_ttl: Duration,
+    pub(crate) idempotency_ttl: Duration,
     /// Most bytes of a notification; longer lists in it are cut, with `truncated` and their count
     #[arg(long, env = "MAX_NOTIFICATION_SIZE", default_value = "65536", value_parser = notification_size)]
-    pub max_notification_size: usize,
+    pub(crate) max_notification_size: usize,
     /// Approximate number of notifications per user that clients can resume from
     #[arg(long, env = "HISTORY_MAX_LEN", default_value = "256")]
-    pub history_max_len: std::num::NonZeroUsize,
+    pub(crate) history_max_len: std::num::NonZeroUsize,
     /// Lifetime of a user's notifications after the last one
     #[arg(long, env = "HISTORY_TTL", default_value = "24h", value_parser = positive_duration)]
-    pub history_ttl: Duration,
+    pub(crate) history_ttl: Duration,
     /// Lifetime of the owner of a batch or class after the last event that states it
     #[arg(long, env = "OWNER_TTL", default_value = "30d", value_parser = positive_duration)]
-    pub owner_ttl: Duration,
+    pub(crate) owner_ttl: Duration,
     /// Longest wait of an event for its owner to become known, then it is dead-lettered
     #[arg(long, env = "OWNER_WAIT", default_value = "30s", value_parser = duration)]
-    pub owner_wait: Duration,
+    pub(crate) owner_wait: Duration,
     /// Limit of parked records and unacknowledged dead letters; at the limit their partitions pause
     #[arg(long, env = "OWNER_WAIT_LIMIT", default_value = "5000")]
-    pub owner_wait_limit: std::num::NonZeroUsize,
+    pub(crate) owner_wait_limit: std::num::NonZeroUsize,
     /// Age above which events are ignored; without it no event is too old
     #[arg(long, env = "MAX_EVENT_AGE", value_parser = positive_duration)]
-    pub max_event_age: Option<Duration>,
+    pub(crate) max_event_age: Option<Duration>,
     /// Time limit of a graceful shutdown
     #[arg(long, env = "SHUTDOWN_GRACE", default_value = "20s", value_parser = positive_duration)]
-    pub shutdown_grace: Duration,
+    pub(crate) shutdown_grace: Duration,
     /// Listen address of the admin port
     #[arg(long, env = "BIND_ADDRESS", default_value = "0.0.0.0")]
-    pub bind_address: IpAddr,
+    pub(crate) bind_address: IpAddr,
     /// Port of `/livez`, `/readyz` and `/metrics`; 0 takes a free port
     #[arg(long, env = "ADMIN_PORT", default_value = "9090")]
-    pub admin_port: u16,
+    pub(crate) admin_port: u16,
     /// Redis.
     #[command(flatten)]
-    pub redis: RedisSettings,
+    pub(crate) redis: RedisSettings,
     /// Replicas that must acknowledge a notification before its offset is committed; 0: none
     #[arg(long, env = "REDIS_WAIT_REPLICAS", default_value = "0")]
-    pub redis_wait_replicas: u32,
+    pub(crate) redis_wait_replicas: u32,
     /// Longest wait for the replicas, then the batch is retried; less than half of `REDIS_RESPONSE_TIMEOUT`
     #[arg(long, env = "REDIS_WAIT_TIMEOUT", default_value = "900ms", value_parser = positive_duration)]
-    pub redis_wait_timeout: Duration,
+    pub(crate) redis_wait_timeout: Duration,
     /// Logs.
     #[command(flatten)]
     pub telemetry: TelemetrySettings,
     /// Traces.
     #[command(flatten)]
-    pub trace: TraceSettings,
+    pub(crate) trace: TraceSettings,
 }
 
 /// What the program is, for `--help`.
@@ -111,7 +111,7 @@ const PROPERTY_PREFIX: &str = "KAFKA_PROPERTY_";
 impl Config {
     /// The replicas that must acknowledge each write; `None` for none.
     #[must_use]
-    pub fn replica_ack(&self) -> Option<ReplicaAck> {
+    pub(crate) fn replica_ack(&self) -> Option<ReplicaAck> {
         let (replicas, timeout) =
             (self.settings.redis_wait_replicas, self.settings.redis_wait_timeout);
         (replicas > 0).then_some(ReplicaAck { replicas, timeout })
@@ -119,7 +119,7 @@ impl Config {
 
     /// Returns the name of a topic in this deployment.
     #[must_use]
-    pub fn topic(&self, topic: Topic) -> String {
+    pub(crate) fn topic(&self, topic: Topic) -> String {
         self.topics.get(topic.setting).cloned().unwrap_or_else(|| topic.default.to_owned())
     }
 }

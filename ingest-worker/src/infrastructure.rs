@@ -1,4 +1,4 @@
 //! The mechanics of Kafka and Redis, and the only place that names them. Drives the domain.
 
-pub mod kafka;
-pub mod redis;
+pub(crate) mod kafka;
+pub(crate) mod redis;

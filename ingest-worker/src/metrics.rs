@@ -16,7 +16,7 @@ use crate::{
 
 shared::label! {
     /// A call to Redis.
-    pub enum RedisCall as "call" {
+    pub(crate) enum RedisCall as "call" {
         /// Publish notifications.
         Publish = "publish",
         /// Store and look up owners.
@@ -26,7 +26,7 @@ shared::label! {
 
 shared::label! {
     /// A kind of error of Redis.
-    pub enum RedisErrorKind as "kind" {
+    pub(crate) enum RedisErrorKind as "kind" {
         /// No connection, or no reply within the time-out.
         Unreachable = "unreachable",
         /// It is loading its data set.
@@ -44,7 +44,7 @@ shared::label! {
 
 shared::label! {
     /// A Redis key with the name of the worker's, but of a type that the worker does not write.
-    pub enum ForeignKey as "key" {
+    pub(crate) enum ForeignKey as "key" {
         /// The claim of an event; replaced.
         Claim = "claim",
         /// The stream of a user's history; replaced.
@@ -60,63 +60,63 @@ shared::metrics! {
     /// The metrics of the worker. Cheap to clone.
     pub struct Metrics {
         /// Records read from Kafka.
-        pub consumed: IntCounter = "ingest_worker_consumed_records_total", ();
+        pub(crate) consumed: IntCounter = "ingest_worker_consumed_records_total", ();
         /// Finished records by event type and outcome: published, duplicate, ignored,
         /// dead_lettered.
-        pub outcomes: Labeled<(RoutedType, OutcomeKind), IntCounter> = "ingest_worker_outcomes_total", ();
+        pub(crate) outcomes: Labeled<(RoutedType, OutcomeKind), IntCounter> = "ingest_worker_outcomes_total", ();
         /// Records that were read and have no outcome yet: queued, being delivered, or parked.
-        pub in_flight: IntGauge = "ingest_worker_in_flight_records", ();
+        pub(crate) in_flight: IntGauge = "ingest_worker_in_flight_records", ();
         /// Records that were read and dropped without an outcome because their partition was
         /// revoked; the partition's next owner reads them again.
-        pub revoked: IntCounter = "ingest_worker_revoked_records_total", ();
+        pub(crate) revoked: IntCounter = "ingest_worker_revoked_records_total", ();
         /// Ignored records by reason: no_route, by_rule, other_source, too_old.
-        pub ignored: Labeled<IgnoreReason, IntCounter> = "ingest_worker_ignored_total", ();
+        pub(crate) ignored: Labeled<IgnoreReason, IntCounter> = "ingest_worker_ignored_total", ();
         /// Records written to the dead-letter topic by reason: not_json, no_envelope, malformed,
         /// recipient_unknown, internal.
-        pub dead_letters: Labeled<DeadLetterReason, IntCounter> = "ingest_worker_dead_letters_total", ();
+        pub(crate) dead_letters: Labeled<DeadLetterReason, IntCounter> = "ingest_worker_dead_letters_total", ();
         /// Failed attempts that are retried, by the system that failed: redis, kafka.
-        pub retries: Labeled<System, IntCounter> = "ingest_worker_retries_total", ();
+        pub(crate) retries: Labeled<System, IntCounter> = "ingest_worker_retries_total", ();
         /// Records that cannot be finished now and are retried with back-off, by reason:
         /// owner_unknown, redis_refused, order (behind another one), dead_letter_refused.
-        pub parked: Labeled<ParkReason, IntGauge> = "ingest_worker_parked_records", ();
+        pub(crate) parked: Labeled<ParkReason, IntGauge> = "ingest_worker_parked_records", ();
         /// 1 while a batch is retried because Redis is unavailable, else 0.
-        pub paused: IntGauge = "ingest_worker_paused", ();
+        pub(crate) paused: IntGauge = "ingest_worker_paused", ();
         /// Partitions assigned to this worker.
-        pub assigned_partitions: IntGauge = "ingest_worker_assigned_partitions", ();
+        pub(crate) assigned_partitions: IntGauge = "ingest_worker_assigned_partitions", ();
         /// Rebalances: partitions were assigned or revoked.
-        pub rebalances: IntCounter = "ingest_worker_rebalances_total", ();
+        pub(crate) rebalances: IntCounter = "ingest_worker_rebalances_total", ();
         /// Errors reported by the Kafka client.
-        pub kafka_errors: IntCounter = "ingest_worker_kafka_errors_total", ();
+        pub(crate) kafka_errors: IntCounter = "ingest_worker_kafka_errors_total", ();
         /// Commits of offsets that failed; the next commit covers them.
-        pub commit_failures: IntCounter = "ingest_worker_commit_failures_total", ();
+        pub(crate) commit_failures: IntCounter = "ingest_worker_commit_failures_total", ();
         /// Positions that were out of range, so that `KAFKA_AUTO_OFFSET_RESET` was applied.
-        pub offset_resets: IntCounter = "ingest_worker_offset_resets_total", ();
+        pub(crate) offset_resets: IntCounter = "ingest_worker_offset_resets_total", ();
         /// Offsets that were deleted at the brokers before they were read.
-        pub skipped_offsets: IntCounter = "ingest_worker_skipped_offsets_total", ();
+        pub(crate) skipped_offsets: IntCounter = "ingest_worker_skipped_offsets_total", ();
         /// Records of a topic in this worker's partitions that are not committed yet; the sum over
         /// all workers is the consumer lag of the group.
-        pub lag: TopicGauge = "ingest_worker_consumer_lag_records", ();
+        pub(crate) lag: TopicGauge = "ingest_worker_consumer_lag_records", ();
         /// Seconds from the time a record was written to Kafka until it was read.
-        pub kafka_wait: Histogram = "ingest_worker_kafka_wait_seconds", LATENCY_BUCKETS;
+        pub(crate) kafka_wait: Histogram = "ingest_worker_kafka_wait_seconds", LATENCY_BUCKETS;
         /// Seconds from reading a record until it was published, including waits for its owner and
         /// for Redis.
-        pub processing: Histogram = "ingest_worker_processing_seconds", LATENCY_BUCKETS;
+        pub(crate) processing: Histogram = "ingest_worker_processing_seconds", LATENCY_BUCKETS;
         /// Seconds from the time a record was written to Kafka until it was published.
-        pub latency: Histogram = "ingest_worker_latency_seconds", LATENCY_BUCKETS;
+        pub(crate) latency: Histogram = "ingest_worker_latency_seconds", LATENCY_BUCKETS;
         /// Seconds to resolve the recipients of a batch and publish its notifications.
-        pub delivery: Histogram = "ingest_worker_delivery_seconds", ROUND_TRIP_BUCKETS;
+        pub(crate) delivery: Histogram = "ingest_worker_delivery_seconds", ROUND_TRIP_BUCKETS;
         /// Batches processed.
-        pub batches: IntCounter = "ingest_worker_batches_total", ();
+        pub(crate) batches: IntCounter = "ingest_worker_batches_total", ();
         /// Seconds of a round trip to Redis, by call: publish, owners.
-        pub redis_round_trips: Labeled<RedisCall, Histogram> =
+        pub(crate) redis_round_trips: Labeled<RedisCall, Histogram> =
             "ingest_worker_redis_round_trip_seconds", ROUND_TRIP_BUCKETS;
         /// Errors of Redis by kind: unreachable, loading, read_only, out_of_memory, refused
         /// (credentials or a command), other.
-        pub redis_errors: Labeled<RedisErrorKind, IntCounter> =
+        pub(crate) redis_errors: Labeled<RedisErrorKind, IntCounter> =
             "ingest_worker_redis_errors_total", ();
         /// Redis keys of a type that the worker does not write, replaced or ignored, by kind:
         /// claim, history, position, owner.
-        pub foreign_keys: Labeled<ForeignKey, IntCounter> =
+        pub(crate) foreign_keys: Labeled<ForeignKey, IntCounter> =
             "ingest_worker_foreign_keys_total", ();
     }
 }

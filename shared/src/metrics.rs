@@ -71,14 +71,14 @@ pub fn registry() -> prometheus::Result<Registry> {
 macro_rules! metrics {
     (
         $(#[doc = $about:literal])+
-        pub struct $name:ident {
-            $($(#[doc = $help:literal])+ pub $field:ident: $type:ty = $metric:literal, $options:expr;)+
+        $vis:vis struct $name:ident {
+            $($(#[doc = $help:literal])+ $field_vis:vis $field:ident: $type:ty = $metric:literal, $options:expr;)+
         }
     ) => {
         $(#[doc = $about])+
         #[derive(Clone, Debug)]
-        pub struct $name {
-            $($(#[doc = $help])+ pub $field: $type,)+
+        $vis struct $name {
+            $($(#[doc = $help])+ $field_vis $field: $type,)+
         }
 
         impl $name {
@@ -87,7 +87,7 @@ macro_rules! metrics {
             /// # Panics
             /// If two metrics share a name: a mistake in the declaration, which any start shows.
             #[must_use]
-            pub fn new(registry: &::prometheus::Registry) -> Self {
+            $vis fn new(registry: &::prometheus::Registry) -> Self {
                 $(
                     let help = concat!($($help),+).trim();
                     let opts = ::prometheus::Opts::new($metric, help);
@@ -107,24 +107,19 @@ macro_rules! metrics {
 mod tests {
     use prometheus::{IntCounter, Registry};
 
-    #[expect(unreachable_pub, reason = "the macro declares public items")]
-    mod service {
-        use super::IntCounter;
-
-        crate::metrics! {
-            /// Test metrics.
-            pub struct Metrics {
-                /// Records read,
-                /// in total.
-                pub records: IntCounter = "records_total", ();
-            }
+    crate::metrics! {
+        /// Test metrics.
+        struct Metrics {
+            /// Records read,
+            /// in total.
+            records: IntCounter = "records_total", ();
         }
     }
 
     #[test]
     fn the_doc_sentence_of_a_field_is_its_help_text() {
         let registry = Registry::new();
-        service::Metrics::new(&registry).records.inc();
+        Metrics::new(&registry).records.inc();
         let families = registry.gather();
         assert_eq!(families[0].name(), "records_total");
         assert_eq!(families[0].help(), "Records read, in total.");

@@ -26,8 +26,8 @@ use crate::{
     hub::registration::Registration,
     protocol::{Filter, Position},
 };
-pub use close::close;
-pub use frame_limiter::FrameLimiter;
+pub(crate) use close::close;
+pub(crate) use frame_limiter::FrameLimiter;
 use phase_gauge::PhaseGauge;
 pub use settings::ConnectionSettings;
 use timers::Timers;

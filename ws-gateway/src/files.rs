@@ -19,11 +19,11 @@ const INTERVAL: Duration = Duration::from_secs(2);
 const MAX_FILE_SIZE: u64 = 1 << 20;
 
 /// Counts reloads of key and certificate files, or fetches of a key set, by result.
-pub type Reloads = Labeled<ReloadResult, IntCounter>;
+pub(crate) type Reloads = Labeled<ReloadResult, IntCounter>;
 
 shared::label! {
     /// The result of a reload.
-    pub enum ReloadResult as "result" {
+    pub(crate) enum ReloadResult as "result" {
         /// The new value is in use.
         Ok = "ok",
         /// The new content is invalid; the last valid value stays in use.

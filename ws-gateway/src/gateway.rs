@@ -87,7 +87,7 @@ impl Gateway {
     ///
     /// # Errors
     /// If the operating system does not return it.
-    pub fn address(&self) -> anyhow::Result<SocketAddr> {
+    pub(crate) fn address(&self) -> anyhow::Result<SocketAddr> {
         self.listener.local_addr().context("the listener has no address")
     }
 

@@ -9,7 +9,7 @@
 
 pub mod outbox;
 mod probe;
-pub mod registration;
+pub(crate) mod registration;
 mod replay;
 mod revocation;
 mod subscription;
@@ -31,11 +31,13 @@ use crate::{
     metrics::{Delivery, Metrics},
     protocol::{Frame, Position},
 };
-pub use replay::{Replay, ReplayPage, ResumeFrom};
-pub use subscription::{PendingSubscription, Subscription, SubscriptionPlan};
+pub(crate) use replay::ResumeFrom;
+pub use replay::{Replay, ReplayPage};
+pub(crate) use subscription::{PendingSubscription, Subscription, SubscriptionPlan};
 use token_index::TokenIndex;
+pub(crate) use user::Resync;
+pub use user::Subscribed;
 use user::User;
-pub use user::{Resync, Subscribed};
 
 /// The limits of a user's connections.
 #[derive(Clone, Copy, Debug)]
@@ -106,7 +108,7 @@ impl Hub {
     }
 
     /// Waits until [`Hub::take_changed`] has users to return.
-    pub async fn changed(&self) {
+    pub(crate) async fn changed(&self) {
         while self.state().changed.is_empty() {
             self.0.change.notified().await;
         }
@@ -114,7 +116,7 @@ impl Hub {
 
     /// Takes the users whose subscription may have to change.
     #[must_use]
-    pub fn take_changed(&self) -> Vec<UserId> {
+    pub(crate) fn take_changed(&self) -> Vec<UserId> {
         std::mem::take(&mut self.state().changed).into_iter().collect()
     }
 
@@ -136,7 +138,7 @@ impl Hub {
     /// Marks every subscription as lost. Frames are held until each user is subscribed again.
     /// Returns the number of users.
     #[must_use]
-    pub fn mark_disconnected(&self) -> usize {
+    pub(crate) fn mark_disconnected(&self) -> usize {
         let mut state = self.state();
         let State { users, changed, .. } = &mut *state;
         for (user, entry) in users.iter_mut() {
@@ -147,19 +149,19 @@ impl Hub {
     }
 
     /// Sets the position up to which the user has everything, if it is unknown.
-    pub fn set_start_position(&self, subscription: &Subscription, position: Position) {
+    pub(crate) fn set_start_position(&self, subscription: &Subscription, position: Position) {
         self.with(subscription, |entry| {
             entry.position.get_or_insert(position);
         });
     }
 
     /// Reports to the live connections that frames were lost and how the user goes on.
-    pub fn report_gap(&self, subscription: &Subscription, resync: Resync) {
+    pub(crate) fn report_gap(&self, subscription: &Subscription, resync: Resync) {
         self.with(subscription, |entry| entry.report_gap(resync));
     }
 
     /// Delivers frames that the user missed, in order.
-    pub fn replay(&self, subscription: &Subscription, missed: &[Frame]) {
+    pub(crate) fn replay(&self, subscription: &Subscription, missed: &[Frame]) {
         self.with(subscription, |entry| {
             for frame in missed {
                 entry.forward(frame, &self.0.metrics);
@@ -177,14 +179,14 @@ impl Hub {
 
     /// Returns whether the entry is live but its position is unknown.
     #[must_use]
-    pub fn lacks_position(&self, subscription: &Subscription) -> bool {
+    pub(crate) fn lacks_position(&self, subscription: &Subscription) -> bool {
         let lacks = |entry: &mut User| entry.is_subscribed() && entry.position.is_none();
         self.with(subscription, lacks).unwrap_or(false)
     }
 
     /// Returns the newest position that was delivered to `user`.
     #[must_use]
-    pub fn position(&self, user: &UserId) -> Option<Position> {
+    pub(crate) fn position(&self, user: &UserId) -> Option<Position> {
         self.state().users.get(user).and_then(|entry| entry.position)
     }
 

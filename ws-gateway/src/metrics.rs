@@ -20,7 +20,7 @@ const QUEUED: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512
 
 shared::label! {
     /// The result of a WebSocket handshake.
-    pub enum HandshakeResult as "status" {
+    pub(crate) enum HandshakeResult as "status" {
         /// The WebSocket is open.
         Accepted = "accepted",
         /// The token was refused.
@@ -52,7 +52,7 @@ shared::label! {
 
 shared::label! {
     /// The type of a client's message.
-    pub enum ClientMessageType as "type" {
+    pub(crate) enum ClientMessageType as "type" {
         /// `{"type":"ping"}`.
         Ping = "ping",
         /// `{"type":"auth"}`.
@@ -66,7 +66,7 @@ shared::label! {
 
 shared::label! {
     /// The result of delivering a frame from Redis.
-    pub enum Delivery as "outcome" {
+    pub(crate) enum Delivery as "outcome" {
         /// Queued for every connection of the user.
         Delivered = "delivered",
         /// It was delivered before.
@@ -80,7 +80,7 @@ shared::label! {
 
 shared::label! {
     /// Why a notification did not reach a socket.
-    pub enum Failure as "error_type" {
+    pub(crate) enum Failure as "error_type" {
         /// Its queue was full.
         TooSlow = "too_slow",
         /// The client was gone.
@@ -92,7 +92,7 @@ shared::label! {
 
 shared::label! {
     /// Why a reply from Redis about one user could not be used.
-    pub enum RedisUserError as "kind" {
+    pub(crate) enum RedisUserError as "kind" {
         /// A key holds another type.
         WrongType = "wrong_type",
         /// The user's keys are in different slots of Redis Cluster.
@@ -114,7 +114,7 @@ shared::label! {
 
 shared::label! {
     /// The result of a probe through the pub/sub channel.
-    pub enum ProbeResult as "result" {
+    pub(crate) enum ProbeResult as "result" {
         /// It came back.
         Returned = "returned",
         /// It was published and did not come back in time.
@@ -126,7 +126,7 @@ shared::label! {
 
 shared::label! {
     /// Whether a gap could be closed.
-    pub enum GapRepair as "result" {
+    pub(crate) enum GapRepair as "result" {
         /// Nothing is missing.
         Complete = "complete",
         /// The stream no longer reached back.
@@ -136,7 +136,7 @@ shared::label! {
 
 shared::label! {
     /// How soon a notification has to be written.
-    pub enum Urgency as "priority" {
+    pub(crate) enum Urgency as "priority" {
         /// At once.
         Prompt = "prompt",
         /// It may wait to share a write with others.
@@ -146,7 +146,7 @@ shared::label! {
 
 shared::label! {
     /// The phase of a connection.
-    pub enum Phase as "state" {
+    pub(crate) enum Phase as "state" {
         /// It waits for its subscription, or is sent its history.
         Opening = "opening",
         /// It is sent live frames.
@@ -164,87 +164,87 @@ shared::metrics! {
         /// query_too_long, tls_failed,
         /// accept_failed (no file descriptor is left, most likely), evicted (it took long to
         /// send its request, and a new connection needed its place).
-        pub connections: Labeled<HandshakeResult, IntCounter> = "websocket_connections_total", ();
+        pub(crate) connections: Labeled<HandshakeResult, IntCounter> = "websocket_connections_total", ();
         /// WebSockets that are open now.
-        pub active_connections: IntGauge = "websocket_active_connections", ();
+        pub(crate) active_connections: IntGauge = "websocket_active_connections", ();
         /// WebSockets by state: opening (waits for its subscription or history), open, closing.
-        pub phases: Labeled<Phase, IntGauge> = "websocket_connections", ();
+        pub(crate) phases: Labeled<Phase, IntGauge> = "websocket_connections", ();
         /// Users that have a WebSocket open now.
-        pub connected_users: IntGauge = "websocket_connected_users", ();
+        pub(crate) connected_users: IntGauge = "websocket_connected_users", ();
         /// Texts written to sockets: notifications, and frames about the connection.
-        pub messages_sent: IntCounter = "websocket_messages_sent_total", ();
+        pub(crate) messages_sent: IntCounter = "websocket_messages_sent_total", ();
         /// Notifications that did not reach a socket they were meant for: too_slow (its queue
         /// was full), write_failed (the client was gone), dropped_in_gap (a frame without an id
         /// while more waited for a gap to close than can be held).
-        pub messages_failed: Labeled<Failure, IntCounter> = "websocket_messages_failed_total", ();
+        pub(crate) messages_failed: Labeled<Failure, IntCounter> = "websocket_messages_failed_total", ();
         /// Notifications held back by the filter of a client.
-        pub messages_filtered: IntCounter = "websocket_messages_filtered_total", ();
+        pub(crate) messages_filtered: IntCounter = "websocket_messages_filtered_total", ();
         /// Tokens checked, by result: valid, or why they were refused.
-        pub jwt_validations: Labeled<TokenResult, IntCounter> = "jwt_validation_total", ();
+        pub(crate) jwt_validations: Labeled<TokenResult, IntCounter> = "jwt_validation_total", ();
         /// Fetches of the issuer's key set by result: ok, failed.
-        pub jwks_fetches: Reloads = "gateway_jwks_fetches_total", ();
+        pub(crate) jwks_fetches: Reloads = "gateway_jwks_fetches_total", ();
         /// Key and certificate files that had changed while the gateway ran, by result: ok, failed
         /// (the previous content stays in use).
-        pub file_reloads: Reloads = "gateway_file_reloads_total", ();
+        pub(crate) file_reloads: Reloads = "gateway_file_reloads_total", ();
         /// When the certificate for clients ends, in seconds since 1970; 0 without TLS.
-        pub certificate_end: IntGauge = "gateway_certificate_end_timestamp_seconds", ();
+        pub(crate) certificate_end: IntGauge = "gateway_certificate_end_timestamp_seconds", ();
         /// Unexpired revocations of users and tokens.
-        pub revocations: IntGauge = "gateway_revocations", ();
+        pub(crate) revocations: IntGauge = "gateway_revocations", ();
         /// How long WebSockets were open, in seconds.
-        pub connection_duration: Histogram = "websocket_connection_duration_seconds", LASTING;
+        pub(crate) connection_duration: Histogram = "websocket_connection_duration_seconds", LASTING;
         /// WebSockets closed, by reason; client: the client left.
-        pub closes: Labeled<Disconnect, IntCounter> = "websocket_closes_total", ();
+        pub(crate) closes: Labeled<Disconnect, IntCounter> = "websocket_closes_total", ();
         /// Messages of clients by type: ping, auth, filter, ignored.
-        pub client_messages: Labeled<ClientMessageType, IntCounter> = "websocket_client_messages_total", ();
+        pub(crate) client_messages: Labeled<ClientMessageType, IntCounter> = "websocket_client_messages_total", ();
         /// Times that reading from a client was paused because it exceeded a rate limit.
-        pub client_floods: IntCounter = "websocket_client_floods_total", ();
+        pub(crate) client_floods: IntCounter = "websocket_client_floods_total", ();
         /// Resumes by result: none (it named no position),
         /// complete, incomplete.
-        pub resumes: Labeled<Resume, IntCounter> = "websocket_resumes_total", ();
+        pub(crate) resumes: Labeled<Resume, IntCounter> = "websocket_resumes_total", ();
         /// Seconds from the time that Redis gave a notification its id until it was written to a
         /// socket, by priority: prompt, low (it may wait for LOW_PRIORITY_MAX_DELAY).
-        pub delivery: Labeled<Urgency, Histogram> = "gateway_delivery_seconds", LATENCY_BUCKETS;
+        pub(crate) delivery: Labeled<Urgency, Histogram> = "gateway_delivery_seconds", LATENCY_BUCKETS;
         /// Seconds from the time that Redis gave a notification its id until the gateway received it.
-        pub pubsub: Histogram = "gateway_pubsub_seconds", LATENCY_BUCKETS;
+        pub(crate) pubsub: Histogram = "gateway_pubsub_seconds", LATENCY_BUCKETS;
         /// Seconds from the time that the queue of a socket was due until it was written; one
         /// observation a write.
-        pub queued: Histogram = "gateway_queue_seconds", LATENCY_BUCKETS;
+        pub(crate) queued: Histogram = "gateway_queue_seconds", LATENCY_BUCKETS;
         /// Seconds from the time that an event says it happened until it was written to a socket,
         /// by priority: prompt, low. Old events that are sent again count as late.
-        pub event_age: Labeled<Urgency, Histogram> = "gateway_event_age_seconds", LATENCY_BUCKETS;
+        pub(crate) event_age: Labeled<Urgency, Histogram> = "gateway_event_age_seconds", LATENCY_BUCKETS;
         /// Texts that a socket's queue held when it was written.
-        pub queue_depth: Histogram = "gateway_outbox_frames", QUEUED;
+        pub(crate) queue_depth: Histogram = "gateway_outbox_frames", QUEUED;
         /// Whether there is a session with Redis: 1 or 0.
-        pub redis_connected: IntGauge = "gateway_redis_connected", ();
+        pub(crate) redis_connected: IntGauge = "gateway_redis_connected", ();
         /// Users whose channel is subscribed now.
-        pub subscriptions: IntGauge = "gateway_redis_subscriptions", ();
+        pub(crate) subscriptions: IntGauge = "gateway_redis_subscriptions", ();
         /// Connections to Redis that were lost.
-        pub redis_outages: IntCounter = "gateway_redis_outages_total", ();
+        pub(crate) redis_outages: IntCounter = "gateway_redis_outages_total", ();
         /// Failed attempts to connect to Redis.
-        pub redis_connect_failures: IntCounter = "gateway_redis_connect_failures_total", ();
+        pub(crate) redis_connect_failures: IntCounter = "gateway_redis_connect_failures_total", ();
         /// Round trip of the check that Redis answers every second, in seconds.
-        pub redis_round_trip: Histogram = "gateway_redis_round_trip_seconds", ROUND_TRIP_BUCKETS;
+        pub(crate) redis_round_trip: Histogram = "gateway_redis_round_trip_seconds", ROUND_TRIP_BUCKETS;
         /// Probes published to Redis, by result: returned, lost (the subscription is silent; after
         /// two in a row the gateway reconnects), failed (not published).
-        pub probes: Labeled<ProbeResult, IntCounter> = "gateway_redis_probes_total", ();
+        pub(crate) probes: Labeled<ProbeResult, IntCounter> = "gateway_redis_probes_total", ();
         /// From the loss of a session with Redis until every gap was closed, in seconds.
-        pub outage_duration: Histogram = "gateway_redis_outage_seconds", LASTING;
+        pub(crate) outage_duration: Histogram = "gateway_redis_outage_seconds", LASTING;
         /// From the start of a session with Redis until every gap was closed, in seconds.
-        pub repair_duration: Histogram = "gateway_gap_repair_seconds", LASTING;
+        pub(crate) repair_duration: Histogram = "gateway_gap_repair_seconds", LASTING;
         /// Gaps closed from the streams, one a user and outage: complete, incomplete (the
         /// stream no longer reached back).
-        pub gaps: Labeled<GapRepair, IntCounter> = "gateway_gaps_total", ();
+        pub(crate) gaps: Labeled<GapRepair, IntCounter> = "gateway_gaps_total", ();
         /// Notifications that were read from a stream to close a gap.
-        pub messages_repaired: IntCounter = "gateway_messages_repaired_total", ();
+        pub(crate) messages_repaired: IntCounter = "gateway_messages_repaired_total", ();
         /// Frames received from Redis, by outcome: delivered, duplicate, held
         /// (until a gap is closed), not_connected (the user has just left).
-        pub frames: Labeled<Delivery, IntCounter> = "gateway_frames_total", ();
+        pub(crate) frames: Labeled<Delivery, IntCounter> = "gateway_frames_total", ();
         /// Replies from Redis about one user that could not be used, by kind: wrong_type,
         /// cross_slot, out_of_memory, read_only, too_few_replicas, persistence_failed, unreadable,
         /// other. Without its position, a user is served live frames and cannot resume.
-        pub redis_user_errors: Labeled<RedisUserError, IntCounter> = "gateway_redis_user_errors_total", ();
+        pub(crate) redis_user_errors: Labeled<RedisUserError, IntCounter> = "gateway_redis_user_errors_total", ();
         /// Values from Redis that were skipped: frames and entries that are not readable or have
         /// an implausible position, and unreadable revocations.
-        pub malformed_frames: IntCounter = "gateway_malformed_frames_total", ();
+        pub(crate) malformed_frames: IntCounter = "gateway_malformed_frames_total", ();
     }
 }

@@ -10,13 +10,15 @@ mod position;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 pub use client_message::{ClientMessage, Filter};
-pub use close_code::{AUTHENTICATION_ERROR, CloseReason, Disconnect, Remedy};
+pub(crate) use close_code::AUTHENTICATION_ERROR;
+pub use close_code::{CloseReason, Disconnect, Remedy};
 pub use control_frame::{Resume, STATE_EVENT, State, StateFrame};
-pub use frame::{Frame, TraceContext};
+pub use frame::Frame;
+pub(crate) use frame::TraceContext;
 pub use position::Position;
 
 /// The subprotocol of clients that receive frames about the connection.
 pub const SUBPROTOCOL: &str = "huleedu.v1";
 
 /// The reply to `{"type":"ping"}`.
-pub const PONG: Utf8Bytes = Utf8Bytes::from_static(r#"{"type":"pong"}"#);
+pub(crate) const PONG: Utf8Bytes = Utf8Bytes::from_static(r#"{"type":"pong"}"#);

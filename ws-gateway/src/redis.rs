@@ -16,6 +16,6 @@ mod revocations;
 mod session;
 mod subscriber;
 
-pub use history::{History, StreamReader};
-pub use revocations::revoke;
-pub use subscriber::{READINESS, Subscriber};
+pub(crate) use history::History;
+pub(crate) use revocations::revoke;
+pub(crate) use subscriber::Subscriber;

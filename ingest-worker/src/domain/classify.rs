@@ -40,16 +40,16 @@ pub struct Classifier {
 #[derive(Debug)]
 pub struct Classification {
     /// The route's event type; label of its metrics.
-    pub event_type: RoutedType,
+    pub(crate) event_type: RoutedType,
     /// The event's origin, for logs and traces.
-    pub source: EventSource,
+    pub(crate) source: EventSource,
     /// The next step.
-    pub action: Action,
+    pub(crate) action: Action,
 }
 
 /// The next step for a record.
 #[derive(Debug)]
-pub enum Action {
+pub(crate) enum Action {
     /// Resolve the recipient, then publish.
     Notify(Box<PendingNotification>),
     /// Nothing: the outcome is known.
@@ -58,7 +58,7 @@ pub enum Action {
 
 /// A notification whose recipient is not resolved yet.
 #[derive(Debug)]
-pub struct PendingNotification {
+pub(crate) struct PendingNotification {
     pub(super) recipient: RecipientHints,
     pub(super) identity: EventIdentity,
     /// Or why there is none: the event is processed only for the owner that it states.
@@ -85,25 +85,25 @@ impl Classifier {
 
     /// Cuts the lists of notifications of more than `max_size` bytes.
     #[must_use]
-    pub fn with_max_size(self, max_size: usize) -> Self {
+    pub(crate) fn with_max_size(self, max_size: usize) -> Self {
         Self { max_size, ..self }
     }
 
     /// Ignores records older than `max_age` that a rewind makes the worker read again: the claims
     /// that would recognise them as duplicates have expired.
     #[must_use]
-    pub fn with_max_reread_age(self, max_age: Duration) -> Self {
+    pub(crate) fn with_max_reread_age(self, max_age: Duration) -> Self {
         Self { max_reread_age: Some(max_age), ..self }
     }
 
     /// Reads the trace context of each event, if `enabled`.
     #[must_use]
-    pub fn with_traceparent(self, enabled: bool) -> Self {
+    pub(crate) fn with_traceparent(self, enabled: bool) -> Self {
         Self { reads_traceparent: enabled, ..self }
     }
 
     /// Classifies the record that `record` returns. A panic is a dead letter.
-    pub fn classify_caught<'a>(
+    pub(crate) fn classify_caught<'a>(
         &self,
         record: impl FnOnce() -> Record<'a>,
         now: Timestamp,
@@ -218,7 +218,7 @@ impl Classifier {
 
 impl Classification {
     /// Sets the trace context that the notification carries.
-    pub fn set_traceparent(&mut self, traceparent: String) {
+    pub(crate) fn set_traceparent(&mut self, traceparent: String) {
         if let Action::Notify(pending) = &mut self.action
             && let Ok(notification) = &mut pending.notification
         {

@@ -34,13 +34,13 @@ impl LogOnce {
 
 /// The origin of an event as its producer states it, truncated for logs.
 #[derive(Debug, Default)]
-pub struct EventSource {
+pub(crate) struct EventSource {
     /// The envelope's `source_service`.
-    pub service: Option<Box<str>>,
+    pub(crate) service: Option<Box<str>>,
     /// The envelope's `correlation_id`.
-    pub correlation_id: Option<Box<str>>,
+    pub(crate) correlation_id: Option<Box<str>>,
     /// W3C trace context of the producer, not validated; `None` while tracing is off.
-    pub traceparent: Option<Box<str>>,
+    pub(crate) traceparent: Option<Box<str>>,
 }
 
 impl EventSource {

@@ -9,7 +9,7 @@ use super::recipients::{OwnedEntity, RecipientHints};
 
 /// An id whose events have to stay in order.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum OrderingKey {
+pub(crate) enum OrderingKey {
     /// The recipient, named or resolved.
     User(UserId),
     /// The batch or class that an event is about.

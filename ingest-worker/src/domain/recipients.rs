@@ -40,11 +40,11 @@ const MAX_ID_BYTES: usize = 256;
 
 /// The ids in an event that determine its recipient.
 #[derive(Clone, Debug, Default)]
-pub struct RecipientHints {
+pub(crate) struct RecipientHints {
     /// The user that the event names.
-    pub user: Option<UserId>,
+    pub(crate) user: Option<UserId>,
     /// The entities that the event is about; the first with a known owner decides.
-    pub owned: Vec<OwnedEntity>,
+    pub(crate) owned: Vec<OwnedEntity>,
 }
 
 impl RecipientHints {

@@ -45,16 +45,16 @@ pub enum Outcome {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parking {
     /// The reason.
-    pub reason: ParkReason,
+    pub(crate) reason: ParkReason,
     /// Records with one of these keys have to wait for it.
-    pub keys: Vec<OrderingKey>,
+    pub(crate) keys: Vec<OrderingKey>,
     /// The error of a backend, if one is the reason.
-    pub error: Option<TransientError>,
+    pub(crate) error: Option<TransientError>,
 }
 
 shared::label! {
     /// The reason for which a record is parked.
-    pub enum ParkReason as "reason" {
+    pub(crate) enum ParkReason as "reason" {
         /// The owner of its batch or class is not known yet.
         OwnerUnknown = "owner_unknown",
         /// Redis refused to publish its notification.
@@ -68,7 +68,7 @@ shared::label! {
 
 shared::label! {
     /// The final outcome of a record.
-    pub enum OutcomeKind as "outcome" {
+    pub(crate) enum OutcomeKind as "outcome" {
         /// Its notification was published.
         Published = "published",
         /// Its notification had been published before.
@@ -92,7 +92,7 @@ impl Outcome {
 
     /// Returns the kind of a final outcome; `None` if the record is processed again.
     #[must_use]
-    pub fn kind(&self) -> Option<OutcomeKind> {
+    pub(crate) fn kind(&self) -> Option<OutcomeKind> {
         match self {
             Self::Published => Some(OutcomeKind::Published),
             Self::Duplicate => Some(OutcomeKind::Duplicate),
@@ -147,7 +147,7 @@ shared::label! {
 impl DeadLetterReason {
     /// Returns a rejection for this reason.
     #[must_use]
-    pub fn with_detail(self, detail: impl Into<String>) -> Rejection {
+    pub(crate) fn with_detail(self, detail: impl Into<String>) -> Rejection {
         Rejection { reason: self, detail: detail.into() }
     }
 }

@@ -33,7 +33,7 @@ pub enum NotificationSource {
 #[derive(Debug)]
 pub struct Route {
     /// The event type; the label of its metrics.
-    pub event_type: &'static str,
+    pub(crate) event_type: &'static str,
     /// Other spellings of the type.
     pub(crate) aliases: &'static [&'static str],
     /// The topic that a deployment may rename.
@@ -94,15 +94,15 @@ pub static ROUTES: [Route; 19] = [
 
 /// The event type of a record's route: a metric label, never a producer's text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RoutedType(Option<&'static Route>);
+pub(crate) struct RoutedType(Option<&'static Route>);
 
 impl RoutedType {
     /// The label of records without a route.
-    pub const UNROUTED: Self = Self(None);
+    pub(crate) const UNROUTED: Self = Self(None);
 
     /// Returns the event type, or `unrouted`.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         self.0.map_or("unrouted", |route| route.event_type)
     }
 }

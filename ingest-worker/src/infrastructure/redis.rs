@@ -5,4 +5,4 @@ mod owners;
 mod publish;
 mod store;
 
-pub use store::{RedisStore, Retention};
+pub(crate) use store::{RedisStore, Retention};

@@ -77,14 +77,14 @@ impl Authenticator {
     ///
     /// # Errors
     /// Returns why the token is refused: [`AuthError::OtherUser`] for a token of another user.
-    pub async fn renew(&self, user: &UserId, token: &str) -> Result<Identity, AuthError> {
+    pub(crate) async fn renew(&self, user: &UserId, token: &str) -> Result<Identity, AuthError> {
         let identity = self.authenticate(Some(token)).await?;
         if identity.user == *user { Ok(identity) } else { Err(AuthError::OtherUser) }
     }
 
     /// Whether an accepted token has been revoked since.
     #[must_use]
-    pub fn is_revoked(&self, Identity { user, credential, .. }: &Identity) -> bool {
+    pub(crate) fn is_revoked(&self, Identity { user, credential, .. }: &Identity) -> bool {
         self.revocations.is_revoked(user, credential)
     }
 

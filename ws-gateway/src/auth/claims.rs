@@ -26,9 +26,9 @@ pub struct Identity {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Credential {
     /// The id (`jti`) of the token.
-    pub token_id: Option<Arc<str>>,
+    pub(crate) token_id: Option<Arc<str>>,
     /// When the token was issued (`iat`), in Unix seconds; 0 if it does not say.
-    pub issued_at: u64,
+    pub(crate) issued_at: u64,
 }
 
 /// The longest accepted `jti`, in bytes: it is kept as long as the connection.
@@ -37,7 +37,7 @@ pub(crate) const MAX_TOKEN_ID: usize = 256;
 impl Identity {
     /// Returns how long the token is still valid.
     #[must_use]
-    pub fn valid_for(&self) -> Duration {
+    pub(crate) fn valid_for(&self) -> Duration {
         Duration::from_secs(self.expires_at).saturating_sub(unix_time())
     }
 }

@@ -33,7 +33,7 @@ shared::label! {
 impl AuthError {
     /// Returns the text for the client: enough to act, nothing about keys.
     #[must_use]
-    pub fn message(self) -> &'static str {
+    pub(crate) fn message(self) -> &'static str {
         match self {
             Self::Missing => "Authentication token missing",
             Self::Invalid | Self::UnknownKey => "Invalid authentication token",
@@ -50,7 +50,7 @@ impl AuthError {
 
 /// The result of a token check as a metric label: `valid`, or the reason of the refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TokenResult(Option<AuthError>);
+pub(crate) struct TokenResult(Option<AuthError>);
 
 impl<T> From<&Result<T, AuthError>> for TokenResult {
     fn from(result: &Result<T, AuthError>) -> Self {

@@ -88,7 +88,7 @@ impl Key {
     ///
     /// # Errors
     /// If the text is not a public key, or no algorithm of its family is accepted.
-    pub fn from_pem(pem: &str, rules: &TokenRules) -> Result<Self, KeyError> {
+    pub(crate) fn from_pem(pem: &str, rules: &TokenRules) -> Result<Self, KeyError> {
         let pem = pem.as_bytes();
         let key = DecodingKey::from_rsa_pem(pem)
             .or_else(|_| DecodingKey::from_ec_pem(pem))
@@ -102,7 +102,7 @@ impl Key {
     ///
     /// # Errors
     /// If the key is not for signatures, or no algorithm of its family is accepted.
-    pub fn from_jwk(jwk: &Jwk, rules: &TokenRules) -> Result<Self, KeyError> {
+    pub(crate) fn from_jwk(jwk: &Jwk, rules: &TokenRules) -> Result<Self, KeyError> {
         let signs = matches!(jwk.common.public_key_use, None | Some(PublicKeyUse::Signature));
         if !signs || matches!(jwk.algorithm, AlgorithmParameters::OctetKey(_)) {
             return Err(KeyError::NotForSignatures);
@@ -130,14 +130,14 @@ impl Key {
 
     /// Whether a token with this header may be signed with this key.
     #[must_use]
-    pub fn matches(&self, header: &Header) -> bool {
+    pub(crate) fn matches(&self, header: &Header) -> bool {
         let named = self.id.as_ref().zip(header.kid.as_ref()).is_none_or(|(id, kid)| id == kid);
         named && self.accepts(header.alg)
     }
 
     /// Whether this key verifies tokens signed with `algorithm`.
     #[must_use]
-    pub fn accepts(&self, algorithm: Algorithm) -> bool {
+    pub(crate) fn accepts(&self, algorithm: Algorithm) -> bool {
         self.validation.algorithms.contains(&algorithm)
     }
 }

@@ -18,16 +18,16 @@ use super::claims::{Credential, MAX_TOKEN_ID, unix_seconds};
 
 /// Which tokens are revoked, and how long the gateway has to remember it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Revocation {
+pub(crate) struct Revocation {
     /// Which tokens are revoked.
-    pub target: Revoked,
+    pub(crate) target: Revoked,
     /// When every revoked token has expired, in Unix seconds.
-    pub until: u64,
+    pub(crate) until: u64,
 }
 
 /// Which tokens are revoked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Revoked {
+pub(crate) enum Revoked {
     /// All tokens of a user with an `iat` up to this Unix second, and those without `iat`.
     User(UserId, u64),
     /// The token with this id (`jti`).
@@ -50,7 +50,7 @@ struct Text {
 impl Revocation {
     /// Reads a revocation; `None` if the text is not one.
     #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let Text { user, at, jti, until } = serde_json::from_str(text).ok()?;
         let target = match (user, jti) {
             (Some(user), None) => Revoked::User(UserId::new(&user).ok()?, at.unwrap_or(u64::MAX)),
@@ -65,7 +65,7 @@ impl Revocation {
     /// # Panics
     /// Never: every field serialises.
     #[must_use]
-    pub fn to_text(&self) -> String {
+    pub(crate) fn to_text(&self) -> String {
         let (user, at, jti) = match &self.target {
             Revoked::User(user, at) => (Some(user.to_string()), Some(*at), None),
             Revoked::Token(id) => (None, None, Some(id.to_string())),
@@ -104,7 +104,7 @@ impl IssuedUpTo {
 impl Revocations {
     /// Adds a revocation, which stays until it expires even if Redis loses it. Returns whether it
     /// revokes more than what is known already.
-    pub fn add(&self, Revocation { target, until }: Revocation) -> bool {
+    pub(crate) fn add(&self, Revocation { target, until }: Revocation) -> bool {
         let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
         match target {
             Revoked::User(user, at) => {
@@ -126,7 +126,7 @@ impl Revocations {
 
     /// Whether a token of `user` is revoked.
     #[must_use]
-    pub fn is_revoked(&self, user: &UserId, credential: &Credential) -> bool {
+    pub(crate) fn is_revoked(&self, user: &UserId, credential: &Credential) -> bool {
         let state = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let now = unix_seconds();
         let revokes = |known: &IssuedUpTo| credential.issued_at <= known.at && now < known.until;
@@ -136,7 +136,7 @@ impl Revocations {
     }
 
     /// Removes expired revocations and returns how many are left.
-    pub fn purge_expired(&self) -> usize {
+    pub(crate) fn purge_expired(&self) -> usize {
         let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let now = unix_seconds();
         state.users.retain(|_, known| {

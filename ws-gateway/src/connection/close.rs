@@ -19,7 +19,7 @@ pub(super) const TIMEOUT: Duration = Duration::from_secs(3);
 pub(super) const SLOW_CLIENT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Sends the close frame and waits within a time limit for the client to close.
-pub async fn close<S>(socket: WebSocketStream<S>, frame: CloseFrame)
+pub(crate) async fn close<S>(socket: WebSocketStream<S>, frame: CloseFrame)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {

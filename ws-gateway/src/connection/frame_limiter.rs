@@ -25,7 +25,7 @@ const MIN_FRAME: u64 = 6;
 /// A stream that pauses reading until the second is over when the client has sent more frames
 /// than allowed.
 #[derive(Debug)]
-pub struct FrameLimiter<S> {
+pub(crate) struct FrameLimiter<S> {
     stream: S,
     settings: Arc<ConnectionSettings>,
     counter: FrameCounter,
@@ -37,7 +37,7 @@ pub struct FrameLimiter<S> {
 
 impl<S> FrameLimiter<S> {
     /// Limits the frames of `stream`, of which `already_read` was read before.
-    pub fn new(stream: S, already_read: &[u8], settings: Arc<ConnectionSettings>) -> Self {
+    pub(crate) fn new(stream: S, already_read: &[u8], settings: Arc<ConnectionSettings>) -> Self {
         let (counter, second_start) = (FrameCounter::default(), Instant::now());
         let mut limiter =
             Self { stream, settings, counter, second_start, frames_in_second: 0, pause: None };

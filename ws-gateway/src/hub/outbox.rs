@@ -17,7 +17,7 @@ use crate::protocol::{CloseReason, Frame};
 
 /// An entry of the queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Item {
+pub(crate) enum Item {
     /// A frame to send.
     Frame(Frame),
     /// Frames were lost here that the stream no longer has.
@@ -40,7 +40,7 @@ impl Item {
 
 /// When the queue has to be drained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Due {
+pub(crate) enum Due {
     /// Now.
     Now,
     /// At this time at the latest.
@@ -65,16 +65,16 @@ enum Probe {
 
 /// What was drained from the queue.
 #[derive(Debug)]
-pub struct Drained {
+pub(crate) struct Drained {
     /// All items, in order.
-    pub items: VecDeque<Item>,
+    pub(crate) items: VecDeque<Item>,
     /// When they were due; none if the queue was empty.
-    pub due: Option<Instant>,
+    pub(crate) due: Option<Instant>,
 }
 
 /// The queue of one connection. Clones share it. It holds no buffer while it is empty.
 #[derive(Clone, Debug)]
-pub struct Outbox(Arc<Shared>);
+pub(crate) struct Outbox(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -140,12 +140,12 @@ impl State {
 impl Outbox {
     /// Returns an empty queue.
     #[must_use]
-    pub fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: Limits) -> Self {
         Self(Arc::new(Shared { limits, state: Mutex::default() }))
     }
 
     /// Appends an item. Returns whether there was room; if not, the connection is closed.
-    pub fn push(&self, item: Item) -> bool {
+    pub(crate) fn push(&self, item: Item) -> bool {
         let mut state = self.state();
         if state.closed.is_some() {
             return false;
@@ -171,14 +171,14 @@ impl Outbox {
 
     /// Begins a replay: until [`Outbox::end_replay`] returns true, or the queue is drained, a full
     /// queue does not close the connection.
-    pub fn begin_replay(&self) {
+    pub(crate) fn begin_replay(&self) {
         self.state().replaying = Some(false);
     }
 
     /// Ends the replay if the queue continues where it stopped. Returns false if frames were
     /// dropped since the last call: they have to be read from the stream.
     #[must_use]
-    pub fn end_replay(&self) -> bool {
+    pub(crate) fn end_replay(&self) -> bool {
         let mut state = self.state();
         let continues = state.replaying.replace(false) != Some(true);
         if continues {
@@ -188,7 +188,7 @@ impl Outbox {
     }
 
     /// Closes the connection and drops what is queued. The first reason counts.
-    pub fn close(&self, reason: CloseReason) {
+    pub(crate) fn close(&self, reason: CloseReason) {
         self.state().close(reason);
     }
 
@@ -202,7 +202,7 @@ impl Outbox {
     }
 
     /// Records a sign of life of the client.
-    pub fn answer_probe(&self) {
+    pub(crate) fn answer_probe(&self) {
         self.state().probe = Probe::None;
     }
 
@@ -217,7 +217,7 @@ impl Outbox {
     }
 
     /// Waits until the queue is due, or due earlier than `known`. Only one task may wait.
-    pub async fn due(&self, known: Option<Instant>) -> Due {
+    pub(crate) async fn due(&self, known: Option<Instant>) -> Due {
         poll_fn(|context| {
             let mut state = self.state();
             if let Some(reason) = state.closed {
@@ -240,7 +240,7 @@ impl Outbox {
     }
 
     /// Waits until the connection has to be closed. Only one task may wait.
-    pub async fn closed(&self) -> CloseReason {
+    pub(crate) async fn closed(&self) -> CloseReason {
         poll_fn(|context| {
             let mut state = self.state();
             if let Some(reason) = state.closed {
@@ -254,7 +254,7 @@ impl Outbox {
 
     /// Takes everything that is queued.
     #[must_use]
-    pub fn drain(&self) -> Drained {
+    pub(crate) fn drain(&self) -> Drained {
         let mut state = self.state();
         state.replaying = None;
         state.bytes = 0;

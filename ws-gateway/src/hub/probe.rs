@@ -24,7 +24,7 @@ impl Hub {
     ///
     /// # Errors
     /// [`LimitReached`] when too many connections of the user answer.
-    pub async fn register_or_probe(
+    pub(crate) async fn register_or_probe(
         &self,
         user: &UserId,
         connection: Uuid,

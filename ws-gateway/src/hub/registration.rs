@@ -56,7 +56,7 @@ impl Hub {
 
 impl Registration {
     /// Takes the future that resolves when the user is subscribed and up to date.
-    pub fn confirmed(&mut self) -> impl Future<Output = ()> + Send + use<> {
+    pub(crate) fn confirmed(&mut self) -> impl Future<Output = ()> + Send + use<> {
         let confirmation = self.confirmation.take();
         async move {
             let Some(confirmation) = confirmation else { return };
@@ -69,38 +69,32 @@ impl Registration {
 
     /// Sets the token of the connection. Check whether it is revoked after this call: a
     /// revocation that arrives in between would be missed otherwise.
-    pub fn set_credential(&self, credential: Credential) {
+    pub(crate) fn set_credential(&self, credential: Credential) {
         self.hub.set_credential(&self.user, self.connection, credential);
     }
 
     /// Returns the user.
     #[must_use]
-    pub fn user(&self) -> &UserId {
+    pub(crate) fn user(&self) -> &UserId {
         &self.user
     }
 
     /// Returns the connection's id.
     #[must_use]
-    pub fn connection(&self) -> Uuid {
+    pub(crate) fn connection(&self) -> Uuid {
         self.connection
     }
 
     /// Returns the queue of the connection.
     #[must_use]
-    pub fn outbox(&self) -> &Outbox {
+    pub(crate) fn outbox(&self) -> &Outbox {
         &self.outbox
     }
 
     /// Returns the newest position that was delivered to the user; `0-0` if it is unknown.
     #[must_use]
-    pub fn position(&self) -> Position {
+    pub(crate) fn position(&self) -> Position {
         self.hub.position(&self.user).unwrap_or(Position::START)
-    }
-
-    /// Returns the hub.
-    #[must_use]
-    pub fn hub(&self) -> &Hub {
-        &self.hub
     }
 }
 

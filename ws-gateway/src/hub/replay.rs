@@ -8,7 +8,7 @@ use crate::protocol::{Frame, Position, Resume};
 
 /// The position that a client resumes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ResumeFrom {
+pub(crate) enum ResumeFrom {
     /// It gave none.
     Now,
     /// It has everything up to here.
@@ -22,13 +22,13 @@ pub enum ResumeFrom {
 pub struct ReplayPage {
     /// On the first page, the result of the resume; on later ones, `Incomplete` if frames between
     /// the pages were lost.
-    pub resume: Resume,
+    pub(crate) resume: Resume,
     /// The frames, in order.
-    pub frames: Vec<Frame>,
+    pub(crate) frames: Vec<Frame>,
     /// The position up to which queued frames are duplicates.
-    pub replayed_to: Option<Position>,
+    pub(crate) replayed_to: Option<Position>,
     /// Whether live frames follow.
-    pub is_last: bool,
+    pub(crate) is_last: bool,
 }
 
 impl ReplayPage {

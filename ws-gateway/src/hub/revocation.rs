@@ -12,7 +12,7 @@ use crate::{
 impl Hub {
     /// Closes the connections with a revoked token. Looks only at those of the users that `target`
     /// concerns.
-    pub fn close_revoked(
+    pub(crate) fn close_revoked(
         &self,
         target: &Revoked,
         is_revoked: impl Fn(&UserId, &Credential) -> bool,

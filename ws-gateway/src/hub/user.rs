@@ -30,7 +30,7 @@ pub enum Subscribed {
 
 /// How a user goes on after a gap that cannot be closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Resync {
+pub(crate) enum Resync {
     /// From the old position: the stream still has newer entries.
     Continue,
     /// From this position: the stream ends before the old one.

@@ -84,7 +84,7 @@ impl CloseReason {
     /// 0.5 s, in which load balancers notice it, and no more than 2 s, as the drain window has
     /// already spread the closes.
     #[must_use]
-    pub fn reconnect_after(self) -> Option<(&'static str, Duration)> {
+    pub(crate) fn reconnect_after(self) -> Option<(&'static str, Duration)> {
         let seconds = match self {
             Self::Restarting => 0.5..=2.0,
             Self::TooSlow | Self::KeepaliveTimeout => 0.0..=1.0,
@@ -95,7 +95,7 @@ impl CloseReason {
 
     /// Returns the close frame.
     #[must_use]
-    pub fn frame(self) -> CloseFrame {
+    pub(crate) fn frame(self) -> CloseFrame {
         let reason = match self {
             Self::Unauthenticated => coded(AUTHENTICATION_ERROR, "Invalid authentication token"),
             Self::TokenExpired => coded(AUTHENTICATION_ERROR, "Authentication token has expired"),
@@ -114,14 +114,14 @@ impl CloseReason {
 
     /// Returns the close frame for a token that was refused for the reason in `message`.
     #[must_use]
-    pub fn unauthenticated(message: &'static str) -> CloseFrame {
+    pub(crate) fn unauthenticated(message: &'static str) -> CloseFrame {
         let code = CloseCode::from(Self::Unauthenticated.code());
         CloseFrame { code, reason: coded(AUTHENTICATION_ERROR, message) }
     }
 }
 
 /// The `error_code` of frames and close reasons about tokens.
-pub const AUTHENTICATION_ERROR: &str = "AUTHENTICATION_ERROR";
+pub(crate) const AUTHENTICATION_ERROR: &str = "AUTHENTICATION_ERROR";
 
 /// Returns a reason in JSON, never truncated: a browser could not parse it.
 fn coded(error_code: &'static str, message: &'static str) -> Utf8Bytes {
@@ -148,7 +148,7 @@ pub enum Disconnect {
 impl Disconnect {
     /// Returns the label of metrics and logs.
     #[must_use]
-    pub fn label(self) -> &'static str {
+    pub(crate) fn label(self) -> &'static str {
         match self {
             Self::ByGateway(reason) => reason.label(),
             Self::ByClient => "client",

@@ -94,7 +94,7 @@ impl State {
     /// # Panics
     /// Never: every field serialises.
     #[must_use]
-    pub fn to_text(&self) -> Utf8Bytes {
+    pub(crate) fn to_text(&self) -> Utf8Bytes {
         let frame = StateFrame { event: STATE_EVENT, timestamp: Timestamp::now(), data: self };
         serde_json::to_string(&frame).expect("a frame about the connection serialises").into()
     }

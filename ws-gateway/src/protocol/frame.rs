@@ -33,18 +33,18 @@ pub struct Frame {
     /// Whether it may wait to share a write with other frames.
     pub low_priority: bool,
     /// The producer's time of the event.
-    pub event_time: Option<SystemTime>,
+    pub(crate) event_time: Option<SystemTime>,
     /// Present if deliveries are traced.
-    pub trace_context: Option<Box<TraceContext>>,
+    pub(crate) trace_context: Option<Box<TraceContext>>,
 }
 
 /// The start of a trace of the delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TraceContext {
+pub(crate) struct TraceContext {
     /// The traceparent in the frame.
-    pub parent: Box<str>,
+    pub(crate) parent: Box<str>,
     /// When it was received from Redis.
-    pub received_at: SystemTime,
+    pub(crate) received_at: SystemTime,
 }
 
 impl Frame {
@@ -59,7 +59,7 @@ impl Frame {
     }
 
     /// Reads the trace context, if the frame has one.
-    pub fn read_trace_context(&mut self, received_at: SystemTime) {
+    pub(crate) fn read_trace_context(&mut self, received_at: SystemTime) {
         let head = &self.text.as_bytes()[..self.text.len().min(TRACE_WITHIN)];
         let at = head.windows(TRACE.len()).position(|window| window == TRACE.as_bytes());
         let rest = at.and_then(|at| self.text[at + TRACE.len()..].split_once('"'));

@@ -25,14 +25,14 @@ impl Position {
 
     /// Returns a random position before every entry, for a user without history.
     #[must_use]
-    pub fn random_start() -> Self {
+    pub(crate) fn random_start() -> Self {
         // A client may parse the number as a double.
         Self { ms: 0, seq: rand::random_range(1..1 << 53) }
     }
 
     /// Returns how long ago Redis assigned it, in seconds; 0 if Redis's clock is ahead.
     #[must_use]
-    pub fn age(self, now: SystemTime) -> f64 {
+    pub(crate) fn age(self, now: SystemTime) -> f64 {
         let assigned = Duration::from_millis(self.ms);
         let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         now.saturating_sub(assigned).as_secs_f64()
@@ -40,7 +40,7 @@ impl Position {
 
     /// Returns the time at which Redis assigned it, in milliseconds since 1970.
     #[must_use]
-    pub fn ms(self) -> u64 {
+    pub(crate) fn ms(self) -> u64 {
         self.ms
     }
 }

@@ -58,7 +58,7 @@ pub(super) trait ReadPage: Clone + Send + Sync + 'static {
 
 /// What pages are read with during one session.
 #[derive(Clone)]
-pub struct StreamReader {
+pub(crate) struct StreamReader {
     connection: RedisConnection,
     keys: Keys,
     clock: RedisClock,
@@ -109,7 +109,7 @@ impl ReadPage for CurrentReader {
 
 /// The histories of all users. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct History {
+pub(crate) struct History {
     reader: CurrentReader,
     /// The maximum number of bytes in a page, once the size of entries is known.
     max_bytes: usize,
@@ -119,7 +119,7 @@ pub struct History {
 impl History {
     /// Returns histories that are read with `reader`, in pages of about `max_bytes`.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         reader: watch::Receiver<Option<StreamReader>>,
         max_bytes: usize,
         metrics: Metrics,
@@ -130,13 +130,13 @@ impl History {
 
     /// Returns whether there is a session with Redis.
     #[must_use]
-    pub fn is_available(&self) -> bool {
+    pub(crate) fn is_available(&self) -> bool {
         self.reader.reader.borrow().is_some()
     }
 
     /// Returns what the connection is sent before live frames. Frames that are published meanwhile
     /// wait in its queue; if they are too many, they are read from the stream as well.
-    pub fn replay(&self, registration: &mut Registration, from: ResumeFrom) -> Replay {
+    pub(crate) fn replay(&self, registration: &mut Registration, from: ResumeFrom) -> Replay {
         let confirmed = registration.confirmed();
         let after = match from {
             ResumeFrom::Position(position) => position,

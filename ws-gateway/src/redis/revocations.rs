@@ -101,7 +101,7 @@ impl RevocationList {
 ///
 /// # Errors
 /// If Redis does not reply.
-pub async fn revoke(redis: &RedisClient, revocation: &Revocation) -> RedisResult<()> {
+pub(crate) async fn revoke(redis: &RedisClient, revocation: &Revocation) -> RedisResult<()> {
     let commands = redis.connect().await?;
     let (key, text) = (redis.keys.revocations(), revocation.to_text());
     let mut purge = cmd("ZREMRANGEBYSCORE");

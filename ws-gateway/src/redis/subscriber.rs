@@ -19,7 +19,7 @@ use super::{
 use crate::{auth::revocation::Revocations, hub::Hub, metrics::Metrics};
 
 /// The readiness condition that holds from the first session on.
-pub const READINESS: &str = "redis";
+const READINESS: &str = "redis";
 
 /// The condition that holds during a session. It is only reported: taking every gateway out of
 /// service would turn an outage of Redis into one of all clients.
@@ -34,7 +34,7 @@ const AFTER_REFUSAL: Duration = Duration::from_secs(1);
 
 /// Keeps the subscriptions of the hub's users.
 #[derive(Debug)]
-pub struct Subscriber {
+pub(crate) struct Subscriber {
     redis: RedisClient,
     hub: Hub,
     readiness: Readiness,
@@ -47,7 +47,7 @@ pub struct Subscriber {
 impl Subscriber {
     /// Returns a subscriber that keeps in `reader` what the history can be read with.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         redis: RedisClient,
         hub: Hub,
         revocations: Revocations,
@@ -70,13 +70,13 @@ impl Subscriber {
 
     /// Reads the trace context of each frame, if `traces` is true.
     #[must_use]
-    pub fn with_traces(mut self, traces: bool) -> Self {
+    pub(crate) fn with_traces(mut self, traces: bool) -> Self {
         self.handler.traces = traces;
         self
     }
 
     /// Runs until `shutdown`.
-    pub async fn run(self, shutdown: CancellationToken) {
+    pub(crate) async fn run(self, shutdown: CancellationToken) {
         tokio::select! {
             () = shutdown.cancelled() => {}
             () = self.keep_connected() => {}

@@ -16,20 +16,20 @@ use crate::{
 
 /// Lifetimes and sizes of what the worker stores in Redis.
 #[derive(Clone, Copy, Debug)]
-pub struct Retention {
+pub(crate) struct Retention {
     /// Lifetime of a claim, within which an event is recognised as published.
-    pub seen: Duration,
+    pub(crate) seen: Duration,
     /// Lifetime of a user's history after the last notification.
-    pub history: Duration,
+    pub(crate) history: Duration,
     /// Approximate number of notifications in a user's history.
-    pub history_length: usize,
+    pub(crate) history_length: usize,
     /// Lifetime of an owner after the last event that stated it.
-    pub owners: Duration,
+    pub(crate) owners: Duration,
 }
 
 /// The worker's store on Redis. Cheap to clone; clones share the connection.
 #[derive(Clone, Debug)]
-pub struct RedisStore {
+pub(crate) struct RedisStore {
     pub(super) client: RedisClient,
     pub(super) retention: Retention,
     pub(super) metrics: Metrics,
@@ -50,7 +50,7 @@ impl RedisStore {
     /// A store that connects on first use. With `replica_ack`, a write succeeds only once that
     /// many replicas have it.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         client: RedisClient,
         retention: Retention,
         replica_ack: Option<ReplicaAck>,
@@ -63,7 +63,7 @@ impl RedisStore {
     ///
     /// # Errors
     /// [`TransientError`] if Redis cannot be used.
-    pub async fn check(&self) -> Result<(), TransientError> {
+    pub(crate) async fn check(&self) -> Result<(), TransientError> {
         match self.connect().await?.commands.check().await {
             Ok(()) => Ok(()),
             Err(error) => Err(self.disconnect(&error).await),

@@ -71,7 +71,7 @@ impl DeadLettersCommand {
     ///
     /// # Errors
     /// When the brokers do not answer, a record could not be sent, or the command was interrupted.
-    pub fn run(&self, config: &Config, interrupt: CancellationToken) -> anyhow::Result<()> {
+    pub(crate) fn run(&self, config: &Config, interrupt: CancellationToken) -> anyhow::Result<()> {
         let reader = Reader::connect(config, interrupt)?;
         let replayed = reader.replayed()?;
         match self {
