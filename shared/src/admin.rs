@@ -19,6 +19,8 @@ use prometheus::{Registry, TextEncoder};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use crate::backoff;
+
 /// Named conditions of the service. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Readiness(Arc<Mutex<BTreeMap<&'static str, Condition>>>);
@@ -121,17 +123,17 @@ impl AdminServer {
     /// service as alive and not ready.
     pub async fn run(self, shutdown: CancellationToken) {
         let Self { listener, readiness, registry } = self;
-        let connections = TaskTracker::new();
+        let (connections, mut backoff) = (TaskTracker::new(), backoff::ACCEPT);
         loop {
             let accepted = tokio::select! {
                 () = shutdown.cancelled() => return,
                 accepted = listener.accept() => accepted,
             };
             let Ok((stream, _)) = accepted else {
-                // Usually out of file descriptors: accepting again at once would busy-loop.
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                tokio::time::sleep(backoff.next_delay()).await;
                 continue;
             };
+            backoff.reset();
             let (readiness, registry) = (readiness.clone(), registry.clone());
             let service = service_fn(move |request| {
                 let response = route(&request, &readiness, &registry);

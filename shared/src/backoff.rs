@@ -1,4 +1,4 @@
-//! Exponential back-off with jitter, one policy for every retry of both services.
+//! Exponential back-off with jitter, for every retry of both services.
 //!
 //! `backon` wraps the operation that is retried and offers one kind of jitter; the retries here are
 //! loops that also react to shutdown and to other events, and only need the next delay.
@@ -6,6 +6,10 @@
 use std::time::Duration;
 
 use rand::{Rng, RngExt as _};
+
+/// Delays of a server after `accept` failed. The usual reason, no free file descriptor, lasts longer
+/// than microseconds, and a loop without a delay would take a whole core.
+pub const ACCEPT: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(200));
 
 /// Delays between attempts: each ceiling is a multiple of the one before, up to a maximum, and
 /// jitter keeps instances that failed together from retrying together. Cheap to copy, so that a

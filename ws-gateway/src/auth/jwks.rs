@@ -13,7 +13,7 @@ use anyhow::{Context as _, ensure};
 use hyper::Uri;
 use jsonwebtoken::jwk::Jwk;
 use serde::Deserialize;
-use shared::admin::Readiness;
+use shared::{admin::Readiness, backoff::Backoff};
 use tokio::{
     sync::Mutex,
     time::{Instant, sleep, timeout},
@@ -28,8 +28,8 @@ pub(crate) use issuer::ProxySettings;
 
 /// How often the set is fetched, and so how long a key that was withdrawn stays in use.
 const REFRESH_INTERVAL: Duration = Duration::from_mins(5);
-/// The pause after a failed fetch.
-const RETRY_INTERVAL: Duration = Duration::from_secs(10);
+/// The delays after failed fetches.
+const BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
 /// The least time between two fetches that tokens with unknown keys cause.
 const COOL_DOWN: Duration = Duration::from_secs(5);
 /// The time limit of a fetch.
@@ -92,23 +92,29 @@ impl JwksCache {
             }
         };
         set_ready(false);
-        let mut last_ok = None;
+        let (mut last_ok, mut backoff) = (None, BACKOFF);
         let refresh = async {
             loop {
                 let fetched = self.fetch(&mut *self.0.fetched_at.lock().await).await;
                 let ok = fetched.is_ok();
-                // One line when an outage begins and one when it ends, not one an attempt.
+                // One log line per outage and per recovery.
                 if last_ok != Some(ok) {
                     match fetched {
                         Ok(keys) => info!(keys, "key set fetched"),
-                        Err(error) => warn!("fetching JWT_JWKS_URL failed, retrying: {error:#}"),
+                        Err(error) => {
+                            warn!(
+                                error = format!("{error:#}"),
+                                "fetching JWT_JWKS_URL failed, retrying"
+                            );
+                        }
                     }
                 }
                 last_ok = Some(ok);
                 if ok {
                     set_ready(true);
+                    backoff.reset();
                 }
-                sleep(if ok { REFRESH_INTERVAL } else { RETRY_INTERVAL }).await;
+                sleep(if ok { REFRESH_INTERVAL } else { backoff.next_delay() }).await;
             }
         };
         tokio::select! {
@@ -123,7 +129,7 @@ impl JwksCache {
         if fetched_at.is_none_or(|at| at.elapsed() >= COOL_DOWN)
             && let Err(error) = self.fetch(&mut fetched_at).await
         {
-            debug!("fetching JWT_JWKS_URL for an unknown key failed: {error:#}");
+            debug!(error = format!("{error:#}"), "fetching JWT_JWKS_URL for an unknown key failed");
         }
     }
 

@@ -6,7 +6,7 @@ pub(super) mod page;
 use std::{sync::Arc, time::Duration};
 
 use futures_util::stream;
-use shared::{keys::Keys, redis::RedisConnection, user::UserId};
+use shared::{backoff::Backoff, keys::Keys, redis::RedisConnection, user::UserId};
 use tokio::{
     sync::{Semaphore, watch},
     time::{sleep, timeout},
@@ -35,9 +35,9 @@ const MAX_ENTRIES: usize = 4096;
 /// How long a page may take while Redis is away; then the resume is incomplete.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long to wait before a page is read again. The session notices a dead connection within
-/// seconds, and another one replaces it.
-const RETRY_DELAY: Duration = Duration::from_millis(100);
+/// The delays between attempts to read a page. The session detects a dead connection within seconds,
+/// and another session replaces it.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_millis(500));
 
 /// The maximum number of pages that are read at the same time.
 const MAX_READS: usize = 64;
@@ -86,7 +86,7 @@ pub(super) struct CurrentReader {
 
 impl ReadPage for CurrentReader {
     async fn page(&self, user: &UserId, after: Position, count: usize) -> UserReply<Page> {
-        let mut readers = self.reader.clone();
+        let (mut readers, mut backoff) = (self.reader.clone(), BACKOFF);
         loop {
             let reader = readers.wait_for(Option::is_some).await.ok().and_then(|r| r.clone());
             let Some(StreamReader { connection, keys, clock }) = reader else {
@@ -102,7 +102,7 @@ impl ReadPage for CurrentReader {
                 Ok(_) => {}
                 Err(error) => debug!(%error, user.id = %user, "reading history failed, retrying"),
             }
-            sleep(RETRY_DELAY).await;
+            sleep(backoff.next_delay()).await;
         }
     }
 }

@@ -29,8 +29,8 @@ const SESSION: &str = "redis_session";
 /// second.
 const RECONNECT: Backoff = Backoff::new(Duration::from_millis(10), Duration::from_millis(500));
 
-/// The delay after Redis refused the credentials or a permission: only a person can change that.
-const AFTER_REFUSAL: Duration = Duration::from_secs(1);
+/// The delays after Redis refused the credentials or a permission, which an operator has to change.
+const REFUSED: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(2));
 
 /// Keeps the subscriptions of the hub's users.
 #[derive(Debug)]
@@ -84,7 +84,8 @@ impl Subscriber {
     }
 
     async fn keep_connected(&self) {
-        let (mut backoff, mut outage) = (RECONNECT, Outage::at_start());
+        let (mut backoff, mut refusals) = (RECONNECT, REFUSED);
+        let mut outage = Outage::at_start();
         loop {
             let lost = Arc::new(Notify::new());
             let handler = PushHandler { probe: Probe::new(), ..self.handler.clone() };
@@ -104,7 +105,13 @@ impl Subscriber {
                     is_refusal(&error)
                 }
             };
-            sleep(if refused { AFTER_REFUSAL } else { backoff.next_delay() }).await;
+            let delay = if refused {
+                refusals.next_delay()
+            } else {
+                refusals.reset();
+                backoff.next_delay()
+            };
+            sleep(delay).await;
         }
     }
 

@@ -1,10 +1,11 @@
 //! Accepts TCP connections, with TLS if there is a certificate, and serves HTTP on each until it
 //! is upgraded, evicted, too slow, or the gateway stops.
 
-use std::{convert::Infallible, net::IpAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::IpAddr, sync::Arc};
 
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use shared::backoff;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -19,10 +20,6 @@ use crate::{
     connection::ConnectionSettings, files::Current, hub::Hub, metrics::HandshakeResult,
     redis::History,
 };
-
-/// The pause after `accept` failed. The usual reason, no free file descriptor, does not go away
-/// within microseconds, and a loop without a pause would take a whole core.
-const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
 /// The public server.
 #[derive(Debug)]
@@ -56,21 +53,25 @@ impl Server {
 
     /// Accepts until shutdown. Requests and sockets may outlive this.
     pub(crate) async fn accept(&self, listener: TcpListener) {
+        let mut backoff = backoff::ACCEPT;
         loop {
             let accepted = tokio::select! {
                 () = self.state.shutdown.cancelled() => return,
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, peer)) => self.spawn(stream, peer.ip()),
+                Ok((stream, peer)) => {
+                    backoff.reset();
+                    self.spawn(stream, peer.ip());
+                }
                 Err(error) => {
                     self.state.count(HandshakeResult::AcceptFailed);
-                    // Gives back a file descriptor.
+                    // Frees a file descriptor.
                     if self.state.pending.evict_oldest() {
                         self.state.count(HandshakeResult::Evicted);
                     }
                     debug!(%error, "accept failed");
-                    tokio::time::sleep(ACCEPT_RETRY).await;
+                    tokio::time::sleep(backoff.next_delay()).await;
                 }
             }
         }
@@ -140,8 +141,8 @@ impl Pending {
         let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
         tokio::select! {
             served = timeout_at(self.deadline, connection) => {
-                // hyper has answered with 431 or 414. Any other error is a client that hung up
-                // or does not speak HTTP.
+                // hyper has answered with 431 or 414. Any other error is a client that has
+                // disconnected or does not send HTTP.
                 if matches!(&served, Ok(Err(error)) if error.is_parse_too_large()) {
                     self.state.count(HandshakeResult::HeadTooLarge);
                 }

@@ -8,6 +8,7 @@ use std::{
 use anyhow::Context as _;
 use harness::client::{Client, Closed, ConnectOptions};
 use serde_json::Value;
+use shared::backoff::Backoff;
 use tokio::time::Instant;
 
 use super::{Observations, ReconnectPolicy, lock};
@@ -15,9 +16,8 @@ use crate::delivery_checker::{Position, position};
 
 /// Longest wait for a frame; longer than any scenario, so that it never ends a connection.
 const FRAME_LIMIT: Duration = Duration::from_hours(1);
-/// Exponential back-off between attempts to connect.
-const INITIAL_BACKOFF: Duration = Duration::from_millis(10);
-const MAX_BACKOFF: Duration = Duration::from_secs(1);
+/// Delays between attempts to connect.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1));
 
 /// The client of one user.
 pub(super) struct FleetClient {
@@ -31,21 +31,20 @@ pub(super) struct FleetClient {
 
 impl FleetClient {
     pub(super) async fn run(mut self, first_endpoint: usize) {
-        let mut backoff = INITIAL_BACKOFF;
+        let mut backoff = BACKOFF;
         for turn in first_endpoint.. {
             let mut options = self.endpoints[turn % self.endpoints.len()].clone();
             if let Some((_, position)) = &self.position {
                 options = options.query("last_event_id", position);
             }
             if let Ok(client) = options.open().await {
-                backoff = INITIAL_BACKOFF;
+                backoff.reset();
                 let ended = self.receive(client).await;
                 if !self.reconnects_after(ended) {
                     return;
                 }
             }
-            tokio::time::sleep(backoff.mul_f64(rand::random_range(0.5..1.0))).await;
-            backoff = (backoff * 2).min(MAX_BACKOFF);
+            tokio::time::sleep(backoff.next_delay()).await;
         }
     }
 

@@ -8,6 +8,7 @@ use rdkafka::{
     admin::{AdminClient, AdminOptions, ConfigResource, OwnedResourceSpecifier, ResourceSpecifier},
     client::DefaultClientContext,
 };
+use shared::backoff::Backoff;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -17,14 +18,15 @@ use crate::{
     infrastructure::kafka::client_config::{self, METADATA_TIMEOUT},
 };
 
-/// Pause between attempts while no broker answers.
-const RETRY_INTERVAL: Duration = Duration::from_secs(30);
+/// Delays between attempts while no broker answers.
+const BACKOFF: Backoff = Backoff::new(Duration::from_secs(5), Duration::from_mins(1));
 
 /// Logs such topics once, unless `MAX_EVENT_AGE` is set. Retries until the brokers answer or `stop`.
 pub(crate) async fn check(config: Config, topics: Vec<String>, stop: CancellationToken) {
     if config.settings.max_event_age.is_some() {
         return;
     }
+    let mut backoff = BACKOFF;
     loop {
         match topics_kept_longer(&config, &topics).await {
             Ok(topics) if topics.is_empty() => return,
@@ -39,7 +41,7 @@ pub(crate) async fn check(config: Config, topics: Vec<String>, stop: Cancellatio
         }
         tokio::select! {
             () = stop.cancelled() => return,
-            () = sleep(RETRY_INTERVAL) => {}
+            () = sleep(backoff.next_delay()) => {}
         }
     }
 }
