@@ -85,7 +85,7 @@ impl Worker {
     /// # Errors
     /// When a Kafka client has failed for good, so that only a restart helps.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        info!(admin_address = %self.admin.local_addr()?, "listening");
+        info!(admin_address = %self.admin.local_addr()?, "worker started");
         let fatal = FatalError::new(&shutdown);
         let (checks, stop_checks) = (TaskTracker::new(), shutdown.child_token());
         self.spawn_checks(&checks, &fatal, &stop_checks);
@@ -109,7 +109,7 @@ impl Worker {
         trace::shut_down(processor.tracer, remaining(deadline)).await;
         admin_stop.cancel();
         lifecycle::wait_for_tasks(&tasks, remaining(deadline)).await;
-        info!("stopped");
+        info!("worker stopped");
         result?;
         match fatal.reason() {
             Some(reason) => anyhow::bail!("{reason}"),

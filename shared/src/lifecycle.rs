@@ -69,7 +69,7 @@ pub async fn exit_code(service: impl Future<Output = anyhow::Result<()>>) -> Exi
     match service.await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            error!("{error:#}");
+            error!(error = format!("{error:#}"), "exiting after an error");
             ExitCode::FAILURE
         }
     }

@@ -165,7 +165,7 @@ async fn the_log_line_of_a_dead_letter_names_its_trace(context: &Context) -> any
 async fn an_unreachable_collector_delays_nothing_and_is_logged_once(
     context: &Context,
 ) -> anyhow::Result<()> {
-    const WARNING: &str = "export to OTEL_EXPORTER_OTLP_ENDPOINT failed";
+    const WARNING: &str = "exporting spans to OTEL_EXPORTER_OTLP_ENDPOINT failed";
     let (collector, user) = (Collector::start().await?, fresh_user());
     let layout = traced(collector.url());
     drop(collector);

@@ -87,7 +87,8 @@ impl Revoke {
             }
             (None, jti) => {
                 let jti = jti.filter(|id| !id.is_empty() && id.len() <= MAX_TOKEN_ID);
-                Revoked::Token(jti.context("a jti has 1 to 256 bytes")?.into())
+                let rule = || format!("a jti has 1 to {MAX_TOKEN_ID} bytes");
+                Revoked::Token(jti.with_context(rule)?.into())
             }
         };
         Ok(Revocation { target, until: now.saturating_add(self.lifetime.as_secs()) })

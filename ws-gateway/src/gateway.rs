@@ -79,7 +79,7 @@ impl Gateway {
         let gateway =
             Self { config, listener, admin, redis, readiness, metrics, key_material, keys, tracer };
         let (address, admin_address) = (gateway.address()?, gateway.admin.local_addr()?);
-        info!(%address, %admin_address, "listening");
+        info!(%address, %admin_address, "gateway is listening");
         Ok(gateway)
     }
 
@@ -127,6 +127,7 @@ impl Gateway {
         last.cancel();
         lifecycle::wait_for_tasks(&background, GRACE).await;
         trace::shut_down(tracer, GRACE).await;
+        info!("gateway stopped");
     }
 }
 

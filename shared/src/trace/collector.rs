@@ -48,9 +48,14 @@ impl Collector {
         let was_unreachable = self.is_unreachable.swap(result.is_err(), Ordering::Relaxed);
         match result {
             Err(error) if !was_unreachable => {
-                warn!("export to OTEL_EXPORTER_OTLP_ENDPOINT failed, dropping spans: {error:#}");
+                warn!(
+                    error = format!("{error:#}"),
+                    "exporting spans to OTEL_EXPORTER_OTLP_ENDPOINT failed, dropping spans"
+                );
             }
-            Ok(_) if was_unreachable => info!("export to OTEL_EXPORTER_OTLP_ENDPOINT works again"),
+            Ok(_) if was_unreachable => {
+                info!("exporting spans to OTEL_EXPORTER_OTLP_ENDPOINT succeeds again");
+            }
             _ => {}
         }
     }

@@ -272,16 +272,17 @@ async fn addresses(
             return Ok((admin, address("address")?));
         }
         if process.is_running() {
-            bail!("its log has no `listening` line")
+            bail!("its log has no line with its addresses")
         }
         bail!("it has exited: {}", process.log_tail())
     })
     .await
 }
 
+/// Returns the log line with the addresses that the service listens on.
 fn listening(log: &str) -> Option<Value> {
-    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    lines.into_iter().find(|line| line["message"] == "listening")
+    let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.find(|line| line["admin_address"].is_string())
 }
 
 #[cfg(test)]
@@ -289,9 +290,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_listening_line_is_found_in_the_log() {
+    fn the_log_line_with_the_addresses_is_found() {
         let log = "text\n{\"message\":\"starting\"}\n\
-                   {\"message\":\"listening\",\"admin_address\":\"127.0.0.1:7\"}\n{\"mess";
+                   {\"message\":\"worker started\",\"admin_address\":\"127.0.0.1:7\"}\n{\"mess";
         assert_eq!(listening(log).unwrap()["admin_address"], "127.0.0.1:7");
         assert_eq!(listening("{\"message\":\"starting\"}"), None);
     }

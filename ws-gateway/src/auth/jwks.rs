@@ -100,7 +100,7 @@ impl JwksCache {
                 // One log line per outage and per recovery.
                 if last_ok != Some(ok) {
                     match fetched {
-                        Ok(keys) => info!(keys, "key set fetched"),
+                        Ok(keys) => info!(keys, "fetched the key set from JWT_JWKS_URL"),
                         Err(error) => {
                             warn!(
                                 error = format!("{error:#}"),

@@ -24,7 +24,7 @@ pub(super) fn raise_limit(max_connections: NonZeroUsize, max_pending: NonZeroUsi
             needed,
             "the limit on open files is lower than MAX_CONNECTIONS and MAX_PENDING_CONNECTIONS need"
         ),
-        limit => info!(limit, needed, "limit on open files"),
+        limit => info!(limit, needed, "the limit on open files is sufficient"),
     }
 }
 

@@ -222,7 +222,7 @@ impl<B: Backend> Session<B> {
     pub(super) fn counted<T>(&self, subscription: &Subscription, reply: UserReply<T>) -> Option<T> {
         if let Err(kind) = &reply {
             self.metrics.redis_user_errors.of(*kind).inc();
-            debug!(user.id = %subscription.user, error = kind.label(), "user degraded");
+            debug!(user.id = %subscription.user, error = kind.label(), "Redis reply about one user could not be used");
         }
         reply.ok()
     }

@@ -70,7 +70,7 @@ impl Server {
                     if self.state.pending.evict_oldest() {
                         self.state.count(HandshakeResult::Evicted);
                     }
-                    debug!(%error, "accept failed");
+                    debug!(%error, "accepting a TCP connection failed, retrying");
                     tokio::time::sleep(backoff.next_delay()).await;
                 }
             }

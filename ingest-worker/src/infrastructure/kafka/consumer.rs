@@ -106,7 +106,7 @@ impl<'c> KafkaSource<'c> {
             match self.stream.poll_next_unpin(context) {
                 Poll::Ready(Some(Ok(message))) => records.extend(self.admit(message)),
                 // The client recovers by itself; `Membership::error` counts and logs.
-                Poll::Ready(Some(Err(error))) => debug!(%error, "no record"),
+                Poll::Ready(Some(Err(error))) => debug!(%error, "reading from Kafka failed"),
                 Poll::Ready(None) | Poll::Pending => break,
             }
         }

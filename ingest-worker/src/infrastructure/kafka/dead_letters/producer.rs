@@ -1,5 +1,5 @@
 //! Writes dead letters. A letter that the topic refuses is reduced until it is accepted, and a
-//! producer that no longer works is replaced, so that no record stays behind for ever.
+//! producer that no longer works is replaced, so that every dead letter is written eventually.
 
 use std::{
     fmt, mem,
@@ -226,11 +226,11 @@ pub(crate) struct Quiet;
 
 impl ClientContext for Quiet {
     fn error(&self, error: KafkaError, reason: &str) {
-        debug!(%error, reason, "Kafka producer");
+        debug!(%error, reason, "dead-letter producer error");
     }
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        debug!(?level, facility, message, "Kafka producer");
+        debug!(?level, facility, message, "dead-letter producer log");
     }
 }
 

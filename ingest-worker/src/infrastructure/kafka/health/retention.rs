@@ -37,7 +37,10 @@ pub(crate) async fn check(config: Config, topics: Vec<String>, stop: Cancellatio
                      that loses its committed offsets publishes old events again"
                 );
             }
-            Err(error) => debug!(error = format!("{error:#}"), "topic retention is not known"),
+            Err(error) => debug!(
+                error = format!("{error:#}"),
+                "reading the retention of topics failed, retrying"
+            ),
         }
         tokio::select! {
             () = stop.cancelled() => return,
