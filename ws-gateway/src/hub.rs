@@ -120,6 +120,12 @@ impl Hub {
         std::mem::take(&mut self.state().changed).into_iter().collect()
     }
 
+    /// Requests the subscription of a user again, in case the first request had no effect.
+    fn request_subscription(&self, user: &UserId) {
+        self.state().changed.insert(user.clone());
+        self.0.change.notify_one();
+    }
+
     /// Returns the changes that `users` need in the present state.
     #[must_use]
     pub fn plan(&self, users: impl IntoIterator<Item = UserId>) -> SubscriptionPlan {

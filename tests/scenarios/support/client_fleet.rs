@@ -61,6 +61,8 @@ pub(crate) struct Observations {
     delivered: HashMap<String, Instant>,
     /// Users whose client is connected and subscribed.
     connected: HashSet<String>,
+    /// Users whose client has a WebSocket and waits for the `authenticated` frame.
+    opening: HashSet<String>,
     /// Users whose client has received the latest marker.
     marked: HashSet<String>,
     /// Disconnects by close code; 0 stands for a connection without a close frame.
@@ -119,8 +121,10 @@ impl ClientFleet {
     /// When a client is not in time.
     pub async fn wait_until_connected(&self) -> anyhow::Result<()> {
         eventually("all clients are connected", TIMEOUT * 3, async || {
-            let connected = self.observations().connected.len();
-            ensure!(connected == self.users.len(), "{connected} of {} are", self.users.len());
+            let seen = self.observations();
+            let (connected, opening) = (seen.connected.len(), seen.opening.len());
+            let all = self.users.len();
+            ensure!(connected == all, "{connected} of {all} are, {opening} wait to be subscribed");
             Ok(())
         })
         .await

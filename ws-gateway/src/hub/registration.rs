@@ -1,7 +1,9 @@
 //! The registration of one connection in the hub.
 
+use std::time::Duration;
+
 use shared::user::UserId;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::timeout};
 use uuid::Uuid;
 
 use super::{Hub, LimitPolicy, LimitReached, Limits, State, outbox::Outbox, user::User};
@@ -9,6 +11,10 @@ use crate::{
     auth::Credential,
     protocol::{CloseReason, Position},
 };
+
+/// How long a connection waits for its subscription: longer than the outages of Redis that are
+/// repaired in place. The client may reach Redis through another gateway.
+const CONFIRMATION_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A registered connection. Dropping it removes the connection from the hub.
 #[derive(Debug)]
@@ -55,15 +61,19 @@ impl Hub {
 }
 
 impl Registration {
-    /// Takes the future that resolves when the user is subscribed and up to date.
+    /// Takes the future that resolves when the user is subscribed and up to date. After
+    /// [`CONFIRMATION_TIMEOUT`] the connection is closed instead.
     pub(crate) fn confirmed(&mut self) -> impl Future<Output = ()> + Send + use<> {
         let confirmation = self.confirmation.take();
+        let (hub, user, outbox) = (self.hub.clone(), self.user.clone(), self.outbox.clone());
         async move {
             let Some(confirmation) = confirmation else { return };
-            if confirmation.await.is_err() {
-                // The user's entry is dropped after its last registration, so this one is gone too.
-                std::future::pending::<()>().await;
+            if let Ok(Ok(())) = timeout(CONFIRMATION_TIMEOUT, confirmation).await {
+                return;
             }
+            hub.request_subscription(&user);
+            outbox.close(CloseReason::SubscriptionTimeout);
+            std::future::pending::<()>().await;
         }
     }
 
@@ -101,5 +111,37 @@ impl Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         self.hub.unregister(&self.user, self.connection);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+
+    use prometheus::Registry;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::{hub::outbox, metrics::Metrics};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_whose_subscription_is_never_confirmed_is_closed_and_planned_again() {
+        let outbox = outbox::Limits { capacity: 8, max_bytes: 1 << 20, max_delay: Duration::ZERO };
+        let per_user = NonZeroUsize::MIN;
+        let limits = Limits { per_user, policy: LimitPolicy::Reject, outbox };
+        let hub = Hub::new(limits, Metrics::new(&Registry::new()));
+        let user = UserId::new("u").unwrap();
+        let mut registration = hub.register(&user, Uuid::new_v4()).unwrap();
+        assert_eq!(hub.take_changed().len(), 1);
+        let (start, confirmed) = (Instant::now(), registration.confirmed());
+        let reason = tokio::select! {
+            () = confirmed => panic!("confirmed"),
+            reason = registration.outbox().closed() => reason,
+        };
+        assert_eq!(
+            (reason, start.elapsed()),
+            (CloseReason::SubscriptionTimeout, CONFIRMATION_TIMEOUT)
+        );
+        assert_eq!(hub.take_changed(), [user]);
     }
 }

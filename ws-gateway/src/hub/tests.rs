@@ -126,8 +126,8 @@ fn a_slow_connection_is_closed_and_the_others_go_on() {
     assert_eq!(slow.outbox().closed().now_or_never(), Some(CloseReason::TooSlow));
 }
 
-#[test]
-fn a_connection_waits_until_the_subscription_is_confirmed() {
+#[tokio::test]
+async fn a_connection_waits_until_the_subscription_is_confirmed() {
     let hub = hub(LimitPolicy::Reject);
     let mut connection = register(&hub, "u");
     let mut confirmed = Box::pin(connection.confirmed());
@@ -191,8 +191,8 @@ fn after_a_loss_live_frames_do_not_overtake_the_missing_ones() {
     assert_eq!(received(&connection), ["6-0"]);
 }
 
-#[test]
-fn a_connection_that_joins_during_an_outage_waits_for_its_end() {
+#[tokio::test]
+async fn a_connection_that_joins_during_an_outage_waits_for_its_end() {
     let hub = hub(LimitPolicy::Reject);
     let _old = subscribed(&hub, "u", 1);
     assert_eq!(hub.mark_disconnected(), 1);
@@ -255,8 +255,8 @@ fn a_user_whose_stream_lost_its_newest_entries_still_receives_new_ones() {
     assert_eq!(connection.position(), at(7));
 }
 
-#[test]
-fn a_reply_for_an_earlier_entry_has_no_effect_on_a_later_one() {
+#[tokio::test]
+async fn a_reply_for_an_earlier_entry_has_no_effect_on_a_later_one() {
     let hub = hub(LimitPolicy::Reject);
     let first = register(&hub, "u");
     let earlier = entry(&hub, "u");

@@ -26,6 +26,8 @@ shared::label! {
         TooSlow = "too_slow",
         /// The client neither answered pings nor sent anything.
         KeepaliveTimeout = "keepalive_timeout",
+        /// Redis did not confirm the subscription in time.
+        SubscriptionTimeout = "subscription_timeout",
         /// A message exceeds the size limit.
         TooBig = "too_big",
         /// A binary message.
@@ -60,7 +62,7 @@ impl CloseReason {
             Self::LimitReached => 4000,
             // Deployed clients do not reconnect after 1000 or 1001.
             Self::Restarting => 1012,
-            Self::TooSlow | Self::KeepaliveTimeout => 1013,
+            Self::TooSlow | Self::KeepaliveTimeout | Self::SubscriptionTimeout => 1013,
             Self::TooBig => 1009,
             Self::Binary => 1003,
             Self::Protocol => 1002,
@@ -73,7 +75,10 @@ impl CloseReason {
     pub fn remedy(self) -> Remedy {
         match self {
             Self::Unauthenticated | Self::TokenExpired | Self::Revoked => Remedy::NewToken,
-            Self::Restarting | Self::TooSlow | Self::KeepaliveTimeout => Remedy::Reconnect,
+            Self::Restarting
+            | Self::TooSlow
+            | Self::KeepaliveTimeout
+            | Self::SubscriptionTimeout => Remedy::Reconnect,
             Self::LimitReached | Self::TooBig | Self::Binary | Self::Protocol | Self::BadUtf8 => {
                 Remedy::Stop
             }
@@ -82,12 +87,13 @@ impl CloseReason {
 
     /// Returns label and random delay for a client that should reconnect. After a restart at least
     /// 0.5 s, in which load balancers notice it, and no more than 2 s, as the drain window has
-    /// already spread the closes.
+    /// already spread the closes. After a subscription time-out longer, as Redis is likely away.
     #[must_use]
     pub(crate) fn reconnect_after(self) -> Option<(&'static str, Duration)> {
         let seconds = match self {
             Self::Restarting => 0.5..=2.0,
             Self::TooSlow | Self::KeepaliveTimeout => 0.0..=1.0,
+            Self::SubscriptionTimeout => 1.0..=5.0,
             _ => return None,
         };
         Some((self.label(), Duration::from_secs_f64(rand::random_range(seconds))))
@@ -104,6 +110,9 @@ impl CloseReason {
             Self::Restarting => Utf8Bytes::from_static("restarting: reconnect"),
             Self::TooSlow => Utf8Bytes::from_static("too slow: reconnect and resume"),
             Self::KeepaliveTimeout => Utf8Bytes::from_static("keep-alive timeout: reconnect"),
+            Self::SubscriptionTimeout => {
+                Utf8Bytes::from_static("subscription not confirmed: reconnect and resume")
+            }
             Self::TooBig => Utf8Bytes::from_static("message too big"),
             Self::Binary => Utf8Bytes::from_static("text messages only"),
             Self::Protocol => Utf8Bytes::from_static("protocol error"),

@@ -39,6 +39,7 @@ impl FleetClient {
             }
             if let Ok(client) = options.open().await {
                 backoff.reset();
+                lock(&self.observations).opening.insert(self.user.clone());
                 let ended = self.receive(client).await;
                 if !self.reconnects_after(ended) {
                     return;
@@ -50,9 +51,10 @@ impl FleetClient {
 
     /// Records the end of a connection and returns whether the client reconnects.
     fn reconnects_after(&self, ended: anyhow::Result<()>) -> bool {
+        let mut seen = lock(&self.observations);
+        seen.opening.remove(&self.user);
         // The client disconnected by itself and still counts as connected.
         let Err(problem) = ended else { return true };
-        let mut seen = lock(&self.observations);
         seen.connected.remove(&self.user);
         let code = problem.downcast_ref::<Closed>().map_or(0, |closed| closed.code);
         *seen.close_codes.entry(code).or_default() += 1;
@@ -79,6 +81,7 @@ impl FleetClient {
         let mut seen = lock(&self.observations);
         if state["state"] == "authenticated" {
             seen.connected.insert(self.user.clone());
+            seen.opening.remove(&self.user);
         }
         // On a live connection this reports a gap that history could not close.
         seen.incomplete_resumes += u64::from(state["resume"] == "incomplete");

@@ -83,8 +83,8 @@ impl Page {
             .filter(|(position, _)| clock.has_reached(*position, now))
             .collect();
         let malformed = entries.len() - read.len();
-        // The page would be read again and again if all of it is unreadable.
-        let more = more && !read.is_empty();
+        // The page would be read again and again if nothing after the position is readable.
+        let more = more && read.last().is_some_and(|(newest, _)| *newest > after);
         Ok(Ok(Self::new(after, read, marks, more, malformed)))
     }
 

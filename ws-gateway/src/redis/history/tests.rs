@@ -1,10 +1,16 @@
-use std::{collections::VecDeque, sync::Mutex};
+use std::{collections::VecDeque, num::NonZeroUsize, sync::Mutex};
 
+use futures_util::StreamExt;
 use prometheus::Registry;
+use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::*;
 use crate::{
-    hub::outbox::{Item, Limits},
+    hub::{
+        self, Hub, LimitPolicy, Subscribed,
+        outbox::{Item, Limits},
+    },
     metrics::RedisUserError,
     protocol::Frame,
 };
@@ -93,6 +99,24 @@ async fn an_error_about_the_user_or_no_reply_ends_the_replay_as_incomplete() {
     assert_eq!(failing.metrics.redis_user_errors.of(RedisUserError::WrongType).get(), 1);
     let silent = pages([]).next().await;
     assert_eq!(silent, ReplayPage::without_history(Resume::Incomplete));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resume_while_redis_is_away_is_incomplete_after_a_time_limit() {
+    let limits =
+        hub::Limits { per_user: NonZeroUsize::MIN, policy: LimitPolicy::Reject, outbox: LIMITS };
+    let metrics = Metrics::new(&Registry::new());
+    let hub = Hub::new(limits, metrics.clone());
+    let (_reader, current) = watch::channel(None);
+    let history = History::new(current, 1000, metrics);
+    let mut registration = hub.register(&UserId::new("u").unwrap(), Uuid::new_v4()).unwrap();
+    let subscribed = hub.plan(hub.take_changed()).subscribe.remove(0).subscription;
+    assert_eq!(hub.mark_subscribed(&subscribed), Subscribed::Live);
+    let start = Instant::now();
+    let resume = ResumeFrom::Position(Position::START);
+    let page = history.replay(&mut registration, resume).next().await;
+    assert_eq!(page, Some(ReplayPage::without_history(Resume::Incomplete)));
+    assert_eq!(start.elapsed(), PAGE_TIMEOUT);
 }
 
 #[tokio::test]

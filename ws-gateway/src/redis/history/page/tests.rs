@@ -90,6 +90,15 @@ fn a_full_page_is_continued_at_its_end() {
 }
 
 #[test]
+fn a_full_page_without_a_readable_entry_after_the_position_is_the_last() {
+    // The end of a page is where the next one starts.
+    let future = ["99999999999997-0", "99999999999998-0", "99999999999999-0"].map(stored);
+    let entries = [&[stored("1-0")][..], &future].concat();
+    let page = read(Value::Nil, "1-0", entries).unwrap();
+    assert_eq!((page.newest, page.more, page.malformed), (position("1-0"), false, 3));
+}
+
+#[test]
 fn an_unreadable_entry_is_skipped_and_counted_and_the_others_are_read() {
     let fields = |name: &[u8], value: &[u8]| {
         Value::Array(vec![Value::BulkString(name.into()), Value::BulkString(value.into())])
