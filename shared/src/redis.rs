@@ -7,6 +7,7 @@
 
 mod cluster;
 mod connection;
+mod dial;
 mod pubsub;
 mod sentinel;
 mod server;
@@ -23,6 +24,8 @@ use crate::{
 };
 use cluster::Cluster;
 pub use connection::{RedisConnection, ReplicaAck};
+use dial::Network;
+pub use dial::{Dial, RedisStream};
 pub use pubsub::{Channel, PubSub};
 use sentinel::Sentinels;
 use server::{Limits, Servers};
@@ -110,6 +113,18 @@ impl RedisClient {
     /// # Errors
     /// If the URL requires something that the `redis` crate does not support.
     pub fn new(settings: &RedisSettings) -> RedisResult<Self> {
+        Self::in_network(settings, &Network::System)
+    }
+
+    /// Creates a client whose connections are opened by `network`.
+    ///
+    /// # Errors
+    /// As [`RedisClient::new`].
+    pub fn with_dial(settings: &RedisSettings, network: Arc<dyn Dial>) -> RedisResult<Self> {
+        Self::in_network(settings, &Network::Other(network))
+    }
+
+    fn in_network(settings: &RedisSettings, network: &Network) -> RedisResult<Self> {
         let limits = Limits {
             connect: settings.redis_connect_timeout,
             response: settings.redis_response_timeout,
@@ -117,15 +132,15 @@ impl RedisClient {
         };
         let topology = match settings.redis_url.endpoints().clone() {
             Endpoints::Standalone(server) => {
-                Topology::Standalone(Arc::new(Servers::new(server, limits)?))
+                Topology::Standalone(Arc::new(Servers::new(server, limits, network.clone())?))
             }
             Endpoints::Sentinel { sentinels, master, server } => {
                 let password = settings.redis_sentinel_password.as_ref();
-                let servers = Servers::new(server, limits)?;
+                let servers = Servers::new(server, limits, network.clone())?;
                 Topology::Sentinel(Arc::new(Sentinels::new(sentinels, master, password, servers)))
             }
             Endpoints::Cluster { seeds } => {
-                Topology::Cluster(Arc::new(Cluster::new(seeds, limits)?))
+                Topology::Cluster(Arc::new(Cluster::new(seeds, limits, network.clone())?))
             }
         };
         Ok(Self { topology, keys: Keys::new(&settings.redis_channel_prefix) })

@@ -15,6 +15,7 @@ use redis::{
 };
 
 use super::{
+    dial::Network,
     server::{Limits, RequiredRole, Server, Servers, check, unavailable},
     url::join,
 };
@@ -32,12 +33,16 @@ pub(super) struct Cluster {
 pub(super) type Node = (Server, MultiplexedConnection);
 
 impl Cluster {
-    pub(super) fn new(seeds: Vec<ConnectionInfo>, limits: Limits) -> RedisResult<Self> {
+    pub(super) fn new(
+        seeds: Vec<ConnectionInfo>,
+        limits: Limits,
+        network: Network,
+    ) -> RedisResult<Self> {
         let addresses = seeds.iter().map(|seed| seed.addr().clone()).collect();
         let first = seeds.into_iter().next();
         let first =
             first.ok_or_else(|| unavailable("no cluster node configured", String::new()))?;
-        let servers = Servers::new(first, limits)?;
+        let servers = Servers::new(first, limits, network)?;
         Ok(Self { servers, seeds: addresses, last_seen: Mutex::default() })
     }
 

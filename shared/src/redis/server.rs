@@ -2,7 +2,10 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use deadpool_redis::{Manager, Pool, PoolError, Runtime};
+use deadpool::{
+    Runtime,
+    managed::{Manager, Metrics, Object, Pool, PoolError, RecycleResult},
+};
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo,
     ProtocolVersion, RedisConnectionInfo, RedisError, RedisResult, Value,
@@ -10,6 +13,7 @@ use redis::{
     io::tcp::TcpSettings,
 };
 
+use super::dial::Network;
 use crate::config::Secret;
 
 /// Settings for servers that differ only in their address.
@@ -17,6 +21,7 @@ use crate::config::Secret;
 pub(super) struct Servers {
     info: ConnectionInfo,
     limits: Limits,
+    network: Network,
 }
 
 /// Time-outs, and the size of the connection pool.
@@ -42,16 +47,17 @@ impl Limits {
 pub(super) struct Server {
     client: Client,
     limits: Limits,
+    network: Network,
 }
 
 impl Servers {
-    pub(super) fn new(info: ConnectionInfo, limits: Limits) -> RedisResult<Self> {
+    pub(super) fn new(info: ConnectionInfo, limits: Limits, network: Network) -> RedisResult<Self> {
         // Nagle's algorithm is on by default and would delay small writes.
         let protocol = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         let info = info
             .set_redis_settings(protocol)
             .set_tcp_settings(TcpSettings::default().set_nodelay(true));
-        let servers = Self { info, limits };
+        let servers = Self { info, limits, network };
         servers.configured()?;
         Ok(servers)
     }
@@ -64,7 +70,7 @@ impl Servers {
     /// Returns the server at `address`.
     pub(super) fn at(&self, address: ConnectionAddr) -> RedisResult<Server> {
         let client = Client::open(self.info.clone().set_addr(address))?;
-        Ok(Server { client, limits: self.limits })
+        Ok(Server { client, limits: self.limits, network: self.network.clone() })
     }
 
     /// Returns an address with the same TLS settings as the configured one.
@@ -90,7 +96,8 @@ impl Servers {
             RedisConnectionInfo::default().set_password(password.expose())
         });
         let info = address.into_connection_info()?.set_redis_settings(settings);
-        Ok(Server { client: Client::open(info)?, limits: self.limits })
+        let client = Client::open(info)?;
+        Ok(Server { client, limits: self.limits, network: self.network.clone() })
     }
 }
 
@@ -106,31 +113,48 @@ impl Server {
     }
 
     pub(super) async fn connect(&self) -> RedisResult<MultiplexedConnection> {
-        self.client.get_multiplexed_async_connection_with_config(&self.limits.config()).await
+        self.open(self.limits.config()).await
     }
 
     pub(super) async fn connect_with_pubsub(
         &self,
         handler: impl AsyncPushSender,
     ) -> RedisResult<MultiplexedConnection> {
-        let config = self.limits.config().set_push_sender(handler);
-        self.client.get_multiplexed_async_connection_with_config(&config).await
+        self.open(self.limits.config().set_push_sender(handler)).await
+    }
+
+    async fn open(&self, config: AsyncConnectionConfig) -> RedisResult<MultiplexedConnection> {
+        self.network.connect(&self.client, config, self.limits.connect).await
     }
 
     /// Creates a pool of connections that are opened on demand.
-    pub(super) fn pool(&self) -> RedisResult<Pool> {
+    pub(super) fn pool(&self) -> Pool<Server> {
         let Limits { connect, response, pool_size } = self.limits;
-        let info = self.client.get_connection_info().clone();
-        let manager = Manager::new_with_config(info, self.limits.config())?;
-        let pool = Pool::builder(manager)
+        Pool::builder(self.clone())
             .max_size(pool_size)
             .wait_timeout(Some(response))
             .create_timeout(Some(connect))
             .recycle_timeout(Some(response))
             .runtime(Runtime::Tokio1)
             .build()
-            .expect("a pool with time-outs has a runtime");
-        Ok(pool)
+            .expect("a pool with time-outs has a runtime")
+    }
+}
+
+impl Manager for Server {
+    type Type = MultiplexedConnection;
+    type Error = RedisError;
+
+    async fn create(&self) -> RedisResult<MultiplexedConnection> {
+        self.connect().await
+    }
+
+    async fn recycle(
+        &self,
+        connection: &mut MultiplexedConnection,
+        _: &Metrics,
+    ) -> RecycleResult<RedisError> {
+        Ok(redis::cmd("PING").query_async(connection).await?)
     }
 }
 
@@ -138,8 +162,9 @@ impl Server {
 ///
 /// # Errors
 /// If none becomes free, or none can be opened, in time.
-pub(super) async fn pooled(pool: &Pool) -> RedisResult<deadpool_redis::Connection> {
-    pool.get().await.map_err(|error| match error {
+pub(super) async fn pooled(pool: &Pool<Server>) -> RedisResult<Object<Server>> {
+    // Boxed: opening a connection needs a large future.
+    Box::pin(pool.get()).await.map_err(|error| match error {
         PoolError::Backend(error) => error,
         other => unavailable("no pooled connection available", other.to_string()),
     })

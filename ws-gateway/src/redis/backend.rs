@@ -73,7 +73,7 @@ impl RedisBackend {
         let (keys, clock) = (redis.keys.clone(), handler.clock.clone());
         let (pubsub, connection) =
             redis.connect_with_pubsub(handler.clone().receiver(lost)).await?;
-        let pooled = connection.pooled()?;
+        let pooled = connection.pooled();
         let mut backend = Self { keys, clock, pubsub, connection, pooled, handler };
         backend.check().await?;
         let channels = [backend.keys.revocation_channel(), backend.keys.probe_channel()];
