@@ -1,6 +1,8 @@
 //! The wiring: [`Worker::connect`] builds everything from the settings, [`Worker::run`] runs it
 //! until shutdown.
 
+pub mod pipeline;
+
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
@@ -19,29 +21,27 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use crate::{
-    accounting::{Accounting, DELIVERING},
-    config::{Config, Settings},
-    domain::{classify::Classifier, dispatch::Dispatcher, routes::Routes},
+    accounting::DELIVERING,
+    config::Config,
+    domain::routes::Routes,
     infrastructure::{
         kafka::{
-            batch::BatchProcessor,
-            consume_loop::{ConsumeLoop, Limits},
             consumer::Consumer,
             dead_letters::producer::DeadLetters,
             health::{brokers, fatal::FatalError, lag, retention},
         },
-        redis::{RedisStore, Retention},
+        redis::RedisStore,
     },
     metrics::Metrics,
 };
+use pipeline::Pipeline;
 
 /// The service, ready to run.
 pub struct Worker {
     config: Config,
     consumer: Arc<Consumer>,
-    processor: BatchProcessor<RedisStore, RedisStore>,
+    pipeline: Pipeline,
     dead_letters: DeadLetters,
-    store: RedisStore,
     readiness: Readiness,
     admin: AdminServer,
 }
@@ -56,7 +56,7 @@ impl Worker {
         let settings = &config.settings;
         let registry = shared::metrics::registry().context("process metrics")?;
         let metrics = Metrics::new(&registry);
-        let store = store(&config, metrics.clone())?;
+        let redis = RedisClient::new(&settings.redis).context("REDIS_URL")?;
         let routes = Routes::new(settings.notification_source, |topic| config.topic(topic));
         let topics = routes.topics().map(str::to_owned).collect();
         let readiness = Readiness::default();
@@ -66,17 +66,11 @@ impl Worker {
         let address = SocketAddr::new(settings.bind_address, settings.admin_port);
         let admin = AdminServer::bind(address, readiness.clone(), registry).await?;
         let tracer = Tracer::new(&settings.trace, "ingest-worker")?;
-        let classifier =
-            Classifier::new(routes, settings.idempotency_identity, settings.max_event_age)
-                .with_max_size(settings.max_notification_size)
-                .with_max_reread_age(settings.idempotency_ttl)
-                .with_traceparent(tracer.is_some());
-        let dispatcher = Dispatcher::new(store.clone(), store.clone());
         let dead_letters = DeadLetters::new(&config).context("Kafka producer settings")?;
         let consumer = Consumer::subscribe(&config, topics, metrics.clone());
         let consumer = Arc::new(consumer.context("Kafka consumer settings")?);
-        let processor = BatchProcessor { classifier, dispatcher, metrics, tracer };
-        Ok(Self { config, consumer, processor, dead_letters, store, readiness, admin })
+        let pipeline = Pipeline::new(&config, redis, metrics, readiness.clone(), tracer);
+        Ok(Self { config, consumer, pipeline, dead_letters, readiness, admin })
     }
 
     /// Processes records until `shutdown`, then finishes those in progress and leaves the group,
@@ -89,15 +83,12 @@ impl Worker {
         let fatal = FatalError::new(&shutdown);
         let (checks, stop_checks) = (TaskTracker::new(), shutdown.child_token());
         self.spawn_checks(&checks, &fatal, &stop_checks);
-        let Self { config, consumer, processor, dead_letters, readiness, admin, .. } = self;
+        let Self { config, consumer, pipeline, dead_letters, readiness, admin } = self;
         let (tasks, admin_stop) = (TaskTracker::new(), CancellationToken::new());
         tasks.spawn(admin.run(admin_stop.clone()));
 
         readiness.set(DELIVERING, true);
-        let accounting = Accounting::new(processor.metrics.clone(), readiness.clone());
-        let limits = limits(&config.settings);
-        let source = consumer.source();
-        let mut consume = ConsumeLoop::new(source, &processor, &dead_letters, &accounting, limits);
+        let mut consume = pipeline.consume(consumer.source(), &dead_letters);
         let result = consume.run(&fatal.stop_token()).await;
 
         let deadline = Instant::now() + config.settings.shutdown_grace;
@@ -106,7 +97,7 @@ impl Worker {
         consume.drain(deadline).await;
         lifecycle::wait_for_tasks(&checks, remaining(deadline)).await;
         leave(consumer, dead_letters, deadline).await;
-        trace::shut_down(processor.tracer, remaining(deadline)).await;
+        trace::shut_down(pipeline.processor.tracer, remaining(deadline)).await;
         admin_stop.cancel();
         lifecycle::wait_for_tasks(&tasks, remaining(deadline)).await;
         info!("worker stopped");
@@ -118,8 +109,9 @@ impl Worker {
     }
 
     fn spawn_checks(&self, tasks: &TaskTracker, fatal: &FatalError, stop: &CancellationToken) {
-        let (config, metrics) = (self.config.clone(), self.processor.metrics.clone());
-        tasks.spawn(watch_redis(self.store.clone(), self.readiness.clone(), metrics, stop.clone()));
+        let Pipeline { processor, store, .. } = &self.pipeline;
+        let (config, metrics) = (self.config.clone(), processor.metrics.clone());
+        tasks.spawn(watch_redis(store.clone(), self.readiness.clone(), metrics, stop.clone()));
         tasks.spawn(brokers::watch(
             Arc::clone(&self.consumer),
             self.dead_letters.clone(),
@@ -132,22 +124,6 @@ impl Worker {
         tasks.spawn(retention::check(config.clone(), topics, stop.clone()));
         tasks.spawn(lag::watch(Arc::clone(&self.consumer), config, fatal.clone(), stop.clone()));
     }
-}
-
-fn store(config: &Config, metrics: Metrics) -> anyhow::Result<RedisStore> {
-    let settings = &config.settings;
-    let redis = RedisClient::new(&settings.redis).context("REDIS_URL")?;
-    let retention = Retention {
-        seen: settings.idempotency_ttl,
-        history: settings.history_ttl,
-        history_length: settings.history_max_len.get(),
-        owners: settings.owner_ttl,
-    };
-    Ok(RedisStore::new(redis, retention, config.replica_ack(), metrics))
-}
-
-fn limits(settings: &Settings) -> Limits {
-    Limits { owner_wait: settings.owner_wait, max_parked: settings.owner_wait_limit.get() }
 }
 
 fn remaining(deadline: Instant) -> Duration {

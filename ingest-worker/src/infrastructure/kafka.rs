@@ -19,3 +19,10 @@ mod retry;
 mod source;
 mod statistics;
 mod tracing;
+
+// Public through `worker::pipeline`.
+pub use consume_loop::ConsumeLoop;
+pub use dead_letters::queue::{DeadLetter, DeadLetterSink};
+pub use offsets::{Admitted, InFlightId, Offsets, Partition};
+pub use record::{InFlightRecord, OwnedRecord, SourceRecord};
+pub use source::{MAX_BATCH, RecordSource};

@@ -54,7 +54,7 @@ pub(crate) struct Limits {
 type Written = (DeadLetter, Result<(), TransientError>);
 
 /// The loop and what it works on.
-pub(crate) struct ConsumeLoop<'c, S: RecordSource, P, D, L> {
+pub struct ConsumeLoop<'c, S: RecordSource, P, D, L> {
     source: S,
     processor: &'c BatchProcessor<P, D>,
     sink: &'c L,
@@ -113,7 +113,7 @@ where
     ///
     /// # Errors
     /// When the source cannot go on.
-    pub(crate) async fn run(&mut self, stop: &CancellationToken) -> anyhow::Result<()> {
+    pub async fn run(&mut self, stop: &CancellationToken) -> anyhow::Result<()> {
         while !stop.is_cancelled() {
             if let Some(reason) = self.source.fatal_error() {
                 anyhow::bail!(reason);
@@ -125,7 +125,7 @@ where
 
     /// Finishes what is in progress, until `deadline`. Records behind it are read again by the next
     /// owner of their partition.
-    pub(crate) async fn drain(mut self, deadline: Instant) {
+    pub async fn drain(mut self, deadline: Instant) {
         if !self.in_flight.is_empty() {
             if let Ok(delivered) = timeout_at(deadline, self.in_flight.wait()).await {
                 self.settle(delivered);

@@ -5,29 +5,29 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
 /// A partition of a topic.
-pub(crate) type Partition = (String, i32);
+pub type Partition = (String, i32);
 
 /// Names a record within one assignment of its partition; a revocation makes it stale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct InFlightId {
+pub struct InFlightId {
     epoch: u64,
     index: u64,
 }
 
 /// A record that [`Offsets::read`] has admitted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Admitted {
+pub struct Admitted {
     /// Names the record from now on.
-    pub(crate) id: InFlightId,
+    pub id: InFlightId,
     /// Whether a rewind of the partition makes the group read this offset again.
-    pub(crate) is_reread: bool,
+    pub is_reread: bool,
     /// The position that a reset of the partition has left, on the first record after it.
-    pub(crate) reset_from: Option<i64>,
+    pub reset_from: Option<i64>,
 }
 
 /// The unfinished records of all assigned partitions.
 #[derive(Debug, Default)]
-pub(crate) struct Offsets {
+pub struct Offsets {
     topics: HashMap<String, HashMap<i32, Assigned>>,
     last_epoch: u64,
 }
@@ -52,14 +52,14 @@ struct Assigned {
 
 impl Offsets {
     /// Starts tracking a partition; only an assignment does.
-    pub(crate) fn assign(&mut self, topic: &str, partition: i32) {
+    pub fn assign(&mut self, topic: &str, partition: i32) {
         self.last_epoch += 1;
         let assigned = Assigned { epoch: self.last_epoch, ..Assigned::default() };
         self.topics.entry(topic.to_owned()).or_default().insert(partition, assigned);
     }
 
     /// Stops tracking a partition; its unfinished records are stale.
-    pub(crate) fn revoke(&mut self, topic: &str, partition: i32) {
+    pub fn revoke(&mut self, topic: &str, partition: i32) {
         if let Some(partitions) = self.topics.get_mut(topic) {
             partitions.remove(&partition);
         }
@@ -74,7 +74,7 @@ impl Offsets {
     }
 
     /// Tracks a record that was read; `None` if its partition is not assigned.
-    pub(crate) fn read(&mut self, topic: &str, partition: i32, offset: i64) -> Option<Admitted> {
+    pub fn read(&mut self, topic: &str, partition: i32, offset: i64) -> Option<Admitted> {
         let assigned = self.get_mut(topic, partition)?;
         // Records that were fetched before a reset continue where the last one ended.
         let is_before_reset = |from| offset < from && assigned.next.is_some_and(|n| n <= offset);
@@ -91,7 +91,7 @@ impl Offsets {
     }
 
     /// Notes that the client could not read on at `position` and starts elsewhere.
-    pub(crate) fn reset(&mut self, topic: &str, partition: i32, position: i64) {
+    pub fn reset(&mut self, topic: &str, partition: i32, position: i64) {
         if let Some(assigned) = self.get_mut(topic, partition) {
             assigned.reset_from = Some(position);
         }
@@ -123,7 +123,7 @@ impl Offsets {
 
     /// Returns the offset to commit of each partition with progress since the last call: the next
     /// one to read after a restart.
-    pub(crate) fn take_committable(&mut self) -> Vec<(&str, i32, i64)> {
+    pub fn take_committable(&mut self) -> Vec<(&str, i32, i64)> {
         let mut all = Vec::new();
         for (topic, partitions) in &mut self.topics {
             for (partition, assigned) in partitions {

@@ -22,7 +22,7 @@ use crate::domain::{
 };
 
 /// A record as a [`super::source::RecordSource`] yields it.
-pub(crate) trait SourceRecord: Message + Send + Sync {
+pub trait SourceRecord: Message + Send + Sync {
     /// Returns the record in memory of its own.
     fn into_owned(self) -> OwnedMessage;
 }
@@ -42,7 +42,7 @@ impl SourceRecord for OwnedMessage {
 /// A record in flight. Fresh records are borrowed from the client. Those that are parked are
 /// copied, because a borrowed one keeps everything in memory that was fetched with it.
 #[derive(Debug)]
-pub(crate) struct InFlightRecord<R> {
+pub struct InFlightRecord<R> {
     body: Body<R>,
     pub(crate) state: RecordState,
 }
@@ -64,7 +64,7 @@ macro_rules! either {
 }
 
 /// A record that does not borrow from the client.
-pub(crate) type OwnedRecord = InFlightRecord<OwnedMessage>;
+pub type OwnedRecord = InFlightRecord<OwnedMessage>;
 
 /// What the worker remembers of a record in flight.
 #[derive(Debug)]
@@ -97,7 +97,8 @@ pub(crate) struct ParkState {
 
 impl<R: SourceRecord> InFlightRecord<R> {
     /// Takes a record that the offsets have admitted.
-    pub(crate) fn new(message: R, admitted: &Admitted) -> Self {
+    #[must_use]
+    pub fn new(message: R, admitted: &Admitted) -> Self {
         let state = RecordState {
             id: admitted.id,
             since: Instant::now(),
@@ -129,15 +130,18 @@ impl<R: SourceRecord> InFlightRecord<R> {
         }
     }
 
-    pub(crate) fn topic(&self) -> &str {
+    /// Returns the topic that it was read from.
+    pub fn topic(&self) -> &str {
         either!(self, message => message.topic())
     }
 
-    pub(crate) fn partition(&self) -> i32 {
+    /// Returns its partition.
+    pub fn partition(&self) -> i32 {
         either!(self, message => message.partition())
     }
 
-    pub(crate) fn offset(&self) -> i64 {
+    /// Returns its offset.
+    pub fn offset(&self) -> i64 {
         either!(self, message => message.offset())
     }
 

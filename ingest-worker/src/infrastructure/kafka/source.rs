@@ -8,7 +8,7 @@ use super::{
 };
 
 /// Most records that are read, and delivered, at once. Larger pipelines to Redis gain nothing.
-pub(crate) const MAX_BATCH: usize = 256;
+pub const MAX_BATCH: usize = 256;
 
 /// A member of a consumer group that reads records and commits offsets.
 ///
@@ -19,7 +19,7 @@ pub(crate) const MAX_BATCH: usize = 256;
 ///   those offsets at the time it was taken from the client.
 /// - A stored offset is committed eventually, and before the partition is revoked in an orderly
 ///   rebalance.
-pub(crate) trait RecordSource {
+pub trait RecordSource {
     /// A record; it may borrow from the client.
     type Record: SourceRecord;
 

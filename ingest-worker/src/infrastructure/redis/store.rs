@@ -29,7 +29,7 @@ pub(crate) struct Retention {
 
 /// The worker's store on Redis. Cheap to clone; clones share the connection.
 #[derive(Clone, Debug)]
-pub(crate) struct RedisStore {
+pub struct RedisStore {
     pub(super) client: RedisClient,
     pub(super) retention: Retention,
     pub(super) metrics: Metrics,

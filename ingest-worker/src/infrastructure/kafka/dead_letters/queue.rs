@@ -20,10 +20,12 @@ const BACKOFF: Backoff = Backoff::new(Duration::from_millis(200), Duration::from
 
 /// A record that cannot be processed, and why.
 #[derive(Debug)]
-pub(crate) struct DeadLetter {
-    pub(crate) record: OwnedRecord,
+pub struct DeadLetter {
+    /// The record.
+    pub record: OwnedRecord,
     pub(crate) classification: Classification,
-    pub(crate) rejection: Rejection,
+    /// The reason.
+    pub rejection: Rejection,
     backoff: Backoff,
 }
 
@@ -47,7 +49,7 @@ impl DeadLetter {
 /// An implementation guarantees that `Ok` means the letter is acknowledged, and that one letter
 /// does not affect another. A letter with an error may have been written; written again, it is
 /// there twice.
-pub(crate) trait DeadLetterSink: Send + Sync {
+pub trait DeadLetterSink: Send + Sync {
     /// Writes `letters`; returns a result for each, in order.
     fn write(
         &self,

@@ -1,0 +1,80 @@
+//! The way of records from a source to Redis: everything of a worker but its Kafka clients, checks
+//! and ports. Public, with the boundary to the Kafka client, for `tests/simulation`, which runs it
+//! over a simulated cluster and network.
+
+use shared::{admin::Readiness, redis::RedisClient, trace::Tracer};
+
+use crate::{
+    accounting::Accounting,
+    config::{Config, Settings},
+    domain::{classify::Classifier, dispatch::Dispatcher, routes::Routes},
+    infrastructure::{
+        kafka::{batch::BatchProcessor, consume_loop::Limits},
+        redis::{RedisStore, Retention},
+    },
+};
+pub use crate::{
+    infrastructure::kafka::{
+        Admitted, ConsumeLoop, DeadLetter, DeadLetterSink, InFlightId, InFlightRecord, MAX_BATCH,
+        Offsets, OwnedRecord, Partition, RecordSource, SourceRecord,
+    },
+    metrics::Metrics,
+};
+
+/// Processes records; see [`Pipeline::consume`].
+#[derive(Debug)]
+pub struct Pipeline {
+    pub(super) processor: BatchProcessor<RedisStore, RedisStore>,
+    pub(super) store: RedisStore,
+    accounting: Accounting,
+    limits: Limits,
+}
+
+impl Pipeline {
+    /// A pipeline to `redis`, which need not be available yet.
+    #[must_use]
+    pub fn new(
+        config: &Config,
+        redis: RedisClient,
+        metrics: Metrics,
+        readiness: Readiness,
+        tracer: Option<Tracer>,
+    ) -> Self {
+        let settings = &config.settings;
+        let store =
+            RedisStore::new(redis, retention(settings), config.replica_ack(), metrics.clone());
+        let routes = Routes::new(settings.notification_source, |topic| config.topic(topic));
+        let classifier =
+            Classifier::new(routes, settings.idempotency_identity, settings.max_event_age)
+                .with_max_size(settings.max_notification_size)
+                .with_max_reread_age(settings.idempotency_ttl)
+                .with_traceparent(tracer.is_some());
+        let dispatcher = Dispatcher::new(store.clone(), store.clone());
+        let accounting = Accounting::new(metrics.clone(), readiness);
+        let limits =
+            Limits { owner_wait: settings.owner_wait, max_parked: settings.owner_wait_limit.get() };
+        let processor = BatchProcessor { classifier, dispatcher, metrics, tracer };
+        Self { processor, store, accounting, limits }
+    }
+
+    /// Returns the loop that moves the records of `source` to Redis, or to `letters`.
+    pub fn consume<'c, S: RecordSource, L: DeadLetterSink>(
+        &'c self,
+        source: S,
+        letters: &'c L,
+    ) -> ConsumeLoop<'c, S, RedisStore, RedisStore, L>
+    where
+        S::Record: 'c,
+    {
+        ConsumeLoop::new(source, &self.processor, letters, &self.accounting, self.limits)
+    }
+}
+
+fn retention(settings: &Settings) -> Retention {
+    Retention {
+        seen: settings.idempotency_ttl,
+        history: settings.history_ttl,
+        history_length: settings.history_max_len.get(),
+        owners: settings.owner_ttl,
+    }
+}
