@@ -2,6 +2,7 @@
 
 mod file_descriptors;
 mod key_material;
+mod service;
 mod settings;
 
 use std::{io, net::SocketAddr, time::Duration};
@@ -14,22 +15,13 @@ use shared::{
     redis::RedisClient,
     trace::{self, Tracer},
 };
-use tokio::{
-    net::{TcpListener, TcpSocket},
-    sync::watch,
-};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
 
-use crate::{
-    auth::{Authenticator, KeySources, revocation::Revocations},
-    config::Config,
-    hub::Hub,
-    metrics::Metrics,
-    redis::{History, Subscriber},
-    server::Server,
-};
+use crate::{auth::KeySources, config::Config, metrics::Metrics};
 use key_material::KeyMaterial;
+pub use service::{Service, Subscriber};
 
 /// Length of the accept queue, as far as the system allows (`somaxconn` on Linux). After an outage
 /// all clients reconnect at once; a full queue would make them retry seconds later.
@@ -96,27 +88,16 @@ impl Gateway {
     pub async fn run(self, shutdown: CancellationToken) {
         let Self { config, listener, admin, redis, readiness, metrics, key_material, keys, tracer } =
             self;
-        let hub = Hub::new(settings::hub(&config), metrics.clone());
-        let (reader, current) = watch::channel(None);
-        let page_bytes = config.limits.resume_page_bytes.get();
-        let history = History::new(current, page_bytes, metrics.clone());
         let (last, background) = (CancellationToken::new(), TaskTracker::new());
-        let revocations = Revocations::default();
         let certificate = key_material.certificate();
         key_material.spawn(&keys, &background, readiness.clone(), &last);
-        let authenticator = Authenticator::new(keys, revocations.clone());
-        let connections =
-            settings::connection(&config, authenticator, tracer.clone(), metrics.clone());
-        let subscriber =
-            Subscriber::new(redis, hub.clone(), revocations, readiness.clone(), metrics, reader)
-                .with_traces(tracer.is_some());
+        let checks = (readiness.clone(), metrics);
+        let (Service { server, clients }, subscriber) =
+            Service::new(&config, redis, keys, tracer.as_ref(), checks, shutdown.clone());
+        let server = server.with_certificate(certificate);
         readiness.set(READINESS, true);
         background.spawn(admin.run(last.clone()));
         background.spawn(subscriber.run(last.clone()));
-        let clients = TaskTracker::new();
-        let (tasks, stop) = (clients.clone(), shutdown.clone());
-        let server = Server::new(settings::server(&config), connections, hub, history, tasks, stop)
-            .with_certificate(certificate);
         let unready = async {
             shutdown.cancelled().await;
             readiness.set(READINESS, false);

@@ -18,4 +18,4 @@ mod subscriber;
 
 pub(crate) use history::History;
 pub(crate) use revocations::revoke;
-pub(crate) use subscriber::Subscriber;
+pub use subscriber::Subscriber;

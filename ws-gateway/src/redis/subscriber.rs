@@ -34,7 +34,7 @@ const REFUSED: Backoff = Backoff::new(Duration::from_millis(500), Duration::from
 
 /// Keeps the subscriptions of the hub's users.
 #[derive(Debug)]
-pub(crate) struct Subscriber {
+pub struct Subscriber {
     redis: RedisClient,
     hub: Hub,
     readiness: Readiness,
@@ -76,7 +76,7 @@ impl Subscriber {
     }
 
     /// Runs until `shutdown`.
-    pub(crate) async fn run(self, shutdown: CancellationToken) {
+    pub async fn run(self, shutdown: CancellationToken) {
         tokio::select! {
             () = shutdown.cancelled() => {}
             () = self.keep_connected() => {}

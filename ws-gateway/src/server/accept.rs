@@ -78,24 +78,31 @@ impl Server {
     }
 
     fn spawn(&self, stream: TcpStream, peer: IpAddr) {
-        let state = &self.state;
-        let (slot, evicted_another) = state.pending.acquire();
-        if evicted_another {
-            state.count(HandshakeResult::Evicted);
-        }
         if let Err(error) = stream.set_nodelay(true) {
             debug!(%error, "connection closed before it was served");
             return;
         }
+        let Some(certificate) = &self.certificate else { return self.serve(stream, peer) };
+        let acceptor = TlsAcceptor::from(Arc::clone(&certificate.borrow()));
+        self.state.tasks.spawn(self.pending(peer).serve_tls(stream, acceptor));
+    }
+
+    /// Serves HTTP on a stream in a task of its own.
+    pub(crate) fn serve<S>(&self, stream: S, peer: IpAddr)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        self.state.tasks.spawn(self.pending(peer).serve(stream));
+    }
+
+    fn pending(&self, peer: IpAddr) -> Pending {
+        let state = Arc::clone(&self.state);
+        let (slot, evicted_another) = state.pending.acquire();
+        if evicted_another {
+            state.count(HandshakeResult::Evicted);
+        }
         let deadline = Instant::now() + state.settings.handshake_timeout;
-        let request = Pending { state: Arc::clone(state), peer, slot, deadline };
-        match &self.certificate {
-            None => state.tasks.spawn(request.serve(stream)),
-            Some(certificate) => {
-                let acceptor = TlsAcceptor::from(Arc::clone(&certificate.borrow()));
-                state.tasks.spawn(request.serve_tls(stream, acceptor))
-            }
-        };
+        Pending { state, peer, slot, deadline }
     }
 }
 
