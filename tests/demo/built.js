@@ -1,169 +1,291 @@
 // Generated from page.ts by `npm run page` in ws-gateway/client. Do not edit.
 
+// ws-gateway/client/src/backoff.ts
+var INITIAL_FAILURE_MS = 500;
+var MAX_FAILURE_MS = 2e4;
+var LOST_SPREAD_MS = 5e3;
+var INITIAL_REFUSAL_MS = 2e3;
+var MAX_REFUSAL_MS = 3e5;
+var STABLE_AFTER_MS = 1e3;
+var ACCEPTED_AFTER_MS = MAX_REFUSAL_MS;
+var Backoff = class {
+  #failures = 0;
+  #refusals = 0;
+  /** Records that an open connection ended; returns whether it was stable. */
+  recordConnection(lastedMs) {
+    if (lastedMs >= ACCEPTED_AFTER_MS) this.#refusals = 0;
+    if (lastedMs < STABLE_AFTER_MS) return false;
+    this.#failures = 0;
+    return true;
+  }
+  /** Returns the delay after an attempt failed, or after an open connection was lost. */
+  afterFailure(wasOpen) {
+    const longest = Math.min(INITIAL_FAILURE_MS * 2 ** this.#failures, MAX_FAILURE_MS);
+    this.#failures += 1;
+    return Math.random() * (wasOpen ? Math.max(longest, LOST_SPREAD_MS) : longest);
+  }
+  /** Returns the delay after the gateway refused the token or the connection. */
+  afterRefusal() {
+    const longest = Math.min(INITIAL_REFUSAL_MS * 2 ** this.#refusals, MAX_REFUSAL_MS);
+    this.#refusals += 1;
+    return longest * (1 + Math.random()) / 2;
+  }
+};
+
 // ws-gateway/client/src/contract.ts
 var CATEGORIES = ["batch_progress", "processing_results", "file_operations", "class_management", "student_workflow", "system_alerts"];
 var STATE_EVENT = "connection_state";
 var SUBPROTOCOL = "huleedu.v1";
 var TOKEN_PREFIX = "huleedu.token.";
-var STOP_CODES = [1002, 1003, 1007, 1009, 4e3];
+var STOP_CODES = [1002, 1003];
+var WAIT_CODES = [1007, 1009, 4e3];
 var TOKEN_CODES = [1008];
 
-// ws-gateway/client/src/connection.ts
-var INITIAL_BACKOFF_MS = 500;
-var MAX_BACKOFF_MS = 2e4;
-var CONNECT_TIMEOUT_MS = 15e3;
+// ws-gateway/client/src/liveness.ts
 var PONG_TIMEOUT_MS = 5e3;
-var STABLE_AFTER_MS = 1e3;
-var RENEWAL_FRACTION = 0.2;
-var MAX_RENEWAL_LEAD_MS = 6e4;
-var MIN_RENEWAL_RETRY_MS = 1e3;
-var MAX_TIMER_MS = 2 ** 31 - 1;
-var Connection = class {
-  #handler;
-  #socket;
-  /** Incremented by each attempt and close, so that callbacks of earlier sockets are ignored. */
-  #generation = 0;
-  #failures = 0;
-  #tokenReplaced = false;
-  #authenticatedAt;
-  /** `reconnect_after_ms` of the gateway. */
-  #requestedDelay;
-  #waiting = false;
-  #attemptTimer;
+var DEFAULT_PING_INTERVAL_S = 30;
+var Liveness = class {
+  #ping;
+  #onTimeout;
   #pingTimer;
   #pongTimer;
-  #renewalTimer;
+  constructor(ping, onTimeout) {
+    this.#ping = ping;
+    this.#onTimeout = onTimeout;
+  }
+  start(intervalSeconds) {
+    clearInterval(this.#pingTimer);
+    const seconds = intervalSeconds > 0 ? intervalSeconds : DEFAULT_PING_INTERVAL_S;
+    this.#pingTimer = setInterval(() => this.probe(), seconds * 1e3);
+  }
+  /** Sends a ping; the connection has timed out unless any frame arrives in time. */
+  probe() {
+    if (this.#pongTimer !== void 0) return;
+    this.#pongTimer = setTimeout(this.#onTimeout, PONG_TIMEOUT_MS);
+    this.#ping();
+  }
+  /** Records that a frame has arrived. */
+  confirm() {
+    clearTimeout(this.#pongTimer);
+    this.#pongTimer = void 0;
+  }
+  stop() {
+    clearInterval(this.#pingTimer);
+    this.confirm();
+  }
+};
+
+// ws-gateway/client/src/renewal.ts
+var RENEWAL_FRACTION = 0.2;
+var MAX_RENEWAL_LEAD_MS = 6e4;
+var MIN_RENEWAL_INTERVAL_MS = 2e3;
+var MAX_TIMER_MS = 2 ** 31 - 1;
+var Renewal = class {
+  #renew;
+  #timer;
+  constructor(renew) {
+    this.#renew = renew;
+  }
+  /** Replaces the schedule. Uses the gateway's clock, as browser clocks are often wrong. */
+  schedule(expiresAt, gatewayTime) {
+    const lifetime = Date.parse(expiresAt) - Date.parse(gatewayTime);
+    const lead = Math.min(lifetime * RENEWAL_FRACTION, MAX_RENEWAL_LEAD_MS);
+    this.#set(lifetime - lead, Date.now() + lifetime);
+  }
+  stop() {
+    clearTimeout(this.#timer);
+  }
+  #set(delay, expiry) {
+    this.stop();
+    if (Number.isNaN(delay)) return;
+    const bounded = Math.min(Math.max(delay, MIN_RENEWAL_INTERVAL_MS), MAX_TIMER_MS);
+    this.#timer = setTimeout(() => {
+      this.#set((expiry - Date.now()) / 2, expiry);
+      this.#renew();
+    }, bounded);
+  }
+};
+
+// ws-gateway/client/src/websocket.ts
+var openWebSocket = (url, token, events) => {
+  const socket = new WebSocket(url, [SUBPROTOCOL, TOKEN_PREFIX + token]);
+  socket.onmessage = ({ data }) => {
+    const frame = parse(data);
+    if (frame !== void 0) events.onFrame(frame);
+  };
+  socket.onclose = ({ code, reason }) => events.onClose(code, reason);
+  return {
+    send: (message) => socket.send(JSON.stringify(message)),
+    close() {
+      socket.onmessage = socket.onclose = null;
+      socket.close();
+    }
+  };
+};
+function parse(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return void 0;
+  }
+}
+
+// ws-gateway/client/src/connection.ts
+var TOKEN_TIMEOUT_MS = 8e3;
+var CONNECT_TIMEOUT_MS = 15e3;
+var WAKE_TIMEOUT_MS = 5e3;
+var MAX_REQUESTED_DELAY_MS = 6e4;
+var Connection = class {
+  #handler;
+  #backoff = new Backoff();
+  #liveness = new Liveness(
+    () => this.send({ type: "ping" }),
+    () => this.open()
+  );
+  #renewal = new Renewal(() => this.#renew());
+  #transport;
+  /** Incremented by each attempt and close, so that tokens for earlier attempts are ignored. */
+  #attempt = 0;
+  #timer;
+  /** When the attempt under way is given up. */
+  #deadline;
+  #openSince;
+  #waiting;
+  #tokenReplaced = false;
+  /** `reconnect_after_ms` of the gateway. */
+  #requestedDelay;
   constructor(handler) {
     this.#handler = handler;
   }
-  /** Connects now; closes the current socket, if any. */
+  /** Connects now; closes the current connection, if any. */
   async open() {
-    this.#reset();
-    const generation = this.#generation;
+    this.cancel();
+    const attempt = this.#attempt;
     this.#handler.onStatus({ state: "connecting" });
-    this.#attemptTimer = setTimeout(() => this.#scheduleRetry(), CONNECT_TIMEOUT_MS);
+    this.#limit(TOKEN_TIMEOUT_MS, () => this.#onLocalFailure("no token in time"));
+    let token;
     try {
-      const token = await this.#handler.token();
-      if (generation !== this.#generation) return;
-      const subprotocols = [SUBPROTOCOL, TOKEN_PREFIX + token];
-      const socket = new WebSocket(this.#handler.connectUrl(token), subprotocols);
-      socket.onmessage = ({ data }) => {
-        if (generation === this.#generation) this.#onMessage(data);
-      };
-      socket.onclose = ({ code, reason }) => {
-        if (generation === this.#generation) this.#onClose(code, reason);
-      };
-      this.#socket = socket;
-    } catch {
-      if (generation === this.#generation) this.#scheduleRetry();
+      token = await this.#handler.token();
+    } catch (error) {
+      if (attempt === this.#attempt) this.#onLocalFailure(`no token: ${error}`);
+      return;
+    }
+    if (attempt !== this.#attempt) return;
+    this.#limit(CONNECT_TIMEOUT_MS, () => this.#onFailure("connecting timed out"));
+    try {
+      this.#transport = openWebSocket(this.#handler.connectUrl(token), token, {
+        onFrame: (frame) => this.#onFrame(frame),
+        onClose: (code, reason) => this.#onClose(code, closeMessage(reason))
+      });
+    } catch (error) {
+      this.#onLocalFailure(String(error));
     }
   }
-  /** Retries now, or pings an open connection: after the network or the tab was suspended. */
+  /** Checks the connection after the network or the tab was suspended; ends a delay. */
   check() {
     if (this.#waiting) void this.open();
-    else this.#ping();
+    else if (this.#deadline !== void 0) {
+      const left = Math.max(this.#deadline - Date.now(), 0);
+      this.#limit(Math.min(left, WAKE_TIMEOUT_MS), () => this.open());
+    } else if (this.#openSince !== void 0) this.#liveness.probe();
   }
   /** Handles the browser's `offline` event: a loopback gateway may still be reachable. */
   checkOffline() {
-    if (this.#waiting) this.#scheduleRetry();
-    else this.#ping();
+    if (this.#waiting) this.#handler.onStatus(this.#waiting = { ...this.#waiting, offline: true });
+    else if (this.#openSince !== void 0) this.#liveness.probe();
   }
   send(message) {
-    if (this.#authenticatedAt !== void 0) this.#socket?.send(JSON.stringify(message));
+    if (this.#openSince !== void 0) this.#transport?.send(message);
   }
   stop(message, code) {
-    this.#reset();
+    this.cancel();
     this.#handler.onStatus({ state: "stopped", message, ...code !== void 0 && { code } });
   }
-  #reset() {
-    this.#generation += 1;
-    const timers = [this.#attemptTimer, this.#pingTimer, this.#pongTimer, this.#renewalTimer];
-    for (const timer of timers) clearTimeout(timer);
-    this.#pongTimer = this.#requestedDelay = this.#authenticatedAt = void 0;
-    this.#waiting = false;
-    this.#socket?.close();
-    this.#socket = void 0;
+  /** Closes the connection, or ends the attempt or the delay, without a new status. */
+  cancel() {
+    this.#attempt += 1;
+    clearTimeout(this.#timer);
+    this.#liveness.stop();
+    this.#renewal.stop();
+    this.#deadline = this.#openSince = this.#requestedDelay = this.#waiting = void 0;
+    this.#transport?.close();
+    this.#transport = void 0;
   }
-  /** Retries after the delay that the gateway requested, else after a random back-off. */
-  #scheduleRetry() {
-    const requested = this.#requestedDelay;
-    this.#reset();
-    const backoff = Math.min(INITIAL_BACKOFF_MS * 2 ** this.#failures, MAX_BACKOFF_MS);
-    this.#failures += 1;
-    const delay = requested ?? Math.random() * backoff;
-    this.#waiting = true;
+  /** Limits the attempt under way. */
+  #limit(ms, onTimeout) {
+    clearTimeout(this.#timer);
+    this.#deadline = Date.now() + ms;
+    this.#timer = setTimeout(onTimeout, ms);
+  }
+  #wait(delay, message, code) {
+    this.cancel();
+    this.#timer = setTimeout(() => this.#handler.onRetryDue(), delay);
     const offline = globalThis.navigator?.onLine === false;
-    this.#handler.onStatus({ state: "waiting", retryAt: Date.now() + delay, offline });
-    this.#attemptTimer = setTimeout(() => this.open(), delay);
+    const retryAt = Date.now() + delay;
+    this.#waiting = { state: "waiting", retryAt, offline, message, ...code !== void 0 && { code } };
+    this.#handler.onStatus(this.#waiting);
   }
-  #onClose(code, reason) {
-    if (this.#authenticatedAt !== void 0 && Date.now() - this.#authenticatedAt >= STABLE_AFTER_MS) {
-      this.#failures = 0;
+  #onFailure(message, code) {
+    const delay = this.#requestedDelay ?? this.#backoff.afterFailure(this.#openSince !== void 0);
+    this.#wait(delay, message, code);
+  }
+  /** Handles a failure before the network was used. */
+  #onLocalFailure(message) {
+    this.#onFailure(message);
+    this.#handler.onRefused();
+  }
+  #onClose(code, message) {
+    if (this.#openSince !== void 0 && this.#backoff.recordConnection(Date.now() - this.#openSince)) {
       this.#tokenReplaced = false;
     }
-    if (STOP_CODES.includes(code)) return this.stop(closeMessage(reason), code);
-    if (!TOKEN_CODES.includes(code)) return this.#scheduleRetry();
-    if (this.#tokenReplaced) return this.stop(closeMessage(reason), code);
-    this.#tokenReplaced = true;
-    void this.open();
+    const isTokenRefused = TOKEN_CODES.includes(code);
+    if (STOP_CODES.includes(code)) this.stop(message, code);
+    else if (isTokenRefused && !this.#tokenReplaced) {
+      this.#tokenReplaced = true;
+      return void this.open();
+    } else if (isTokenRefused || WAIT_CODES.includes(code)) {
+      this.#wait(this.#backoff.afterRefusal(), message, code);
+    } else return this.#onFailure(message || "connection lost", code);
+    this.#handler.onRefused();
   }
-  #onMessage(text) {
-    clearTimeout(this.#pongTimer);
-    this.#pongTimer = void 0;
-    let frame;
-    try {
-      frame = JSON.parse(text);
-    } catch {
-      return;
+  #onFrame(frame) {
+    this.#liveness.confirm();
+    if (frame?.event === STATE_EVENT) {
+      if (frame.data) this.#onState(frame.data, frame.timestamp ?? "");
+    } else if (typeof frame?.event === "string") {
+      this.#handler.onNotification(frame);
     }
-    if (frame.event === STATE_EVENT) this.#onState(frame);
-    else if (typeof frame.event === "string") this.#handler.onNotification(frame);
   }
-  #onState({ data, timestamp }) {
+  #onState(data, timestamp) {
     switch (data.state) {
       case "authenticated":
         this.#onAuthenticated(data);
-        return this.#scheduleRenewal(data.token_expires_at, timestamp);
+        return this.#renewal.schedule(data.token_expires_at, timestamp);
       case "connected":
-        return this.#scheduleRenewal(data.token_expires_at, timestamp);
+        return this.#renewal.schedule(data.token_expires_at, timestamp);
+      case "position":
+        return this.#handler.onPosition(data.last_event_id);
       case "disconnected":
-        this.#requestedDelay = data.reconnect_after_ms;
+        if (data.reconnect_after_ms >= 0) {
+          this.#requestedDelay = Math.min(data.reconnect_after_ms, MAX_REQUESTED_DELAY_MS);
+        }
     }
   }
-  #onAuthenticated(data) {
-    clearTimeout(this.#attemptTimer);
-    this.#authenticatedAt ??= Date.now();
-    clearInterval(this.#pingTimer);
-    this.#pingTimer = setInterval(() => this.#ping(), data.ping_interval_s * 1e3);
-    if (data.resume === "none" || data.last_event_id.startsWith("0-")) {
-      this.#handler.onStartPosition(data.last_event_id);
-    }
-    this.#handler.onStatus({ state: "open", connectionId: data.connection_id, resume: data.resume });
-    if (data.resume === "incomplete") this.#handler.onIncomplete();
+  #onAuthenticated({ connection_id, last_event_id, ping_interval_s, resume }) {
+    clearTimeout(this.#timer);
+    this.#deadline = void 0;
+    this.#openSince ??= Date.now();
+    this.#liveness.start(ping_interval_s);
+    if (resume === "none" || last_event_id?.startsWith("0-")) this.#handler.onPosition(last_event_id);
+    this.#handler.onStatus({ state: "open", connectionId: connection_id, resume });
+    if (resume === "incomplete") this.#handler.onIncomplete();
   }
-  /** Sends a ping; reconnects unless any frame arrives within the timeout. */
-  #ping() {
-    if (this.#authenticatedAt === void 0 || this.#pongTimer !== void 0) return;
-    this.#pongTimer = setTimeout(() => this.open(), PONG_TIMEOUT_MS);
-    this.send({ type: "ping" });
-  }
-  /** Uses the gateway's clock, as browser clocks are often wrong. */
-  #scheduleRenewal(expiresAt, gatewayTime) {
-    const lifetime = Date.parse(expiresAt) - Date.parse(gatewayTime);
-    const lead = Math.min(lifetime * RENEWAL_FRACTION, MAX_RENEWAL_LEAD_MS);
-    this.#setRenewalTimer(lifetime - lead, Date.now() + lifetime);
-  }
-  #setRenewalTimer(delay, expiry) {
-    clearTimeout(this.#renewalTimer);
-    this.#renewalTimer = setTimeout(() => this.#renew(expiry), Math.min(delay, MAX_TIMER_MS));
-  }
-  /** Sends a new token, and schedules a retry that the gateway's confirmation replaces. */
-  async #renew(expiry) {
-    const generation = this.#generation;
-    this.#setRenewalTimer(Math.max((expiry - Date.now()) / 2, MIN_RENEWAL_RETRY_MS), expiry);
+  /** Sends a new token. Without one the current token is still valid, and the next try is scheduled. */
+  async #renew() {
+    const attempt = this.#attempt;
     try {
       const token = await this.#handler.token();
-      if (generation === this.#generation) this.send({ type: "auth", token });
+      if (attempt === this.#attempt) this.send({ type: "auth", token });
     } catch {
     }
   }
@@ -174,6 +296,38 @@ function closeMessage(reason) {
   } catch {
     return reason;
   }
+}
+
+// ws-gateway/client/src/listeners.ts
+var Listeners = class {
+  #topics = /* @__PURE__ */ new Map();
+  add(topic, listener) {
+    const listeners = this.#topics.get(topic) ?? /* @__PURE__ */ new Set();
+    this.#topics.set(topic, listeners);
+    const wrapped = (value) => listener(value);
+    listeners.add(wrapped);
+    return () => void listeners.delete(wrapped);
+  }
+  /** Calls every listener; one that throws does not affect the others. */
+  emit(topic, value) {
+    for (const listener of this.#topics.get(topic) ?? []) {
+      try {
+        listener(value);
+      } catch (error) {
+        globalThis.reportError?.(error);
+      }
+    }
+  }
+};
+
+// ws-gateway/client/src/page-events.ts
+function listenToPage(signal, wake, offline) {
+  if (typeof window === "undefined") return;
+  const wakeIfVisible = () => document.visibilityState === "visible" && wake();
+  const options = { signal };
+  for (const event of ["online", "pageshow"]) window.addEventListener(event, wake, options);
+  document.addEventListener("visibilitychange", wakeIfVisible, options);
+  window.addEventListener("offline", offline, options);
 }
 
 // ws-gateway/client/src/resume-state.ts
@@ -238,100 +392,212 @@ function subject(token) {
   }
 }
 
+// ws-gateway/client/src/leadership.ts
+var Leadership = class {
+  #name;
+  #handler;
+  /** The request that is queued or granted. */
+  #request;
+  #release;
+  constructor(name, handler) {
+    this.#name = name;
+    this.#handler = handler;
+  }
+  get isLeader() {
+    return this.#release !== void 0;
+  }
+  /** Whether this tab becomes the leader when there is no other. */
+  get isCandidate() {
+    return this.#request !== void 0;
+  }
+  /** Becomes a candidate. */
+  join() {
+    if (!this.isCandidate) void this.#lock({});
+  }
+  /** Takes the leadership from a tab that does not answer. */
+  seize() {
+    if (this.isLeader) return;
+    this.#request?.abort();
+    void this.#lock({ steal: true });
+  }
+  /** Gives up leadership and candidacy. */
+  resign() {
+    const release = this.#release;
+    this.#request?.abort();
+    this.#request = this.#release = void 0;
+    release?.();
+  }
+  async #lock(options) {
+    const request = this.#request = new AbortController();
+    const { signal } = request;
+    const hold = () => new Promise((release) => {
+      if (signal.aborted) return release();
+      this.#release = release;
+      this.#handler.onElected();
+    });
+    try {
+      await navigator.locks.request(this.#name, options.steal ? options : { signal }, hold);
+    } catch {
+      if (signal.aborted) return;
+      const wasLeader = this.isLeader;
+      this.#request = this.#release = void 0;
+      if (wasLeader) this.#handler.onDeposed();
+      else this.#handler.onDenied();
+    }
+  }
+};
+
 // ws-gateway/client/src/tabs.ts
 var MAX_RECENT = 256;
+var PROBE_INTERVAL_MS = 4e3;
 var Tabs = class {
   #handler;
   #id = String(Math.random());
   #channel;
-  #lockRequest = new AbortController();
-  #releaseLock;
+  #leadership;
+  #probeTimer;
+  #identities = 0;
   /** The latest notifications of this tab, and the position before the first of them. */
   #recent = [];
   #positionBeforeRecent;
+  /** The tab that this one follows. */
+  #leader;
   /** Until the leader's answer arrives, which contains them, broadcast notifications are ignored. */
   #catchingUp = true;
-  /** Whether this browser and page support a shared connection. */
-  static isSupported = () => "BroadcastChannel" in globalThis && globalThis.navigator?.locks !== void 0;
+  #probeUnanswered = false;
+  /** Throws where the browser has or allows no `BroadcastChannel`. */
   constructor(name, handler) {
     this.#handler = handler;
     this.#channel = new BroadcastChannel(name);
     this.#channel.onmessage = ({ data }) => this.#onMessage(data);
-    this.catchUp();
-    const lead = () => new Promise((release) => {
-      this.#releaseLock = release;
-      this.#catchingUp = false;
-      this.#post({ kind: "leader_changed" });
-      handler.onLeader();
+    this.#leadership = new Leadership(name, {
+      onElected: () => {
+        this.#catchingUp = false;
+        this.#post({ kind: "leader" });
+        handler.onElected();
+      },
+      onDeposed: () => {
+        handler.onFollow();
+        this.join();
+        this.#catchUp();
+      },
+      onDenied: () => {
+        this.close();
+        handler.onDenied();
+      }
     });
-    navigator.locks.request(name, { signal: this.#lockRequest.signal }, lead).catch(() => {
-    });
+    this.#probeTimer = setInterval(() => this.#probe(), PROBE_INTERVAL_MS);
+    this.#catchUp();
   }
   get isLeader() {
-    return this.#releaseLock !== void 0;
+    return this.#leadership.isLeader;
   }
-  /** Asks the leader for what this tab missed. */
-  catchUp() {
-    if (this.isLeader) return;
-    this.#catchingUp = true;
-    this.#post({ kind: "catch_up", tab: this.#id, position: this.#handler.position });
+  /** Returns an identity for a notification that has none. */
+  newIdentity() {
+    this.#identities += 1;
+    return `${this.#id} ${this.#identities}`;
   }
-  /** Broadcasts events of the connection, if this tab owns it; `check` from any tab. */
-  broadcast(message) {
-    if (this.isLeader || message.kind === "check") this.#post(message);
+  /** Sends what the connection reported to the other tabs, if this tab owns it. */
+  broadcast(broadcast) {
+    if (this.isLeader) this.#post(broadcast);
   }
   /** Keeps a notification for other tabs, with the position before it. */
-  remember(notification, previousPosition) {
+  remember(delivery, previousPosition) {
     if (this.#recent.length === 0) this.#positionBeforeRecent = previousPosition;
-    this.#recent.push(notification);
-    if (this.#recent.length > MAX_RECENT) this.#positionBeforeRecent = this.#recent.shift()?.id;
+    this.#recent.push(delivery);
+    if (this.#recent.length > MAX_RECENT) {
+      this.#positionBeforeRecent = this.#recent.shift()?.notification.id ?? this.#positionBeforeRecent;
+    }
+  }
+  /** Lets another tab connect, as this one cannot at present. */
+  resign() {
+    this.#leadership.resign();
+  }
+  /** Becomes a candidate again. */
+  join() {
+    this.#leadership.join();
+  }
+  /** Asks the leader to check its connection, and for what this tab missed. */
+  check() {
+    this.join();
+    this.#post({ kind: "check" });
+    this.#catchUp();
   }
   close() {
-    this.#lockRequest.abort();
-    this.#releaseLock?.();
-    this.#releaseLock = void 0;
+    clearInterval(this.#probeTimer);
+    this.#leadership.resign();
     this.#channel.close();
   }
-  #post(message) {
+  #post(content) {
+    const message = { from: this.#id, ...content };
     this.#channel.postMessage(message);
   }
+  #catchUp() {
+    this.#catchingUp = true;
+    this.#post({ kind: "catch_up", position: this.#handler.state().position });
+  }
+  /** Asks whether the leader is alive; replaces it if it did not answer the last time. */
+  #probe() {
+    const { isLeader, isCandidate } = this.#leadership;
+    if (this.#probeUnanswered && isCandidate) this.#leadership.seize();
+    this.#probeUnanswered = isCandidate && !isLeader;
+    if (this.#probeUnanswered) this.#post({ kind: "probe" });
+  }
   #onMessage(message) {
-    if (this.isLeader) {
-      if (message.kind === "catch_up") {
-        this.#post({ kind: "missed", tab: message.tab, ...this.#missedSince(message.position) });
-      } else if (message.kind === "check") {
-        this.#handler.onCheck();
-      }
-      return;
-    }
+    if (this.isLeader) this.#onRequest(message);
+    else this.#onBroadcast(message);
+  }
+  #onRequest(message) {
     switch (message.kind) {
-      case "leader_changed":
-        return this.catchUp();
+      case "probe":
+        return this.#post({ kind: "leader" });
+      case "check":
+        return this.#handler.onCheck();
+      case "catch_up":
+        return this.#post({ kind: "missed", tab: message.from, missed: this.#missedSince(message.position) });
+    }
+  }
+  #onBroadcast(message) {
+    if (message.kind === "leader") {
+      const isNew = this.#leader !== message.from;
+      this.#leader = message.from;
+      if (isNew || this.#catchingUp) this.#catchUp();
+    } else if (message.kind === "missed") this.#leader = message.from;
+    if (message.from !== this.#leader) return;
+    this.#probeUnanswered = false;
+    switch (message.kind) {
       case "missed":
-        if (message.tab === this.#id) this.#onMissed(message);
+        if (message.tab === this.#id) this.#onMissed(message.missed);
         return;
-      case "notification":
-        if (!this.#catchingUp) this.#handler.onNotification(message.notification);
+      case "delivery":
+        if (!this.#catchingUp) this.#handler.onDelivery(message.delivery);
         return;
-      case "status":
-        return this.#handler.onStatus(message.status);
+      case "state":
+        return this.#onState(message);
       case "incomplete":
         this.#handler.onIncomplete();
     }
   }
-  #missedSince(position) {
-    const { position: newest, status } = this.#handler;
-    const index = this.#recent.findIndex(({ id }) => id === position);
-    const isKnown = [void 0, newest, this.#positionBeforeRecent].includes(position) || index >= 0;
-    const notifications = position === void 0 ? [] : this.#recent.slice(index + 1);
-    return { notifications, complete: isKnown, position: newest, status };
+  #onState({ status, position }) {
+    if (status.state === "open" && !this.#leadership.isCandidate) {
+      this.#handler.onFollow();
+      this.join();
+    }
+    this.#handler.onState({ status, position: this.#catchingUp ? void 0 : position });
   }
-  #onMissed({ notifications, complete, position, status }) {
-    this.#catchingUp = false;
-    this.#handler.onStatus(status);
+  #missedSince(position) {
+    const state = this.#handler.state();
+    const index = this.#recent.findIndex(({ notification }) => notification.id === position);
+    const isNewest = index < 0 && position === state.position;
+    const complete = index >= 0 || isNewest || [void 0, this.#positionBeforeRecent].includes(position);
+    const deliveries = isNewest || position === void 0 ? [] : this.#recent.slice(index + 1);
+    return { ...state, deliveries, complete };
+  }
+  #onMissed({ deliveries, complete, ...state }) {
     if (!complete) this.#handler.onIncomplete();
-    for (const notification of notifications) this.#handler.onNotification(notification);
-    if (position !== void 0) this.#handler.onStartPosition(position);
+    for (const delivery of deliveries) this.#handler.onDelivery(delivery);
+    this.#catchingUp = false;
+    this.#onState(state);
   }
 };
 
@@ -346,8 +612,8 @@ var Client = class {
   #url;
   #resume;
   #connection;
+  #listeners = new Listeners();
   #tabs;
-  #listeners = /* @__PURE__ */ new Map();
   #closed = new AbortController();
   #categories;
   #status = { state: "connecting" };
@@ -359,35 +625,37 @@ var Client = class {
     this.#connection = new Connection({
       token: options.token,
       connectUrl: (token) => this.#connectUrl(token),
-      onNotification: (notification) => this.#dispatch(notification),
+      onNotification: (notification) => this.#deliver(notification),
       onStatus: (status) => this.#setStatus(status),
-      onStartPosition: (position) => this.#resume.setPosition(position),
-      onIncomplete: () => this.#reportIncomplete()
+      onPosition: (position) => this.#resume.setPosition(position),
+      onIncomplete: () => this.#reportIncomplete(),
+      onRefused: () => this.#tabs?.resign(),
+      onRetryDue: () => this.#connect()
     });
-    if (shareAs !== void 0 && Tabs.isSupported()) {
-      this.#tabs = this.#joinTabs(`${this.#url} ${shareAs}`);
-    } else void this.#connection.open();
-    this.#listenToPage();
+    if (shareAs !== void 0) this.#tabs = this.#joinTabs(`${this.#url} ${shareAs}`);
+    this.#connect();
+    const wake = () => this.#status.state !== "stopped" && this.retry();
+    listenToPage(this.#closed.signal, wake, () => this.#ownsConnection && this.#connection.checkOffline());
   }
   /** The current status. */
   get status() {
     return this.#status;
   }
   on(event, listener) {
-    return this.#subscribe(`event ${event}`, listener);
+    return this.#listeners.add(`event ${event}`, listener);
   }
   /** Subscribes to every notification. */
   onAny(listener) {
-    return this.#subscribe("any", listener);
+    return this.#listeners.add("any", listener);
   }
   /** Calls the listener with the current status, and with each later one. */
   onStatus(listener) {
     listener(this.#status);
-    return this.#subscribe("status", listener);
+    return this.#listeners.add("status", listener);
   }
   /** Subscribes to losses: notifications were missed that history no longer holds; reload. */
   onIncomplete(listener) {
-    return this.#subscribe("incomplete", listener);
+    return this.#listeners.add("incomplete", listener);
   }
   /** Replaces the category filter; an empty list selects all. */
   filter(categories) {
@@ -396,20 +664,29 @@ var Client = class {
     if (this.#status.state === "connecting") void this.#connection.open();
     else this.#connection.send({ type: "filter", categories: [...categories] });
   }
-  /** Reconnects now instead of after the back-off; an open connection is only pinged. */
+  /**
+   * Reconnects now instead of after the delay, also after the gateway stopped this client; an open
+   * connection is only pinged.
+   */
   retry() {
-    if (this.#status.state === "stopped") return;
-    if (!this.#tabs || this.#tabs.isLeader) this.#connection.check();
-    else {
-      this.#tabs.broadcast({ kind: "check" });
-      this.#tabs.catchUp();
-    }
+    if (this.#closed.signal.aborted) return;
+    if (!this.#ownsConnection) this.#tabs?.check();
+    else if (this.#status.state === "stopped") this.#connect();
+    else this.#connection.check();
   }
   /** Closes the connection for good, as at sign-out. */
   close() {
     this.#closed.abort();
     this.#tabs?.close();
     this.#connection.stop("closed by the app");
+  }
+  /** Connects; with a shared connection, as soon as no other tab does. */
+  #connect() {
+    if (this.#ownsConnection) void this.#connection.open();
+    else this.#tabs?.join();
+  }
+  get #ownsConnection() {
+    return !this.#tabs || this.#tabs.isLeader;
   }
   #connectUrl(token) {
     this.#resume.loadFor(token);
@@ -421,74 +698,56 @@ var Client = class {
     }
     return url;
   }
+  /** Returns nothing if tabs cannot share a connection on this page. */
   #joinTabs(name) {
-    const client = this;
-    return new Tabs(`live-notifications ${name}`, {
-      get position() {
-        return client.#resume.position;
-      },
-      get status() {
-        return client.#status;
-      },
-      onLeader: () => void this.#connection.open(),
-      onCheck: () => this.#connection.check(),
-      onNotification: (notification) => this.#dispatch(notification),
-      onStatus: (status) => this.#setStatus(status),
-      onStartPosition: (position) => this.#resume.setPosition(position),
-      onIncomplete: () => this.#reportIncomplete()
-    });
+    try {
+      return new Tabs(`live-notifications ${name}`, {
+        state: () => ({ status: this.#status, position: this.#resume.position }),
+        onElected: () => void this.#connection.open(),
+        onFollow: () => this.#connection.cancel(),
+        onDenied: () => {
+          this.#tabs = void 0;
+          this.#connect();
+        },
+        onCheck: () => this.#connection.check(),
+        onDelivery: (delivery) => this.#dispatch(delivery),
+        onState: ({ status, position }) => {
+          if (position !== void 0) this.#resume.setPosition(position);
+          this.#setStatus(status);
+        },
+        onIncomplete: () => this.#reportIncomplete()
+      });
+    } catch {
+      return void 0;
+    }
   }
-  /** Checks the connection whenever the network or the tab may have been suspended. */
-  #listenToPage() {
-    if (typeof window === "undefined") return;
-    const { signal } = this.#closed;
-    const retry = () => this.retry();
-    const retryIfVisible = () => document.visibilityState === "visible" && retry();
-    window.addEventListener("online", retry, { signal });
-    window.addEventListener("pageshow", retry, { signal });
-    document.addEventListener("visibilitychange", retryIfVisible, { signal });
-    window.addEventListener("offline", () => this.#connection.checkOffline(), { signal });
+  /** Handles a notification of this tab's own connection. */
+  #deliver(notification) {
+    const identity = notification.event_id ?? notification.id ?? this.#tabs?.newIdentity();
+    this.#dispatch({ notification, identity });
   }
-  #dispatch(notification) {
+  #dispatch({ notification, identity }) {
     const { event, id, category } = notification;
     const previousPosition = this.#resume.position;
-    const identity = notification.event_id ?? id;
     if (identity === void 0 || this.#resume.isFirstDelivery(identity)) {
-      this.#tabs?.remember(notification, previousPosition);
-      this.#tabs?.broadcast({ kind: "notification", notification });
+      this.#tabs?.remember({ notification, identity }, previousPosition);
+      this.#tabs?.broadcast({ kind: "delivery", delivery: { notification, identity } });
       const selected = this.#categories.length === 0 || !category || this.#categories.includes(category);
       if (selected) {
-        this.#emit(`event ${event}`, notification);
-        this.#emit("any", notification);
+        this.#listeners.emit(`event ${event}`, notification);
+        this.#listeners.emit("any", notification);
       }
     }
     if (id !== void 0) this.#resume.setPosition(id);
   }
   #setStatus(status) {
     this.#status = status;
-    this.#tabs?.broadcast({ kind: "status", status });
-    this.#emit("status", status);
+    this.#tabs?.broadcast({ kind: "state", status, position: this.#resume.position });
+    this.#listeners.emit("status", status);
   }
   #reportIncomplete() {
     this.#tabs?.broadcast({ kind: "incomplete" });
-    this.#emit("incomplete", void 0);
-  }
-  #subscribe(topic, listener) {
-    const listeners = this.#listeners.get(topic) ?? /* @__PURE__ */ new Set();
-    this.#listeners.set(topic, listeners);
-    const wrapped = (value) => listener(value);
-    listeners.add(wrapped);
-    return () => void listeners.delete(wrapped);
-  }
-  /** Calls every listener; one that throws does not affect the others. */
-  #emit(topic, value) {
-    for (const listener of this.#listeners.get(topic) ?? []) {
-      try {
-        listener(value);
-      } catch (error) {
-        globalThis.reportError?.(error);
-      }
-    }
+    this.#listeners.emit("incomplete", void 0);
   }
 };
 
@@ -503,6 +762,11 @@ function countdown(deadline, now = Date.now()) {
 }
 
 // tests/demo/labels.ts
+function waitingFor({ offline, code, message }) {
+  if (offline) return "Offline";
+  const isRefused = code !== void 0 && [...WAIT_CODES, ...TOKEN_CODES].includes(code);
+  return isRefused ? message : "Disconnected";
+}
 var labels = {
   /** `cj_assessment_failed` becomes `CJ assessment failed`. */
   name(name) {
@@ -517,7 +781,7 @@ var labels = {
       case "open":
         return status.resume === "complete" ? "Live, nothing missed" : "Live";
       case "waiting":
-        return `${status.offline ? "Offline" : "Disconnected"}, trying again`;
+        return `${waitingFor(status)}, trying again`;
       case "stopped":
         return status.message ? `Stopped: ${status.message}` : "Stopped";
     }

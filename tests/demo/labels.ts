@@ -1,6 +1,13 @@
 // The texts of the demo page.
 
-import type { Status } from "../../ws-gateway/client/src/index.ts";
+import { TOKEN_CODES, WAIT_CODES, type Status } from "../../ws-gateway/client/src/index.ts";
+
+/** The close reason of a refusal helps its reader; a lost connection has none. */
+function waitingFor({ offline, code, message }: Extract<Status, { state: "waiting" }>): string {
+  if (offline) return "Offline";
+  const isRefused = code !== undefined && [...WAIT_CODES, ...TOKEN_CODES].includes(code);
+  return isRefused ? message : "Disconnected";
+}
 
 export const labels = {
   /** `cj_assessment_failed` becomes `CJ assessment failed`. */
@@ -17,7 +24,7 @@ export const labels = {
       case "open":
         return status.resume === "complete" ? "Live, nothing missed" : "Live";
       case "waiting":
-        return `${status.offline ? "Offline" : "Disconnected"}, trying again`;
+        return `${waitingFor(status)}, trying again`;
       case "stopped":
         return status.message ? `Stopped: ${status.message}` : "Stopped";
     }

@@ -121,6 +121,7 @@ fn close_codes() -> Value {
         let remedy = match reason.remedy() {
             Remedy::Reconnect => "reconnect",
             Remedy::NewToken => "new_token",
+            Remedy::Wait => "wait",
             Remedy::Stop => "stop",
         };
         let code = codes

@@ -65,15 +65,24 @@ fn constants(channel: &Value, schemas: &Map<String, Value>) -> anyhow::Result<St
         let with = codes.iter().filter(|(_, code)| code["remedy"] == remedy);
         with.filter_map(|(code, _)| code.parse().ok()).collect::<Vec<u16>>()
     };
-    let (stop, new_token) = (json!(with("stop")), json!(with("new_token")));
+    let [stop, wait, new_token] = ["stop", "wait", "new_token"].map(|remedy| json!(with(remedy)));
     let mut text = String::new();
     for (comment, name, value) in [
         ("Every category.", "CATEGORIES: readonly Category[]", json!(categories)),
         ("The `event` of frames about the connection itself.", "STATE_EVENT", json!(STATE_EVENT)),
         ("The subprotocol that the client speaks.", "SUBPROTOCOL", json!(SUBPROTOCOL)),
         ("Starts the subprotocol with the token.", "TOKEN_PREFIX", json!(TOKEN_SUBPROTOCOL_PREFIX)),
-        ("Closes that would only come again.", "STOP_CODES: readonly number[]", stop),
-        ("Closes that a new token puts right.", "TOKEN_CODES: readonly number[]", new_token),
+        (
+            "Close codes after which a client does not reconnect.",
+            "STOP_CODES: readonly number[]",
+            stop,
+        ),
+        (
+            "Close codes after which a client waits, up to minutes.",
+            "WAIT_CODES: readonly number[]",
+            wait,
+        ),
+        ("Close codes for a refused token.", "TOKEN_CODES: readonly number[]", new_token),
     ] {
         write!(text, "\n/** {comment} */\nexport const {name} = {value};\n")?;
     }

@@ -3,9 +3,11 @@
 
 import { Connection } from "./connection.ts";
 import type { Category, Notification, Notifications, OtherNotification } from "./contract.ts";
+import { Listeners, type Unsubscribe } from "./listeners.ts";
+import { listenToPage } from "./page-events.ts";
 import { ResumeState, tabStorage, type PositionStorage } from "./resume-state.ts";
 import type { Status } from "./status.ts";
-import { Tabs } from "./tabs.ts";
+import { Tabs, type Delivery } from "./tabs.ts";
 
 /** The options of `connect`. */
 export interface Options {
@@ -22,7 +24,6 @@ export interface Options {
 }
 
 type Listener<N> = (notification: N) => void;
-type Unsubscribe = () => void;
 
 /** Connects, and reconnects until `close()` is called. */
 export function connect(options: Options): Client {
@@ -41,8 +42,8 @@ export class Client {
   readonly #url: URL;
   readonly #resume: ResumeState;
   readonly #connection: Connection;
-  readonly #tabs: Tabs | undefined;
-  readonly #listeners = new Map<string, Set<(value: never) => void>>();
+  readonly #listeners = new Listeners();
+  #tabs: Tabs | undefined;
   readonly #closed = new AbortController();
   #categories: readonly Category[];
   #status: Status = { state: "connecting" };
@@ -56,15 +57,17 @@ export class Client {
     this.#connection = new Connection({
       token: options.token,
       connectUrl: (token) => this.#connectUrl(token),
-      onNotification: (notification) => this.#dispatch(notification),
+      onNotification: (notification) => this.#deliver(notification),
       onStatus: (status) => this.#setStatus(status),
-      onStartPosition: (position) => this.#resume.setPosition(position),
+      onPosition: (position) => this.#resume.setPosition(position),
       onIncomplete: () => this.#reportIncomplete(),
+      onRefused: () => this.#tabs?.resign(),
+      onRetryDue: () => this.#connect(),
     });
-    if (shareAs !== undefined && Tabs.isSupported()) {
-      this.#tabs = this.#joinTabs(`${this.#url} ${shareAs}`);
-    } else void this.#connection.open();
-    this.#listenToPage();
+    if (shareAs !== undefined) this.#tabs = this.#joinTabs(`${this.#url} ${shareAs}`);
+    this.#connect();
+    const wake = () => this.#status.state !== "stopped" && this.retry();
+    listenToPage(this.#closed.signal, wake, () => this.#ownsConnection && this.#connection.checkOffline());
   }
 
   /** The current status. */
@@ -77,23 +80,23 @@ export class Client {
   /** Subscribes to a notification that a service requested under a name of its own. */
   on(event: string, listener: Listener<OtherNotification>): Unsubscribe;
   on(event: string, listener: Listener<never>): Unsubscribe {
-    return this.#subscribe(`event ${event}`, listener);
+    return this.#listeners.add(`event ${event}`, listener);
   }
 
   /** Subscribes to every notification. */
   onAny(listener: Listener<Notification>): Unsubscribe {
-    return this.#subscribe("any", listener);
+    return this.#listeners.add("any", listener);
   }
 
   /** Calls the listener with the current status, and with each later one. */
   onStatus(listener: (status: Status) => void): Unsubscribe {
     listener(this.#status);
-    return this.#subscribe("status", listener);
+    return this.#listeners.add("status", listener);
   }
 
   /** Subscribes to losses: notifications were missed that history no longer holds; reload. */
   onIncomplete(listener: () => void): Unsubscribe {
-    return this.#subscribe("incomplete", listener);
+    return this.#listeners.add("incomplete", listener);
   }
 
   /** Replaces the category filter; an empty list selects all. */
@@ -106,14 +109,15 @@ export class Client {
     else this.#connection.send({ type: "filter", categories: [...categories] });
   }
 
-  /** Reconnects now instead of after the back-off; an open connection is only pinged. */
+  /**
+   * Reconnects now instead of after the delay, also after the gateway stopped this client; an open
+   * connection is only pinged.
+   */
   retry(): void {
-    if (this.#status.state === "stopped") return;
-    if (!this.#tabs || this.#tabs.isLeader) this.#connection.check();
-    else {
-      this.#tabs.broadcast({ kind: "check" });
-      this.#tabs.catchUp();
-    }
+    if (this.#closed.signal.aborted) return;
+    if (!this.#ownsConnection) this.#tabs?.check();
+    else if (this.#status.state === "stopped") this.#connect();
+    else this.#connection.check();
   }
 
   /** Closes the connection for good, as at sign-out. */
@@ -121,6 +125,16 @@ export class Client {
     this.#closed.abort();
     this.#tabs?.close();
     this.#connection.stop("closed by the app");
+  }
+
+  /** Connects; with a shared connection, as soon as no other tab does. */
+  #connect(): void {
+    if (this.#ownsConnection) void this.#connection.open();
+    else this.#tabs?.join();
+  }
+
+  get #ownsConnection(): boolean {
+    return !this.#tabs || this.#tabs.isLeader;
   }
 
   #connectUrl(token: string): URL {
@@ -134,47 +148,46 @@ export class Client {
     return url;
   }
 
-  #joinTabs(name: string): Tabs {
-    const client = this;
-    return new Tabs(`live-notifications ${name}`, {
-      get position() {
-        return client.#resume.position;
-      },
-      get status() {
-        return client.#status;
-      },
-      onLeader: () => void this.#connection.open(),
-      onCheck: () => this.#connection.check(),
-      onNotification: (notification) => this.#dispatch(notification),
-      onStatus: (status) => this.#setStatus(status),
-      onStartPosition: (position) => this.#resume.setPosition(position),
-      onIncomplete: () => this.#reportIncomplete(),
-    });
+  /** Returns nothing if tabs cannot share a connection on this page. */
+  #joinTabs(name: string): Tabs | undefined {
+    try {
+      return new Tabs(`live-notifications ${name}`, {
+        state: () => ({ status: this.#status, position: this.#resume.position }),
+        onElected: () => void this.#connection.open(),
+        onFollow: () => this.#connection.cancel(),
+        onDenied: () => {
+          this.#tabs = undefined;
+          this.#connect();
+        },
+        onCheck: () => this.#connection.check(),
+        onDelivery: (delivery) => this.#dispatch(delivery),
+        onState: ({ status, position }) => {
+          if (position !== undefined) this.#resume.setPosition(position);
+          this.#setStatus(status);
+        },
+        onIncomplete: () => this.#reportIncomplete(),
+      });
+    } catch {
+      return undefined;
+    }
   }
 
-  /** Checks the connection whenever the network or the tab may have been suspended. */
-  #listenToPage(): void {
-    if (typeof window === "undefined") return;
-    const { signal } = this.#closed;
-    const retry = () => this.retry();
-    const retryIfVisible = () => document.visibilityState === "visible" && retry();
-    window.addEventListener("online", retry, { signal });
-    window.addEventListener("pageshow", retry, { signal });
-    document.addEventListener("visibilitychange", retryIfVisible, { signal });
-    window.addEventListener("offline", () => this.#connection.checkOffline(), { signal });
+  /** Handles a notification of this tab's own connection. */
+  #deliver(notification: Notification): void {
+    const identity = notification.event_id ?? notification.id ?? this.#tabs?.newIdentity();
+    this.#dispatch({ notification, identity });
   }
 
-  #dispatch(notification: Notification): void {
+  #dispatch({ notification, identity }: Delivery): void {
     const { event, id, category } = notification;
     const previousPosition = this.#resume.position;
-    const identity = notification.event_id ?? id;
     if (identity === undefined || this.#resume.isFirstDelivery(identity)) {
-      this.#tabs?.remember(notification, previousPosition);
-      this.#tabs?.broadcast({ kind: "notification", notification });
+      this.#tabs?.remember({ notification, identity }, previousPosition);
+      this.#tabs?.broadcast({ kind: "delivery", delivery: { notification, identity } });
       const selected = this.#categories.length === 0 || !category || this.#categories.includes(category);
       if (selected) {
-        this.#emit(`event ${event}`, notification);
-        this.#emit("any", notification);
+        this.#listeners.emit(`event ${event}`, notification);
+        this.#listeners.emit("any", notification);
       }
     }
     // After the listeners: if the page is unloaded before, the notification is sent again.
@@ -183,32 +196,12 @@ export class Client {
 
   #setStatus(status: Status): void {
     this.#status = status;
-    this.#tabs?.broadcast({ kind: "status", status });
-    this.#emit("status", status);
+    this.#tabs?.broadcast({ kind: "state", status, position: this.#resume.position });
+    this.#listeners.emit("status", status);
   }
 
   #reportIncomplete(): void {
     this.#tabs?.broadcast({ kind: "incomplete" });
-    this.#emit("incomplete", undefined);
-  }
-
-  #subscribe<V>(topic: string, listener: (value: V) => void): Unsubscribe {
-    const listeners = this.#listeners.get(topic) ?? new Set();
-    this.#listeners.set(topic, listeners);
-    // Wrapped, so that one function can subscribe twice.
-    const wrapped = (value: V) => listener(value);
-    listeners.add(wrapped);
-    return () => void listeners.delete(wrapped);
-  }
-
-  /** Calls every listener; one that throws does not affect the others. */
-  #emit(topic: string, value: unknown): void {
-    for (const listener of this.#listeners.get(topic) ?? []) {
-      try {
-        listener(value as never);
-      } catch (error) {
-        globalThis.reportError?.(error);
-      }
-    }
+    this.#listeners.emit("incomplete", undefined);
   }
 }

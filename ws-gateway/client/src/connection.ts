@@ -1,32 +1,30 @@
-// One WebSocket that reconnects. Knows the gateway's frames and close codes; dispatching
+// A connection that reconnects. Knows the gateway's frames and close codes; dispatching
 // notifications, filters and storage of the position are the handler's task.
 
+import { Backoff } from "./backoff.ts";
 import {
   STATE_EVENT,
   STOP_CODES,
-  SUBPROTOCOL,
   TOKEN_CODES,
-  TOKEN_PREFIX,
+  WAIT_CODES,
   type ClientMessage,
   type Notification,
+  type State,
   type StateFrame,
 } from "./contract.ts";
+import { Liveness } from "./liveness.ts";
+import { Renewal } from "./renewal.ts";
 import type { Status } from "./status.ts";
+import type { Transport } from "./transport.ts";
+import { openWebSocket } from "./websocket.ts";
 
-/** Back-off with full jitter: doubles with each failed attempt, up to the maximum. */
-const INITIAL_BACKOFF_MS = 500;
-const MAX_BACKOFF_MS = 20_000;
-/** Covers fetching the token, connecting and authentication. */
+const TOKEN_TIMEOUT_MS = 8_000;
+/** Covers connecting and authentication. */
 const CONNECT_TIMEOUT_MS = 15_000;
-const PONG_TIMEOUT_MS = 5_000;
-/** A connection that lasts this long resets the back-off. */
-const STABLE_AFTER_MS = 1_000;
-/** A token is renewed when a fifth of its lifetime is left, at most a minute before it expires. */
-const RENEWAL_FRACTION = 0.2;
-const MAX_RENEWAL_LEAD_MS = 60_000;
-const MIN_RENEWAL_RETRY_MS = 1_000;
-/** The longest delay that `setTimeout` supports. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
+/** An attempt under way when the tab wakes up may be dead: it gets this much longer at most. */
+const WAKE_TIMEOUT_MS = 5_000;
+/** The longest delay that a gateway may request. */
+const MAX_REQUESTED_DELAY_MS = 60_000;
 
 /** What a connection needs from its client, and what it reports. */
 export interface ConnectionHandler {
@@ -36,181 +34,189 @@ export interface ConnectionHandler {
   connectUrl(token: string): URL;
   onNotification(notification: Notification): void;
   onStatus(status: Status): void;
-  /** The position to resume from while no notification has arrived. */
-  onStartPosition(position: string): void;
+  /** The position to resume from has advanced without a notification. */
+  onPosition(position: string): void;
   /** The history no longer reaches back to the client's position. */
   onIncomplete(): void;
+  /** The gateway refused, or this tab has no usable token: another tab may have one. */
+  onRefused(): void;
+  /** The delay before the next attempt is over. */
+  onRetryDue(): void;
 }
 
 type Timer = ReturnType<typeof setTimeout>;
+type Waiting = Extract<Status, { state: "waiting" }>;
+type Authenticated = Extract<State, { state: "authenticated" }>;
 
 export class Connection {
   readonly #handler: ConnectionHandler;
-  #socket: WebSocket | undefined;
-  /** Incremented by each attempt and close, so that callbacks of earlier sockets are ignored. */
-  #generation = 0;
-  #failures = 0;
+  readonly #backoff = new Backoff();
+  readonly #liveness = new Liveness(
+    () => this.send({ type: "ping" }),
+    () => this.open(),
+  );
+  readonly #renewal = new Renewal(() => this.#renew());
+  #transport: Transport | undefined;
+  /** Incremented by each attempt and close, so that tokens for earlier attempts are ignored. */
+  #attempt = 0;
+  #timer: Timer | undefined;
+  /** When the attempt under way is given up. */
+  #deadline: number | undefined;
+  #openSince: number | undefined;
+  #waiting: Waiting | undefined;
   #tokenReplaced = false;
-  #authenticatedAt: number | undefined;
   /** `reconnect_after_ms` of the gateway. */
   #requestedDelay: number | undefined;
-  #waiting = false;
-  #attemptTimer: Timer | undefined;
-  #pingTimer: Timer | undefined;
-  #pongTimer: Timer | undefined;
-  #renewalTimer: Timer | undefined;
 
   constructor(handler: ConnectionHandler) {
     this.#handler = handler;
   }
 
-  /** Connects now; closes the current socket, if any. */
+  /** Connects now; closes the current connection, if any. */
   async open(): Promise<void> {
-    this.#reset();
-    const generation = this.#generation;
+    this.cancel();
+    const attempt = this.#attempt;
     this.#handler.onStatus({ state: "connecting" });
-    this.#attemptTimer = setTimeout(() => this.#scheduleRetry(), CONNECT_TIMEOUT_MS);
+    this.#limit(TOKEN_TIMEOUT_MS, () => this.#onLocalFailure("no token in time"));
+    let token: string;
     try {
-      const token = await this.#handler.token();
-      if (generation !== this.#generation) return;
-      const subprotocols = [SUBPROTOCOL, TOKEN_PREFIX + token];
-      const socket = new WebSocket(this.#handler.connectUrl(token), subprotocols);
-      socket.onmessage = ({ data }) => {
-        if (generation === this.#generation) this.#onMessage(data);
-      };
-      socket.onclose = ({ code, reason }) => {
-        if (generation === this.#generation) this.#onClose(code, reason);
-      };
-      this.#socket = socket;
-    } catch {
-      // Without a token, as without a network: retry.
-      if (generation === this.#generation) this.#scheduleRetry();
+      token = await this.#handler.token();
+    } catch (error) {
+      if (attempt === this.#attempt) this.#onLocalFailure(`no token: ${error}`);
+      return;
+    }
+    if (attempt !== this.#attempt) return;
+    this.#limit(CONNECT_TIMEOUT_MS, () => this.#onFailure("connecting timed out"));
+    try {
+      this.#transport = openWebSocket(this.#handler.connectUrl(token), token, {
+        onFrame: (frame) => this.#onFrame(frame as Partial<StateFrame> | null),
+        onClose: (code, reason) => this.#onClose(code, closeMessage(reason)),
+      });
+    } catch (error) {
+      this.#onLocalFailure(String(error));
     }
   }
 
-  /** Retries now, or pings an open connection: after the network or the tab was suspended. */
+  /** Checks the connection after the network or the tab was suspended; ends a delay. */
   check(): void {
     if (this.#waiting) void this.open();
-    else this.#ping();
+    else if (this.#deadline !== undefined) {
+      const left = Math.max(this.#deadline - Date.now(), 0);
+      this.#limit(Math.min(left, WAKE_TIMEOUT_MS), () => this.open());
+    } else if (this.#openSince !== undefined) this.#liveness.probe();
   }
 
   /** Handles the browser's `offline` event: a loopback gateway may still be reachable. */
   checkOffline(): void {
-    if (this.#waiting) this.#scheduleRetry();
-    else this.#ping();
+    if (this.#waiting) this.#handler.onStatus((this.#waiting = { ...this.#waiting, offline: true }));
+    else if (this.#openSince !== undefined) this.#liveness.probe();
   }
 
   send(message: ClientMessage): void {
-    if (this.#authenticatedAt !== undefined) this.#socket?.send(JSON.stringify(message));
+    if (this.#openSince !== undefined) this.#transport?.send(message);
   }
 
   stop(message: string, code?: number): void {
-    this.#reset();
+    this.cancel();
     this.#handler.onStatus({ state: "stopped", message, ...(code !== undefined && { code }) });
   }
 
-  #reset(): void {
-    this.#generation += 1;
-    const timers = [this.#attemptTimer, this.#pingTimer, this.#pongTimer, this.#renewalTimer];
-    for (const timer of timers) clearTimeout(timer);
-    this.#pongTimer = this.#requestedDelay = this.#authenticatedAt = undefined;
-    this.#waiting = false;
-    this.#socket?.close();
-    this.#socket = undefined;
+  /** Closes the connection, or ends the attempt or the delay, without a new status. */
+  cancel(): void {
+    this.#attempt += 1;
+    clearTimeout(this.#timer);
+    this.#liveness.stop();
+    this.#renewal.stop();
+    this.#deadline = this.#openSince = this.#requestedDelay = this.#waiting = undefined;
+    this.#transport?.close();
+    this.#transport = undefined;
   }
 
-  /** Retries after the delay that the gateway requested, else after a random back-off. */
-  #scheduleRetry(): void {
-    const requested = this.#requestedDelay;
-    this.#reset();
-    const backoff = Math.min(INITIAL_BACKOFF_MS * 2 ** this.#failures, MAX_BACKOFF_MS);
-    this.#failures += 1;
-    const delay = requested ?? Math.random() * backoff;
-    this.#waiting = true;
+  /** Limits the attempt under way. */
+  #limit(ms: number, onTimeout: () => void): void {
+    clearTimeout(this.#timer);
+    this.#deadline = Date.now() + ms;
+    this.#timer = setTimeout(onTimeout, ms);
+  }
+
+  #wait(delay: number, message: string, code?: number): void {
+    this.cancel();
+    this.#timer = setTimeout(() => this.#handler.onRetryDue(), delay);
     const offline = globalThis.navigator?.onLine === false;
-    this.#handler.onStatus({ state: "waiting", retryAt: Date.now() + delay, offline });
-    this.#attemptTimer = setTimeout(() => this.open(), delay);
+    const retryAt = Date.now() + delay;
+    this.#waiting = { state: "waiting", retryAt, offline, message, ...(code !== undefined && { code }) };
+    this.#handler.onStatus(this.#waiting);
   }
 
-  #onClose(code: number, reason: string): void {
-    if (this.#authenticatedAt !== undefined && Date.now() - this.#authenticatedAt >= STABLE_AFTER_MS) {
-      this.#failures = 0;
+  #onFailure(message: string, code?: number): void {
+    const delay = this.#requestedDelay ?? this.#backoff.afterFailure(this.#openSince !== undefined);
+    this.#wait(delay, message, code);
+  }
+
+  /** Handles a failure before the network was used. */
+  #onLocalFailure(message: string): void {
+    this.#onFailure(message);
+    this.#handler.onRefused();
+  }
+
+  #onClose(code: number, message: string): void {
+    if (this.#openSince !== undefined && this.#backoff.recordConnection(Date.now() - this.#openSince)) {
       this.#tokenReplaced = false;
     }
-    if (STOP_CODES.includes(code)) return this.stop(closeMessage(reason), code);
-    if (!TOKEN_CODES.includes(code)) return this.#scheduleRetry();
-    if (this.#tokenReplaced) return this.stop(closeMessage(reason), code);
-    this.#tokenReplaced = true;
-    void this.open();
+    const isTokenRefused = TOKEN_CODES.includes(code);
+    if (STOP_CODES.includes(code)) this.stop(message, code);
+    else if (isTokenRefused && !this.#tokenReplaced) {
+      this.#tokenReplaced = true;
+      return void this.open();
+    } else if (isTokenRefused || WAIT_CODES.includes(code)) {
+      this.#wait(this.#backoff.afterRefusal(), message, code);
+    } else return this.#onFailure(message || "connection lost", code);
+    this.#handler.onRefused();
   }
 
-  #onMessage(text: string): void {
-    clearTimeout(this.#pongTimer);
-    this.#pongTimer = undefined;
-    let frame;
-    try {
-      frame = JSON.parse(text);
-    } catch {
-      return;
+  #onFrame(frame: Partial<StateFrame> | null): void {
+    this.#liveness.confirm();
+    if (frame?.event === STATE_EVENT) {
+      if (frame.data) this.#onState(frame.data, frame.timestamp ?? "");
+    } else if (typeof frame?.event === "string") {
+      this.#handler.onNotification(frame as unknown as Notification);
     }
-    if (frame.event === STATE_EVENT) this.#onState(frame);
-    else if (typeof frame.event === "string") this.#handler.onNotification(frame);
   }
 
-  #onState({ data, timestamp }: StateFrame): void {
+  #onState(data: State, timestamp: string): void {
     switch (data.state) {
       case "authenticated":
         this.#onAuthenticated(data);
-        return this.#scheduleRenewal(data.token_expires_at, timestamp);
+        return this.#renewal.schedule(data.token_expires_at, timestamp);
       case "connected":
-        return this.#scheduleRenewal(data.token_expires_at, timestamp);
+        return this.#renewal.schedule(data.token_expires_at, timestamp);
+      case "position":
+        return this.#handler.onPosition(data.last_event_id);
       case "disconnected":
-        this.#requestedDelay = data.reconnect_after_ms;
+        if (data.reconnect_after_ms >= 0) {
+          this.#requestedDelay = Math.min(data.reconnect_after_ms, MAX_REQUESTED_DELAY_MS);
+        }
     }
   }
 
-  #onAuthenticated(data: Extract<StateFrame["data"], { state: "authenticated" }>): void {
-    clearTimeout(this.#attemptTimer);
-    this.#authenticatedAt ??= Date.now();
-    clearInterval(this.#pingTimer);
-    this.#pingTimer = setInterval(() => this.#ping(), data.ping_interval_s * 1000);
+  #onAuthenticated({ connection_id, last_event_id, ping_interval_s, resume }: Authenticated): void {
+    clearTimeout(this.#timer);
+    this.#deadline = undefined;
+    this.#openSince ??= Date.now();
+    this.#liveness.start(ping_interval_s);
     // A resuming client takes its position from the frames that follow; an empty history has none.
-    if (data.resume === "none" || data.last_event_id.startsWith("0-")) {
-      this.#handler.onStartPosition(data.last_event_id);
-    }
-    this.#handler.onStatus({ state: "open", connectionId: data.connection_id, resume: data.resume });
-    if (data.resume === "incomplete") this.#handler.onIncomplete();
+    if (resume === "none" || last_event_id?.startsWith("0-")) this.#handler.onPosition(last_event_id);
+    this.#handler.onStatus({ state: "open", connectionId: connection_id, resume });
+    if (resume === "incomplete") this.#handler.onIncomplete();
   }
 
-  /** Sends a ping; reconnects unless any frame arrives within the timeout. */
-  #ping(): void {
-    if (this.#authenticatedAt === undefined || this.#pongTimer !== undefined) return;
-    this.#pongTimer = setTimeout(() => this.open(), PONG_TIMEOUT_MS);
-    this.send({ type: "ping" });
-  }
-
-  /** Uses the gateway's clock, as browser clocks are often wrong. */
-  #scheduleRenewal(expiresAt: string, gatewayTime: string): void {
-    const lifetime = Date.parse(expiresAt) - Date.parse(gatewayTime);
-    const lead = Math.min(lifetime * RENEWAL_FRACTION, MAX_RENEWAL_LEAD_MS);
-    this.#setRenewalTimer(lifetime - lead, Date.now() + lifetime);
-  }
-
-  #setRenewalTimer(delay: number, expiry: number): void {
-    clearTimeout(this.#renewalTimer);
-    this.#renewalTimer = setTimeout(() => this.#renew(expiry), Math.min(delay, MAX_TIMER_MS));
-  }
-
-  /** Sends a new token, and schedules a retry that the gateway's confirmation replaces. */
-  async #renew(expiry: number): Promise<void> {
-    const generation = this.#generation;
-    this.#setRenewalTimer(Math.max((expiry - Date.now()) / 2, MIN_RENEWAL_RETRY_MS), expiry);
+  /** Sends a new token. Without one the current token is still valid, and the next try is scheduled. */
+  async #renew(): Promise<void> {
+    const attempt = this.#attempt;
     try {
       const token = await this.#handler.token();
-      if (generation === this.#generation) this.send({ type: "auth", token });
-    } catch {
-      // The current token is still valid, and the retry is scheduled.
-    }
+      if (attempt === this.#attempt) this.send({ type: "auth", token });
+    } catch {}
   }
 }
 

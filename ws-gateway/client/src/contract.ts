@@ -823,8 +823,11 @@ export const SUBPROTOCOL = "huleedu.v1";
 /** Starts the subprotocol with the token. */
 export const TOKEN_PREFIX = "huleedu.token.";
 
-/** Closes that would only come again. */
-export const STOP_CODES: readonly number[] = [1002,1003,1007,1009,4000];
+/** Close codes after which a client does not reconnect. */
+export const STOP_CODES: readonly number[] = [1002,1003];
 
-/** Closes that a new token puts right. */
+/** Close codes after which a client waits, up to minutes. */
+export const WAIT_CODES: readonly number[] = [1007,1009,4000];
+
+/** Close codes for a refused token. */
 export const TOKEN_CODES: readonly number[] = [1008];

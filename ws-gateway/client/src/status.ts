@@ -6,7 +6,16 @@ export type Status =
   | { readonly state: "connecting" }
   /** Connected. `connectionId` identifies the connection in the gateway's logs. */
   | { readonly state: "open"; readonly connectionId: string; readonly resume: Resume }
-  /** Disconnected; the next attempt is at `retryAt`, in milliseconds since 1970. */
-  | { readonly state: "waiting"; readonly retryAt: number; readonly offline: boolean }
+  /**
+   * Disconnected, as `message` explains and, after a close, `code`. The next attempt is at `retryAt`,
+   * in milliseconds since 1970.
+   */
+  | {
+      readonly state: "waiting";
+      readonly retryAt: number;
+      readonly offline: boolean;
+      readonly code?: number;
+      readonly message: string;
+    }
   /** Closed for good: by the gateway with close code `code`, or by `close()`, without a code. */
   | { readonly state: "stopped"; readonly code?: number; readonly message: string };

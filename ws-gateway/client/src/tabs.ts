@@ -1,41 +1,65 @@
-// Shares one connection between the tabs of a user. The tab that holds a Web Lock is the leader and
-// owns the connection; it broadcasts what it receives. When the leader is closed, the browser grants
-// the lock to the next tab, which resumes from its last notification. A tab that opens or wakes up
-// asks the leader for what it missed.
+// Shares one connection between the tabs of a user. The leader owns the connection and broadcasts
+// what it receives. When the leader is closed, resigns or does not answer, another tab takes over and
+// resumes from its last notification. A tab that opens or wakes up asks the leader for what it missed.
 
 import type { Notification } from "./contract.ts";
+import { Leadership } from "./leadership.ts";
 import type { Status } from "./status.ts";
 
 /** How many notifications a tab can catch up on; the gateway's history has the same size. */
 const MAX_RECENT = 256;
+/** A leader that has not answered a probe by the next one is replaced: within twice this time. */
+const PROBE_INTERVAL_MS = 4_000;
+
+/** A notification, and what identifies it in all tabs; without, it is delivered whenever it arrives. */
+export interface Delivery {
+  readonly notification: Notification;
+  readonly identity: string | undefined;
+}
+
+/** The state of the connection, and the position that everything received has reached. */
+interface SharedState {
+  status: Status;
+  position: string | undefined;
+}
+
+/** What the leader broadcasts. */
+type Broadcast =
+  | { kind: "delivery"; delivery: Delivery }
+  | ({ kind: "state" } & SharedState)
+  | { kind: "incomplete" };
+
+type Content =
+  | Broadcast
+  /** Announces the sender as the leader, and answers `probe`. */
+  | { kind: "leader" }
+  | { kind: "missed"; tab: string; missed: Missed }
+  /** Asks whether the leader is alive. */
+  | { kind: "probe" }
+  | { kind: "check" }
+  | { kind: "catch_up"; position: string | undefined };
 
 /** A message between tabs. */
-type Message =
-  | { kind: "leader_changed" }
-  | { kind: "notification"; notification: Notification }
-  | { kind: "status"; status: Status }
-  | { kind: "incomplete" }
-  | { kind: "check" }
-  | { kind: "catch_up"; tab: string; position: string | undefined }
-  | ({ kind: "missed"; tab: string } & Missed);
+type Message = Content & { from: string };
 
-interface Missed {
-  notifications: Notification[];
+interface Missed extends SharedState {
+  deliveries: Delivery[];
   complete: boolean;
-  position: string | undefined;
-  status: Status;
 }
 
 /** The client of this tab. */
 export interface TabHandler {
-  readonly position: string | undefined;
-  readonly status: Status;
+  /** The current state. */
+  state(): SharedState;
   /** This tab became the leader. */
-  onLeader(): void;
+  onElected(): void;
+  /** Another tab owns the connection. */
+  onFollow(): void;
+  /** Tabs cannot share a connection on this page. */
+  onDenied(): void;
   onCheck(): void;
-  onNotification(notification: Notification): void;
-  onStatus(status: Status): void;
-  onStartPosition(position: string): void;
+  onDelivery(delivery: Delivery): void;
+  onState(state: SharedState): void;
   onIncomplete(): void;
 }
 
@@ -43,106 +67,168 @@ export class Tabs {
   readonly #handler: TabHandler;
   readonly #id = String(Math.random());
   readonly #channel: BroadcastChannel;
-  readonly #lockRequest = new AbortController();
-  #releaseLock: (() => void) | undefined;
+  readonly #leadership: Leadership;
+  readonly #probeTimer: ReturnType<typeof setInterval>;
+  #identities = 0;
   /** The latest notifications of this tab, and the position before the first of them. */
-  #recent: Notification[] = [];
+  #recent: Delivery[] = [];
   #positionBeforeRecent: string | undefined;
+  /** The tab that this one follows. */
+  #leader: string | undefined;
   /** Until the leader's answer arrives, which contains them, broadcast notifications are ignored. */
   #catchingUp = true;
+  #probeUnanswered = false;
 
-  /** Whether this browser and page support a shared connection. */
-  static readonly isSupported = () =>
-    "BroadcastChannel" in globalThis && globalThis.navigator?.locks !== undefined;
-
+  /** Throws where the browser has or allows no `BroadcastChannel`. */
   constructor(name: string, handler: TabHandler) {
     this.#handler = handler;
     this.#channel = new BroadcastChannel(name);
     this.#channel.onmessage = ({ data }) => this.#onMessage(data);
-    this.catchUp();
-    const lead = () =>
-      new Promise<void>((release) => {
-        this.#releaseLock = release;
+    this.#leadership = new Leadership(name, {
+      onElected: () => {
         this.#catchingUp = false;
-        this.#post({ kind: "leader_changed" });
-        handler.onLeader();
-      });
-    // Rejected only when this tab aborts the request.
-    navigator.locks.request(name, { signal: this.#lockRequest.signal }, lead).catch(() => {});
+        this.#post({ kind: "leader" });
+        handler.onElected();
+      },
+      onDeposed: () => {
+        handler.onFollow();
+        this.join();
+        this.#catchUp();
+      },
+      onDenied: () => {
+        this.close();
+        handler.onDenied();
+      },
+    });
+    this.#probeTimer = setInterval(() => this.#probe(), PROBE_INTERVAL_MS);
+    this.#catchUp();
   }
 
   get isLeader(): boolean {
-    return this.#releaseLock !== undefined;
+    return this.#leadership.isLeader;
   }
 
-  /** Asks the leader for what this tab missed. */
-  catchUp(): void {
-    if (this.isLeader) return;
-    this.#catchingUp = true;
-    this.#post({ kind: "catch_up", tab: this.#id, position: this.#handler.position });
+  /** Returns an identity for a notification that has none. */
+  newIdentity(): string {
+    this.#identities += 1;
+    return `${this.#id} ${this.#identities}`;
   }
 
-  /** Broadcasts events of the connection, if this tab owns it; `check` from any tab. */
-  broadcast(message: Message): void {
-    if (this.isLeader || message.kind === "check") this.#post(message);
+  /** Sends what the connection reported to the other tabs, if this tab owns it. */
+  broadcast(broadcast: Broadcast): void {
+    if (this.isLeader) this.#post(broadcast);
   }
 
   /** Keeps a notification for other tabs, with the position before it. */
-  remember(notification: Notification, previousPosition: string | undefined): void {
+  remember(delivery: Delivery, previousPosition: string | undefined): void {
     if (this.#recent.length === 0) this.#positionBeforeRecent = previousPosition;
-    this.#recent.push(notification);
-    if (this.#recent.length > MAX_RECENT) this.#positionBeforeRecent = this.#recent.shift()?.id;
+    this.#recent.push(delivery);
+    if (this.#recent.length > MAX_RECENT) {
+      this.#positionBeforeRecent = this.#recent.shift()?.notification.id ?? this.#positionBeforeRecent;
+    }
+  }
+
+  /** Lets another tab connect, as this one cannot at present. */
+  resign(): void {
+    this.#leadership.resign();
+  }
+
+  /** Becomes a candidate again. */
+  join(): void {
+    this.#leadership.join();
+  }
+
+  /** Asks the leader to check its connection, and for what this tab missed. */
+  check(): void {
+    this.join();
+    this.#post({ kind: "check" });
+    this.#catchUp();
   }
 
   close(): void {
-    this.#lockRequest.abort();
-    this.#releaseLock?.();
-    this.#releaseLock = undefined;
+    clearInterval(this.#probeTimer);
+    this.#leadership.resign();
     this.#channel.close();
   }
 
-  #post(message: Message): void {
+  #post(content: Content): void {
+    const message: Message = { from: this.#id, ...content };
     this.#channel.postMessage(message);
   }
 
+  #catchUp(): void {
+    this.#catchingUp = true;
+    this.#post({ kind: "catch_up", position: this.#handler.state().position });
+  }
+
+  /** Asks whether the leader is alive; replaces it if it did not answer the last time. */
+  #probe(): void {
+    const { isLeader, isCandidate } = this.#leadership;
+    if (this.#probeUnanswered && isCandidate) this.#leadership.seize();
+    this.#probeUnanswered = isCandidate && !isLeader;
+    if (this.#probeUnanswered) this.#post({ kind: "probe" });
+  }
+
   #onMessage(message: Message): void {
-    if (this.isLeader) {
-      if (message.kind === "catch_up") {
-        this.#post({ kind: "missed", tab: message.tab, ...this.#missedSince(message.position) });
-      } else if (message.kind === "check") {
-        this.#handler.onCheck();
-      }
-      return;
-    }
+    if (this.isLeader) this.#onRequest(message);
+    else this.#onBroadcast(message);
+  }
+
+  #onRequest(message: Message): void {
     switch (message.kind) {
-      case "leader_changed":
-        return this.catchUp();
+      case "probe":
+        return this.#post({ kind: "leader" });
+      case "check":
+        return this.#handler.onCheck();
+      case "catch_up":
+        return this.#post({ kind: "missed", tab: message.from, missed: this.#missedSince(message.position) });
+    }
+  }
+
+  #onBroadcast(message: Message): void {
+    if (message.kind === "leader") {
+      const isNew = this.#leader !== message.from;
+      this.#leader = message.from;
+      if (isNew || this.#catchingUp) this.#catchUp();
+    } else if (message.kind === "missed") this.#leader = message.from;
+    // A leader that was replaced may not know it yet.
+    if (message.from !== this.#leader) return;
+    this.#probeUnanswered = false;
+    switch (message.kind) {
       case "missed":
-        if (message.tab === this.#id) this.#onMissed(message);
+        if (message.tab === this.#id) this.#onMissed(message.missed);
         return;
-      case "notification":
-        if (!this.#catchingUp) this.#handler.onNotification(message.notification);
+      case "delivery":
+        if (!this.#catchingUp) this.#handler.onDelivery(message.delivery);
         return;
-      case "status":
-        return this.#handler.onStatus(message.status);
+      case "state":
+        return this.#onState(message);
       case "incomplete":
         this.#handler.onIncomplete();
     }
   }
 
-  #missedSince(position: string | undefined): Missed {
-    const { position: newest, status } = this.#handler;
-    const index = this.#recent.findIndex(({ id }) => id === position);
-    const isKnown = [undefined, newest, this.#positionBeforeRecent].includes(position) || index >= 0;
-    const notifications = position === undefined ? [] : this.#recent.slice(index + 1);
-    return { notifications, complete: isKnown, position: newest, status };
+  #onState({ status, position }: SharedState): void {
+    if (status.state === "open" && !this.#leadership.isCandidate) {
+      this.#handler.onFollow();
+      this.join();
+    }
+    this.#handler.onState({ status, position: this.#catchingUp ? undefined : position });
   }
 
-  #onMissed({ notifications, complete, position, status }: Missed): void {
-    this.#catchingUp = false;
-    this.#handler.onStatus(status);
+  #missedSince(position: string | undefined): Missed {
+    const state = this.#handler.state();
+    const index = this.#recent.findIndex(({ notification }) => notification.id === position);
+    const isNewest = index < 0 && position === state.position;
+    const complete = index >= 0 || isNewest || [undefined, this.#positionBeforeRecent].includes(position);
+    const deliveries = isNewest || position === undefined ? [] : this.#recent.slice(index + 1);
+    return { ...state, deliveries, complete };
+  }
+
+  #onMissed({ deliveries, complete, ...state }: Missed): void {
     if (!complete) this.#handler.onIncomplete();
-    for (const notification of notifications) this.#handler.onNotification(notification);
-    if (position !== undefined) this.#handler.onStartPosition(position);
+    for (const delivery of deliveries) this.#handler.onDelivery(delivery);
+    this.#catchingUp = false;
+    this.#onState(state);
   }
 }

@@ -3,6 +3,9 @@
 import { vi } from "vitest";
 import { connect, type Client, type Options, type Status } from "../src/index.ts";
 
+/** The longest delay after an open connection was lost. */
+export const LOST_SPREAD_MS = 5_000;
+
 export class FakeSocket {
   static all: FakeSocket[] = [];
   readonly url: URL;
@@ -11,8 +14,8 @@ export class FakeSocket {
   closed = false;
   /** False simulates a half-open connection. */
   answersPings = true;
-  onmessage: ((event: { data: string }) => void) | undefined;
-  onclose: ((event: { code: number; reason: string }) => void) | undefined;
+  onmessage: ((event: { data: string }) => void) | null = null;
+  onclose: ((event: { code: number; reason: string }) => void) | null = null;
 
   constructor(url: URL, protocols: string[]) {
     this.url = new URL(url);

@@ -1,6 +1,6 @@
 import { beforeEach, expect, test, vi } from "vitest";
 import { countdown, Feed, is, type Notification, type SuggestedMatch } from "../src/index.ts";
-import { useFakes, fakeStorage, connected, advance, tokenFor, TestContext } from "./context.ts";
+import { LOST_SPREAD_MS, useFakes, fakeStorage, connected, advance, tokenFor, TestContext } from "./context.ts";
 
 beforeEach(useFakes);
 
@@ -28,7 +28,7 @@ test("an event is delivered once, even under another position", async () => {
   context.socket.receivesNotification("2-0", "a");
   context.socket.receivesNotification("3-0", "a");
   context.socket.closes();
-  await advance(500);
+  await advance(LOST_SPREAD_MS);
   expect(context.socket.url.searchParams.get("last_event_id")).toBe("3-0");
   context.socket.receivesAuthenticated({ resume: "complete" });
   context.socket.receivesNotification("2-0", "a");
@@ -66,18 +66,18 @@ test("a listener that throws does not affect the others", async () => {
 test("an incomplete resume is reported, and keeps the position", async () => {
   const context = await connected();
   context.socket.closes();
-  await advance(500);
+  await advance(LOST_SPREAD_MS);
   context.socket.receivesAuthenticated({ resume: "incomplete", last_event_id: "9-0" });
   expect(context.incompleteCount).toBe(1);
   context.socket.closes();
-  await advance(1_000);
+  await advance(LOST_SPREAD_MS);
   // The remaining history was still to come, so the position is that of the last notification.
   expect(context.socket.url.searchParams.get("last_event_id")).toBe("1-0");
   context.socket.receivesAuthenticated({ resume: "incomplete", last_event_id: "0-77" });
   context.socket.receivesAuthenticated({ resume: "incomplete", last_event_id: "0-77" });
   expect(context.incompleteCount).toBe(3);
   context.socket.closes();
-  await advance(2_000);
+  await advance(LOST_SPREAD_MS);
   expect(context.socket.url.searchParams.get("last_event_id")).toBe("0-77");
 });
 
@@ -115,7 +115,7 @@ test("a filter is sent on the open connection and on the next one", async () => 
   context.socket.receivesNotification("2-0");
   expect(context.delivered).toEqual([]);
   context.socket.closes();
-  await advance(500);
+  await advance(LOST_SPREAD_MS);
   expect(context.socket.url.searchParams.get("categories")).toBe("system_alerts");
   // The handshake under way carries the previous filter.
   context.client.filter([]);
@@ -125,12 +125,41 @@ test("a filter is sent on the open connection and on the next one", async () => 
 
 test("messages that are not frames are ignored", async () => {
   const context = await connected();
-  context.socket.onmessage?.({ data: "not JSON" });
+  for (const data of ["not JSON", "null", "5", '"text"', "[]", '{"event":5}', '{"event":null}']) {
+    context.socket.onmessage?.({ data });
+  }
   context.socket.receives({ type: "pong" });
   context.socket.receives({ type: "something new" });
   context.socket.receivesState({ state: "error", error_code: "AUTHENTICATION_ERROR", message: "m" });
   expect(context.delivered).toEqual([]);
   expect(context.state).toBe("open");
+});
+
+test("a frame about the connection with missing or invalid fields harms nothing", async () => {
+  const context = new TestContext();
+  await advance(0);
+  context.socket.receives({ event: "connection_state" });
+  context.socket.receives({ event: "connection_state", data: null });
+  context.socket.receives({ event: "connection_state", data: { state: "authenticated", resume: "complete" } });
+  context.socket.receivesState({ state: "connected", token_expires_at: "soon" });
+  expect(context.state).toBe("open");
+  await advance(60_000);
+  expect(context.tokens).toBe(1);
+  expect(context.socket.sent).toEqual([{ type: "ping" }, { type: "ping" }]);
+  context.socket.receivesState({ state: "disconnected", reason: "restarting" });
+  context.socket.closes(1012);
+  expect(context.client.status).toMatchObject({ state: "waiting", retryAt: Date.now() + LOST_SPREAD_MS });
+});
+
+test("the position of a filtered client advances over what its filter held back", async () => {
+  const storage = fakeStorage();
+  const context = await connected({ categories: ["system_alerts"], storage });
+  context.socket.receivesState({ state: "position", last_event_id: "7-0" });
+  context.socket.closes();
+  await advance(LOST_SPREAD_MS);
+  expect(context.socket.url.searchParams.get("last_event_id")).toBe("7-0");
+  expect([...storage.values.values()]).toEqual(["7-0"]);
+  expect(context.delivered).toEqual([]);
 });
 
 test("a feed holds the latest notifications, newest first, in immutable snapshots", async () => {

@@ -1,5 +1,5 @@
 import { beforeEach, expect, test, vi } from "vitest";
-import { useFakes, connected, advance } from "./context.ts";
+import { useFakes, connected, advance, TestContext } from "./context.ts";
 
 let page: EventTarget & { visibilityState: string };
 
@@ -32,6 +32,39 @@ test("a tab that becomes visible pings at once", async () => {
   expect(context.attempts).toBe(2);
 });
 
+test("a connection attempt is given up 5 s after the tab wakes up", async () => {
+  const context = new TestContext();
+  await advance(2_000);
+  page.dispatchEvent(new Event("visibilitychange"));
+  await advance(4_000);
+  // A later event does not extend the limit.
+  dispatch("online");
+  expect(context.attempts).toBe(1);
+  await advance(1_000);
+  expect(context.attempts).toBe(2);
+});
+
+test("a connection attempt from before a suspension is given up at once", async () => {
+  const context = new TestContext();
+  await advance(0);
+  vi.setSystemTime(Date.now() + 3_600_000);
+  page.dispatchEvent(new Event("visibilitychange"));
+  await advance(0);
+  expect(context.attempts).toBe(2);
+});
+
+test("waking up ends the delay after a refusal, but not a stop", async () => {
+  const context = await connected();
+  context.socket.closes(4000);
+  page.dispatchEvent(new Event("visibilitychange"));
+  await advance(0);
+  expect(context.attempts).toBe(2);
+  context.socket.closes(1002);
+  page.dispatchEvent(new Event("visibilitychange"));
+  await advance(0);
+  expect(context.state).toBe("stopped");
+});
+
 test("a connection that answers pings is kept, however often the tab wakes up", async () => {
   const context = await connected();
   for (const event of ["online", "pageshow", "offline"]) {
@@ -51,6 +84,14 @@ test("offline only pings, as the gateway may be reachable", async () => {
   expect(context.attempts).toBe(2);
   context.socket.closes();
   expect(context.client.status).toMatchObject({ state: "waiting", offline: true });
+});
+
+test("a client that waits reports that the browser went offline", async () => {
+  const context = await connected();
+  context.socket.closes();
+  const waiting = context.client.status;
+  dispatch("offline");
+  expect(context.client.status).toEqual({ ...waiting, offline: true });
 });
 
 test("a hidden tab and a closed client ignore page events", async () => {

@@ -1,6 +1,6 @@
 import { beforeEach, expect, test, vi } from "vitest";
-import { STOP_CODES } from "../src/index.ts";
-import { useFakes, connected, advance, tokenFor, TestContext } from "./context.ts";
+import { STOP_CODES, WAIT_CODES } from "../src/index.ts";
+import { LOST_SPREAD_MS, useFakes, connected, advance, tokenFor, TestContext } from "./context.ts";
 
 beforeEach(useFakes);
 
@@ -39,7 +39,28 @@ test("a stable connection resets the back-off", async () => {
   context.socket.receivesAuthenticated();
   await advance(1_000);
   context.socket.closes();
-  expect(context.client.status).toMatchObject({ retryAt: Date.now() + 500 });
+  await advance(LOST_SPREAD_MS);
+  context.socket.closes();
+  expect(context.client.status).toMatchObject({ retryAt: Date.now() + 1_000 });
+});
+
+test("10,000 clients of a killed gateway return spread over 5 s", async () => {
+  vi.mocked(Math.random).mockRestore();
+  const context = await connected();
+  const clients = 10_000;
+  const returned = Array.from({ length: 10 }, () => 0);
+  for (let client = 0; client < clients; client += 1) {
+    await advance(1_000);
+    context.socket.closes();
+    const { status } = context.client;
+    const delay = status.state === "waiting" ? status.retryAt - Date.now() : 0;
+    returned[Math.floor(delay / 500)]! += 1;
+    context.client.retry();
+    await advance(0);
+    context.socket.receivesAuthenticated();
+  }
+  // A tenth of them on average in each half second.
+  for (const count of returned) expect(count / clients).toBeCloseTo(0.1, 1);
 });
 
 test("reconnect_after_ms replaces the back-off", async () => {
@@ -55,12 +76,12 @@ test("reconnect_after_ms replaces the back-off", async () => {
 test("it resumes from the last notification, or from its start position", async () => {
   const context = await connected();
   context.socket.closes(1013);
-  await advance(500);
+  await advance(LOST_SPREAD_MS);
   expect(context.socket.url.searchParams.get("last_event_id")).toBe("1-0");
   context.socket.receivesAuthenticated({ resume: "complete", last_event_id: "9-0" });
   context.socket.receivesNotification("5-3");
   context.socket.closes(1011);
-  await advance(1_000);
+  await advance(LOST_SPREAD_MS);
   expect(context.socket.url.searchParams.get("last_event_id")).toBe("5-3");
 });
 
@@ -72,14 +93,74 @@ test.each(STOP_CODES)("close code %i stops reconnecting", async (code) => {
     code,
     message: "Connection limit exceeded",
   });
-  await advance(120_000);
+  await advance(3_600_000);
   expect(context.attempts).toBe(1);
+  context.client.retry();
+  await advance(0);
+  expect(context.attempts).toBe(2);
+});
+
+test.each(WAIT_CODES)("close code %i waits, up to 5 minutes, with a new token each time", async (code) => {
+  const context = await connected();
+  for (const delay of [2, 4, 8, 16, 32, 64, 128, 256, 300, 300].map((seconds) => seconds * 1_000)) {
+    const before = context.attempts;
+    context.socket.closes(code, '{"error_code":"QUOTA_EXCEEDED","message":"Connection limit exceeded"}');
+    expect(context.client.status).toEqual({
+      state: "waiting",
+      retryAt: Date.now() + delay,
+      offline: false,
+      code,
+      message: "Connection limit exceeded",
+    });
+    await advance(delay - 1);
+    expect(context.attempts).toBe(before);
+    await advance(1);
+    expect(context.attempts).toBe(before + 1);
+    expect(context.socket.protocols[1]).toContain(tokenFor("u", String(context.tokens)));
+  }
+  expect(context.tokens).toBe(11);
+});
+
+test("a refused client waits half of the delay at least", async () => {
+  vi.mocked(Math.random).mockReturnValue(0);
+  const context = await connected();
+  context.socket.closes(4000);
+  expect(context.client.status).toMatchObject({ retryAt: Date.now() + 1_000 });
+});
+
+test("the delay after refusals is reset once a connection has lasted 5 minutes", async () => {
+  const context = await connected();
+  const refuse = async (delay: number) => {
+    context.socket.closes(4000);
+    expect(context.client.status).toMatchObject({ retryAt: Date.now() + delay });
+    await advance(delay);
+  };
+  await refuse(2_000);
+  context.socket.receivesAuthenticated();
+  await advance(60_000);
+  await refuse(4_000);
+  context.socket.receivesAuthenticated();
+  await advance(300_000);
+  await refuse(2_000);
+});
+
+test("retry ends any delay", async () => {
+  const context = await connected();
+  for (const code of [1006, 1009, 4000]) {
+    context.socket.closes(code);
+    expect(context.state).toBe("waiting");
+    const before = context.attempts;
+    context.client.retry();
+    await advance(0);
+    expect(context.attempts).toBe(before + 1);
+  }
 });
 
 test.each([1000, 1001, 1005, 1006, 1011, 1012, 1013])("close code %i reconnects", async (code) => {
   const context = await connected();
   context.socket.closes(code);
-  await advance(500);
+  expect(context.client.status).toMatchObject({ code, message: "connection lost" });
+  await advance(LOST_SPREAD_MS);
   expect(context.attempts).toBe(2);
 });
 
@@ -110,7 +191,7 @@ test("frames of an abandoned socket are ignored", async () => {
   const context = await connected();
   const first = context.socket;
   first.closes();
-  await advance(500);
+  await advance(LOST_SPREAD_MS);
   context.socket.receivesAuthenticated();
   first.receivesNotification("7-0");
   first.closes(1008);

@@ -61,7 +61,7 @@ test("a lifetime beyond the longest timer does not renew early", async () => {
   expect(context.socket.sent).toEqual([]);
 });
 
-test("a refused token is replaced once, then reconnecting stops", async () => {
+test("a refused token is replaced at once, then after growing delays", async () => {
   const context = new TestContext();
   await advance(0);
   const refusal = '{"error_code":"AUTHENTICATION_ERROR","message":"Invalid authentication token"}';
@@ -69,14 +69,36 @@ test("a refused token is replaced once, then reconnecting stops", async () => {
   await advance(0);
   expect(context.attempts).toBe(2);
   expect(context.socket.protocols[1]).toContain(tokenFor("u", "2"));
-  context.socket.closes(1008, refusal);
-  expect(context.client.status).toEqual({
-    state: "stopped",
-    code: 1008,
-    message: "Invalid authentication token",
-  });
-  await advance(120_000);
-  expect(context.attempts).toBe(2);
+  for (const delay of [2_000, 4_000, 8_000]) {
+    context.socket.closes(1008, refusal);
+    expect(context.client.status).toEqual({
+      state: "waiting",
+      retryAt: Date.now() + delay,
+      offline: false,
+      code: 1008,
+      message: "Invalid authentication token",
+    });
+    await advance(delay);
+  }
+  expect(context.socket.protocols[1]).toContain(tokenFor("u", "5"));
+  context.socket.receivesAuthenticated();
+  expect(context.state).toBe("open");
+});
+
+test("a cached token near its end does not cause frequent renewals", async () => {
+  const context = new TestContext();
+  await advance(0);
+  const token_expires_at = timeIn(12_000);
+  context.socket.receivesAuthenticated({ token_expires_at });
+  for (let time = 0; time < 12_000; time += 10) {
+    const sent = context.socket.sent.length;
+    await advance(10);
+    // The gateway confirms the same token.
+    if (context.socket.sent.length > sent) {
+      context.socket.receivesState({ state: "connected", connection_id: "c-1", token_expires_at });
+    }
+  }
+  expect(context.tokens).toBeLessThanOrEqual(5);
 });
 
 test("each expiry on a stable connection allows one replacement", async () => {
@@ -100,9 +122,26 @@ test("a failed token request is retried with back-off", async () => {
     },
   });
   await advance(0);
-  expect(context.state).toBe("waiting");
+  expect(context.client.status).toMatchObject({
+    state: "waiting",
+    message: "no token: Error: the API is unreachable",
+  });
   await advance(1_500);
   expect(context.attempts).toBe(1);
   context.socket.receivesAuthenticated();
   expect(context.state).toBe("open");
+});
+
+test("a token that does not arrive is asked for again", async () => {
+  let asked = 0;
+  const context = new TestContext({
+    token: () => {
+      asked += 1;
+      return asked === 1 ? new Promise<string>(() => {}) : tokenFor("u");
+    },
+  });
+  await advance(8_000);
+  expect(context.client.status).toMatchObject({ state: "waiting", message: "no token in time" });
+  await advance(500);
+  expect(context.attempts).toBe(1);
 });

@@ -44,9 +44,11 @@ shared::label! {
 pub enum Remedy {
     /// Reconnect and resume.
     Reconnect,
-    /// Reconnect once with a new token.
+    /// Reconnect at once with a new token; if that is refused too, as after `Wait`.
     NewToken,
-    /// Stay away: another attempt would end the same way.
+    /// Reconnect after a delay that doubles up to minutes: the cause may pass, but not at once.
+    Wait,
+    /// Do not reconnect: the client violates the protocol and would do so again.
     Stop,
 }
 
@@ -79,9 +81,8 @@ impl CloseReason {
             | Self::TooSlow
             | Self::KeepaliveTimeout
             | Self::SubscriptionTimeout => Remedy::Reconnect,
-            Self::LimitReached | Self::TooBig | Self::Binary | Self::Protocol | Self::BadUtf8 => {
-                Remedy::Stop
-            }
+            Self::LimitReached | Self::TooBig | Self::BadUtf8 => Remedy::Wait,
+            Self::Binary | Self::Protocol => Remedy::Stop,
         }
     }
 

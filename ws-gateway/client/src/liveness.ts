@@ -1,0 +1,41 @@
+// Detects a half-open connection: pings at an interval and on demand.
+
+const PONG_TIMEOUT_MS = 5_000;
+/** Applies if the gateway does not state a valid interval. */
+const DEFAULT_PING_INTERVAL_S = 30;
+
+export class Liveness {
+  readonly #ping: () => void;
+  readonly #onTimeout: () => void;
+  #pingTimer: ReturnType<typeof setInterval> | undefined;
+  #pongTimer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(ping: () => void, onTimeout: () => void) {
+    this.#ping = ping;
+    this.#onTimeout = onTimeout;
+  }
+
+  start(intervalSeconds: number): void {
+    clearInterval(this.#pingTimer);
+    const seconds = intervalSeconds > 0 ? intervalSeconds : DEFAULT_PING_INTERVAL_S;
+    this.#pingTimer = setInterval(() => this.probe(), seconds * 1000);
+  }
+
+  /** Sends a ping; the connection has timed out unless any frame arrives in time. */
+  probe(): void {
+    if (this.#pongTimer !== undefined) return;
+    this.#pongTimer = setTimeout(this.#onTimeout, PONG_TIMEOUT_MS);
+    this.#ping();
+  }
+
+  /** Records that a frame has arrived. */
+  confirm(): void {
+    clearTimeout(this.#pongTimer);
+    this.#pongTimer = undefined;
+  }
+
+  stop(): void {
+    clearInterval(this.#pingTimer);
+    this.confirm();
+  }
+}
