@@ -11,15 +11,12 @@ use shared::{
 use tokio::sync::Notify;
 
 use super::{
-    history::{Page, page},
+    history::{Page, PageRequest},
     positions::{RedisClock, newest_position, read_position},
     push_handler::PushHandler,
     reply::UserReply,
 };
 use crate::protocol::Position;
-
-/// The maximum number of entries in a page: enough for most gaps.
-pub(super) const PAGE_ENTRIES: usize = 64;
 
 /// The operations of a session.
 ///
@@ -40,8 +37,8 @@ pub(super) trait Backend {
     /// Reads the newest position of each user.
     async fn positions(&mut self, users: &[UserId]) -> RedisResult<Vec<UserReply<Position>>>;
 
-    /// Reads a page of at most [`PAGE_ENTRIES`] entries for each user.
-    async fn pages(&mut self, after: &[(UserId, Position)]) -> RedisResult<Vec<UserReply<Page>>>;
+    /// Reads a page for each request.
+    async fn pages(&mut self, requests: &[PageRequest]) -> RedisResult<Vec<UserReply<Page>>>;
 
     /// Loads the stored revocations.
     async fn load_revocations(&mut self) -> RedisResult<()>;
@@ -115,8 +112,8 @@ impl Backend for RedisBackend {
         replies.into_iter().map(|reply| read_position(reply, &self.clock)).collect()
     }
 
-    async fn pages(&mut self, after: &[(UserId, Position)]) -> RedisResult<Vec<UserReply<Page>>> {
-        read_pages(&self.connection, &self.keys, &self.clock, after, PAGE_ENTRIES).await
+    async fn pages(&mut self, requests: &[PageRequest]) -> RedisResult<Vec<UserReply<Page>>> {
+        read_pages(&self.connection, &self.keys, &self.clock, requests).await
     }
 
     async fn load_revocations(&mut self) -> RedisResult<()> {
@@ -124,7 +121,7 @@ impl Backend for RedisBackend {
     }
 }
 
-/// Reads a page of at most `count` entries for each user, in one round trip.
+/// Reads a page for each request, in one round trip.
 ///
 /// # Errors
 /// If the connection or the server failed.
@@ -132,15 +129,14 @@ pub(super) async fn read_pages(
     connection: &RedisConnection,
     keys: &Keys,
     clock: &RedisClock,
-    after: &[(UserId, Position)],
-    count: usize,
+    requests: &[PageRequest],
 ) -> RedisResult<Vec<UserReply<Page>>> {
-    let commands = |(user, after): &(UserId, Position)| page::commands(keys, user, *after, count);
-    let mut replies = connection.run(after.iter().flat_map(commands).collect()).await?.into_iter();
+    let commands = requests.iter().flat_map(|request| request.commands(keys));
+    let mut replies = connection.run(commands.collect()).await?.into_iter();
     let mut reply = || replies.next().unwrap_or(Ok(Value::Nil));
-    let page = |(_, after): &(UserId, Position)| {
+    let page = |request| {
         let replies = [reply(), reply()];
-        Page::read(replies, *after, count, clock)
+        Page::read(replies, request, clock)
     };
-    after.iter().map(page).collect()
+    requests.iter().map(page).collect()
 }

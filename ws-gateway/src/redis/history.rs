@@ -1,12 +1,12 @@
 //! The history of a client that resumes: read page by page as its socket drains, so that the
 //! memory of a resume is bounded whatever the client missed.
 
-pub(super) mod page;
+mod page;
 
-use std::{sync::Arc, time::Duration};
+use std::{slice::from_ref, sync::Arc, time::Duration};
 
 use futures_util::stream;
-use shared::{backoff::Backoff, keys::Keys, redis::RedisConnection, user::UserId};
+use shared::{backoff::Backoff, keys::Keys, redis::RedisConnection};
 use tokio::{
     sync::{Semaphore, watch},
     time::{sleep, timeout},
@@ -14,7 +14,7 @@ use tokio::{
 use tracing::debug;
 
 use super::{
-    backend::{PAGE_ENTRIES, RedisBackend, read_pages},
+    backend::{RedisBackend, read_pages},
     positions::RedisClock,
     push_handler::PushHandler,
     reply::UserReply,
@@ -24,10 +24,7 @@ use crate::{
     metrics::Metrics,
     protocol::{Position, Resume},
 };
-pub(super) use page::Page;
-
-/// The number of entries in the first page, before their size is known.
-const FIRST_PAGE_ENTRIES: usize = 8;
+pub(super) use page::{Page, PageRequest};
 
 /// The maximum number of entries read for one client, several times the default stream length.
 const MAX_ENTRIES: usize = 4096;
@@ -47,13 +44,8 @@ const MAX_READS: usize = 64;
 /// `page` returns once Redis has replied, however long that takes: an implementation retries
 /// errors of the connection. An error in the result is about the user's keys and stays.
 pub(super) trait ReadPage: Clone + Send + Sync + 'static {
-    /// Reads the page of at most `count` entries that starts at `after`.
-    fn page(
-        &self,
-        user: &UserId,
-        after: Position,
-        count: usize,
-    ) -> impl Future<Output = UserReply<Page>> + Send;
+    /// Reads a page.
+    fn page(&self, request: &PageRequest) -> impl Future<Output = UserReply<Page>> + Send;
 }
 
 /// What pages are read with during one session.
@@ -85,7 +77,7 @@ pub(super) struct CurrentReader {
 }
 
 impl ReadPage for CurrentReader {
-    async fn page(&self, user: &UserId, after: Position, count: usize) -> UserReply<Page> {
+    async fn page(&self, request: &PageRequest) -> UserReply<Page> {
         let (mut readers, mut backoff) = (self.reader.clone(), BACKOFF);
         loop {
             let reader = readers.wait_for(Option::is_some).await.ok().and_then(|r| r.clone());
@@ -94,13 +86,14 @@ impl ReadPage for CurrentReader {
                 std::future::pending().await
             };
             let permit = self.reads.acquire().await;
-            let after = [(user.clone(), after)];
-            let pages = read_pages(&connection, &keys, &clock, &after, count).await;
+            let pages = read_pages(&connection, &keys, &clock, from_ref(request)).await;
             drop(permit);
             match pages {
                 Ok(mut pages) if !pages.is_empty() => return pages.swap_remove(0),
                 Ok(_) => {}
-                Err(error) => debug!(%error, user.id = %user, "reading history failed, retrying"),
+                Err(error) => {
+                    debug!(%error, user.id = %request.user, "reading history failed, retrying");
+                }
             }
             sleep(backoff.next_delay()).await;
         }
@@ -146,11 +139,9 @@ impl History {
         registration.outbox().begin_replay();
         let pages = Pages {
             reader: self.reader.clone(),
-            user: registration.user().clone(),
+            request: PageRequest::first(registration.user().clone(), after),
             outbox: registration.outbox().clone(),
-            after,
             max_bytes: self.max_bytes,
-            count: FIRST_PAGE_ENTRIES,
             read: 0,
             replayed_to: None,
             metrics: self.metrics.clone(),
@@ -178,12 +169,10 @@ fn only(confirmed: impl Future<Output = ()> + Send + 'static, resume: Resume) ->
 /// The pages of one client.
 struct Pages<R> {
     reader: R,
-    user: UserId,
+    /// The next page.
+    request: PageRequest,
     outbox: Outbox,
-    after: Position,
     max_bytes: usize,
-    /// The number of entries in the next page.
-    count: usize,
     /// The number of entries read so far.
     read: usize,
     /// The position of the newest frame in earlier pages.
@@ -195,8 +184,7 @@ impl<R: ReadPage> Pages<R> {
     /// Reads the next page. It is the last when the stream has ended and the queue continues it,
     /// or when the rest cannot be read.
     async fn next(&mut self) -> ReplayPage {
-        let page = self.reader.page(&self.user, self.after, self.count);
-        let page = match timeout(PAGE_TIMEOUT, page).await {
+        let page = match timeout(PAGE_TIMEOUT, self.reader.page(&self.request)).await {
             Ok(Ok(page)) => page,
             Ok(Err(kind)) => {
                 self.metrics.redis_user_errors.of(kind).inc();
@@ -205,9 +193,8 @@ impl<R: ReadPage> Pages<R> {
             Err(_) => return self.unreadable(),
         };
         self.metrics.malformed_frames.inc_by(page.malformed as u64);
-        self.read += self.count;
-        self.count = self.entries_that_fit(&page);
-        self.after = page.newest;
+        self.read += self.request.count;
+        self.request = self.request.clone().next(&page, self.max_bytes);
         let ends = !page.more && self.outbox.end_replay();
         let gives_up = !ends && self.read >= MAX_ENTRIES;
         let is_complete = page.reaches_back && !gives_up;
@@ -226,12 +213,6 @@ impl<R: ReadPage> Pages<R> {
     fn unreadable(&self) -> ReplayPage {
         let replayed_to = self.replayed_to;
         ReplayPage { replayed_to, ..ReplayPage::without_history(Resume::Incomplete) }
-    }
-
-    fn entries_that_fit(&self, page: &Page) -> usize {
-        let bytes: usize = page.frames.iter().map(|frame| frame.text.len()).sum();
-        let average = bytes.div_ceil(page.frames.len().max(1)).max(1);
-        (self.max_bytes / average).clamp(2, PAGE_ENTRIES)
     }
 }
 

@@ -25,13 +25,10 @@ use crate::{
     hub::{Hub, PendingSubscription, Resync, Subscribed, Subscription},
     metrics::{GapRepair, Metrics},
 };
-use gap::Gap;
+use gap::{Gap, Gaps, MAX_STREAMS};
 
 /// The maximum number of channels in one command, and of users that are subscribed together.
 const BATCH: usize = 512;
-
-/// The maximum number of streams read in one round trip, so that Redis serves others in between.
-const STREAMS_AT_ONCE: usize = 256;
 
 /// How often the connections are checked. With [`CHECK_TIMEOUT`], a half-open connection is
 /// detected within 5 s.
@@ -50,6 +47,7 @@ pub(super) struct Session<B> {
     hub: Hub,
     metrics: Metrics,
     subscribed: HashSet<UserId>,
+    gaps: Gaps,
     retries: Retries,
     /// Notified when a pub/sub connection is lost.
     lost: Arc<Notify>,
@@ -57,8 +55,8 @@ pub(super) struct Session<B> {
 
 impl<B: Backend> Session<B> {
     pub(super) fn new(backend: B, hub: Hub, metrics: Metrics, lost: Arc<Notify>) -> Self {
-        let (subscribed, retries) = (HashSet::new(), Retries::default());
-        Self { backend, hub, metrics, subscribed, retries, lost }
+        let (subscribed, gaps, retries) = Default::default();
+        Self { backend, hub, metrics, subscribed, gaps, retries, lost }
     }
 
     /// Loads the revocations, then subscribes all users and closes their gaps: a user whose token
@@ -128,7 +126,7 @@ impl<B: Backend> Session<B> {
         let users = pending.iter().map(|pending| &pending.subscription.user);
         let new = users.filter(|user| !self.subscribed.contains(*user)).cloned();
         let new: Vec<UserId> = new.collect();
-        let (mut gaps, unknown) = self.start_positions(pending).await?;
+        let (gaps, unknown) = self.start_positions(pending).await?;
         if !new.is_empty() {
             self.backend.subscribe(&new).await?;
             self.subscribed.extend(new);
@@ -136,15 +134,8 @@ impl<B: Backend> Session<B> {
         for subscription in unknown {
             self.go_live_without_position(subscription);
         }
-        while !gaps.is_empty() {
-            let rest = gaps.split_off(gaps.len().min(STREAMS_AT_ONCE));
-            let unfinished = self.read_pages(gaps).await?;
-            gaps = rest;
-            gaps.extend(unfinished);
-            // Connections drain their queues before more is added.
-            tokio::task::yield_now().await;
-        }
-        Ok(())
+        self.gaps.extend(gaps);
+        self.close_gaps().await
     }
 
     /// Determines where each user's stream has to be read from: for a new user, from its end.
@@ -161,7 +152,7 @@ impl<B: Backend> Session<B> {
             }
         }
         let mut unknown = Vec::new();
-        for chunk in new.chunks(STREAMS_AT_ONCE) {
+        for chunk in new.chunks(MAX_STREAMS) {
             let users: Vec<UserId> = chunk.iter().map(|(new, _)| new.user.clone()).collect();
             let positions = self.backend.positions(&users).await?;
             for ((subscription, was_live), position) in chunk.iter().zip(positions) {
@@ -193,7 +184,7 @@ impl<B: Backend> Session<B> {
 
     /// Reads the positions of users that have none and are due.
     async fn retry_positions(&mut self) -> RedisResult<()> {
-        let due = self.retries.take_due(STREAMS_AT_ONCE);
+        let due = self.retries.take_due(MAX_STREAMS);
         let due = due.into_iter().filter(|retry| self.hub.lacks_position(&retry.subscription));
         let due: Vec<Retry> = due.collect();
         let users: Vec<UserId> = due.iter().map(|retry| retry.subscription.user.clone()).collect();

@@ -17,6 +17,20 @@ use crate::{
     protocol::{Frame, Position},
 };
 
+/// The number of entries in the first page of a user, before their size is known.
+pub(in crate::redis) const FIRST_PAGE_ENTRIES: usize = 8;
+
+/// The maximum number of entries in a page: enough for most gaps.
+pub(in crate::redis) const MAX_PAGE_ENTRIES: usize = 64;
+
+/// A page to read: at most `count` entries of a user's stream, from a position on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::redis) struct PageRequest {
+    pub(in crate::redis) user: UserId,
+    pub(in crate::redis) after: Position,
+    pub(in crate::redis) count: usize,
+}
+
 /// The part of a user's stream from a position on.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::redis) struct Page {
@@ -43,30 +57,40 @@ struct Marks {
     start: Option<(Position, Position)>,
 }
 
-/// The commands that read one page; [`Page::read`] takes their replies. The marks are read first,
-/// so that a notification that is published in between can only show up in the stream.
-pub(in crate::redis) fn commands(
-    keys: &Keys,
-    user: &UserId,
-    after: Position,
-    count: usize,
-) -> [Cmd; 2] {
-    let mut marks = cmd("MGET");
-    marks.arg(keys.position(user)).arg(keys.start(user));
-    let mut range = cmd("XRANGE");
-    range.arg(keys.stream(user)).arg(after.to_string()).arg("+").arg("COUNT").arg(count);
-    [marks, range]
+impl PageRequest {
+    /// Requests the first page after a position.
+    pub(in crate::redis) fn first(user: UserId, after: Position) -> Self {
+        Self { user, after, count: FIRST_PAGE_ENTRIES }
+    }
+
+    /// Requests the page after `page`, with as many entries as fit into `max_bytes` if they are
+    /// like those of `page`.
+    #[must_use]
+    pub(in crate::redis) fn next(self, page: &Page, max_bytes: usize) -> Self {
+        let count = (max_bytes / page.average_bytes().max(1)).clamp(2, MAX_PAGE_ENTRIES);
+        Self { after: page.newest, count, ..self }
+    }
+
+    /// The commands that read the page; [`Page::read`] takes their replies. The marks are read
+    /// first, so that a notification that is published in between can only show up in the stream.
+    pub(in crate::redis) fn commands(&self, keys: &Keys) -> [Cmd; 2] {
+        let Self { user, after, count } = self;
+        let mut marks = cmd("MGET");
+        marks.arg(keys.position(user)).arg(keys.start(user));
+        let mut range = cmd("XRANGE");
+        range.arg(keys.stream(user)).arg(after.to_string()).arg("+").arg("COUNT").arg(*count);
+        [marks, range]
+    }
 }
 
 impl Page {
-    /// Reads the replies to [`commands`].
+    /// Reads the replies to [`PageRequest::commands`].
     ///
     /// # Errors
     /// If a reply concerns every user.
     pub(in crate::redis) fn read(
         [marks, range]: [RedisResult<Value>; 2],
-        after: Position,
-        count: usize,
+        &PageRequest { after, count, .. }: &PageRequest,
         clock: &RedisClock,
     ) -> RedisResult<UserReply<Self>> {
         let marks = user_reply(marks)?.map(Marks::read).unwrap_or_default();
@@ -86,6 +110,16 @@ impl Page {
         // The page would be read again and again if nothing after the position is readable.
         let more = more && read.last().is_some_and(|(newest, _)| *newest > after);
         Ok(Ok(Self::new(after, read, marks, more, malformed)))
+    }
+
+    /// Returns the size of its notifications.
+    pub(in crate::redis) fn bytes(&self) -> usize {
+        self.frames.iter().map(|frame| frame.text.len()).sum()
+    }
+
+    /// Returns the average size of its notifications.
+    pub(in crate::redis) fn average_bytes(&self) -> usize {
+        self.bytes().div_ceil(self.frames.len().max(1))
     }
 
     fn new(

@@ -2,6 +2,7 @@ use std::{collections::VecDeque, num::NonZeroUsize, sync::Mutex};
 
 use futures_util::StreamExt;
 use prometheus::Registry;
+use shared::user::UserId;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -22,7 +23,7 @@ const LIMITS: Limits = Limits { capacity: 2, max_bytes: 1 << 20, max_delay: Dura
 struct FakeReader(Arc<Mutex<VecDeque<UserReply<Page>>>>);
 
 impl ReadPage for FakeReader {
-    async fn page(&self, _: &UserId, _: Position, _: usize) -> UserReply<Page> {
+    async fn page(&self, _: &PageRequest) -> UserReply<Page> {
         let page = self.0.lock().unwrap().pop_front();
         match page {
             Some(page) => page,
@@ -31,13 +32,12 @@ impl ReadPage for FakeReader {
     }
 }
 
-fn frame(ms: u64, bytes: usize) -> Frame {
-    let text = format!("{{\"id\":\"{ms}-0\",\"data\":\"{}\"}}", "x".repeat(bytes));
-    Frame::published(text.into())
+fn frame(ms: u64) -> Frame {
+    Frame::published(format!("{{\"id\":\"{ms}-0\",\"event\":\"e\"}}").into())
 }
 
 fn page(reaches_back: bool, ids: &[u64], more: bool) -> Page {
-    let frames: Vec<Frame> = ids.iter().map(|ms| frame(*ms, 0)).collect();
+    let frames: Vec<Frame> = ids.iter().map(|ms| frame(*ms)).collect();
     let newest = frames.last().and_then(|frame| frame.position).unwrap_or(Position::START);
     Page { reaches_back, is_empty: ids.is_empty(), frames, newest, more, malformed: 0 }
 }
@@ -47,11 +47,9 @@ fn pages(replies: impl IntoIterator<Item = UserReply<Page>>) -> Pages<FakeReader
     outbox.begin_replay();
     Pages {
         reader: FakeReader(Arc::new(Mutex::new(replies.into_iter().collect()))),
-        user: UserId::new("u").unwrap(),
+        request: PageRequest::first(UserId::new("u").unwrap(), Position::START),
         outbox,
-        after: Position::START,
         max_bytes: 1000,
-        count: FIRST_PAGE_ENTRIES,
         read: 0,
         replayed_to: None,
         metrics: Metrics::new(&Registry::new()),
@@ -59,7 +57,7 @@ fn pages(replies: impl IntoIterator<Item = UserReply<Page>>) -> Pages<FakeReader
 }
 
 fn at(ms: u64) -> Option<Position> {
-    frame(ms, 0).position
+    frame(ms).position
 }
 
 #[tokio::test]
@@ -76,7 +74,7 @@ async fn pages_follow_each_other_until_the_stream_ends() {
 async fn frames_that_did_not_fit_into_the_queue_are_read_from_the_stream() {
     let mut pages = pages([Ok(page(true, &[1], false)), Ok(page(true, &[2, 3, 4], false))]);
     for ms in 2..=4 {
-        assert!(pages.outbox.push(Item::Frame(frame(ms, 0))));
+        assert!(pages.outbox.push(Item::Frame(frame(ms))));
     }
     assert!(!pages.next().await.is_last);
     assert_eq!(pages.next().await.replayed_to, at(4));
@@ -117,20 +115,6 @@ async fn a_resume_while_redis_is_away_is_incomplete_after_a_time_limit() {
     let page = history.replay(&mut registration, resume).next().await;
     assert_eq!(page, Some(ReplayPage::without_history(Resume::Incomplete)));
     assert_eq!(start.elapsed(), PAGE_TIMEOUT);
-}
-
-#[tokio::test]
-async fn the_next_page_has_as_many_entries_as_fit_into_the_byte_limit() {
-    let pages = pages([]);
-    let of = |bytes, count| {
-        let frames: Vec<Frame> = (1..=count).map(|ms| frame(ms, bytes)).collect();
-        let newest = Position::START;
-        Page { reaches_back: true, is_empty: false, frames, newest, more: true, malformed: 0 }
-    };
-    assert_eq!(pages.entries_that_fit(&of(0, 8)), PAGE_ENTRIES.min(1000 / 22));
-    assert_eq!(pages.entries_that_fit(&of(228, 8)), 4);
-    assert_eq!(pages.entries_that_fit(&of(100_000, 8)), 2);
-    assert_eq!(pages.entries_that_fit(&of(0, 0)), PAGE_ENTRIES);
 }
 
 #[tokio::test]

@@ -4,31 +4,43 @@ use redis::RedisResult;
 use shared::user::UserId;
 
 use super::{
-    super::{backend::Backend, history::Page, retries::Retry},
+    super::{
+        backend::Backend,
+        history::{Page, PageRequest},
+        retries::Retry,
+    },
     Session,
     gap::Gap,
 };
 use crate::{
     hub::{Resync, Subscribed},
     metrics::GapRepair,
-    protocol::Position,
 };
 
 impl<B: Backend> Session<B> {
-    /// Reads a page for each user and delivers it. Returns the users with more to read.
-    pub(super) async fn read_pages(&mut self, gaps: Vec<Gap>) -> RedisResult<Vec<Gap>> {
-        let after = |gap: &Gap| (gap.subscription.user.clone(), gap.position);
-        let after: Vec<(UserId, Position)> = gaps.iter().map(after).collect();
-        let pages = self.backend.pages(&after).await?;
-        let mut read = Vec::with_capacity(gaps.len());
-        for (gap, page) in gaps.into_iter().zip(pages) {
-            match self.counted(&gap.subscription, page) {
-                Some(page) => read.push((gap, page)),
-                None => self.give_up(gap),
+    /// Reads and delivers the gaps, page by page.
+    pub(super) async fn close_gaps(&mut self) -> RedisResult<()> {
+        while !self.gaps.is_empty() {
+            let round = self.gaps.next_round();
+            let requests: Vec<PageRequest> = round.iter().map(|gap| gap.request.clone()).collect();
+            let pages = self.backend.pages(&requests).await?;
+            let mut read = Vec::with_capacity(round.len());
+            for (gap, page) in round.into_iter().zip(pages) {
+                match self.counted(&gap.subscription, page) {
+                    Some(page) => read.push((gap, page)),
+                    None => self.give_up(gap),
+                }
             }
+            self.report_lost(&mut read).await?;
+            for (gap, page) in read {
+                self.gaps.record(&gap, &page);
+                let rest = self.deliver(gap, &page);
+                self.gaps.extend(rest);
+            }
+            // Connections drain their queues before more is added.
+            tokio::task::yield_now().await;
         }
-        self.report_lost(&mut read).await?;
-        Ok(read.into_iter().filter_map(|(gap, page)| self.deliver(gap, &page)).collect())
+        Ok(())
     }
 
     /// Reports gaps before the rest of the stream is delivered.
@@ -67,10 +79,10 @@ impl<B: Backend> Session<B> {
         }
         self.hub.replay(&gap.subscription, &page.frames);
         if page.more {
-            return Some(Gap { position: page.newest, ..gap });
+            return Some(gap.rest(page.newest, page));
         }
         if let Subscribed::ReadFrom(position) = self.hub.mark_subscribed(&gap.subscription) {
-            return Some(Gap { position, ..gap });
+            return Some(gap.rest(position, page));
         }
         if gap.is_repair {
             let lost = gap.is_lost;

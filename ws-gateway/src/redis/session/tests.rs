@@ -17,7 +17,7 @@ use crate::{
     },
     metrics::RedisUserError,
     protocol::{Frame, Position},
-    redis::history::Page,
+    redis::history::{Page, PageRequest},
 };
 
 mod fake_redis;
@@ -34,7 +34,13 @@ fn at(ms: u64) -> Position {
 }
 
 fn frame(ms: u64) -> Frame {
-    Frame::published(format!("{{\"id\":\"{ms}-1\",\"event\":\"e\"}}").into())
+    frame_of(ms, 0)
+}
+
+/// A frame with at least this number of bytes.
+fn frame_of(ms: u64, bytes: usize) -> Frame {
+    let padding = "x".repeat(bytes);
+    Frame::published(format!("{{\"id\":\"{ms}-1\",\"event\":\"e\",\"data\":\"{padding}\"}}").into())
 }
 
 struct TestContext {
@@ -59,6 +65,8 @@ fn context() -> TestContext {
         is_silent: false,
         during_positions: None,
         during_check: None,
+        frame_bytes: 0,
+        largest_reply: 0,
     })));
     let lost = Arc::new(Notify::new());
     let session = Session::new(redis.clone(), hub.clone(), metrics.clone(), Arc::clone(&lost));
@@ -174,6 +182,30 @@ async fn after_a_loss_missed_frames_come_first_and_each_once() {
     context.redis.publish("u", 4);
     assert_eq!(received(&u), ["1", "2", "3", "4"]);
     assert_eq!(context.metrics.gaps.of(GapRepair::Complete).get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_gaps_of_many_users_are_read_within_a_byte_limit() {
+    let mut context = context();
+    let users: Vec<String> = (0..60).map(|number| format!("user-{number}")).collect();
+    let connections: Vec<Registration> = users.iter().map(|id| context.connect(id)).collect();
+    for id in &users {
+        context.redis.publish(id, 1);
+    }
+    context.session.start().await.unwrap();
+    context.redis.state().frame_bytes = 40_000;
+    context.reconnect(|redis| {
+        for id in &users {
+            (2..=20).for_each(|ms| redis.publish(id, ms));
+        }
+    });
+    context.session.start().await.unwrap();
+    let expected: Vec<String> = (2..=20).map(|ms| ms.to_string()).collect();
+    for connection in connections {
+        assert_eq!(received(&connection), expected);
+    }
+    let largest = context.redis.state().largest_reply;
+    assert!(largest <= gap::ROUND_BYTES, "{largest} bytes in one reply");
 }
 
 #[tokio::test(start_paused = true)]

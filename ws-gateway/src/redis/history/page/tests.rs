@@ -6,6 +6,10 @@ fn position(text: &str) -> Position {
     text.parse().unwrap()
 }
 
+fn request(after: &str) -> PageRequest {
+    PageRequest { user: UserId::new("u").unwrap(), after: position(after), count: COUNT }
+}
+
 fn bulk(text: &str) -> Value {
     Value::BulkString(text.into())
 }
@@ -16,7 +20,7 @@ fn stored(id: &str) -> Value {
 
 fn read(marks: Value, after: &str, entries: Vec<Value>) -> UserReply<Page> {
     let replies = [Ok(marks), Ok(Value::Array(entries))];
-    Page::read(replies, position(after), COUNT, &RedisClock::default()).unwrap()
+    Page::read(replies, &request(after), &RedisClock::default()).unwrap()
 }
 
 /// The page that Redis returns for a stream, and marks: the newest position and the start.
@@ -99,6 +103,25 @@ fn a_full_page_without_a_readable_entry_after_the_position_is_the_last() {
 }
 
 #[test]
+fn the_next_page_has_as_many_entries_as_fit_into_the_byte_limit() {
+    let of = |bytes: usize, count| {
+        let text = "x".repeat(bytes);
+        let frame = || Frame::published(text.clone().into());
+        let frames = std::iter::repeat_with(frame).take(count).collect();
+        let newest = position("7-0");
+        let page =
+            Page { reaches_back: true, is_empty: false, frames, newest, more: true, malformed: 0 };
+        let next = request("1-0").next(&page, 1000);
+        assert_eq!(next.after, newest);
+        next.count
+    };
+    assert_eq!(of(22, 8), 1000 / 22);
+    assert_eq!(of(250, 8), 4);
+    assert_eq!(of(100_000, 8), 2);
+    assert_eq!(of(0, 0), MAX_PAGE_ENTRIES);
+}
+
+#[test]
 fn an_unreadable_entry_is_skipped_and_counted_and_the_others_are_read() {
     let fields = |name: &[u8], value: &[u8]| {
         Value::Array(vec![Value::BulkString(name.into()), Value::BulkString(value.into())])
@@ -129,7 +152,7 @@ fn an_unreadable_entry_is_skipped_and_counted_and_the_others_are_read() {
 #[test]
 fn a_reply_that_is_no_array_concerns_its_user_only() {
     let replies = || [Ok(Value::Nil), Ok(Value::Int(1))];
-    let page = Page::read(replies(), Position::START, COUNT, &RedisClock::default()).unwrap();
+    let page = Page::read(replies(), &request("0-0"), &RedisClock::default()).unwrap();
     assert_eq!(page, Err(RedisUserError::Unreadable));
     let wrong_marks = read(Value::Int(1), "1-0", vec![stored("1-0")]).unwrap();
     assert!(wrong_marks.reaches_back);

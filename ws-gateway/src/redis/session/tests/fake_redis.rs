@@ -15,6 +15,10 @@ pub(super) struct State {
     /// Called once by the next read of positions, to interleave it with other changes.
     pub(super) during_positions: Option<Box<dyn FnOnce() + Send>>,
     pub(super) during_check: Option<Box<dyn FnOnce() + Send>>,
+    /// The size of each notification in a page.
+    pub(super) frame_bytes: usize,
+    /// The bytes of the largest reply to a read of pages.
+    pub(super) largest_reply: usize,
 }
 
 #[derive(Default)]
@@ -91,21 +95,29 @@ impl Backend for FakeRedis {
         reply
     }
 
-    async fn pages(&mut self, after: &[(UserId, Position)]) -> RedisResult<Vec<UserReply<Page>>> {
-        let positions: HashMap<UserId, Position> = after.iter().cloned().collect();
-        self.reply(after.iter().map(|(user, _)| user.clone()), |id, stream| {
-            let after = positions[id];
-            let entries: Vec<u64> = stream.iter().copied().filter(|ms| at(*ms) >= after).collect();
+    async fn pages(&mut self, requests: &[PageRequest]) -> RedisResult<Vec<UserReply<Page>>> {
+        let by_user: HashMap<_, _> = requests.iter().map(|page| (&page.user, page)).collect();
+        let frame_bytes = self.state().frame_bytes;
+        let pages = self.reply(requests.iter().map(|page| page.user.clone()), |id, stream| {
+            let &PageRequest { after, count, .. } = by_user[id];
+            let entries = stream.iter().copied().filter(|ms| at(*ms) >= after);
+            let entries: Vec<u64> = entries.take(count).collect();
+            let missed = entries.iter().filter(|ms| at(**ms) > after);
             Page {
                 reaches_back: entries.first().is_some_and(|ms| at(*ms) == after)
                     || (after == at(0) && stream.is_empty()),
                 is_empty: entries.is_empty(),
                 newest: entries.last().map_or(after, |ms| at(*ms)),
-                frames: entries.into_iter().filter(|ms| at(*ms) > after).map(frame).collect(),
-                more: false,
+                frames: missed.map(|ms| frame_of(*ms, frame_bytes)).collect(),
+                more: entries.len() == count,
                 malformed: 0,
             }
-        })
+        })?;
+        let bytes = pages.iter().flatten().map(Page::bytes).sum();
+        let mut state = self.state();
+        state.largest_reply = state.largest_reply.max(bytes);
+        drop(state);
+        Ok(pages)
     }
 
     async fn load_revocations(&mut self) -> RedisResult<()> {
