@@ -8,7 +8,9 @@ use shared::{
 
 use crate::{
     config::{ABOUT, Config, Settings, command},
-    infrastructure::kafka::{client_config, dead_letters::cli::DeadLettersCommand},
+    infrastructure::kafka::{
+        client_config, dead_letters::cli::DeadLettersCommand, skip::OffsetsCommand,
+    },
 };
 
 /// A command for operators; without one the worker runs.
@@ -17,6 +19,9 @@ pub enum OperatorCommand {
     /// List or replay the records of the dead-letter topic
     #[command(subcommand)]
     DeadLetters(DeadLettersCommand),
+    /// Skip records that cannot be read
+    #[command(subcommand)]
+    Offsets(OffsetsCommand),
     /// Exit with 0 if the worker of this host is ready, with 1 if it is not
     Healthcheck,
 }
@@ -45,6 +50,10 @@ impl OperatorCommand {
             Self::DeadLetters(command) => {
                 let interrupt = lifecycle::shutdown_on_signals();
                 tokio::task::spawn_blocking(move || command.run(&config, interrupt)).await?
+            }
+            Self::Offsets(command) => {
+                let interrupt = lifecycle::shutdown_on_signals();
+                tokio::task::spawn_blocking(move || command.run(&config, &interrupt)).await?
             }
             Self::Healthcheck => {
                 let Settings { bind_address, admin_port, .. } = config.settings;

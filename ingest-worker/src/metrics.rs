@@ -4,7 +4,7 @@
 //! Invariant: `consumed` always equals the sum of `outcomes`, `in_flight` and `revoked`.
 
 use prometheus::{Histogram, IntCounter, IntGauge};
-use shared::metrics::{LATENCY_BUCKETS, Labeled, ROUND_TRIP_BUCKETS, TopicGauge};
+use shared::metrics::{LATENCY_BUCKETS, Labeled, PartitionGauge, ROUND_TRIP_BUCKETS, TopicGauge};
 
 use crate::{
     domain::{
@@ -93,6 +93,9 @@ shared::metrics! {
         pub(crate) offset_resets: IntCounter = "ingest_worker_offset_resets_total", ();
         /// Offsets that were deleted at the brokers before they were read.
         pub(crate) skipped_offsets: IntCounter = "ingest_worker_skipped_offsets_total", ();
+        /// Offset of the batch of records at which a partition is blocked, because the Kafka client
+        /// cannot read the batch; only partitions that are blocked have a series.
+        pub(crate) unreadable: PartitionGauge = "ingest_worker_unreadable_offset", ();
         /// Records of a topic in this worker's partitions that are not committed yet; the sum over
         /// all workers is the consumer lag of the group.
         pub(crate) lag: TopicGauge = "ingest_worker_consumer_lag_records", ();

@@ -41,7 +41,7 @@ mod label;
 
 use prometheus::Registry;
 
-pub use field::{Labeled, Metric, MetricField, TopicGauge};
+pub use field::{Labeled, Metric, MetricField, PartitionGauge, TopicGauge};
 pub use label::Label;
 
 /// Bucket bounds for latencies, in seconds: from an idle system to an outage. Every stage of the

@@ -3,15 +3,17 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use harness::{
-    events::{self, Case, fresh_user},
-    producer::{Record, header, raw, read_topic},
+    events::{self, Case, Event, fresh_user},
+    eventually,
+    producer::{Producer, Record, header, raw, read_topic},
     redis::stream_key,
     stack::{Layout, Stack, TIMEOUT},
 };
-use rdkafka::message::OwnedMessage;
+use rdkafka::{Message as _, message::OwnedMessage};
 use redis::cmd;
+use serde_json::Value;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -25,12 +27,15 @@ scenarios![
     an_invalid_header_name_or_an_oversized_key_delays_no_other_record,
     a_dead_letter_topic_with_other_rules_delays_no_other_record,
     redis_keys_of_a_wrong_type_delay_no_other_record,
+    an_unreadable_batch_delays_no_other_partition_and_can_be_skipped,
 ];
 
 /// Events of one topic with keys of their own: enough to reach each of its three partitions.
 const EVENTS_OF_ONE_TOPIC: usize = 24;
 /// A record that waits for another one takes much longer.
 const MAX_MEDIAN: Duration = Duration::from_secs(1);
+/// Two measurements of the lag, and an attempt of a new client.
+const DETECTED_WITHIN: Duration = Duration::from_mins(1);
 /// The value of a record that ends as a dead letter.
 const MALFORMED: &[u8] = b"no JSON";
 
@@ -42,15 +47,29 @@ fn case() -> anyhow::Result<Case> {
 /// topic of the record in question.
 async fn expect_no_delay(stack: &Stack, beside: &str) -> anyhow::Result<()> {
     let user = fresh_user();
-    let mut clients = [stack.client(&user).await?];
     let mut events = events::one_of_each(&user)?;
     for _ in 0..EVENTS_OF_ONE_TOPIC {
         events.push(case()?.fresh(&user)?);
     }
+    let events = events.into_iter().map(|event| (event, None)).collect();
+    expect_delivery_at_once(stack, beside, &user, events).await
+}
+
+/// Checks that events of one user are delivered at once, those with a partition to this one.
+async fn expect_delivery_at_once(
+    stack: &Stack,
+    beside: &str,
+    user: &str,
+    events: Vec<(Event, Option<i32>)>,
+) -> anyhow::Result<()> {
+    let mut clients = [stack.client(user).await?];
     let mut latencies = Vec::new();
-    for event in events {
+    for (event, partition) in events {
         let sent = Instant::now();
-        stack.producer.send(&event).await?;
+        match partition {
+            Some(partition) => stack.producer.send_to(partition, &event).await?,
+            None => stack.producer.send(&event).await?,
+        }
         expect_notifications(&mut clients[0], &[event]).await.context(beside.to_owned())?;
         latencies.push(sent.elapsed());
     }
@@ -58,7 +77,7 @@ async fn expect_no_delay(stack: &Stack, beside: &str) -> anyhow::Result<()> {
     let (median, max) = (latencies[latencies.len() / 2], latencies[latencies.len() - 1]);
     println!("latency beside {beside}: median {median:?}, max {max:?}");
     ensure!(median < MAX_MEDIAN, "expected a median below {MAX_MEDIAN:?}, got {median:?}");
-    expect_no_further_frames(stack, &user, &mut clients).await
+    expect_no_further_frames(stack, user, &mut clients).await
 }
 
 async fn an_invalid_header_name_or_an_oversized_key_delays_no_other_record(
@@ -141,4 +160,101 @@ async fn redis_keys_of_a_wrong_type_delay_no_other_record(context: &Context) -> 
         ensure!(count >= 1.0, "expected {foreign} to be counted, got {count}");
     }
     stack.shut_down_and_check_logs().await
+}
+
+/// A batch that the client cannot decompress blocks its partition only, until it is skipped.
+async fn an_unreadable_batch_delays_no_other_partition_and_can_be_skipped(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let mut stack = context.own_broker(&Layout::default()).await?;
+    let user = fresh_user();
+    let mut clients = [stack.client(&user).await?];
+    stack.workers[0].stop().await?;
+    let [lost, mut behind] = [case()?.fresh(&user)?, case()?.fresh(&user)?];
+    behind.key.clone_from(&lost.key);
+    let (partition, offset) = write_damaged(&stack, &lost).await?;
+    stack.producer.send(&behind).await?;
+    stack.workers[0].restart().await?;
+    let labels = format!("partition=\"{partition}\",topic=\"{}\"", lost.topic);
+    let reported = format!("ingest_worker_unreadable_offset{{{labels}}} {offset}");
+    eventually("the partition is reported", DETECTED_WITHIN, async || {
+        let page = stack.workers[0].metrics().await?;
+        ensure!(page.lines().any(|line| line == reported), "expected {reported}");
+        Ok(())
+    })
+    .await?;
+    expect_other_partitions_to_go_on(&stack, &lost.topic, partition).await?;
+    let to = expect_one_report(&stack, &lost.topic, offset)?;
+    ensure!(to == offset + 1, "expected {} as the next readable offset, got {to}", offset + 1);
+
+    let [partition, offset, to] =
+        [partition.into(), offset, to].map(|number: i64| number.to_string());
+    let place = ["--topic", &lost.topic, "--partition", &partition, "--to", &to];
+    let skip = [&["offsets", "skip"][..], &place].concat();
+    let refused = stack.workers[0].run_command(&skip, "").await;
+    let refused = refused.err().context("skipped while the group has a member")?.to_string();
+    ensure!(refused.contains("has active members"), "expected the reason, got {refused}");
+    stack.workers[0].stop().await?;
+    let output = stack.workers[0].run_command(&skip, "").await?.stdout;
+    ensure!(output.contains("1 offsets skipped"), "expected one skipped offset, got {output}");
+    stack.workers[0].restart().await?;
+    expect_notifications(&mut clients[0], &[behind]).await?;
+    expect_no_further_frames(&stack, &user, &mut clients).await?;
+    let one = |letters: &[OwnedMessage]| !letters.is_empty();
+    let letters = read_topic(&stack.kafka, &stack.dead_letter_topic, TIMEOUT, one).await?;
+    let names = ["reason", "topic", "partition", "offset", "skipped_to"];
+    let values = ["skipped", &*lost.topic, &*partition, &*offset, &*to];
+    for (name, expected) in names.into_iter().zip(values) {
+        let value = header(&letters[0], &format!("dlq.{name}"));
+        ensure!(value == Some(expected), "{name}: expected {expected}, got {value:?}");
+    }
+    stack.shut_down_and_check_logs().await
+}
+
+/// Writes an event in a compressed batch of its own and damages it on the broker's disk; returns
+/// partition and offset.
+async fn write_damaged(stack: &Stack, event: &Event) -> anyhow::Result<(i32, i64)> {
+    Producer::with(&stack.kafka, &[("compression.type", "gzip")])?.send(event).await?;
+    let is_ours = |record: &OwnedMessage| record.key() == Some(event.key.as_bytes());
+    let written = |records: &[OwnedMessage]| records.iter().any(is_ours);
+    let records = read_topic(&stack.kafka, &event.topic, TIMEOUT, written).await?;
+    let record = records.into_iter().find(is_ours).context("the event was read")?;
+    let (partition, offset) = (record.partition(), record.offset());
+    stack.kafka.damage_batch(&event.topic, partition, offset).await?;
+    Ok((partition, offset))
+}
+
+/// Checks that events of other topics, and of other partitions of `topic`, are delivered at once.
+async fn expect_other_partitions_to_go_on(
+    stack: &Stack,
+    topic: &str,
+    blocked: i32,
+) -> anyhow::Result<()> {
+    let user = fresh_user();
+    let other_topics = events::one_of_each(&user)?.into_iter();
+    let mut events: Vec<_> =
+        other_topics.filter(|event| event.topic != topic).map(|event| (event, None)).collect();
+    for partition in (0..3).filter(|partition| *partition != blocked) {
+        for _ in 0..EVENTS_OF_ONE_TOPIC / 2 {
+            events.push((case()?.fresh(&user)?, Some(partition)));
+        }
+    }
+    expect_delivery_at_once(stack, "an unreadable batch", &user, events).await
+}
+
+/// Checks that the worker has logged the unreadable batch once, at error level with its place and
+/// the cause; returns the next offset that can be read.
+fn expect_one_report(stack: &Stack, topic: &str, offset: i64) -> anyhow::Result<i64> {
+    let log = stack.workers[0].log()?;
+    let lines = log.lines().filter(|line| line.contains("cannot be read"));
+    let lines: Vec<Value> = lines.map(serde_json::from_str).collect::<Result<_, _>>()?;
+    let [line] = &lines[..] else { bail!("expected one line, got {lines:?}") };
+    let is_complete = line["level"] == "ERROR"
+        && line["kafka.topic"] == topic
+        && line["kafka.offset"] == offset
+        && line["cause"].as_str().is_some_and(|cause| cause.contains("CRC32C"));
+    ensure!(is_complete, "expected level, place and cause, got {line}");
+    let errors = log.matches("Kafka client error").count();
+    ensure!(errors < 5, "expected the client's error not to be repeated, got {errors} lines");
+    line["next_readable_offset"].as_i64().context("no next readable offset")
 }

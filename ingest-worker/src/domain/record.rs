@@ -141,6 +141,8 @@ shared::label! {
         RecipientUnknown = "recipient_unknown",
         /// Processing it panicked: a defect of the worker.
         Internal = "internal",
+        /// Not read: `offsets skip` has moved the group past it.
+        Skipped = "skipped",
     }
 }
 

@@ -16,6 +16,7 @@ mod offsets;
 mod parked;
 mod record;
 mod retry;
+pub(crate) mod skip;
 mod source;
 mod statistics;
 mod tracing;

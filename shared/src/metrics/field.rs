@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, marker::PhantomData, sync::Arc};
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     core::{Collector, Desc, MetricVec, MetricVecBuilder},
-    proto::{self, LabelPair, MetricFamily},
+    proto::MetricFamily,
 };
 
 use super::label::Label;
@@ -147,16 +147,8 @@ pub struct TopicGauge(IntGaugeVec);
 impl TopicGauge {
     /// Sets the gauges of these topics and removes those of all others.
     pub fn replace(&self, values: &BTreeMap<String, i64>) {
-        for (topic, value) in values {
-            self.0.with_label_values(&[topic]).set(*value);
-        }
-        for family in self.0.collect() {
-            let labels = family.get_metric().iter().flat_map(proto::Metric::get_label);
-            for topic in labels.map(LabelPair::value).filter(|topic| !values.contains_key(*topic)) {
-                // Fails only if the series is already gone.
-                self.0.remove_label_values(&[topic]).ok();
-            }
-        }
+        let values = values.iter().map(|(topic, value)| (vec![topic.clone()], *value));
+        replace(&self.0, &values.collect());
     }
 }
 
@@ -175,6 +167,56 @@ impl Collector for TopicGauge {
 
     fn collect(&self) -> Vec<MetricFamily> {
         self.0.collect()
+    }
+}
+
+/// A gauge per Kafka partition, in the labels `partition` and `topic`.
+#[derive(Clone, Debug)]
+pub struct PartitionGauge(IntGaugeVec);
+
+impl PartitionGauge {
+    /// Sets the gauges of these partitions and removes those of all others.
+    pub fn replace(&self, values: &BTreeMap<(String, i32), i64>) {
+        let values = values.iter().map(|((topic, partition), value)| {
+            (vec![partition.to_string(), topic.clone()], *value)
+        });
+        replace(&self.0, &values.collect());
+    }
+}
+
+impl MetricField for PartitionGauge {
+    type Options = ();
+
+    fn create(opts: Opts, (): ()) -> prometheus::Result<Self> {
+        Ok(Self(IntGaugeVec::new(opts, &["partition", "topic"])?))
+    }
+}
+
+impl Collector for PartitionGauge {
+    fn desc(&self) -> Vec<&Desc> {
+        self.0.desc()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        self.0.collect()
+    }
+}
+
+/// Sets the gauges of these label values, which are in the order of the labels' names, and removes
+/// all others.
+fn replace(gauge: &IntGaugeVec, values: &BTreeMap<Vec<String>, i64>) {
+    for (labels, value) in values {
+        gauge.with_label_values(labels).set(*value);
+    }
+    for family in gauge.collect() {
+        for metric in family.get_metric() {
+            let labels = metric.get_label().iter().map(|label| label.value().to_owned());
+            let labels: Vec<String> = labels.collect();
+            if !values.contains_key(&labels) {
+                // Fails only if the series is already gone.
+                gauge.remove_label_values(&labels).ok();
+            }
+        }
     }
 }
 
@@ -233,5 +275,15 @@ mod tests {
         lag.replace(&BTreeMap::from([("b".into(), 3)]));
         let page = page(&lag);
         assert!(page.contains(r#"lag{topic="b"} 3"#) && !page.contains(r#"topic="a""#), "{page}");
+    }
+
+    #[test]
+    fn replacing_partition_gauges_removes_partitions_that_are_not_named() {
+        let offsets = PartitionGauge::create(Opts::new("offset", "Offset."), ()).unwrap();
+        offsets.replace(&BTreeMap::from([(("t".into(), 0), 1), (("t".into(), 1), 2)]));
+        offsets.replace(&BTreeMap::from([(("t".into(), 1), 3)]));
+        let page = page(&offsets);
+        let kept = r#"offset{partition="1",topic="t"} 3"#;
+        assert!(page.contains(kept) && !page.contains(r#"partition="0""#), "{page}");
     }
 }

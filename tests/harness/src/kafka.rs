@@ -2,7 +2,7 @@
 //! embedded in librdkafka. The embedded broker keeps its data in the memory of this process, so
 //! durability is not tested on it.
 
-use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 use rdkafka::{
@@ -13,7 +13,7 @@ use rdkafka::{
     error::RDKafkaErrorCode,
 };
 
-use crate::{events, eventually, process::Signal};
+use crate::{events, eventually};
 use apache::Apache;
 pub use apache::JvmProfile;
 use embedded::Embedded;
@@ -21,6 +21,8 @@ pub use secured::{PASSWORD, Secured};
 
 mod apache;
 mod embedded;
+mod faults;
+mod log_segment;
 mod secured;
 
 /// Partitions per topic: several workers can share them.
@@ -107,34 +109,6 @@ impl Kafka {
     /// When this is not Apache Kafka started by the tests.
     pub fn secured(&self) -> anyhow::Result<Secured> {
         Ok(self.apache()?.secured())
-    }
-
-    /// Suspends the broker process (`true`) or resumes it.
-    ///
-    /// # Errors
-    /// When this is not Apache Kafka started by the tests.
-    pub async fn freeze(&self, frozen: bool) -> anyhow::Result<()> {
-        self.apache()?.signal(if frozen { Signal::STOP } else { Signal::CONT }).await
-    }
-
-    /// Kills the broker, waits for `downtime`, and restarts it on the same port with its data.
-    ///
-    /// # Errors
-    /// When this is not Apache Kafka started by the tests, or it does not restart in time.
-    pub async fn kill_and_restart_after(
-        &self,
-        downtime: impl Future<Output = anyhow::Result<()>>,
-    ) -> anyhow::Result<()> {
-        self.apache()?.kill_and_restart_after(downtime).await
-    }
-
-    fn apache(&self) -> anyhow::Result<&Apache> {
-        match &self.broker {
-            Broker::Apache(apache) => Ok(apache),
-            Broker::External | Broker::Embedded(_) => {
-                bail!("faults need Apache Kafka started by the tests")
-            }
-        }
     }
 
     /// Returns the committed offsets of a group by topic and partition.

@@ -48,6 +48,8 @@ pub struct Record<'a> {
     pub headers: &'a [(&'a str, &'a str)],
     /// The timestamp in milliseconds since 1970; none: now.
     pub timestamp_ms: Option<i64>,
+    /// The partition; none: by the key.
+    pub partition: Option<i32>,
 }
 
 impl Producer {
@@ -125,10 +127,22 @@ impl Producer {
     /// # Errors
     /// When the broker does not acknowledge it.
     pub async fn send(&self, event: &Event) -> anyhow::Result<()> {
+        self.send_event(event, None).await
+    }
+
+    /// Sends an event to a partition whatever its key.
+    ///
+    /// # Errors
+    /// When the broker does not acknowledge it.
+    pub async fn send_to(&self, partition: i32, event: &Event) -> anyhow::Result<()> {
+        self.send_event(event, Some(partition)).await
+    }
+
+    async fn send_event(&self, event: &Event, partition: Option<i32>) -> anyhow::Result<()> {
         let value = serde_json::to_vec(&event.envelope)?;
         let key = Some(&*event.key);
         let (topic, value) = (&*event.topic, Some(&*value));
-        self.send_record(Record { topic, key, value, ..Record::default() }).await
+        self.send_record(Record { topic, key, value, partition, ..Record::default() }).await
     }
 
     /// Sends events concurrently and waits for all acknowledgements.
@@ -170,7 +184,7 @@ impl<'a> Record<'a> {
         }
         FutureRecord {
             topic: self.topic,
-            partition: None,
+            partition: self.partition,
             payload: self.value,
             key: self.key,
             timestamp: self.timestamp_ms,

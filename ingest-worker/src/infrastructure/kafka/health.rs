@@ -1,8 +1,9 @@
-//! Checks of the Kafka clients while they run: reachable brokers, consumer lag, stalled
-//! partitions, and errors that only a restart of the process repairs.
+//! Checks of the Kafka clients while they run: reachable brokers, consumer lag, stalled and
+//! unreadable partitions, and errors that only a restart of the process repairs.
 
 pub(crate) mod brokers;
 pub(crate) mod fatal;
 pub(crate) mod lag;
 pub(crate) mod retention;
 mod stalled;
+mod unreadable;

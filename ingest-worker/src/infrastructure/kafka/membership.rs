@@ -34,6 +34,8 @@ pub(crate) struct Membership {
     outage_logged: AtomicBool,
     /// Whether everything that was fetched has been read.
     is_caught_up: AtomicBool,
+    /// Whether a batch of records could not be read since this was last taken.
+    batch_failed: AtomicBool,
     /// Where each partition is fetched next, if nothing fetched is unread.
     fetch_positions: Mutex<BTreeMap<Partition, i64>>,
     metrics: Metrics,
@@ -46,6 +48,7 @@ impl Membership {
             assignment_changed: AtomicBool::new(false),
             outage_logged: AtomicBool::new(false),
             is_caught_up: AtomicBool::new(true),
+            batch_failed: AtomicBool::new(false),
             fetch_positions: Mutex::default(),
             metrics,
         }
@@ -101,6 +104,11 @@ impl Membership {
         self.fetch_positions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns whether a batch of records could not be read since the last call.
+    pub(crate) fn take_batch_failed(&self) -> bool {
+        self.batch_failed.swap(false, Ordering::Relaxed)
+    }
+
     /// Logs that the brokers answer again, if the opposite was logged.
     pub(super) fn end_outage(&self) {
         if self.outage_logged.swap(false, Ordering::Relaxed) {
@@ -117,7 +125,14 @@ impl ClientContext for Membership {
             return;
         }
         self.metrics.kafka_errors.inc();
-        if code.is_some_and(is_outage) && self.outage_logged.swap(true, Ordering::Relaxed) {
+        let is_batch = is_batch_error(code, reason);
+        if is_batch {
+            // It is repeated ten times a second; `health::unreadable` logs it with its partition.
+            self.batch_failed.store(true, Ordering::Relaxed);
+        }
+        let is_known_outage =
+            code.is_some_and(is_outage) && self.outage_logged.swap(true, Ordering::Relaxed);
+        if is_batch || is_known_outage {
             debug!(%error, reason, "Kafka client error");
         } else {
             warn!(%error, reason, "Kafka client error");
@@ -196,6 +211,19 @@ fn is_outage(code: RDKafkaErrorCode) -> bool {
             | RDKafkaErrorCode::OperationTimedOut
             | RDKafkaErrorCode::Resolve
     )
+}
+
+/// Returns whether the client could not read a batch of records: it is damaged, too large, or
+/// compressed by an unsupported codec.
+pub(crate) fn is_batch_error(code: Option<RDKafkaErrorCode>, reason: &str) -> bool {
+    matches!(
+        code,
+        Some(
+            RDKafkaErrorCode::BadCompression
+                | RDKafkaErrorCode::BadMessage
+                | RDKafkaErrorCode::MessageSizeTooLarge
+        )
+    ) || reason.starts_with("Decompression")
 }
 
 fn partitions(list: &TopicPartitionList) -> BTreeSet<Partition> {

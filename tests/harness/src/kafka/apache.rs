@@ -24,6 +24,7 @@ use super::secured::Secured;
 /// The oldest version of Java that Kafka 4 supports.
 const JAVA_VERSION: u32 = 17;
 const PROPERTIES: &str = "server.properties";
+const DATA: &str = "data";
 const DOWNLOAD_LIMIT: Duration = Duration::from_mins(5);
 const START_LIMIT: Duration = Duration::from_mins(1);
 
@@ -102,6 +103,20 @@ impl Apache {
         *process = launch(&self.java, self.port, self.folder.path()).await?;
         Ok(())
     }
+
+    /// Shuts the broker down, changes its data, and restarts it on the same port. After a graceful
+    /// shutdown it does not check its data.
+    pub(super) async fn stop_and_restart_after(
+        &self,
+        change: impl FnOnce(&Path) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let mut process = self.process.lock().await;
+        // The JVM ends with the code of the signal.
+        process.terminate(START_LIMIT).await?;
+        change(&self.folder.path().join(DATA))?;
+        *process = launch(&self.java, self.port, self.folder.path()).await?;
+        Ok(())
+    }
 }
 
 /// Starts the broker with the properties in `folder`.
@@ -160,7 +175,7 @@ transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 group.initial.rebalance.delay.ms=0
 ",
-        folder.join("data").display()
+        folder.join(DATA).display()
     )
 }
 

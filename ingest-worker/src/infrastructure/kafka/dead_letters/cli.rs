@@ -151,7 +151,7 @@ impl Replay {
         });
         println!("{sent} sent to their original topics");
         if skipped > 0 {
-            println!("{skipped} skipped: their values were too large for the dead-letter topic");
+            println!("{skipped} skipped: the dead-letter topic does not have their values");
         }
         result
     }

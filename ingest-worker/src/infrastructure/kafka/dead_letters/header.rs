@@ -20,6 +20,8 @@ pub(crate) const VALUE_OMITTED: &str = "dlq.value_omitted";
 pub(crate) const HEADERS_OMITTED: &str = "dlq.headers_omitted";
 /// Present if the record has no key, or one that was too large; the letter's key names its place.
 pub(crate) const KEY_OMITTED: &str = "dlq.key_omitted";
+/// In a letter of skipped records: the offset after the last one.
+pub(crate) const SKIPPED_TO: &str = "dlq.skipped_to";
 /// The number of headers that the letter lacks because their names are not UTF-8.
 pub(crate) const HEADERS_UNREADABLE: &str = "dlq.headers_unreadable";
 /// Present in a record that is no letter but notes that one was replayed: `PARTITION:OFFSET`.

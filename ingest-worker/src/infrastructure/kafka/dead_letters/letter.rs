@@ -8,7 +8,10 @@ use rdkafka::{
 use shared::time::Timestamp;
 
 use super::header;
-use crate::{domain::record::Rejection, infrastructure::kafka::record::OwnedRecord};
+use crate::{
+    domain::record::{DeadLetterReason, Rejection},
+    infrastructure::kafka::record::OwnedRecord,
+};
 
 /// The parts of the original record that a letter leaves out; each step includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,10 +87,30 @@ impl<'a> Letter<'a> {
         }
     }
 
+    /// The letter of records that are skipped unread, up to the offset `to`.
+    pub(super) fn skipped(original: &Original<'a>, worker: &str, to: i64) -> Self {
+        let detail = format!("offsets {} to {} were skipped unread", original.offset, to - 1);
+        let rejection = DeadLetterReason::Skipped.with_detail(detail);
+        let mut letter = Self::new(original, &rejection, worker, Omitted::Key);
+        let to = to.to_string();
+        letter.headers =
+            letter.headers.insert(Header { key: header::SKIPPED_TO, value: Some(&to) });
+        letter
+    }
+
     pub(super) fn to_record<'r>(&'r self, topic: &'r str) -> FutureRecord<'r, [u8], [u8]> {
         let mut record = FutureRecord::to(topic).key(&*self.key).headers(self.headers.clone());
         record.payload = self.value;
         record
+    }
+}
+
+impl<'a> Original<'a> {
+    /// A record of which only the place is known.
+    pub(super) fn unread(topic: &'a str, partition: i32, offset: i64) -> Self {
+        let (written_at, key, value, headers) = (None, None, None, Vec::new());
+        let unreadable_headers = 0;
+        Self { topic, partition, offset, written_at, key, value, headers, unreadable_headers }
     }
 }
 
@@ -134,7 +157,6 @@ mod tests {
     use rdkafka::message::Headers as _;
 
     use super::*;
-    use crate::domain::record::DeadLetterReason;
 
     fn original(key: Option<&[u8]>) -> Original<'_> {
         Original {

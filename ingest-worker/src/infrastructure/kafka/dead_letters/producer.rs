@@ -127,6 +127,23 @@ impl DeadLetters {
         }
     }
 
+    /// Writes that the records of a partition from one offset to another are skipped unread.
+    ///
+    /// # Errors
+    /// When the dead-letter topic does not accept it.
+    pub(crate) async fn write_skipped(
+        &self,
+        topic: &str,
+        partition: i32,
+        offsets: std::ops::Range<i64>,
+    ) -> Result<(), KafkaError> {
+        let original = Original::unread(topic, partition, offsets.start);
+        let letter = Letter::skipped(&original, &self.worker, offsets.end);
+        let active = Arc::clone(&self.active());
+        let sent = active.producer.send_result(letter.to_record(&self.topic));
+        acknowledged(sent.map_err(|(error, _)| error)?).await
+    }
+
     /// Replaces the producer, unless that has happened since `failed` was in use.
     fn replace(&self, failed: &Arc<Active>, compresses: bool) {
         let mut active = self.active();
@@ -250,12 +267,14 @@ pub(super) fn producer_config(config: &Config) -> ClientConfig {
 }
 
 /// Properties of consumers that a deployment may set and a producer would warn of.
-const CONSUMER_ONLY: [&str; 6] = [
+const CONSUMER_ONLY: [&str; 8] = [
     "fetch.wait.max.ms",
     "max.poll.interval.ms",
     "session.timeout.ms",
     "heartbeat.interval.ms",
     "group.instance.id",
+    "group.protocol",
+    "group.remote.assignor",
     "partition.assignment.strategy",
 ];
 

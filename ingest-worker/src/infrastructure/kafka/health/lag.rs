@@ -1,6 +1,6 @@
 //! Measures the consumer lag as the brokers see it: end offset minus committed offset. The client's
 //! own figures are not updated while partitions are paused, which is when lag matters. Detects
-//! stalled partitions from the same figures.
+//! stalled and unreadable partitions from the same figures.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -12,6 +12,7 @@ use tracing::debug;
 use super::{
     fatal::FatalError,
     stalled::{Position, StallDetector},
+    unreadable::UnreadablePartitions,
 };
 use crate::{
     config::Config,
@@ -54,6 +55,7 @@ pub(crate) async fn watch(
 #[derive(Debug, Default)]
 struct Lag {
     stalled: StallDetector,
+    unreadable: UnreadablePartitions,
 }
 
 impl Lag {
@@ -73,8 +75,13 @@ impl Lag {
             return None;
         }
         let unread = tails.into_iter().filter(|tail| !tail.is_in_flight);
-        let unread = unread.filter_map(Tail::unread).collect();
-        self.stalled.check(config, unread)
+        let unread: Vec<Position> = unread.filter_map(Tail::unread).collect();
+        let membership = consumer.membership();
+        let stalled = self.stalled.check(config, unread.clone());
+        let suspects = self.stalled.suspects(membership.take_batch_failed());
+        let metrics = membership.metrics();
+        self.unreadable.update(config, &unread, suspects, &metrics.unreadable);
+        stalled
     }
 }
 

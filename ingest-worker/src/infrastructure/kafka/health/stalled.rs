@@ -50,6 +50,11 @@ impl StallDetector {
         None
     }
 
+    /// Returns the positions that may be those of batches which the client cannot read.
+    pub(crate) fn suspects(&self, batch_failed: bool) -> Vec<Position> {
+        if batch_failed { self.unchanged_for(|checks| checks > 1) } else { self.due() }
+    }
+
     fn note(&mut self, behind: Vec<Position>) {
         let before = std::mem::take(&mut self.unchanged);
         let checks = |partition: &Partition, next| {
@@ -63,9 +68,12 @@ impl StallDetector {
 
     /// Returns the positions that a new client should try to read now.
     fn due(&self) -> Vec<Position> {
-        let due = |checks: u32| checks >= CHECKS_BEFORE_PROBE && checks.is_power_of_two();
-        let due = self.unchanged.iter().filter(|(_, (_, checks))| due(*checks));
-        due.map(|(partition, (next, _))| (partition.clone(), *next)).collect()
+        self.unchanged_for(|checks| checks >= CHECKS_BEFORE_PROBE && checks.is_power_of_two())
+    }
+
+    fn unchanged_for(&self, is_meant: impl Fn(u32) -> bool) -> Vec<Position> {
+        let meant = self.unchanged.iter().filter(|(_, (_, checks))| is_meant(*checks));
+        meant.map(|(partition, (next, _))| (partition.clone(), *next)).collect()
     }
 
     fn has_not_read(&self, (partition, offset): &Position) -> bool {
@@ -127,6 +135,16 @@ mod tests {
         let tried: Vec<u32> =
             (1..=40).filter(|_| due_after(&mut stalled, vec![at(0, 5)]) == [at(0, 5)]).collect();
         assert_eq!(tried, [4, 8, 16, 32]);
+    }
+
+    #[test]
+    fn a_failed_batch_makes_every_position_suspect_that_has_not_changed() {
+        let mut stalled = StallDetector::default();
+        stalled.note(vec![at(0, 5), at(1, 5)]);
+        assert!(stalled.suspects(true).is_empty());
+        stalled.note(vec![at(0, 5), at(1, 6)]);
+        assert_eq!(stalled.suspects(true), [at(0, 5)]);
+        assert!(stalled.suspects(false).is_empty());
     }
 
     #[test]

@@ -1,0 +1,138 @@
+//! The command that moves the group's committed offset past records that cannot be read. A dead
+//! letter says which records were skipped.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail, ensure};
+use rdkafka::{
+    Offset, TopicPartitionList,
+    consumer::{BaseConsumer, CommitMode, Consumer as _},
+    error::KafkaResult,
+    types::RDKafkaErrorCode,
+};
+use shared::config::duration;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+use super::{client_config, dead_letters::producer::DeadLetters};
+use crate::config::Config;
+
+/// Time limit for the brokers to answer a request.
+const BROKER_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// How often it is tried again whether the group has become empty.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A command for the committed offsets of the workers' group.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum OffsetsCommand {
+    /// Skip the unread records of a partition up to an offset, and write a dead letter that says so;
+    /// Kafka accepts this only while no worker runs
+    Skip(Skip),
+}
+
+/// Which records to skip.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Skip {
+    /// Topic of the records
+    #[arg(long)]
+    topic: String,
+    /// Partition of the records
+    #[arg(long)]
+    partition: i32,
+    /// Offset of the first record that is not skipped
+    #[arg(long)]
+    to: i64,
+    /// How long to wait for the last worker to leave the group; a static member that has stopped
+    /// stays in it until its session times out
+    #[arg(long, default_value = "0s", value_parser = duration)]
+    wait: Duration,
+}
+
+impl OffsetsCommand {
+    /// Runs the command until `interrupt`. Blocks.
+    ///
+    /// # Errors
+    /// When the brokers do not answer, the offset is not behind the committed one, or the group has
+    /// members.
+    pub fn run(&self, config: &Config, interrupt: &CancellationToken) -> anyhow::Result<()> {
+        match self {
+            Self::Skip(skip) => skip.run(config, interrupt),
+        }
+    }
+}
+
+impl Skip {
+    fn run(&self, config: &Config, interrupt: &CancellationToken) -> anyhow::Result<()> {
+        let Self { topic, partition, to, .. } = self;
+        let group = &config.settings.kafka_consumer_group;
+        let client = client(config).context("Kafka consumer settings")?;
+        let (first, end) = client
+            .fetch_watermarks(topic, *partition, BROKER_TIMEOUT)
+            .with_context(|| format!("the brokers give no offsets of {topic}[{partition}]"))?;
+        let committed = self.committed(&client).context("the brokers give no committed offset")?;
+        let from = committed.unwrap_or(first).max(first);
+        ensure!(
+            from < *to && *to <= end,
+            "--to must be above {from}, the offset that {group} reads next, and at most {end}, the \
+             end of {topic}[{partition}]"
+        );
+        // A commit that changes nothing shows whether the group accepts one.
+        self.commit_when_empty(&client, from, group, interrupt)?;
+        let letters = DeadLetters::new(config).context("Kafka producer settings")?;
+        Handle::current()
+            .block_on(letters.write_skipped(topic, *partition, from..*to))
+            .context("nothing is skipped: the dead letter could not be written")?;
+        self.commit(&client, *to).context("the dead letter is written, but nothing is skipped")?;
+        println!("{group} continues at {topic}[{partition}]@{to}, {} offsets skipped", to - from);
+        Ok(())
+    }
+
+    fn committed(&self, client: &BaseConsumer) -> KafkaResult<Option<i64>> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition(&self.topic, self.partition);
+        let committed = client.committed_offsets(list, BROKER_TIMEOUT)?;
+        let element = committed.find_partition(&self.topic, self.partition);
+        Ok(element.and_then(|element| element.offset().to_raw()).filter(|offset| *offset >= 0))
+    }
+
+    fn commit(&self, client: &BaseConsumer, offset: i64) -> KafkaResult<()> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&self.topic, self.partition, Offset::Offset(offset))?;
+        client.commit(&list, CommitMode::Sync)
+    }
+
+    fn commit_when_empty(
+        &self,
+        client: &BaseConsumer,
+        offset: i64,
+        group: &str,
+        interrupt: &CancellationToken,
+    ) -> anyhow::Result<()> {
+        let deadline = Instant::now() + self.wait;
+        loop {
+            let Err(error) = self.commit(client, offset) else { return Ok(()) };
+            // Kafka's answers to a commit from outside a group that has members.
+            let has_members = matches!(
+                error.rdkafka_error_code(),
+                Some(RDKafkaErrorCode::UnknownMemberId | RDKafkaErrorCode::RebalanceInProgress)
+            );
+            ensure!(has_members, "the brokers reject a commit for {group}: {error}");
+            if Instant::now() >= deadline {
+                bail!("{group} has active members: stop all workers, then skip (see --wait)");
+            }
+            ensure!(!interrupt.is_cancelled(), "interrupted");
+            std::thread::sleep(RETRY_INTERVAL);
+        }
+    }
+}
+
+/// Returns a client that commits for the group without joining it.
+fn client(config: &Config) -> KafkaResult<BaseConsumer> {
+    let mut client = client_config::query(config);
+    client
+        .set("group.id", &config.settings.kafka_consumer_group)
+        .set("enable.auto.commit", "false");
+    client.remove("group.instance.id");
+    client.create()
+}
