@@ -9,16 +9,14 @@ mod reader;
 mod select_loop;
 mod settings;
 mod timers;
+mod transport;
 mod wire;
 mod writer;
 
 use std::{pin::Pin, sync::Arc};
 
 use jiff::Timestamp;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    time::Instant,
-};
+use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
 
 use crate::{
@@ -31,6 +29,7 @@ pub(crate) use frame_limiter::FrameLimiter;
 use phase_gauge::PhaseGauge;
 pub use settings::ConnectionSettings;
 use timers::Timers;
+pub use transport::{SharedTcp, Transport};
 pub use wire::socket_config;
 
 /// What a client requested in its handshake.
@@ -76,7 +75,7 @@ pub struct Connection<S> {
 /// The check of a new token.
 type Renewal = Pin<Box<dyn Future<Output = Result<Identity, AuthError>> + Send>>;
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+impl<S: Transport> Connection<S> {
     /// Returns a connection that is ready to run. It is boxed because the future of
     /// [`Connection::run`] would hold it twice.
     pub fn new(
@@ -86,6 +85,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         options: ClientOptions,
         settings: Arc<ConnectionSettings>,
     ) -> Box<Self> {
+        if let Some(writer) = socket.get_ref().writer() {
+            registration.outbox().set_writer(writer);
+        }
         Box::new(Self {
             socket,
             registration,

@@ -7,6 +7,7 @@
 //! The entry of a user has a generation: a reply from Redis that was requested for an earlier
 //! entry has no effect on a later one.
 
+mod flush;
 pub mod outbox;
 mod probe;
 pub(crate) mod registration;
@@ -31,13 +32,14 @@ use crate::{
     metrics::{Delivery, Metrics},
     protocol::{Frame, Position},
 };
+use outbox::Outbox;
 pub(crate) use replay::ResumeFrom;
 pub use replay::{Replay, ReplayPage};
 pub(crate) use subscription::{PendingSubscription, Subscription, SubscriptionPlan};
 use token_index::TokenIndex;
 pub(crate) use user::Resync;
 pub use user::Subscribed;
-use user::User;
+use user::{FanOut, User};
 
 /// The limits of a user's connections.
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +78,8 @@ struct Shared {
     state: Mutex<State>,
     /// Notified when `State::changed` is no longer empty.
     change: Notify,
+    /// Notified when `State::to_flush` is no longer empty.
+    flush: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -86,25 +90,27 @@ struct State {
     /// The generation of the newest entry in `users`.
     generation: u64,
     tokens: TokenIndex,
+    /// Queues to write to their sockets.
+    to_flush: Vec<Outbox>,
 }
 
 impl Hub {
     /// Returns a hub without users.
     #[must_use]
     pub fn new(limits: Limits, metrics: Metrics) -> Self {
-        let (state, change) = (Mutex::default(), Notify::new());
-        Self(Arc::new(Shared { limits, metrics, state, change }))
+        let (state, change, flush) = (Mutex::default(), Notify::new(), Notify::new());
+        Self(Arc::new(Shared { limits, metrics, state, change, flush }))
     }
 
     /// Queues a frame for every connection of `user`. Never waits.
     pub fn deliver(&self, user: &str, frame: Frame) {
-        let mut state = self.state();
-        let delivery = match state.users.get_mut(user) {
-            Some(user) => user.deliver(frame, &self.0.metrics),
-            None => Delivery::NotConnected,
-        };
-        drop(state);
-        self.0.metrics.frames.of(delivery).inc();
+        let metrics = &self.0.metrics;
+        let delivery = self.fan_out(|state| {
+            let State { users, to_flush, .. } = state;
+            let user = users.get_mut(user)?;
+            Some(user.deliver(frame, &mut FanOut { metrics, to_flush }))
+        });
+        metrics.frames.of(delivery.unwrap_or(Delivery::NotConnected)).inc();
     }
 
     /// Waits until [`Hub::take_changed`] has users to return.
@@ -168,9 +174,9 @@ impl Hub {
 
     /// Delivers frames that the user missed, in order.
     pub(crate) fn replay(&self, subscription: &Subscription, missed: &[Frame]) {
-        self.with(subscription, |entry| {
+        self.with_fan_out(subscription, |entry, fan_out| {
             for frame in missed {
-                entry.forward(frame, &self.0.metrics);
+                entry.forward(frame, fan_out);
             }
         });
     }
@@ -179,8 +185,7 @@ impl Hub {
     /// that wait for the subscription.
     #[must_use]
     pub fn mark_subscribed(&self, subscription: &Subscription) -> Subscribed {
-        self.with(subscription, |entry| entry.mark_subscribed(&self.0.metrics))
-            .unwrap_or(Subscribed::Live)
+        self.with_fan_out(subscription, User::mark_subscribed).unwrap_or(Subscribed::Live)
     }
 
     /// Returns whether the entry is live but its position is unknown.
@@ -213,14 +218,21 @@ impl Hub {
     }
 
     /// Applies `act` to the entry, unless it was replaced by a later one.
-    fn with<T>(
+    fn with<T>(&self, subscription: &Subscription, act: impl FnOnce(&mut User) -> T) -> Option<T> {
+        self.with_fan_out(subscription, |entry, _| act(entry))
+    }
+
+    /// As [`Hub::with`], for an `act` that queues frames.
+    fn with_fan_out<T>(
         &self,
         Subscription { user, generation }: &Subscription,
-        act: impl FnOnce(&mut User) -> T,
+        act: impl FnOnce(&mut User, &mut FanOut<'_>) -> T,
     ) -> Option<T> {
-        let mut state = self.state();
-        let entry = state.users.get_mut(user);
-        entry.filter(|entry| entry.generation == *generation).map(act)
+        let metrics = &self.0.metrics;
+        self.fan_out(|State { users, to_flush, .. }| {
+            let entry = users.get_mut(user).filter(|entry| entry.generation == *generation)?;
+            Some(act(entry, &mut FanOut { metrics, to_flush }))
+        })
     }
 
     fn count_users(&self, state: &State) {

@@ -1,12 +1,14 @@
 //! The metrics of the gateway. Labels are enums, never a user or an id.
 
+use std::time::SystemTime;
+
 use prometheus::{Histogram, IntCounter, IntGauge};
 use shared::metrics::{LATENCY_BUCKETS, Labeled, ROUND_TRIP_BUCKETS};
 
 use crate::{
     auth::TokenResult,
     files::Reloads,
-    protocol::{Disconnect, Resume},
+    protocol::{Disconnect, Resume, Times},
 };
 
 /// Buckets for the duration of connections and outages, in seconds, up to a day.
@@ -246,5 +248,18 @@ shared::metrics! {
         /// Values from Redis that were skipped: frames and entries that are not readable or have
         /// an implausible position, and unreadable revocations.
         pub(crate) malformed_frames: IntCounter = "gateway_malformed_frames_total", ();
+    }
+}
+
+impl Metrics {
+    /// Observes the latency of a notification that was written to a socket at `now`.
+    pub(crate) fn observe_delivery(&self, times: &Times, now: SystemTime) {
+        let Times { position, event_time, low_priority } = *times;
+        let urgency = if low_priority { Urgency::Low } else { Urgency::Prompt };
+        self.delivery.of(urgency).observe(position.age(now));
+        if let Some(event_time) = event_time {
+            let age = now.duration_since(event_time).unwrap_or_default();
+            self.event_age.of(urgency).observe(age.as_secs_f64());
+        }
     }
 }

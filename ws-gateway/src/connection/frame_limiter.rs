@@ -15,7 +15,8 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use super::settings::ConnectionSettings;
+use super::{settings::ConnectionSettings, transport::Transport};
+use crate::hub::outbox::flush::SocketWriter;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -117,6 +118,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for FrameLimiter<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+impl<S: Transport> Transport for FrameLimiter<S> {
+    fn writer(&self) -> Option<Arc<dyn SocketWriter>> {
+        self.stream.writer()
     }
 }
 

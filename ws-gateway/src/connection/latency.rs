@@ -7,24 +7,19 @@ use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::settings::ConnectionSettings;
-use crate::{
-    metrics::Urgency,
-    protocol::{Frame, Position, TraceContext},
-};
+use crate::protocol::{Frame, Times, TraceContext};
 
 /// Texts that are written together.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     pub(super) texts: Vec<Utf8Bytes>,
-    notifications: Vec<Times>,
+    notifications: Vec<Notification>,
 }
 
-/// The times of a notification.
+/// A notification in a batch.
 #[derive(Debug)]
-struct Times {
-    position: Position,
-    event_time: Option<SystemTime>,
-    urgency: Urgency,
+struct Notification {
+    times: Times,
     trace_context: Option<Box<TraceContext>>,
 }
 
@@ -34,10 +29,8 @@ impl Batch {
     }
 
     pub(super) fn push(&mut self, frame: Frame) {
-        let Frame { text, position, low_priority, event_time, trace_context } = frame;
-        let urgency = if low_priority { Urgency::Low } else { Urgency::Prompt };
-        let times = |position| Times { position, event_time, urgency, trace_context };
-        self.notifications.extend(position.map(times));
+        let (times, Frame { text, trace_context, .. }) = (frame.times(), frame);
+        self.notifications.extend(times.map(|times| Notification { times, trace_context }));
         self.texts.push(text);
     }
 
@@ -49,7 +42,7 @@ impl Batch {
 
 /// The notifications of a batch that is being written.
 #[derive(Debug)]
-pub(super) struct Written(Vec<Times>);
+pub(super) struct Written(Vec<Notification>);
 
 impl Written {
     /// Observes the latency now that the batch, which was `due` then, is on the socket.
@@ -59,16 +52,12 @@ impl Written {
             metrics.queued.observe(due.elapsed().as_secs_f64());
         }
         let now = SystemTime::now();
-        for Times { position, event_time, urgency, trace_context } in self.0 {
-            metrics.delivery.of(urgency).observe(position.age(now));
-            if let Some(event_time) = event_time {
-                let age = now.duration_since(event_time).unwrap_or_default();
-                metrics.event_age.of(urgency).observe(age.as_secs_f64());
-            }
+        for Notification { times, trace_context } in self.0 {
+            metrics.observe_delivery(&times, now);
             if let Some((tracer, TraceContext { parent, received_at })) =
                 tracer.as_ref().zip(trace_context.as_deref())
             {
-                let wait = Duration::from_secs_f64(position.age(*received_at));
+                let wait = Duration::from_secs_f64(times.position.age(*received_at));
                 let published_at = *received_at - wait;
                 let trace = tracer.start("deliver", Some(parent), published_at);
                 tracer.record_stage(&trace, "pubsub", published_at, *received_at);

@@ -5,17 +5,16 @@ use std::{
     sync::Arc,
 };
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
 
-use super::{Connection, Renewal, timestamp, wire};
+use super::{Connection, Renewal, Transport, timestamp, wire};
 use crate::{
     auth::{AuthError, Identity, TokenResult},
     metrics::ClientMessageType,
     protocol::{AUTHENTICATION_ERROR, ClientMessage, CloseReason, Disconnect, Filter, PONG, State},
 };
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+impl<S: Transport> Connection<S> {
     pub(super) async fn on_message(
         &mut self,
         message: Option<Result<Message, SocketError>>,

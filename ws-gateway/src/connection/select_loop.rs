@@ -6,13 +6,12 @@ use std::{
 };
 
 use futures_util::{SinkExt, StreamExt};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio::{pin, select};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use tokio_util::sync::CancellationToken;
 
-use super::{Connection, Renewal, close, timers::TimerEvent, wire};
+use super::{Connection, Renewal, Transport, close, timers::TimerEvent, wire};
 use crate::{
     auth::{AuthError, Identity},
     hub::{Replay, ReplayPage, outbox::Due},
@@ -20,7 +19,7 @@ use crate::{
     protocol::{CloseReason, Disconnect, Resume, State},
 };
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+impl<S: Transport> Connection<S> {
     /// Runs until the connection ends. Queued frames wait until the history is sent. After
     /// `shutdown` it ends within the drain window.
     pub async fn run(
@@ -38,8 +37,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if timer.deadline() != deadline {
                 timer.as_mut().reset(deadline);
             }
+            let may_flush = self.sends_every_frame();
             let step = select! {
-                due = outbox.due(self.timers.flush_by), if replay.is_none() => self.on_due(due).await,
+                due = outbox.due(self.timers.flush_by, may_flush), if replay.is_none() => self.on_due(due).await,
                 reason = outbox.closed(), if replay.is_some() => Break(Disconnect::ByGateway(reason)),
                 page = next_page(&mut replay) => {
                     if page.is_last {
@@ -89,6 +89,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
+    /// Whether a queued frame is sent as it is.
+    fn sends_every_frame(&self) -> bool {
+        self.options.filter.passes_all() && self.replayed_to.is_none()
+    }
+
     fn deadline(&self) -> Instant {
         let next = self.timers.next(&self.settings);
         self.filtered.as_ref().map_or(next, |filtered| filtered.due.min(next))
@@ -135,6 +140,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(super) async fn send(&mut self, texts: Vec<Utf8Bytes>) -> ControlFlow<Disconnect> {
         let count = texts.len() as u64;
         let outbox = self.registration.outbox().clone();
+        outbox.begin_write();
         let written = select! {
             biased;
             written = wire::write(&mut self.socket, texts, &mut self.in_fragments) => written,

@@ -8,13 +8,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    time::Instant,
-};
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use super::{Connection, Filtered, latency::Batch, timestamp};
+use super::{Connection, Filtered, Transport, latency::Batch, timestamp};
 use crate::{
     hub::{
         ReplayPage,
@@ -26,7 +23,7 @@ use crate::{
 /// How long a client with a filter waits for the position of frames that it is not sent.
 const POSITION_DELAY: Duration = Duration::from_secs(5);
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+impl<S: Transport> Connection<S> {
     pub(super) async fn send_page(&mut self, page: ReplayPage) -> ControlFlow<Disconnect> {
         let ReplayPage { resume, frames, replayed_to, is_last } = page;
         let is_first = !mem::replace(&mut self.is_authenticated, true);

@@ -4,10 +4,7 @@
 use std::net::IpAddr;
 
 use shared::{admin::Readiness, redis::RedisClient, trace::Tracer};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    sync::watch,
-};
+use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::settings;
@@ -15,6 +12,7 @@ pub use crate::redis::Subscriber;
 use crate::{
     auth::{Authenticator, KeySources, revocation::Revocations},
     config::Config,
+    connection::Transport,
     hub::Hub,
     metrics::Metrics,
     redis::History,
@@ -60,7 +58,7 @@ impl Service {
     /// Serves the stream of a client in a task of its own.
     pub fn serve<S>(&self, stream: S, peer: IpAddr)
     where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: Transport,
     {
         self.server.serve(stream, peer);
     }

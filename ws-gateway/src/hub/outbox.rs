@@ -1,6 +1,10 @@
 //! The bounded queue of one connection and when it has to be written. The hub pushes and never
-//! waits; the connection's task drains. A full queue closes the connection as too slow. While a
-//! client is being sent its history, a full queue drops frames instead that the stream has too.
+//! waits. The hub also writes the queue to the socket while the connection's task has nothing to
+//! do ([`flush`]); otherwise that task drains it. A full queue closes the connection as too slow.
+//! While a client is being sent its history, a full queue drops frames instead that the stream has
+//! too.
+
+pub mod flush;
 
 use std::{
     collections::VecDeque,
@@ -14,6 +18,7 @@ use std::{
 use tokio::time::Instant;
 
 use crate::protocol::{CloseReason, Frame};
+use flush::SocketWriter;
 
 /// An entry of the queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,8 +68,19 @@ enum Probe {
     Pinged,
 }
 
+/// What became of an item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    /// It is queued.
+    Queued,
+    /// It is queued, and the caller has to call [`Outbox::flush`] soon.
+    ToFlush,
+    /// There was no room, or the connection is closed.
+    Refused,
+}
+
 /// What was drained from the queue.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Drained {
     /// All items, in order.
     pub(crate) items: VecDeque<Item>,
@@ -105,6 +121,10 @@ struct State {
     /// During a replay: whether frames were dropped that have to be read from the stream.
     replaying: Option<bool>,
     waker: Option<Waker>,
+    /// Writes without the connection's task, if the socket allows it.
+    writer: Option<Arc<dyn SocketWriter>>,
+    /// Whether the connection's task waits for frames, with nothing left to write.
+    is_idle: bool,
 }
 
 impl State {
@@ -144,18 +164,18 @@ impl Outbox {
         Self(Arc::new(Shared { limits, state: Mutex::default() }))
     }
 
-    /// Appends an item. Returns whether there was room; if not, the connection is closed.
-    pub(crate) fn push(&self, item: Item) -> bool {
+    /// Appends an item. If there is no room, the connection is closed.
+    pub(crate) fn push(&self, item: Item) -> Pushed {
         let mut state = self.state();
         if state.closed.is_some() {
-            return false;
+            return Pushed::Refused;
         }
         if !state.has_room_for(&item, &self.0.limits) {
             state.drop_stored();
         }
         if !state.has_room_for(&item, &self.0.limits) {
             state.close(CloseReason::TooSlow);
-            return false;
+            return Pushed::Refused;
         }
         let low_priority = matches!(&item, Item::Frame(frame) if frame.low_priority);
         let now = Instant::now();
@@ -164,9 +184,12 @@ impl Outbox {
         state.queue.push_back(item);
         if state.due.is_none_or(|known| due < known) {
             state.due = Some(due);
+            if !low_priority && state.is_idle && state.writer.is_some() {
+                return Pushed::ToFlush;
+            }
             state.wake();
         }
-        true
+        Pushed::Queued
     }
 
     /// Begins a replay: until [`Outbox::end_replay`] returns true, or the queue is drained, a full
@@ -216,10 +239,12 @@ impl Outbox {
         self.state().probe == Probe::Pinged
     }
 
-    /// Waits until the queue is due, or due earlier than `known`. Only one task may wait.
-    pub(crate) async fn due(&self, known: Option<Instant>) -> Due {
+    /// Waits until the queue is due, or due earlier than `known`. Only one task may wait. While it
+    /// waits and `may_flush` is true, [`Outbox::flush`] writes.
+    pub(crate) async fn due(&self, known: Option<Instant>, may_flush: bool) -> Due {
         poll_fn(|context| {
             let mut state = self.state();
+            state.is_idle = false;
             if let Some(reason) = state.closed {
                 return Poll::Ready(Due::Closed(reason));
             }
@@ -231,6 +256,7 @@ impl Outbox {
                 Some(due) if due <= Instant::now() => Poll::Ready(Due::Now),
                 Some(due) if known.is_none_or(|known| due < known) => Poll::Ready(Due::At(due)),
                 _ => {
+                    state.is_idle = may_flush;
                     state.waker = Some(context.waker().clone());
                     Poll::Pending
                 }
@@ -257,6 +283,7 @@ impl Outbox {
     pub(crate) fn drain(&self) -> Drained {
         let mut state = self.state();
         state.replaying = None;
+        state.is_idle = false;
         state.bytes = 0;
         Drained { due: state.due.take(), items: mem::take(&mut state.queue) }
     }

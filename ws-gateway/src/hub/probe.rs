@@ -98,7 +98,7 @@ mod tests {
     /// A connection that answers a ping after `delay`; never without one.
     async fn run(registration: Registration, delay: Option<Duration>) -> CloseReason {
         loop {
-            match registration.outbox().due(None).await {
+            match registration.outbox().due(None, false).await {
                 Due::Closed(reason) => return reason,
                 Due::Probe => {
                     if let Some(delay) = delay {

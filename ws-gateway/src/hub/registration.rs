@@ -36,7 +36,7 @@ impl Hub {
         let Limits { per_user, policy, outbox } = self.0.limits;
         let outbox = Outbox::new(outbox);
         let mut state = self.state();
-        let State { users, changed, generation, tokens } = &mut *state;
+        let State { users, changed, generation, tokens, .. } = &mut *state;
         let entry = users.entry(user.clone()).or_insert_with(|| {
             changed.insert(user.clone());
             *generation += 1;

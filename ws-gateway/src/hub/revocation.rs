@@ -51,7 +51,7 @@ mod tests {
     use crate::{
         hub::{
             LimitPolicy, Limits,
-            outbox::{self, Item},
+            outbox::{self, Item, Pushed},
             registration::Registration,
         },
         metrics::Metrics,
@@ -81,7 +81,8 @@ mod tests {
             looked_at.get()
         };
         assert_eq!(close("token-7"), 1);
-        let closed = |registration: &Registration| !registration.outbox().push(Item::Gap);
+        let closed =
+            |registration: &Registration| registration.outbox().push(Item::Gap) == Pushed::Refused;
         assert_eq!(registrations.iter().filter(|registration| closed(registration)).count(), 1);
         // A renewed token replaces the old one in the index, and the end of a connection removes it.
         registrations[8].set_credential(token("renewed"));

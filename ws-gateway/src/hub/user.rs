@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::{
-    outbox::{Item, Outbox},
+    outbox::{Item, Outbox, Pushed},
     subscription::{PendingSubscription, Subscription},
 };
 use crate::{
@@ -47,6 +47,14 @@ pub(super) struct Connection {
     waits: bool,
     /// The token that the connection was opened or renewed with.
     pub(super) credential: Credential,
+}
+
+/// What queueing frames needs besides the user.
+#[derive(Debug)]
+pub(super) struct FanOut<'a> {
+    pub(super) metrics: &'a Metrics,
+    /// Queues that have to be written to their sockets.
+    pub(super) to_flush: &'a mut Vec<Outbox>,
 }
 
 #[derive(Debug)]
@@ -119,20 +127,20 @@ impl User {
         self.pending.get_or_insert_default();
     }
 
-    pub(super) fn deliver(&mut self, frame: Frame, metrics: &Metrics) -> Delivery {
-        let Some(pending) = &mut self.pending else { return self.forward(&frame, metrics) };
+    pub(super) fn deliver(&mut self, frame: Frame, fan_out: &mut FanOut<'_>) -> Delivery {
+        let Some(pending) = &mut self.pending else { return self.forward(&frame, fan_out) };
         if pending.held.len() < MAX_HELD {
             pending.held.push(frame);
         } else if frame.position.is_some() {
             pending.overflowed = true;
         } else {
-            metrics.messages_failed.of(Failure::DroppedInGap).inc();
+            fan_out.metrics.messages_failed.of(Failure::DroppedInGap).inc();
         }
         Delivery::Held
     }
 
     /// Queues a frame for every connection, unless it was delivered before.
-    pub(super) fn forward(&mut self, frame: &Frame, metrics: &Metrics) -> Delivery {
+    pub(super) fn forward(&mut self, frame: &Frame, fan_out: &mut FanOut<'_>) -> Delivery {
         if let Some(position) = frame.position {
             if self.position.is_some_and(|newest| position <= newest) {
                 return Delivery::Duplicate;
@@ -140,8 +148,10 @@ impl User {
             self.position = Some(position);
         }
         for connection in &self.connections {
-            if !connection.outbox.push(Item::Frame(frame.clone())) {
-                metrics.messages_failed.of(Failure::TooSlow).inc();
+            match connection.outbox.push(Item::Frame(frame.clone())) {
+                Pushed::Queued => {}
+                Pushed::ToFlush => fan_out.to_flush.push(connection.outbox.clone()),
+                Pushed::Refused => fan_out.metrics.messages_failed.of(Failure::TooSlow).inc(),
             }
         }
         Delivery::Delivered
@@ -160,14 +170,14 @@ impl User {
         self.pending.get_or_insert_default().resynced = true;
     }
 
-    pub(super) fn mark_subscribed(&mut self, metrics: &Metrics) -> Subscribed {
+    pub(super) fn mark_subscribed(&mut self, fan_out: &mut FanOut<'_>) -> Subscribed {
         let Some(mut pending) = self.pending.take() else { return Subscribed::Live };
         let newest = self.position;
         if std::mem::take(&mut pending.resynced) {
             self.position = None;
         }
         for frame in std::mem::take(&mut pending.held) {
-            self.forward(&frame, metrics);
+            self.forward(&frame, fan_out);
         }
         self.position = self.position.max(newest);
         if std::mem::take(&mut pending.overflowed) {

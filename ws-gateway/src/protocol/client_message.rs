@@ -45,6 +45,12 @@ impl Filter {
         Self((!named.is_empty()).then_some(named))
     }
 
+    /// Returns whether every text passes.
+    #[must_use]
+    pub fn passes_all(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Returns whether `text` passes. It is parsed only if there is a filter; a text without a
     /// category passes.
     #[must_use]

@@ -38,6 +38,17 @@ pub struct Frame {
     pub(crate) trace_context: Option<Box<TraceContext>>,
 }
 
+/// What the latency of a notification is counted from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Times {
+    /// Its position, which begins with the time that Redis received it.
+    pub position: Position,
+    /// The producer's time of the event.
+    pub event_time: Option<SystemTime>,
+    /// Whether it may wait to share a write with other frames.
+    pub low_priority: bool,
+}
+
 /// The start of a trace of the delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TraceContext {
@@ -56,6 +67,13 @@ impl Frame {
         let Head { low_priority, event_time } =
             position.map_or_else(Head::default, |_| Head::of(&text));
         Self { text, position, low_priority, event_time, trace_context: None }
+    }
+
+    /// Returns the times of a notification; none for a frame of another publisher.
+    #[must_use]
+    pub fn times(&self) -> Option<Times> {
+        let Self { event_time, low_priority, .. } = *self;
+        self.position.map(|position| Times { position, event_time, low_priority })
     }
 
     /// Reads the trace context, if the frame has one.

@@ -9,7 +9,7 @@ use tokio::{
     sync::{Notify, watch},
     time::sleep,
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{debug, error, warn};
 
 use super::{
@@ -77,6 +77,9 @@ impl Subscriber {
 
     /// Runs until `shutdown`.
     pub async fn run(self, shutdown: CancellationToken) {
+        let hub = self.hub.clone();
+        let _writing =
+            AbortOnDropHandle::new(tokio::spawn(async move { hub.write_queued().await }));
         tokio::select! {
             () = shutdown.cancelled() => {}
             () = self.keep_connected() => {}

@@ -7,7 +7,6 @@ use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use shared::backoff;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     time::{Instant, timeout_at},
 };
@@ -17,7 +16,10 @@ use tracing::debug;
 
 use super::{handshake, pending::Slot, settings::ServerSettings, state::ServerState};
 use crate::{
-    connection::ConnectionSettings, files::Current, hub::Hub, metrics::HandshakeResult,
+    connection::{ConnectionSettings, SharedTcp, Transport},
+    files::Current,
+    hub::Hub,
+    metrics::HandshakeResult,
     redis::History,
 };
 
@@ -82,7 +84,9 @@ impl Server {
             debug!(%error, "connection closed before it was served");
             return;
         }
-        let Some(certificate) = &self.certificate else { return self.serve(stream, peer) };
+        let Some(certificate) = &self.certificate else {
+            return self.serve(SharedTcp::new(stream), peer);
+        };
         let acceptor = TlsAcceptor::from(Arc::clone(&certificate.borrow()));
         self.state.tasks.spawn(self.pending(peer).serve_tls(stream, acceptor));
     }
@@ -90,7 +94,7 @@ impl Server {
     /// Serves HTTP on a stream in a task of its own.
     pub(crate) fn serve<S>(&self, stream: S, peer: IpAddr)
     where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: Transport,
     {
         self.state.tasks.spawn(self.pending(peer).serve(stream));
     }
@@ -131,7 +135,7 @@ impl Pending {
 
     async fn serve<S>(mut self, stream: S)
     where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: Transport,
     {
         let (state, peer) = (Arc::clone(&self.state), self.peer);
         let service = service_fn(move |request: Request<Incoming>| {

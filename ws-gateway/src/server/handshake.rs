@@ -8,7 +8,6 @@ use hyper::{
     HeaderMap, Method, Request, StatusCode, Version,
     header::{self, HeaderName, HeaderValue},
 };
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::{
@@ -20,7 +19,7 @@ use super::{
 };
 use crate::{
     auth::{self, TokenResult},
-    connection::ClientOptions,
+    connection::{ClientOptions, Transport},
     hub::ResumeFrom,
     metrics::HandshakeResult,
     protocol::{Filter, SUBPROTOCOL},
@@ -38,7 +37,7 @@ pub(super) async fn respond<S>(
     peer: IpAddr,
 ) -> Response
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Transport,
 {
     if let Some(rule) = broken_http_rule(&request) {
         state.count(HandshakeResult::Malformed);
@@ -92,7 +91,7 @@ async fn upgrade<S>(
     peer: IpAddr,
 ) -> Result<Box<Response>, Box<Response>>
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Transport,
 {
     let headers = request.headers();
     if request.method() != Method::GET {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use hyper::upgrade::{OnUpgrade, Parts};
 use hyper_util::rt::TokioIo;
 use shared::user::UserId;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 use tokio_tungstenite::{WebSocketStream, tungstenite::protocol::Role};
 use tracing::debug;
@@ -14,7 +13,7 @@ use uuid::Uuid;
 use super::{connection_limits::ConnectionPermit, state::ServerState};
 use crate::{
     auth::{AuthError, Identity},
-    connection::{ClientOptions, Connection, ConnectionSettings, FrameLimiter, close},
+    connection::{ClientOptions, Connection, ConnectionSettings, FrameLimiter, Transport, close},
     hub::ResumeFrom,
     metrics::HandshakeResult,
     protocol::{CloseReason, Disconnect},
@@ -35,7 +34,7 @@ pub(super) async fn run<S>(
     handshake: Handshake,
     permit: ConnectionPermit,
 ) where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Transport,
 {
     let Handshake { identity, resume_from, options } = handshake;
     let Some(socket) = upgraded::<S>(upgrade, &state).await else { return };
@@ -74,7 +73,7 @@ async fn upgraded<S>(
     state: &ServerState,
 ) -> Option<WebSocketStream<FrameLimiter<S>>>
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Transport,
 {
     let upgraded = upgrade.await.ok()?;
     let Parts { io, read_buf, .. } = upgraded.downcast::<TokioIo<S>>().ok()?;
@@ -88,7 +87,7 @@ where
 
 async fn refuse_token<S>(state: &ServerState, socket: WebSocketStream<S>, error: AuthError)
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Transport,
 {
     state.count(HandshakeResult::Unauthenticated);
     close(socket, CloseReason::unauthenticated(error.message())).await;

@@ -3,6 +3,7 @@
 //! pushes to the bytes of a WebSocket frame.
 
 use std::{
+    net::Ipv4Addr,
     num::{NonZeroU32, NonZeroUsize},
     sync::Arc,
     time::Duration,
@@ -25,12 +26,15 @@ use ingest_worker::{
 };
 use load::events::{Kind, Writer};
 use shared::{time::Timestamp, user::UserId};
-use tokio::io::{AsyncReadExt as _, DuplexStream};
+use tokio::{
+    io::AsyncReadExt as _,
+    net::{TcpListener, TcpStream},
+};
 use tokio_tungstenite::{WebSocketStream, tungstenite::protocol::Role};
 use tokio_util::sync::CancellationToken;
 use ws_gateway::{
     auth::{Authenticator, Credential, Identity, Key, TokenRules, revocation::Revocations},
-    connection::{ClientOptions, Connection, ConnectionSettings, socket_config},
+    connection::{ClientOptions, Connection, ConnectionSettings, SharedTcp, socket_config},
     hub::{self, Hub, LimitPolicy, ReplayPage, outbox},
     metrics::Metrics,
     protocol::{Filter, Frame, Resume},
@@ -48,7 +52,7 @@ fn main() -> anyhow::Result<()> {
     match &*path {
         "record" => dispatch_records(times),
         "push" => {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(deliver_pushes(times))
         }
         other => bail!("{other} is neither record nor push"),
@@ -113,7 +117,7 @@ async fn deliver_pushes(times: usize) -> anyhow::Result<()> {
 }
 
 /// Returns a hub with one connection, and the client's end of it.
-async fn connected() -> anyhow::Result<(Hub, DuplexStream)> {
+async fn connected() -> anyhow::Result<(Hub, TcpStream)> {
     let metrics = Metrics::new(&prometheus::Registry::new());
     let limits = hub::Limits {
         per_user: NonZeroUsize::MIN,
@@ -148,13 +152,18 @@ async fn connected() -> anyhow::Result<(Hub, DuplexStream)> {
         metrics,
         tracer: None,
     };
-    let (client, server) = tokio::io::duplex(1 << 14);
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let client = TcpStream::connect(listener.local_addr()?).await?;
+    let (server, _) = listener.accept().await?;
     let config = Some(socket_config(4096));
-    let socket = WebSocketStream::from_raw_socket(server, Role::Server, config).await;
+    let socket =
+        WebSocketStream::from_raw_socket(SharedTcp::new(server), Role::Server, config).await;
     let identity = Identity { user, expires_at: u64::MAX / 4, credential: Credential::default() };
     let options = ClientOptions { control_frames: false, filter: Filter::default() };
     let connection = Connection::new(socket, registration, &identity, options, Arc::new(settings));
     let replay = stream::iter([ReplayPage::without_history(Resume::None)]);
     tokio::spawn(connection.run(Box::pin(replay), CancellationToken::new()));
+    let writing = hub.clone();
+    tokio::spawn(async move { writing.write_queued().await });
     Ok((hub, client))
 }

@@ -14,15 +14,15 @@ fn frame(id: u64, low_priority: bool) -> Item {
 #[tokio::test(start_paused = true)]
 async fn a_frame_of_normal_priority_is_due_now_and_flushes_earlier_ones_in_order() {
     let outbox = Outbox::new(LIMITS);
-    assert_eq!(outbox.due(None).now_or_never(), None);
-    assert!(outbox.push(frame(1, true)));
+    assert_eq!(outbox.due(None, false).now_or_never(), None);
+    assert_eq!(outbox.push(frame(1, true)), Pushed::Queued);
     let by = Instant::now() + LIMITS.max_delay;
-    assert_eq!(outbox.due(None).await, Due::At(by));
-    assert_eq!(outbox.due(Some(by)).now_or_never(), None);
-    assert!(outbox.push(frame(2, false)));
-    assert_eq!(outbox.due(Some(by)).await, Due::Now);
+    assert_eq!(outbox.due(None, false).await, Due::At(by));
+    assert_eq!(outbox.due(Some(by), false).now_or_never(), None);
+    assert_eq!(outbox.push(frame(2, false)), Pushed::Queued);
+    assert_eq!(outbox.due(Some(by), false).await, Due::Now);
     assert_eq!(outbox.drain().items, [frame(1, true), frame(2, false)]);
-    assert_eq!(outbox.due(None).now_or_never(), None);
+    assert_eq!(outbox.due(None, false).now_or_never(), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -32,7 +32,7 @@ async fn a_low_priority_frame_is_due_after_the_maximum_delay() {
     tokio::time::advance(Duration::from_millis(300)).await;
     outbox.push(frame(2, true));
     tokio::time::advance(Duration::from_millis(200)).await;
-    assert_eq!(outbox.due(None).await, Due::Now);
+    assert_eq!(outbox.due(None, false).await, Due::Now);
 }
 
 #[tokio::test(start_paused = true)]
@@ -40,7 +40,7 @@ async fn a_waiting_task_is_woken_by_a_frame_and_by_the_close() {
     let outbox = Outbox::new(LIMITS);
     let waiting = tokio::spawn({
         let outbox = outbox.clone();
-        async move { outbox.due(None).await }
+        async move { outbox.due(None, false).await }
     });
     tokio::task::yield_now().await;
     outbox.push(frame(1, false));
@@ -56,39 +56,42 @@ async fn during_a_replay_a_full_queue_drops_frames_that_the_stream_has() {
     outbox.begin_replay();
     let without_position = Item::Frame(Frame::published("{}".into()));
     for item in [without_position.clone(), frame(1, false), frame(2, false)] {
-        assert!(outbox.push(item));
+        assert_eq!(outbox.push(item), Pushed::Queued);
     }
     assert!(!outbox.end_replay());
     assert!(outbox.end_replay());
     assert_eq!(outbox.drain().items, [without_position.clone(), frame(2, false)]);
     outbox.begin_replay();
-    assert!(outbox.push(without_position.clone()) && outbox.push(Item::Gap));
+    assert_eq!(outbox.push(without_position.clone()), Pushed::Queued);
+    assert_eq!(outbox.push(Item::Gap), Pushed::Queued);
     // Neither of the two is in the stream.
-    assert!(!outbox.push(frame(3, false)));
+    assert_eq!(outbox.push(frame(3, false)), Pushed::Refused);
     assert_eq!(outbox.closed().await, CloseReason::TooSlow);
 }
 
 #[tokio::test]
 async fn a_full_queue_closes_the_connection_and_frees_its_memory() {
     let outbox = Outbox::new(LIMITS);
-    assert!(outbox.push(frame(1, false)) && outbox.push(Item::Gap));
-    assert!(!outbox.push(frame(3, false)));
-    assert_eq!(outbox.due(None).await, Due::Closed(CloseReason::TooSlow));
+    assert_eq!(outbox.push(frame(1, false)), Pushed::Queued);
+    assert_eq!(outbox.push(Item::Gap), Pushed::Queued);
+    assert_eq!(outbox.push(frame(3, false)), Pushed::Refused);
+    assert_eq!(outbox.due(None, false).await, Due::Closed(CloseReason::TooSlow));
     assert!(outbox.drain().items.is_empty());
-    assert!(!outbox.push(frame(4, false)));
+    assert_eq!(outbox.push(frame(4, false)), Pushed::Refused);
 }
 
 #[tokio::test]
 async fn the_bytes_of_a_queue_are_bounded_but_one_large_frame_always_fits() {
     let large = || Item::Frame(Frame::published("x".repeat(2 << 10).into()));
     let outbox = Outbox::new(LIMITS);
-    assert!(outbox.push(large()));
-    assert!(!outbox.push(frame(1, false)));
+    assert_eq!(outbox.push(large()), Pushed::Queued);
+    assert_eq!(outbox.push(frame(1, false)), Pushed::Refused);
     assert_eq!(outbox.closed().await, CloseReason::TooSlow);
     let outbox = Outbox::new(LIMITS);
-    assert!(outbox.push(large()));
+    assert_eq!(outbox.push(large()), Pushed::Queued);
     assert_eq!(outbox.drain().items.len(), 1);
-    assert!(outbox.push(frame(1, false)) && outbox.push(frame(2, false)));
+    assert_eq!(outbox.push(frame(1, false)), Pushed::Queued);
+    assert_eq!(outbox.push(frame(2, false)), Pushed::Queued);
 }
 
 #[tokio::test]
@@ -99,7 +102,8 @@ async fn during_a_replay_frames_above_the_byte_limit_are_read_from_the_stream() 
     };
     let outbox = Outbox::new(LIMITS);
     outbox.begin_replay();
-    assert!(outbox.push(stored(1)) && outbox.push(stored(2)));
+    assert_eq!(outbox.push(stored(1)), Pushed::Queued);
+    assert_eq!(outbox.push(stored(2)), Pushed::Queued);
     assert!(!outbox.end_replay());
     assert_eq!(outbox.drain().items, [stored(2)]);
 }

@@ -10,7 +10,7 @@ use super::*;
 use crate::{
     hub::{
         self, Hub, LimitPolicy, Subscribed,
-        outbox::{Item, Limits},
+        outbox::{Item, Limits, Pushed},
     },
     metrics::RedisUserError,
     protocol::Frame,
@@ -74,7 +74,7 @@ async fn pages_follow_each_other_until_the_stream_ends() {
 async fn frames_that_did_not_fit_into_the_queue_are_read_from_the_stream() {
     let mut pages = pages([Ok(page(true, &[1], false)), Ok(page(true, &[2, 3, 4], false))]);
     for ms in 2..=4 {
-        assert!(pages.outbox.push(Item::Frame(frame(ms))));
+        assert_eq!(pages.outbox.push(Item::Frame(frame(ms))), Pushed::Queued);
     }
     assert!(!pages.next().await.is_last);
     assert_eq!(pages.next().await.replayed_to, at(4));

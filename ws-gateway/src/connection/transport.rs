@@ -1,0 +1,212 @@
+//! The streams that a WebSocket runs over.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, ready},
+};
+
+use rustix::net::{Shutdown, shutdown};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
+    net::TcpStream,
+};
+use tokio_rustls::server::TlsStream;
+use tokio_tungstenite::tungstenite::{
+    Bytes,
+    protocol::frame::{
+        FrameHeader,
+        coding::{Data, OpCode},
+    },
+};
+
+use crate::hub::outbox::flush::{SocketWriter, Written};
+
+/// The maximum length of the header of an unmasked frame.
+const MAX_HEADER: usize = 10;
+
+/// The maximum number of frames in one system call.
+const MAX_FRAMES: usize = 64;
+
+/// A stream that a WebSocket runs over.
+pub trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// Returns what writes frames beside the connection's task; none if only the task can.
+    fn writer(&self) -> Option<Arc<dyn SocketWriter>> {
+        None
+    }
+}
+
+/// Every byte has to be encrypted in order.
+impl Transport for TlsStream<TcpStream> {}
+
+impl Transport for DuplexStream {}
+
+/// A TCP socket that the connection's task and the hub write to. Each write of a frame is whole
+/// or continued before the next, whoever began it.
+#[derive(Debug)]
+pub struct SharedTcp(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    stream: TcpStream,
+    writes: Mutex<Writes>,
+}
+
+/// What was written in part.
+#[derive(Debug, Default)]
+struct Writes {
+    /// The rest of a frame of the hub.
+    rest: Bytes,
+    /// Whether the task has written a part of its buffer.
+    is_task_partial: bool,
+}
+
+impl SharedTcp {
+    /// Shares a socket.
+    #[must_use]
+    pub fn new(stream: TcpStream) -> Self {
+        Self(Arc::new(Inner { stream, writes: Mutex::default() }))
+    }
+
+    /// Writes the rest of a frame of the hub.
+    fn poll_rest(&self, context: &mut Context<'_>) -> Poll<io::Result<MutexGuard<'_, Writes>>> {
+        let mut writes = self.0.writes();
+        while !writes.rest.is_empty() {
+            let written = ready!(self.poll_try_write(context, &writes.rest))?;
+            writes.rest = writes.rest.slice(written..);
+        }
+        Poll::Ready(Ok(writes))
+    }
+
+    fn poll_try_write(&self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.0.stream.poll_write_ready(context))?;
+            match self.0.stream.try_write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Ok(0) if !bytes.is_empty() => {
+                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                }
+                written => return Poll::Ready(written),
+            }
+        }
+    }
+}
+
+impl Inner {
+    fn writes(&self) -> MutexGuard<'_, Writes> {
+        // The state is consistent after every step, so a panic elsewhere does not invalidate it.
+        self.writes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Transport for SharedTcp {
+    fn writer(&self) -> Option<Arc<dyn SocketWriter>> {
+        Some(Arc::clone(&self.0) as Arc<dyn SocketWriter>)
+    }
+}
+
+impl SocketWriter for Inner {
+    fn try_write(&self, texts: &[&str]) -> Written {
+        let mut writes = self.writes();
+        if writes.is_task_partial || !writes.rest.is_empty() {
+            return Written::default();
+        }
+        let mut headers = [Header::default(); MAX_FRAMES];
+        let mut slices = [IoSlice::new(&[]); 2 * MAX_FRAMES];
+        let frames = headers.iter_mut().zip(texts).zip(slices.chunks_exact_mut(2));
+        let count = frames
+            .map(|((header, text), slices)| {
+                *header = Header::of(text.len());
+                slices[0] = IoSlice::new(header.bytes());
+                slices[1] = IoSlice::new(text.as_bytes());
+            })
+            .count();
+        let slices = &slices[..2 * count];
+        let Ok(mut written) = self.stream.try_write_vectored(slices) else {
+            return Written::default();
+        };
+        for (frames, frame) in slices.chunks_exact(2).enumerate() {
+            let length = frame[0].len() + frame[1].len();
+            if written < length {
+                let is_partial = written > 0;
+                if is_partial {
+                    let frame = [&*frame[0], &*frame[1]].concat();
+                    writes.rest = Bytes::from(frame).slice(written..);
+                }
+                return Written { frames: frames + usize::from(is_partial), is_partial };
+            }
+            written -= length;
+        }
+        Written { frames: count, is_partial: false }
+    }
+}
+
+/// The header of a frame.
+#[derive(Clone, Copy, Debug, Default)]
+struct Header {
+    bytes: [u8; MAX_HEADER],
+    length: usize,
+}
+
+impl Header {
+    /// Returns the header of a text of `length` bytes.
+    fn of(length: usize) -> Self {
+        let header = FrameHeader { opcode: OpCode::Data(Data::Text), ..FrameHeader::default() };
+        let mut bytes = [0; MAX_HEADER];
+        let mut free = &mut bytes[..];
+        header.format(length as u64, &mut free).expect("MAX_HEADER is enough");
+        let length = MAX_HEADER - free.len();
+        Self { bytes, length }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
+impl AsyncRead for SharedTcp {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.0.stream.poll_read_ready(context))?;
+            match self.0.stream.try_read(buffer.initialize_unfilled()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Ok(read) => {
+                    buffer.advance(read);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for SharedTcp {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let mut writes = ready!(self.poll_rest(context))?;
+        let written = ready!(self.poll_try_write(context, bytes))?;
+        writes.is_task_partial = written < bytes.len();
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        drop(ready!(self.poll_rest(context))?);
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        drop(ready!(self.poll_rest(context))?);
+        Poll::Ready(shutdown(&self.0.stream, Shutdown::Write).map_err(io::Error::from))
+    }
+}
+
+#[cfg(test)]
+mod tests;

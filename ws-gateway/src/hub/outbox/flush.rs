@@ -1,0 +1,81 @@
+//! Writes a queue to its socket without waking the connection's task, which costs more than the
+//! write itself. The task does what the socket does not take at once.
+
+use std::{fmt, mem, sync::Arc};
+
+use super::{Drained, Item, Outbox};
+
+/// The maximum number of frames in one write.
+const MAX_FRAMES: usize = 64;
+
+/// A socket that can be written to beside the connection's task.
+pub trait SocketWriter: fmt::Debug + Send + Sync {
+    /// Writes each text as a frame, as far as the socket takes them without waiting.
+    fn try_write(&self, texts: &[&str]) -> Written;
+}
+
+/// The result of a write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// The number of frames that the socket has taken.
+    pub frames: usize,
+    /// Whether the last of them was taken in part: the rest is sent when the task flushes.
+    pub is_partial: bool,
+}
+
+impl Outbox {
+    /// Allows [`Outbox::flush`].
+    pub(crate) fn set_writer(&self, writer: Arc<dyn SocketWriter>) {
+        self.state().writer = Some(writer);
+    }
+
+    /// Forbids [`Outbox::flush`] until the connection's task waits in [`Outbox::due`] again.
+    pub(crate) fn begin_write(&self) {
+        self.state().is_idle = false;
+    }
+
+    /// Writes the queue while the connection's task waits. Returns what was written; the task is
+    /// woken for the rest.
+    pub(crate) fn flush(&self) -> Drained {
+        let mut state = self.state();
+        let state = &mut *state;
+        let Some(writer) = state.writer.as_ref().filter(|_| state.is_idle) else {
+            // The task looks at the queue before it waits again.
+            return Drained::default();
+        };
+        let mut texts = [""; MAX_FRAMES];
+        let writable = state.queue.iter().map_while(Item::plain_text);
+        let count = texts.iter_mut().zip(writable).map(|(text, frame)| *text = frame).count();
+        let Written { frames, is_partial } =
+            if count > 0 { writer.try_write(&texts[..count]) } else { Written::default() };
+        let due = state.due;
+        let items = if frames == state.queue.len() {
+            state.due = None;
+            state.bytes = 0;
+            mem::take(&mut state.queue)
+        } else {
+            let items = state.queue.drain(..frames).collect();
+            state.bytes = state.queue.iter().map(Item::bytes).sum();
+            items
+        };
+        if is_partial || !state.queue.is_empty() {
+            state.is_idle = false;
+            state.due = due;
+            state.wake();
+        }
+        Drained { items, due }
+    }
+}
+
+impl Item {
+    /// Returns the text of a frame that needs nothing else than being written.
+    fn plain_text(&self) -> Option<&str> {
+        match self {
+            Self::Frame(frame) if frame.trace_context.is_none() => Some(&frame.text),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
