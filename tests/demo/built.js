@@ -331,34 +331,23 @@ function listenToPage(signal, wake, offline) {
 }
 
 // ws-gateway/client/src/resume-state.ts
-function tabStorage() {
-  try {
-    return globalThis.sessionStorage;
-  } catch {
-    return void 0;
-  }
-}
 var MAX_DELIVERED_IDS = 1024;
 var ResumeState = class {
   #storage;
-  #url;
   #delivered = /* @__PURE__ */ new Set();
   #key;
   /** The id of the last notification. */
   position;
-  /** Without `user`, the user is the subject of the first token. */
-  constructor(url, storage, user) {
-    this.#url = url;
+  /** Stores nothing if `storage` is `null`, and in the tab's `sessionStorage` if it is missing. */
+  constructor(storage) {
     this.#storage = storage;
-    if (user !== void 0) this.#load(user);
   }
-  /** Loads the stored position of the token's subject, once. */
-  loadFor(token) {
-    if (this.#key === void 0) this.#load(subject(token));
-  }
-  #load(user) {
-    this.#key = `live-notifications ${this.#url} ${user}`;
+  /** Loads the position that is stored under a key for a gateway and user, once. */
+  load(key) {
+    if (this.#key !== void 0) return;
+    this.#key = key;
     try {
+      if (this.#storage === void 0) this.#storage = globalThis.sessionStorage;
       this.position ??= this.#storage?.getItem(this.#key) ?? void 0;
     } catch {
     }
@@ -449,7 +438,7 @@ var Leadership = class {
 
 // ws-gateway/client/src/tabs.ts
 var MAX_RECENT = 256;
-var PROBE_INTERVAL_MS = 4e3;
+var PROBE_INTERVAL_MS = 3e3;
 var Tabs = class {
   #handler;
   #id = String(Math.random());
@@ -550,7 +539,7 @@ var Tabs = class {
   #onRequest(message) {
     switch (message.kind) {
       case "probe":
-        return this.#post({ kind: "leader" });
+        return void setTimeout(() => this.broadcast({ kind: "leader" }));
       case "check":
         return this.#handler.onCheck();
       case "catch_up":
@@ -559,12 +548,12 @@ var Tabs = class {
   }
   #onBroadcast(message) {
     if (message.kind === "leader") {
+      this.#probeUnanswered = false;
       const isNew = this.#leader !== message.from;
       this.#leader = message.from;
       if (isNew || this.#catchingUp) this.#catchUp();
     } else if (message.kind === "missed") this.#leader = message.from;
     if (message.from !== this.#leader) return;
-    this.#probeUnanswered = false;
     switch (message.kind) {
       case "missed":
         if (message.tab === this.#id) this.#onMissed(message.missed);
@@ -609,19 +598,21 @@ function is(notification, event) {
   return notification.event === event;
 }
 var Client = class {
-  #url;
+  #options;
   #resume;
   #connection;
   #listeners = new Listeners();
   #tabs;
-  #closed = new AbortController();
+  /** From `start()` to `close()`. */
+  #running;
+  #closed = false;
   #categories;
-  #status = { state: "connecting" };
+  #status = { state: "idle" };
+  /** Does no I/O, so that it may be called on a server. */
   constructor(options) {
-    this.#url = new URL(options.url, globalThis.location?.href);
+    this.#options = options;
     this.#categories = options.categories ?? [];
-    const { storage = tabStorage(), shareAs } = options;
-    this.#resume = new ResumeState(this.#url.href, storage ?? void 0, shareAs);
+    this.#resume = new ResumeState(options.storage);
     this.#connection = new Connection({
       token: options.token,
       connectUrl: (token) => this.#connectUrl(token),
@@ -632,30 +623,27 @@ var Client = class {
       onRefused: () => this.#tabs?.resign(),
       onRetryDue: () => this.#connect()
     });
-    if (shareAs !== void 0) this.#tabs = this.#joinTabs(`${this.#url} ${shareAs}`);
-    this.#connect();
-    const wake = () => this.#status.state !== "stopped" && this.retry();
-    listenToPage(this.#closed.signal, wake, () => this.#ownsConnection && this.#connection.checkOffline());
   }
   /** The current status. */
   get status() {
     return this.#status;
   }
   on(event, listener) {
-    return this.#listeners.add(`event ${event}`, listener);
+    return this.#subscribe(`event ${event}`, listener);
   }
   /** Subscribes to every notification. */
   onAny(listener) {
-    return this.#listeners.add("any", listener);
+    return this.#subscribe("any", listener);
   }
   /** Calls the listener with the current status, and with each later one. */
   onStatus(listener) {
+    const unsubscribe = this.#subscribe("status", listener);
     listener(this.#status);
-    return this.#listeners.add("status", listener);
+    return unsubscribe;
   }
   /** Subscribes to losses: notifications were missed that history no longer holds; reload. */
   onIncomplete(listener) {
-    return this.#listeners.add("incomplete", listener);
+    return this.#subscribe("incomplete", listener);
   }
   /** Replaces the category filter; an empty list selects all. */
   filter(categories) {
@@ -665,20 +653,46 @@ var Client = class {
     else this.#connection.send({ type: "filter", categories: [...categories] });
   }
   /**
+   * Connects, and reconnects until `close()`; no effect if it has started. Throws on an invalid URL,
+   * which no retry can change.
+   */
+  start() {
+    if (this.#running) return;
+    const { href } = this.#url();
+    this.#closed = false;
+    const { signal } = this.#running = new AbortController();
+    const { shareAs } = this.#options;
+    if (shareAs !== void 0) {
+      const name = `live-notifications ${href} ${shareAs}`;
+      this.#resume.load(name);
+      this.#tabs = this.#joinTabs(name);
+    }
+    this.#connect();
+    const wake = () => this.#status.state !== "stopped" && this.retry();
+    listenToPage(signal, wake, () => this.#ownsConnection && this.#connection.checkOffline());
+  }
+  /**
    * Reconnects now instead of after the delay, also after the gateway stopped this client; an open
-   * connection is only pinged.
+   * connection is only pinged. No effect after `close()`.
    */
   retry() {
-    if (this.#closed.signal.aborted) return;
-    if (!this.#ownsConnection) this.#tabs?.check();
+    if (this.#closed) return;
+    if (!this.#running) this.start();
+    else if (!this.#ownsConnection) this.#tabs?.check();
     else if (this.#status.state === "stopped") this.#connect();
     else this.#connection.check();
   }
-  /** Closes the connection for good, as at sign-out. */
+  /** Closes the connection, as at sign-out; only `start()` connects again. */
   close() {
-    this.#closed.abort();
+    this.#closed = true;
+    this.#running?.abort();
     this.#tabs?.close();
+    this.#running = this.#tabs = void 0;
     this.#connection.stop("closed by the app");
+  }
+  #subscribe(topic, listener) {
+    if (!this.#closed && this.#options.enabled !== false) this.start();
+    return this.#listeners.add(topic, listener);
   }
   /** Connects; with a shared connection, as soon as no other tab does. */
   #connect() {
@@ -688,9 +702,14 @@ var Client = class {
   get #ownsConnection() {
     return !this.#tabs || this.#tabs.isLeader;
   }
+  #url() {
+    return new URL(this.#options.url, globalThis.location?.href);
+  }
   #connectUrl(token) {
-    this.#resume.loadFor(token);
-    const url = new URL(this.#url);
+    const url = this.#url();
+    if (this.#options.shareAs === void 0) {
+      this.#resume.load(`live-notifications ${url} ${subject(token)}`);
+    }
     const { position } = this.#resume;
     if (position !== void 0) url.searchParams.set("last_event_id", position);
     if (this.#categories.length > 0 && !this.#tabs) {
@@ -701,7 +720,7 @@ var Client = class {
   /** Returns nothing if tabs cannot share a connection on this page. */
   #joinTabs(name) {
     try {
-      return new Tabs(`live-notifications ${name}`, {
+      return new Tabs(name, {
         state: () => ({ status: this.#status, position: this.#resume.position }),
         onElected: () => void this.#connection.open(),
         onFollow: () => this.#connection.cancel(),
@@ -776,6 +795,7 @@ var labels = {
   },
   status(status) {
     switch (status.state) {
+      case "idle":
       case "connecting":
         return "Connecting";
       case "open":

@@ -19,6 +19,7 @@ export const labels = {
 
   status(status: Status): string {
     switch (status.state) {
+      case "idle":
       case "connecting":
         return "Connecting";
       case "open":

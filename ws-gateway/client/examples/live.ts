@@ -17,6 +17,7 @@ export const feed = new Feed(connect({ url: address, token, shareAs: user }));
 export const suggestMatches = () => fetch("/events/5", { method: "POST" });
 
 export const statusText: Record<Status["state"], string> = {
+  idle: "Not connected",
   connecting: "Connecting",
   open: "Live",
   waiting: "Disconnected, trying again",

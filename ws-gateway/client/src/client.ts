@@ -5,7 +5,7 @@ import { Connection } from "./connection.ts";
 import type { Category, Notification, Notifications, OtherNotification } from "./contract.ts";
 import { Listeners, type Unsubscribe } from "./listeners.ts";
 import { listenToPage } from "./page-events.ts";
-import { ResumeState, tabStorage, type PositionStorage } from "./resume-state.ts";
+import { ResumeState, subject, type PositionStorage } from "./resume-state.ts";
 import type { Status } from "./status.ts";
 import { Tabs, type Delivery } from "./tabs.ts";
 
@@ -21,11 +21,13 @@ export interface Options {
   storage?: PositionStorage | null;
   /** A user id: tabs with the same one share a connection; default: one connection per tab. */
   shareAs?: string;
+  /** `false`: only `start()` connects; default: the first listener does as well. */
+  enabled?: boolean;
 }
 
 type Listener<N> = (notification: N) => void;
 
-/** Connects, and reconnects until `close()` is called. */
+/** Returns a client, which connects when its first listener subscribes. */
 export function connect(options: Options): Client {
   return new Client(options);
 }
@@ -39,21 +41,22 @@ export function is<E extends keyof Notifications>(
 }
 
 export class Client {
-  readonly #url: URL;
+  readonly #options: Options;
   readonly #resume: ResumeState;
   readonly #connection: Connection;
   readonly #listeners = new Listeners();
   #tabs: Tabs | undefined;
-  readonly #closed = new AbortController();
+  /** From `start()` to `close()`. */
+  #running: AbortController | undefined;
+  #closed = false;
   #categories: readonly Category[];
-  #status: Status = { state: "connecting" };
+  #status: Status = { state: "idle" };
 
+  /** Does no I/O, so that it may be called on a server. */
   constructor(options: Options) {
-    // Throws on an invalid URL, which no retry can change.
-    this.#url = new URL(options.url, globalThis.location?.href);
+    this.#options = options;
     this.#categories = options.categories ?? [];
-    const { storage = tabStorage(), shareAs } = options;
-    this.#resume = new ResumeState(this.#url.href, storage ?? undefined, shareAs);
+    this.#resume = new ResumeState(options.storage);
     this.#connection = new Connection({
       token: options.token,
       connectUrl: (token) => this.#connectUrl(token),
@@ -64,10 +67,6 @@ export class Client {
       onRefused: () => this.#tabs?.resign(),
       onRetryDue: () => this.#connect(),
     });
-    if (shareAs !== undefined) this.#tabs = this.#joinTabs(`${this.#url} ${shareAs}`);
-    this.#connect();
-    const wake = () => this.#status.state !== "stopped" && this.retry();
-    listenToPage(this.#closed.signal, wake, () => this.#ownsConnection && this.#connection.checkOffline());
   }
 
   /** The current status. */
@@ -80,23 +79,24 @@ export class Client {
   /** Subscribes to a notification that a service requested under a name of its own. */
   on(event: string, listener: Listener<OtherNotification>): Unsubscribe;
   on(event: string, listener: Listener<never>): Unsubscribe {
-    return this.#listeners.add(`event ${event}`, listener);
+    return this.#subscribe(`event ${event}`, listener);
   }
 
   /** Subscribes to every notification. */
   onAny(listener: Listener<Notification>): Unsubscribe {
-    return this.#listeners.add("any", listener);
+    return this.#subscribe("any", listener);
   }
 
   /** Calls the listener with the current status, and with each later one. */
   onStatus(listener: (status: Status) => void): Unsubscribe {
+    const unsubscribe = this.#subscribe("status", listener);
     listener(this.#status);
-    return this.#listeners.add("status", listener);
+    return unsubscribe;
   }
 
   /** Subscribes to losses: notifications were missed that history no longer holds; reload. */
   onIncomplete(listener: () => void): Unsubscribe {
-    return this.#listeners.add("incomplete", listener);
+    return this.#subscribe("incomplete", listener);
   }
 
   /** Replaces the category filter; an empty list selects all. */
@@ -110,21 +110,49 @@ export class Client {
   }
 
   /**
+   * Connects, and reconnects until `close()`; no effect if it has started. Throws on an invalid URL,
+   * which no retry can change.
+   */
+  start(): void {
+    if (this.#running) return;
+    const { href } = this.#url();
+    this.#closed = false;
+    const { signal } = (this.#running = new AbortController());
+    const { shareAs } = this.#options;
+    if (shareAs !== undefined) {
+      const name = `live-notifications ${href} ${shareAs}`;
+      this.#resume.load(name);
+      this.#tabs = this.#joinTabs(name);
+    }
+    this.#connect();
+    const wake = () => this.#status.state !== "stopped" && this.retry();
+    listenToPage(signal, wake, () => this.#ownsConnection && this.#connection.checkOffline());
+  }
+
+  /**
    * Reconnects now instead of after the delay, also after the gateway stopped this client; an open
-   * connection is only pinged.
+   * connection is only pinged. No effect after `close()`.
    */
   retry(): void {
-    if (this.#closed.signal.aborted) return;
-    if (!this.#ownsConnection) this.#tabs?.check();
+    if (this.#closed) return;
+    if (!this.#running) this.start();
+    else if (!this.#ownsConnection) this.#tabs?.check();
     else if (this.#status.state === "stopped") this.#connect();
     else this.#connection.check();
   }
 
-  /** Closes the connection for good, as at sign-out. */
+  /** Closes the connection, as at sign-out; only `start()` connects again. */
   close(): void {
-    this.#closed.abort();
+    this.#closed = true;
+    this.#running?.abort();
     this.#tabs?.close();
+    this.#running = this.#tabs = undefined;
     this.#connection.stop("closed by the app");
+  }
+
+  #subscribe<V>(topic: string, listener: (value: V) => void): Unsubscribe {
+    if (!this.#closed && this.#options.enabled !== false) this.start();
+    return this.#listeners.add(topic, listener);
   }
 
   /** Connects; with a shared connection, as soon as no other tab does. */
@@ -137,9 +165,15 @@ export class Client {
     return !this.#tabs || this.#tabs.isLeader;
   }
 
+  #url(): URL {
+    return new URL(this.#options.url, globalThis.location?.href);
+  }
+
   #connectUrl(token: string): URL {
-    this.#resume.loadFor(token);
-    const url = new URL(this.#url);
+    const url = this.#url();
+    if (this.#options.shareAs === undefined) {
+      this.#resume.load(`live-notifications ${url} ${subject(token)}`);
+    }
     const { position } = this.#resume;
     if (position !== undefined) url.searchParams.set("last_event_id", position);
     if (this.#categories.length > 0 && !this.#tabs) {
@@ -151,7 +185,7 @@ export class Client {
   /** Returns nothing if tabs cannot share a connection on this page. */
   #joinTabs(name: string): Tabs | undefined {
     try {
-      return new Tabs(`live-notifications ${name}`, {
+      return new Tabs(name, {
         state: () => ({ status: this.#status, position: this.#resume.position }),
         onElected: () => void this.#connection.open(),
         onFollow: () => this.#connection.cancel(),

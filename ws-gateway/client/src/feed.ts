@@ -11,34 +11,44 @@ export interface Snapshot {
   readonly complete: boolean;
 }
 
-/** The latest notifications of a client since the feed was created; one per client. */
+/** The latest notifications of a client since the feed's first listener; one per client. */
 export class Feed {
+  readonly #client: Client;
+  readonly #limit: number;
   #snapshot: Snapshot;
   readonly #listeners = new Set<() => void>();
+  #subscribed = false;
 
   /** Keeps the latest `limit` notifications. */
   constructor(client: Client, limit = 100) {
+    this.#client = client;
+    this.#limit = limit;
     this.#snapshot = { status: client.status, notifications: [], complete: true };
-    client.onStatus((status) => this.#update({ status }));
-    client.onIncomplete(() => this.#update({ complete: false }));
-    client.onAny((notification) => {
-      const notifications = [notification, ...this.#snapshot.notifications].slice(0, limit);
-      this.#update({ notifications });
-    });
   }
 
   /** Returns the current snapshot. */
   readonly snapshot = (): Snapshot => this.#snapshot;
 
-  /** Calls the listener after each change; returns how to unsubscribe. */
+  /** Calls the listener after each change; returns how to unsubscribe. The first starts the client. */
   readonly subscribe = (listener: () => void): (() => void) => {
     this.#listeners.add(listener);
+    if (!this.#subscribed) this.#subscribeToClient();
     return () => void this.#listeners.delete(listener);
   };
 
   /** Marks the state as complete, after the app reloaded it through the API. */
   reloaded(): void {
     this.#update({ complete: true });
+  }
+
+  #subscribeToClient(): void {
+    this.#subscribed = true;
+    this.#client.onIncomplete(() => this.#update({ complete: false }));
+    this.#client.onAny((notification) => {
+      const notifications = [notification, ...this.#snapshot.notifications].slice(0, this.#limit);
+      this.#update({ notifications });
+    });
+    this.#client.onStatus((status) => this.#update({ status }));
   }
 
   #update(change: Partial<Snapshot>): void {

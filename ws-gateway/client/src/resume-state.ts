@@ -4,41 +4,27 @@
 /** Where the position is stored; the tab's `sessionStorage` fits. */
 export type PositionStorage = Pick<Storage, "getItem" | "setItem">;
 
-/** Returns the tab's `sessionStorage`, unless the browser forbids access. */
-export function tabStorage(): PositionStorage | undefined {
-  try {
-    return globalThis.sessionStorage;
-  } catch {
-    return undefined;
-  }
-}
-
 /** More than the gateway keeps of a user's history. */
 const MAX_DELIVERED_IDS = 1024;
 
 export class ResumeState {
-  readonly #storage: PositionStorage | undefined;
-  readonly #url: string;
+  #storage: PositionStorage | null | undefined;
   readonly #delivered = new Set<string>();
   #key: string | undefined;
   /** The id of the last notification. */
   position: string | undefined;
 
-  /** Without `user`, the user is the subject of the first token. */
-  constructor(url: string, storage: PositionStorage | undefined, user: string | undefined) {
-    this.#url = url;
+  /** Stores nothing if `storage` is `null`, and in the tab's `sessionStorage` if it is missing. */
+  constructor(storage: PositionStorage | null | undefined) {
     this.#storage = storage;
-    if (user !== undefined) this.#load(user);
   }
 
-  /** Loads the stored position of the token's subject, once. */
-  loadFor(token: string): void {
-    if (this.#key === undefined) this.#load(subject(token));
-  }
-
-  #load(user: string): void {
-    this.#key = `live-notifications ${this.#url} ${user}`;
+  /** Loads the position that is stored under a key for a gateway and user, once. */
+  load(key: string): void {
+    if (this.#key !== undefined) return;
+    this.#key = key;
     try {
+      if (this.#storage === undefined) this.#storage = globalThis.sessionStorage;
       this.position ??= this.#storage?.getItem(this.#key) ?? undefined;
     } catch {
       // Forbidden by the browser: a page load starts without a position.
@@ -69,7 +55,7 @@ export class ResumeState {
 }
 
 /** Returns the `sub` claim of an unverified token; empty if the token cannot be parsed. */
-function subject(token: string): string {
+export function subject(token: string): string {
   try {
     const claims = token.split(".")[1]?.replaceAll("-", "+").replaceAll("_", "/");
     return String(JSON.parse(atob(claims ?? "")).sub);

@@ -2,6 +2,8 @@ import type { Resume } from "./contract.ts";
 
 /** The state of the connection to the gateway. */
 export type Status =
+  /** Not started. */
+  | { readonly state: "idle" }
   /** A connection attempt is under way. */
   | { readonly state: "connecting" }
   /** Connected. `connectionId` identifies the connection in the gateway's logs. */
@@ -17,5 +19,5 @@ export type Status =
       readonly code?: number;
       readonly message: string;
     }
-  /** Closed for good: by the gateway with close code `code`, or by `close()`, without a code. */
+  /** Closed: by the gateway with close code `code`, or by `close()`, without a code. */
   | { readonly state: "stopped"; readonly code?: number; readonly message: string };

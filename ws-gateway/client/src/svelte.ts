@@ -2,9 +2,10 @@ import { readable, type Readable } from "svelte/store";
 import { countdown, type Countdown } from "./countdown.ts";
 import type { Feed, Snapshot } from "./feed.ts";
 
-/** Returns a store of the current snapshot. */
+/** Returns a store of the current snapshot; rendering on a server does not connect. */
 export function notifications(feed: Feed): Readable<Snapshot> {
   return readable(feed.snapshot(), (set) => {
+    if (typeof window === "undefined") return;
     set(feed.snapshot());
     return feed.subscribe(() => set(feed.snapshot()));
   });

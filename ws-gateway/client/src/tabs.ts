@@ -9,7 +9,7 @@ import type { Status } from "./status.ts";
 /** How many notifications a tab can catch up on; the gateway's history has the same size. */
 const MAX_RECENT = 256;
 /** A leader that has not answered a probe by the next one is replaced: within twice this time. */
-const PROBE_INTERVAL_MS = 4_000;
+const PROBE_INTERVAL_MS = 3_000;
 
 /** A notification, and what identifies it in all tabs; without, it is delivered whenever it arrives. */
 export interface Delivery {
@@ -25,14 +25,14 @@ interface SharedState {
 
 /** What the leader broadcasts. */
 type Broadcast =
+  /** Announces the leader, and answers `probe`. */
+  | { kind: "leader" }
   | { kind: "delivery"; delivery: Delivery }
   | ({ kind: "state" } & SharedState)
   | { kind: "incomplete" };
 
 type Content =
   | Broadcast
-  /** Announces the sender as the leader, and answers `probe`. */
-  | { kind: "leader" }
   | { kind: "missed"; tab: string; missed: Missed }
   /** Asks whether the leader is alive. */
   | { kind: "probe" }
@@ -177,7 +177,8 @@ export class Tabs {
   #onRequest(message: Message): void {
     switch (message.kind) {
       case "probe":
-        return this.#post({ kind: "leader" });
+        // By a timer: a frozen page handles messages, but runs no timers and receives no frames.
+        return void setTimeout(() => this.broadcast({ kind: "leader" }));
       case "check":
         return this.#handler.onCheck();
       case "catch_up":
@@ -187,13 +188,13 @@ export class Tabs {
 
   #onBroadcast(message: Message): void {
     if (message.kind === "leader") {
+      this.#probeUnanswered = false;
       const isNew = this.#leader !== message.from;
       this.#leader = message.from;
       if (isNew || this.#catchingUp) this.#catchUp();
     } else if (message.kind === "missed") this.#leader = message.from;
     // A leader that was replaced may not know it yet.
     if (message.from !== this.#leader) return;
-    this.#probeUnanswered = false;
     switch (message.kind) {
       case "missed":
         if (message.tab === this.#id) this.#onMissed(message.missed);

@@ -44,10 +44,10 @@ test("a stable connection resets the back-off", async () => {
   expect(context.client.status).toMatchObject({ retryAt: Date.now() + 1_000 });
 });
 
-test("10,000 clients of a killed gateway return spread over 5 s", async () => {
+test("the clients of a killed gateway return spread over 5 s", async () => {
   vi.mocked(Math.random).mockRestore();
   const context = await connected();
-  const clients = 10_000;
+  const clients = 1_000;
   const returned = Array.from({ length: 10 }, () => 0);
   for (let client = 0; client < clients; client += 1) {
     await advance(1_000);
