@@ -11,7 +11,7 @@ use harness::{
     redis::RedisTopology,
     stack::{Stack, TIMEOUT},
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use support::{
     browser::{Tab, Window},
     delivery_checker::DeliveryChecker,
@@ -22,12 +22,13 @@ use crate::{context::Context, runner::scenarios};
 
 pub(crate) mod appearance;
 pub(crate) mod reconnect;
+pub(crate) mod refusals;
+pub(crate) mod shared_connection;
 
 scenarios![
     the_page_shows_every_event_once_and_filters_by_category,
     texts_of_producers_are_displayed_and_never_executed,
     tokens_are_renewed_on_the_open_connection,
-    two_tabs_share_a_connection_which_the_second_takes_over,
 ];
 
 const STATE: &str = "document.getElementById('state').dataset.state";
@@ -154,29 +155,4 @@ async fn tokens_are_renewed_on_the_open_connection(context: &Context) -> anyhow:
     let now = tab.value(CONNECTION).await?;
     ensure!(now == connection, "expected the same connection {connection}, got {now}");
     Ok(())
-}
-
-async fn two_tabs_share_a_connection_which_the_second_takes_over(
-    context: &Context,
-) -> anyhow::Result<()> {
-    let (browser, stack, user) = (context.browser().await?, context.stack().await?, fresh_user());
-    let site = start_site(stack, SiteContent::demo(&user)).await?;
-    let mut window = browser.window().await?;
-    let mut first = open_page(&mut window, &site).await?;
-    let connection = first.value(CONNECTION).await?;
-    let mut second = window.open(site.origin()).await?;
-    second.wait_for_value(CONNECTION, connection.clone(), TIMEOUT).await?;
-    let before = events::one_of_each(&user)?;
-    stack.producer.send_all(&before).await?;
-    for tab in [&mut first, &mut second] {
-        expect_shown(tab, &user, &ids(&before), TIMEOUT).await?;
-    }
-    window.close(first).await?;
-    // Some of these are published while neither tab is connected.
-    let after = events::one_of_each(&user)?;
-    stack.producer.send_all(&after).await?;
-    let all: Vec<String> = ids(&before).into_iter().chain(ids(&after)).collect();
-    expect_shown(&mut second, &user, &all, TIMEOUT).await?;
-    let other = format!("{CONNECTION} !== {connection} && {STATE} === 'open'");
-    second.wait_for_value(&other, Value::Bool(true), TIMEOUT).await
 }

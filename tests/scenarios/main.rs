@@ -96,6 +96,8 @@ const MODULES: &[fn() -> Vec<Scenario>] = &[
     browser_client::scenarios,
     demo_page::scenarios,
     demo_page::reconnect::scenarios,
+    demo_page::refusals::scenarios,
+    demo_page::shared_connection::scenarios,
     demo_page::appearance::scenarios,
 ];
 

@@ -32,15 +32,15 @@ scenarios![
 ];
 
 /// A key pair with the id under which its public key is published.
-struct KeyPair {
-    id: &'static str,
+pub(crate) struct KeyPair {
+    pub(crate) id: &'static str,
     algorithm: Algorithm,
     key: EncodingKey,
 }
 
 impl KeyPair {
     /// Two pairs that exist for tests only.
-    fn old_and_new() -> anyhow::Result<[Self; 2]> {
+    pub(crate) fn old_and_new() -> anyhow::Result<[Self; 2]> {
         let ed = include_bytes!("../../ws-gateway/src/auth/test_keys/ed.key.pem");
         let rsa = include_bytes!("../../ws-gateway/src/auth/test_keys/rsa.key.pem");
         let (ed, rsa) = (EncodingKey::from_ed_pem(ed)?, EncodingKey::from_rsa_pem(rsa)?);
@@ -50,15 +50,19 @@ impl KeyPair {
         ])
     }
 
-    fn jwk(&self) -> anyhow::Result<Jwk> {
+    pub(crate) fn jwk(&self) -> anyhow::Result<Jwk> {
         let mut jwk = Jwk::from_encoding_key(&self.key, self.algorithm)?;
         jwk.common.key_id = Some(self.id.to_owned());
         Ok(jwk)
     }
 
     fn token(&self, key_id: &str) -> anyhow::Result<String> {
+        self.token_for(&fresh_user(), key_id)
+    }
+
+    pub(crate) fn token_for(&self, user: &str, key_id: &str) -> anyhow::Result<String> {
         let header = Header { kid: Some(key_id.to_owned()), ..Header::new(self.algorithm) };
-        Ok(encode(&header, &token::claims(&fresh_user(), 3600), &self.key)?)
+        Ok(encode(&header, &token::claims(user, 3600), &self.key)?)
     }
 
     async fn expect_accepted(&self, stack: &Stack) -> anyhow::Result<()> {
@@ -79,7 +83,9 @@ async fn expect_rejected(stack: &Stack, token: &str) -> anyhow::Result<()> {
 }
 
 /// Publishes a text under a URL until the returned tasks are dropped.
-async fn start_issuer(text: &Arc<Mutex<String>>) -> anyhow::Result<(String, JoinSet<()>)> {
+pub(crate) async fn start_issuer(
+    text: &Arc<Mutex<String>>,
+) -> anyhow::Result<(String, JoinSet<()>)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}/jwks.json", listener.local_addr()?);
     let (text, mut tasks) = (Arc::clone(text), JoinSet::new());

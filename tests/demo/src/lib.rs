@@ -2,12 +2,13 @@
 //! `POST /events/<n>` (sends the n-th event), and `POST /network/cut` and `/network/mend` (the
 //! connection between page and gateway).
 
+mod content;
+
 use std::{
     collections::HashMap,
     convert::Infallible,
-    path::Path,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -35,10 +36,9 @@ use harness::{
     token,
 };
 
-type Answer = Response<Full<Bytes>>;
+pub use content::SiteContent;
 
-/// Default lifetime of tokens in seconds.
-const TOKEN_LIFETIME_S: i64 = 3600;
+type Answer = Response<Full<Bytes>>;
 
 /// A running web server; it ends on drop.
 #[derive(Debug)]
@@ -53,6 +53,8 @@ struct SiteState {
     user: String,
     secret: String,
     token_lifetime_s: i64,
+    /// What `GET /session` returns instead of a fresh token.
+    token: Mutex<Option<String>>,
     sessions: AtomicU64,
     producer: Producer,
     cases: Vec<Case>,
@@ -64,68 +66,6 @@ struct SiteState {
 impl std::fmt::Debug for SiteState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SiteState").field("user", &self.user).finish_non_exhaustive()
-    }
-}
-
-/// The content of a site and the user of its pages.
-#[derive(Debug)]
-pub struct SiteContent {
-    user: String,
-    token_lifetime_s: i64,
-    files: HashMap<String, (&'static str, Bytes)>,
-}
-
-impl SiteContent {
-    /// The demo's page for `user`.
-    #[must_use]
-    pub fn demo(user: &str) -> Self {
-        let built = [
-            ("/", "html", include_str!("../index.html")),
-            ("/demo.css", "css", include_str!("../demo.css")),
-            ("/demo.js", "js", include_str!("../built.js")),
-        ];
-        let files = built.map(|(path, kind, text)| {
-            (path.to_owned(), (media_type(kind), Bytes::from_static(text.as_bytes())))
-        });
-        Self { user: user.to_owned(), token_lifetime_s: TOKEN_LIFETIME_S, files: files.into() }
-    }
-
-    /// Sets the lifetime of tokens.
-    #[must_use]
-    pub fn token_lifetime(mut self, seconds: i64) -> Self {
-        self.token_lifetime_s = seconds;
-        self
-    }
-
-    /// All files of a folder, for `user`.
-    ///
-    /// # Errors
-    /// When a file cannot be read.
-    pub fn folder(user: &str, folder: &Path) -> anyhow::Result<Self> {
-        let mut site = Self { files: HashMap::new(), ..Self::demo(user) };
-        let mut folders = vec![folder.to_owned()];
-        while let Some(next) = folders.pop() {
-            for entry in std::fs::read_dir(next)? {
-                let path = entry?.path();
-                if path.is_dir() {
-                    folders.push(path);
-                    continue;
-                }
-                let kind = media_type(&path.extension().unwrap_or_default().to_string_lossy());
-                let name = format!("/{}", path.strip_prefix(folder)?.display());
-                site.files.insert(name, (kind, std::fs::read(&path)?.into()));
-            }
-        }
-        Ok(site)
-    }
-}
-
-fn media_type(extension: &str) -> &'static str {
-    match extension {
-        "html" => "text/html; charset=utf-8",
-        "css" => "text/css; charset=utf-8",
-        "js" => "text/javascript; charset=utf-8",
-        _ => "application/octet-stream",
     }
 }
 
@@ -145,6 +85,7 @@ impl Site {
             user: content.user,
             secret: stack.secret.clone(),
             token_lifetime_s: content.token_lifetime_s,
+            token: Mutex::new(None),
             sessions: AtomicU64::new(0),
             producer: stack.producer.clone(),
             cases: events::designed()?,
@@ -160,6 +101,19 @@ impl Site {
     #[must_use]
     pub fn origin(&self) -> &str {
         &self.origin
+    }
+
+    /// Returns a fresh token for the user of the pages.
+    ///
+    /// # Errors
+    /// When the claims cannot be serialized.
+    pub fn fresh_token(&self) -> anyhow::Result<String> {
+        self.state.fresh_token()
+    }
+
+    /// Issues `token` from now on; `None`: fresh tokens.
+    pub fn set_token(&self, token: Option<String>) {
+        *self.state.token.lock().unwrap_or_else(PoisonError::into_inner) = token;
     }
 
     /// Returns how many tokens were issued.
@@ -237,6 +191,7 @@ impl SiteState {
 
     fn session(&self) -> anyhow::Result<Answer> {
         self.sessions.fetch_add(1, Ordering::Relaxed);
+        let token = self.token.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let events: Vec<Value> = self
             .cases
             .iter()
@@ -244,7 +199,7 @@ impl SiteState {
             .collect();
         let session = json!({
             "url": format!("ws://{}/ws", self.network.address()),
-            "token": token::sign(&token::claims(&self.user, self.token_lifetime_s), &self.secret)?,
+            "token": token.map_or_else(|| self.fresh_token(), Ok)?,
             "user": self.user,
             "events": events,
         });
@@ -252,6 +207,10 @@ impl SiteState {
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::CACHE_CONTROL, "no-store")
             .body(Full::new(session.to_string().into()))?)
+    }
+
+    fn fresh_token(&self) -> anyhow::Result<String> {
+        token::sign(&token::claims(&self.user, self.token_lifetime_s), &self.secret)
     }
 
     async fn handle_post(&self, path: &str) -> anyhow::Result<Answer> {

@@ -1,0 +1,191 @@
+//! Tabs that share one connection, in Chromium: which tab owns it, and what happens when that tab
+//! cannot.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use demo::{Site, SiteContent};
+use harness::{
+    events::{self, fresh_user},
+    stack::TIMEOUT,
+    workspace,
+};
+use serde_json::{Value, json};
+use support::{
+    browser::{Tab, Window},
+    node,
+};
+
+use super::{CONNECTION, STATE, expect_shown, ids, open_page, start_site};
+use crate::{context::Context, requirements, runner::scenarios};
+
+scenarios![
+    two_tabs_share_a_connection_which_the_second_takes_over,
+    a_tab_resumes_from_the_position_of_a_leader_that_received_nothing,
+    a_frozen_leader_is_replaced_and_follows_when_it_wakes_up,
+    a_blocked_leader_is_replaced,
+    a_fresh_tab_connects_although_the_leader_has_a_stale_token,
+    a_sandboxed_frame_connects_itself,
+];
+
+/// Longest time until another tab has taken over from one that does not answer.
+const TAKEOVER: Duration = Duration::from_secs(10);
+
+/// Opens two tabs that share a connection and returns them with its id.
+async fn open_two(window: &mut Window<'_>, site: &Site) -> anyhow::Result<(Tab, Tab, Value)> {
+    let mut first = open_page(window, site).await?;
+    let connection = first.value(CONNECTION).await?;
+    let mut second = window.open(site.origin()).await?;
+    second.wait_for_value(CONNECTION, connection.clone(), TIMEOUT).await?;
+    Ok((first, second, connection))
+}
+
+/// Waits until the tab is connected by another connection than `previous`; returns its id.
+async fn expect_other(tab: &mut Tab, previous: &Value, limit: Duration) -> anyhow::Result<Value> {
+    let other = format!("{CONNECTION} !== {previous} && {STATE} === 'open'");
+    tab.wait_for_value(&other, Value::Bool(true), limit).await?;
+    tab.value(CONNECTION).await
+}
+
+async fn two_tabs_share_a_connection_which_the_second_takes_over(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let (browser, stack, user) = (context.browser().await?, context.stack().await?, fresh_user());
+    let site = start_site(stack, SiteContent::demo(&user)).await?;
+    let mut window = browser.window().await?;
+    let (mut first, mut second, connection) = open_two(&mut window, &site).await?;
+    let before = events::one_of_each(&user)?;
+    stack.producer.send_all(&before).await?;
+    for tab in [&mut first, &mut second] {
+        expect_shown(tab, &user, &ids(&before), TIMEOUT).await?;
+    }
+    window.close(first).await?;
+    // Some of these are published while neither tab is connected.
+    let after = events::one_of_each(&user)?;
+    stack.producer.send_all(&after).await?;
+    let all: Vec<String> = ids(&before).into_iter().chain(ids(&after)).collect();
+    expect_shown(&mut second, &user, &all, TIMEOUT).await?;
+    expect_other(&mut second, &connection, TIMEOUT).await.map(drop)
+}
+
+async fn a_tab_resumes_from_the_position_of_a_leader_that_received_nothing(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let (browser, stack, user) = (context.browser().await?, context.stack().await?, fresh_user());
+    let site = start_site(stack, SiteContent::demo(&user)).await?;
+    let mut window = browser.window().await?;
+    let (first, mut second, connection) = open_two(&mut window, &site).await?;
+    // The second tab takes over while the events are published, and fails until they all are.
+    site.set_token(Some("stale".to_owned()));
+    window.close(first).await?;
+    second.wait_for_value(STATE, json!("waiting"), TIMEOUT).await?;
+    let events = events::one_of_each(&user)?;
+    stack.producer.send_all(&events).await?;
+    crate::assertions::wait_for_published(stack, &user, events.len()).await?;
+    site.set_token(None);
+    expect_other(&mut second, &connection, TIMEOUT).await?;
+    expect_shown(&mut second, &user, &ids(&events), TIMEOUT).await
+}
+
+async fn a_frozen_leader_is_replaced_and_follows_when_it_wakes_up(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let (browser, stack, user) = (context.browser().await?, context.stack().await?, fresh_user());
+    let site = start_site(stack, SiteContent::demo(&user)).await?;
+    let mut window = browser.window().await?;
+    let (mut first, mut second, connection) = open_two(&mut window, &site).await?;
+    first.call("Page.setWebLifecycleState", json!({"state": "frozen"})).await?;
+    let events = events::one_of_each(&user)?;
+    stack.producer.send_all(&events).await?;
+    let connection = expect_other(&mut second, &connection, TAKEOVER).await?;
+    expect_shown(&mut second, &user, &ids(&events), TIMEOUT).await?;
+    first.call("Page.setWebLifecycleState", json!({"state": "active"})).await?;
+    first.wait_for_value(CONNECTION, connection, TIMEOUT).await?;
+    expect_shown(&mut first, &user, &ids(&events), TIMEOUT).await
+}
+
+async fn a_blocked_leader_is_replaced(context: &Context) -> anyhow::Result<()> {
+    let (browser, stack, user) = (context.browser().await?, context.stack().await?, fresh_user());
+    let site = start_site(stack, SiteContent::demo(&user)).await?;
+    let mut window = browser.window().await?;
+    let (mut first, mut second, connection) = open_two(&mut window, &site).await?;
+    let block = "setTimeout(() => { const end = Date.now() + 12000; while (Date.now() < end); })";
+    first.value(block).await?;
+    let connection = expect_other(&mut second, &connection, TAKEOVER).await?;
+    let events = events::one_of_each(&user)?;
+    stack.producer.send_all(&events).await?;
+    expect_shown(&mut second, &user, &ids(&events), TIMEOUT).await?;
+    first.wait_for_value(CONNECTION, connection, TIMEOUT).await?;
+    expect_shown(&mut first, &user, &ids(&events), TIMEOUT).await
+}
+
+async fn a_fresh_tab_connects_although_the_leader_has_a_stale_token(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let (browser, stack, user) = (context.browser().await?, context.stack().await?, fresh_user());
+    let site = start_site(stack, SiteContent::demo(&user)).await?;
+    let mut window = browser.window().await?;
+    site.set_token(Some("stale".to_owned()));
+    let mut first = window.open(site.origin()).await?;
+    // Refused several times, so that its own next attempt is far away.
+    let retry_in = "parseInt(document.getElementById('wait').textContent.slice(3)) >= 7";
+    first.wait_for_value(retry_in, json!(true), TIMEOUT).await?;
+    site.set_token(None);
+    let mut second = open_page(&mut window, &site).await?;
+    let connection = second.value(CONNECTION).await?;
+    first.wait_for_value(CONNECTION, connection, Duration::from_secs(5)).await?;
+    let events = events::one_of_each(&user)?;
+    stack.producer.send_all(&events).await?;
+    for tab in [&mut first, &mut second] {
+        expect_shown(tab, &user, &ids(&events), TIMEOUT).await?;
+    }
+    Ok(())
+}
+
+/// Connects with the address and token of the fragment, and reports each state to the parent.
+const FRAME: &str = "
+const [url, token] = decodeURIComponent(location.hash.slice(1)).split(' ');
+const client = live.connect({ url, token: () => token, shareAs: 'one user' });
+client.onStatus(({ state }) => parent.postMessage(state, '*'));
+client.onAny(({ event_id }) => parent.postMessage(event_id, '*'));
+navigator.locks.request('any', () => {}).catch(({ name }) => parent.postMessage(name, '*'));";
+
+async fn a_sandboxed_frame_connects_itself(context: &Context) -> anyhow::Result<()> {
+    requirements::node()?;
+    let (browser, stack, user) = (context.browser().await?, context.stack().await?, fresh_user());
+    let folder = workspace::temporary("sandbox-")?;
+    let bundle = format!("--outfile={}", folder.path().join("live.js").display());
+    let arguments =
+        ["esbuild", "src/index.ts", "--bundle", "--format=iife", "--global-name=live", &bundle];
+    node::run(&node::client(), "npx", &arguments).await?;
+    std::fs::write(folder.path().join("frame.js"), FRAME)?;
+    let scripts = "<script src=/live.js></script><script src=/frame.js></script>";
+    std::fs::write(folder.path().join("frame.html"), scripts)?;
+    std::fs::write(folder.path().join("index.html"), "<!doctype html>")?;
+    let site = start_site(stack, SiteContent::folder(&user, folder.path())?).await?;
+
+    let mut window = browser.window().await?;
+    let mut tab = window.open(&format!("{}/index.html", site.origin())).await?;
+    tab.wait_for_value("document.readyState", json!("complete"), TIMEOUT).await?;
+    let (url, token) = (format!("ws://{}/ws", site.network().address()), site.fresh_token()?);
+    let frame = json!(format!("/frame.html#{url} {token}"));
+    tab.value(&format!(
+        "received = [];
+         onmessage = ({{ data }}) => received.push(data);
+         frame = document.createElement('iframe');
+         frame.sandbox = 'allow-scripts';
+         frame.src = {frame};
+         document.body.append(frame)"
+    ))
+    .await?;
+    tab.wait_for_value("received.includes('open')", json!(true), TIMEOUT).await?;
+    let denied = tab.value("received.includes('SecurityError')").await?;
+    ensure!(denied == true, "expected that the frame may not use Web Locks");
+    let events = events::one_of_each(&user)?;
+    stack.producer.send_all(&events).await?;
+    for id in ids(&events) {
+        let times = format!("received.filter((id) => id === {}).length", json!(id));
+        tab.wait_for_value(&times, json!(1), TIMEOUT).await?;
+    }
+    Ok(())
+}
