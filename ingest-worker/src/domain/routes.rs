@@ -70,7 +70,7 @@ pub(super) struct ParsedPayload {
 }
 
 /// The routing table.
-pub static ROUTES: [Route; 19] = [
+pub static ROUTES: &[Route] = &[
     Route::of::<file::BatchFileAddedV1>().also_as_teacher_notification(),
     Route::of::<file::BatchFileRemovedV1>().also_as_teacher_notification(),
     Route::of::<batch::BatchEssaysReadyV1>(),
@@ -201,7 +201,7 @@ impl Routes {
     #[must_use]
     pub fn new(source: NotificationSource, topic_name: impl Fn(Topic) -> String) -> Self {
         let mut routes = Self { by_type: HashMap::new(), by_topic: HashMap::new() };
-        for route in &ROUTES {
+        for route in ROUTES {
             let is_used = route.is_used(source);
             for name in std::iter::once(&route.event_type).chain(route.aliases) {
                 routes.by_type.insert(name, (route, is_used));
