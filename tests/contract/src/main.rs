@@ -41,6 +41,11 @@ fn pretty(document: &Value) -> anyhow::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        io::Write as _,
+        process::{Command, Stdio},
+    };
+
     use super::*;
 
     #[test]
@@ -49,5 +54,20 @@ mod tests {
             let committed = fs::read_to_string(&path).unwrap_or_default();
             assert!(committed == text, "{} is out of date: run `make contract`", path.display());
         }
+    }
+
+    #[test]
+    fn the_example_of_a_new_event_type_applies() {
+        let document = workspace::root().join(".github/CONTRIBUTING.md");
+        let text = fs::read_to_string(document).unwrap();
+        let diff = text.split_once("```diff\n").and_then(|(_, rest)| rest.split_once("```"));
+        let (diff, _) = diff.expect("CONTRIBUTING.md shows a diff");
+        let mut git = Command::new("git");
+        git.args(["apply", "--check"]).current_dir(workspace::root());
+        let mut git = git.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        git.stdin.take().unwrap().write_all(diff.as_bytes()).unwrap();
+        let output = git.wait_with_output().unwrap();
+        let problem = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "the diff in CONTRIBUTING.md does not apply:\n{problem}");
     }
 }
