@@ -1,4 +1,4 @@
-//! Links `replaced.c` in the place of two functions of librdkafka; the reasons are in
+//! Links `replaced.c` instead of two functions of librdkafka; the reasons are in
 //! `src/infrastructure/kafka/librdkafka_workaround.rs`.
 
 const SOURCE: &str = "src/infrastructure/kafka/librdkafka_workaround/replaced.c";

@@ -1,4 +1,4 @@
-//! The mechanics of Kafka and Redis, and the only place that names them. Drives the domain.
+//! The Kafka and Redis clients, which no other layer names. Drives the domain.
 
 pub(crate) mod kafka;
 pub(crate) mod redis;

@@ -1,5 +1,5 @@
-//! Redis refuses or spoils the data of one user: that user is served without a position, and every
-//! other user as usual.
+//! Redis refuses writes, or the data of one user is unreadable: that user is served without a
+//! position, and every other user as usual.
 
 use std::time::Duration;
 
@@ -135,13 +135,13 @@ async fn unreadable_values_in_redis_degrade_only_their_user(
     let before = outages(&stack).await?;
     cmd("ZADD").arg("ws:revoked").arg("+inf").arg(&[0xff_u8][..]).exec_async(&mut redis).await?;
     let key = |kind: &str, user: &str| format!("ws:{kind}:{{{user}}}");
-    for spoil in ["start", "position", "stream", "field", "value", "future"] {
+    for unreadable in ["start", "position", "stream", "field", "value", "future"] {
         let user = fresh_user();
         let stream = stream_key(&user);
         let mut xadd = cmd("XADD");
-        match spoil {
+        match unreadable {
             "stream" | "start" | "position" => {
-                run(&mut redis, &["SADD", &key(spoil, &user), "member"]).await?;
+                run(&mut redis, &["SADD", &key(unreadable, &user), "member"]).await?;
             }
             "field" => {
                 xadd.arg(&stream).arg("5-5").arg(&[0xff_u8][..]).arg("x");
@@ -156,10 +156,13 @@ async fn unreadable_values_in_redis_degrade_only_their_user(
                 run(&mut redis, &["XADD", &stream, far, "n", "{\"event\":\"e\"}"]).await?;
             }
         }
-        let mut spoiled = stack.connection(0, &user)?.query("last_event_id", "1-1").open().await?;
-        let state = spoiled.expect_authenticated(TIMEOUT).await?;
-        ensure!(state["resume"] == "incomplete", "{spoil}: {state}");
-        expect_live(&stack, &user, &mut spoiled).await?;
+        let mut resumed = stack.connection(0, &user)?.query("last_event_id", "1-1").open().await?;
+        let state = resumed.expect_authenticated(TIMEOUT).await?;
+        ensure!(
+            state["resume"] == "incomplete",
+            "{unreadable}: expected an incomplete resume, got {state}"
+        );
+        expect_live(&stack, &user, &mut resumed).await?;
         expect_live(&stack, &healthy, &mut client).await?;
     }
     // Beyond the interval at which revocations are loaded again.

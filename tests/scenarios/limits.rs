@@ -68,7 +68,7 @@ async fn a_user_at_the_connection_limit_is_refused_until_a_connection_closes(
     clients.drain(..2);
     for _ in 0..2 {
         let connected = async || stack.client(&user).await;
-        clients.push(eventually("a place is free", TIMEOUT, connected).await?);
+        clients.push(eventually("a connection is accepted", TIMEOUT, connected).await?);
     }
     expect_no_further_frames(stack, &user, &mut clients).await?;
     clients.clear();
@@ -179,6 +179,6 @@ async fn a_gateway_or_address_at_its_limit_is_refused_until_a_connection_closes(
     ensure!(status == 503, "expected status 503 at the limit of the gateway, got {status}");
     drop(first);
     let reconnected = async || from("192.0.2.1")?.open().await;
-    eventually("a place is free", TIMEOUT, reconnected).await?;
+    eventually("a connection is accepted", TIMEOUT, reconnected).await?;
     stack.shut_down_and_check_logs().await
 }

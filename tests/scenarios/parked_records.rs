@@ -109,7 +109,7 @@ async fn a_thousand_parked_records_do_not_delay_others_of_their_partition(
     }
     latencies.sort_unstable();
     let (median, max) = (latencies[10], latencies[20]);
-    println!("latency beside 1,000 parked records: median {median:?}, max {max:?}");
+    println!("latency with 1,000 parked records: median {median:?}, max {max:?}");
     ensure!(median < Duration::from_secs(1), "expected a median below 1 s, got {median:?}");
     wait_for_parked(&stack, 1_000.0).await?;
     expect_delivery_once_owner_is_known(&stack, &owner, &parked).await?;

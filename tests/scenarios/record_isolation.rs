@@ -45,20 +45,20 @@ fn case() -> anyhow::Result<Case> {
 
 /// Checks that events of another user are delivered at once: one of each topic, and several of the
 /// topic of the record in question.
-async fn expect_no_delay(stack: &Stack, beside: &str) -> anyhow::Result<()> {
+async fn expect_no_delay(stack: &Stack, cause: &str) -> anyhow::Result<()> {
     let user = fresh_user();
     let mut events = events::one_of_each(&user)?;
     for _ in 0..EVENTS_OF_ONE_TOPIC {
         events.push(case()?.fresh(&user)?);
     }
     let events = events.into_iter().map(|event| (event, None)).collect();
-    expect_delivery_at_once(stack, beside, &user, events).await
+    expect_delivery_at_once(stack, cause, &user, events).await
 }
 
 /// Checks that events of one user are delivered at once, those with a partition to this one.
 async fn expect_delivery_at_once(
     stack: &Stack,
-    beside: &str,
+    cause: &str,
     user: &str,
     events: Vec<(Event, Option<i32>)>,
 ) -> anyhow::Result<()> {
@@ -70,12 +70,12 @@ async fn expect_delivery_at_once(
             Some(partition) => stack.producer.send_to(partition, &event).await?,
             None => stack.producer.send(&event).await?,
         }
-        expect_notifications(&mut clients[0], &[event]).await.context(beside.to_owned())?;
+        expect_notifications(&mut clients[0], &[event]).await.context(cause.to_owned())?;
         latencies.push(sent.elapsed());
     }
     latencies.sort_unstable();
     let (median, max) = (latencies[latencies.len() / 2], latencies[latencies.len() - 1]);
-    println!("latency beside {beside}: median {median:?}, max {max:?}");
+    println!("latency during {cause}: median {median:?}, max {max:?}");
     ensure!(median < MAX_MEDIAN, "expected a median below {MAX_MEDIAN:?}, got {median:?}");
     expect_no_further_frames(stack, user, &mut clients).await
 }

@@ -123,7 +123,7 @@ async fn published_keys_are_replaced_without_a_restart_and_outlast_their_issuer(
     let stack = gateway_with(context, settings).await?;
     let accepted = async || old.expect_accepted(&stack).await;
     eventually("the published key is known", TIMEOUT, accepted).await?;
-    // The secret remains valid beside it.
+    // The secret remains valid as well.
     stack.client(&fresh_user()).await?;
 
     expect_rejected(&stack, &new.token(new.id)?).await?;

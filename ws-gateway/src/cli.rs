@@ -36,7 +36,7 @@ pub struct Revoke {
     /// Revoke the token with this id (`jti`)
     #[arg(long)]
     jti: Option<String>,
-    /// How long to remember the revocation: at least the lifetime of the tokens
+    /// How long to keep the revocation: at least the lifetime of the tokens
     #[arg(long = "for", value_name = "DURATION", default_value = "24h", value_parser = positive_duration)]
     lifetime: Duration,
 }

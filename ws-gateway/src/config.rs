@@ -79,7 +79,7 @@ impl Validate for Config {
         problems.extend(self.redis.problems());
         if self.websocket_idle_timeout < self.websocket_ping_interval {
             problems.push(
-                "WEBSOCKET_IDLE_TIMEOUT: shorter than WEBSOCKET_PING_INTERVAL, so that every quiet \
+                "WEBSOCKET_IDLE_TIMEOUT: shorter than WEBSOCKET_PING_INTERVAL, so that every idle \
                  client would be disconnected"
                     .into(),
             );

@@ -69,7 +69,7 @@ impl<T: Send + Sync + 'static> WatchedFiles<T> {
         self.current.subscribe()
     }
 
-    /// Reads the files again and again until `shutdown`.
+    /// Reads the files every [`INTERVAL`] until `shutdown`.
     pub(crate) async fn run(mut self, shutdown: CancellationToken) {
         let mut logged = None;
         while shutdown.run_until_cancelled(tokio::time::sleep(INTERVAL)).await.is_some() {

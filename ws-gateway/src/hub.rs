@@ -167,7 +167,7 @@ impl Hub {
         });
     }
 
-    /// Reports to the live connections that frames were lost and how the user goes on.
+    /// Reports to the live connections that frames were lost, and sets where the user continues.
     pub(crate) fn report_gap(&self, subscription: &Subscription, resync: Resync) {
         self.with(subscription, |entry| entry.report_gap(resync));
     }

@@ -12,13 +12,13 @@ use crate::{
 };
 
 /// Buckets for the duration of connections and outages, in seconds, up to a day.
-const LASTING: &[f64] = &[
+const DURATION_BUCKETS: &[f64] = &[
     0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0, 14400.0,
     86400.0,
 ];
 
 /// Buckets for the length of an outbox, up to the default of `OUTBOX_CAPACITY`.
-const QUEUED: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
+const OUTBOX_BUCKETS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
 
 shared::label! {
     /// The result of a WebSocket handshake.
@@ -117,9 +117,9 @@ shared::label! {
 shared::label! {
     /// The result of a probe through the pub/sub channel.
     pub(crate) enum ProbeResult as "result" {
-        /// It came back.
+        /// It was received.
         Returned = "returned",
-        /// It was published and did not come back in time.
+        /// It was published and not received in time.
         Lost = "lost",
         /// It could not be published.
         Failed = "failed",
@@ -165,7 +165,7 @@ shared::metrics! {
         /// forbidden_origin, rate_limited, full, address_full, malformed, head_too_large,
         /// query_too_long, tls_failed,
         /// accept_failed (no file descriptor is left, most likely), evicted (it took long to
-        /// send its request, and a new connection needed its place).
+        /// send its request, and a new connection needed its slot).
         pub(crate) connections: Labeled<HandshakeResult, IntCounter> = "websocket_connections_total", ();
         /// WebSockets that are open now.
         pub(crate) active_connections: IntGauge = "websocket_active_connections", ();
@@ -193,7 +193,7 @@ shared::metrics! {
         /// Unexpired revocations of users and tokens.
         pub(crate) revocations: IntGauge = "gateway_revocations", ();
         /// How long WebSockets were open, in seconds.
-        pub(crate) connection_duration: Histogram = "websocket_connection_duration_seconds", LASTING;
+        pub(crate) connection_duration: Histogram = "websocket_connection_duration_seconds", DURATION_BUCKETS;
         /// WebSockets closed, by reason; client: the client left.
         pub(crate) closes: Labeled<Disconnect, IntCounter> = "websocket_closes_total", ();
         /// Messages of clients by type: ping, auth, filter, ignored.
@@ -215,7 +215,7 @@ shared::metrics! {
         /// by priority: prompt, low. Old events that are sent again count as late.
         pub(crate) event_age: Labeled<Urgency, Histogram> = "gateway_event_age_seconds", LATENCY_BUCKETS;
         /// Texts that a socket's queue held when it was written.
-        pub(crate) queue_depth: Histogram = "gateway_outbox_frames", QUEUED;
+        pub(crate) queue_depth: Histogram = "gateway_outbox_frames", OUTBOX_BUCKETS;
         /// Whether there is a session with Redis: 1 or 0.
         pub(crate) redis_connected: IntGauge = "gateway_redis_connected", ();
         /// Users whose channel is subscribed now.
@@ -230,9 +230,9 @@ shared::metrics! {
         /// two in a row the gateway reconnects), failed (not published).
         pub(crate) probes: Labeled<ProbeResult, IntCounter> = "gateway_redis_probes_total", ();
         /// From the loss of a session with Redis until every gap was closed, in seconds.
-        pub(crate) outage_duration: Histogram = "gateway_redis_outage_seconds", LASTING;
+        pub(crate) outage_duration: Histogram = "gateway_redis_outage_seconds", DURATION_BUCKETS;
         /// From the start of a session with Redis until every gap was closed, in seconds.
-        pub(crate) repair_duration: Histogram = "gateway_gap_repair_seconds", LASTING;
+        pub(crate) repair_duration: Histogram = "gateway_gap_repair_seconds", DURATION_BUCKETS;
         /// Gaps closed from the streams, one a user and outage: complete, incomplete (the
         /// stream no longer reached back).
         pub(crate) gaps: Labeled<GapRepair, IntCounter> = "gateway_gaps_total", ();

@@ -246,7 +246,7 @@ fn event_id(text: Option<&str>) -> Option<Uuid> {
     Uuid::try_parse(text?).ok().filter(|id| !id.is_nil())
 }
 
-/// Returns the outcome of a record that cannot be processed; an old one is not worth a dead letter.
+/// Returns the outcome of a record that cannot be processed; an old one is ignored.
 fn dead_letter(rejection: Rejection, is_too_old: bool) -> Outcome {
     if is_too_old { Outcome::Ignored(IgnoreReason::TooOld) } else { Outcome::DeadLetter(rejection) }
 }

@@ -10,7 +10,7 @@ use shared::envelope::{Envelope, JsonString};
 
 use super::record::Record;
 
-/// Texts that a [`LogOnce`] remembers. Producers choose the texts, so their number has a limit;
+/// Texts that a [`LogOnce`] keeps. Producers choose the texts, so their number has a limit;
 /// beyond it nothing more is logged.
 const MAX_TEXTS: usize = 1_000;
 

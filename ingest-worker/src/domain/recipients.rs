@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_named_user_wins_over_the_batch_over_the_class() {
+    async fn the_named_user_takes_precedence_over_the_batch_and_that_over_the_class() {
         let directory = FakeDirectory::default();
         directory.owners.lock().unwrap().extend([
             (batch("b"), UserId::new("of-batch").unwrap()),

@@ -14,9 +14,9 @@ pub struct Record<'a> {
     pub written_at: Option<Timestamp>,
     /// The envelope; `None` for a tombstone.
     pub value: Option<&'a [u8]>,
-    /// The header `event_id`, which wins over the envelope's.
+    /// The header `event_id`, which takes precedence over the envelope's.
     pub event_id: Option<&'a str>,
-    /// The header `traceparent`, which wins over the envelope's.
+    /// The header `traceparent`, which takes precedence over the envelope's.
     pub traceparent: Option<&'a str>,
     /// Whether the wait for its owner has reached its limit.
     pub wait_expired: bool,

@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn the_suggestion_with_the_highest_confidence_wins_at_any_position() {
+    fn the_suggestion_with_the_highest_confidence_is_chosen_at_any_position() {
         let result: MatchResult = serde_json::from_str(
             r#"{"essay_id":"e","suggestions":[{"student_id":"a","confidence_score":0.2},
                 {"student_id":"b","confidence_score":0.9},{"student_id":"c"}]}"#,

@@ -9,7 +9,7 @@ use super::{Event, Subject, Topic};
 use crate::notification::{Category, Priority};
 
 /// A request to notify a teacher, with an open set of types. The notification's `data` is the
-/// payload; the fields beside it override fields of the same name in it.
+/// payload; the fields next to it override fields of the same name in it.
 #[derive(Debug, Deserialize)]
 pub struct TeacherNotificationRequestedV1 {
     /// The recipient.

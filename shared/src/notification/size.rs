@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::value::{RawValue, to_raw_value};
 
-/// Bytes of a frame beside event name, correlation id and data: keys, times, ids, the trace
+/// Bytes of a frame besides event name, correlation id and data: keys, times, ids, the trace
 /// context, and a user id of the longest size.
 const FRAME_BYTES: usize = 2 << 10;
 

@@ -14,7 +14,7 @@ use tracing::{info, warn};
 /// A message is dropped if it repeats within this time of its last occurrence: longer than any
 /// retry interval of a library.
 const OUTAGE_GAP: Duration = Duration::from_mins(1);
-/// Limit of remembered messages; at the limit all are forgotten.
+/// Limit of the messages that are kept; at the limit all are dropped.
 const MAX_REMEMBERED: usize = 64;
 
 /// Passes on messages of libraries, at most as warnings: whether a failure needs an operator is for

@@ -70,7 +70,7 @@ fn constants(channel: &Value, schemas: &Map<String, Value>) -> anyhow::Result<St
     for (comment, name, value) in [
         ("Every category.", "CATEGORIES: readonly Category[]", json!(categories)),
         ("The `event` of frames about the connection itself.", "STATE_EVENT", json!(STATE_EVENT)),
-        ("The subprotocol that the client speaks.", "SUBPROTOCOL", json!(SUBPROTOCOL)),
+        ("The subprotocol that the client requests.", "SUBPROTOCOL", json!(SUBPROTOCOL)),
         ("Starts the subprotocol with the token.", "TOKEN_PREFIX", json!(TOKEN_SUBPROTOCOL_PREFIX)),
         (
             "Close codes after which a client does not reconnect.",

@@ -229,7 +229,7 @@ impl<R: RedisTopology> Stack<R> {
         self.connection_at(address, user)
     }
 
-    /// Returns options to connect `user` through an address that leads to a gateway.
+    /// Returns options to connect `user` through another address of a gateway.
     ///
     /// # Errors
     /// When signing the token fails.

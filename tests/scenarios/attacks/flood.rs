@@ -63,7 +63,7 @@ async fn clients_connect_within_a_second_during_a_flood_of_incomplete_handshakes
     let evicted = r#"websocket_connections_total{status="evicted"}"#;
     let evicted = stack.gateways[0].metric(evicted).await?;
     println!(
-        "handshake beside {HALF_OPEN} half-open and {SLOW} slow ones: median {median:?}, max \
+        "handshake during {HALF_OPEN} half-open and {SLOW} slow ones: median {median:?}, max \
          {max:?} of {}; {evicted} evicted",
         latencies.len()
     );

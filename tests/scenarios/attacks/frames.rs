@@ -112,7 +112,7 @@ async fn empty_continuation_frames_cost_no_more_than_messages(
             socket.send(&fragments).await?;
         }
     };
-    // The gateway stops reading, so that the buffers between both ends are full within moments.
+    // The gateway stops reading, so that the buffers between both ends fill at once.
     let ended: Result<anyhow::Result<()>, _> = timeout(Duration::from_secs(5), sending).await;
     ensure!(ended.is_err(), "the connection ended: {ended:?}");
     let spent = gateway.metric("process_cpu_seconds_total").await? - cpu_before;

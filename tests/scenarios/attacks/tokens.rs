@@ -93,7 +93,7 @@ async fn tokens_with_invalid_signatures_are_rejected(context: &Context) -> anyho
     for secret in ["", "secret", "your-256-bit-secret", "changeme"] {
         tokens.push((format!("well-known secret {secret:?}"), token::sign(&claims, secret)?));
     }
-    // The content of the file that such a path leads to.
+    // The content of the file at such a path.
     let empty = EncodingKey::from_secret(b"");
     for id in ["/dev/null", "../../../../dev/null", "' OR 1=1 --", "ws:*", "\r\nSET a b"] {
         let header = Header { kid: Some(id.to_owned()), ..Header::new(Algorithm::HS256) };

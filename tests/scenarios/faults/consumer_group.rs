@@ -95,17 +95,19 @@ async fn a_fenced_worker_exits_and_resumes_its_partitions_at_once_after_a_restar
             .set("group.instance.id", worker.name())
             .set("partition.assignment.strategy", "roundrobin")
             .set("enable.auto.commit", "false");
-        let rival: StreamConsumer = client.create()?;
-        rival.subscribe(&[&events::topics()?[0]])?;
+        let other_member: StreamConsumer = client.create()?;
+        other_member.subscribe(&[&events::topics()?[0]])?;
         let status = tokio::select! {
             status = worker.wait_for_exit(RECOVERY_TIMEOUT) => status?,
             // Joins the group; its records are not committed.
-            () = async { while rival.recv().await.is_ok() {} } => bail!("the rival failed"),
+            () = async { while other_member.recv().await.is_ok() {} } => {
+                bail!("the other member failed")
+            }
         };
         ensure!(status.code() == Some(1), "exited with {status}");
         let log = worker.log()?;
         ensure!(log.to_lowercase().contains("fenced"), "expected the reason in: {log}");
-        drop(rival);
+        drop(other_member);
         load.events.wait_for_sent(50).await?;
         load.stack.workers[0].restart().await?;
         load.wait_for_recovery("fenced and restarted").await?;

@@ -94,7 +94,8 @@ async fn clients_that_reconnect_after_each_notification_lose_nothing_and_delay_n
 ) -> anyhow::Result<()> {
     let stack = context.own_stack(&Layout { gateways: 2, ..Layout::default() }).await?;
     let clients = [(20, ReconnectPolicy::Never), (20, ReconnectPolicy::ResumeAfterEach)];
-    let mut load = UnderLoad::with_clients(stack, &clients, "restless clients").await?;
+    let mut load =
+        UnderLoad::with_clients(stack, &clients, "reconnecting after each notification").await?;
     load.events.wait_for_sent(RunProfile::current().pick(400, 6_000)).await?;
     load.check_delivery().await?;
     let accepted = r#"websocket_connections_total{status="accepted"}"#;

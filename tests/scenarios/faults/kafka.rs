@@ -40,15 +40,15 @@ async fn a_broker_that_freezes_or_is_killed_costs_no_event(
         load.wait_for_recovery_with_restarts("frozen").await?;
         load.events.wait_for_sent(between).await?;
         let events = RunProfile::current().pick(100, 1_000);
-        let away = async { load.events.wait_for_sent(events).await };
-        load.stack.kafka.kill_and_restart_after(away).await?;
+        let meanwhile = async { load.events.wait_for_sent(events).await };
+        load.stack.kafka.kill_and_restart_after(meanwhile).await?;
         wait_until_writable(&load.stack).await?;
         load.wait_for_recovery_with_restarts("killed").await?;
     }
     load.finish().await
 }
 
-/// Waits until the broker accepts records: its controller fences a broker that was away for long,
+/// Waits until the broker accepts records: its controller fences a broker that was long unreachable,
 /// and registers it again only after it has returned.
 async fn wait_until_writable(stack: &Stack) -> anyhow::Result<()> {
     let record =

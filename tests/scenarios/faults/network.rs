@@ -22,7 +22,7 @@ scenarios![
     faults_between_worker_and_redis_lose_and_duplicate_no_event,
     faults_between_gateway_and_redis_lose_no_event_and_close_no_socket,
     faults_between_both_services_and_redis_lose_no_event_and_close_no_socket,
-    the_first_event_after_a_quiet_night_behind_a_nat_is_not_late,
+    the_first_event_after_a_nat_dropped_the_idle_connection_is_not_late,
 ];
 
 async fn faults_between_worker_and_redis_lose_and_duplicate_no_event(
@@ -43,9 +43,9 @@ async fn faults_between_both_services_and_redis_lose_no_event_and_close_no_socke
     survive_each_fault(context, "both to Redis", |ways| vec![&ways.worker, &ways.gateway]).await
 }
 
-/// A NAT forgets the idle connection of the worker: its bytes are discarded from then on, and no
-/// side is notified.
-async fn the_first_event_after_a_quiet_night_behind_a_nat_is_not_late(
+/// A NAT drops the idle connection of the worker from its table: bytes are discarded from then on,
+/// and no side is notified.
+async fn the_first_event_after_a_nat_dropped_the_idle_connection_is_not_late(
     context: &Context,
 ) -> anyhow::Result<()> {
     let stack = context.own_stack(&Layout { proxied: true, ..Layout::default() }).await?;
@@ -66,7 +66,7 @@ async fn the_first_event_after_a_quiet_night_behind_a_nat_is_not_late(
     stack.producer.send(&event).await?;
     client.next_notification(TIMEOUT).await?;
     let latency = sent.elapsed();
-    eprintln!("first event after the connection was forgotten: {latency:?}");
+    eprintln!("first event after the connection was dropped: {latency:?}");
     ensure!(latency < Duration::from_secs(1), "the first event took {latency:?}");
     stack.shut_down_and_check_logs().await
 }

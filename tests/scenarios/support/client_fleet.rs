@@ -87,7 +87,7 @@ impl ClientFleet {
         Self::connect_to(stack, &gateways, groups).await
     }
 
-    /// The same as [`ClientFleet::connect`], through other addresses that lead to the gateways.
+    /// The same as [`ClientFleet::connect`], through other addresses of the gateways.
     ///
     /// # Errors
     /// When a client is not subscribed in time.

@@ -817,7 +817,7 @@ export const CATEGORIES: readonly Category[] = ["batch_progress","processing_res
 /** The `event` of frames about the connection itself. */
 export const STATE_EVENT = "connection_state";
 
-/** The subprotocol that the client speaks. */
+/** The subprotocol that the client requests. */
 export const SUBPROTOCOL = "huleedu.v1";
 
 /** Starts the subprotocol with the token. */

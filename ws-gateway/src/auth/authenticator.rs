@@ -18,7 +18,7 @@ use crate::files::Current;
 /// Where the keys come from. At least one source has a key.
 #[derive(Debug, Default)]
 pub struct KeySources {
-    /// Keys that stand in the settings themselves.
+    /// Keys in the settings themselves.
     pub(crate) configured: Vec<Key>,
     /// Keys in files that are read again when they change.
     pub(crate) files: Option<Current<Vec<Key>>>,

@@ -1,6 +1,6 @@
 //! The keys that the issuer publishes as a JSON Web Key Set: fetched at start, every few minutes,
-//! and when a token names an unknown key. While the issuer is away the last valid set stays in
-//! use.
+//! and when a token names an unknown key. While the issuer is unreachable the last valid set stays
+//! in use.
 
 mod issuer;
 

@@ -3,8 +3,8 @@
 //!
 //! The list is kept in memory, so that a handshake costs no round trip to Redis. The subscriber
 //! loads what Redis holds after each (re)subscription, before any user is served, and adds what
-//! is published. While Redis is away, handshakes are checked against the last known list, and
-//! connections receive nothing until Redis is back and the list is loaded again.
+//! is published. While Redis is unavailable, handshakes are checked against the last known list,
+//! and connections receive nothing until the list is loaded again.
 
 use std::{
     collections::HashMap,
@@ -16,7 +16,7 @@ use shared::user::UserId;
 
 use super::claims::{Credential, MAX_TOKEN_ID, unix_seconds};
 
-/// Which tokens are revoked, and how long the gateway has to remember it.
+/// Which tokens are revoked, and until when the revocation has to be kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Revocation {
     /// Which tokens are revoked.

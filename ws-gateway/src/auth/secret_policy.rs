@@ -52,7 +52,7 @@ pub(crate) enum WeakSecret {
     /// Fewer bytes than the hash.
     #[error("shorter than {MIN_BYTES} bytes, which ENVIRONMENT=production refuses")]
     TooShort,
-    /// The same few bytes again and again.
+    /// Few different bytes, repeated.
     #[error(
         "fewer than {MIN_DIFFERENT_BYTES} different bytes, which ENVIRONMENT=production refuses"
     )]

@@ -8,7 +8,7 @@ use hyper::{HeaderMap, header};
 /// header of a handshake.
 pub const TOKEN_SUBPROTOCOL_PREFIX: &str = "huleedu.token.";
 
-/// Returns the token of a request. The first match wins: `Authorization: Bearer`, an entry of
+/// Returns the token of a request, from the first of: `Authorization: Bearer`, an entry of
 /// `Sec-WebSocket-Protocol`, the query parameter `token`.
 #[must_use]
 pub fn token<'a>(headers: &'a HeaderMap, query: &'a str) -> Option<Cow<'a, str>> {
@@ -43,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bearer_token_wins_over_the_subprotocol_and_that_over_the_query() {
+    fn a_bearer_token_takes_precedence_over_the_subprotocol_and_that_over_the_query() {
         let bearer = (header::AUTHORIZATION, "bearer  a.b.c");
         let offered = (header::SEC_WEBSOCKET_PROTOCOL, "huleedu.v1, huleedu.token.d.e.f");
         let both = headers(&[bearer, offered.clone()]);

@@ -18,7 +18,7 @@ pub(crate) struct TokenSettings {
     /// File with a secret like `JWT_SECRET_KEY`, read again when it changes; line breaks at its end are ignored
     #[arg(long, env = "JWT_SECRET_KEY_FILE")]
     pub(crate) jwt_secret_key_file: Option<PathBuf>,
-    /// Previous secret, accepted beside `JWT_SECRET_KEY` during a rotation
+    /// Previous secret, accepted in addition to `JWT_SECRET_KEY` during a rotation
     #[arg(long, env = "JWT_SECRET_KEY_PREVIOUS", hide_env_values = true)]
     pub(crate) jwt_secret_key_previous: Option<Secret>,
     /// Public key, in PEM, of the key pair that signs tokens (RS, PS, ES, `EdDSA`)
@@ -84,7 +84,7 @@ impl TokenSettings {
         TokenRules::new(&self.jwt_algorithm, audience, issuer, self.jwt_leeway)
     }
 
-    /// Returns the keys that stand in the settings themselves.
+    /// Returns the keys in the settings themselves.
     ///
     /// # Errors
     /// Names every setting with a key that cannot be used.

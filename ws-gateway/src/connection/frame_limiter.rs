@@ -1,5 +1,5 @@
 //! Limits the WebSocket frames that are read from a client in a second. It counts below the
-//! protocol: tungstenite reads continuation frames on and on without returning, so that a limit
+//! protocol: tungstenite reads any number of continuation frames without returning, so that a limit
 //! on messages would not see them. The bytes are limited as well, as a frame has a largest size.
 
 use std::{
@@ -32,7 +32,7 @@ pub(crate) struct FrameLimiter<S> {
     counter: FrameCounter,
     second_start: Instant,
     frames_in_second: u32,
-    /// Allocated only while the client is paused, so that a quiet connection stays small.
+    /// Allocated only while the client is paused, so that an idle connection takes little memory.
     pause: Option<Pin<Box<Sleep>>>,
 }
 

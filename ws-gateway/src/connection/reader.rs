@@ -67,7 +67,7 @@ impl<S: Transport> Connection<S> {
         }
     }
 
-    /// Checks a new token beside everything else: a slow issuer must not delay frames.
+    /// Checks a new token concurrently: a slow issuer must not delay frames.
     fn renew(&self, token: String) -> Renewal {
         let (settings, user) = (Arc::clone(&self.settings), self.registration.user().clone());
         Box::pin(async move { settings.authenticator.renew(&user, &token).await })

@@ -45,7 +45,7 @@ impl<S: Transport> Connection<S> {
         let (queued, written) = self.batch(items).into_parts();
         texts.extend(queued);
         self.send(texts).await?;
-        // The history is late because the client was away; its latency is not observed.
+        // The history is late because the client was disconnected; its latency is not observed.
         written.observe(due, &self.settings);
         Continue(())
     }
@@ -132,7 +132,7 @@ impl<S: Transport> Connection<S> {
     }
 }
 
-/// Rounds up: a client that reads 0 would take every moment for a missed ping.
+/// Rounds up: with an interval of 0 a client would always miss a ping.
 fn whole_seconds(interval: Duration) -> u64 {
     interval.as_secs() + u64::from(interval.subsec_nanos() > 0)
 }

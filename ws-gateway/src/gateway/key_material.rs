@@ -22,7 +22,7 @@ pub(super) struct KeyMaterial {
 }
 
 impl KeyMaterial {
-    /// Opens every file that the settings name. The issuer is not asked yet.
+    /// Opens every file that the settings name. Nothing is fetched from the issuer yet.
     ///
     /// # Errors
     /// Names the setting and the file that cannot be used.
@@ -70,7 +70,7 @@ impl KeyMaterial {
         readiness: Readiness,
         shutdown: &CancellationToken,
     ) {
-        // An issuer that is away keeps the gateway unready only if there is no other key.
+        // An unreachable issuer keeps the gateway unready only if there is no other key.
         let has_other_key = !keys.configured.is_empty() || self.key_files.is_some();
         if let Some(jwks) = self.jwks {
             let readiness = (!has_other_key).then_some(readiness);

@@ -56,15 +56,15 @@ pub(crate) enum Due {
     Closed(CloseReason),
 }
 
-/// Whether the client is being asked for a sign of life.
+/// The state of the ping that checks whether the client is still there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Probe {
-    /// It is not, or it has answered.
+    /// No ping is outstanding.
     #[default]
     None,
-    /// It has to be pinged.
+    /// The ping has to be sent.
     Requested,
-    /// It has been pinged and has not answered.
+    /// The ping was sent and is not answered.
     Pinged,
 }
 
@@ -215,7 +215,7 @@ impl Outbox {
         self.state().close(reason);
     }
 
-    /// Asks the client for a sign of life, unless it is being asked already.
+    /// Requests a ping of the client, unless one is outstanding.
     pub(super) fn probe(&self) {
         let mut state = self.state();
         if state.probe == Probe::None {
@@ -224,7 +224,7 @@ impl Outbox {
         }
     }
 
-    /// Records a sign of life of the client.
+    /// Records a frame of the client, which answers an outstanding ping.
     pub(crate) fn answer_probe(&self) {
         self.state().probe = Probe::None;
     }

@@ -1,5 +1,5 @@
-//! Frees the places of half-open connections: a client that lost its network comes back before its
-//! old connections time out, and must not be refused because of them.
+//! Unregisters half-open connections at the connection limit: a client that lost its network
+//! reconnects before its old connections time out, and must not be refused because of them.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use super::{
 };
 use crate::protocol::CloseReason;
 
-/// How long a connection may take to answer a ping before another one takes its place.
+/// How long a connection may take to answer a ping before a new connection replaces it.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How often the answers are looked at.
+/// The interval at which the replies are checked.
 const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
 impl Hub {
@@ -52,8 +52,8 @@ impl Hub {
         }
     }
 
-    /// Closes the connections of `user` that were pinged and have not answered, and frees their
-    /// places at once.
+    /// Closes the connections of `user` that were pinged and have not answered, and unregisters
+    /// them at once.
     fn close_silent(&self, user: &UserId) {
         let mut state = self.state();
         let State { users, tokens, .. } = &mut *state;

@@ -1,5 +1,5 @@
 //! Finds the users that have a connection with a token, by the token's id (`jti`), so that revoking
-//! one token does not look at every connection.
+//! one token does not visit every connection.
 
 use std::{collections::BTreeSet, sync::Arc};
 

@@ -28,14 +28,14 @@ pub enum Subscribed {
     ReadFrom(Position),
 }
 
-/// How a user goes on after a gap that cannot be closed.
+/// The position at which a user continues after a gap that cannot be closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Resync {
-    /// From the old position: the stream still has newer entries.
+    /// The old position: the stream still has newer entries.
     Continue,
-    /// From this position: the stream ends before the old one.
+    /// This position: the stream ends before the old one.
     At(Position),
-    /// Without a position: Redis does not return one.
+    /// No position: Redis does not return one.
     Unknown,
 }
 
@@ -73,7 +73,7 @@ pub(super) struct User {
 struct Pending {
     held: Vec<Frame>,
     overflowed: bool,
-    /// Whether the user goes on from another position: no held frame is a duplicate.
+    /// Whether the user continues at another position: no held frame is a duplicate.
     resynced: bool,
     waiting: Vec<oneshot::Sender<()>>,
 }

@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn the_place_in_a_trace_is_found_behind_the_timestamp() {
+    fn the_traceparent_is_found_after_the_timestamp() {
         let text = r#"{"id":"1-0","event":"e","category":"c","priority":"low","timestamp":"t","trace":"00-1-2-01","user_id":"u"}"#;
         let mut frame = Frame::published(text.into());
         assert_eq!(frame.trace_context, None);

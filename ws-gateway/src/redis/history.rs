@@ -29,7 +29,7 @@ pub(super) use page::{Page, PageRequest};
 /// The maximum number of entries read for one client, several times the default stream length.
 const MAX_ENTRIES: usize = 4096;
 
-/// How long a page may take while Redis is away; then the resume is incomplete.
+/// How long a page may take while Redis is unavailable; then the resume is incomplete.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The delays between attempts to read a page. The session detects a dead connection within seconds,

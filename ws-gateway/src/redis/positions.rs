@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_position_is_believed_up_to_a_minute_ahead_of_redis() {
+    fn a_position_is_accepted_up_to_a_minute_ahead_of_redis() {
         let (clock, local) = (RedisClock::default(), Duration::from_secs(1_000_000));
         let now = SystemTime::UNIX_EPOCH + local;
         for (redis, newest) in [

@@ -1,6 +1,6 @@
-//! Publishes a probe that must come back through the subscription. A subscribed connection can be
-//! alive at a server to which nothing is published any more, such as a demoted primary behind an
-//! unchanged address: it answers every check, but stays silent.
+//! Publishes a probe that must be received through the subscription. A subscribed connection can be
+//! open to a server to which nothing is published any more, such as a former master behind an
+//! unchanged address: it answers every check, but delivers nothing.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,7 +19,7 @@ use crate::metrics::{Metrics, ProbeResult};
 /// is detected within 10 s.
 const INTERVAL: Duration = Duration::from_secs(2);
 
-/// How long a probe may take to come back.
+/// How long a probe may take until it is received.
 const RETURN_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The probes of one session. Clones share them.
@@ -27,7 +27,7 @@ const RETURN_TIMEOUT: Duration = Duration::from_secs(3);
 pub(super) struct Probe {
     /// Distinguishes the probes of this session from those of other gateways and sessions.
     id: Uuid,
-    /// The number of the newest probe that came back.
+    /// The number of the newest probe that was received.
     returned: Arc<watch::Sender<u64>>,
 }
 
@@ -54,7 +54,7 @@ impl Probe {
         Self { id: Uuid::new_v4(), returned: Arc::new(watch::Sender::new(0)) }
     }
 
-    /// Takes a probe that came back; those of other gateways are ignored.
+    /// Records a probe that was received; those of other gateways are ignored.
     pub(super) fn receive(&self, probe: &str) {
         let own = probe.split_once(' ').filter(|(id, _)| id.parse() == Ok(self.id));
         if let Some(number) = own.and_then(|(_, number)| number.parse::<u64>().ok()) {
@@ -93,7 +93,7 @@ impl Probe {
             };
             metrics.probes.of(result).inc();
         }
-        (ErrorKind::Io, "published probes do not come back").into()
+        (ErrorKind::Io, "published probes are not received").into()
     }
 }
 
@@ -138,7 +138,7 @@ mod tests {
         let publisher = publisher(5, &[]);
         let (start, metrics) = (Instant::now(), Metrics::new(&Registry::new()));
         publisher.probe.run(&publisher, &metrics).await;
-        // The fifth probe is the last that comes back.
+        // The fifth probe is the last that is received.
         assert_eq!(start.elapsed(), 5 * INTERVAL + INTERVAL + 2 * RETURN_TIMEOUT);
         assert_eq!(metrics.probes.of(ProbeResult::Returned).get(), 5);
         assert_eq!(metrics.probes.of(ProbeResult::Lost).get(), 2);

@@ -1,4 +1,4 @@
-//! Revocations in Redis: a sorted set with the time until which each is remembered, and a channel
+//! Revocations in Redis: a sorted set with the time until which each is kept, and a channel
 //! to the running gateways. They are stored first and published second, and gateways subscribe
 //! first and read second, so that none is missed.
 

@@ -90,8 +90,8 @@ impl<B: Backend> Session<B> {
         }
     }
 
-    /// Applies the changes of the hub, one batch after the other, so that a user who leaves and
-    /// comes back meanwhile is planned again and ends up subscribed.
+    /// Applies the changes of the hub, one batch after the other, so that a user who disconnects
+    /// and reconnects meanwhile is planned again and ends up subscribed.
     async fn catch_up(&mut self) -> RedisResult<()> {
         let mut pending = VecDeque::from(self.hub.take_changed());
         while !pending.is_empty() {

@@ -63,7 +63,7 @@ impl FromStr for TrustedProxies {
 }
 
 /// Reads a network or a single address. Peers are compared as IPv4 wherever they can be, so an
-/// IPv4-mapped network becomes the IPv4 network that it stands for.
+/// IPv4-mapped network becomes the IPv4 network that it maps.
 fn parse_network(text: &str) -> Result<IpNet, String> {
     let network: Option<IpNet> =
         text.parse().ok().or_else(|| text.parse().ok().map(|address: IpAddr| address.into()));
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_trusted_proxy_is_believed() {
+    fn only_the_header_of_a_trusted_proxy_counts() {
         assert_eq!(client("203.0.113.7", &["198.51.100.1"]), "203.0.113.7");
         assert_eq!(client("10.0.0.1", &["198.51.100.1"]), "198.51.100.1");
         assert_eq!(client("::ffff:10.0.0.1", &["198.51.100.1:4711"]), "198.51.100.1");

@@ -200,7 +200,7 @@ fn is_upgrade(headers: &HeaderMap) -> bool {
     lists(&header::CONNECTION, "upgrade") && lists(&header::UPGRADE, "websocket")
 }
 
-/// Whether an entry of a comma-separated header is the wanted one.
+/// Whether a comma-separated header has an entry that matches.
 fn lists(headers: &HeaderMap, name: &HeaderName, is_wanted: impl Fn(&str) -> bool) -> bool {
     let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|entry| is_wanted(entry.trim()))

@@ -22,7 +22,7 @@ pub(super) struct HealthEndpoints {
     started: Instant,
 }
 
-/// What the answers report of the moment.
+/// The current state that the responses report.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Health {
     pub(super) redis_connected: bool,

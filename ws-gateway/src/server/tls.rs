@@ -17,7 +17,7 @@ use crate::files::{Reloads, WatchedFiles};
 /// The files of a certificate chain and of its private key, in PEM.
 #[derive(Clone, Debug)]
 pub(crate) struct TlsFiles {
-    /// The certificate of the gateway and those that lead to its authority.
+    /// The certificate of the gateway, then the intermediate certificates.
     pub(crate) certificate: PathBuf,
     /// The private key of the certificate.
     pub(crate) key: PathBuf,

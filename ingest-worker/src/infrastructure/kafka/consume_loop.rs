@@ -3,7 +3,7 @@
 //!
 //! - Each batch is classified when it is read and delivered after the one before it.
 //! - A record that cannot be finished is parked and holds up only records that share a user, batch
-//!   or class with it; a dead letter is written beside the flow. The rest goes on.
+//!   or class with it; other records are processed while a dead letter is written.
 //! - An outage of Redis as a whole holds up everything: the loop reads ahead, then pauses.
 //! - The source is polled all the time, so that the worker stays a member of its group.
 //! - Offsets are stored up to the first unfinished record of each partition.
@@ -112,7 +112,7 @@ where
     /// Moves records until `stop`.
     ///
     /// # Errors
-    /// When the source cannot go on.
+    /// When the source has failed for good.
     pub async fn run(&mut self, stop: &CancellationToken) -> anyhow::Result<()> {
         while !stop.is_cancelled() {
             if let Some(reason) = self.source.fatal_error() {

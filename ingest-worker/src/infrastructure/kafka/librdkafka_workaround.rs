@@ -1,12 +1,12 @@
 //! Replaces two functions of librdkafka 2.12 at link time (`replaced.c`, `build.rs`). Both defects
-//! show when a broker comes back, both are open upstream:
+//! show when a broker returns, both are open upstream:
 //!
 //! - A fetch response may name new leaders of partitions. Where it names none, the client applies
 //!   uninitialised memory: it crashes, or never reads the partition again
 //!   (<https://github.com/confluentinc/librdkafka/issues/5280>,
 //!   <https://github.com/confluentinc/librdkafka/issues/5430>). The replacement ignores leaders in
 //!   such responses; the client requests metadata instead, as it did before version 2.5.
-//! - A cluster that has lost all its brokers returns an empty broker list, and the client forgets
+//! - A cluster that has lost all its brokers returns an empty broker list, and the client drops
 //!   those it knew. It then re-bootstraps from `bootstrap.servers`, unless the end of processing
 //!   that very response stops the timer: the client stays without brokers for good
 //!   (<https://github.com/confluentinc/librdkafka/issues/5301>). The replacement never stops the

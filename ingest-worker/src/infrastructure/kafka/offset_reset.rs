@@ -6,7 +6,7 @@ use tracing::warn;
 
 use crate::metrics::Metrics;
 
-/// A partition that could not be read on at a position.
+/// A partition whose position was out of range.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct OffsetReset<'a> {
     pub(super) topic: &'a str,

@@ -90,7 +90,7 @@ impl Offsets {
         Some(Admitted { id, is_reread: offset < assigned.reread_until, reset_from })
     }
 
-    /// Notes that the client could not read on at `position` and starts elsewhere.
+    /// Notes that `position` was out of range and the client continues elsewhere.
     pub fn reset(&mut self, topic: &str, partition: i32, position: i64) {
         if let Some(assigned) = self.get_mut(topic, partition) {
             assigned.reset_from = Some(position);

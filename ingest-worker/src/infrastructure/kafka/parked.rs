@@ -96,7 +96,7 @@ impl ParkedRecords {
         now: Instant,
     ) -> ParkState {
         let (order, mut held, mut backoff) = match before {
-            // It keeps its place, and the recipient that an earlier attempt has resolved.
+            // It keeps its order, and the recipient that an earlier attempt has resolved.
             Some(before) if before.reason == reason => (before.order, before.keys, before.backoff),
             Some(before) => (before.order, before.keys, BACKOFF),
             None => {

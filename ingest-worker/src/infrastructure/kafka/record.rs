@@ -66,7 +66,7 @@ macro_rules! either {
 /// A record that does not borrow from the client.
 pub type OwnedRecord = InFlightRecord<OwnedMessage>;
 
-/// What the worker remembers of a record in flight.
+/// The state of a record in flight.
 #[derive(Debug)]
 pub(crate) struct RecordState {
     /// Names it in its partition's offsets.

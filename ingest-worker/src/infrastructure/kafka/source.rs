@@ -40,7 +40,7 @@ pub trait RecordSource {
     /// Lets the member commit everything that [`Offsets::take_committable`] yields.
     fn store_offsets(&self);
 
-    /// Returns the error after which this member cannot go on, if there was one.
+    /// Returns the error from which this member cannot recover, if there was one.
     fn fatal_error(&self) -> Option<String>;
 }
 

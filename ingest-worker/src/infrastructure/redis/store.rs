@@ -106,7 +106,7 @@ impl RedisStore {
         }
     }
 
-    /// Drops the connection after an outage; the next call looks at the topology again.
+    /// Drops the connection after an outage; the next call discovers the topology again.
     pub(super) async fn disconnect(&self, error: &RedisError) -> TransientError {
         self.drop_connection().await;
         self.count(error)

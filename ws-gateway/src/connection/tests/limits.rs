@@ -13,7 +13,7 @@ async fn a_client_that_pongs_but_does_not_read_is_too_slow_and_not_silent() {
     let text = format!("{{\"id\":\"1-0\",\"data\":\"{}\"}}", "x".repeat(100_000));
     harness.hub.deliver("u", Frame::published(text.into()));
     while !harness.task.is_finished() {
-        // Fails once the gateway has hung up.
+        // Fails once the gateway has closed the connection.
         harness.client.send(Message::Pong(Vec::new().into())).await.ok();
         time::sleep(Duration::from_secs(10)).await;
     }

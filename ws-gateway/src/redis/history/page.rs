@@ -48,7 +48,7 @@ pub(in crate::redis) struct Page {
     pub(in crate::redis) malformed: usize,
 }
 
-/// What Redis keeps about the positions of a user beside the stream.
+/// What Redis keeps about the positions of a user in addition to the stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Marks {
     /// The user's newest position.
@@ -107,7 +107,7 @@ impl Page {
             .filter(|(position, _)| clock.has_reached(*position, now))
             .collect();
         let malformed = entries.len() - read.len();
-        // The page would be read again and again if nothing after the position is readable.
+        // Without it, a page with nothing readable after the position would be read without end.
         let more = more && read.last().is_some_and(|(newest, _)| *newest > after);
         Ok(Ok(Self::new(after, read, marks, more, malformed)))
     }

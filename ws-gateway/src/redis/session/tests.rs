@@ -269,7 +269,7 @@ async fn an_error_of_the_connection_and_a_check_without_reply_end_the_session() 
     assert!(context.session.start().await.is_err());
     context.redis.state().is_silent = true;
     let ended = time::timeout(Duration::from_secs(5), context.session.run()).await;
-    assert!(ended.is_ok(), "the session goes on without a reply");
+    assert!(ended.is_ok(), "the session continues without a reply");
     context.redis.state().is_silent = false;
     context.lost.notify_one();
     assert!(context.session.run().now_or_never().is_some());

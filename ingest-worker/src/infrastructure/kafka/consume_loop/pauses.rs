@@ -60,7 +60,7 @@ impl Pauses {
         }
     }
 
-    /// Forgets revoked partitions and pauses again those that were assigned again.
+    /// Drops revoked partitions and pauses again those that were assigned again.
     pub(super) fn assignment_changed(&mut self, source: &impl RecordSource) {
         self.last = None;
         let assigned = source.offsets().assigned();

@@ -18,7 +18,7 @@ pub(crate) const WORKER: &str = "dlq.worker";
 pub(crate) const VALUE_OMITTED: &str = "dlq.value_omitted";
 /// Present if the letter lacks the record's headers, which were too large.
 pub(crate) const HEADERS_OMITTED: &str = "dlq.headers_omitted";
-/// Present if the record has no key, or one that was too large; the letter's key names its place.
+/// Present if the record has no key, or one that was too large; the letter's key is its origin.
 pub(crate) const KEY_OMITTED: &str = "dlq.key_omitted";
 /// In a letter of skipped records: the offset after the last one.
 pub(crate) const SKIPPED_TO: &str = "dlq.skipped_to";

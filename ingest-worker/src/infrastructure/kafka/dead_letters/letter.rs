@@ -81,7 +81,7 @@ impl<'a> Letter<'a> {
         let key = original.key.filter(|_| omitted < Omitted::Key);
         Self {
             // A compacted topic takes no record without a key.
-            key: key.map_or_else(|| original.place().into_bytes(), <[u8]>::to_vec),
+            key: key.map_or_else(|| original.origin().into_bytes(), <[u8]>::to_vec),
             value: original.value.filter(|_| omitted < Omitted::Value),
             headers: original.letter_headers(rejection, worker, omitted),
         }
@@ -115,8 +115,8 @@ impl<'a> Original<'a> {
 }
 
 impl Original<'_> {
-    /// Names the record's place: topic, partition and offset.
-    fn place(&self) -> String {
+    /// Returns topic, partition and offset.
+    fn origin(&self) -> String {
         format!("{}:{}:{}", self.topic, self.partition, self.offset)
     }
 
@@ -171,7 +171,7 @@ mod tests {
         }
     }
 
-    /// Value, key and header names of a letter.
+    /// Returns value, key and header names of a letter.
     fn parts(key: Option<&[u8]>, omitted: Omitted) -> (Option<Vec<u8>>, Vec<u8>, Vec<String>) {
         let why = DeadLetterReason::Malformed.with_detail("detail");
         let letter = Letter::new(&original(key), &why, "worker", omitted);
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_letter_of_a_record_without_a_key_has_its_place_as_key() {
+    fn a_letter_of_a_record_without_a_key_has_its_origin_as_key() {
         let (_, key, names) = parts(None, Omitted::Nothing);
         assert_eq!(key, b"t:3:42");
         assert!(names.iter().any(|name| name == "dlq.key_omitted"));

@@ -35,7 +35,7 @@ use crate::{
 /// Time limit for an acknowledgement; then the letter is retried with a new producer.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(10);
 
-/// How often a replaced producer is looked at until it is no longer in use.
+/// The interval at which a replaced producer is checked until it is no longer in use.
 const RETIRE_POLL: Duration = Duration::from_millis(50);
 
 /// A writer to the dead-letter topic. Cheap to clone.
@@ -187,7 +187,7 @@ impl DeadLetters {
         self.active.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns whether the brokers answer and the producer can go on; blocks.
+    /// Returns whether the brokers answer and the producer works; blocks.
     pub(crate) fn reaches_brokers(&self) -> bool {
         let active = Arc::clone(&self.active());
         let client = active.producer.client();

@@ -1,5 +1,5 @@
-//! Records on their way to the dead-letter topic. They wait for its acknowledgement beside the
-//! flow of other records; one that is refused is retried with a back-off of its own.
+//! Records on their way to the dead-letter topic. Other records are processed while they wait for
+//! its acknowledgement; one that is refused is retried with a back-off of its own.
 
 use std::{collections::BTreeMap, future::Future, time::Duration};
 

@@ -35,7 +35,7 @@ const POLL_TIMEOUT: Duration = Duration::from_millis(200);
 /// How often progress is printed.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 
-/// A place in the dead-letter topic.
+/// A position in the dead-letter topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Position {
     pub(super) partition: i32,
@@ -179,7 +179,7 @@ impl Reader {
     }
 }
 
-/// Prints now and then how many records were read.
+/// Prints the number of records read, every [`PROGRESS_INTERVAL`].
 struct Progress {
     records: u64,
     printed_at: Instant,

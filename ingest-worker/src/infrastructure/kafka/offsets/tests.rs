@@ -75,7 +75,7 @@ fn a_record_of_a_partition_that_is_not_assigned_is_not_tracked() {
     let mut offsets = assigned();
     offsets.revoke("t", 0);
     assert_eq!(offsets.read("t", 0, 9), None);
-    // It would have made 10 committable although the group goes on at 5.
+    // It would have made 10 committable although the group continues at 5.
     offsets.assign("t", 0);
     let id = read(&mut offsets, 5);
     offsets.finish("t", 0, 5, id);

@@ -71,7 +71,7 @@ impl FakeBroker {
         self.change(|state| state.fatal_error = Some(error.to_owned()));
     }
 
-    /// The offset that the group would go on at.
+    /// The offset at which the group would continue.
     pub(crate) fn committed(&self, partition: i32) -> i64 {
         self.state().committed.get(&partition).copied().unwrap_or(0)
     }
