@@ -29,7 +29,7 @@ const SHARED: Layers = &[
     ("config", &[]),
     ("metrics", &[]),
     ("lifecycle", &[]),
-    ("admin", &[]),
+    ("admin", &["backoff"]),
     ("healthcheck", &[]),
     ("telemetry", &[]),
     ("trace", &[]),
