@@ -19,7 +19,7 @@ use crate::notification::publisher::{
 /// Publishes notifications to the users that a directory of owners resolves.
 #[derive(Debug)]
 pub struct Dispatcher<P, D> {
-    pub(super) publisher: P,
+    pub(crate) publisher: P,
     pub(super) directory: D,
 }
 

@@ -118,7 +118,7 @@ where
             if let Some(reason) = self.source.fatal_error() {
                 anyhow::bail!(reason);
             }
-            self.turn(stop).await;
+            self.step(stop).await;
         }
         Ok(())
     }
@@ -128,7 +128,7 @@ where
     pub async fn drain(mut self, deadline: Instant) {
         if !self.in_flight.is_empty() {
             if let Ok(delivered) = timeout_at(deadline, self.in_flight.wait()).await {
-                self.settle(delivered);
+                self.apply_outcomes(delivered);
             } else {
                 warn!("batch not finished within SHUTDOWN_GRACE; it will be read again");
             }
@@ -136,12 +136,12 @@ where
         if !self.letters_in_flight.is_empty()
             && let Ok(written) = timeout_at(deadline, self.letters_in_flight.wait()).await
         {
-            self.settle_letters(written);
+            self.apply_write_results(written);
         }
     }
 
     /// Waits for the next event and handles it.
-    async fn turn(&mut self, stop: &CancellationToken) {
+    async fn step(&mut self, stop: &CancellationToken) {
         self.start_letters().await;
         if self.in_flight.is_empty() {
             self.start_batch().await;
@@ -156,18 +156,18 @@ where
             delivered = self.in_flight.wait() => {
                 if delivered.1.iter().any(|outcome| outcome.kind().is_none()) {
                     // What is parked now may block records of the next batch.
-                    self.settle(delivered);
+                    self.apply_outcomes(delivered);
                 } else {
                     // Redis works on the next batch while this one is counted.
                     self.start_batch().await;
-                    self.settle(delivered);
+                    self.apply_outcomes(delivered);
                 }
             }
             () = sleep_until(self.stuck_at), if is_busy && !self.is_stuck => self.set_stuck(true),
-            written = self.letters_in_flight.wait() => self.settle_letters(written),
+            written = self.letters_in_flight.wait() => self.apply_write_results(written),
             () = due(parked_due), if parked_due.is_some() => {}
             () = due(letter_due), if letter_due.is_some() => {}
-            records = self.source.read(), if may_read => self.take(records),
+            records = self.source.read(), if may_read => self.enqueue(records),
         }
         if self.source.take_assignment_changed() {
             self.assignment_changed();
@@ -213,7 +213,7 @@ where
     }
 
     /// Classifies and queues records that were read.
-    fn take(&mut self, records: Vec<InFlightRecord<S::Record>>) {
+    fn enqueue(&mut self, records: Vec<InFlightRecord<S::Record>>) {
         if records.is_empty() {
             return;
         }

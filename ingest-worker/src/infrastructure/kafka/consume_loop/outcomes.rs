@@ -31,7 +31,7 @@ where
     L: DeadLetterSink,
 {
     /// Records the outcomes of a batch.
-    pub(super) fn settle(&mut self, (batch, outcomes): Delivered<S::Record>) {
+    pub(super) fn apply_outcomes(&mut self, (batch, outcomes): Delivered<S::Record>) {
         self.skipped.report(&outcomes);
         let now = (Timestamp::now(), Instant::now());
         let mut offsets = self.source.offsets();
@@ -78,7 +78,7 @@ where
     }
 
     /// Finishes the dead letters that were acknowledged and queues the others again.
-    pub(super) fn settle_letters(&mut self, written: Vec<Written>) {
+    pub(super) fn apply_write_results(&mut self, written: Vec<Written>) {
         let now = (Timestamp::now(), Instant::now());
         let mut offsets = self.source.offsets();
         for (letter, result) in written {

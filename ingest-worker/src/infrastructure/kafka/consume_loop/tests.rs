@@ -27,7 +27,7 @@ use crate::{
     infrastructure::kafka::{batch::BatchProcessor, source::fake::FakeBroker},
     metrics::Metrics,
 };
-use backends::{Owners, Sink, Store};
+use backends::{DeadLetterTopic, Owners, Store};
 
 const OWNER_WAIT: Duration = Duration::from_secs(30);
 /// Longest that a condition may take to hold, on the paused clock.
@@ -38,7 +38,7 @@ struct Setup {
     broker: FakeBroker,
     store: Store,
     owners: Owners,
-    sink: Sink,
+    sink: DeadLetterTopic,
     metrics: Metrics,
     readiness: Readiness,
     limits: Limits,
@@ -51,22 +51,26 @@ impl Setup {
             broker: FakeBroker::with_assigned(partitions),
             store: Store::default(),
             owners: Owners::default(),
-            sink: Sink::default(),
+            sink: DeadLetterTopic::default(),
             metrics: Metrics::new(&Registry::new()),
             readiness: Readiness::default(),
             limits: Limits { owner_wait: OWNER_WAIT, max_parked: 1_000 },
         }
     }
 
-    /// Runs the loop until `script` ends, then drains it.
-    async fn run(&self, script: impl Future<Output = ()>) {
+    fn processor(&self) -> BatchProcessor<Store, Owners> {
         let routes = Routes::new(NotificationSource::Domain, |topic| topic.default.to_owned());
-        let processor = BatchProcessor {
+        BatchProcessor {
             classifier: Classifier::new(routes, IdentityRule::EventId, None),
             dispatcher: Dispatcher::new(self.store.clone(), self.owners.clone()),
             metrics: self.metrics.clone(),
             tracer: None,
-        };
+        }
+    }
+
+    /// Runs the loop until `script` ends, then drains it.
+    async fn run(&self, script: impl Future<Output = ()>) {
+        let processor = self.processor();
         let accounting = Accounting::new(self.metrics.clone(), self.readiness.clone());
         let source = self.broker.source();
         let mut consume =

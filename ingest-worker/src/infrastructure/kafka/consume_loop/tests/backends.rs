@@ -135,19 +135,19 @@ impl OwnerDirectory for Owners {
 
 /// A dead-letter topic.
 #[derive(Clone, Default)]
-pub(super) struct Sink {
-    state: Arc<Mutex<SinkState>>,
+pub(super) struct DeadLetterTopic {
+    state: Arc<Mutex<TopicState>>,
     pub(super) gate: Gate,
 }
 
 #[derive(Default)]
-struct SinkState {
+struct TopicState {
     written: Vec<(i64, &'static str)>,
     refuses: bool,
     attempts: usize,
 }
 
-impl Sink {
+impl DeadLetterTopic {
     /// The offsets and reasons of acknowledged letters.
     pub(super) fn written(&self) -> Vec<(i64, &'static str)> {
         self.state.lock().unwrap().written.clone()
@@ -162,7 +162,7 @@ impl Sink {
     }
 }
 
-impl DeadLetterSink for Sink {
+impl DeadLetterSink for DeadLetterTopic {
     async fn write(&self, letters: &[DeadLetter]) -> Vec<Result<(), TransientError>> {
         self.gate.pass().await;
         let mut state = self.state.lock().unwrap();

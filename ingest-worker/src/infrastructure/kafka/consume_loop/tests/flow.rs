@@ -44,7 +44,7 @@ async fn an_outage_of_redis_holds_up_everything_and_then_all_is_published_in_ord
 }
 
 #[tokio::test(start_paused = true)]
-async fn behind_a_stuck_batch_reading_goes_on_to_a_limit_and_then_all_partitions_pause() {
+async fn behind_a_stuck_batch_records_are_read_up_to_a_limit_and_then_all_partitions_pause() {
     let setup = Setup::new([0, 1]);
     let count = u128::try_from(MAX_AHEAD.0 + 4_000).unwrap();
     setup
@@ -110,7 +110,7 @@ async fn a_dead_letter_is_acknowledged_before_its_record_is_committed_and_holds_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_dead_letter_is_retried_with_back_off_while_other_records_go_on() {
+async fn a_refused_dead_letter_is_retried_with_back_off_while_other_records_are_processed() {
     let setup = Setup::new([0]);
     setup
         .run(async {
@@ -174,13 +174,7 @@ async fn a_shutdown_gives_up_a_batch_that_its_grace_does_not_suffice_for() {
 async fn the_loop_ends_with_the_fatal_error_of_its_source() {
     let setup = Setup::new([0]);
     setup.broker.fail("fenced");
-    let routes = Routes::new(NotificationSource::Domain, |topic| topic.default.to_owned());
-    let processor = BatchProcessor {
-        classifier: Classifier::new(routes, IdentityRule::EventId, None),
-        dispatcher: Dispatcher::new(setup.store.clone(), setup.owners.clone()),
-        metrics: setup.metrics.clone(),
-        tracer: None,
-    };
+    let processor = setup.processor();
     let accounting = Accounting::new(setup.metrics.clone(), setup.readiness.clone());
     let source = setup.broker.source();
     let mut consume = ConsumeLoop::new(source, &processor, &setup.sink, &accounting, setup.limits);

@@ -62,7 +62,8 @@ async fn events_of_one_batch_of_records_stay_in_order_behind_one_without_owner()
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_without_owner_is_dead_lettered_after_the_wait_and_those_behind_it_go_on() {
+async fn an_event_without_owner_is_dead_lettered_after_the_wait_and_those_behind_it_are_published()
+{
     let setup = Setup::new([0]);
     setup
         .run(async {
