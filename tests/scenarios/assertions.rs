@@ -1,6 +1,9 @@
 //! Assertions that many scenarios share.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use anyhow::{bail, ensure};
 use harness::{
@@ -9,6 +12,7 @@ use harness::{
     eventually,
     producer::read_topic,
     redis::RedisTopology,
+    service::Service,
     stack::{Stack, TIMEOUT},
 };
 use rdkafka::{Message as _, message::OwnedMessage};
@@ -51,6 +55,21 @@ pub(crate) async fn expect_no_further_frames(
     for client in clients {
         let frame = client.next_notification(TIMEOUT).await?;
         ensure!(frame == marker, "expected no further frame, got {frame}");
+    }
+    Ok(())
+}
+
+/// Repeats a check until the gateway has received two more of its probes through Redis, which it
+/// publishes every 2 s.
+pub(crate) async fn during_two_redis_probes(
+    gateway: &Service,
+    mut check: impl AsyncFnMut() -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let probes = async || gateway.metric("gateway_redis_probes_total{result=\"returned\"}").await;
+    let (before, deadline) = (probes().await?, Instant::now() + TIMEOUT);
+    while probes().await? < before + 2.0 {
+        ensure!(Instant::now() < deadline, "expected two more probes within {TIMEOUT:?}");
+        check().await?;
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ use harness::{
 use redis::{aio::MultiplexedConnection, cmd};
 use serde_json::json;
 
-use crate::{context::Context, runner::scenarios};
+use crate::{assertions::during_two_redis_probes, context::Context, runner::scenarios};
 
 scenarios![
     a_redis_that_refuses_writes_degrades_only_users_without_history,
@@ -23,6 +23,9 @@ scenarios![
     unreadable_values_in_redis_degrade_only_their_user,
     a_frame_with_an_implausible_id_is_skipped,
 ];
+
+/// The gateway loads the revocations every 30 s.
+const REVOCATIONS_TIMEOUT: Duration = Duration::from_secs(45);
 
 /// Without a worker: the scenarios publish to Redis themselves.
 fn gateway_only() -> Layout {
@@ -46,10 +49,26 @@ async fn connect(stack: &Stack, user: &str) -> anyhow::Result<(Client, String)> 
 async fn expect_live(stack: &Stack, user: &str, client: &mut Client) -> anyhow::Result<()> {
     let frame = json!({"event": "probe", "data": {"nonce": fresh_user()}});
     let receivers = stack.publish(user, &frame.to_string()).await?;
-    ensure!(receivers == 1, "{receivers} gateways are subscribed, not 1");
+    ensure!(receivers == 1, "expected one subscribed gateway, got {receivers}");
     let received = client.next_notification(TIMEOUT).await?;
     ensure!(received == frame, "expected {frame}, got {received}");
     Ok(())
+}
+
+/// Makes the value of a user in Redis, named by `kind`, unreadable.
+async fn spoil(redis: &mut MultiplexedConnection, kind: &str, user: &str) -> anyhow::Result<()> {
+    let stream = stream_key(user);
+    let mut xadd = cmd("XADD");
+    match kind {
+        "stream" | "start" | "position" => {
+            let key = format!("ws:{kind}:{{{user}}}");
+            return run(redis, &["SADD", &key, "member"]).await;
+        }
+        "field" => xadd.arg(stream).arg("5-5").arg(&[0xff_u8][..]).arg("x"),
+        "value" => xadd.arg(stream).arg("5-5").arg("n").arg(&[0xff_u8][..]),
+        _ => xadd.arg(stream).arg("99999999999999-0").arg("n").arg("{\"event\":\"e\"}"),
+    };
+    xadd.exec_async(redis).await.with_context(|| kind.to_owned())
 }
 
 async fn outages(stack: &Stack) -> anyhow::Result<f64> {
@@ -82,19 +101,19 @@ async fn a_redis_that_refuses_writes_degrades_only_users_without_history(
         let before = outages(&stack).await?;
         run(&mut redis, start).await?;
         let (mut new_client, position) = connect(&stack, &new).await?;
-        ensure!(position == "0-0", "{kind}: a position without a write: {position}");
-        for _ in 0..20 {
+        ensure!(position == "0-0", "{kind}: expected position 0-0, got {position}");
+        during_two_redis_probes(&stack.gateways[0], async || {
             expect_live(&stack, &old, &mut old_client).await?;
-            expect_live(&stack, &new, &mut new_client).await?;
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+            expect_live(&stack, &new, &mut new_client).await
+        })
+        .await?;
         let mut resumed = stack.connection(0, &old)?.query("last_event_id", "1-1").open().await?;
         let state = resumed.expect_authenticated(TIMEOUT).await?;
-        ensure!(state["resume"] == "complete", "{kind}: {state}");
+        ensure!(state["resume"] == "complete", "{kind}: expected a complete resume, got {state}");
         run(&mut redis, end).await?;
         ensure!(outages(&stack).await? <= before, "{kind}: the session with Redis ended");
         let errors = format!("gateway_redis_user_errors_total{{kind=\"{kind}\"}}");
-        ensure!(stack.gateways[0].metric(&errors).await? > 0.0, "{errors} is 0");
+        ensure!(stack.gateways[0].metric(&errors).await? > 0.0, "expected {errors} above 0");
         eventually("the user has a position", TIMEOUT, async || {
             let (_, position) = connect(&stack, &new).await?;
             ensure!(position != "0-0", "{kind}: still without a position");
@@ -134,28 +153,9 @@ async fn unreadable_values_in_redis_degrade_only_their_user(
     let (mut client, _) = connect(&stack, &healthy).await?;
     let before = outages(&stack).await?;
     cmd("ZADD").arg("ws:revoked").arg("+inf").arg(&[0xff_u8][..]).exec_async(&mut redis).await?;
-    let key = |kind: &str, user: &str| format!("ws:{kind}:{{{user}}}");
     for unreadable in ["start", "position", "stream", "field", "value", "future"] {
         let user = fresh_user();
-        let stream = stream_key(&user);
-        let mut xadd = cmd("XADD");
-        match unreadable {
-            "stream" | "start" | "position" => {
-                run(&mut redis, &["SADD", &key(unreadable, &user), "member"]).await?;
-            }
-            "field" => {
-                xadd.arg(&stream).arg("5-5").arg(&[0xff_u8][..]).arg("x");
-                xadd.exec_async(&mut redis).await?;
-            }
-            "value" => {
-                xadd.arg(&stream).arg("5-5").arg("n").arg(&[0xff_u8][..]);
-                xadd.exec_async(&mut redis).await?;
-            }
-            _ => {
-                let far = "99999999999999-0";
-                run(&mut redis, &["XADD", &stream, far, "n", "{\"event\":\"e\"}"]).await?;
-            }
-        }
+        spoil(&mut redis, unreadable, &user).await?;
         let mut resumed = stack.connection(0, &user)?.query("last_event_id", "1-1").open().await?;
         let state = resumed.expect_authenticated(TIMEOUT).await?;
         ensure!(
@@ -165,8 +165,15 @@ async fn unreadable_values_in_redis_degrade_only_their_user(
         expect_live(&stack, &user, &mut resumed).await?;
         expect_live(&stack, &healthy, &mut client).await?;
     }
-    // Beyond the interval at which revocations are loaded again.
-    tokio::time::sleep(Duration::from_secs(31)).await;
+    let malformed = async || stack.gateways[0].metric("gateway_malformed_frames_total").await;
+    let counted = malformed().await?;
+    // The unreadable revocation is counted each time the revocations are loaded.
+    eventually("the revocations are loaded again", REVOCATIONS_TIMEOUT, async || {
+        let now = malformed().await?;
+        ensure!(now > counted, "expected more than {counted} malformed values, got {now}");
+        Ok(())
+    })
+    .await?;
     expect_live(&stack, &healthy, &mut client).await?;
     ensure!(outages(&stack).await? <= before, "the session with Redis ended");
     stack.shut_down_and_check_logs().await

@@ -10,6 +10,7 @@ use harness::{
     producer::Producer,
     stack::{Layout, Stack, TIMEOUT},
 };
+use redis::cmd;
 use uuid::Uuid;
 
 use crate::{
@@ -24,15 +25,8 @@ scenarios![
     a_topic_that_ends_in_a_transaction_marker_has_no_lag,
 ];
 
-/// `IDEMPOTENCY_TTL` where claims have to expire.
-const CLAIM_LIFETIME: Duration = Duration::from_secs(2);
-
-/// Until the lag after a record is exported.
-const MEASURED_AFTER: Duration = Duration::from_secs(15);
-
-fn lag_of(topic: &str) -> String {
-    format!("ingest_worker_consumer_lag_records{{topic=\"{topic}\"}}")
-}
+/// The lag is measured every few seconds, after the client's statistics have arrived.
+const LAG_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Waits until a counter of the first worker has reached a value.
 async fn wait_for_counter(stack: &Stack, name: &str, expected: f64) -> anyhow::Result<()> {
@@ -76,8 +70,7 @@ async fn records_deleted_before_they_were_read_are_counted_and_logged(
 async fn after_a_rewind_nothing_older_than_its_claim_is_published_again(
     context: &Context,
 ) -> anyhow::Result<()> {
-    let lifetime = format!("{}s", CLAIM_LIFETIME.as_secs());
-    let worker_settings = vec![("IDEMPOTENCY_TTL", lifetime)];
+    let worker_settings = vec![("IDEMPOTENCY_TTL", "2s".to_owned())];
     let layout = Layout { worker_settings, ..Layout::default() };
     let mut stack = context.own_broker(&layout).await?;
     let (user, case) = (fresh_user(), &events::designed()?[0]);
@@ -86,7 +79,13 @@ async fn after_a_rewind_nothing_older_than_its_claim_is_published_again(
     stack.producer.send(&before).await?;
     expect_notifications(&mut clients[0], std::slice::from_ref(&before)).await?;
     stack.workers[0].stop().await?;
-    tokio::time::sleep(CLAIM_LIFETIME).await;
+    eventually("the claims expire", TIMEOUT, async || {
+        let mut redis = stack.redis.connection().await?;
+        let claims: Vec<String> = cmd("KEYS").arg("ws:seen:*").query_async(&mut redis).await?;
+        ensure!(claims.is_empty(), "expected no claim, got {claims:?}");
+        Ok(())
+    })
+    .await?;
     stack.kafka.commit(&stack.group, &before.topic, 1_000_000).await?;
     stack.workers[0].restart().await?;
     wait_for_counter(&stack, "ingest_worker_offset_resets_total", 1.0).await?;
@@ -103,19 +102,24 @@ async fn after_a_rewind_nothing_older_than_its_claim_is_published_again(
 async fn a_topic_that_ends_in_a_transaction_marker_has_no_lag(
     context: &Context,
 ) -> anyhow::Result<()> {
-    let stack = context.own_broker(&Layout::default()).await?;
+    let mut stack = context.own_broker(&Layout::default()).await?;
     let (user, case) = (fresh_user(), &events::designed()?[0]);
     let mut client = stack.client(&user).await?;
+    // A worker that starts after the transaction exports no earlier lag.
+    stack.workers[0].stop().await?;
     let id = Uuid::new_v4().to_string();
     let producer = Producer::with(&stack.kafka, &[("transactional.id", &id)])?;
     producer.init_transactions().await?;
     let event = case.fresh(&user)?;
     producer.transaction(std::slice::from_ref(&event), true).await?;
+    stack.workers[0].restart().await?;
     expect_notifications(&mut client, std::slice::from_ref(&event)).await?;
-    // Two measurements, and the client's statistics in between.
-    tokio::time::sleep(MEASURED_AFTER).await;
-    let page = stack.workers[0].metrics().await?;
-    let lag = metric(&page, &lag_of(&event.topic)).context("no lag is exported")?;
-    ensure!(lag == 0.0, "expected no lag behind the last record, got {lag}");
+    let series = format!("ingest_worker_consumer_lag_records{{topic=\"{}\"}}", event.topic);
+    eventually("the worker has no lag", LAG_TIMEOUT, async || {
+        let lag = metric(&stack.workers[0].metrics().await?, &series);
+        ensure!(lag == Some(0.0), "expected {series} to be 0, got {lag:?}");
+        Ok(())
+    })
+    .await?;
     stack.shut_down_and_check_logs().await
 }
