@@ -1,11 +1,10 @@
 //! An event that is sent again is published once for each user.
 
-use anyhow::ensure;
 use harness::{
     client::Client,
     events::{self, Event, fresh_user},
     producer::Record,
-    stack::{Layout, Stack, TIMEOUT},
+    stack::{Layout, Stack},
 };
 use uuid::Uuid;
 
@@ -17,7 +16,6 @@ use crate::{
 
 scenarios![
     events_sent_again_to_other_partitions_are_published_once,
-    an_event_without_an_id_is_identified_by_its_content,
     an_event_for_two_users_is_published_to_both,
     an_event_id_in_a_header_takes_precedence_over_the_body,
     identity_by_content_covers_a_resend_under_a_new_event_id,
@@ -57,21 +55,6 @@ async fn expect_nothing_before(
     stack.producer.send_all(&following).await?;
     expect_notifications(&mut clients[0], &following).await?;
     expect_no_further_frames(stack, user, clients).await
-}
-
-async fn an_event_without_an_id_is_identified_by_its_content(
-    context: &Context,
-) -> anyhow::Result<()> {
-    let (stack, user) = (context.stack().await?, fresh_user());
-    let mut clients = [stack.client(&user).await?];
-    let mut event = events::designed()?[0].fresh(&user)?;
-    event.envelope.as_object_mut().map(|envelope| envelope.remove("event_id"));
-    for _ in 0..3 {
-        stack.producer.send(&event).await?;
-    }
-    let first = clients[0].next_notification(TIMEOUT).await?;
-    ensure!(first["event"] == event.notification["event"], "unexpected: {first}");
-    expect_nothing_before(stack, &mut clients, &user, &[event]).await
 }
 
 async fn an_event_for_two_users_is_published_to_both(context: &Context) -> anyhow::Result<()> {

@@ -26,26 +26,12 @@ use crate::{
 };
 
 scenarios![
-    unknown_messages_are_ignored_and_pings_answered,
     a_user_at_the_connection_limit_is_refused_until_a_connection_closes,
     half_open_connections_at_the_limit_are_replaced_within_seconds,
-    the_oldest_connection_is_evicted_where_that_is_the_policy,
     a_message_over_the_size_limit_closes_the_connection,
     a_silent_peer_is_closed_and_a_responsive_one_is_not,
     a_gateway_or_address_at_its_limit_is_refused_until_a_connection_closes,
 ];
-
-async fn unknown_messages_are_ignored_and_pings_answered(context: &Context) -> anyhow::Result<()> {
-    let (stack, user) = (context.stack().await?, fresh_user());
-    let mut client = stack.client(&user).await?;
-    for text in ["", "hello", "[]", r#"{"type":"unknown"}"#, r#"{"type":5}"#, "{", "null"] {
-        client.send(Message::text(text)).await?;
-    }
-    client.send_json(&json!({"type": "ping"})).await?;
-    let answer = client.next_frame(TIMEOUT).await?;
-    ensure!(answer == json!({"type": "pong"}), "expected a pong, got {answer}");
-    expect_no_further_frames(stack, &user, &mut [client]).await
-}
 
 async fn a_user_at_the_connection_limit_is_refused_until_a_connection_closes(
     context: &Context,
@@ -100,22 +86,6 @@ async fn half_open_connections_at_the_limit_are_replaced_within_seconds(
     client.send_json(&json!({"type": "ping"})).await?;
     let answer = client.next_frame(TIMEOUT).await?;
     ensure!(answer == json!({"type": "pong"}), "expected a pong, got {answer}");
-    stack.shut_down_and_check_logs().await
-}
-
-async fn the_oldest_connection_is_evicted_where_that_is_the_policy(
-    context: &Context,
-) -> anyhow::Result<()> {
-    let gateway_settings = vec![
-        ("CONNECTION_LIMIT_POLICY", "evict_oldest".to_owned()),
-        ("WEBSOCKET_MAX_CONNECTIONS_PER_USER", "2".to_owned()),
-    ];
-    let layout = Layout { workers: 0, gateway_settings, ..Layout::default() };
-    let (stack, user) = (context.own_stack(&layout).await?, fresh_user());
-    let mut oldest = stack.client(&user).await?;
-    let mut others = [stack.client(&user).await?, stack.client(&user).await?];
-    expect_error_close(&mut oldest, 4000, "QUOTA_EXCEEDED").await?;
-    expect_no_further_frames(&stack, &user, &mut others).await?;
     stack.shut_down_and_check_logs().await
 }
 

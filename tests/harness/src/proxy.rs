@@ -24,7 +24,7 @@ pub enum Fault {
     /// Bytes in both directions are discarded; nothing is closed.
     Blackhole,
     /// As [`Fault::Blackhole`] for connections that are open already; new ones have no fault.
-    ForgetOpen,
+    BlackholeOpen,
     /// Every connection is reset.
     Reset,
     /// The server's bytes stall after this many more on each connection.
@@ -135,13 +135,13 @@ struct Direction {
     passed: usize,
     /// Whether bytes were discarded.
     lost: bool,
-    /// Whether it was opened after [`Fault::ForgetOpen`].
+    /// Whether it was opened after [`Fault::BlackholeOpen`].
     remembered: bool,
 }
 
 impl Direction {
     fn new(replies: bool, fault: watch::Receiver<Fault>) -> Self {
-        let remembered = *fault.borrow() == Fault::ForgetOpen;
+        let remembered = *fault.borrow() == Fault::BlackholeOpen;
         Self { replies, fault, passed: 0, lost: false, remembered }
     }
 
@@ -195,7 +195,7 @@ impl Direction {
             match fault {
                 Fault::Reset => return Err(ErrorKind::ConnectionReset.into()),
                 Fault::Blackhole => return Ok(0),
-                Fault::ForgetOpen if !self.remembered => return Ok(0),
+                Fault::BlackholeOpen if !self.remembered => return Ok(0),
                 Fault::DropReplies if self.replies => return Ok(0),
                 Fault::StallReplies(limit) if self.replies && self.passed >= limit => {
                     let changed = self.fault.changed().await;
@@ -208,7 +208,10 @@ impl Direction {
                     sleep(time).await;
                     return Ok(waiting);
                 }
-                Fault::None | Fault::ForgetOpen | Fault::DropReplies | Fault::StallReplies(_) => {
+                Fault::None
+                | Fault::BlackholeOpen
+                | Fault::DropReplies
+                | Fault::StallReplies(_) => {
                     return Ok(waiting);
                 }
             }

@@ -19,28 +19,41 @@ use crate::{
 };
 
 scenarios![
-    faults_between_worker_and_redis_lose_and_duplicate_no_event,
-    faults_between_gateway_and_redis_lose_no_event_and_close_no_socket,
-    faults_between_both_services_and_redis_lose_no_event_and_close_no_socket,
+    faults_between_the_services_and_redis_lose_no_event_and_close_no_socket,
     the_first_event_after_a_nat_dropped_the_idle_connection_is_not_late,
 ];
 
-async fn faults_between_worker_and_redis_lose_and_duplicate_no_event(
+/// Injects each fault in turn and waits after each until every event is delivered.
+async fn faults_between_the_services_and_redis_lose_no_event_and_close_no_socket(
     context: &Context,
 ) -> anyhow::Result<()> {
-    survive_each_fault(context, "worker to Redis", |ways| vec![&ways.worker]).await
-}
-
-async fn faults_between_gateway_and_redis_lose_no_event_and_close_no_socket(
-    context: &Context,
-) -> anyhow::Result<()> {
-    survive_each_fault(context, "gateway to Redis", |ways| vec![&ways.gateway]).await
-}
-
-async fn faults_between_both_services_and_redis_lose_no_event_and_close_no_socket(
-    context: &Context,
-) -> anyhow::Result<()> {
-    survive_each_fault(context, "both to Redis", |ways| vec![&ways.worker, &ways.gateway]).await
+    type Select = fn(&RedisProxies) -> Vec<&Proxy>;
+    let links: [(&str, Select); 3] = [
+        ("worker to Redis", |proxies| vec![&proxies.worker]),
+        ("gateway to Redis", |proxies| vec![&proxies.gateway]),
+        ("both to Redis", |proxies| vec![&proxies.worker, &proxies.gateway]),
+    ];
+    let events = RunProfile::current().pick(200, 1_200);
+    let stack = context.own_stack(&Layout { proxied: true, ..Layout::default() }).await?;
+    let mut load = UnderLoad::start(stack, "network faults").await?;
+    for (link, select) in links {
+        let mut all = RecoveryLatency::default();
+        for fault in FAULTS {
+            load.events.wait_for_sent(20).await?;
+            let proxies = load.stack.redis_proxies.as_ref().context("the layout has proxies")?;
+            for (fault, events) in [(fault, events), (Fault::None, 0)] {
+                for proxy in select(proxies) {
+                    proxy.set_fault(fault);
+                }
+                load.events.wait_for_sent(events).await?;
+            }
+            let fault = format!("{link}: {fault:?}");
+            all.add(&load.wait_for_recovery(&fault).await.context(fault)?);
+        }
+        eprintln!("{link}, all faults: {all}");
+    }
+    print_gap_repairs("network faults", &load.stack).await?;
+    load.finish().await
 }
 
 /// A NAT drops the idle connection of the worker from its table: bytes are discarded from then on,
@@ -53,7 +66,7 @@ async fn the_first_event_after_a_nat_dropped_the_idle_connection_is_not_late(
     let user = fresh_user();
     let mut client = stack.client(&user).await?;
     let proxies = stack.redis_proxies.as_ref().context("the layout has proxies")?;
-    proxies.worker.set_fault(Fault::ForgetOpen);
+    proxies.worker.set_fault(Fault::BlackholeOpen);
     let worker = stack.workers.first().context("the layout has a worker")?;
     eventually("the worker reconnects while idle", TIMEOUT, async || {
         let connects = worker.log()?.matches("connected to Redis").count();
@@ -69,31 +82,4 @@ async fn the_first_event_after_a_nat_dropped_the_idle_connection_is_not_late(
     eprintln!("first event after the connection was dropped: {latency:?}");
     ensure!(latency < Duration::from_secs(1), "the first event took {latency:?}");
     stack.shut_down_and_check_logs().await
-}
-
-/// Injects each fault in turn and waits after each until every event is delivered.
-async fn survive_each_fault(
-    context: &Context,
-    name: &str,
-    select: fn(&RedisProxies) -> Vec<&Proxy>,
-) -> anyhow::Result<()> {
-    let events = RunProfile::current().pick(200, 1_200);
-    let stack = context.own_stack(&Layout { proxied: true, ..Layout::default() }).await?;
-    let mut load = UnderLoad::start(stack, name).await?;
-    let mut all = RecoveryLatency::default();
-    for fault in FAULTS {
-        load.events.wait_for_sent(20).await?;
-        let proxies = select(load.stack.redis_proxies.as_ref().context("the layout has proxies")?);
-        for (fault, events) in [(fault, events), (Fault::None, 0)] {
-            for proxy in &proxies {
-                proxy.set_fault(fault);
-            }
-            load.events.wait_for_sent(events).await?;
-        }
-        let fault = format!("{fault:?}");
-        all.add(&load.wait_for_recovery(&fault).await.context(fault)?);
-    }
-    eprintln!("{name}, all faults: {all}");
-    print_gap_repairs(name, &load.stack).await?;
-    load.finish().await
 }

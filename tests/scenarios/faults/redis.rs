@@ -15,8 +15,7 @@ use crate::{
 };
 
 scenarios![
-    a_redis_that_refuses_commands_costs_no_event_and_no_socket,
-    a_redis_that_closes_connections_or_hangs_costs_no_event_and_no_socket,
+    a_redis_that_refuses_closes_or_hangs_costs_no_event_and_no_socket,
     a_redis_that_is_loading_costs_no_event_and_no_socket,
     a_flush_costs_no_live_event_and_a_resume_across_it_is_incomplete,
 ];
@@ -80,7 +79,9 @@ async fn run(admin: &mut MultiplexedConnection, words: &[&str]) -> anyhow::Resul
     result.with_context(|| words.join(" "))
 }
 
-async fn a_redis_that_refuses_commands_costs_no_event_and_no_socket(
+/// Injects each fault in turn; waits after each until every event is delivered, and checks that
+/// the services noticed it.
+async fn a_redis_that_refuses_closes_or_hangs_costs_no_event_and_no_socket(
     context: &Context,
 ) -> anyhow::Result<()> {
     let faults = [
@@ -88,26 +89,12 @@ async fn a_redis_that_refuses_commands_costs_no_event_and_no_socket(
         RedisFault::ReadOnly,
         RedisFault::ScriptsFlushed,
         RedisFault::PasswordChanged,
+        RedisFault::ConnectionsClosed("normal"),
+        RedisFault::ConnectionsClosed("pubsub"),
+        RedisFault::Frozen,
     ];
-    survive_each_fault(context, "Redis refuses", &faults).await
-}
-
-async fn a_redis_that_closes_connections_or_hangs_costs_no_event_and_no_socket(
-    context: &Context,
-) -> anyhow::Result<()> {
-    let closed = RedisFault::ConnectionsClosed;
-    let faults = [closed("normal"), closed("pubsub"), RedisFault::Frozen];
-    survive_each_fault(context, "Redis unreachable", &faults).await
-}
-
-/// Injects each fault in turn; waits after each until every event is delivered, and checks that
-/// the services noticed it.
-async fn survive_each_fault(
-    context: &Context,
-    name: &str,
-    faults: &[RedisFault],
-) -> anyhow::Result<()> {
-    let mut load = UnderLoad::start(context.own_stack(&Layout::default()).await?, name).await?;
+    let stack = context.own_stack(&Layout::default()).await?;
+    let mut load = UnderLoad::start(stack, "faults of Redis").await?;
     let mut admin = load.stack.redis.connection().await?;
     let mut all = RecoveryLatency::default();
     for fault in faults {
@@ -121,8 +108,8 @@ async fn survive_each_fault(
         let noticed = redis_failures(&load.stack).await? > failures;
         ensure!(noticed, "{fault:?}: neither service counted a failure of Redis");
     }
-    eprintln!("{name}, all faults: {all}");
-    print_gap_repairs(name, &load.stack).await?;
+    eprintln!("all faults of Redis: {all}");
+    print_gap_repairs("faults of Redis", &load.stack).await?;
     for user in &load.clients.users {
         load.stack.wait_for_subscriptions(user, 1).await?;
     }
