@@ -201,7 +201,9 @@ async fn expect_public_health(stack: &Stack) -> anyhow::Result<()> {
     get("/healthz/redis").await?;
     let sockets = get("/healthz/websocket").await?;
     let is_open = sockets["total_connections"].as_u64() >= Some(1);
-    ensure!(is_open && sockets["max_connections_per_user"] == 5, "{sockets}");
+    ensure!(is_open, "expected at least one connection in total_connections, got {sockets}");
+    let limit = &sockets["max_connections_per_user"];
+    ensure!(limit == 5, "expected max_connections_per_user 5, got {limit}");
     for path in ["/metrics", "/readyz", "/nothing"] {
         let (status, _) = http::get(gateway, path).await?;
         ensure!(status == 404, "{path} on the public port: expected status 404, got {status}");

@@ -116,7 +116,7 @@ async fn the_latency_of_each_stage_is_observed_for_every_notification(
         let page = stack.gateways[0].metrics().await?;
         for name in ["gateway_delivery_seconds_count", "gateway_event_age_seconds_count"] {
             let observed = metric_sum(&page, name);
-            ensure!(observed >= all, "{name}: {observed} of {all}");
+            ensure!(observed >= all, "{name}: expected at least {all}, got {observed}");
         }
         let worker = stack.workers[0].metrics().await?;
         let publish = "ingest_worker_redis_round_trip_seconds_count{call=\"publish\"}";
@@ -129,7 +129,10 @@ async fn the_latency_of_each_stage_is_observed_for_every_notification(
             (&worker, publish, 1.0),
         ] {
             let observed = metric(page, name);
-            ensure!(observed >= Some(expected), "{name}: {observed:?} of {expected}");
+            ensure!(
+                observed >= Some(expected),
+                "{name}: expected at least {expected}, got {observed:?}"
+            );
         }
         Ok(())
     })

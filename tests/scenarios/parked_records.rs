@@ -183,7 +183,10 @@ async fn an_event_without_an_owner_is_dead_lettered_and_can_be_replayed(
     ensure!(output.contains("0 dead letters"), "expected no second replay, got {output}");
     let dry_run = ["dead-letters", "replay", "--at", &position, "--again", "--dry-run"];
     let output = run(&dry_run, "").await?;
-    ensure!(output.contains("1 dead letters") && !output.contains("sent"), "{output}");
+    ensure!(
+        output.contains("1 dead letters") && !output.contains("sent"),
+        "expected one letter, none sent, got {output}"
+    );
     // Replayed again, the event is a duplicate: the next frame is that of a later event.
     let again = ["dead-letters", "replay", "--at", &position, "--again", "--yes"];
     let output = run(&again, "").await?;
@@ -221,7 +224,10 @@ async fn dead_letter_commands_name_the_brokers_that_do_not_answer(
         let error =
             result.err().with_context(|| format!("{command} succeeded without a broker"))?;
         let (error, elapsed) = (format!("{error:#}"), started.elapsed());
-        ensure!(elapsed < Duration::from_secs(10), "{command} took {elapsed:?}");
+        ensure!(
+            elapsed < Duration::from_secs(10),
+            "expected {command} to fail within 10 s, took {elapsed:?}"
+        );
         let is_expected = error.contains("exit status: 1") && error.contains("127.0.0.1:9");
         ensure!(is_expected, "expected exit code 1 and the brokers, got {error}");
     }

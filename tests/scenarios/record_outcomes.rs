@@ -71,7 +71,11 @@ async fn expect_published_once(stack: &Stack, case: &Case) -> anyhow::Result<()>
     let entries = wait_for_published(stack, &case.user, 1).await?;
     ensure!(entries.len() == 1, "expected one entry in the stream, got {}", entries.len());
     let notification: Value = serde_json::from_str(&entries[0].1)?;
-    ensure!(notification["user_id"] == case.user, "published for {}", notification["user_id"]);
+    ensure!(
+        notification["user_id"] == case.user,
+        "expected user {}, got {notification}",
+        case.user
+    );
     ensure!(!entries[0].1.contains(PAYLOAD_MARKER), "an unknown field of the payload is published");
     Ok(())
 }
@@ -85,7 +89,7 @@ fn check_dead_letter(case: &Case, letter: Option<&OwnedMessage>) -> anyhow::Resu
     let Some(letter) = letter else { return Ok(()) };
     ensure!(letter.payload() == case.value.as_deref(), "the value differs from the record's");
     for (name, expected) in [TRACEPARENT, ("dlq.topic", &case.topic)] {
-        ensure!(header(letter, name) == Some(expected), "{name}: {:?}", letter.headers());
+        expect_header(letter, name, expected)?;
     }
     for name in ["dlq.partition", "dlq.offset", "dlq.timestamp", "dlq.detail", "dlq.worker"] {
         let is_set = header(letter, name).is_some_and(|text| !text.is_empty());
@@ -94,6 +98,12 @@ fn check_dead_letter(case: &Case, letter: Option<&OwnedMessage>) -> anyhow::Resu
     let detail = header(letter, "dlq.detail").unwrap_or_default();
     let quotes = [PAYLOAD_MARKER, &case.user].iter().any(|text| detail.contains(text));
     ensure!(!quotes && !detail.contains(char::is_control), "the detail quotes: {detail:?}");
+    Ok(())
+}
+
+fn expect_header(letter: &OwnedMessage, name: &str, expected: &str) -> anyhow::Result<()> {
+    let value = header(letter, name);
+    ensure!(value == Some(expected), "{name}: expected {expected}, got {value:?}");
     Ok(())
 }
 
@@ -114,10 +124,8 @@ async fn a_dead_letter_over_the_broker_limit_is_written_without_its_value(
     let letters = wait_for_dead_letters(stack, &[&user]).await?;
     let letter = letters.get(&user).context("waited for")?;
     ensure!(letter.payload().is_none(), "expected no value");
-    for (name, expected) in [("dlq.value_omitted", "true"), ("dlq.reason", "not_json")] {
-        ensure!(header(letter, name) == Some(expected), "{name}: {:?}", letter.headers());
-    }
-    Ok(())
+    expect_header(letter, "dlq.value_omitted", "true")?;
+    expect_header(letter, "dlq.reason", "not_json")
 }
 
 async fn no_token_and_no_payload_is_logged_at_trace_level(context: &Context) -> anyhow::Result<()> {

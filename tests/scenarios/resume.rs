@@ -199,7 +199,10 @@ async fn the_switch_from_history_to_live_frames_leaves_no_gap_and_no_duplicate(
         // The events are published before, while and after the client connects.
         let receive = async {
             let (mut client, resumed, _) = resume(stack, &user, &position).await?;
-            ensure!(resumed == "complete", "round {round}, {position}: {resumed}");
+            ensure!(
+                resumed == "complete",
+                "round {round}: expected a complete resume after {position}, got {resumed}"
+            );
             let mut newest = String::new();
             for Event { id, .. } in &events {
                 let frame = client.next_notification(TIMEOUT).await?;

@@ -91,7 +91,7 @@ async fn a_revoked_user_is_closed_at_every_gateway_and_reconnects_with_a_newer_t
     eventually("the revocation and the closed connection are counted", TIMEOUT, async || {
         let page = stack.gateways[0].metrics().await?;
         for series in ["gateway_revocations 1", "websocket_closes_total{reason=\"revoked\"} 1"] {
-            ensure!(page.contains(series), "no {series}");
+            ensure!(page.contains(series), "expected {series:?} in the metrics");
         }
         Ok(())
     })

@@ -67,8 +67,8 @@ async fn invalid_settings_are_reported_all_at_once_without_secrets(
         ("KAFKA_AUTO_OFFSET_RESET", "middle"),
         ("KAFKA_PROPERTY_SASL_JAAS_CONFIG", SECRET),
     ];
-    let beside_a_secret = [("REDIS_URL", &*url), ("ADMIN_PORT", "none")];
-    let with_secret = [&beside_a_secret[..], &[("JWT_SECRET_KEY", SECRET)]].concat();
+    let without_secret = [("REDIS_URL", &*url), ("ADMIN_PORT", "none")];
+    let with_secret = [&without_secret[..], &[("JWT_SECRET_KEY", SECRET)]].concat();
     let names = |settings: &[(&'static str, &str)]| -> Vec<&str> {
         settings.iter().map(|(name, _)| *name).collect()
     };
@@ -76,7 +76,7 @@ async fn invalid_settings_are_reported_all_at_once_without_secrets(
         ("ws-gateway", &[][..], vec!["JWT_SECRET_KEY"]),
         ("ws-gateway", &of_gateway, names(&of_gateway)),
         ("ingest-worker", &of_worker, names(&of_worker)),
-        ("ws-gateway", &with_secret, names(&beside_a_secret)),
+        ("ws-gateway", &with_secret, names(&without_secret)),
     ] {
         let (code, log) = fail_to_start(binary, settings).await?;
         ensure!(code == 2, "{binary}: expected exit code 2, got {code}: {log}");

@@ -137,7 +137,8 @@ async fn published_keys_are_replaced_without_a_restart_and_outlast_their_issuer(
         pair.expect_accepted(&stack).await.with_context(|| format!("{}, no issuer", pair.id))?;
     }
     let page = stack.gateways[0].metrics().await?;
-    ensure!(page.contains("jwt_validation_total{result=\"unknown_key\"}"), "{page}");
+    let series = "jwt_validation_total{result=\"unknown_key\"}";
+    ensure!(page.contains(series), "expected {series} in {page}");
     stack.shut_down_and_check_logs().await
 }
 
@@ -167,7 +168,8 @@ async fn key_files_are_reloaded_and_an_invalid_file_changes_nothing(
     std::fs::write(&public_file, "-----BEGIN PUBLIC KEY-----\nMCow")?;
     eventually("the failed reload is counted", TIMEOUT, async || {
         let page = stack.gateways[0].metrics().await?;
-        ensure!(page.contains("gateway_file_reloads_total{result=\"failed\"} 1"), "not yet");
+        let series = "gateway_file_reloads_total{result=\"failed\"} 1";
+        ensure!(page.contains(series), "expected {series:?} in the metrics");
         Ok(())
     })
     .await?;

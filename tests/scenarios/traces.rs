@@ -81,7 +81,11 @@ async fn a_trace_continues_from_the_producer_to_the_socket(
         let parts: Vec<&str> = traceparent.split('-').collect();
         let &["00", trace, worker_span, "01"] = &*parts else { bail!("invalid: {traceparent}") };
         let is_continued = trace == producer.trace;
-        ensure!(is_continued == (carrier != Carrier::None), "{carrier:?}: {traceparent}");
+        ensure!(
+            is_continued == (carrier != Carrier::None),
+            "{carrier:?}: sent trace {}, got {traceparent}",
+            producer.trace
+        );
 
         let count = WORKER_SPANS.len() + GATEWAY_SPANS.len();
         let spans = collector.trace(trace, count, TIMEOUT).await?;

@@ -105,7 +105,7 @@ impl Service {
         eventually(&format!("{} is ready", self.name), READY_LIMIT, async || {
             ensure!(self.process.is_running(), "it has exited: {}", self.process.log_tail());
             let (status, body) = http::get(self.admin, "/readyz").await?;
-            ensure!(status == 200, "{status} {body}");
+            ensure!(status == 200, "/readyz: expected status 200, got {status} {body}");
             Ok(())
         })
         .await

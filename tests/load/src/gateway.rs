@@ -77,7 +77,8 @@ impl Gateway {
             ensure!(stream.read_buf(&mut read).await? > 0, "closed during the handshake");
         };
         let status = read.split(|byte| *byte == b'\r').next().unwrap_or_default();
-        ensure!(status.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(status));
+        let status = String::from_utf8_lossy(status);
+        ensure!(status.starts_with("HTTP/1.1 101"), "expected status 101, got {status}");
         Ok(WebSocket::new(stream, read.split_off(end)))
     }
 

@@ -80,7 +80,11 @@ async fn wait_until_all_instances_work(stack: &Stack) -> anyhow::Result<()> {
         for (services, series) in busy {
             for service in services {
                 let count = metric(&service.metrics().await?, series);
-                ensure!(count > Some(0.0), "{}: {series} {count:?}", service.name());
+                ensure!(
+                    count > Some(0.0),
+                    "{}: expected {series} above 0, got {count:?}",
+                    service.name()
+                );
             }
         }
         Ok(())

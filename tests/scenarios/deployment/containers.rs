@@ -35,7 +35,7 @@ async fn the_dockerfile_defines_both_images(_: &Context) -> anyhow::Result<()> {
             format!("CMD [\"/{service}\", \"healthcheck\"]"),
             format!("ENTRYPOINT [\"/{service}\"]"),
         ] {
-            ensure!(last.contains(&wanted), "no {wanted:?}");
+            ensure!(last.contains(&wanted), "expected {wanted:?} in the final stages");
         }
     }
     ensure!(!last.contains("RUN "), "the final stages have no shell for RUN");
@@ -50,7 +50,7 @@ fn manifests_are_copied(dockerfile: &str) -> anyhow::Result<()> {
     let ignored = read(".dockerignore")?;
     for member in members.split('"').skip(1).step_by(2) {
         let copied = format!("COPY {member}/Cargo.toml {member}/");
-        ensure!(dockerfile.contains(&copied), "no {copied:?}");
+        ensure!(dockerfile.contains(&copied), "expected {copied:?} in the Dockerfile");
         let [whole, manifest] = [format!("!{member}"), format!("!{member}/Cargo.toml")];
         let kept = ignored.lines().any(|line| line == whole || line == manifest);
         ensure!(kept, ".dockerignore excludes {member}");
@@ -71,7 +71,10 @@ async fn the_dockerfile_links_openssl_statically_and_verifies_it(
         ),
         ("! grep -E 'libssl|libcrypto|libz|not found'", "the result is not verified"),
     ] {
-        ensure!(dockerfile.contains(wanted), "no {wanted:?}: {reason}");
+        ensure!(
+            dockerfile.contains(wanted),
+            "expected {wanted:?} in the Dockerfile; without it, {reason}"
+        );
     }
     Ok(())
 }
@@ -151,7 +154,10 @@ async fn compose_services_wait_for_healthy_dependencies(_: &Context) -> anyhow::
     };
     let mut dev = in_profile("dev");
     dev.sort();
-    ensure!(dev == ["kafka", "redis"], "dev: {dev:?}");
+    ensure!(
+        dev == ["kafka", "redis"],
+        "expected kafka and redis in the profile `dev`, got {dev:?}"
+    );
     ensure!(in_profile("full").len() == services.len(), "the profile `full` lacks services");
     Ok(())
 }
@@ -166,7 +172,7 @@ async fn compose_settings_and_mounts_exist(_: &Context) -> anyhow::Result<()> {
             } else {
                 compose["volumes"].get(source).is_some()
             };
-            ensure!(exists, "{name}: no {source}");
+            ensure!(exists, "{name}: the mounted {source} does not exist");
         }
         if !BUILT.contains(&&**name) {
             continue;
@@ -176,7 +182,8 @@ async fn compose_settings_and_mounts_exist(_: &Context) -> anyhow::Result<()> {
         let unknown: Vec<_> = set.keys().filter(|name| !known.contains(*name)).collect();
         ensure!(unknown.is_empty(), "{name} does not know {unknown:?}");
         let built = &service["build"];
-        ensure!(built["dockerfile"] == "k8s/Dockerfile" && built["target"] == **name, "{name}");
+        let is_built = built["dockerfile"] == "k8s/Dockerfile" && built["target"] == **name;
+        ensure!(is_built, "{name}: expected its target of k8s/Dockerfile, got {built}");
         ensure!(service["read_only"] == true, "{name} has a writable root filesystem");
     }
     Ok(())
@@ -189,7 +196,8 @@ async fn the_healthcheck_command_reports_readiness(context: &Context) -> anyhow:
         service.kill().await?;
         let answer = service.run_command(&["healthcheck"], "").await;
         let problem = answer.err().context("a killed service is reported as ready")?;
-        ensure!(format!("{problem:#}").contains("exit status: 1"), "{problem:#}");
+        let problem = format!("{problem:#}");
+        ensure!(problem.contains("exit status: 1"), "expected exit status 1, got {problem}");
     }
     stack.check_logs_and_discard()
 }

@@ -107,7 +107,7 @@ async fn one_version_of_rust_is_used_everywhere(_: &Context) -> anyhow::Result<(
         (".github/workflows/release.yml", format!("RUST_VERSION: \"{version}\"")),
         (".github/CONTRIBUTING.md", format!("Rust {version} ")),
     ] {
-        ensure!(read(path)?.contains(&wanted), "{path}: no {wanted:?}");
+        ensure!(read(path)?.contains(&wanted), "{path}: expected {wanted:?}");
     }
     Ok(())
 }
@@ -122,7 +122,10 @@ async fn the_tests_that_the_threat_model_names_exist(_: &Context) -> anyhow::Res
     ensure!(names.len() > 8, "too few names: {names:?}");
     for name in names {
         let files = [format!("tests/scenarios/{name}.rs"), format!("tests/{name}")];
-        ensure!(files.iter().any(|file| root().join(file).exists()), "no test {name}");
+        ensure!(
+            files.iter().any(|file| root().join(file).exists()),
+            "SECURITY.md names {name}, but there is no such test"
+        );
     }
     Ok(())
 }

@@ -84,7 +84,11 @@ async fn manifests_set_every_setting_and_no_other(_: &Context) -> anyhow::Result
         for (kind, service) in WORKLOADS {
             let (set, known) = (overlay.environment(kind, service)?, settings(service)?);
             let unset: Vec<_> = known.iter().filter(|name| !set.contains_key(*name)).collect();
-            ensure!(unset.is_empty(), "{}: {service} lacks {unset:?}", overlay.name);
+            ensure!(
+                unset.is_empty(),
+                "{}: settings of {service} that are not set: {unset:?}",
+                overlay.name
+            );
             let is_known = |name: &str| known.contains(name) || name.starts_with("KAFKA_PROPERTY_");
             let unknown: Vec<_> = set.keys().filter(|name| !is_known(name)).collect();
             ensure!(unknown.is_empty(), "{}: {service} does not know {unknown:?}", overlay.name);
@@ -101,7 +105,11 @@ async fn services_accept_the_settings_of_the_manifests(_: &Context) -> anyhow::R
             // with 1.
             set.insert("ADMIN_PORT".into(), "1".into());
             let (code, stderr) = healthcheck(service, &set).await?;
-            ensure!(code == Some(1), "{}: {service}: {code:?}: {stderr}", overlay.name);
+            ensure!(
+                code == Some(1),
+                "{}: {service}: expected exit code 1, got {code:?}: {stderr}",
+                overlay.name
+            );
         }
     }
     Ok(())
@@ -130,17 +138,24 @@ async fn ports_probes_and_accounts_resolve(_: &Context) -> anyhow::Result<()> {
                 })
                 .collect();
             for (port, setting) in [("admin", "ADMIN_PORT"), ("http", "WEBSOCKET_PORT")] {
-                ensure!(ports.get(port) == set.get(setting), "{service}: {setting} is not {port}");
+                ensure!(
+                    ports.get(port) == set.get(setting),
+                    "{service}: {setting} differs from the container port {port}"
+                );
             }
             for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
                 let get = &container[probe]["httpGet"];
                 let path = if probe == "readinessProbe" { "/readyz" } else { "/livez" };
-                ensure!(get["path"] == path && get["port"] == "admin", "{service}: {probe}: {get}");
+                let is_expected = get["path"] == path && get["port"] == "admin";
+                ensure!(is_expected, "{service}: {probe}: expected {path} at admin, got {get}");
             }
             let service = overlay.object("Service", service)?;
             for port in list(&service["spec"]["ports"]) {
                 let target = port["targetPort"].as_str().context("a port name")?;
-                ensure!(ports.contains_key(target), "{service}: no port {target}");
+                ensure!(
+                    ports.contains_key(target),
+                    "{service}: the target port {target} does not exist"
+                );
             }
         }
     }

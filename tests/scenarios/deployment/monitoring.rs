@@ -38,7 +38,11 @@ async fn prometheus_configurations_are_valid(_: &Context) -> anyhow::Result<()> 
         let name = |rule: &Value| Some(rule.as_str()?.rsplit('/').next()?.to_owned());
         let rules: Vec<_> =
             rules.filter_map(name).map(|name| format!("k8s/monitoring/{name}")).collect();
-        ensure!(rules == monitoring::RULES, "{path}: {rules:?}");
+        ensure!(
+            rules == monitoring::RULES,
+            "{path}: expected {:?}, got {rules:?}",
+            monitoring::RULES
+        );
         for job in config["scrape_configs"].as_array_mut().context("jobs")? {
             // Debian's Prometheus is built without it.
             job.as_object_mut().context("a job")?.remove("kubernetes_sd_configs");
@@ -59,20 +63,28 @@ async fn every_alert_has_a_test_and_a_runbook_section(_: &Context) -> anyhow::Re
         let Some(name) = rule["alert"].as_str() else { continue };
         ensure!(names.insert(name.to_owned()), "{name} exists twice");
         let severity = &rule["labels"]["severity"];
-        ensure!(severity == "page" || severity == "ticket", "{name}: {severity}");
+        ensure!(
+            severity == "page" || severity == "ticket",
+            "{name}: expected severity page or ticket, got {severity}"
+        );
         let notes = &rule["annotations"];
         let section = format!("k8s/RUNBOOK.md#{}", name.to_lowercase());
-        ensure!(notes["runbook_url"] == *section, "{name}: {}", notes["runbook_url"]);
+        ensure!(
+            notes["runbook_url"] == *section,
+            "{name}: expected {section}, got {}",
+            notes["runbook_url"]
+        );
         ensure!(
             notes["summary"].is_string() && notes["description"].is_string(),
             "{name}: no summary or description"
         );
-        ensure!(tests.contains(&format!("alertname=\"{name}\"")), "{name}: no test");
+        ensure!(tests.contains(&format!("alertname=\"{name}\"")), "{name}: no rule test names it");
     }
     let runbook = read("k8s/RUNBOOK.md")?;
     let sections = runbook.lines().filter_map(|line| line.strip_prefix("## "));
     let sections: BTreeSet<String> = sections.map(str::to_owned).collect();
-    ensure!(sections == names, "{:?}", sections.symmetric_difference(&names).collect::<Vec<_>>());
+    let unmatched: Vec<_> = sections.symmetric_difference(&names).collect();
+    ensure!(unmatched.is_empty(), "only an alert or only a section of RUNBOOK.md: {unmatched:?}");
     Ok(())
 }
 

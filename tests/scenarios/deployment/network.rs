@@ -28,8 +28,16 @@ fn admitted_namespace(policy: &Value) -> &Value {
 async fn traffic_is_denied_by_default(_: &Context) -> anyhow::Result<()> {
     for overlay in Overlay::both().await? {
         let policy = &overlay.object("NetworkPolicy", "default-deny")?["spec"];
-        ensure!(policy["podSelector"] == json!({}), "{}: {policy}", overlay.name);
-        ensure!(policy["policyTypes"] == json!(["Ingress", "Egress"]), "{}", overlay.name);
+        ensure!(
+            policy["podSelector"] == json!({}),
+            "{}: expected all pods, got {policy}",
+            overlay.name
+        );
+        ensure!(
+            policy["policyTypes"] == json!(["Ingress", "Egress"]),
+            "{}: expected policy types Ingress and Egress, got {policy}",
+            overlay.name
+        );
         for (_, service) in WORKLOADS {
             overlay.object("NetworkPolicy", service)?;
         }
@@ -61,7 +69,10 @@ async fn clients_connect_through_a_gateway_without_a_request_timeout(
     let route = overlay.object("HTTPRoute", "ws-gateway")?;
     let rule = &route["spec"]["rules"][0];
     // A WebSocket is one request: any timeout would end it.
-    ensure!(rule["timeouts"] == json!({"request": "0s", "backendRequest": "0s"}), "{rule}");
+    ensure!(
+        rule["timeouts"] == json!({"request": "0s", "backendRequest": "0s"}),
+        "expected timeouts of 0s, got {rule}"
+    );
     let backend = &rule["backendRefs"][0];
     let service = overlay.object("Service", backend["name"].as_str().context("a backend")?)?;
     ensure!(service["spec"]["ports"][0]["port"] == backend["port"], "no such port: {backend}");
@@ -75,7 +86,8 @@ async fn the_ingress_component_replaces_the_route(_: &Context) -> anyhow::Result
     let overlay = Overlay::with_component("production", "ingress").await?;
     ensure!(overlay.object("HTTPRoute", "ws-gateway").is_err(), "the route is still there");
     let policy = overlay.object("NetworkPolicy", "ws-gateway")?;
-    ensure!(admitted_namespace(policy) == "ingress-nginx", "{policy}");
+    let admitted = admitted_namespace(policy);
+    ensure!(admitted == "ingress-nginx", "expected namespace ingress-nginx, got {admitted}");
     let set = overlay.environment("Deployment", "ws-gateway")?;
     let annotations = &overlay.object("Ingress", "ws-gateway")?["metadata"]["annotations"];
     for name in ["proxy-read-timeout", "proxy-send-timeout"] {
@@ -93,7 +105,7 @@ async fn the_ipv6_component_listens_on_ipv6(_: &Context) -> anyhow::Result<()> {
     let overlay = Overlay::with_component("production", "ipv6").await?;
     for (kind, service) in WORKLOADS {
         let address = &overlay.environment(kind, service)?["BIND_ADDRESS"];
-        ensure!(address == "::", "{service}: {address}");
+        ensure!(address == "::", "{service}: expected BIND_ADDRESS ::, got {address}");
     }
     Ok(())
 }
@@ -104,9 +116,13 @@ async fn the_traces_component_exports_traces(_: &Context) -> anyhow::Result<()> 
     let port = policy["spec"]["egress"][0]["ports"][0]["port"].to_string();
     for (kind, service) in WORKLOADS {
         let set = overlay.environment(kind, service)?;
-        ensure!(set["ENABLE_TRACING"] == "true", "{service}: {}", set["ENABLE_TRACING"]);
+        let tracing = &set["ENABLE_TRACING"];
+        ensure!(tracing == "true", "{service}: expected ENABLE_TRACING true, got {tracing}");
         let collector = &set["OTEL_EXPORTER_OTLP_ENDPOINT"];
-        ensure!(collector.ends_with(&format!(":{port}")), "{service}: {collector} is not {port}");
+        ensure!(
+            collector.ends_with(&format!(":{port}")),
+            "{service}: expected port {port}, got {collector}"
+        );
     }
     Ok(())
 }

@@ -88,8 +88,8 @@ async fn wait_for_series(
 /// Checks that every rule evaluates and no alert fires.
 async fn rules_are_healthy_and_none_fires(prometheus: &Prometheus) -> anyhow::Result<()> {
     for rule in prometheus.rules().await? {
-        ensure!(rule["health"] == "ok", "{rule}");
-        ensure!(rule["state"] != "firing", "{rule}");
+        ensure!(rule["health"] == "ok", "expected a rule that evaluates, got {rule}");
+        ensure!(rule["state"] != "firing", "expected no firing alert, got {rule}");
     }
     Ok(())
 }

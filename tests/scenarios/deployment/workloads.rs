@@ -31,7 +31,11 @@ async fn dev_uses_loaded_images_and_production_digests(_: &Context) -> anyhow::R
                 "dev" => image.ends_with(":dev"),
                 _ => image.split_once("@sha256:").is_some_and(|(_, digest)| digest.len() == 64),
             };
-            ensure!(is_pinned, "{}: {image}", overlay.name);
+            ensure!(
+                is_pinned,
+                "{}: expected tag dev in the overlay dev, elsewhere a digest, got {image}",
+                overlay.name
+            );
         }
     }
     Ok(())
@@ -50,7 +54,11 @@ async fn termination_grace_periods_cover_the_shutdown(_: &Context) -> anyhow::Re
             let shutdown = duration(&set[setting]).map_err(anyhow::Error::msg)?;
             // 5 s for the last close frames, 5 s margin.
             let needed = pre_stop + shutdown + Duration::from_secs(10);
-            ensure!(needed <= grace, "{}: {service}: {needed:?} in {grace:?}", overlay.name);
+            ensure!(
+                needed <= grace,
+                "{}: shutdown of {service} needs {needed:?}, grace period {grace:?}",
+                overlay.name
+            );
         }
     }
     Ok(())
@@ -62,7 +70,10 @@ async fn autoscalers_target_the_workloads(_: &Context) -> anyhow::Result<()> {
     let gateways = overlay.object("HorizontalPodAutoscaler", "ws-gateway")?;
     for (autoscaler, (kind, name)) in [scaled, gateways].into_iter().zip(WORKLOADS) {
         let target = &autoscaler["spec"]["scaleTargetRef"];
-        ensure!(target["kind"] == kind && target["name"] == name, "{name}: {target}");
+        ensure!(
+            target["kind"] == kind && target["name"] == name,
+            "expected {kind}/{name}, got {target}"
+        );
         let workload = overlay.object(kind, name)?;
         ensure!(workload["spec"]["replicas"].is_null(), "{name}: replicas are set twice");
     }
@@ -81,19 +92,30 @@ async fn keda_counts_a_partition_without_a_commit_as_one_record(_: &Context) -> 
     let scaled = overlay.object("ScaledObject", "ingest-worker")?;
     let trigger = &scaled["spec"]["triggers"][0]["metadata"];
     // With `earliest` such a partition counts all of its records, expired ones included.
-    ensure!(trigger["offsetResetPolicy"] == "latest", "{trigger}");
-    ensure!(trigger["scaleToZeroOnInvalidOffset"] == "false", "{trigger}");
-    ensure!(trigger["excludePersistentLag"] == "true", "{trigger}");
-    ensure!(trigger["version"].is_string(), "KEDA would use protocol version 1.0.0");
+    for (field, expected) in [
+        ("offsetResetPolicy", "latest"),
+        ("scaleToZeroOnInvalidOffset", "false"),
+        ("excludePersistentLag", "true"),
+        // Pods without a partition would be started.
+        ("allowIdleConsumers", "false"),
+    ] {
+        ensure!(trigger[field] == expected, "{field}: expected {expected}, got {trigger}");
+    }
+    ensure!(trigger["version"].is_string(), "without version, KEDA uses protocol version 1.0.0");
     let set = overlay.environment("StatefulSet", "ingest-worker")?;
     for (field, setting) in
         [("bootstrapServers", "KAFKA_BOOTSTRAP_SERVERS"), ("consumerGroup", "KAFKA_CONSUMER_GROUP")]
     {
         ensure!(trigger[field] == *set[setting], "{field} differs from {setting}");
     }
-    ensure!(trigger["allowIdleConsumers"] == "false", "pods without a partition");
-    ensure!(trigger["limitToPartitionsWithLag"].is_null(), "it requires a topic");
-    ensure!(scaled["spec"]["minReplicaCount"].as_u64() > Some(0), "KEDA could not scale up again");
+    ensure!(
+        trigger["limitToPartitionsWithLag"].is_null(),
+        "limitToPartitionsWithLag needs a topic"
+    );
+    ensure!(
+        scaled["spec"]["minReplicaCount"].as_u64() > Some(0),
+        "expected minReplicaCount above 0"
+    );
     Ok(())
 }
 
@@ -104,7 +126,11 @@ async fn rollouts_spread_gateways_without_counting_the_previous_revision(
         let pod = overlay.pod("Deployment", "ws-gateway")?;
         for constraint in list(&pod["topologySpreadConstraints"]) {
             let keys = &constraint["matchLabelKeys"];
-            ensure!(*keys == json!(["pod-template-hash"]), "{}: {constraint}", overlay.name);
+            ensure!(
+                *keys == json!(["pod-template-hash"]),
+                "{}: expected matchLabelKeys pod-template-hash, got {constraint}",
+                overlay.name
+            );
         }
     }
     Ok(())
@@ -125,7 +151,11 @@ async fn pods_are_schedulable_on_nodes_without_zone_labels(_: &Context) -> anyho
                 list(&pod["topologySpreadConstraints"]).count() == 2,
                 "{service} is not spread"
             );
-            ensure!(required(pod).is_empty(), "{}: {service} would be Pending", overlay.name);
+            ensure!(
+                required(pod).is_empty(),
+                "{}: {service} cannot be scheduled without a zone",
+                overlay.name
+            );
         }
         let keys = required(with_zones.pod(kind, service)?);
         ensure!(keys == [zone], "components/zone-spread requires {keys:?} of {service}");
@@ -139,10 +169,10 @@ async fn workers_preempt_gateways_on_full_nodes(_: &Context) -> anyhow::Result<(
         let class =
             overlay.object("PriorityClass", worker.as_str().context("a priority class")?)?;
         // The priority of pods without a class, as long as the cluster has no other default.
-        ensure!(class["value"].as_i64() > Some(0), "{class}");
-        ensure!(class["globalDefault"] != true, "{class}");
+        ensure!(class["value"].as_i64() > Some(0), "expected a value above 0, got {class}");
+        ensure!(class["globalDefault"] != true, "expected no global default, got {class}");
         let gateway = &overlay.pod("Deployment", "ws-gateway")?["priorityClassName"];
-        ensure!(gateway.is_null(), "{gateway}");
+        ensure!(gateway.is_null(), "expected no priority class of the gateway, got {gateway}");
     }
     Ok(())
 }

@@ -99,7 +99,7 @@ impl Collector {
             let spans = self.spans.lock().unwrap_or_else(PoisonError::into_inner);
             let spans: Vec<Span> =
                 spans.iter().filter(|span| span.trace == trace).cloned().collect();
-            anyhow::ensure!(spans.len() >= count, "{} of {count}: {spans:?}", spans.len());
+            anyhow::ensure!(spans.len() >= count, "expected {count} spans, got {spans:?}");
             Ok(spans)
         })
         .await

@@ -49,7 +49,7 @@ impl Prometheus {
             let process = &prometheus.process;
             ensure!(process.is_running(), "it has exited: {}", process.log_tail());
             let (status, body) = http::get(address, "/-/ready").await?;
-            ensure!(status == 200, "{status} {body}");
+            ensure!(status == 200, "expected status 200, got {status} {body}");
             Ok(())
         })
         .await?;
@@ -82,7 +82,7 @@ impl Prometheus {
 
     async fn get(&self, path: &str) -> anyhow::Result<Value> {
         let (status, body) = http::get(self.address, path).await?;
-        ensure!(status == 200, "{path}: {status} {body}");
+        ensure!(status == 200, "{path}: expected status 200, got {status} {body}");
         let mut answer: Value = serde_json::from_str(&body)?;
         Ok(answer["data"].take())
     }

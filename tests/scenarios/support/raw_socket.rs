@@ -64,7 +64,7 @@ impl RawSocket {
         let mut raw = Self::connect(server).await?;
         raw.send(upgrade_request(&format!("/ws?token={token}")).as_bytes()).await?;
         let head = raw.response_head().await?;
-        ensure!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        ensure!(head.starts_with("HTTP/1.1 101 "), "expected status 101, got {head}");
         Ok(raw)
     }
 

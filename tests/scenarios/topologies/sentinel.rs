@@ -83,8 +83,8 @@ async fn a_planned_failover_costs_no_event(context: &Context) -> anyhow::Result<
 }
 
 /// The replica misses events while it is frozen and is then the only server left. Without
-/// `REDIS_WAIT_REPLICAS` these events are lost: clients that had received them learn so on the
-/// open connection and when they resume, and receive what follows.
+/// `REDIS_WAIT_REPLICAS` these events are lost: clients that had received them are notified on
+/// the open connection and when they resume, and receive what follows.
 async fn a_failover_to_a_stale_replica_is_reported_as_an_incomplete_resume(
     context: &Context,
 ) -> anyhow::Result<()> {

@@ -77,7 +77,10 @@ impl Cluster {
                 let mut connection = connect(node.port).await?;
                 let info: String =
                     redis::cmd("CLUSTER").arg("INFO").query_async(&mut connection).await?;
-                ensure!(info.contains("cluster_state:ok") && info.contains(&all), "{info}");
+                ensure!(
+                    info.contains("cluster_state:ok") && info.contains(&all),
+                    "expected cluster_state:ok and {all}, got {info}"
+                );
             }
             Ok(())
         })

@@ -5,7 +5,7 @@ use crate::proxy::Proxy;
 /// Placeholder for the name of a worker.
 pub(super) const WORKER: &str = "{worker}";
 
-/// Number of services and their settings, besides addresses.
+/// Number of services, and their settings except addresses.
 #[derive(Clone, Debug)]
 pub struct Layout {
     /// Number of workers in the consumer group.

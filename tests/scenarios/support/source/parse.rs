@@ -30,7 +30,7 @@ pub struct ParsedFile {
     pub functions: Vec<Function>,
     /// Paths with at least two segments outside tests, with their line.
     pub paths: Vec<(Vec<String>, usize)>,
-    /// Imported and re-exported names with the path that each stands for.
+    /// Imported and re-exported names with the path of each.
     pub bindings: BTreeMap<String, Vec<String>>,
     /// Submodules in files of their own that are compiled for tests only.
     pub test_modules: Vec<String>,
