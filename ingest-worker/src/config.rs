@@ -78,10 +78,10 @@ pub struct Settings {
     /// Time limit of a graceful shutdown
     #[arg(long, env = "SHUTDOWN_GRACE", default_value = "20s", value_parser = positive_duration)]
     pub(crate) shutdown_grace: Duration,
-    /// Listen address of the admin port
+    /// Address to listen on, for the admin port
     #[arg(long, env = "BIND_ADDRESS", default_value = "0.0.0.0")]
     pub(crate) bind_address: IpAddr,
-    /// Port of `/livez`, `/readyz` and `/metrics`; 0 takes a free port
+    /// Port for probes and metrics; 0: a free port, which the log names
     #[arg(long, env = "ADMIN_PORT", default_value = "9090")]
     pub(crate) admin_port: u16,
     /// Redis.

@@ -11,9 +11,9 @@ use crate::notification::publisher::EventIdentity;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
 pub enum IdentityRule {
-    /// Those with the same event type and `event_id`; without an id, those with the same content.
+    /// Events with the same type and `event_id` are one; without an id, with the same content.
     EventId,
-    /// Those with the same event type and payload, whatever their `event_id`.
+    /// Events with the same type and payload are one, whatever their `event_id`.
     Content,
 }
 

@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_cut_to_fit_and_its_full_length_stands_beside_it() {
+    fn a_list_is_cut_to_fit_and_its_full_length_is_stated() {
         let element = json!({"essay_id": "e", "message": "m".repeat(80)});
         let data = json!({"batch_id": "b", "errors": vec![element.clone(); 1_000], "few": [1, 2]});
         let cut = limited(&data, LIMIT).unwrap();

@@ -16,7 +16,7 @@ pub(crate) const STATE: &str = "StateFrame";
 /// Schema of the client's messages.
 pub(crate) const CLIENT: &str = "ClientMessage";
 
-/// Returns the document; it refers to the schemas of notifications in the file beside it.
+/// Returns the document; it refers to the schemas of notifications in the file next to it.
 pub(crate) fn document() -> anyhow::Result<Value> {
     let notifications = notifications::schema()?;
     let names: Vec<&str> =

@@ -111,7 +111,7 @@ fn type_of(schema: &Value, indent: &str) -> String {
             return union(alternatives.iter().map(|one| type_of(one, indent)));
         }
     }
-    // A reference with a description beside it, as older drafts write it.
+    // A reference with a description next to it, as older drafts write it.
     if let Some([only]) = schema["allOf"].as_array().map(Vec::as_slice) {
         return type_of(only, indent);
     }

@@ -185,7 +185,7 @@ async fn read_reports(
     bail!("a client process has ended; its standard error has the reason")
 }
 
-/// Returns the path of the load tester: this program, or the one beside it.
+/// Returns the path of the load tester: this program, or the one in its directory.
 fn program() -> anyhow::Result<PathBuf> {
     let this = std::env::current_exe()?;
     let is_load = this.file_stem().is_some_and(|name| name == "load");

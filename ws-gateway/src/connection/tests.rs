@@ -263,7 +263,7 @@ async fn a_slow_client_is_closed_and_its_registration_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn at_shutdown_a_client_learns_when_to_reconnect() {
+async fn at_shutdown_a_client_receives_the_time_to_reconnect() {
     let mut harness = connect(true, no_history()).await;
     harness.json().await;
     let start = time::Instant::now();

@@ -19,7 +19,7 @@ use crate::{
     server::Server,
 };
 
-/// Serves clients with what [`Subscriber::run`] receives, which runs beside it.
+/// Serves clients with what [`Subscriber::run`] receives, which runs concurrently.
 #[derive(Debug)]
 pub struct Service {
     pub(super) server: Server,

@@ -58,7 +58,7 @@ mod tests {
     };
 
     #[test]
-    fn revoking_one_token_looks_only_at_the_connections_of_its_user() {
+    fn revoking_one_token_visits_only_the_connections_of_its_user() {
         let outbox = outbox::Limits { capacity: 8, max_bytes: 1 << 20, max_delay: Duration::ZERO };
         let per_user = NonZeroUsize::new(2).unwrap();
         let limits = Limits { per_user, policy: LimitPolicy::Reject, outbox };

@@ -116,7 +116,7 @@ fn above_the_limit_the_newest_connection_is_refused_or_the_oldest_closed() {
 }
 
 #[test]
-fn a_slow_connection_is_closed_and_the_others_go_on() {
+fn a_slow_connection_is_closed_and_the_others_receive_frames() {
     let hub = hub(LimitPolicy::Reject);
     let (slow, fast) = (subscribed(&hub, "u", 0), register(&hub, "u"));
     for ms in 1..=9 {
@@ -160,7 +160,7 @@ fn the_first_connection_subscribes_and_the_last_unsubscribes() {
 }
 
 #[test]
-fn a_user_who_leaves_and_comes_back_before_the_next_plan_is_subscribed() {
+fn a_user_who_reconnects_before_the_next_plan_is_subscribed() {
     let hub = hub(LimitPolicy::Reject);
     drop(subscribed(&hub, "u", 5));
     let _back = register(&hub, "u");

@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_subscription_that_has_fallen_silent_is_detected_within_10_s() {
+    async fn a_subscription_that_receives_no_probe_is_detected_within_10_s() {
         let publisher = publisher(5, &[]);
         let (start, metrics) = (Instant::now(), Metrics::new(&Registry::new()));
         publisher.probe.run(&publisher, &metrics).await;

@@ -5,7 +5,7 @@ fn routes(source: NotificationSource) -> Routes {
 }
 
 #[test]
-fn a_type_wins_over_its_alias_over_the_topic() {
+fn a_type_takes_precedence_over_its_alias_and_that_over_the_topic() {
     let routes = routes(NotificationSource::Domain);
     let found = |event_type, topic| routes.find(event_type, topic).map(|r| r.event_type);
     let failed = Ok("huleedu.cj_assessment.failed.v1");

@@ -240,7 +240,7 @@ fn a_public_key_is_never_used_as_a_secret() {
 }
 
 #[test]
-fn a_previous_secret_is_accepted_beside_the_new_one() {
+fn a_previous_secret_is_accepted_in_addition_to_the_new_one() {
     let rules = TokenRules::new(&[Algorithm::HS256], None, None, Duration::ZERO);
     let secrets = ["the-new-secret-of-more-than-32-bytes", SECRET];
     let keys = secrets.map(|secret| Key::from_secret(&secret.into(), &rules).unwrap());

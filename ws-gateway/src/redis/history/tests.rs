@@ -100,7 +100,7 @@ async fn an_error_about_the_user_or_no_reply_ends_the_replay_as_incomplete() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_resume_while_redis_is_away_is_incomplete_after_a_time_limit() {
+async fn a_resume_while_redis_is_unavailable_is_incomplete_after_a_time_limit() {
     let limits =
         hub::Limits { per_user: NonZeroUsize::MIN, policy: LimitPolicy::Reject, outbox: LIMITS };
     let metrics = Metrics::new(&Registry::new());

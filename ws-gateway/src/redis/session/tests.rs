@@ -61,7 +61,7 @@ fn context() -> TestContext {
         hub: hub.clone(),
         users: HashMap::new(),
         subscribed: BTreeSet::new(),
-        is_away: false,
+        is_unavailable: false,
         is_silent: false,
         during_positions: None,
         during_check: None,
@@ -247,7 +247,7 @@ async fn after_a_loss_a_user_without_a_position_is_notified_that_frames_may_be_m
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_redis_lost_its_data_the_user_goes_on_from_the_new_end() {
+async fn after_redis_lost_its_data_the_user_continues_at_the_new_end() {
     let mut context = context();
     let u = context.connect("u");
     context.session.start().await.unwrap();
@@ -265,7 +265,7 @@ async fn after_redis_lost_its_data_the_user_goes_on_from_the_new_end() {
 async fn an_error_of_the_connection_and_a_check_without_reply_end_the_session() {
     let mut context = context();
     let _u = context.connect("u");
-    context.redis.state().is_away = true;
+    context.redis.state().is_unavailable = true;
     assert!(context.session.start().await.is_err());
     context.redis.state().is_silent = true;
     let ended = time::timeout(Duration::from_secs(5), context.session.run()).await;

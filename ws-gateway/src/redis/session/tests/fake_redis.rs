@@ -10,7 +10,7 @@ pub(super) struct State {
     pub(super) hub: Hub,
     pub(super) users: HashMap<UserId, UserKeys>,
     pub(super) subscribed: BTreeSet<UserId>,
-    pub(super) is_away: bool,
+    pub(super) is_unavailable: bool,
     pub(super) is_silent: bool,
     /// Called once by the next read of positions, to interleave it with other changes.
     pub(super) during_positions: Option<Box<dyn FnOnce() + Send>>,
@@ -52,7 +52,7 @@ impl FakeRedis {
         read: impl Fn(&UserId, &[u64]) -> T,
     ) -> RedisResult<Vec<UserReply<T>>> {
         let mut state = self.state();
-        if state.is_away {
+        if state.is_unavailable {
             return Err(disconnected());
         }
         let mut reply = |id: UserId| {
