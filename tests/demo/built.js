@@ -161,8 +161,9 @@ var Connection = class {
   async open() {
     this.cancel();
     const attempt = this.#attempt;
-    this.#handler.onStatus({ state: "connecting" });
     this.#limit(TOKEN_TIMEOUT_MS, () => this.#onLocalFailure("no token in time"));
+    this.#handler.onStatus({ state: "connecting" });
+    if (attempt !== this.#attempt) return;
     let token;
     try {
       token = await this.#handler.token();
@@ -259,8 +260,8 @@ var Connection = class {
   #onState(data, timestamp) {
     switch (data.state) {
       case "authenticated":
-        this.#onAuthenticated(data);
-        return this.#renewal.schedule(data.token_expires_at, timestamp);
+        this.#renewal.schedule(data.token_expires_at, timestamp);
+        return this.#onAuthenticated(data);
       case "connected":
         return this.#renewal.schedule(data.token_expires_at, timestamp);
       case "position":

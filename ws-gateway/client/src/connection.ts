@@ -76,8 +76,10 @@ export class Connection {
   async open(): Promise<void> {
     this.cancel();
     const attempt = this.#attempt;
-    this.#handler.onStatus({ state: "connecting" });
     this.#limit(TOKEN_TIMEOUT_MS, () => this.#onLocalFailure("no token in time"));
+    this.#handler.onStatus({ state: "connecting" });
+    // A listener may have closed the client.
+    if (attempt !== this.#attempt) return;
     let token: string;
     try {
       token = await this.#handler.token();
@@ -186,8 +188,8 @@ export class Connection {
   #onState(data: State, timestamp: string): void {
     switch (data.state) {
       case "authenticated":
-        this.#onAuthenticated(data);
-        return this.#renewal.schedule(data.token_expires_at, timestamp);
+        this.#renewal.schedule(data.token_expires_at, timestamp);
+        return this.#onAuthenticated(data);
       case "connected":
         return this.#renewal.schedule(data.token_expires_at, timestamp);
       case "position":

@@ -93,6 +93,18 @@ test("close clears timers, page events, lock and channel; start connects again",
   expect(delivered).toEqual(["a", "b"]);
 });
 
+test.each(["connecting", "open", "waiting"])("a listener may close the client while it is %s", async (state) => {
+  const client = connect(options);
+  client.onStatus((status) => status.state === state && client.close());
+  await advance(0);
+  FakeSocket.all[0]?.receivesAuthenticated();
+  FakeSocket.all[0]?.closes();
+  await advance(7_200_000);
+  expect(client.status.state).toBe("stopped");
+  expect(vi.getTimerCount()).toBe(0);
+  expect(token.mock.calls.length).toBeLessThanOrEqual(1);
+});
+
 test("rendering on a server does not connect", async () => {
   const feed = new Feed(connect(options));
   const unsubscribe = notifications(feed).subscribe(() => {});
