@@ -7,6 +7,7 @@ use std::{sync::Arc, time::SystemTime};
 use shared::{time::Timestamp, trace::Tracer};
 
 use super::{
+    offsets::Offsets,
     record::{InFlightRecord, SourceRecord},
     retry, tracing,
 };
@@ -44,6 +45,19 @@ impl<R: SourceRecord> Batch<R> {
     pub(crate) fn append(&mut self, mut later: Self) {
         self.records.append(&mut later.records);
         self.classifications.append(&mut later.classifications);
+    }
+
+    /// Removes the records whose partitions were revoked; returns how many.
+    pub(crate) fn drop_revoked(&mut self, offsets: &Offsets) -> usize {
+        let before = self.records.len();
+        let records = std::mem::take(&mut self.records);
+        let classifications = std::mem::take(&mut self.classifications);
+        let all = records.into_iter().zip(classifications);
+        let current = all.filter(|(record, _)| {
+            offsets.is_current(record.topic(), record.partition(), record.state.id)
+        });
+        (self.records, self.classifications) = current.unzip();
+        before - self.records.len()
     }
 }
 

@@ -155,8 +155,8 @@ impl ClientContext for Membership {
 
 impl ConsumerContext for Membership {
     fn pre_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        // Records in flight are still published, but no longer committed: the partitions' next
-        // owners read them again, as duplicates.
+        // The batch in flight is still published, but no longer committed: the partitions' next
+        // owners read its records again, as duplicates.
         if let Rebalance::Revoke(list) = rebalance {
             let mut offsets = self.offsets();
             for (topic, partition) in partitions(list) {

@@ -143,7 +143,8 @@ impl Offsets {
     }
 
     /// Returns whether a partition has unfinished records.
-    pub(crate) fn is_in_flight(&self, (topic, partition): &Partition) -> bool {
+    #[must_use]
+    pub fn is_in_flight(&self, (topic, partition): &Partition) -> bool {
         let assigned = self.topics.get(topic).and_then(|partitions| partitions.get(partition));
         assigned.is_some_and(|a| !a.in_flight.is_empty() || !a.parked.is_empty())
     }

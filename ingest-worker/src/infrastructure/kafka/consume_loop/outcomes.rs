@@ -12,7 +12,7 @@ use crate::{
         record::{Outcome, ParkReason},
     },
     infrastructure::kafka::{
-        batch::Delivered,
+        batch::{Batch, Delivered},
         dead_letters::queue::{DeadLetter, DeadLetterSink},
         offsets::Offsets,
         record::{InFlightRecord, SourceRecord},
@@ -102,13 +102,21 @@ where
         self.update_pauses();
     }
 
-    /// Drops what was revoked and pauses again what was assigned again.
+    /// Drops what was revoked and pauses again what was assigned again. A queued record must not be
+    /// published either: one before it may have been parked, and waits for the next owner.
     pub(super) fn assignment_changed(&mut self) {
         let offsets = self.source.offsets();
+        let queued: usize = self.queue.iter_mut().map(|batch| batch.drop_revoked(&offsets)).sum();
         let parked = self.parked.drop_revoked(&offsets);
         let letters = self.letters.drop_revoked(&offsets);
         drop(offsets);
-        self.accounting.revoked(parked.len() + letters.len());
+        self.queue.retain(|batch| !batch.records.is_empty());
+        self.ahead = self
+            .queue
+            .iter()
+            .map(Batch::size)
+            .fold((0, 0), |all, batch| (all.0 + batch.0, all.1 + batch.1));
+        self.accounting.revoked(queued + parked.len() + letters.len());
         let refused = letters.iter().filter(|letter| letter.was_refused());
         let refused = refused.map(|_| ParkReason::DeadLetterRefused);
         parked.into_iter().chain(refused).for_each(|reason| self.accounting.unparked(Some(reason)));

@@ -155,6 +155,30 @@ async fn parked_records_of_a_revoked_partition_are_dropped_and_read_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn queued_records_of_a_revoked_partition_do_not_overtake_one_that_is_refused() {
+    let setup = Setup::new([0]);
+    setup
+        .run(async {
+            setup.store.gate.set_open(false);
+            setup.broker.produce(0, of_user(1, "u"));
+            setup.until("the batch is stuck", |setup| setup.metrics.paused.get() == 1).await;
+            setup.broker.produce(0, of_user(2, "u"));
+            setup.until("2 is queued", |setup| setup.metrics.consumed.get() == 2).await;
+            setup.broker.revoke(0);
+            setup.until("2 is dropped", |setup| setup.metrics.revoked.get() == 1).await;
+            setup.store.refuse(Some("u"));
+            setup.store.gate.set_open(true);
+            setup.until("1 is dropped", |setup| setup.metrics.revoked.get() == 2).await;
+            setup.store.refuse(None);
+            sleep(Duration::from_secs(10)).await;
+            assert!(setup.store.published().is_empty());
+            setup.broker.assign(0);
+            setup.published(&[1, 2]).await;
+        })
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn too_many_parked_records_pause_their_partitions_only() {
     let mut setup = Setup::new([0, 1]);
     setup.limits.max_parked = 100;
