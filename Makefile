@@ -1,6 +1,6 @@
 # The commands of this repository; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench chaos contract fuzz lint setup up dev down
+.PHONY: help demo test simulate bench chaos contract fuzz lint setup up dev down
 CARGO := cargo
 export CARGO_TERM_COLOR ?= auto
 
@@ -16,6 +16,11 @@ demo: ## run the whole pipeline with a demo page; ONCE=1 sends each event once a
 test: lint ## lint, unit tests, and scenarios against real servers; ONLY=name filters
 	$(CARGO) build --locked --workspace --all-targets
 	$(CARGO) test --locked --workspace --no-fail-fast $(ONLY)
+
+simulate: ## run seeds of the simulation until one fails; SEED=n replays one, FROM=n starts there
+	$(CARGO) build --locked --package simulation
+	@$${CARGO_TARGET_DIR:-target}/debug/simulate --from $(or $(FROM),1) $(if $(SEED),--seed $(SEED)) \
+		$(if $(WITHOUT),--without $(WITHOUT)) $(if $(RECORDS),--records $(RECORDS))
 
 bench: ## measure every figure of tests/README.md, half an hour; ONLY=name,name filters, QUICK=1 tries all
 	@tests/setup.sh bench

@@ -1,0 +1,133 @@
+//! Makes the faults of a plan happen, one after another at random times.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    client::Client,
+    gateway::Gateway,
+    kafka::{Cluster, Letters},
+    plan::Fault,
+    redis::{faults::Connections, server::Server},
+    worker::Worker,
+    world::Sim,
+};
+
+/// Everything that runs.
+pub(crate) struct System {
+    pub(crate) sim: Sim,
+    pub(crate) cluster: Cluster,
+    pub(crate) letters: Letters,
+    pub(crate) redis: Server,
+    pub(crate) workers: Vec<Worker>,
+    pub(crate) gateways: Vec<Gateway>,
+    pub(crate) clients: Vec<Client>,
+}
+
+impl System {
+    /// Breaks things for as long as the plan says, then ends what would not end by itself.
+    pub(crate) async fn disturb(&self) {
+        let (sim, end) = (&self.sim, Instant::now() + self.sim.plan.duration);
+        let faults: Vec<Fault> = sim.plan.faults.iter().copied().collect();
+        // From a fault now and then to a storm.
+        let pause = sim.number(50..4000);
+        while Instant::now() < end {
+            sleep(sim.millis(0..2 * pause)).await;
+            if !faults.is_empty() {
+                self.apply(faults[sim.index(faults.len())]);
+            }
+        }
+        sim.trace(format_args!("faults end"));
+        self.redis.heal();
+        self.cluster.heal();
+        self.letters.refuse_until(None);
+    }
+
+    fn apply(&self, fault: Fault) {
+        let sim = &self.sim;
+        let soon = || Instant::now() + sim.millis(100..8000);
+        match fault {
+            Fault::WorkerCrash => self.worker().crash(),
+            Fault::WorkerRestart => self.worker().restart(),
+            Fault::WorkerStall => self.worker().stall(sim.millis(50..12_000)),
+            Fault::Rebalance => self.cluster.rebalance(),
+            Fault::CommitFailure => self.cluster.fail_commits_until(soon()),
+            Fault::RecordsExpire => self.cluster.expire_records(),
+            Fault::OffsetsExpire => self.cluster.expire_offsets(),
+            Fault::LettersRefused => self.letters.refuse_until(Some(soon())),
+            Fault::GatewayCrash => self.gateway().crash(),
+            Fault::GatewayRestart => self.gateway().restart(),
+            Fault::ClientLost => self.client().lose_connection(),
+            Fault::ClientSilent => self.client().silence(sim.millis(100..60_000)),
+            Fault::ClientSlow => self.client().stop_reading(sim.millis(100..20_000)),
+            Fault::ClientFlaps => self.client().flap(sim.millis(5..200)),
+            redis => self.break_redis(redis),
+        }
+    }
+
+    fn break_redis(&self, fault: Fault) {
+        let (sim, redis) = (&self.sim, &self.redis);
+        let duration = sim.millis(50..6000);
+        match fault {
+            Fault::PubsubLost => redis.disturb(Connections::Subscribed, None),
+            Fault::RedisSilent => {
+                let which = [Connections::All, Connections::Subscribed, Connections::Other];
+                redis.disturb(which[sim.index(3)], Some(sim.millis(10..15_000)));
+            }
+            Fault::RedisRestart => redis.restart(duration, sim.millis(0..2000)),
+            Fault::RedisFailover => redis.fail_over(sim.index(8), false),
+            Fault::RedisDemoted => redis.fail_over(sim.index(3), true),
+            Fault::RedisFlush => redis.flush(),
+            Fault::RedisEvicts => redis.evict(1 + sim.index(6)),
+            Fault::RedisOutOfMemory => redis.refuse(OUT_OF_MEMORY, self.percent(), duration),
+            Fault::RedisRefuses => {
+                let errors = [
+                    "READONLY You can't write against a read only replica.",
+                    "MISCONF Redis is configured to save RDB snapshots",
+                    "NOREPLICAS Not enough good replicas to write.",
+                ];
+                redis.refuse(errors[sim.index(3)], self.percent(), duration);
+            }
+            Fault::RedisForgetsScripts => redis.forget_scripts(),
+            Fault::RedisLosesReplies => redis.lose_replies(1 + sim.index(3), sim.chance(50)),
+            Fault::RedisForeignTypes => redis.overwrite(),
+            other => unreachable!("{other:?} is not a fault of Redis"),
+        }
+    }
+
+    fn percent(&self) -> u32 {
+        [20, 60, 100][self.sim.index(3)]
+    }
+
+    fn worker(&self) -> &Worker {
+        &self.workers[self.sim.index(self.workers.len())]
+    }
+
+    fn gateway(&self) -> &Gateway {
+        &self.gateways[self.sim.index(self.gateways.len())]
+    }
+
+    fn client(&self) -> &Client {
+        &self.clients[self.sim.index(self.clients.len())]
+    }
+
+    /// Returns the reason why the system is not at rest; `None` if everything is done.
+    pub(crate) fn unfinished(&self) -> Option<String> {
+        let uncommitted = self.cluster.uncommitted();
+        if let Some((partition, committed, end)) = uncommitted.first() {
+            return Some(format!("{partition:?} is committed up to {committed} of {end}"));
+        }
+        if let Some(client) = self.clients.iter().position(|client| !client.is_authenticated()) {
+            return Some(format!("client {client} is not connected"));
+        }
+        let (client, id) = self.sim.oracle.owed().into_iter().next()?;
+        Some(format!("client {client} has not received {id}"))
+    }
+}
+
+const OUT_OF_MEMORY: &str = "OOM command not allowed when used memory > 'maxmemory'.";
+
+/// How long recovery may take once nothing is wrong any more: the longest back-offs, an owner that
+/// stays unknown, and a silent connection.
+pub(crate) const RECOVERY: Duration = Duration::from_mins(3);

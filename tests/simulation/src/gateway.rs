@@ -1,0 +1,151 @@
+//! A gateway: the real service over the simulated network, restarted when it ends.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use clap::Parser as _;
+use jsonwebtoken::Algorithm;
+use prometheus::Registry;
+use shared::admin::Readiness;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use ws_gateway::{
+    auth::{Key, KeySources, TokenRules},
+    config::Config,
+    gateway::Service,
+    metrics::Metrics,
+};
+
+use crate::{
+    network::{self, End, Link},
+    process::Process,
+    redis::server::{Host, Server},
+    world::{Sim, trace},
+};
+
+/// The secret that tokens are signed with.
+pub(crate) const SECRET: &str = "a-secret-of-the-simulation-32-bytes";
+
+/// A gateway that is started again whenever it ends. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Gateway {
+    number: usize,
+    sim: Sim,
+    redis: Server,
+    present: Arc<Mutex<Present>>,
+}
+
+/// The process that runs now.
+struct Present {
+    process: Process,
+    shutdown: CancellationToken,
+    /// Absent while the gateway is down, and once it has begun to shut down.
+    service: Option<Arc<Service>>,
+    clients: Vec<Link>,
+}
+
+impl Gateway {
+    pub(crate) fn start(number: usize, sim: &Sim, redis: &Server) -> Self {
+        let present = Present {
+            process: Process::new(),
+            shutdown: CancellationToken::new(),
+            service: None,
+            clients: Vec::new(),
+        };
+        let present = Arc::new(Mutex::new(present));
+        let gateway = Self { number, sim: sim.clone(), redis: redis.clone(), present };
+        tokio::spawn(gateway.clone().run());
+        gateway
+    }
+
+    /// Opens a connection to the gateway, if it accepts any.
+    pub(crate) fn connect(&self) -> Option<(End, Link)> {
+        let mut present = self.present();
+        let service = present.service.clone()?;
+        let (client, server, link) = network::connect(self.sim.millis(0..5));
+        present.clients.retain(Link::is_open);
+        present.clients.push(link.clone());
+        service.serve(server, IpAddr::V4(Ipv4Addr::LOCALHOST));
+        Some((client, link))
+    }
+
+    /// Kills the process. What it still does afterwards reaches nothing: its connections are cut.
+    pub(crate) fn crash(&self) {
+        trace!(self.sim, "gateway {} crashes", self.number);
+        self.sim.reach("a gateway crashed");
+        let mut present = self.present();
+        present.service = None;
+        present.clients.drain(..).for_each(|link| link.cut(self.sim.chance(50)));
+        present.process.end();
+        present.shutdown.cancel();
+        self.redis.cut_host(Host::Gateway(self.number));
+    }
+
+    /// Shuts the process down gracefully.
+    pub(crate) fn restart(&self) {
+        trace!(self.sim, "gateway {} is restarted", self.number);
+        self.sim.reach("a gateway was restarted");
+        let mut present = self.present();
+        present.service = None;
+        present.shutdown.cancel();
+    }
+
+    async fn run(self) {
+        let config = config(&self.sim);
+        loop {
+            let (process, shutdown) = (Process::new(), CancellationToken::new());
+            trace!(self.sim, "gateway {} starts", self.number);
+            let (service, subscriber) = self.service(&config, shutdown.clone());
+            *self.present() = Present {
+                process: process.clone(),
+                shutdown: shutdown.clone(),
+                service: Some(Arc::new(service)),
+                clients: Vec::new(),
+            };
+            let stop = CancellationToken::new();
+            let drain = async {
+                shutdown.cancelled().await;
+                // The session goes on until the last connection is closed.
+                sleep(DRAIN_WINDOW + Duration::from_secs(5)).await;
+                stop.cancel();
+            };
+            let session = async { tokio::join!(subscriber.run(stop.clone()), drain) };
+            process.run(Box::pin(session)).await;
+            self.redis.cut_host(Host::Gateway(self.number));
+            sleep(self.sim.millis(1..4000)).await;
+        }
+    }
+
+    fn service(
+        &self,
+        config: &Config,
+        shutdown: CancellationToken,
+    ) -> (Service, ws_gateway::gateway::Subscriber) {
+        let redis = self.redis.client(Host::Gateway(self.number));
+        let rules = TokenRules::new(&[Algorithm::HS256], None, None, Duration::ZERO);
+        let key = Key::from_secret(&SECRET.into(), &rules).expect("a key for HS256");
+        let checks = (Readiness::default(), Metrics::new(&Registry::new()));
+        Service::new(config, redis, KeySources::from(vec![key]), None, checks, shutdown)
+    }
+
+    fn present(&self) -> MutexGuard<'_, Present> {
+        self.present.lock().expect("no code panics while it holds this lock")
+    }
+}
+
+const DRAIN_WINDOW: Duration = Duration::from_secs(2);
+
+fn config(sim: &Sim) -> Config {
+    let plan = &sim.plan;
+    let arguments = [
+        ("drain-window", format!("{}s", DRAIN_WINDOW.as_secs())),
+        ("outbox-capacity", plan.outbox_capacity.to_string()),
+        ("resume-page-bytes", plan.page_bytes.to_string()),
+        ("jwt-secret-key", SECRET.into()),
+    ];
+    let arguments = arguments.into_iter().map(|(name, value)| format!("--{name}={value}"));
+    Config::parse_from(std::iter::once("ws-gateway".to_owned()).chain(arguments))
+}

@@ -1,0 +1,88 @@
+//! What clients are promised: nothing of another user, each frame once and in order, and nothing
+//! missing unless a gap was reported.
+
+use std::collections::BTreeSet;
+
+use super::{Oracle, State};
+use crate::{redis::store::Id, world::World};
+
+/// A client, across all of its connections.
+#[derive(Default)]
+pub(super) struct Client {
+    user: String,
+    received: BTreeSet<Id>,
+    /// The newest id on the present connection.
+    newest: Option<Id>,
+    /// The client is owed nothing before its first connection was confirmed.
+    is_owed: bool,
+    /// Entries that the client need not receive: it began after them, or a gap was reported.
+    excused: BTreeSet<Id>,
+}
+
+impl Oracle {
+    pub(crate) fn client(&self, client: usize, user: &str) {
+        let new = Client { user: user.to_owned(), ..Client::default() };
+        self.state().clients.insert(client, new);
+    }
+
+    pub(crate) fn connected(&self, client: usize) {
+        if let Some(client) = self.state().clients.get_mut(&client) {
+            client.newest = None;
+        }
+    }
+
+    /// Notes that a client starts at a position: it is owed what comes after.
+    pub(crate) fn started_at(&self, client: usize, position: Id) {
+        self.excuse(client, |id| id <= position || position == Id(0, 0));
+    }
+
+    /// Notes that a client was told of a gap, and has loaded everything through the API.
+    pub(crate) fn gap_reported(&self, client: usize) {
+        self.excuse(client, |_| true);
+    }
+
+    fn excuse(&self, client: usize, is_excused: impl Fn(Id) -> bool) {
+        let State { clients, entries, .. } = &mut *self.state();
+        let Some(client) = clients.get_mut(&client) else { return };
+        client.is_owed = true;
+        let entries = entries.get(&client.user).into_iter().flatten();
+        client.excused.extend(entries.map(|entry| entry.id).filter(|id| is_excused(*id)));
+    }
+
+    /// Takes a notification that a client has received.
+    pub(crate) fn received(&self, world: &World, client: usize, id: Id, user: Option<&str>) {
+        let mut state = self.state();
+        let Some(mut receiver) = state.clients.remove(&client) else { return };
+        if user != Some(&receiver.user) {
+            world
+                .violate(format!("client {client} of {} received {id} of {user:?}", receiver.user));
+        }
+        if receiver.newest.is_some_and(|newest| newest >= id) {
+            world.violate(format!("client {client} received {id} after {:?}", receiver.newest));
+        }
+        receiver.newest = Some(id);
+        receiver.received.insert(id);
+        let missing = state.missing(&receiver).find(|missing| *missing < id);
+        if let Some(missing) = missing {
+            world.violate(format!("client {client} received {id}, but not {missing} before it"));
+            receiver.excused.insert(missing);
+        }
+        state.clients.insert(client, receiver);
+    }
+
+    /// Returns the clients that are owed a notification, and the first of these.
+    pub(crate) fn owed(&self) -> Vec<(usize, Id)> {
+        let state = self.state();
+        let owed =
+            |(number, client): (&usize, &Client)| Some((*number, state.missing(client).next()?));
+        state.clients.iter().filter_map(owed).collect()
+    }
+}
+
+impl State {
+    fn missing<'a>(&'a self, client: &'a Client) -> impl Iterator<Item = Id> + 'a {
+        let entries = self.entries.get(&client.user).into_iter().flatten();
+        let owed = entries.filter(|entry| client.is_owed && !entry.is_lost).map(|entry| entry.id);
+        owed.filter(|id| !client.received.contains(id) && !client.excused.contains(id))
+    }
+}

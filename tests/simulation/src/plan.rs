@@ -1,0 +1,142 @@
+//! What a seed decides before the simulation starts: sizes, settings, and the kinds of fault.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use rand::{Rng, RngExt as _, SeedableRng as _, rngs::StdRng};
+
+use crate::kafka::Assignment;
+
+/// A kind of fault. Each run enables a random subset, so that rare combinations get their turn and
+/// no fault hides another one in every run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub enum Fault {
+    /// A worker is killed.
+    WorkerCrash,
+    /// A worker shuts down gracefully.
+    WorkerRestart,
+    /// A worker does not run for a while, and may be evicted from its group.
+    WorkerStall,
+    /// Partitions move between members.
+    Rebalance,
+    /// Commits fail for a while.
+    CommitFailure,
+    /// Retention deletes records, finished or not.
+    RecordsExpire,
+    /// A committed offset is forgotten.
+    OffsetsExpire,
+    /// The dead-letter topic refuses records, or loses acknowledgements.
+    LettersRefused,
+    /// A gateway is killed.
+    GatewayCrash,
+    /// A gateway shuts down gracefully.
+    GatewayRestart,
+    /// A client loses its connection.
+    ClientLost,
+    /// The network between a client and its gateway is silent for a while.
+    ClientSilent,
+    /// A client does not read for a while.
+    ClientSlow,
+    /// A client connects and leaves within milliseconds, again and again.
+    ClientFlaps,
+    /// Subscribed connections are cut.
+    PubsubLost,
+    /// Connections to Redis are silent for a while.
+    RedisSilent,
+    /// Redis is away, then loads.
+    RedisRestart,
+    /// A replica that lacks the last writes becomes the primary.
+    RedisFailover,
+    /// The same, and the former primary goes on as a replica of its own address.
+    RedisDemoted,
+    /// Every key is deleted.
+    RedisFlush,
+    /// Random keys are deleted.
+    RedisEvicts,
+    /// Writes that need memory are refused.
+    RedisOutOfMemory,
+    /// All writes are refused.
+    RedisRefuses,
+    /// The loaded scripts are gone.
+    RedisForgetsScripts,
+    /// The replies to some writes are lost, or torn.
+    RedisLosesReplies,
+    /// A key is replaced by one of another type.
+    RedisForeignTypes,
+}
+
+impl Fault {
+    /// Returns all kinds.
+    #[must_use]
+    pub fn all() -> &'static [Self] {
+        <Self as clap::ValueEnum>::value_variants()
+    }
+}
+
+/// The parameters of one simulation.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Everything follows from it.
+    pub seed: u64,
+    /// The kinds of fault that happen.
+    pub faults: BTreeSet<Fault>,
+    /// How many records are produced.
+    pub records: usize,
+    pub(crate) workers: usize,
+    pub(crate) gateways: usize,
+    pub(crate) users: usize,
+    pub(crate) clients_per_user: usize,
+    pub(crate) partitions: i32,
+    pub(crate) assignment: Assignment,
+    pub(crate) static_members: bool,
+    /// How long records are produced and faults happen.
+    pub(crate) duration: Duration,
+    pub(crate) owner_wait: Duration,
+    pub(crate) max_parked: u64,
+    pub(crate) history_length: u64,
+    pub(crate) history_ttl: Duration,
+    pub(crate) trim_slack: usize,
+    pub(crate) outbox_capacity: u64,
+    pub(crate) page_bytes: u64,
+    /// Percentages of the records.
+    pub(crate) duplicates: u32,
+    pub(crate) poison: u32,
+    pub(crate) without_user: u32,
+}
+
+impl Plan {
+    /// The plan of a seed.
+    #[must_use]
+    pub fn of_seed(seed: u64) -> Self {
+        let random = &mut StdRng::seed_from_u64(seed ^ 0x9e37_79b9_7f4a_7c15);
+        let percent = random.random_range(5..60);
+        let faults = Fault::all().iter().copied();
+        let faults = faults.filter(|_| random.random_range(0..100) < percent).collect();
+        Self {
+            seed,
+            faults,
+            records: random.random_range(20..120),
+            workers: random.random_range(1..4),
+            gateways: random.random_range(1..3),
+            users: random.random_range(1..5),
+            clients_per_user: random.random_range(1..3),
+            partitions: random.random_range(1..4),
+            assignment: one_of(random, &[Assignment::Eager, Assignment::Cooperative]),
+            static_members: random.random_range(0..3) == 0,
+            duration: Duration::from_secs(random.random_range(8..40)),
+            owner_wait: Duration::from_secs(random.random_range(3..20)),
+            max_parked: one_of(random, &[2, 10, 5000]),
+            history_length: one_of(random, &[4, 20, 256]),
+            history_ttl: Duration::from_secs(one_of(random, &[10, 86_400, 86_400])),
+            trim_slack: random.random_range(0..8),
+            outbox_capacity: one_of(random, &[2, 16, 1024]),
+            page_bytes: one_of(random, &[1, 4096, 262_144]),
+            duplicates: random.random_range(0..30),
+            poison: random.random_range(0..15),
+            without_user: random.random_range(0..60),
+        }
+    }
+}
+
+fn one_of<T: Copy>(random: &mut impl Rng, values: &[T]) -> T {
+    values[random.random_range(0..values.len())]
+}

@@ -1,0 +1,10 @@
+//! A simulated Redis: real clients connect to it over simulated streams and speak RESP3.
+
+pub mod commands;
+mod connection;
+mod dial;
+pub(crate) mod faults;
+pub mod reply;
+mod scripts;
+pub(crate) mod server;
+pub mod store;

@@ -1,0 +1,144 @@
+//! What can go wrong with the server.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{
+    commands::Write,
+    server::{Node, Server},
+    store::{Store, Value},
+};
+use crate::world::trace;
+
+/// Which connections of which host are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Connections {
+    All,
+    Subscribed,
+    Other,
+}
+
+impl Server {
+    /// Makes a replica the primary that lacks the last `lost` writes. Connections to the former
+    /// primary are cut, unless it goes on as a replica behind an unchanged address.
+    pub(crate) fn fail_over(&self, lost: usize, keep_connections: bool) {
+        let (mut state, sim) = (self.state(), &self.sim);
+        let before = state.snapshots.len();
+        let mut store = state.primary().store.clone();
+        if lost > 0 && before >= lost {
+            let (replica, published) = state.snapshots[before - lost].clone();
+            store = replica;
+            if sim.oracle.lost_after(sim, published) > 0 {
+                sim.reach("a failover lost notifications");
+            }
+        }
+        state.snapshots.clear();
+        state.nodes.push(Node { store, has_script: false });
+        trace!(sim, "redis fails over, {lost} writes lost, keeps connections: {keep_connections}");
+        if keep_connections {
+            sim.reach("a former primary went on as a replica");
+        } else {
+            state.connections.values().for_each(|connection| connection.link.cut(false));
+        }
+    }
+
+    /// Deletes every key.
+    pub(crate) fn flush(&self) {
+        let mut state = self.state();
+        trace!(self.sim, "redis is flushed");
+        self.sim.reach("Redis was flushed");
+        state.snapshots.clear();
+        state.primary().store.clear();
+        self.sim.oracle.all_claims_lost();
+    }
+
+    /// Deletes up to `count` random keys.
+    pub(crate) fn evict(&self, count: usize) {
+        let mut state = self.state();
+        for _ in 0..count {
+            if let Some(key) = self.random_key(&state.primary().store) {
+                trace!(self.sim, "redis evicts {key}");
+                self.sim.reach("a key was evicted");
+                state.primary().store.delete(&key);
+                self.sim.oracle.key_lost(&key);
+            }
+        }
+    }
+
+    /// Replaces a random key by one of a type that no service writes.
+    pub(crate) fn overwrite(&self) {
+        let mut state = self.state();
+        if let Some(key) = self.random_key(&state.primary().store) {
+            trace!(self.sim, "redis key {key} gets another type");
+            self.sim.reach("a key had a foreign type");
+            state.primary().store.set(&key, Value::Set, None, false);
+            self.sim.oracle.key_lost(&key);
+        }
+    }
+
+    fn random_key(&self, store: &Store) -> Option<String> {
+        let count = store.keys().count();
+        (count > 0).then(|| store.keys().nth(self.sim.index(count)).cloned()).flatten()
+    }
+
+    /// Refuses `percent` of the writes for a while.
+    pub(crate) fn refuse(&self, error: &'static str, percent: u32, duration: Duration) {
+        let write = if error.starts_with("OOM") { Write::AddsMemory } else { Write::Other };
+        trace!(self.sim, "redis refuses {percent} % of writes: {error}");
+        let until = Instant::now() + duration;
+        self.state().faults.refusal = Some((write, percent, error, until));
+    }
+
+    /// Restarts: cuts all connections, is away, then loads.
+    pub(crate) fn restart(&self, away: Duration, loading: Duration) {
+        let mut state = self.state();
+        trace!(self.sim, "redis restarts");
+        self.sim.reach("Redis restarted");
+        state.connections.values().for_each(|connection| connection.link.cut(false));
+        state.faults.down_until = Some(Instant::now() + away);
+        state.faults.loading_until = Some(Instant::now() + away + loading);
+        state.primary().has_script = false;
+    }
+
+    pub(crate) fn forget_scripts(&self) {
+        trace!(self.sim, "redis forgets its scripts");
+        self.sim.reach("Redis forgot its scripts");
+        self.state().primary().has_script = false;
+    }
+
+    /// Loses the replies to the next writes; half of each arrives if `torn`.
+    pub(crate) fn lose_replies(&self, count: usize, torn: bool) {
+        self.state().faults.lost_replies.extend(std::iter::repeat_n(torn, count));
+    }
+
+    /// Cuts connections of all hosts, or makes them silent until a time.
+    pub(crate) fn disturb(&self, which: Connections, silent_for: Option<Duration>) {
+        let state = self.state();
+        trace!(self.sim, "redis connections {which:?}: silent for {silent_for:?}");
+        for connection in state.connections.values() {
+            let is_subscribed = !connection.channels.is_empty();
+            let is_meant = match which {
+                Connections::All => true,
+                Connections::Subscribed => is_subscribed,
+                Connections::Other => !is_subscribed,
+            };
+            if !is_meant {
+                continue;
+            }
+            if is_subscribed {
+                self.sim.reach("a subscribed connection was disturbed");
+            }
+            match silent_for {
+                Some(duration) => connection.link.stall(Instant::now() + duration),
+                None => connection.link.cut(self.sim.chance(50)),
+            }
+        }
+    }
+
+    /// Ends everything that is wrong and would not end by itself.
+    pub(crate) fn heal(&self) {
+        let mut state = self.state();
+        state.faults = super::server::Faults::default();
+    }
+}

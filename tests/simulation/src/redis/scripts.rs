@@ -1,0 +1,140 @@
+//! The scripts of both services by their meaning. The property test in `tests/redis.rs` compares
+//! them with the Lua scripts on a real server.
+
+use super::{
+    commands::{Database, Write},
+    store::{Id, Refusal, Value},
+};
+
+/// `publish_once.lua` of the worker.
+pub(super) fn publish_once(db: &mut impl Database, keys: &[String], args: &[Vec<u8>]) -> String {
+    let number = |index: usize| String::from_utf8_lossy(&args[index]).parse().unwrap_or(0);
+    let [claim_ms, stream_ms, max_length, position_ms] = [1, 2, 3, 4].map(number);
+    let channel = String::from_utf8_lossy(&args[0]).into_owned();
+    let script = PublishOnce { keys, channel, claim_ms, max_length, position_ms };
+    let (mut lines, mut appended) = (Vec::new(), None);
+    for (claim, text) in keys[3..].iter().zip(&args[5..]) {
+        match script.publish(db, claim, text, &mut appended) {
+            Ok(line) => lines.push(line),
+            Err(refusal) => {
+                lines.resize(keys.len() - 3, format!("-{refusal}"));
+                break;
+            }
+        }
+    }
+    if let Some(id) = appended {
+        db.store().expire(&keys[0], stream_ms);
+        let position = Value::Text(id.to_string().into_bytes());
+        if set(db, &keys[2], position, Some(position_ms), false).is_err() {
+            db.store().delete(&keys[2]);
+        }
+    }
+    lines.join("\n")
+}
+
+struct PublishOnce<'a> {
+    keys: &'a [String],
+    channel: String,
+    claim_ms: u64,
+    max_length: u64,
+    position_ms: u64,
+}
+
+impl PublishOnce<'_> {
+    /// Publishes one notification; returns its line, or the refusal that ends the script.
+    fn publish(
+        &self,
+        db: &mut impl Database,
+        claim: &str,
+        text: &[u8],
+        appended: &mut Option<Id>,
+    ) -> Result<String, Refusal> {
+        let mut foreign = String::new();
+        if !set(db, claim, Value::Text(Vec::new()), Some(self.claim_ms), true)? {
+            if db.store().get(claim).is_ok() {
+                db.store().expire(claim, self.claim_ms);
+                return Ok("duplicate".into());
+            }
+            set(db, claim, Value::Text(Vec::new()), Some(self.claim_ms), false)?;
+            foreign = " claim".into();
+        }
+        let sent = self.append(db, text, &mut foreign).and_then(|id| {
+            let mut message = format!("{{\"id\":\"{id}\",").into_bytes();
+            message.extend(&text[1..]);
+            if let Err(refusal) = db.publish(&self.channel, &message) {
+                db.store().delete_entry(&self.keys[0], id);
+                return Err(refusal);
+            }
+            Ok(id)
+        });
+        match sent {
+            Ok(id) => {
+                *appended = Some(id);
+                Ok(format!("{id}{foreign}"))
+            }
+            Err(refusal) => {
+                db.store().delete(claim);
+                Err(refusal)
+            }
+        }
+    }
+
+    fn append(
+        &self,
+        db: &mut impl Database,
+        text: &[u8],
+        foreign: &mut String,
+    ) -> Result<Id, Refusal> {
+        let (stream, max) = (&self.keys[0], usize::try_from(self.max_length).ok());
+        db.allow(Write::AddsMemory)?;
+        match db.store().append(stream, text, max, false) {
+            Ok(Some(id)) => return Ok(id),
+            Ok(None) => {}
+            Err(_) => {
+                db.store().delete(stream);
+                foreign.push_str(" history");
+            }
+        }
+        db.allow(Write::AddsMemory)?;
+        let id = db.store().append(stream, text, None, true)?.expect("the stream is created");
+        match db.store().get(&self.keys[2]) {
+            Err(_) => foreign.push_str(" position"),
+            Ok(None) => {}
+            Ok(Some(before)) => {
+                let start = [&before[..], b" ", id.to_string().as_bytes()].concat();
+                // The script ignores a refusal here.
+                set(db, &self.keys[1], Value::Text(start), Some(self.position_ms), false).ok();
+            }
+        }
+        Ok(id)
+    }
+}
+
+/// `newest_position.lua` of the gateway.
+pub(super) fn newest_position(
+    db: &mut impl Database,
+    keys: &[String],
+    args: &[Vec<u8>],
+) -> Result<String, Refusal> {
+    if let Some(last) = db.store().last(&keys[0])? {
+        return Ok(last.to_string());
+    }
+    let lifetime = String::from_utf8_lossy(&args[1]).parse().ok();
+    if let Ok(Some(position)) = db.store().get(&keys[1]) {
+        set(db, &keys[1], Value::Text(position.clone()), lifetime, false).ok();
+        return Ok(String::from_utf8_lossy(&position).into_owned());
+    }
+    set(db, &keys[1], Value::Text(args[0].clone()), lifetime, false)?;
+    Ok(String::from_utf8_lossy(&args[0]).into_owned())
+}
+
+fn set(
+    db: &mut impl Database,
+    key: &str,
+    value: Value,
+    lifetime: Option<u64>,
+    only_new: bool,
+) -> Result<bool, Refusal> {
+    db.allow(Write::AddsMemory)?;
+    Ok(db.store().set(key, value, lifetime, only_new))
+}

@@ -1,0 +1,249 @@
+//! The server process: its keys, its subscribers, and which node is the primary.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use tokio::time::Instant;
+
+use super::{
+    commands::{Database, Write},
+    connection::Output,
+    reply::Reply,
+    store::{Refusal, Store},
+};
+use crate::{
+    network::Link,
+    world::{Sim, trace},
+};
+
+/// How many writes a failover can go back.
+const SNAPSHOTS: usize = 24;
+
+/// The hash under which the publish script is loaded.
+const SCRIPT: &str = "publish-once";
+
+/// A simulated Redis. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Server {
+    pub(super) sim: Sim,
+    state: Arc<Mutex<State>>,
+}
+
+pub(super) struct State {
+    /// One per failover; the last is the primary, and clients that connect now reach it.
+    pub(super) nodes: Vec<Node>,
+    pub(super) connections: BTreeMap<u64, Connection>,
+    pub(super) next_connection: u64,
+    /// The keys before each of the last writes, and how many notifications were published then.
+    pub(super) snapshots: VecDeque<(Store, usize)>,
+    pub(super) faults: Faults,
+}
+
+#[derive(Default)]
+pub(super) struct Node {
+    pub(super) store: Store,
+    pub(super) has_script: bool,
+}
+
+/// A connection of a client.
+pub(super) struct Connection {
+    pub(super) host: Host,
+    pub(super) link: Link,
+    pub(super) channels: BTreeSet<String>,
+    pub(super) output: Output,
+    pub(super) node: usize,
+}
+
+/// A process that connects to Redis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Host {
+    Worker(usize),
+    Gateway(usize),
+}
+
+/// What is wrong with the server now.
+#[derive(Default)]
+pub(super) struct Faults {
+    /// No connection is accepted before this time.
+    pub(super) down_until: Option<Instant>,
+    /// Every command is refused with `LOADING` before this time.
+    pub(super) loading_until: Option<Instant>,
+    /// Which writes are refused, how many percent of them, with which error, and until when.
+    pub(super) refusal: Option<(Write, u32, &'static str, Instant)>,
+    /// Connections that are cut after their next writes, before the reply; whether it is torn.
+    pub(super) lost_replies: Vec<bool>,
+}
+
+impl Server {
+    pub(crate) fn new(sim: &Sim) -> Self {
+        let mut node = Node::default();
+        node.store.trim_slack = sim.plan.trim_slack;
+        let state = State {
+            nodes: vec![node],
+            connections: BTreeMap::new(),
+            next_connection: 0,
+            snapshots: VecDeque::new(),
+            faults: Faults::default(),
+        };
+        Self { sim: sim.clone(), state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// Cuts every connection of a host.
+    pub(crate) fn cut_host(&self, host: Host) {
+        let state = self.state();
+        let of_host = state.connections.values().filter(|connection| connection.host == host);
+        of_host.for_each(|connection| connection.link.cut(false));
+    }
+
+    /// Runs a command of a connection; the reply goes to its output.
+    pub(super) fn execute(&self, id: u64, command: &[Vec<u8>]) {
+        let mut state = self.state();
+        let Some(connection) = state.connections.get(&id) else { return };
+        let (node, output) = (connection.node, connection.output.clone());
+        let name = String::from_utf8_lossy(&command[0]).to_ascii_uppercase();
+        let is_loading = state.faults.loading_until.is_some_and(|until| until > Instant::now());
+        if is_loading && name != "HELLO" && name != "CLIENT" {
+            output.push(&Reply::Error("LOADING Redis is loading the dataset in memory".into()));
+            return;
+        }
+        match name.as_str() {
+            "SUBSCRIBE" | "UNSUBSCRIBE" => state.subscribe(id, &name, &command[1..]),
+            "HELLO" => output.push(&hello()),
+            "CLIENT" | "SELECT" => output.push(&Reply::Ok),
+            "PING" => output.push(&Reply::Simple("PONG")),
+            _ => {
+                state.begin_write(&name, node, &self.sim);
+                let mut db = NodeDatabase { state: &mut state, node, sim: &self.sim };
+                let reply = super::commands::run(&mut db, command);
+                if let Reply::Error(error) = &reply {
+                    trace!(self.sim, "redis refuses {name} of {id}: {error}");
+                }
+                output.push(&reply);
+                state.lose_reply(&name, id, &self.sim);
+            }
+        }
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no code panics while it holds this lock")
+    }
+
+    pub(super) fn close(&self, id: u64) {
+        self.state().connections.remove(&id);
+    }
+}
+
+impl State {
+    pub(super) fn primary(&mut self) -> &mut Node {
+        self.nodes.last_mut().expect("there is always a node")
+    }
+
+    fn begin_write(&mut self, name: &str, node: usize, sim: &Sim) {
+        let now = sim.now_ms();
+        self.nodes[node].store.now = now;
+        if node + 1 == self.nodes.len() && matches!(name, "SET" | "EVAL" | "EVALSHA") {
+            let before = (self.nodes[node].store.clone(), sim.oracle.published_count());
+            self.snapshots.push_back(before);
+            if self.snapshots.len() > SNAPSHOTS {
+                self.snapshots.pop_front();
+            }
+        }
+    }
+
+    fn lose_reply(&mut self, name: &str, id: u64, sim: &Sim) {
+        if !matches!(name, "SET" | "EVALSHA") {
+            return;
+        }
+        if let Some(torn) = self.faults.lost_replies.pop()
+            && let Some(connection) = self.connections.get(&id)
+        {
+            trace!(sim, "redis loses the reply to {name} of {id}");
+            sim.reach("a reply to a write was lost");
+            connection.output.cut_after(torn);
+        }
+    }
+
+    fn subscribe(&mut self, id: u64, name: &str, channels: &[Vec<u8>]) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        for channel in channels {
+            let channel = String::from_utf8_lossy(channel).into_owned();
+            if name == "SUBSCRIBE" {
+                connection.channels.insert(channel.clone());
+            } else {
+                connection.channels.remove(&channel);
+            }
+            let count = i64::try_from(connection.channels.len()).unwrap_or(i64::MAX);
+            let kind = Reply::text(name.to_ascii_lowercase());
+            connection.output.push(&Reply::Push(vec![
+                kind,
+                Reply::text(channel),
+                Reply::Int(count),
+            ]));
+        }
+    }
+}
+
+fn hello() -> Reply {
+    let entries =
+        [("server", "redis"), ("version", "7.2.0"), ("mode", "standalone"), ("role", "master")];
+    let entries = entries.map(|(key, value)| (Reply::text(key), Reply::text(value)));
+    Reply::Map(entries.into_iter().chain([(Reply::text("proto"), Reply::Int(3))]).collect())
+}
+
+/// The database of one node.
+struct NodeDatabase<'a> {
+    state: &'a mut State,
+    node: usize,
+    sim: &'a Sim,
+}
+
+impl Database for NodeDatabase<'_> {
+    fn store(&mut self) -> &mut Store {
+        &mut self.state.nodes[self.node].store
+    }
+
+    fn allow(&mut self, write: Write) -> Result<(), Refusal> {
+        if self.node + 1 < self.state.nodes.len() {
+            self.sim.reach("a former primary refused a write");
+            return Err("READONLY You can't write against a read only replica.".into());
+        }
+        match self.state.faults.refusal {
+            Some((refused, percent, error, until))
+                if (refused == Write::Other || write == Write::AddsMemory)
+                    && until > Instant::now()
+                    && self.sim.chance(percent) =>
+            {
+                self.sim.reach("Redis refused a write");
+                Err(error.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn publish(&mut self, channel: &str, message: &[u8]) -> Result<i64, Refusal> {
+        if channel.starts_with("ws:") {
+            self.allow(Write::Other)?;
+            self.sim.oracle.published(self.sim, channel, message);
+        }
+        let push = [Reply::text("message"), Reply::text(channel), Reply::Bulk(message.into())];
+        let mut receivers = 0;
+        for connection in self.state.connections.values() {
+            if connection.node == self.node && connection.channels.contains(channel) {
+                connection.output.push(&Reply::Push(push.to_vec()));
+                receivers += 1;
+            }
+        }
+        Ok(receivers)
+    }
+
+    fn has_script(&mut self) -> bool {
+        self.state.nodes[self.node].has_script
+    }
+
+    fn load_script(&mut self) -> String {
+        self.state.nodes[self.node].has_script = true;
+        SCRIPT.into()
+    }
+}

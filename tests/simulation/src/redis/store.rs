@@ -1,0 +1,174 @@
+//! The keys of one server, and the commands on them that the services use.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+/// The position of a stream entry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Id(pub u64, pub u64);
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.0, self.1)
+    }
+}
+
+impl std::str::FromStr for Id {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (ms, seq) = text.split_once('-').unwrap_or((text, "0"));
+        Ok(Self(ms.parse().map_err(drop)?, seq.parse().map_err(drop)?))
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Value {
+    Text(Vec<u8>),
+    Stream(Stream),
+    /// A type that neither service writes.
+    Set,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stream {
+    pub(crate) entries: BTreeMap<Id, Vec<u8>>,
+    last: Id,
+}
+
+/// The keys of a server. Cheap to clone: a failover goes back to a clone.
+#[derive(Clone, Debug, Default)]
+pub struct Store {
+    keys: BTreeMap<String, Entry>,
+    /// The server's clock, in milliseconds since 1970.
+    pub now: u64,
+    /// How many entries a stream keeps beyond `MAXLEN ~`: Redis trims whole nodes only.
+    pub trim_slack: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    value: Arc<Value>,
+    expires: Option<u64>,
+}
+
+/// The error of a command, with its code.
+pub(crate) type Refusal = String;
+
+const WRONG_TYPE: &str = "WRONGTYPE Operation against a key holding the wrong kind of value";
+
+impl Store {
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &String> {
+        self.keys.keys()
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.keys.clear();
+    }
+
+    pub(crate) fn value(&self, key: &str) -> Option<&Value> {
+        let entry = self.keys.get(key)?;
+        entry.expires.is_none_or(|at| at > self.now).then_some(&*entry.value)
+    }
+
+    fn value_mut(&mut self, key: &str) -> Option<&mut Value> {
+        let now = self.now;
+        let entry = self.keys.get_mut(key).filter(|entry| entry.expires.is_none_or(|at| at > now));
+        entry.map(|entry| Arc::make_mut(&mut entry.value))
+    }
+
+    /// Sets a key of any type; with `only_new` only if it does not exist. Returns whether it was set.
+    pub(crate) fn set(
+        &mut self,
+        key: &str,
+        value: Value,
+        lifetime: Option<u64>,
+        only_new: bool,
+    ) -> bool {
+        if only_new && self.value(key).is_some() {
+            return false;
+        }
+        let expires = lifetime.map(|lifetime| self.now.saturating_add(lifetime));
+        self.keys.insert(key.to_owned(), Entry { value: Arc::new(value), expires });
+        true
+    }
+
+    pub(crate) fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Refusal> {
+        match self.value(key) {
+            None => Ok(None),
+            Some(Value::Text(text)) => Ok(Some(text.clone())),
+            Some(_) => Err(WRONG_TYPE.into()),
+        }
+    }
+
+    pub(crate) fn delete(&mut self, key: &str) -> bool {
+        let existed = self.value(key).is_some();
+        self.keys.remove(key);
+        existed
+    }
+
+    pub(crate) fn expire(&mut self, key: &str, lifetime: u64) {
+        let expires = Some(self.now.saturating_add(lifetime));
+        if self.value(key).is_some()
+            && let Some(entry) = self.keys.get_mut(key)
+        {
+            entry.expires = expires;
+        }
+    }
+
+    /// Appends an entry. Without `create` returns `None` if there is no stream.
+    pub(crate) fn append(
+        &mut self,
+        key: &str,
+        text: &[u8],
+        max_length: Option<usize>,
+        create: bool,
+    ) -> Result<Option<Id>, Refusal> {
+        if self.value(key).is_none() {
+            if !create {
+                return Ok(None);
+            }
+            self.set(key, Value::Stream(Stream::default()), None, false);
+        }
+        let (now, slack) = (self.now, self.trim_slack);
+        let Some(Value::Stream(stream)) = self.value_mut(key) else {
+            return Err(WRONG_TYPE.into());
+        };
+        let last = stream.last;
+        let id = if now > last.0 { Id(now, 0) } else { Id(last.0, last.1 + 1) };
+        stream.last = id;
+        stream.entries.insert(id, text.to_vec());
+        if let Some(max) = max_length
+            && stream.entries.len() > max + slack
+        {
+            while stream.entries.len() > max {
+                stream.entries.pop_first();
+            }
+        }
+        Ok(Some(id))
+    }
+
+    pub(crate) fn delete_entry(&mut self, key: &str, id: Id) {
+        if let Some(Value::Stream(stream)) = self.value_mut(key) {
+            stream.entries.remove(&id);
+        }
+    }
+
+    /// Returns the entries from a position on.
+    pub(crate) fn range(&self, key: &str, from: Id) -> Result<Vec<(Id, Vec<u8>)>, Refusal> {
+        match self.value(key) {
+            None => Ok(Vec::new()),
+            Some(Value::Stream(stream)) => {
+                Ok(stream.entries.range(from..).map(|(id, text)| (*id, text.clone())).collect())
+            }
+            Some(_) => Err(WRONG_TYPE.into()),
+        }
+    }
+
+    pub(crate) fn last(&self, key: &str) -> Result<Option<Id>, Refusal> {
+        match self.value(key) {
+            None => Ok(None),
+            Some(Value::Stream(stream)) => Ok(stream.entries.last_key_value().map(|(id, _)| *id)),
+            Some(_) => Err(WRONG_TYPE.into()),
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! Runs seeds, each in a process of its own, so that nothing but the seed influences it.
+
+use std::{
+    env, fmt,
+    io::{BufRead as _, BufReader},
+    path::PathBuf,
+    process::{Command, ExitCode, Stdio},
+    sync::{Mutex, mpsc},
+    thread,
+    time::Duration,
+};
+
+use clap::ValueEnum as _;
+use serde_json::{Value, json};
+
+use crate::{
+    plan::{Fault, Plan},
+    run,
+};
+
+/// Makes a process run the seed that is its value, and `host.c` answer with it.
+const SEED: &str = "SIMULATION_SEED";
+const WITHOUT: &str = "SIMULATION_WITHOUT";
+const RECORDS: &str = "SIMULATION_RECORDS";
+const TRACE: &str = "SIMULATION_TRACE";
+
+/// What begins the last line of a child.
+const RESULT: &str = "result: ";
+
+/// A seed, possibly with parts of its plan left out.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// The seed.
+    pub seed: u64,
+    /// Faults of the plan that do not happen.
+    pub without: Vec<Fault>,
+    /// Number of records, instead of the plan's.
+    pub records: Option<usize>,
+}
+
+/// The result of a case.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The hash of the trace.
+    pub trace: String,
+    /// How long it took in simulated time.
+    pub simulated: Duration,
+    /// The states that were reached.
+    pub reached: Vec<String>,
+    /// The properties that did not hold.
+    pub violations: Vec<String>,
+}
+
+/// Starts the program that runs cases.
+#[derive(Debug)]
+pub struct Runner(PathBuf);
+
+impl Case {
+    /// A seed with its own plan.
+    #[must_use]
+    pub fn of_seed(seed: u64) -> Self {
+        Self { seed, without: Vec::new(), records: None }
+    }
+
+    /// Returns the command that replays it.
+    #[must_use]
+    pub fn command(&self) -> String {
+        let seed = Some(format!("make simulate SEED={}", self.seed));
+        let without =
+            (!self.without.is_empty()).then(|| format!("WITHOUT={}", names(&self.without)));
+        let records = self.records.map(|records| format!("RECORDS={records}"));
+        [seed, without, records].into_iter().flatten().collect::<Vec<_>>().join(" ")
+    }
+
+    fn plan(&self) -> Plan {
+        let mut plan = Plan::of_seed(self.seed);
+        plan.faults.retain(|fault| !self.without.contains(fault));
+        plan.records = self.records.unwrap_or(plan.records);
+        plan
+    }
+}
+
+fn names(faults: &[Fault]) -> String {
+    let names = faults.iter().filter_map(Fault::to_possible_value);
+    names.map(|name| name.get_name().to_owned()).collect::<Vec<_>>().join(",")
+}
+
+/// Returns whether this process is to run one case.
+#[must_use]
+pub fn is_child() -> bool {
+    env::var_os(SEED).is_some()
+}
+
+/// Runs the case that the environment names.
+///
+/// # Panics
+/// If the environment does not name a case.
+#[must_use]
+pub fn run_as_child() -> ExitCode {
+    let text = |name: &str| env::var(name).unwrap_or_default();
+    let without = text(WITHOUT);
+    let without = without.split(',').filter_map(|name| Fault::from_str(name, true).ok()).collect();
+    let seed = text(SEED).parse().expect("the runner sets a number");
+    let case = Case { seed, without, records: text(RECORDS).parse().ok() };
+    let outcome = run::run(case.plan(), env::var_os(TRACE).is_some());
+    let reached: Vec<&str> = outcome.reached.keys().copied().collect();
+    let (hash, lines) = outcome.trace;
+    let result = json!({
+        "trace": format!("{hash:016x} ({lines} lines)"),
+        "simulated_ms": u64::try_from(outcome.simulated.as_millis()).unwrap_or(u64::MAX),
+        "reached": reached,
+        "violations": outcome.violations,
+    });
+    println!("{RESULT}{result}");
+    ExitCode::SUCCESS
+}
+
+impl Runner {
+    /// A runner that starts this program.
+    ///
+    /// # Panics
+    /// If the operating system does not return the path of the program.
+    #[must_use]
+    pub fn this_program() -> Self {
+        Self(env::current_exe().expect("a running program has a path"))
+    }
+
+    /// A runner that starts the program at `path`.
+    #[must_use]
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// Runs a case.
+    #[must_use]
+    pub fn run(&self, case: &Case) -> Report {
+        self.start(case, false)
+    }
+
+    /// Runs a case and prints its trace.
+    #[must_use]
+    pub fn run_with_trace(&self, case: &Case) -> Report {
+        self.start(case, true)
+    }
+
+    /// Runs cases on all processors, until `report` returns false or there are no more.
+    ///
+    /// # Panics
+    /// If a child cannot be started.
+    pub fn run_all(
+        &self,
+        cases: impl Iterator<Item = Case> + Send,
+        mut report: impl FnMut(&Case, &Report) -> bool,
+    ) {
+        let cases = Mutex::new(cases);
+        let next = || cases.lock().ok().and_then(|mut cases| cases.next());
+        let threads = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let (reports, received) = mpsc::sync_channel(threads);
+        thread::scope(|scope| {
+            for _ in 0..threads {
+                let reports = reports.clone();
+                scope.spawn(move || {
+                    while let Some(case) = next() {
+                        let report = self.run(&case);
+                        // The receiver is gone once it has seen enough.
+                        if reports.send((case, report)).is_err() {
+                            break;
+                        }
+                    }
+                });
+            }
+            drop(reports);
+            for (case, result) in received {
+                if !report(&case, &result) {
+                    break;
+                }
+            }
+        });
+    }
+
+    /// Looks for a smaller case that fails as well: with fewer faults, then with fewer records.
+    #[must_use]
+    pub fn shrink(&self, case: &Case, report: Report) -> (Case, Report) {
+        let (mut smallest, mut report) = (case.clone(), report);
+        let mut try_smaller = |smaller: Case, smallest: &mut Case| {
+            let result = self.run(&smaller);
+            let fails = !result.violations.is_empty();
+            if fails {
+                (*smallest, report) = (smaller, result);
+            }
+            fails
+        };
+        for fault in case.plan().faults {
+            let mut smaller = smallest.clone();
+            smaller.without.push(fault);
+            try_smaller(smaller, &mut smallest);
+        }
+        let mut step = smallest.plan().records / 2;
+        while step > 0 {
+            let records = smallest.plan().records.saturating_sub(step);
+            let smaller = Case { records: Some(records), ..smallest.clone() };
+            if records == 0 || !try_smaller(smaller, &mut smallest) {
+                step /= 2;
+            }
+        }
+        (smallest, report)
+    }
+
+    fn start(&self, case: &Case, prints: bool) -> Report {
+        let mut command = Command::new(&self.0);
+        command.env(SEED, case.seed.to_string()).env(WITHOUT, names(&case.without));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        if let Some(records) = case.records {
+            command.env(RECORDS, records.to_string());
+        }
+        if prints {
+            command.env(TRACE, "1");
+        }
+        let mut child = command.spawn().expect("the program can be started");
+        let output = child.stdout.take().expect("the output is piped");
+        let mut result = None;
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            match line.strip_prefix(RESULT) {
+                Some(json) => result = serde_json::from_str(json).ok(),
+                None if prints => println!("{line}"),
+                None => {}
+            }
+        }
+        let ended = child.wait_with_output().expect("a child that was started can be awaited");
+        result.map_or_else(
+            || Report::of_panic(&String::from_utf8_lossy(&ended.stderr)),
+            |result| Report::read(&result),
+        )
+    }
+}
+
+impl Report {
+    fn read(result: &Value) -> Self {
+        let texts = |name: &str| {
+            let items = result[name].as_array().into_iter().flatten();
+            items.filter_map(Value::as_str).map(str::to_owned).collect()
+        };
+        Self {
+            trace: result["trace"].as_str().unwrap_or_default().to_owned(),
+            simulated: Duration::from_millis(result["simulated_ms"].as_u64().unwrap_or(0)),
+            reached: texts("reached"),
+            violations: texts("violations"),
+        }
+    }
+
+    /// A process that ends without a result has panicked.
+    fn of_panic(message: &str) -> Self {
+        Self {
+            trace: String::new(),
+            simulated: Duration::ZERO,
+            reached: Vec::new(),
+            violations: vec![format!("the process ended: {message}")],
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "trace {}, {:.1} s simulated", self.trace, self.simulated.as_secs_f64())?;
+        writeln!(f, "reached: {}", self.reached.join(", "))?;
+        match &self.violations[..] {
+            [] => write!(f, "every property holds"),
+            violations => write!(f, "violated:\n  {}", violations.join("\n  ")),
+        }
+    }
+}

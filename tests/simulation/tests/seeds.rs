@@ -1,0 +1,44 @@
+//! Seeds that run with every `cargo test`.
+
+use std::collections::BTreeSet;
+
+use simulation::{
+    runner::{Case, Runner},
+    states::STATES,
+};
+
+const SEEDS: u64 = 500;
+
+/// Seeds that have found a defect, each named in the commit that fixed it.
+const REGRESSIONS: &[u64] = &[];
+
+fn runner() -> Runner {
+    Runner::at(env!("CARGO_BIN_EXE_simulate"))
+}
+
+#[test]
+fn every_property_holds_and_every_state_is_reached() {
+    let mut reached = BTreeSet::new();
+    let mut failed = Vec::new();
+    let seeds = (1..=SEEDS).chain(REGRESSIONS.iter().copied());
+    runner().run_all(seeds.map(Case::of_seed), |case, report| {
+        reached.extend(report.reached.iter().cloned());
+        if !report.violations.is_empty() {
+            failed.push(format!("{}: {}", case.command(), report.violations.join("; ")));
+        }
+        true
+    });
+    assert!(failed.is_empty(), "properties do not hold:\n{}", failed.join("\n"));
+    let missing: Vec<_> = STATES.iter().filter(|state| !reached.contains(**state)).collect();
+    assert!(missing.is_empty(), "not reached, so nothing is shown about it: {missing:?}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_seed_repeats_its_trace() {
+    for seed in 1..=8 {
+        let case = Case::of_seed(seed);
+        let (first, second) = (runner().run(&case), runner().run(&case));
+        assert_eq!(first.trace, second.trace, "seed {seed}");
+    }
+}
