@@ -15,6 +15,8 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
+use ws_gateway::connection::Transport;
+
 /// The bytes that may be on their way in one direction; a socket has about as much.
 const CAPACITY: usize = 64 << 10;
 
@@ -122,6 +124,8 @@ impl PipeState {
         self.bytes = bytes;
     }
 }
+
+impl Transport for End {}
 
 impl AsyncRead for End {
     fn poll_read(
