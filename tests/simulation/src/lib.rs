@@ -8,6 +8,7 @@ mod kafka;
 mod network;
 mod oracle;
 pub mod plan;
+pub mod planted;
 mod process;
 pub mod redis;
 pub mod run;

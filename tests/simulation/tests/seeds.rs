@@ -1,8 +1,9 @@
 //! Seeds that run with every `cargo test`.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs, path::Path};
 
 use simulation::{
+    planted::BUGS,
     runner::{Case, Runner},
     states::STATES,
 };
@@ -31,6 +32,15 @@ fn every_property_holds_and_every_state_is_reached() {
     assert!(failed.is_empty(), "properties do not hold:\n{}", failed.join("\n"));
     let missing: Vec<_> = STATES.iter().filter(|state| !reached.contains(**state)).collect();
     assert!(missing.is_empty(), "not reached, so nothing is shown about it: {missing:?}");
+}
+
+#[test]
+fn every_planted_bug_can_be_planted() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("a root");
+    for bug in BUGS {
+        let text = fs::read_to_string(root.join(bug.file)).expect("the file exists");
+        assert_eq!(text.matches(bug.correct).count(), 1, "{}: {}", bug.file, bug.correct);
+    }
 }
 
 #[cfg(target_os = "linux")]

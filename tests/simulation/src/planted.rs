@@ -1,0 +1,107 @@
+//! Bugs that the simulation has to find. Each replaces a text that occurs once in a source file, in
+//! a copy of the repository.
+
+/// A bug.
+#[derive(Debug)]
+pub struct Bug {
+    /// What is wrong, for the table in `tests/README.md`.
+    pub what: &'static str,
+    /// The file, in the root of the repository.
+    pub file: &'static str,
+    /// The text that is replaced.
+    pub correct: &'static str,
+    /// The text with the bug.
+    pub wrong: &'static str,
+}
+
+macro_rules! bugs {
+    ($($file:literal: $what:literal, $correct:literal => $wrong:literal;)*) => {
+        /// All bugs.
+        pub const BUGS: &[Bug] = &[$(
+            Bug { what: $what, file: $file, correct: $correct, wrong: $wrong },
+        )*];
+    };
+}
+
+bugs! {
+    "ingest-worker/src/infrastructure/redis/publish.rs":
+        "a refusal in the middle of a pipeline counts as published",
+        "return self.refuse(call, sent, code, progress).await;" =>
+        "let _ = code; progress.outcomes[position] = PublishOutcome::Published; continue;";
+    "ingest-worker/src/infrastructure/redis/publish.rs":
+        "a claim expires at once",
+        ".arg(millis(self.retention.seen))" => ".arg(1_u64)";
+    "ingest-worker/src/infrastructure/redis/error.rs":
+        "forgotten scripts are not loaded again",
+        r#""CROSSSLOT" | OUT_OF_MEMORY)"# => r#""CROSSSLOT" | "NOSCRIPT" | OUT_OF_MEMORY)"#;
+    "ingest-worker/src/infrastructure/redis/owners.rs":
+        "owners are looked up in another order than they are answered",
+        "requested.iter().map(|owned| Cmd::get" => "requested.iter().rev().map(|owned| Cmd::get";
+    "ingest-worker/src/domain/dispatch.rs":
+        "records behind a parked one of the same user are published",
+        "if holds.blocks(&keys, self.order) {" => "if holds.blocks(&keys, self.order) && false {";
+    "ingest-worker/src/infrastructure/kafka/offsets.rs":
+        "a record counts in a later assignment of its partition",
+        "self.get_mut(topic, partition).filter(|assigned| assigned.epoch == id.epoch)" =>
+        "self.get_mut(topic, partition).filter(|_| id.epoch > 0)";
+    "ingest-worker/src/infrastructure/kafka/offsets.rs":
+        "offsets behind a parked record are committed",
+        "in_flight.into_iter().chain(parked).min().or(self.next)" =>
+        "in_flight.into_iter().chain(parked.filter(|_| false)).min().or(self.next)";
+    "ingest-worker/src/infrastructure/kafka/consume_loop/outcomes.rs":
+        "a dead letter that was refused counts as written",
+        "if let Err(error) = result {" => "if let Err(error) = result.or(Ok(())) {";
+    "ingest-worker/src/infrastructure/kafka/consume_loop/outcomes.rs":
+        "queued records of a revoked partition are published",
+        "self.queue.iter_mut().map(|batch| batch.drop_revoked(&offsets)).sum();" =>
+        "self.queue.iter_mut().take(0).map(|batch| batch.drop_revoked(&offsets)).sum();";
+    "ingest-worker/src/infrastructure/kafka/batch.rs":
+        "parked records count as published when Redis is away",
+        "batch.records.iter().map(parked_again).collect()" =>
+        "batch.records.iter().map(parked_again).map(|_| Outcome::Published).collect()";
+    "ingest-worker/src/infrastructure/kafka/parked.rs":
+        "records behind a parked one are not tried again",
+        "if !self.held.blocks(keys, next) {" => "if !self.held.blocks(keys, next) && false {";
+    "ws-gateway/src/hub.rs":
+        "a reply for an earlier entry of a user is applied to a later one",
+        ".filter(|entry| entry.generation == *generation)?" => ".filter(|_| *generation > 0)?";
+    "ws-gateway/src/hub.rs":
+        "users are not subscribed again after a lost session",
+        "entry.hold();" => "let _ = &entry;";
+    "ws-gateway/src/hub/user.rs":
+        "frames that arrive during a repair are dropped",
+        "pending.held.push(frame);" => "drop(frame);";
+    "ws-gateway/src/hub/user.rs":
+        "a frame that was delivered before is delivered again",
+        "position <= newest)" => "position < newest)";
+    "ws-gateway/src/hub/outbox.rs":
+        "frames that a full queue drops during a replay are not read from the stream",
+        "let continues = state.replaying.replace(false) != Some(true);" =>
+        "let continues = state.replaying.replace(false) != Some(true) || true;";
+    "ws-gateway/src/hub/outbox.rs":
+        "a full queue drops a frame and stays open",
+        "state.close(CloseReason::TooSlow);" => "";
+    "ws-gateway/src/redis/history/page.rs":
+        "a resume counts as complete although the stream does not reach back",
+        "let reaches_back = first == Some(after)" => "let reaches_back = true || first == Some(after)";
+    "ws-gateway/src/redis/session/repair.rs":
+        "a gap that cannot be closed is not reported",
+        "self.hub.report_gap(&gap.subscription, Resync::Continue);" => "";
+    "ws-gateway/src/redis/session.rs":
+        "a new user is live before the stream is read",
+        "gaps.push(Gap::new(subscription.clone(), position, false));" =>
+        "let _ = self.hub.mark_subscribed(subscription);";
+    "ws-gateway/src/redis/probe.rs":
+        "a silent subscription is never given up",
+        "while lost < 2 {" => "while lost < u64::MAX {";
+    "ws-gateway/src/redis/history.rs":
+        "a history that cannot be read counts as complete",
+        "ReplayPage::without_history(Resume::Incomplete) }" =>
+        "ReplayPage::without_history(Resume::Complete) }";
+    "ws-gateway/src/connection/writer.rs":
+        "queued frames that the history contained are sent again",
+        "        position <= replayed_to\n    }" => "        position < replayed_to && false\n    }";
+    "ws-gateway/src/connection/select_loop.rs":
+        "a gateway that shuts down keeps its connections",
+        "self.timers.schedule_drain(self.settings.drain_window);" => "";
+}
