@@ -52,6 +52,20 @@ pub struct Limits {
     pub outbox: outbox::Limits,
 }
 
+#[cfg(test)]
+impl Limits {
+    /// Two connections of a user, with queues of 8 frames and without a delay.
+    pub(crate) const SMALL: Self = Self {
+        per_user: NonZeroUsize::new(2).expect("not zero"),
+        policy: LimitPolicy::Reject,
+        outbox: outbox::Limits {
+            capacity: 8,
+            max_bytes: 1 << 20,
+            max_delay: std::time::Duration::ZERO,
+        },
+    };
+}
+
 /// Which connection is closed when a user has too many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]

@@ -1,7 +1,4 @@
-use std::{
-    num::{NonZeroU32, NonZeroUsize},
-    time::Duration,
-};
+use std::{num::NonZeroU32, time::Duration};
 
 use futures_util::{FutureExt, SinkExt, StreamExt, stream};
 use prometheus::Registry;
@@ -14,9 +11,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::auth::{Authenticator, Credential, Key, TokenRules, revocation::Revocations};
-use crate::hub::{
-    self, Hub, LimitPolicy, Replay, ReplayPage, Resync, Subscribed, Subscription, outbox,
-};
+use crate::hub::{self, Hub, Replay, ReplayPage, Resync, Subscribed, Subscription};
 use crate::metrics::Metrics;
 use crate::protocol::{CloseReason, Disconnect, Frame, Resume};
 
@@ -60,10 +55,9 @@ fn settings() -> Arc<ConnectionSettings> {
 }
 
 fn hub() -> Hub {
-    let outbox =
-        outbox::Limits { capacity: 64, max_bytes: 1 << 20, max_delay: Duration::from_millis(500) };
-    let per_user = NonZeroUsize::new(5).unwrap();
-    let limits = hub::Limits { per_user, policy: LimitPolicy::Reject, outbox };
+    let mut limits = hub::Limits::SMALL;
+    limits.outbox.capacity = 64;
+    limits.outbox.max_delay = Duration::from_millis(500);
     Hub::new(limits, Metrics::new(&Registry::new()))
 }
 

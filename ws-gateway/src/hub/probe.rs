@@ -75,24 +75,16 @@ impl Hub {
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroUsize;
-
     use prometheus::Registry;
 
     use super::*;
     use crate::{
-        hub::{
-            LimitPolicy, Limits,
-            outbox::{self, Due},
-        },
+        hub::{Limits, outbox::Due},
         metrics::Metrics,
     };
 
     fn hub() -> Hub {
-        let outbox = outbox::Limits { capacity: 8, max_bytes: 1 << 20, max_delay: Duration::ZERO };
-        let per_user = NonZeroUsize::new(2).unwrap();
-        let limits = Limits { per_user, policy: LimitPolicy::Reject, outbox };
-        Hub::new(limits, Metrics::new(&Registry::new()))
+        Hub::new(Limits::SMALL, Metrics::new(&Registry::new()))
     }
 
     /// A connection that answers a ping after `delay`; never without one.

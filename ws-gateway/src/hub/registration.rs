@@ -116,20 +116,15 @@ impl Drop for Registration {
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroUsize;
-
     use prometheus::Registry;
     use tokio::time::Instant;
 
     use super::*;
-    use crate::{hub::outbox, metrics::Metrics};
+    use crate::metrics::Metrics;
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_whose_subscription_is_never_confirmed_is_closed_and_planned_again() {
-        let outbox = outbox::Limits { capacity: 8, max_bytes: 1 << 20, max_delay: Duration::ZERO };
-        let per_user = NonZeroUsize::MIN;
-        let limits = Limits { per_user, policy: LimitPolicy::Reject, outbox };
-        let hub = Hub::new(limits, Metrics::new(&Registry::new()));
+        let hub = Hub::new(Limits::SMALL, Metrics::new(&Registry::new()));
         let user = UserId::new("u").unwrap();
         let mut registration = hub.register(&user, Uuid::new_v4()).unwrap();
         assert_eq!(hub.take_changed().len(), 1);

@@ -43,15 +43,15 @@ impl Hub {
 
 #[cfg(test)]
 mod tests {
-    use std::{cell::Cell, num::NonZeroUsize, time::Duration};
+    use std::cell::Cell;
 
     use prometheus::Registry;
 
     use super::*;
     use crate::{
         hub::{
-            LimitPolicy, Limits,
-            outbox::{self, Item, Pushed},
+            Limits,
+            outbox::{Item, Pushed},
             registration::Registration,
         },
         metrics::Metrics,
@@ -59,10 +59,7 @@ mod tests {
 
     #[test]
     fn revoking_one_token_visits_only_the_connections_of_its_user() {
-        let outbox = outbox::Limits { capacity: 8, max_bytes: 1 << 20, max_delay: Duration::ZERO };
-        let per_user = NonZeroUsize::new(2).unwrap();
-        let limits = Limits { per_user, policy: LimitPolicy::Reject, outbox };
-        let hub = Hub::new(limits, Metrics::new(&Registry::new()));
+        let hub = Hub::new(Limits::SMALL, Metrics::new(&Registry::new()));
         let token = |id: &str| Credential { token_id: Some(id.into()), ..Credential::default() };
         let connect = |number: u32| {
             let user = UserId::new(&format!("user-{number}")).unwrap();

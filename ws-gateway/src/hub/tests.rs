@@ -8,10 +8,9 @@ use super::{outbox::Item, registration::Registration};
 use crate::protocol::CloseReason;
 
 fn hub(policy: LimitPolicy) -> Hub {
-    let outbox =
-        outbox::Limits { capacity: 8, max_bytes: 1 << 20, max_delay: Duration::from_millis(500) };
-    let per_user = NonZeroUsize::new(2).unwrap();
-    Hub::new(Limits { per_user, policy, outbox }, Metrics::new(&Registry::new()))
+    let mut limits = Limits { policy, ..Limits::SMALL };
+    limits.outbox.max_delay = Duration::from_millis(500);
+    Hub::new(limits, Metrics::new(&Registry::new()))
 }
 
 fn user(id: &str) -> UserId {
@@ -205,9 +204,8 @@ async fn a_connection_that_joins_during_an_outage_waits_for_its_end() {
 
 #[test]
 fn frames_above_the_held_limit_are_read_from_the_stream() {
-    let outbox = outbox::Limits { capacity: 10_000, max_bytes: 1 << 20, max_delay: Duration::ZERO };
-    let per_user = NonZeroUsize::new(2).unwrap();
-    let limits = Limits { per_user, policy: LimitPolicy::Reject, outbox };
+    let mut limits = Limits::SMALL;
+    limits.outbox.capacity = 10_000;
     let hub = Hub::new(limits, Metrics::new(&Registry::new()));
     let connection = subscribed(&hub, "u", 1);
     assert_eq!(hub.mark_disconnected(), 1);

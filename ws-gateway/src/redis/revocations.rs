@@ -121,24 +121,16 @@ pub(crate) async fn revoke(redis: &RedisClient, revocation: &Revocation) -> Redi
 
 #[cfg(test)]
 mod tests {
-    use std::{num::NonZeroUsize, time::Duration};
-
     use prometheus::Registry;
     use shared::user::UserId;
 
     use super::*;
-    use crate::{
-        auth::Credential,
-        hub::{self, LimitPolicy, outbox},
-    };
+    use crate::{auth::Credential, hub};
 
     #[test]
     fn an_unreadable_revocation_is_skipped_and_counted_and_the_others_are_loaded() {
         let metrics = Metrics::new(&Registry::new());
-        let outbox = outbox::Limits { capacity: 8, max_bytes: 1 << 20, max_delay: Duration::ZERO };
-        let per_user = NonZeroUsize::MIN;
-        let limits = hub::Limits { per_user, policy: LimitPolicy::Reject, outbox };
-        let hub = Hub::new(limits, metrics.clone());
+        let hub = Hub::new(hub::Limits::SMALL, metrics.clone());
         let list = RevocationList::new(Revocations::default(), hub, metrics);
         let until = unix_seconds() + 60;
         let stored = [

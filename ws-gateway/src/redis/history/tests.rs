@@ -1,4 +1,4 @@
-use std::{collections::VecDeque, num::NonZeroUsize, sync::Mutex};
+use std::{collections::VecDeque, sync::Mutex};
 
 use futures_util::StreamExt;
 use prometheus::Registry;
@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::*;
 use crate::{
     hub::{
-        self, Hub, LimitPolicy, Subscribed,
+        self, Hub, Subscribed,
         outbox::{Item, Limits, Pushed},
     },
     metrics::RedisUserError,
@@ -101,10 +101,8 @@ async fn an_error_about_the_user_or_no_reply_ends_the_replay_as_incomplete() {
 
 #[tokio::test(start_paused = true)]
 async fn a_resume_while_redis_is_unavailable_is_incomplete_after_a_time_limit() {
-    let limits =
-        hub::Limits { per_user: NonZeroUsize::MIN, policy: LimitPolicy::Reject, outbox: LIMITS };
     let metrics = Metrics::new(&Registry::new());
-    let hub = Hub::new(limits, metrics.clone());
+    let hub = Hub::new(hub::Limits::SMALL, metrics.clone());
     let (_reader, current) = watch::channel(None);
     let history = History::new(current, 1000, metrics);
     let mut registration = hub.register(&UserId::new("u").unwrap(), Uuid::new_v4()).unwrap();

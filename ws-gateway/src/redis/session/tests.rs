@@ -1,6 +1,5 @@
 use std::{
     collections::{BTreeSet, HashMap},
-    num::NonZeroUsize,
     sync::Mutex,
 };
 
@@ -10,11 +9,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
-    hub::{
-        LimitPolicy, Limits,
-        outbox::{self, Item},
-        registration::Registration,
-    },
+    hub::{Limits, outbox::Item, registration::Registration},
     metrics::RedisUserError,
     protocol::{Frame, Position},
     redis::history::{Page, PageRequest},
@@ -53,9 +48,8 @@ struct TestContext {
 
 fn context() -> TestContext {
     let metrics = Metrics::new(&Registry::new());
-    let outbox = outbox::Limits { capacity: 64, max_bytes: 1 << 20, max_delay: Duration::ZERO };
-    let per_user = NonZeroUsize::new(2).unwrap();
-    let limits = Limits { per_user, policy: LimitPolicy::Reject, outbox };
+    let mut limits = Limits::SMALL;
+    limits.outbox.capacity = 64;
     let hub = Hub::new(limits, metrics.clone());
     let redis = FakeRedis(Arc::new(Mutex::new(State {
         hub: hub.clone(),

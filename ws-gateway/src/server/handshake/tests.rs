@@ -14,7 +14,7 @@ use super::*;
 use crate::{
     auth::{AuthError, Authenticator, Key, TokenRules, revocation::Revocations},
     connection::{ConnectionSettings, SharedTcp, socket_config},
-    hub::{self, Hub, LimitPolicy, outbox},
+    hub::{self, Hub},
     metrics::Metrics,
     protocol::CloseReason,
     redis::History,
@@ -54,11 +54,6 @@ fn settings() -> ServerSettings {
 
 fn state(settings: ServerSettings) -> Arc<ServerState> {
     let metrics = Metrics::new(&Registry::new());
-    let limits = hub::Limits {
-        per_user: settings.max_connections_per_user,
-        policy: LimitPolicy::Reject,
-        outbox: outbox::Limits { capacity: 8, max_bytes: 1 << 20, max_delay: Duration::ZERO },
-    };
     let history = History::new(watch::channel(None).1, 1 << 20, metrics.clone());
     let rules = TokenRules::new(&[jsonwebtoken::Algorithm::HS256], None, None, Duration::ZERO);
     let keys = vec![Key::from_secret(&SECRET.into(), &rules).unwrap()];
@@ -73,7 +68,7 @@ fn state(settings: ServerSettings) -> Arc<ServerState> {
         metrics: metrics.clone(),
         tracer: None,
     };
-    let (hub, tasks) = (Hub::new(limits, metrics), TaskTracker::new());
+    let (hub, tasks) = (Hub::new(hub::Limits::SMALL, metrics), TaskTracker::new());
     let shutdown = CancellationToken::new();
     Arc::new(ServerState::new(settings, connection, hub, history, tasks, shutdown))
 }
