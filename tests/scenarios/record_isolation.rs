@@ -242,8 +242,8 @@ async fn expect_other_partitions_to_go_on(
     expect_delivery_at_once(stack, "an unreadable batch", &user, events).await
 }
 
-/// Checks that the worker has logged the unreadable batch once, at error level with its place and
-/// the cause; returns the next offset that can be read.
+/// Checks that the worker has logged the unreadable batch once, at error level, with position and
+/// cause; returns the next offset that can be read.
 fn expect_one_report(stack: &Stack, topic: &str, offset: i64) -> anyhow::Result<i64> {
     let log = stack.workers[0].log()?;
     let lines = log.lines().filter(|line| line.contains("cannot be read"));
@@ -253,7 +253,7 @@ fn expect_one_report(stack: &Stack, topic: &str, offset: i64) -> anyhow::Result<
         && line["kafka.topic"] == topic
         && line["kafka.offset"] == offset
         && line["cause"].as_str().is_some_and(|cause| cause.contains("CRC32C"));
-    ensure!(is_complete, "expected level, place and cause, got {line}");
+    ensure!(is_complete, "expected level, position and cause, got {line}");
     let errors = log.matches("Kafka client error").count();
     ensure!(errors < 5, "expected the client's error not to be repeated, got {errors} lines");
     line["next_readable_offset"].as_i64().context("no next readable offset")

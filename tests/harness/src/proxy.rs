@@ -136,13 +136,13 @@ struct Direction {
     /// Whether bytes were discarded.
     lost: bool,
     /// Whether it was opened after [`Fault::BlackholeOpen`].
-    remembered: bool,
+    opened_during_fault: bool,
 }
 
 impl Direction {
     fn new(replies: bool, fault: watch::Receiver<Fault>) -> Self {
-        let remembered = *fault.borrow() == Fault::BlackholeOpen;
-        Self { replies, fault, passed: 0, lost: false, remembered }
+        let opened_during_fault = *fault.borrow() == Fault::BlackholeOpen;
+        Self { replies, fault, passed: 0, lost: false, opened_during_fault }
     }
 
     async fn forward(
@@ -195,7 +195,7 @@ impl Direction {
             match fault {
                 Fault::Reset => return Err(ErrorKind::ConnectionReset.into()),
                 Fault::Blackhole => return Ok(0),
-                Fault::BlackholeOpen if !self.remembered => return Ok(0),
+                Fault::BlackholeOpen if !self.opened_during_fault => return Ok(0),
                 Fault::DropReplies if self.replies => return Ok(0),
                 Fault::StallReplies(limit) if self.replies && self.passed >= limit => {
                     let changed = self.fault.changed().await;

@@ -28,7 +28,7 @@ scenarios![
     a_token_issued_in_the_second_of_a_revocation_is_replaced,
     a_token_of_a_rotated_key_is_accepted_once_the_key_is_known,
     a_stale_token_after_a_suspension_is_replaced,
-    a_user_at_the_connection_limit_connects_when_a_place_is_free,
+    a_user_at_the_connection_limit_connects_when_another_connection_closes,
 ];
 
 const STATE_TEXT: &str = "document.getElementById('state').textContent";
@@ -131,7 +131,7 @@ async fn a_stale_token_after_a_suspension_is_replaced(context: &Context) -> anyh
     expect_shown(&mut tab, &user, &ids(&events), TIMEOUT).await
 }
 
-async fn a_user_at_the_connection_limit_connects_when_a_place_is_free(
+async fn a_user_at_the_connection_limit_connects_when_another_connection_closes(
     context: &Context,
 ) -> anyhow::Result<()> {
     let browser = context.browser().await?;

@@ -31,7 +31,7 @@ const MAX_FRAMES: usize = 64;
 
 /// A stream that a WebSocket runs over.
 pub trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {
-    /// Returns what writes frames beside the connection's task; none if only the task can.
+    /// Returns what writes frames in addition to the connection's task; none if only the task can.
     fn writer(&self) -> Option<Arc<dyn SocketWriter>> {
         None
     }
@@ -42,8 +42,8 @@ impl Transport for TlsStream<TcpStream> {}
 
 impl Transport for DuplexStream {}
 
-/// A TCP socket that the connection's task and the hub write to. Each write of a frame is whole
-/// or continued before the next, whoever began it.
+/// A TCP socket that the connection's task and the hub write to. A frame that was written in part
+/// is completed before the next one, by either of them.
 #[derive(Debug)]
 pub struct SharedTcp(Arc<Inner>);
 

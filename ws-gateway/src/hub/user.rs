@@ -49,7 +49,7 @@ pub(super) struct Connection {
     pub(super) credential: Credential,
 }
 
-/// What queueing frames needs besides the user.
+/// What queueing frames needs in addition to the user.
 #[derive(Debug)]
 pub(super) struct FanOut<'a> {
     pub(super) metrics: &'a Metrics,

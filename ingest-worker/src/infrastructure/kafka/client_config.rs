@@ -43,7 +43,7 @@ pub(crate) fn consumer(config: &Config) -> ClientConfig {
     }
     set_properties(&mut client, config);
     // Not to be overridden: an offset is committed only once its record is finished, and with
-    // `check.crcs` the client goes on at a random place behind a batch whose checksum is wrong.
+    // `check.crcs` the client continues at a random offset after a batch whose checksum is wrong.
     client.set("enable.auto.commit", "true").set("enable.auto.offset.store", "false");
     client.set("check.crcs", "false");
     // `membership` needs the warnings, among them those of offset resets.

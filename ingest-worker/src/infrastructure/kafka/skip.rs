@@ -26,8 +26,8 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// A command for the committed offsets of the workers' group.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum OffsetsCommand {
-    /// Skip the unread records of a partition up to an offset, and write a dead letter that says so;
-    /// Kafka accepts this only while no worker runs
+    /// Skip the unread records of a partition up to an offset, and write a dead letter that names
+    /// them; Kafka accepts this only while no worker runs
     Skip(Skip),
 }
 
@@ -53,7 +53,7 @@ impl OffsetsCommand {
     /// Runs the command until `interrupt`. Blocks.
     ///
     /// # Errors
-    /// When the brokers do not answer, the offset is not behind the committed one, or the group has
+    /// When the brokers do not answer, the offset is not above the committed one, or the group has
     /// members.
     pub fn run(&self, config: &Config, interrupt: &CancellationToken) -> anyhow::Result<()> {
         match self {

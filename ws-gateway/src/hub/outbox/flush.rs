@@ -8,7 +8,7 @@ use super::{Drained, Item, Outbox};
 /// The maximum number of frames in one write.
 const MAX_FRAMES: usize = 64;
 
-/// A socket that can be written to beside the connection's task.
+/// A socket that others than the connection's task can write to.
 pub trait SocketWriter: fmt::Debug + Send + Sync {
     /// Writes each text as a frame, as far as the socket takes them without waiting.
     fn try_write(&self, texts: &[&str]) -> Written;

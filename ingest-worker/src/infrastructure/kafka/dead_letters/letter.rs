@@ -106,7 +106,7 @@ impl<'a> Letter<'a> {
 }
 
 impl<'a> Original<'a> {
-    /// A record of which only the place is known.
+    /// A record of which only the position is known.
     pub(super) fn unread(topic: &'a str, partition: i32, offset: i64) -> Self {
         let (written_at, key, value, headers) = (None, None, None, Vec::new());
         let unreadable_headers = 0;

@@ -29,7 +29,7 @@ use crate::{
 /// Longest wait for the first record or error of a partition.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Offsets behind an unreadable one at which reading is tried, one by one: more than most batches
+/// Offsets after an unreadable one at which reading is tried, one by one: more than most batches
 /// have records.
 const MAX_BATCH_RECORDS: i64 = 200;
 
@@ -41,7 +41,7 @@ pub(crate) struct UnreadablePartitions(BTreeMap<Partition, i64>);
 #[derive(Debug)]
 struct Damage {
     cause: String,
-    /// The first offset behind it at which a record can be read.
+    /// The first offset after it at which a record can be read.
     next_readable: Option<i64>,
     end: i64,
 }
