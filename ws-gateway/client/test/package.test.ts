@@ -24,7 +24,7 @@ beforeAll(() => {
   execFileSync("npm", ["pack", "--silent", "--pack-destination", target], { cwd: copy });
   const name = manifest.name.replace("@", "").replace("/", "-");
   tarball = new Uint8Array(readFileSync(join(target, `${name}-${manifest.version}.tgz`)));
-}, 60_000);
+}, 120_000);
 
 afterAll(() => rmSync(target, { recursive: true }));
 
