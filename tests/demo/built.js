@@ -3,7 +3,7 @@
 // ws-gateway/client/src/backoff.ts
 var INITIAL_FAILURE_MS = 500;
 var MAX_FAILURE_MS = 2e4;
-var LOST_SPREAD_MS = 5e3;
+var LOST_SPREAD_MS = 1e4;
 var INITIAL_REFUSAL_MS = 2e3;
 var MAX_REFUSAL_MS = 3e5;
 var STABLE_AFTER_MS = 1e3;

@@ -4,7 +4,7 @@ import { vi } from "vitest";
 import { connect, type Client, type Options, type Status } from "../src/index.ts";
 
 /** The longest delay after an open connection was lost. */
-export const LOST_SPREAD_MS = 5_000;
+export const LOST_SPREAD_MS = 10_000;
 
 export class FakeSocket {
   static all: FakeSocket[] = [];

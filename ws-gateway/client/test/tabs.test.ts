@@ -1,6 +1,6 @@
 import { beforeEach, expect, test, vi } from "vitest";
 import { FakeChannel, FakeLocks } from "./fake-tabs.ts";
-import { useFakes, FakeSocket, fakeStorage, advance, tokenFor, TestContext } from "./context.ts";
+import { LOST_SPREAD_MS, useFakes, FakeSocket, fakeStorage, advance, tokenFor, TestContext } from "./context.ts";
 
 let locks: FakeLocks;
 
@@ -249,7 +249,7 @@ test.each([
   second.socket.receivesNotification("2-0", "a");
   vi.mocked(Math.random).mockReturnValue(1);
   second.socket.closes();
-  await advance(5_000);
+  await advance(LOST_SPREAD_MS);
   expect(FakeSocket.all).toHaveLength(3);
   expect(second.delivered).toEqual(["a"]);
 });
