@@ -96,6 +96,7 @@ const MODULES: &[fn() -> Vec<Scenario>] = &[
     browser_client::scenarios,
     demo_page::scenarios,
     demo_page::reconnect::scenarios,
+    demo_page::own_page::scenarios,
     demo_page::refusals::scenarios,
     demo_page::shared_connection::scenarios,
     demo_page::appearance::scenarios,

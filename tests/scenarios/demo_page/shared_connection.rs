@@ -3,21 +3,16 @@
 
 use std::time::Duration;
 
-use anyhow::ensure;
 use demo::{Site, SiteContent};
 use harness::{
     events::{self, fresh_user},
     stack::TIMEOUT,
-    workspace,
 };
 use serde_json::{Value, json};
-use support::{
-    browser::{Tab, Window},
-    node,
-};
+use support::browser::{Tab, Window};
 
 use super::{CONNECTION, STATE, expect_shown, ids, open_page, start_site};
-use crate::{context::Context, requirements, runner::scenarios};
+use crate::{context::Context, runner::scenarios};
 
 scenarios![
     two_tabs_share_a_connection_which_the_second_takes_over,
@@ -25,7 +20,6 @@ scenarios![
     a_frozen_leader_is_replaced_and_follows_when_it_wakes_up,
     a_blocked_leader_is_replaced,
     a_fresh_tab_connects_although_the_leader_has_a_stale_token,
-    a_sandboxed_frame_connects_itself,
 ];
 
 /// Longest time until another tab has taken over from one that does not answer.
@@ -138,54 +132,6 @@ async fn a_fresh_tab_connects_although_the_leader_has_a_stale_token(
     stack.producer.send_all(&events).await?;
     for tab in [&mut first, &mut second] {
         expect_shown(tab, &user, &ids(&events), TIMEOUT).await?;
-    }
-    Ok(())
-}
-
-/// Connects with the address and token of the fragment, and reports each state to the parent.
-const FRAME: &str = "
-const [url, token] = decodeURIComponent(location.hash.slice(1)).split(' ');
-const client = live.connect({ url, token: () => token, shareAs: 'one user' });
-client.onStatus(({ state }) => parent.postMessage(state, '*'));
-client.onAny(({ event_id }) => parent.postMessage(event_id, '*'));
-navigator.locks.request('any', () => {}).catch(({ name }) => parent.postMessage(name, '*'));";
-
-async fn a_sandboxed_frame_connects_itself(context: &Context) -> anyhow::Result<()> {
-    requirements::node()?;
-    let (browser, stack, user) = (context.browser().await?, context.stack().await?, fresh_user());
-    let folder = workspace::temporary("sandbox-")?;
-    let bundle = format!("--outfile={}", folder.path().join("live.js").display());
-    let arguments =
-        ["esbuild", "src/index.ts", "--bundle", "--format=iife", "--global-name=live", &bundle];
-    node::run(&node::client(), "npx", &arguments).await?;
-    std::fs::write(folder.path().join("frame.js"), FRAME)?;
-    let scripts = "<script src=/live.js></script><script src=/frame.js></script>";
-    std::fs::write(folder.path().join("frame.html"), scripts)?;
-    std::fs::write(folder.path().join("index.html"), "<!doctype html>")?;
-    let site = start_site(stack, SiteContent::folder(&user, folder.path())?).await?;
-
-    let mut window = browser.window().await?;
-    let mut tab = window.open(&format!("{}/index.html", site.origin())).await?;
-    tab.wait_for_value("document.readyState", json!("complete"), TIMEOUT).await?;
-    let (url, token) = (format!("ws://{}/ws", site.network().address()), site.fresh_token()?);
-    let frame = json!(format!("/frame.html#{url} {token}"));
-    tab.value(&format!(
-        "received = [];
-         onmessage = ({{ data }}) => received.push(data);
-         frame = document.createElement('iframe');
-         frame.sandbox = 'allow-scripts';
-         frame.src = {frame};
-         document.body.append(frame)"
-    ))
-    .await?;
-    tab.wait_for_value("received.includes('open')", json!(true), TIMEOUT).await?;
-    let denied = tab.value("received.includes('SecurityError')").await?;
-    ensure!(denied == true, "expected that the frame may not use Web Locks");
-    let events = events::one_of_each(&user)?;
-    stack.producer.send_all(&events).await?;
-    for id in ids(&events) {
-        let times = format!("received.filter((id) => id === {}).length", json!(id));
-        tab.wait_for_value(&times, json!(1), TIMEOUT).await?;
     }
     Ok(())
 }
