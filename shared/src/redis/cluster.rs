@@ -168,6 +168,21 @@ impl SlotMap {
         Ok(map)
     }
 
+    /// Returns a key for each master, in their order: `prefix` and a number.
+    pub(super) fn key_for_each_master(&self, prefix: &str) -> Vec<String> {
+        let mut keys = vec![None; self.masters.len()];
+        let mut numbers = 0_u32..;
+        while keys.contains(&None)
+            && let Some(number) = numbers.next()
+        {
+            let key = format!("{prefix}{number}");
+            if let Some(master) = self.master_of_key(key.as_bytes()) {
+                keys[master].get_or_insert(key);
+            }
+        }
+        keys.into_iter().flatten().collect()
+    }
+
     /// Returns the index of the master that owns the key of a command.
     pub(super) fn master_of(&self, command: &Cmd) -> Option<usize> {
         self.master_of_key(key_of(command)?)
@@ -238,6 +253,9 @@ mod tests {
             assert_eq!(map.master_of_key(key.as_bytes()), Some(master), "{key}");
         }
         assert_eq!(map.owners.get(&Slot::new(16_383).unwrap()), None);
+        let keys = map.key_for_each_master("ws/probe");
+        let masters: Vec<_> = keys.iter().map(|key| map.master_of_key(key.as_bytes())).collect();
+        assert_eq!(masters, [Some(0), Some(1)], "{keys:?}");
     }
 
     #[test]

@@ -98,6 +98,17 @@ impl PubSub {
         try_join_all(self.nodes.iter_mut().map(|node| node.check(topology))).await.map(drop)
     }
 
+    /// Returns channels to which each server publishes one: `name`, or in a cluster names that begin
+    /// with it, one for each master.
+    #[must_use]
+    pub fn channel_of_each_server(&self, name: &str) -> Vec<Channel> {
+        let names = match &self.topology {
+            Topology::Server(_) => vec![name.to_owned()],
+            Topology::Cluster(map) => map.key_for_each_master(name),
+        };
+        names.into_iter().map(|name| Channel { slot_key: name.clone(), name }).collect()
+    }
+
     /// Groups channel names by node.
     fn by_node(&self, channels: Vec<Channel>) -> RedisResult<Vec<Vec<String>>> {
         let mut names = vec![Vec::new(); self.nodes.len()];

@@ -1,12 +1,15 @@
 //! Redis Cluster: three masters that share the slots.
 
+use std::time::Duration;
+
 use anyhow::ensure;
 use harness::{
     events::{self, fresh_user},
+    eventually,
     producer::header,
     proxy::Fault,
-    redis::{Cluster, stream_key},
-    stack::{Layout, Stack},
+    redis::{Cluster, Redis, stream_key},
+    stack::{Layout, Stack, TIMEOUT},
     workspace,
 };
 
@@ -24,6 +27,7 @@ scenarios![
     broken_links_between_nodes_cost_no_event,
     a_slot_migration_costs_no_event,
     a_user_whose_keys_hash_to_different_slots_delays_no_other_user,
+    a_subscription_at_one_master_that_publishers_have_left_is_detected_within_10_s,
 ];
 
 /// A stack on a cluster with a master for each number, which is how many replicas it has.
@@ -98,5 +102,35 @@ async fn a_user_whose_keys_hash_to_different_slots_delays_no_other_user(
     let reason = header(&letters[&refused.key], "dlq.reason");
     ensure!(reason == Some("malformed"), "expected reason malformed, got {reason:?}");
     expect_no_further_frames(&stack, &unusable, &mut clients[1..]).await?;
+    stack.shut_down_and_check_logs().await
+}
+
+async fn a_subscription_at_one_master_that_publishers_have_left_is_detected_within_10_s(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let layout = Layout { workers: 0, ..Layout::default() };
+    let stack = stack_on_cluster(context, &[0, 0, 0], &layout).await?;
+    let (gateway, redis) = (&stack.gateways[0], &stack.redis);
+    let folder = workspace::temporary("redis-")?;
+    let elsewhere = Redis::start(folder.path()).await?;
+    for master in 0..3 {
+        let outages = gateway.metric("gateway_redis_outages_total").await?;
+        redis.redirect(master, Some(elsewhere.address()));
+        eventually("the session has ended", Duration::from_secs(10), async || {
+            let now = gateway.metric("gateway_redis_outages_total").await?;
+            ensure!(now > outages, "the session goes on at master {master}");
+            Ok(())
+        })
+        .await?;
+        redis.redirect(master, None);
+        eventually("the session is back", TIMEOUT, async || {
+            ensure!(gateway.metric("gateway_redis_connected").await? > 0.0);
+            Ok(())
+        })
+        .await?;
+    }
+    let lost = gateway.metric("gateway_redis_probes_total{result=\"lost\"}").await?;
+    ensure!(lost >= 6.0, "expected two lost probes for each master, got {lost}");
+    stack.client(&fresh_user()).await?;
     stack.shut_down_and_check_logs().await
 }

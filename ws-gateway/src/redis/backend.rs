@@ -54,6 +54,8 @@ pub(super) struct RedisBackend {
     connection: RedisConnection,
     pooled: RedisConnection,
     handler: PushHandler,
+    /// A channel of each server that publishes.
+    pub(super) probe_channels: Vec<String>,
 }
 
 impl RedisBackend {
@@ -71,11 +73,13 @@ impl RedisBackend {
         let (pubsub, connection) =
             redis.connect_with_pubsub(handler.clone().receiver(lost)).await?;
         let pooled = connection.pooled();
-        let mut backend = Self { keys, clock, pubsub, connection, pooled, handler };
+        let mut channels = pubsub.channel_of_each_server(&keys.probe_channel());
+        let probe_channels = channels.iter().map(|channel| channel.name.clone()).collect();
+        let mut backend = Self { keys, clock, pubsub, connection, pooled, handler, probe_channels };
         backend.check().await?;
-        let channels = [backend.keys.revocation_channel(), backend.keys.probe_channel()];
-        let channels = channels.map(|name| Channel { slot_key: name.clone(), name });
-        backend.pubsub.subscribe(channels.into()).await?;
+        let name = backend.keys.revocation_channel();
+        channels.push(Channel { slot_key: name.clone(), name });
+        backend.pubsub.subscribe(channels).await?;
         Ok(backend)
     }
 

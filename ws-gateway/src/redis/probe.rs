@@ -1,8 +1,8 @@
-//! Publishes a probe that must be received through the subscription. A subscribed connection can be
-//! open to a server to which nothing is published any more, such as a former master behind an
-//! unchanged address: it answers every check, but delivers nothing.
+//! Publishes probes that must be received through the subscriptions, one for each server. A
+//! subscribed connection can be open to a server to which nothing is published any more, such as a
+//! former master behind an unchanged address: it answers every check, but delivers nothing.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use redis::{ErrorKind, RedisError, RedisResult, cmd};
 use shared::redis::RedisClient;
@@ -27,22 +27,21 @@ const RETURN_TIMEOUT: Duration = Duration::from_secs(3);
 pub(super) struct Probe {
     /// Distinguishes the probes of this session from those of other gateways and sessions.
     id: Uuid,
-    /// The number of the newest probe that was received.
-    returned: Arc<watch::Sender<u64>>,
+    /// The number of the newest probe that was received, by channel.
+    returned: Arc<watch::Sender<HashMap<String, u64>>>,
 }
 
-/// Publishes probes, to wherever a publisher that connects now would publish.
+/// Publishes a probe to each channel, to wherever a publisher that connects now would publish.
 pub(super) trait PublishProbe {
-    async fn publish(&self, probe: String) -> RedisResult<()>;
+    async fn publish(&self, channels: &[String], probe: &str) -> RedisResult<()>;
 }
 
 impl PublishProbe for RedisClient {
-    async fn publish(&self, probe: String) -> RedisResult<()> {
+    async fn publish(&self, channels: &[String], probe: &str) -> RedisResult<()> {
         // A new connection: an open one may be to the same server as the subscription.
         let connection = self.connect().await?;
-        let mut publish = cmd("PUBLISH");
-        publish.arg(self.keys.probe_channel()).arg(probe);
-        for reply in connection.run(vec![publish]).await? {
+        let publish = |channel| cmd("PUBLISH").arg(channel).arg(probe).to_owned();
+        for reply in connection.run(channels.iter().map(publish).collect()).await? {
             reply?;
         }
         Ok(())
@@ -51,31 +50,36 @@ impl PublishProbe for RedisClient {
 
 impl Probe {
     pub(super) fn new() -> Self {
-        Self { id: Uuid::new_v4(), returned: Arc::new(watch::Sender::new(0)) }
+        Self { id: Uuid::new_v4(), returned: Arc::default() }
     }
 
     /// Records a probe that was received; those of other gateways are ignored.
-    pub(super) fn receive(&self, probe: &str) {
+    pub(super) fn receive(&self, channel: &str, probe: &str) {
         let own = probe.split_once(' ').filter(|(id, _)| id.parse() == Ok(self.id));
         if let Some(number) = own.and_then(|(_, number)| number.parse::<u64>().ok()) {
-            self.returned.send_if_modified(|newest| {
-                let is_newer = number > *newest;
+            self.returned.send_modify(|returned| {
+                let newest = returned.entry(channel.to_owned()).or_default();
                 *newest = number.max(*newest);
-                is_newer
             });
         }
     }
 
-    /// Probes until two probes in a row are lost. One that cannot be published shows nothing about
-    /// the subscription.
-    pub(super) async fn run(&self, publisher: &impl PublishProbe, metrics: &Metrics) -> RedisError {
+    /// Probes all channels until the probes of one are lost twice in a row. A probe that cannot be
+    /// published shows nothing about the subscription.
+    pub(super) async fn run(
+        &self,
+        channels: &[String],
+        publisher: &impl PublishProbe,
+        metrics: &Metrics,
+    ) -> RedisError {
         let (mut number, mut lost) = (0, 0);
         while lost < 2 {
             if lost == 0 {
                 sleep(INTERVAL).await;
             }
             number += 1;
-            if let Err(error) = publisher.publish(format!("{} {number}", self.id)).await {
+            let probe = format!("{} {number}", self.id);
+            if let Err(error) = publisher.publish(channels, &probe).await {
                 debug!(%error, "publishing a probe failed");
                 metrics.probes.of(ProbeResult::Failed).inc();
                 sleep(INTERVAL).await;
@@ -83,8 +87,10 @@ impl Probe {
             }
             let mut returned = self.returned.subscribe();
             let oldest = number - lost;
-            let is_back = timeout(RETURN_TIMEOUT, returned.wait_for(|newest| *newest >= oldest));
-            let result = if is_back.await.is_ok() {
+            let is_back = |newest: Option<&u64>| newest.is_some_and(|newest| *newest >= oldest);
+            let are_back = returned
+                .wait_for(|newest| channels.iter().all(|channel| is_back(newest.get(channel))));
+            let result = if timeout(RETURN_TIMEOUT, are_back).await.is_ok() {
                 lost = 0;
                 ProbeResult::Returned
             } else {
@@ -106,7 +112,14 @@ mod tests {
 
     use super::*;
 
-    /// Returns probes to a session, until a number; fails to publish some.
+    const CHANNELS: [&str; 3] = ["ws/probe0", "ws/probe1", "ws/probe4"];
+
+    fn channels() -> Vec<String> {
+        CHANNELS.map(str::to_owned).into()
+    }
+
+    /// Returns probes to a session, those of the last channel until a number; fails to publish
+    /// some.
     struct FakePublisher {
         probe: Probe,
         returns: u64,
@@ -115,14 +128,15 @@ mod tests {
     }
 
     impl PublishProbe for FakePublisher {
-        async fn publish(&self, probe: String) -> RedisResult<()> {
+        async fn publish(&self, channels: &[String], probe: &str) -> RedisResult<()> {
             let mut published = self.published.lock().unwrap();
             *published += 1;
             if self.fails.contains(&published) {
                 return Err((ErrorKind::Io, "connection refused").into());
             }
-            if *published <= self.returns {
-                self.probe.receive(&probe);
+            let is_silent = |channel: &str| channel == CHANNELS[2] && *published > self.returns;
+            for channel in channels.iter().filter(|channel| !is_silent(channel)) {
+                self.probe.receive(channel, probe);
             }
             Ok(())
         }
@@ -134,10 +148,10 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_subscription_that_receives_no_probe_is_detected_within_10_s() {
+    async fn a_server_whose_probes_are_not_received_is_detected_within_10_s() {
         let publisher = publisher(5, &[]);
         let (start, metrics) = (Instant::now(), Metrics::new(&Registry::new()));
-        publisher.probe.run(&publisher, &metrics).await;
+        publisher.probe.run(&channels(), &publisher, &metrics).await;
         // The fifth probe is the last that is received.
         assert_eq!(start.elapsed(), 5 * INTERVAL + INTERVAL + 2 * RETURN_TIMEOUT);
         assert_eq!(metrics.probes.of(ProbeResult::Returned).get(), 5);
@@ -148,7 +162,8 @@ mod tests {
     async fn probes_that_return_or_cannot_be_published_do_not_end_the_session() {
         let publisher = publisher(u64::MAX, &[2, 3, 4, 5]);
         let metrics = Metrics::new(&Registry::new());
-        let run = publisher.probe.run(&publisher, &metrics);
+        let channels = channels();
+        let run = publisher.probe.run(&channels, &publisher, &metrics);
         assert!(timeout(Duration::from_mins(5), run).await.is_err());
         assert_eq!(metrics.probes.of(ProbeResult::Failed).get(), 4);
     }
@@ -157,10 +172,12 @@ mod tests {
     fn probes_of_other_sessions_are_ignored() {
         let probe = Probe::new();
         for other in ["", "1", "x 1", &format!("{} 1", Uuid::nil()), &format!("{} x", probe.id)] {
-            probe.receive(other);
+            probe.receive("ws/probe", other);
         }
-        assert_eq!(*probe.returned.borrow(), 0);
-        probe.receive(&format!("{} 3", probe.id));
-        assert_eq!(*probe.returned.borrow(), 3);
+        assert!(probe.returned.borrow().is_empty());
+        for number in [3, 2] {
+            probe.receive("ws/probe", &format!("{} {number}", probe.id));
+        }
+        assert_eq!(*probe.returned.borrow(), HashMap::from([("ws/probe".into(), 3)]));
     }
 }

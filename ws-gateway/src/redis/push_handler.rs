@@ -59,8 +59,8 @@ impl PushHandler {
         let [revocations, probes] = channels;
         if channel == revocations {
             self.revocations.receive(&text);
-        } else if channel == probes {
-            self.probe.receive(&text);
+        } else if channel.starts_with(probes) {
+            self.probe.receive(channel, &text);
         } else {
             return None;
         }

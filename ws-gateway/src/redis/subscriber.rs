@@ -128,6 +128,7 @@ impl Subscriber {
         backoff: &mut Backoff,
     ) -> (Outage, bool) {
         let reader = StreamReader::new(&backend, &self.handler);
+        let probe_channels = backend.probe_channels.clone();
         let repair = outage.begin_repair();
         let mut session = Session::new(backend, self.hub.clone(), self.metrics.clone(), lost);
         self.readiness.set(READINESS, true);
@@ -140,7 +141,7 @@ impl Subscriber {
                 repair.finish(&self.metrics, &reader);
                 tokio::select! {
                     error = session.run() => error,
-                    error = probe.run(&self.redis, &self.metrics) => error,
+                    error = probe.run(&probe_channels, &self.redis, &self.metrics) => error,
                 }
             }
             Err(error) => error,

@@ -1,6 +1,6 @@
 //! A Redis Cluster: masters that share the slots, and replicas.
 
-use std::{path::Path, time::Duration};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use redis::aio::MultiplexedConnection;
@@ -29,6 +29,8 @@ struct Node {
     port: u16,
     /// Proxy of the cluster bus, through which the other nodes connect.
     bus: Proxy,
+    /// Proxy through which clients connect.
+    clients: Proxy,
     id: String,
     process: Process,
 }
@@ -122,7 +124,7 @@ impl Cluster {
             let mut master: Vec<redis::Value> = redis::from_redis_value(next()?)?;
             if (first..=last).contains(&slot) {
                 let port: u16 = redis::from_redis_value(master.swap_remove(1))?;
-                let node = self.nodes.iter().position(|node| node.port == port);
+                let node = self.nodes.iter().position(|node| node.clients.address().port() == port);
                 return node.with_context(|| format!("unknown node at port {port}"));
             }
         }
@@ -181,6 +183,13 @@ impl Cluster {
         }
     }
 
+    /// Sends new connections to a node elsewhere; open ones stay. `None` ends it.
+    pub fn redirect(&self, node: usize, elsewhere: Option<SocketAddr>) {
+        let node = &self.nodes[node];
+        let own = SocketAddr::from(([127, 0, 0, 1], node.port));
+        node.clients.set_server(elsewhere.unwrap_or(own));
+    }
+
     /// Returns the process of a node.
     #[must_use]
     pub fn node(&self, node: usize) -> &Process {
@@ -190,14 +199,17 @@ impl Cluster {
 
 async fn node(folder: &Path) -> anyhow::Result<Node> {
     let (port, bus) = (free_port()?, free_port()?);
+    let clients = Proxy::start(([127, 0, 0, 1], port).into()).await?;
     let proxy = Proxy::start(([127, 0, 0, 1], bus).into()).await?;
-    let announced = proxy.address().port().to_string();
+    let announced = [&clients, &proxy].map(|proxy| proxy.address().port().to_string());
     let cluster = ["--cluster-enabled", "yes", "--cluster-port", &bus.to_string()];
-    let announce = ["--cluster-announce-bus-port", &announced];
+    let [announced_port, announced_bus] = &announced;
+    let announce =
+        ["--cluster-announce-port", announced_port, "--cluster-announce-bus-port", announced_bus];
     let fast_failover = ["--cluster-node-timeout", "1000", "--repl-diskless-sync-delay", "0"];
     let process = launch(port, folder, &[&cluster[..], &announce, &fast_failover].concat()).await?;
     let id = redis::cmd("CLUSTER").arg("MYID").query_async(&mut connect(port).await?).await?;
-    Ok(Node { port, bus: proxy, id, process })
+    Ok(Node { port, bus: proxy, clients, id, process })
 }
 
 /// Runs a `CLUSTER` command at a node.
@@ -209,7 +221,7 @@ async fn command(port: u16, arguments: &[&str]) -> anyhow::Result<()> {
 
 impl RedisTopology for Cluster {
     fn url(&self) -> String {
-        let nodes = self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port));
+        let nodes = self.nodes.iter().map(|node| node.clients.address().to_string());
         format!("redis+cluster://{}", nodes.collect::<Vec<_>>().join(","))
     }
 
