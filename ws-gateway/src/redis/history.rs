@@ -36,8 +36,12 @@ const PAGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// and another session replaces it.
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_millis(500));
 
-/// The maximum number of pages that are read at the same time.
-const MAX_READS: usize = 64;
+/// The maximum number of pages that are read at the same time: no more than there are pooled
+/// connections by default, so that a read does not fail while it waits for one.
+const MAX_READS: usize = 8;
+
+/// How long a resume waits for those of other clients; then it is incomplete.
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Reads pages of a user's stream.
 ///
@@ -73,7 +77,6 @@ impl std::fmt::Debug for StreamReader {
 #[derive(Clone, Debug)]
 pub(super) struct CurrentReader {
     reader: watch::Receiver<Option<StreamReader>>,
-    reads: Arc<Semaphore>,
 }
 
 impl ReadPage for CurrentReader {
@@ -85,10 +88,7 @@ impl ReadPage for CurrentReader {
                 // The subscriber has ended: the gateway shuts down and closes the connection.
                 std::future::pending().await
             };
-            let permit = self.reads.acquire().await;
-            let pages = read_pages(&connection, &keys, &clock, from_ref(request)).await;
-            drop(permit);
-            match pages {
+            match read_pages(&connection, &keys, &clock, from_ref(request)).await {
                 Ok(mut pages) if !pages.is_empty() => return pages.swap_remove(0),
                 Ok(_) => {}
                 Err(error) => {
@@ -104,6 +104,8 @@ impl ReadPage for CurrentReader {
 #[derive(Clone, Debug)]
 pub(crate) struct History {
     reader: CurrentReader,
+    /// A permit for each page that is read at the same time.
+    reads: Arc<Semaphore>,
     /// The maximum number of bytes in a page, once the size of entries is known.
     max_bytes: usize,
     metrics: Metrics,
@@ -118,7 +120,7 @@ impl History {
         metrics: Metrics,
     ) -> Self {
         let reads = Arc::new(Semaphore::new(MAX_READS));
-        Self { reader: CurrentReader { reader, reads }, max_bytes, metrics }
+        Self { reader: CurrentReader { reader }, reads, max_bytes, metrics }
     }
 
     /// Returns whether there is a session with Redis.
@@ -139,6 +141,7 @@ impl History {
         registration.outbox().begin_replay();
         let pages = Pages {
             reader: self.reader.clone(),
+            reads: Arc::clone(&self.reads),
             request: PageRequest::first(registration.user().clone(), after),
             outbox: registration.outbox().clone(),
             max_bytes: self.max_bytes,
@@ -169,6 +172,7 @@ fn only(confirmed: impl Future<Output = ()> + Send + 'static, resume: Resume) ->
 /// The pages of one client.
 struct Pages<R> {
     reader: R,
+    reads: Arc<Semaphore>,
     /// The next page.
     request: PageRequest,
     outbox: Outbox,
@@ -184,6 +188,10 @@ impl<R: ReadPage> Pages<R> {
     /// Reads the next page. It is the last when the stream has ended and the queue continues it,
     /// or when the rest cannot be read.
     async fn next(&mut self) -> ReplayPage {
+        let reads = Arc::clone(&self.reads);
+        let Ok(Ok(_permit)) = timeout(QUEUE_TIMEOUT, reads.acquire()).await else {
+            return self.unreadable();
+        };
         let page = match timeout(PAGE_TIMEOUT, self.reader.page(&self.request)).await {
             Ok(Ok(page)) => page,
             Ok(Err(kind)) => {

@@ -47,6 +47,7 @@ fn pages(replies: impl IntoIterator<Item = UserReply<Page>>) -> Pages<FakeReader
     outbox.begin_replay();
     Pages {
         reader: FakeReader(Arc::new(Mutex::new(replies.into_iter().collect()))),
+        reads: Arc::new(Semaphore::new(1)),
         request: PageRequest::first(UserId::new("u").unwrap(), Position::START),
         outbox,
         max_bytes: 1000,
@@ -97,6 +98,24 @@ async fn an_error_about_the_user_or_no_reply_ends_the_replay_as_incomplete() {
     assert_eq!(failing.metrics.redis_user_errors.of(RedisUserError::WrongType).get(), 1);
     let silent = pages([]).next().await;
     assert_eq!(silent, ReplayPage::without_history(Resume::Incomplete));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resume_waits_for_those_of_others_within_a_time_limit() {
+    let mut pages = pages([Ok(page(true, &[1], true)), Ok(page(true, &[2], false))]);
+    let reads = Arc::clone(&pages.reads);
+    let others = reads.acquire().await.unwrap();
+    let waits = async {
+        sleep(2 * PAGE_TIMEOUT).await;
+        drop(others);
+    };
+    let (first, ()) = tokio::join!(pages.next(), waits);
+    assert_eq!((first.resume, first.is_last), (Resume::Complete, false));
+    let _others = reads.acquire().await.unwrap();
+    let start = Instant::now();
+    let last = pages.next().await;
+    assert_eq!((last.resume, last.is_last), (Resume::Incomplete, true));
+    assert_eq!(start.elapsed(), QUEUE_TIMEOUT);
 }
 
 #[tokio::test(start_paused = true)]
