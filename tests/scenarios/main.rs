@@ -16,6 +16,7 @@ mod demo_page;
 mod deployment;
 mod faults;
 mod idempotency;
+mod isolation;
 mod layers;
 mod limits;
 mod load_tester;
@@ -57,6 +58,7 @@ const MODULES: &[fn() -> Vec<Scenario>] = &[
     deployment::autoscaling::scenarios,
     delivery::scenarios,
     degraded_users::scenarios,
+    isolation::scenarios,
     idempotency::scenarios,
     record_outcomes::scenarios,
     record_isolation::scenarios,
@@ -64,6 +66,7 @@ const MODULES: &[fn() -> Vec<Scenario>] = &[
     server_access::redis_acl::scenarios,
     auth::scenarios,
     signing_keys::scenarios,
+    signing_keys::issuer_access::scenarios,
     revocation::scenarios,
     tls::scenarios,
     limits::scenarios,

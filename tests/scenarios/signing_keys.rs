@@ -2,8 +2,8 @@
 //! restart.
 
 use std::{
-    convert::Infallible,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use anyhow::{Context as _, ensure};
@@ -17,13 +17,15 @@ use harness::{
     token, workspace,
 };
 use http_body_util::Full;
-use hyper::{Response, server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
+use hyper::Response;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, jwk::Jwk};
 use serde_json::json;
-use tokio::{net::TcpListener, task::JoinSet, time::Instant};
+use support::issuer::Issuer;
+use tokio::time::Instant;
 
 use crate::{assertions::expect_error_close, context::Context, runner::scenarios};
+
+pub(crate) mod issuer_access;
 
 scenarios![
     published_keys_are_replaced_without_a_restart_and_outlast_their_issuer,
@@ -56,7 +58,7 @@ impl KeyPair {
         Ok(jwk)
     }
 
-    fn token(&self, key_id: &str) -> anyhow::Result<String> {
+    pub(crate) fn token(&self, key_id: &str) -> anyhow::Result<String> {
         self.token_for(&fresh_user(), key_id)
     }
 
@@ -65,7 +67,7 @@ impl KeyPair {
         Ok(encode(&header, &token::claims(user, 3600), &self.key)?)
     }
 
-    async fn expect_accepted(&self, stack: &Stack) -> anyhow::Result<()> {
+    pub(crate) async fn expect_accepted(&self, stack: &Stack) -> anyhow::Result<()> {
         expect_accepted(stack, &self.token(self.id)?).await
     }
 }
@@ -82,30 +84,17 @@ async fn expect_rejected(stack: &Stack, token: &str) -> anyhow::Result<()> {
     expect_error_close(&mut client, 1008, "AUTHENTICATION_ERROR").await
 }
 
-/// Publishes a text under a URL until the returned tasks are dropped.
-pub(crate) async fn start_issuer(
-    text: &Arc<Mutex<String>>,
-) -> anyhow::Result<(String, JoinSet<()>)> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let url = format!("http://{}/jwks.json", listener.local_addr()?);
-    let (text, mut tasks) = (Arc::clone(text), JoinSet::new());
-    tasks.spawn(async move {
-        let mut connections = JoinSet::new();
-        while let Ok((stream, _)) = listener.accept().await {
-            let text = Arc::clone(&text);
-            let service = service_fn(move |_| {
-                let text = text.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                let body = Full::new(Bytes::from(text));
-                async move { Ok::<_, Infallible>(Response::new(body)) }
-            });
-            let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-            connections.spawn(async move { drop(connection.await) });
-        }
-    });
-    Ok((url, tasks))
+/// Publishes a text under `/jwks.json` until the issuer is dropped.
+pub(crate) async fn start_issuer(text: &Arc<Mutex<String>>) -> anyhow::Result<Issuer> {
+    let text = Arc::clone(text);
+    let respond = move |_: &str| {
+        let text = text.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Response::new(Full::new(Bytes::from(text)))
+    };
+    Issuer::start(None, Duration::ZERO, respond).await
 }
 
-async fn gateway_with(
+pub(crate) async fn gateway_with(
     context: &Context,
     gateway_settings: Vec<(&'static str, String)>,
 ) -> anyhow::Result<Stack> {
@@ -117,9 +106,9 @@ async fn published_keys_are_replaced_without_a_restart_and_outlast_their_issuer(
 ) -> anyhow::Result<()> {
     let [old, new] = KeyPair::old_and_new()?;
     let text = Arc::new(Mutex::new(json!({"keys": [old.jwk()?]}).to_string()));
-    let (url, issuer) = start_issuer(&text).await?;
+    let issuer = start_issuer(&text).await?;
     let algorithms = "HS256,RS256,EdDSA".to_owned();
-    let settings = vec![("JWT_JWKS_URL", url), ("JWT_ALGORITHM", algorithms)];
+    let settings = vec![("JWT_JWKS_URL", issuer.url("/jwks.json")), ("JWT_ALGORITHM", algorithms)];
     let stack = gateway_with(context, settings).await?;
     let accepted = async || old.expect_accepted(&stack).await;
     eventually("the published key is known", TIMEOUT, accepted).await?;
@@ -189,8 +178,11 @@ async fn a_thousand_unknown_key_ids_cause_few_requests_to_the_issuer(
 ) -> anyhow::Result<()> {
     let [pair, _] = KeyPair::old_and_new()?;
     let text = Arc::new(Mutex::new(json!({"keys": [pair.jwk()?]}).to_string()));
-    let (url, _issuer) = start_issuer(&text).await?;
-    let settings = vec![("JWT_JWKS_URL", url), ("JWT_ALGORITHM", "HS256,EdDSA".to_owned())];
+    let issuer = start_issuer(&text).await?;
+    let settings = vec![
+        ("JWT_JWKS_URL", issuer.url("/jwks.json")),
+        ("JWT_ALGORITHM", "HS256,EdDSA".to_owned()),
+    ];
     let stack = gateway_with(context, settings).await?;
     let address = stack.gateways[0].address();
     let attempts = (0..1_000).map(|number| {

@@ -98,9 +98,10 @@ async fn a_token_of_a_rotated_key_is_accepted_once_the_key_is_known(
     let browser = context.browser().await?;
     let [old, new] = KeyPair::old_and_new()?;
     let text = Arc::new(Mutex::new(json!({"keys": [old.jwk()?]}).to_string()));
-    let (url, _issuer) = start_issuer(&text).await?;
+    let issuer = start_issuer(&text).await?;
     let algorithms = "HS256,RS256,EdDSA".to_owned();
-    let gateway_settings = vec![("JWT_JWKS_URL", url), ("JWT_ALGORITHM", algorithms)];
+    let gateway_settings =
+        vec![("JWT_JWKS_URL", issuer.url("/jwks.json")), ("JWT_ALGORITHM", algorithms)];
     let layout = Layout { gateway_settings, ..Layout::default() };
     let (stack, user) = (context.own_stack(&layout).await?, fresh_user());
     let site = start_site(&stack, SiteContent::demo(&user)).await?;

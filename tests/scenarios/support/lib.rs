@@ -1,5 +1,5 @@
 //! Tools that only the scenarios use: a client fleet with an event generator and a delivery
-//! checker, a raw socket, stand-ins for a load balancer and a trace collector, drivers of Chromium,
+//! checker, a raw socket, stand-ins for a load balancer, an issuer of tokens and a trace collector, drivers of Chromium,
 //! Node.js and Prometheus, and the files that a deployment consists of.
 
 pub mod browser;
@@ -8,6 +8,7 @@ pub mod collector;
 pub mod delivery_checker;
 pub mod deployment;
 pub mod event_generator;
+pub mod issuer;
 pub mod load_balancer;
 pub mod node;
 pub mod prometheus;
