@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
+use futures_util::future::try_join_all;
 use harness::{
     events::{self, Case, Event, fresh_user},
     eventually,
@@ -112,29 +113,31 @@ async fn an_invalid_header_name_or_an_oversized_key_delays_no_other_record(
 async fn a_dead_letter_topic_with_other_rules_delays_no_other_record(
     context: &Context,
 ) -> anyhow::Result<()> {
+    const SMALL_LETTERS: usize = 20;
     let dead_letters = format!("strict-dead-letters-{}", Uuid::new_v4().simple());
     let rules = [
         ("cleanup.policy", "compact"),
-        ("max.message.bytes", "2000"),
+        ("max.message.bytes", "1000"),
         ("compression.type", "gzip"),
     ];
     let worker_settings = vec![("DEAD_LETTER_TOPIC", dead_letters.clone())];
     let stack = context.own_broker(&Layout { worker_settings, ..Layout::default() }).await?;
     stack.kafka.create_topic(&dead_letters, &rules).await?;
     let topic = case()?.topic;
-    let value = Some(MALFORMED);
-    stack.producer.send_record(Record { topic: &topic, value, ..Record::default() }).await?;
     let (key, large) = (fresh_user(), (0..100_000).map(|_| rand::random()).collect::<Vec<u8>>());
-    let (keyed, value) = (Some(&*key), Some(&*large));
-    let record = Record { topic: &topic, key: keyed, value, ..Record::default() };
-    stack.producer.send_record(record).await?;
+    // Sent together, so that they could share a batch; a large one is among them.
+    let small = Record { topic: &topic, value: Some(MALFORMED), ..Record::default() };
+    let large = Record { key: Some(&key), value: Some(&large), ..small };
+    let mut records = vec![small; SMALL_LETTERS];
+    records.insert(SMALL_LETTERS / 2, large);
+    try_join_all(records.into_iter().map(|record| stack.producer.send_record(record))).await?;
     expect_no_delay(&stack, "a dead-letter topic with other rules").await?;
-    let both = |letters: &[OwnedMessage]| letters.len() >= 2;
-    let letters = read_topic(&stack.kafka, &dead_letters, TIMEOUT, both).await?;
-    for name in ["dlq.value_omitted", "dlq.key_omitted"] {
-        let is_reduced = letters.iter().any(|letter| header(letter, name) == Some("true"));
-        ensure!(is_reduced, "expected a letter with {name}, got {letters:?}");
-    }
+    let all = |letters: &[OwnedMessage]| letters.len() > SMALL_LETTERS;
+    let letters = read_topic(&stack.kafka, &dead_letters, TIMEOUT, all).await?;
+    let with = |name| letters.iter().filter(|l| header(l, name) == Some("true")).count();
+    let forms = ["dlq.value_omitted", "dlq.headers_omitted", "dlq.key_omitted"].map(with);
+    let expected = [1, 0, SMALL_LETTERS];
+    ensure!(forms == expected, "expected {expected:?} letters without a part, got {forms:?}");
     stack.shut_down_and_check_logs().await
 }
 

@@ -115,10 +115,9 @@ impl DeadLetters {
                 (Refusal::Content, Some(more)) => omitted = more,
                 (Refusal::Compression, _) if active.compresses => self.replace(&active, false),
                 (refusal, _) => {
+                    self.refused(&error);
                     if refusal == Refusal::Producer {
                         self.replace(&active, active.compresses);
-                    } else {
-                        self.refused(&error);
                     }
                     let detail = format!("dead-letter topic: {error}");
                     return Err(TransientError { system: System::Kafka, detail });
@@ -156,7 +155,7 @@ impl DeadLetters {
         }
         match client.create_with_context(Quiet) {
             Ok(producer) => {
-                info!(kafka.topic = self.topic, compresses, "replacing the dead-letter producer");
+                debug!(kafka.topic = self.topic, compresses, "replacing the dead-letter producer");
                 let retired = mem::replace(&mut *active, Arc::new(Active { producer, compresses }));
                 // The last reference is dropped on this thread, as that blocks.
                 thread::spawn(move || {
@@ -171,14 +170,14 @@ impl DeadLetters {
 
     fn accepted(&self) {
         if self.refuses.swap(false, Ordering::Relaxed) {
-            info!(kafka.topic = self.topic, "the dead-letter topic accepts records again");
+            info!(kafka.topic = self.topic, "dead letters are written again");
         }
     }
 
-    /// Logs the first refusal since a letter was accepted.
+    /// Logs the first failure since a letter was accepted.
     fn refused(&self, error: &KafkaError) {
         if !self.refuses.swap(true, Ordering::Relaxed) {
-            error!(kafka.topic = self.topic, %error, "the dead-letter topic refuses records");
+            error!(kafka.topic = self.topic, %error, "dead letters cannot be written, retrying");
         }
     }
 
@@ -262,6 +261,8 @@ pub(super) fn producer_config(config: &Config) -> ClientConfig {
     }
     client
         .set("enable.idempotence", "true")
+        // A topic accepts or refuses a batch as a whole: others would be reduced with a large letter.
+        .set("batch.num.messages", "1")
         .set("message.timeout.ms", ACKNOWLEDGED_WITHIN.as_millis().to_string());
     client
 }

@@ -1,3 +1,4 @@
+use futures_util::future::join;
 use rdkafka::{
     Message as _, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer as _},
@@ -50,6 +51,11 @@ async fn write(letters: &DeadLetters) -> Result<(), TransientError> {
 
 /// The only letter in the topic.
 fn read(cluster: &MockCluster<'_, DefaultProducerContext>) -> OwnedMessage {
+    read_all(cluster, 1).remove(0)
+}
+
+/// The first letters in the topic.
+fn read_all(cluster: &MockCluster<'_, DefaultProducerContext>, count: usize) -> Vec<OwnedMessage> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", cluster.bootstrap_servers())
         .set("group.id", "test")
@@ -59,8 +65,10 @@ fn read(cluster: &MockCluster<'_, DefaultProducerContext>) -> OwnedMessage {
     start.add_partition_offset(TOPIC, 0, Offset::Beginning).unwrap();
     consumer.assign(&start).unwrap();
     // A poll may also end without a record.
-    let mut polls = (0..30).map(|_| consumer.poll(Duration::from_secs(1)));
-    polls.find_map(|polled| polled).expect("the topic has a letter").unwrap().detach()
+    let polls = (0..30).filter_map(|_| consumer.poll(Duration::from_secs(1)));
+    let letters = polls.map(|letter| letter.unwrap().detach()).take(count).collect::<Vec<_>>();
+    assert_eq!(letters.len(), count, "the topic has fewer letters");
+    letters
 }
 
 fn header_names(letter: &OwnedMessage) -> Vec<&str> {
@@ -78,6 +86,15 @@ async fn a_letter_that_is_too_large_is_reduced_until_the_topic_accepts_it() {
         assert!(names.contains(&name), "{name} is not one of {names:?}");
     }
     assert!(!names.contains(&"original"));
+}
+
+#[tokio::test]
+async fn a_letter_that_is_too_large_does_not_reduce_another() {
+    let (cluster, letters) = refusing(&[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE]);
+    let (first, second) = join(write(&letters), write(&letters)).await;
+    first.and(second).unwrap();
+    let letters = read_all(&cluster, 2);
+    assert_eq!(letters.iter().filter(|letter| letter.payload().is_none()).count(), 1);
 }
 
 #[tokio::test]
