@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use rdkafka::{
     ClientConfig, Offset, TopicPartitionList,
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
@@ -218,6 +218,24 @@ impl Kafka {
         self.create(&[new]).await
     }
 
+    /// Deletes a topic that has records, creates it again at once, and waits until the broker writes
+    /// to the new one.
+    ///
+    /// # Errors
+    /// When the broker refuses, or the topic is not empty in time.
+    pub async fn create_again(&self, topic: &str) -> anyhow::Result<()> {
+        let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
+        for deleted in self.admin()?.delete_topics(&[topic], &options).await? {
+            deleted.map_err(|(topic, error)| anyhow!("delete topic {topic}: {error}"))?;
+        }
+        self.create_topic(topic, &[]).await?;
+        eventually("the new topic is empty", ANSWER_LIMIT, async || {
+            let (config, topic) = (self.client_config(), topic.to_owned());
+            tokio::task::spawn_blocking(move || expect_empty(&config, &topic)).await?
+        })
+        .await
+    }
+
     async fn create(&self, new: &[NewTopic<'_>]) -> anyhow::Result<()> {
         let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
         for result in self.admin()?.create_topics(new, &options).await? {
@@ -246,6 +264,15 @@ impl Kafka {
 
 fn new_topic(topic: &str) -> NewTopic<'_> {
     NewTopic::new(topic, PARTITIONS, TopicReplication::Fixed(1))
+}
+
+fn expect_empty(config: &ClientConfig, topic: &str) -> anyhow::Result<()> {
+    let client: BaseConsumer = config.create()?;
+    for partition in 0..PARTITIONS {
+        let (_, end) = client.fetch_watermarks(topic, partition, ANSWER_LIMIT)?;
+        ensure!(end == 0, "{topic}[{partition}] ends at {end}");
+    }
+    Ok(())
 }
 
 fn commit_ends(config: &ClientConfig, topics: &[String]) -> anyhow::Result<()> {

@@ -18,6 +18,7 @@ use crate::{
 
 scenarios![
     workers_that_restart_all_the_time_lose_and_duplicate_nothing,
+    workers_with_the_consumer_group_protocol_lose_and_duplicate_nothing,
     a_static_member_resumes_its_partitions_at_once_after_a_restart,
     a_fenced_worker_exits_and_resumes_its_partitions_at_once_after_a_restart,
     a_worker_removed_from_the_group_commits_nothing_when_it_resumes,
@@ -39,8 +40,25 @@ async fn workers_that_restart_all_the_time_lose_and_duplicate_nothing(
     context: &Context,
 ) -> anyhow::Result<()> {
     context.durable_kafka().await?;
-    let mut load = UnderLoad::start(context.own_stack(&layout(3)).await?, "rebalances").await?;
-    for round in 0..RunProfile::current().pick(5, 60) {
+    restart_workers(context.own_stack(&layout(3)).await?, "rebalances", 5).await
+}
+
+async fn workers_with_the_consumer_group_protocol_lose_and_duplicate_nothing(
+    context: &Context,
+) -> anyhow::Result<()> {
+    context.durable_kafka().await?;
+    let worker_settings = vec![
+        ("KAFKA_PROPERTY_GROUP_PROTOCOL", "consumer".to_owned()),
+        ("KAFKA_PROPERTY_AUTO_COMMIT_INTERVAL_MS", "100".to_owned()),
+    ];
+    let layout = Layout { workers: 3, worker_settings, ..Layout::default() };
+    restart_workers(context.own_stack(&layout).await?, "consumer group protocol", 3).await
+}
+
+/// Stops and kills three workers one after the other, and checks delivery.
+async fn restart_workers(stack: Stack, name: &str, rounds: usize) -> anyhow::Result<()> {
+    let mut load = UnderLoad::start(stack, name).await?;
+    for round in 0..RunProfile::current().pick(rounds, 60) {
         let worker = &mut load.stack.workers[round % 3];
         // Every third leaves without a LeaveGroup request.
         if round % 3 == 2 {

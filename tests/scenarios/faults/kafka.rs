@@ -4,14 +4,16 @@ use anyhow::{Context as _, ensure};
 use harness::{
     events::{self, fresh_user},
     eventually,
+    process::Signal,
     producer::{Producer, Record, read_topic},
     stack::{Layout, Stack},
 };
 use rdkafka::{Message as _, message::OwnedMessage};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
-    assertions::{expect_no_further_frames, expect_notifications},
+    assertions::{expect_no_further_frames, expect_notifications, wait_for_published},
     context::Context,
     run_profile::RunProfile,
     runner::scenarios,
@@ -20,8 +22,10 @@ use crate::{
 
 scenarios![
     a_broker_that_freezes_or_is_killed_costs_no_event,
-    a_record_waits_for_the_dead_letter_topic_and_the_next_is_delivered_in_order,
+    a_record_waits_for_its_dead_letter_topic_and_the_next_is_delivered,
     a_subscribed_topic_that_is_created_later_is_consumed,
+    a_subscribed_topic_that_is_created_again_is_consumed_from_its_beginning,
+    a_dead_letter_topic_that_is_created_again_is_written_to,
 ];
 
 async fn a_broker_that_freezes_or_is_killed_costs_no_event(
@@ -56,7 +60,7 @@ async fn wait_until_writable(stack: &Stack) -> anyhow::Result<()> {
     Producer::new(&stack.kafka)?.send_record(record).await
 }
 
-async fn a_record_waits_for_the_dead_letter_topic_and_the_next_is_delivered_in_order(
+async fn a_record_waits_for_its_dead_letter_topic_and_the_next_is_delivered(
     context: &Context,
 ) -> anyhow::Result<()> {
     let topic = format!("late-dead-letters-{}", Uuid::new_v4().simple());
@@ -65,31 +69,44 @@ async fn a_record_waits_for_the_dead_letter_topic_and_the_next_is_delivered_in_o
         ("KAFKA_PROPERTY_TOPIC_METADATA_REFRESH_INTERVAL_MS", "500".to_owned()),
     ];
     // On a shared broker the malformed records of other scenarios would need the topic first.
-    let stack = context.own_broker(&Layout { worker_settings, ..Layout::default() }).await?;
+    let mut stack = context.own_broker(&Layout { worker_settings, ..Layout::default() }).await?;
     let (user, case) = (fresh_user(), &events::designed()?[0]);
     let mut clients = [stack.client(&user).await?];
-    let (before, mut after) = (case.fresh(&user)?, case.fresh(&user)?);
-    after.key.clone_from(&before.key);
-    let (key, value) = (Some(&*before.key), Some(&b"malformed"[..]));
-    let malformed = Record { topic: &before.topic, key, value, ..Record::default() };
-    stack.producer.send(&before).await?;
+    let (before, after) = (case.fresh(&user)?, case.fresh(&user)?);
+    let value = Some(&b"malformed"[..]);
+    let partition = Some(0);
+    let malformed = Record { topic: &before.topic, value, partition, ..Record::default() };
+    stack.producer.send_to(0, &before).await?;
     stack.producer.send_record(malformed).await?;
-    stack.producer.send(&after).await?;
-    let retries = r#"ingest_worker_retries_total{system="kafka"}"#;
-    eventually("the worker retries the missing topic", RECOVERY_TIMEOUT, async || {
-        ensure!(stack.workers[0].metric(retries).await? > 0.0, "no retry is counted");
-        Ok(())
-    })
-    .await?;
-    stack.kafka.create_topics(std::slice::from_ref(&topic)).await?;
-    let is_ours = |letter: &OwnedMessage| letter.payload() == malformed.value;
-    let complete = |letters: &[OwnedMessage]| letters.iter().any(is_ours);
-    read_topic(&stack.kafka, &topic, RECOVERY_TIMEOUT, complete).await?;
+    stack.producer.send_to(0, &after).await?;
     for event in [before, after] {
         expect_notifications(&mut clients[0], &[event]).await.context("in this order")?;
     }
+    expect_parked_letter(&stack, 1.0).await?;
+    let errors = stack.workers[0].log()?.matches("dead letters cannot be written").count();
+    ensure!(errors == 1, "expected one error, got {errors}");
+    // The offset of the record was not committed: it is read again.
+    stack.workers[0].stop().await?;
+    stack.workers[0].restart().await?;
+    expect_parked_letter(&stack, 1.0).await?;
+    stack.kafka.create_topics(std::slice::from_ref(&topic)).await?;
+    let is_ours = |letter: &OwnedMessage| letter.payload() == value;
+    let complete = |letters: &[OwnedMessage]| letters.iter().any(is_ours);
+    read_topic(&stack.kafka, &topic, RECOVERY_TIMEOUT, complete).await?;
+    expect_parked_letter(&stack, 0.0).await?;
     expect_no_further_frames(&stack, &user, &mut clients).await?;
     stack.shut_down_and_check_logs().await
+}
+
+/// Waits until so many dead letters are parked because they could not be written.
+async fn expect_parked_letter(stack: &Stack, count: f64) -> anyhow::Result<()> {
+    let parked = r#"ingest_worker_parked_records{reason="dead_letter_refused"}"#;
+    eventually("the dead letters are parked or written", RECOVERY_TIMEOUT, async || {
+        let value = stack.workers[0].metric(parked).await?;
+        ensure!((value - count).abs() < 0.5, "expected {count}, got {value}");
+        Ok(())
+    })
+    .await
 }
 
 async fn a_subscribed_topic_that_is_created_later_is_consumed(
@@ -108,5 +125,57 @@ async fn a_subscribed_topic_that_is_created_later_is_consumed(
     event.topic = topic;
     stack.producer.send(&event).await?;
     expect_notifications(&mut client, &[event]).await?;
+    stack.shut_down_and_check_logs().await
+}
+
+async fn a_subscribed_topic_that_is_created_again_is_consumed_from_its_beginning(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let topic = format!("renamed-{}", Uuid::new_v4().simple());
+    let worker_settings = vec![("BATCH_FILE_REMOVED_TOPIC", topic.clone())];
+    context.durable_kafka().await?.create_topics(std::slice::from_ref(&topic)).await?;
+    let stack = context.own_stack(&Layout { worker_settings, ..Layout::default() }).await?;
+    let user = fresh_user();
+    let mut clients = [stack.client(&user).await?];
+    // Fewer events than before, then more: the former offset is above the end, then below it.
+    let mut published = 0;
+    for count in [8, 2, 6] {
+        published += count;
+        let mut batch = Vec::new();
+        for _ in 0..count {
+            let mut event = events::designed()?[1].fresh(&user)?;
+            (event.topic, event.key) = (topic.clone(), "one partition".into());
+            batch.push(event);
+        }
+        stack.producer.send_all(&batch).await?;
+        let sent = Instant::now();
+        stack.workers[0].signal(Signal::CONT)?;
+        wait_for_published(&stack, &user, published).await?;
+        expect_notifications(&mut clients[0], &batch).await?;
+        println!("{count} events of a recreated topic: delivered after {:?}", sent.elapsed());
+        // Suspended, so that it fetches next when the new events are there.
+        stack.workers[0].signal(Signal::STOP)?;
+        stack.kafka.create_again(&topic).await?;
+    }
+    stack.workers[0].signal(Signal::CONT)?;
+    expect_no_further_frames(&stack, &user, &mut clients).await?;
+    stack.shut_down_and_check_logs().await
+}
+
+async fn a_dead_letter_topic_that_is_created_again_is_written_to(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let stack = context.own_broker(&Layout::default()).await?;
+    let topic = &events::designed()?[0].fresh(&fresh_user())?.topic;
+    for value in [&b"first"[..], b"second", b"third"] {
+        let record = Record { topic, value: Some(value), ..Record::default() };
+        stack.producer.send_record(record).await?;
+        let sent = Instant::now();
+        let is_ours = |letter: &OwnedMessage| letter.payload() == Some(value);
+        let complete = |letters: &[OwnedMessage]| letters.iter().any(is_ours);
+        read_topic(&stack.kafka, &stack.dead_letter_topic, RECOVERY_TIMEOUT, complete).await?;
+        println!("dead letter to a recreated topic: written after {:?}", sent.elapsed());
+        stack.kafka.create_again(&stack.dead_letter_topic).await?;
+    }
     stack.shut_down_and_check_logs().await
 }

@@ -46,9 +46,9 @@ pub(crate) fn consumer(config: &Config) -> ClientConfig {
     // `check.crcs` the client continues at a random offset after a batch whose checksum is wrong.
     client.set("enable.auto.commit", "true").set("enable.auto.offset.store", "false");
     client.set("check.crcs", "false");
-    // `membership` needs the warnings, among them those of offset resets.
-    let debug = tracing::enabled!(tracing::Level::DEBUG);
-    client.set_log_level(if debug { RDKafkaLogLevel::Debug } else { RDKafkaLogLevel::Warning });
+    // `offset_reset` needs these messages.
+    let contexts = client.get("debug").map_or_else(String::new, |set| format!("{set},"));
+    client.set("debug", contexts + "topic").set_log_level(RDKafkaLogLevel::Debug);
     client
 }
 

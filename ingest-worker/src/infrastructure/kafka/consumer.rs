@@ -7,11 +7,12 @@ use std::{
     future::poll_fn,
     sync::MutexGuard,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use futures_util::StreamExt as _;
 use rdkafka::{
-    Message as _, TopicPartitionList,
+    Message as _, Offset, TopicPartitionList,
     consumer::{Consumer as _, MessageStream, StreamConsumer},
     error::KafkaResult,
     message::BorrowedMessage,
@@ -110,10 +111,22 @@ impl<'c> KafkaSource<'c> {
                 Poll::Ready(None) | Poll::Pending => break,
             }
         }
+        self.rewind_recreated();
         if records.is_empty() && !self.consumer.membership().assignment_changed() {
             return Poll::Pending;
         }
         Poll::Ready(records)
+    }
+
+    /// Reads recreated topics from their beginning.
+    fn rewind_recreated(&self) {
+        for (topic, partition) in self.consumer.membership().take_recreated() {
+            // Without a time limit it does not wait for the client.
+            let client = &self.consumer.client;
+            if let Err(error) = client.seek(&topic, partition, Offset::Beginning, Duration::ZERO) {
+                warn!(kafka.topic = topic, kafka.partition = partition, %error, "cannot seek");
+            }
+        }
     }
 
     fn admit(&self, message: BorrowedMessage<'c>) -> Option<InFlightRecord<BorrowedMessage<'c>>> {

@@ -20,7 +20,7 @@ use rdkafka::{
 use tracing::{debug, info, warn};
 
 use super::{
-    offset_reset::OffsetReset,
+    offset_reset::{OffsetReset, recreated_topic},
     offsets::{Admitted, Offsets, Partition},
     statistics,
 };
@@ -36,6 +36,8 @@ pub(crate) struct Membership {
     is_caught_up: AtomicBool,
     /// Whether a batch of records could not be read since this was last taken.
     batch_failed: AtomicBool,
+    /// Topics that were created again and are to be read from their beginning.
+    recreated: Mutex<Vec<String>>,
     /// Where each partition is fetched next, if nothing fetched is unread.
     fetch_positions: Mutex<BTreeMap<Partition, i64>>,
     metrics: Metrics,
@@ -49,6 +51,7 @@ impl Membership {
             outage_logged: AtomicBool::new(false),
             is_caught_up: AtomicBool::new(true),
             batch_failed: AtomicBool::new(false),
+            recreated: Mutex::default(),
             fetch_positions: Mutex::default(),
             metrics,
         }
@@ -109,6 +112,20 @@ impl Membership {
         self.batch_failed.swap(false, Ordering::Relaxed)
     }
 
+    /// Returns the partitions of topics that were created again since the last call.
+    pub(super) fn take_recreated(&self) -> Vec<Partition> {
+        let topics = std::mem::take(&mut *self.recreated());
+        let partitions = topics.into_iter().flat_map(|topic| {
+            let partitions = self.offsets().rewind(&topic);
+            partitions.into_iter().map(move |partition| (topic.clone(), partition))
+        });
+        partitions.collect()
+    }
+
+    fn recreated(&self) -> MutexGuard<'_, Vec<String>> {
+        self.recreated.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Logs that the brokers answer again, if the opposite was logged.
     pub(super) fn end_outage(&self) {
         if self.outage_logged.swap(false, Ordering::Relaxed) {
@@ -144,6 +161,11 @@ impl ClientContext for Membership {
         if let Some(reset) = OffsetReset::in_log(facility, message) {
             self.offsets().reset(reset.topic, reset.partition, reset.from);
             reset.report(message, &self.metrics);
+        }
+        if let Some(topic) = recreated_topic(facility, message) {
+            self.metrics.offset_resets.inc();
+            warn!(kafka.topic = topic, "topic was created again, consuming it from its beginning");
+            self.recreated().push(topic.to_owned());
         }
     }
 

@@ -1,6 +1,6 @@
-//! Offset resets: the client could not fetch at its position and applies `auto.offset.reset`. It
-//! says so only in its log, as a warning of the facility `OFFSET`; the tests below fail if a new
-//! version words that differently.
+//! What the client says only in its log: offset resets, where it could not fetch at its position and
+//! applies `auto.offset.reset`, and topics that were deleted and created again, whose records below
+//! its position it would never fetch. Tests fail if a new version words that differently.
 
 use tracing::warn;
 
@@ -65,6 +65,17 @@ impl<'a> OffsetReset<'a> {
     }
 }
 
+/// The facility of messages about a topic's metadata; the client's debug context `topic` has them.
+const METADATA: &str = "METADATA";
+
+/// Returns the topic of a log message such as `[thrd:main]: Topic t changed id from A to B`, unless
+/// the client has not known an id before.
+pub(super) fn recreated_topic<'a>(facility: &str, message: &'a str) -> Option<&'a str> {
+    const UNKNOWN: &str = "AAAAAAAAAAAAAAAAAAAAAA";
+    let (topic, ids) = message.split_once("Topic ")?.1.split_once(" changed id from ")?;
+    (facility == METADATA && !ids.starts_with(UNKNOWN)).then_some(topic)
+}
+
 #[cfg(test)]
 mod tests {
     use std::{
@@ -127,6 +138,16 @@ mod tests {
         assert_eq!(read, 0);
         let resets = consumer.context().0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         assert_eq!(resets, [("a.topic-1".to_owned(), 1, 1_000)]);
+    }
+
+    // That the client words it so, the scenario of a recreated topic shows.
+    #[test]
+    fn a_topic_whose_id_changes_was_created_again() {
+        let message = "[thrd:main]: Topic a.b-1 changed id from Zm9vYmFyZm9vYmFyZm9vYg to B";
+        assert_eq!(recreated_topic("METADATA", message), Some("a.b-1"));
+        assert_eq!(recreated_topic("TOPIC", message), None);
+        let first = "[thrd:main]: Topic t changed id from AAAAAAAAAAAAAAAAAAAAAA to B";
+        assert_eq!(recreated_topic("METADATA", first), None);
     }
 
     #[test]

@@ -97,6 +97,16 @@ impl Offsets {
         }
     }
 
+    /// Notes that a topic was created again and is read from its beginning; returns its partitions.
+    pub(crate) fn rewind(&mut self, topic: &str) -> Vec<i32> {
+        let partitions = self.topics.get_mut(topic).into_iter().flatten();
+        let rewound = partitions.map(|(partition, assigned)| {
+            assigned.reset_from = Some(assigned.next.unwrap_or(0));
+            *partition
+        });
+        rewound.collect()
+    }
+
     /// Notes that a record is finished.
     pub(crate) fn finish(&mut self, topic: &str, partition: i32, offset: i64, id: InFlightId) {
         let Some(assigned) = self.current(topic, partition, id) else { return };

@@ -123,3 +123,17 @@ fn records_below_the_position_of_a_rewind_are_read_again() {
     let is_reread = [0, 1, 2].map(|offset| offsets.read("t", 0, offset).unwrap().is_reread);
     assert_eq!(is_reread, [true, true, false]);
 }
+
+#[test]
+fn a_recreated_topic_is_rewound_in_all_partitions_from_the_positions_reached() {
+    let mut offsets = assigned();
+    offsets.assign("t", 1);
+    offsets.assign("other", 0);
+    read(&mut offsets, 5);
+    let mut rewound = offsets.rewind("t");
+    rewound.sort_unstable();
+    assert_eq!(rewound, [0, 1]);
+    let first = offsets.read("t", 0, 0).expect("the partition is assigned");
+    assert_eq!((first.reset_from, first.is_reread), (Some(6), true));
+    assert!(offsets.rewind("unknown").is_empty());
+}
