@@ -228,7 +228,7 @@ impl Client {
         match resume.as_str() {
             Some("none") => oracle.started_at(self.number, position_id),
             Some("incomplete") => {
-                sim.reach("a client was told of a gap");
+                sim.reach("a client was notified of a gap");
                 oracle.gap_reported(self.number);
             }
             _ => sim.reach("a client resumed completely"),

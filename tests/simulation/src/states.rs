@@ -10,7 +10,7 @@ pub const STATES: &[&str] = &[
     "a client gave up a silent connection",
     "a client left within milliseconds",
     "a client resumed completely",
-    "a client was told of a gap",
+    "a client was notified of a gap",
     "a commit failed",
     "a committed offset expired",
     "a dead letter was refused",

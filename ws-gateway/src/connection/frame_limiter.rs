@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{settings::ConnectionSettings, transport::Transport};
-use crate::hub::outbox::flush::SocketWriter;
+use crate::hub::outbox::socket_writer::SocketWriter;
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -21,7 +21,7 @@ use tokio_tungstenite::tungstenite::{
     },
 };
 
-use crate::hub::outbox::flush::{SocketWriter, Written};
+use crate::hub::outbox::socket_writer::{SocketWriter, Written};
 
 /// The maximum length of the header of an unmasked frame.
 const MAX_HEADER: usize = 10;

@@ -4,7 +4,8 @@
 //! While a client is being sent its history, a full queue drops frames instead that the stream has
 //! too.
 
-pub mod flush;
+pub(crate) mod flush;
+pub mod socket_writer;
 
 use std::{
     collections::VecDeque,
@@ -18,7 +19,7 @@ use std::{
 use tokio::time::Instant;
 
 use crate::protocol::{CloseReason, Frame};
-use flush::SocketWriter;
+use socket_writer::SocketWriter;
 
 /// An entry of the queue.
 #[derive(Clone, Debug, PartialEq, Eq)]

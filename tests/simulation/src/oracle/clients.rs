@@ -36,7 +36,7 @@ impl Oracle {
         self.excuse(client, |id| id <= position || position == Id(0, 0));
     }
 
-    /// Notes that a client was told of a gap, and has loaded everything through the API.
+    /// Notes that a client was notified of a gap, and has loaded everything through the API.
     pub(crate) fn gap_reported(&self, client: usize) {
         self.excuse(client, |_| true);
     }

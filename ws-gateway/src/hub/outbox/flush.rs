@@ -1,27 +1,15 @@
 //! Writes a queue to its socket without waking the connection's task, which costs more than the
 //! write itself. The task does what the socket does not take at once.
 
-use std::{fmt, mem, sync::Arc};
+use std::{mem, sync::Arc};
 
-use super::{Drained, Item, Outbox};
+use super::{
+    Drained, Item, Outbox,
+    socket_writer::{SocketWriter, Written},
+};
 
 /// The maximum number of frames in one write.
 const MAX_FRAMES: usize = 64;
-
-/// A socket that others than the connection's task can write to.
-pub trait SocketWriter: fmt::Debug + Send + Sync {
-    /// Writes each text as a frame, as far as the socket takes them without waiting.
-    fn try_write(&self, texts: &[&str]) -> Written;
-}
-
-/// The result of a write.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Written {
-    /// The number of frames that the socket has taken.
-    pub frames: usize,
-    /// Whether the last of them was taken in part: the rest is sent when the task flushes.
-    pub is_partial: bool,
-}
 
 impl Outbox {
     /// Allows [`Outbox::flush`].
