@@ -8,21 +8,6 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::position::Position;
 
-/// The number of bytes in which the priority is searched: it follows id, event and category.
-const PRIORITY_WITHIN: usize = 256;
-
-/// Precedes the priority. It cannot occur inside a JSON string, where quotes are escaped.
-const PRIORITY: &str = ",\"priority\":\"";
-
-/// Precedes the W3C traceparent, which follows the timestamp.
-const TRACE: &str = ",\"trace\":\"";
-
-/// The number of bytes in which the traceparent is searched.
-const TRACE_WITHIN: usize = 512;
-
-/// Follows the priority.
-const TIMESTAMP: &str = ",\"timestamp\":\"";
-
 /// A text to forward. Cheap to clone: all sockets share the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
@@ -64,8 +49,13 @@ impl Frame {
     #[must_use]
     pub fn published(text: Utf8Bytes) -> Self {
         let position = position_of(&text);
-        let Head { low_priority, event_time } =
-            position.map_or_else(Head::default, |_| Head::of(&text));
+        Self::new(position, text)
+    }
+
+    fn new(position: Option<Position>, text: Utf8Bytes) -> Self {
+        let head = position.and_then(|_| Head::of(&text));
+        let low_priority = head.as_ref().is_some_and(Head::is_low_priority);
+        let event_time = head.and_then(|head| head.event_time());
         Self { text, position, low_priority, event_time, trace_context: None }
     }
 
@@ -78,11 +68,9 @@ impl Frame {
 
     /// Reads the trace context, if the frame has one.
     pub(crate) fn read_trace_context(&mut self, received_at: SystemTime) {
-        let head = &self.text.as_bytes()[..self.text.len().min(TRACE_WITHIN)];
-        let at = head.windows(TRACE.len()).position(|window| window == TRACE.as_bytes());
-        let rest = at.and_then(|at| self.text[at + TRACE.len()..].split_once('"'));
+        let parent = Head::of(&self.text).and_then(|head| head.trace);
         self.trace_context =
-            rest.map(|(parent, _)| Box::new(TraceContext { parent: parent.into(), received_at }));
+            parent.map(|parent| Box::new(TraceContext { parent: parent.into(), received_at }));
     }
 
     /// Returns the frame of a stream entry, which has no id; none if it is not an object.
@@ -90,35 +78,49 @@ impl Frame {
     pub fn stored(position: Position, notification: &str) -> Option<Self> {
         let rest = notification.strip_prefix('{')?;
         let text = format!("{{\"id\":\"{position}\",{rest}");
-        let Head { low_priority, event_time } = Head::of(&text);
-        let position = Some(position);
-        Some(Self { text: text.into(), position, low_priority, event_time, trace_context: None })
+        Some(Self::new(Some(position), text.into()))
     }
 }
 
 fn position_of(text: &str) -> Option<Position> {
-    let rest = text.strip_prefix("{\"id\":\"")?;
-    let (id, rest) = rest.split_once('"')?;
+    let (id, rest) = field(text, "{\"id\":\"")?;
     if rest.starts_with(',') { id.parse().ok() } else { None }
 }
 
-/// The fields that are read from the beginning of a notification.
-#[derive(Debug, Default)]
-struct Head {
-    low_priority: bool,
-    event_time: Option<SystemTime>,
+/// The fields at the beginning of a notification, in the order in which they are written. A text
+/// in another order has none.
+#[derive(Debug)]
+struct Head<'a> {
+    priority: &'a str,
+    timestamp: Option<&'a str>,
+    /// The W3C traceparent.
+    trace: Option<&'a str>,
 }
 
-impl Head {
-    fn of(text: &str) -> Self {
-        let head = &text.as_bytes()[..text.len().min(PRIORITY_WITHIN)];
-        let at = head.windows(PRIORITY.len()).position(|window| window == PRIORITY.as_bytes());
-        let rest = at.and_then(|at| text[at + PRIORITY.len()..].split_once('"'));
-        let Some((priority, rest)) = rest else { return Self::default() };
-        let time = rest.strip_prefix(TIMESTAMP).and_then(|rest| rest.split_once('"'));
-        let event_time = time.and_then(|(time, _)| parse(time));
-        Self { low_priority: priority == "low", event_time }
+impl<'a> Head<'a> {
+    fn of(text: &'a str) -> Option<Self> {
+        let (_, rest) = field(text, "{\"id\":\"")?;
+        let (_, rest) = field(rest, ",\"event\":\"")?;
+        let (_, rest) = field(rest, ",\"category\":\"")?;
+        let (priority, rest) = field(rest, ",\"priority\":\"")?;
+        let timestamp = field(rest, ",\"timestamp\":\"");
+        let trace = timestamp.and_then(|(_, rest)| field(rest, ",\"trace\":\""));
+        let value = |(value, _)| value;
+        Some(Self { priority, timestamp: timestamp.map(value), trace: trace.map(value) })
     }
+
+    fn is_low_priority(&self) -> bool {
+        self.priority == "low"
+    }
+
+    fn event_time(&self) -> Option<SystemTime> {
+        self.timestamp.and_then(parse)
+    }
+}
+
+/// Returns the text value of the key that `text` begins with, and what follows it.
+fn field<'a>(text: &'a str, key: &str) -> Option<(&'a str, &'a str)> {
+    text.strip_prefix(key)?.split_once('"')
 }
 
 fn parse(time: &str) -> Option<SystemTime> {
