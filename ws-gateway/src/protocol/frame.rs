@@ -4,6 +4,7 @@
 use std::time::SystemTime;
 
 use jiff::Timestamp;
+use memchr::memchr;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::position::Position;
@@ -120,7 +121,9 @@ impl<'a> Head<'a> {
 
 /// Returns the text value of the key that `text` begins with, and what follows it.
 fn field<'a>(text: &'a str, key: &str) -> Option<(&'a str, &'a str)> {
-    text.strip_prefix(key)?.split_once('"')
+    let rest = text.strip_prefix(key)?;
+    let end = memchr(b'"', rest.as_bytes())?;
+    Some((&rest[..end], &rest[end + 1..]))
 }
 
 fn parse(time: &str) -> Option<SystemTime> {
