@@ -589,7 +589,7 @@ export type State = {
 } | {
   /** Why. */
   reason: string;
-  /** How long to wait before reconnecting. */
+  /** How long to wait before reconnecting: 500 to 2,000 when the gateway restarts. */
   reconnect_after_ms: number;
   state: "disconnected";
 } | {

@@ -61,7 +61,7 @@ pub enum State {
     Disconnected {
         /// Why.
         reason: &'static str,
-        /// How long to wait before reconnecting.
+        /// How long to wait before reconnecting: 500 to 2,000 when the gateway restarts.
         reconnect_after_ms: u64,
     },
     /// A message of the client was refused; the connection stays open.

@@ -75,13 +75,11 @@ impl std::fmt::Debug for StreamReader {
 
 /// Reads with the reader of the present session.
 #[derive(Clone, Debug)]
-pub(super) struct CurrentReader {
-    reader: watch::Receiver<Option<StreamReader>>,
-}
+pub(super) struct CurrentReader(watch::Receiver<Option<StreamReader>>);
 
 impl ReadPage for CurrentReader {
     async fn page(&self, request: &PageRequest) -> UserReply<Page> {
-        let (mut readers, mut backoff) = (self.reader.clone(), BACKOFF);
+        let (mut readers, mut backoff) = (self.0.clone(), BACKOFF);
         loop {
             let reader = readers.wait_for(Option::is_some).await.ok().and_then(|r| r.clone());
             let Some(StreamReader { connection, keys, clock }) = reader else {
@@ -120,13 +118,13 @@ impl History {
         metrics: Metrics,
     ) -> Self {
         let reads = Arc::new(Semaphore::new(MAX_READS));
-        Self { reader: CurrentReader { reader }, reads, max_bytes, metrics }
+        Self { reader: CurrentReader(reader), reads, max_bytes, metrics }
     }
 
     /// Returns whether there is a session with Redis.
     #[must_use]
     pub(crate) fn is_available(&self) -> bool {
-        self.reader.reader.borrow().is_some()
+        self.reader.0.borrow().is_some()
     }
 
     /// Returns what the connection is sent before live frames. Frames that are published meanwhile
