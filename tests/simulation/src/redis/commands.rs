@@ -3,7 +3,7 @@
 use super::{
     reply::Reply,
     scripts,
-    store::{Id, Refusal, Store, Value},
+    store::{Id, Refusal, Store, Value, WRONG_TYPE},
 };
 
 /// What a command may be refused for.
@@ -68,6 +68,13 @@ pub fn run(db: &mut impl Database, command: &[Vec<u8>]) -> Reply {
             let (keys, args) = keys_and_args(command);
             scripts::newest_position(db, &keys, &args).map(Reply::text)
         }
+        // What other software may do to the keys.
+        "DEL" => Ok(Reply::Int(db.store().delete(&text(&command[1])).into())),
+        "SADD" => add_to_set(db, &text(&command[1])),
+        "FLUSHALL" => {
+            db.store().clear();
+            Ok(Reply::Ok)
+        }
         "ZREVRANGEBYSCORE" => Ok(Reply::Array(Vec::new())),
         "WAIT" => Ok(Reply::Int(1)),
         _ => Err(format!("ERR unknown command '{name}'")),
@@ -80,6 +87,17 @@ fn set(db: &mut impl Database, command: &[Vec<u8>]) -> Result<Reply, Refusal> {
     let lifetime = command.get(4).map(|ms| text(ms).parse().unwrap_or(0));
     db.store().set(&text(&command[1]), Value::Text(command[2].clone()), lifetime, false);
     Ok(Reply::Ok)
+}
+
+fn add_to_set(db: &mut impl Database, key: &str) -> Result<Reply, Refusal> {
+    db.allow(Write::AddsMemory)?;
+    match db.store().value(key) {
+        None | Some(Value::Set) => {
+            db.store().set(key, Value::Set, None, false);
+            Ok(Reply::Int(1))
+        }
+        Some(_) => Err(WRONG_TYPE.into()),
+    }
 }
 
 fn range(db: &mut impl Database, command: &[Vec<u8>]) -> Result<Reply, Refusal> {

@@ -54,7 +54,8 @@ struct Entry {
 /// The error of a command, with its code.
 pub(crate) type Refusal = String;
 
-const WRONG_TYPE: &str = "WRONGTYPE Operation against a key holding the wrong kind of value";
+pub(crate) const WRONG_TYPE: &str =
+    "WRONGTYPE Operation against a key holding the wrong kind of value";
 
 impl Store {
     pub(crate) fn keys(&self) -> impl Iterator<Item = &String> {

@@ -1,0 +1,70 @@
+//! An abstract model of claim, publish, commit, failover, resume and repair, small enough to be
+//! explored completely: every order of every step is tried.
+//!
+//! One partition, two workers, one user with one client. A step is what happens atomically: a script
+//! in Redis, a round trip, a push. The model is about the protocol between the parts; the code of
+//! each part is driven by the simulation.
+
+mod protocol;
+
+use std::collections::{HashMap, VecDeque};
+
+use protocol::{State, Step};
+
+/// The states that were found, and for each the number of the state and the step that led to it.
+#[derive(Default)]
+struct Found {
+    numbers: HashMap<State, usize>,
+    origins: Vec<Option<(usize, Step)>>,
+}
+
+/// Explores everything that can follow from `start`; returns the number of states.
+fn explore(start: State) -> usize {
+    let (mut found, mut queue) = (Found::default(), VecDeque::new());
+    found.add(start.clone(), None);
+    queue.push_back((0, start));
+    while let Some((number, state)) = queue.pop_front() {
+        let steps = state.steps();
+        assert!(
+            !steps.is_empty() || state.is_done(),
+            "nothing can happen, and something is missing:\n{}{state:?}",
+            found.path(number)
+        );
+        for step in steps {
+            let next = state.after(step);
+            if let Some(violation) = next.violation() {
+                panic!("{violation}:\n{}{step:?}\n{next:?}", found.path(number));
+            }
+            if !found.numbers.contains_key(&next) {
+                let new = found.add(next.clone(), Some((number, step)));
+                queue.push_back((new, next));
+            }
+        }
+    }
+    found.origins.len()
+}
+
+impl Found {
+    fn add(&mut self, state: State, origin: Option<(usize, Step)>) -> usize {
+        let number = self.origins.len();
+        self.numbers.insert(state, number);
+        self.origins.push(origin);
+        number
+    }
+
+    /// Returns the steps that led to a state.
+    fn path(&self, mut number: usize) -> String {
+        let mut steps = Vec::new();
+        while let Some((before, step)) = self.origins[number] {
+            steps.push(format!("{step:?}\n"));
+            number = before;
+        }
+        steps.into_iter().rev().collect()
+    }
+}
+
+#[test]
+fn every_order_of_steps_keeps_every_promise() {
+    let states = explore(State::start());
+    assert!(states > 10_000, "only {states} states were explored");
+}

@@ -1,0 +1,348 @@
+//! The states and the steps of the model, and what must hold in each state.
+
+/// The events, by their offsets.
+const EVENTS: u8 = 2;
+
+/// How many things go wrong: every combination of two is tried.
+const MAX_FAULTS: u8 = 2;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// The partition moves to the other worker.
+    Rebalance,
+    /// A worker reads its next record.
+    Read(usize),
+    /// The script runs for the record that a worker has read; the reply arrives or is lost.
+    Publish(usize, bool),
+    /// A worker commits what it has finished.
+    Commit(usize),
+    /// A worker is killed and starts again.
+    Crash(usize),
+    /// The replica receives the next write.
+    Replicate,
+    /// The replica becomes the primary.
+    FailOver,
+    /// The gateway loses its session, and everything on its way.
+    LoseSession,
+    /// The gateway reads where the user's stream ends, if it does not know a position.
+    ReadStart,
+    /// The gateway subscribes.
+    Subscribe,
+    /// The gateway reads the stream and closes the gap.
+    Repair,
+    /// The gateway receives the next push.
+    Receive,
+    /// The client's connection is registered.
+    Connect,
+    /// The history after the client's position is read and sent, then the queue.
+    Resume,
+    /// The client loses its connection, and what is in its queue.
+    Disconnect,
+}
+
+/// A position in the user's stream; 0 is the one before the first entry.
+type Id = u8;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Entry {
+    id: Id,
+    event: u8,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Worker {
+    owns: bool,
+    /// The next offset to read.
+    next: u8,
+    /// The record that was read and is not finished.
+    in_flight: Option<u8>,
+    finished: u8,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+enum Session {
+    #[default]
+    Lost,
+    /// The position is known.
+    Started,
+    Subscribed,
+    Live,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Client {
+    is_connected: bool,
+    /// Whether its history was sent.
+    is_open: bool,
+    queue: Vec<Id>,
+    /// The newest frame on this connection.
+    newest: Id,
+    /// Frames up to here were in the history that was sent.
+    replayed_to: Id,
+    position: Id,
+    received: Vec<Id>,
+    /// What it need not receive: a gap was reported, or it was there before the client.
+    excused: Vec<Id>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct State {
+    workers: [Worker; 2],
+    committed: u8,
+    /// The user's stream; the claims are its events, as one script writes both.
+    stream: Vec<Entry>,
+    replicated: usize,
+    last_id: Id,
+    /// Every entry that there ever was, and those that a failover has lost.
+    published: Vec<Entry>,
+    lost: Vec<Id>,
+    session: Session,
+    /// Where the gateway goes on.
+    position: Option<Id>,
+    pushes: Vec<Id>,
+    held: Vec<Id>,
+    client: Client,
+    duplicate: bool,
+    disorder: bool,
+    faults: u8,
+}
+
+impl State {
+    pub(crate) fn start() -> Self {
+        let mut state = Self::default();
+        state.workers[0].owns = true;
+        state
+    }
+
+    /// Returns the steps that can happen.
+    pub(crate) fn steps(&self) -> Vec<Step> {
+        let (mut steps, breaks) = (Vec::new(), self.faults < MAX_FAULTS);
+        for (index, worker) in self.workers.iter().enumerate() {
+            let reads = worker.owns && worker.in_flight.is_none() && worker.next < EVENTS;
+            let publishes = worker.in_flight.is_some();
+            let commits = worker.owns && worker.finished > self.committed;
+            let candidates = [
+                (reads, Step::Read(index)),
+                (publishes, Step::Publish(index, true)),
+                (publishes && breaks, Step::Publish(index, false)),
+                (commits, Step::Commit(index)),
+                (worker.owns && breaks, Step::Crash(index)),
+            ];
+            steps.extend(candidates.into_iter().filter(|(can, _)| *can).map(|(_, step)| step));
+        }
+        let Client { is_connected, is_open, .. } = self.client;
+        let candidates = [
+            (breaks, Step::Rebalance),
+            (self.replicated < self.stream.len(), Step::Replicate),
+            (breaks, Step::FailOver),
+            (self.session != Session::Lost && breaks, Step::LoseSession),
+            (self.session == Session::Lost, Step::ReadStart),
+            (self.session == Session::Started, Step::Subscribe),
+            (self.session == Session::Subscribed, Step::Repair),
+            (!self.pushes.is_empty(), Step::Receive),
+            (!is_connected, Step::Connect),
+            (is_connected && !is_open && self.session == Session::Live, Step::Resume),
+            (is_connected && breaks, Step::Disconnect),
+        ];
+        steps.extend(candidates.into_iter().filter(|(can, _)| *can).map(|(_, step)| step));
+        steps
+    }
+
+    /// Returns the state after a step.
+    pub(crate) fn after(&self, step: Step) -> Self {
+        let mut state = self.clone();
+        match step {
+            Step::Rebalance => state.rebalance(),
+            Step::Read(worker) => {
+                let worker = &mut state.workers[worker];
+                worker.in_flight = Some(worker.next);
+                worker.next += 1;
+            }
+            Step::Publish(worker, is_answered) => state.publish(worker, is_answered),
+            Step::Commit(worker) => state.committed = state.workers[worker].finished,
+            Step::Crash(worker) => {
+                state.faults += 1;
+                state.workers[worker] = Worker::default();
+                state.assign(1 - worker);
+            }
+            Step::Replicate => state.replicated += 1,
+            Step::FailOver => state.fail_over(),
+            Step::LoseSession => {
+                state.faults += 1;
+                state.end_session();
+            }
+            Step::ReadStart => {
+                let end = state.stream.last().map_or(0, |entry| entry.id);
+                state.position.get_or_insert(end);
+                state.session = Session::Started;
+            }
+            Step::Subscribe => state.session = Session::Subscribed,
+            Step::Repair => state.repair(),
+            Step::Receive => {
+                let id = state.pushes.remove(0);
+                if state.session == Session::Live { state.forward(id) } else { state.held.push(id) }
+            }
+            Step::Connect => (state.client.is_connected, state.client.newest) = (true, 0),
+            Step::Resume => state.resume(),
+            Step::Disconnect => {
+                state.faults += 1;
+                (state.client.is_connected, state.client.is_open) = (false, false);
+                state.client.queue.clear();
+            }
+        }
+        state
+    }
+
+    /// The owner's record in flight is still published, and no longer committed.
+    fn rebalance(&mut self) {
+        self.faults += 1;
+        let owner = usize::from(self.workers[1].owns);
+        self.workers[owner].owns = false;
+        self.assign(1 - owner);
+    }
+
+    fn assign(&mut self, worker: usize) {
+        let in_flight = self.workers[worker].in_flight;
+        let (next, finished) = (self.committed, self.committed);
+        self.workers[worker] = Worker { owns: true, next, in_flight, finished };
+    }
+
+    fn publish(&mut self, worker: usize, is_answered: bool) {
+        let Some(event) = self.workers[worker].in_flight else { return };
+        if !self.stream.iter().any(|entry| entry.event == event) {
+            let survives = |entry: &&Entry| !self.lost.contains(&entry.id);
+            self.duplicate |= self.published.iter().filter(survives).any(|e| e.event == event);
+            self.last_id += 1;
+            let entry = Entry { id: self.last_id, event };
+            self.stream.push(entry);
+            self.published.push(entry);
+            if matches!(self.session, Session::Subscribed | Session::Live) {
+                self.pushes.push(entry.id);
+            }
+        }
+        if is_answered {
+            let worker = &mut self.workers[worker];
+            worker.in_flight = None;
+            if worker.owns && event < worker.next {
+                worker.finished = worker.finished.max(event + 1);
+            }
+        } else {
+            // The worker tries again.
+            self.faults += 1;
+        }
+    }
+
+    fn fail_over(&mut self) {
+        self.faults += 1;
+        let lost = self.stream.split_off(self.replicated);
+        self.lost.extend(lost.iter().map(|entry| entry.id));
+        self.end_session();
+    }
+
+    fn end_session(&mut self) {
+        self.session = Session::Lost;
+        self.pushes.clear();
+        self.held.clear();
+    }
+
+    /// Whether the stream has everything after a position.
+    fn reaches_back(&self, position: Id) -> bool {
+        position == 0 || self.stream.iter().any(|entry| entry.id == position)
+    }
+
+    fn repair(&mut self) {
+        let position = self.position.unwrap_or(0);
+        if !self.reaches_back(position) {
+            if self.client.is_open {
+                self.report_gap();
+            }
+            // The stream may end before the position.
+            let end = self.stream.last().map_or(0, |entry| entry.id);
+            self.position = Some(position.min(end));
+        }
+        self.session = Session::Live;
+        let missed: Vec<Id> = self.stream.iter().map(|entry| entry.id).collect();
+        for id in missed.into_iter().chain(std::mem::take(&mut self.held)) {
+            self.forward(id);
+        }
+    }
+
+    /// Queues a frame for the client, unless it was delivered before.
+    fn forward(&mut self, id: Id) {
+        if self.position.is_some_and(|newest| id <= newest) {
+            return;
+        }
+        self.position = Some(id);
+        if self.client.is_open {
+            if id > self.client.replayed_to {
+                self.send(id);
+            }
+        } else if self.client.is_connected {
+            self.client.queue.push(id);
+        }
+    }
+
+    fn resume(&mut self) {
+        let position = self.client.position;
+        if !self.reaches_back(position) {
+            self.report_gap();
+        }
+        self.client.is_open = true;
+        let history: Vec<Id> = self.stream.iter().map(|entry| entry.id).collect();
+        let newest = history.last().copied().unwrap_or(position);
+        history.into_iter().filter(|id| *id > position).for_each(|id| self.send(id));
+        self.client.replayed_to = newest;
+        let queue = std::mem::take(&mut self.client.queue);
+        queue.into_iter().filter(|id| *id > newest).for_each(|id| self.send(id));
+    }
+
+    fn report_gap(&mut self) {
+        let all = self.published.iter().map(|entry| entry.id);
+        self.client.excused.extend(all.collect::<Vec<_>>());
+        self.client.excused.sort_unstable();
+        self.client.excused.dedup();
+    }
+
+    fn send(&mut self, id: Id) {
+        self.disorder |= self.client.newest >= id;
+        (self.client.newest, self.client.position) = (id, id);
+        if !self.client.received.contains(&id) {
+            self.client.received.push(id);
+            self.client.received.sort_unstable();
+        }
+    }
+
+    /// Returns the promise that is broken.
+    pub(crate) fn violation(&self) -> Option<&'static str> {
+        let was_published = |event| self.published.iter().any(|entry| entry.event == event);
+        if !(0..self.committed).all(was_published) {
+            return Some("a record is committed and was never published");
+        }
+        if self.duplicate {
+            return Some("an event was published twice");
+        }
+        if self.disorder {
+            return Some("the client received a frame twice or out of order");
+        }
+        let Client { received, excused, .. } = &self.client;
+        let newest = received.last().copied().unwrap_or(0);
+        let is_missing = |entry: &&Entry| {
+            let id = &entry.id;
+            *id < newest
+                && !received.contains(id)
+                && !excused.contains(id)
+                && !self.lost.contains(id)
+        };
+        self.published
+            .iter()
+            .find(is_missing)
+            .map(|_| "the client misses a frame, and was not told")
+    }
+
+    /// Whether everything is published, committed and received.
+    pub(crate) fn is_done(&self) -> bool {
+        let Client { received, excused, .. } = &self.client;
+        let is_known = |entry: &Entry| received.contains(&entry.id) || excused.contains(&entry.id);
+        self.committed == EVENTS && self.stream.iter().all(is_known)
+    }
+}
