@@ -1,5 +1,7 @@
 //! The states and the steps of the model, and what must hold in each state.
 
+mod effects;
+
 /// The events, by their offsets.
 const EVENTS: u8 = 2;
 
@@ -191,125 +193,6 @@ impl State {
             }
         }
         state
-    }
-
-    /// The owner's record in flight is still published, and no longer committed.
-    fn rebalance(&mut self) {
-        self.faults += 1;
-        let owner = usize::from(self.workers[1].owns);
-        self.workers[owner].owns = false;
-        self.assign(1 - owner);
-    }
-
-    fn assign(&mut self, worker: usize) {
-        let in_flight = self.workers[worker].in_flight;
-        let (next, finished) = (self.committed, self.committed);
-        self.workers[worker] = Worker { owns: true, next, in_flight, finished };
-    }
-
-    fn publish(&mut self, worker: usize, is_answered: bool) {
-        let Some(event) = self.workers[worker].in_flight else { return };
-        if !self.stream.iter().any(|entry| entry.event == event) {
-            let survives = |entry: &&Entry| !self.lost.contains(&entry.id);
-            self.duplicate |= self.published.iter().filter(survives).any(|e| e.event == event);
-            self.last_id += 1;
-            let entry = Entry { id: self.last_id, event };
-            self.stream.push(entry);
-            self.published.push(entry);
-            if matches!(self.session, Session::Subscribed | Session::Live) {
-                self.pushes.push(entry.id);
-            }
-        }
-        if is_answered {
-            let worker = &mut self.workers[worker];
-            worker.in_flight = None;
-            if worker.owns && event < worker.next {
-                worker.finished = worker.finished.max(event + 1);
-            }
-        } else {
-            // The worker tries again.
-            self.faults += 1;
-        }
-    }
-
-    fn fail_over(&mut self) {
-        self.faults += 1;
-        let lost = self.stream.split_off(self.replicated);
-        self.lost.extend(lost.iter().map(|entry| entry.id));
-        self.end_session();
-    }
-
-    fn end_session(&mut self) {
-        self.session = Session::Lost;
-        self.pushes.clear();
-        self.held.clear();
-    }
-
-    /// Whether the stream has everything after a position.
-    fn reaches_back(&self, position: Id) -> bool {
-        position == 0 || self.stream.iter().any(|entry| entry.id == position)
-    }
-
-    fn repair(&mut self) {
-        let position = self.position.unwrap_or(0);
-        if !self.reaches_back(position) {
-            if self.client.is_open {
-                self.report_gap();
-            }
-            // The stream may end before the position.
-            let end = self.stream.last().map_or(0, |entry| entry.id);
-            self.position = Some(position.min(end));
-        }
-        self.session = Session::Live;
-        let missed: Vec<Id> = self.stream.iter().map(|entry| entry.id).collect();
-        for id in missed.into_iter().chain(std::mem::take(&mut self.held)) {
-            self.forward(id);
-        }
-    }
-
-    /// Queues a frame for the client, unless it was delivered before.
-    fn forward(&mut self, id: Id) {
-        if self.position.is_some_and(|newest| id <= newest) {
-            return;
-        }
-        self.position = Some(id);
-        if self.client.is_open {
-            if id > self.client.replayed_to {
-                self.send(id);
-            }
-        } else if self.client.is_connected {
-            self.client.queue.push(id);
-        }
-    }
-
-    fn resume(&mut self) {
-        let position = self.client.position;
-        if !self.reaches_back(position) {
-            self.report_gap();
-        }
-        self.client.is_open = true;
-        let history: Vec<Id> = self.stream.iter().map(|entry| entry.id).collect();
-        let newest = history.last().copied().unwrap_or(position);
-        history.into_iter().filter(|id| *id > position).for_each(|id| self.send(id));
-        self.client.replayed_to = newest;
-        let queue = std::mem::take(&mut self.client.queue);
-        queue.into_iter().filter(|id| *id > newest).for_each(|id| self.send(id));
-    }
-
-    fn report_gap(&mut self) {
-        let all = self.published.iter().map(|entry| entry.id);
-        self.client.excused.extend(all.collect::<Vec<_>>());
-        self.client.excused.sort_unstable();
-        self.client.excused.dedup();
-    }
-
-    fn send(&mut self, id: Id) {
-        self.disorder |= self.client.newest >= id;
-        (self.client.newest, self.client.position) = (id, id);
-        if !self.client.received.contains(&id) {
-            self.client.received.push(id);
-            self.client.received.sort_unstable();
-        }
     }
 
     /// Returns the promise that is broken.
