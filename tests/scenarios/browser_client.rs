@@ -1,10 +1,13 @@
 //! The browser client: its unit tests and types, the demo page built from it, and its installation
 //! as a package. Needs Node.js.
 
-use std::path::Path;
+use std::{path::Path, process::Command, time::Duration};
 
 use anyhow::{Context as _, bail, ensure};
-use harness::workspace;
+use harness::{
+    events::fresh_user, eventually, http, process::Process, proxy::Proxy, service::Service,
+    stack::Layout, token, workspace,
+};
 use serde_json::{Value, json};
 use support::node;
 
@@ -15,6 +18,7 @@ scenarios![
     its_types_and_examples_type_check,
     the_committed_demo_page_is_up_to_date,
     the_package_installs_and_type_checks_in_a_new_vite_project,
+    the_clients_of_a_killed_gateway_return_within_the_handshake_limit_of_another,
 ];
 
 /// Runs the client's own tests; the error lists those that failed.
@@ -111,4 +115,56 @@ fn manifest(client: &Path, package: &str) -> anyhow::Result<Value> {
         "dependencies": {"@huleedu/live-notifications": format!("file:{package}")},
         "devDependencies": tools,
     }))
+}
+
+const CLIENTS: u32 = 200;
+/// The clients return over 10 s; twice their mean rate, as so few vary more than 10,000 do.
+const HANDSHAKES_PER_SECOND: u32 = CLIENTS / 10 * 2;
+/// Longest time for all clients to connect.
+const CONNECT: Duration = Duration::from_mins(1);
+
+async fn wait_for_clients(gateway: &Service) -> anyhow::Result<String> {
+    eventually("all clients are connected", CONNECT, async || {
+        let page = gateway.metrics().await?;
+        let open = http::metric(&page, "websocket_active_connections");
+        ensure!(open == Some(f64::from(CLIENTS)), "{open:?} of {CLIENTS}");
+        Ok(page)
+    })
+    .await
+}
+
+async fn the_clients_of_a_killed_gateway_return_within_the_handshake_limit_of_another(
+    context: &Context,
+) -> anyhow::Result<()> {
+    requirements::node()?;
+    let gateway_settings = vec![("MAX_HANDSHAKES_PER_SECOND", HANDSHAKES_PER_SECOND.to_string())];
+    let layout = Layout { workers: 0, gateways: 2, gateway_settings, ..Layout::default() };
+    let mut stack = context.own_stack(&layout).await?;
+    let proxy = Proxy::start(stack.gateways[0].address()).await?;
+    let tokens =
+        (0..CLIENTS).map(|_| token::sign(&token::claims(&fresh_user(), 600), &stack.secret));
+    let tokens = json!(tokens.collect::<anyhow::Result<Vec<String>>>()?);
+    let url = format!("ws://{}/ws", proxy.address());
+    let folder = workspace::temporary("clients-")?;
+    let bundle = format!("--outfile={}", folder.path().join("live.mjs").display());
+    let arguments = ["esbuild", "src/index.ts", "--bundle", "--format=esm", &bundle];
+    node::run(&node::client(), "npx", &arguments).await?;
+    let script = format!(
+        "import {{ connect }} from './live.mjs';
+         const start = (token) => connect({{ url: '{url}', token: () => token }}).start();
+         {tokens}.forEach((token, number) => setTimeout(start, number * 30, token));"
+    );
+    std::fs::write(folder.path().join("clients.mjs"), script)?;
+    let mut command = Command::new("node");
+    // Node.js 20 has no WebSocket without it.
+    command.args(["--experimental-websocket", "clients.mjs"]).current_dir(folder.path());
+    let _clients = Process::start("node", &command, &folder.path().join("log"))?;
+    wait_for_clients(&stack.gateways[0]).await?;
+    proxy.set_server(stack.gateways[1].address());
+    stack.gateways[0].kill().await?;
+    let page = wait_for_clients(&stack.gateways[1]).await?;
+    let refused = http::metric(&page, "websocket_connections_total{status=\"rate_limited\"}");
+    ensure!(refused == Some(0.0), "{refused:?} of {CLIENTS} handshakes were refused");
+    stack.gateways.remove(0);
+    stack.shut_down_and_check_logs().await
 }

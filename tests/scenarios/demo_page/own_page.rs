@@ -9,7 +9,7 @@ use harness::{
     workspace,
 };
 use serde_json::json;
-use support::{browser::Tab, node};
+use support::node;
 
 use super::{ids, start_site};
 use crate::{context::Context, requirements, runner::scenarios};
@@ -90,7 +90,7 @@ async fn the_position_of_a_filtered_page_advances_over_what_its_filter_holds_bac
     let site = start_site(stack, content(&user, FILTERED).await?).await?;
     let mut window = browser.window().await?;
     let page = format!("{}/page.html#{}", site.origin(), fragment(&site)?);
-    let mut tab: Tab = window.open(&page).await?;
+    let mut tab = window.open(&page).await?;
     tab.wait_for_value("client.status.state", json!("open"), TIMEOUT).await?;
     let mut excluded = events::one_of_each(&user)?;
     excluded.truncate(3);
