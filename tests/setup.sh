@@ -17,8 +17,9 @@ has_header() { echo "#include <$1>" | cc ${CPPFLAGS:-} -E - >/dev/null 2>&1; }
 find_missing() {
     missing=()
     has cc || missing+=(gcc libc6-dev)
-    has c++ || missing+=(g++) # librdkafka's configure asks for it
+    has c++ || missing+=(g++) # librdkafka's build asks for it
     has make || missing+=(make)
+    has cmake || missing+=(cmake)
     has pkg-config || missing+=(pkg-config)
     has redis-server || missing+=(redis-server)
     has_header openssl/ssl.h || missing+=(libssl-dev)

@@ -3,9 +3,18 @@
 
 pub(crate) mod redis_acl;
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use anyhow::{Context as _, ensure};
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use bytes::Bytes;
 use harness::{
     certificates::{Certificates, HOST},
     eventually,
@@ -16,6 +25,14 @@ use harness::{
     stack::{Layout, TIMEOUT},
     token, workspace,
 };
+use http_body_util::Full;
+use hyper::{
+    Response,
+    header::{CONTENT_TYPE, HeaderValue},
+};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use support::issuer::Issuer;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -26,7 +43,11 @@ use crate::{
 scenarios![
     redis_is_verified_by_certificate_and_host_name,
     kafka_is_verified_by_certificate_and_host_name_and_verifies_the_password,
+    kafka_accepts_tokens_of_an_oidc_issuer_which_are_renewed,
 ];
+
+/// Lifetime of a token; the client renews it before.
+const TOKEN_LIFETIME: Duration = Duration::from_secs(20);
 
 /// Waits until the log of a service contains a text.
 async fn wait_for_log(service: &Service, text: &str) -> anyhow::Result<()> {
@@ -133,4 +154,49 @@ async fn expect_bounded_retries(worker: &Service) -> anyhow::Result<()> {
     let retries = after - before;
     ensure!(retries / seconds < 20.0, "expected under 20/s, got {retries} in {seconds:.1} s");
     Ok(())
+}
+
+async fn kafka_accepts_tokens_of_an_oidc_issuer_which_are_renewed(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let kafka = context.durable_kafka().await?;
+    let Ok(secured) = kafka.secured() else {
+        return Err(Skipped("the given broker has no known listener with TLS and SASL").into());
+    };
+    let tokens = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&tokens);
+    let issuer = Issuer::start(None, Duration::ZERO, move |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+        access_token()
+    })
+    .await?;
+    let worker_settings = secured.worker_settings_with_token(&issuer.url("/token"));
+    let layout = Layout { worker_settings, ..Layout::default() };
+    let stack = context.own_stack(&layout).await?;
+    expect_delivery(&stack).await?;
+    let before = tokens.load(Ordering::Relaxed);
+    eventually("the tokens are renewed", 3 * TOKEN_LIFETIME, async || {
+        let now = tokens.load(Ordering::Relaxed);
+        // One for each of at least two clients, the consumer and the producer.
+        ensure!(before > 0 && now >= before + 2, "{now} tokens are issued, after {before}");
+        Ok(())
+    })
+    .await?;
+    let list = stack.workers[0].run_command(&["dead-letters", "list"], "").await?.stdout;
+    ensure!(list.contains("dead letters in"), "expected the list, got {list}");
+    expect_delivery(&stack).await?;
+    stack.shut_down_and_check_logs().await
+}
+
+/// The issuer's answer to a request for a token: one without a signature.
+fn access_token() -> Response<Full<Bytes>> {
+    let now = Timestamp::now().as_second();
+    let expires = now + TOKEN_LIFETIME.as_secs().cast_signed();
+    let part = |claims: Value| BASE64_URL_SAFE_NO_PAD.encode(claims.to_string());
+    let header = part(json!({"alg": "none"}));
+    let claims = part(json!({"sub": "worker", "iat": now, "exp": expires}));
+    let token = json!({"access_token": format!("{header}.{claims}."), "token_type": "Bearer"});
+    let mut response = Response::new(Full::new(token.to_string().into()));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
 }
