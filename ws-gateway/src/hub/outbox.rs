@@ -179,13 +179,13 @@ impl Outbox {
             return Pushed::Refused;
         }
         let low_priority = matches!(&item, Item::Frame(frame) if frame.low_priority);
-        let now = Instant::now();
+        let (now, can_flush) = (Instant::now(), !low_priority && item.plain_text().is_some());
         let due = if low_priority { now + self.0.limits.max_delay } else { now };
         state.bytes += item.bytes();
         state.queue.push_back(item);
         if state.due.is_none_or(|known| due < known) {
             state.due = Some(due);
-            if !low_priority && state.is_idle && state.writer.is_some() {
+            if can_flush && state.is_idle && state.writer.is_some() {
                 return Pushed::ToFlush;
             }
             state.wake();

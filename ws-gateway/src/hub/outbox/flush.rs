@@ -57,7 +57,7 @@ impl Outbox {
 
 impl Item {
     /// Returns the text of a frame that needs nothing else than being written.
-    fn plain_text(&self) -> Option<&str> {
+    pub(super) fn plain_text(&self) -> Option<&str> {
         match self {
             Self::Frame(frame) if frame.trace_context.is_none() => Some(&frame.text),
             _ => None,

@@ -112,6 +112,9 @@ fn a_gap_and_a_traced_frame_are_left_to_the_task() {
         outbox.push(other.clone());
         assert_eq!(outbox.flush().items, [frame("1")]);
         assert_eq!(outbox.due(None, true).now_or_never(), Some(Due::Now));
-        assert_eq!(outbox.drain().items, [other]);
+        assert_eq!(outbox.drain().items, std::slice::from_ref(&other));
+        assert_eq!(outbox.due(None, true).now_or_never(), None);
+        assert_eq!(outbox.push(other), Pushed::Queued);
+        assert!(outbox.state().waker.is_none(), "the task is not woken");
     }
 }
