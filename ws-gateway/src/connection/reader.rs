@@ -31,7 +31,7 @@ impl<S: Transport> Connection<S> {
             Message::Text(text) => Box::pin(self.on_text(&text)).await,
             Message::Binary(_) => Break(Disconnect::ByGateway(CloseReason::Binary)),
             // Flushes the pong that the socket has buffered.
-            Message::Ping(_) => self.send(Vec::new()).await,
+            Message::Ping(_) => Box::pin(self.send(Vec::new())).await,
             Message::Pong(_) | Message::Frame(_) => Continue(()),
             Message::Close(_) => Break(Disconnect::ByClient),
         }

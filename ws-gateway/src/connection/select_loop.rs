@@ -106,7 +106,7 @@ impl<S: Transport> Connection<S> {
                 self.timers.flush_by = Some(time);
                 Continue(())
             }
-            Due::Probe => self.ping().await,
+            Due::Probe => Box::pin(self.ping()).await,
             Due::Closed(reason) => Break(Disconnect::ByGateway(reason)),
         }
     }
@@ -118,7 +118,8 @@ impl<S: Transport> Connection<S> {
             Some(TimerEvent::TokenExpired) => close(CloseReason::TokenExpired),
             Some(TimerEvent::KeepaliveTimeout) => close(CloseReason::KeepaliveTimeout),
             Some(TimerEvent::Flush) => self.drain().await,
-            Some(TimerEvent::Ping) => self.ping().await,
+            // Boxed like everything rare: its state would enlarge every connection.
+            Some(TimerEvent::Ping) => Box::pin(self.ping()).await,
             None if self.filtered.as_ref().is_some_and(|f| f.due <= Instant::now()) => {
                 Box::pin(self.send_position()).await
             }
@@ -145,7 +146,8 @@ impl<S: Transport> Connection<S> {
             biased;
             written = wire::write(&mut self.socket, texts, &mut self.in_fragments) => written,
             reason = outbox.closed() => return Break(Disconnect::ByGateway(reason)),
-            () = sleep(self.settings.keepalive_timeout) => {
+            // Allocated only if the client does not take the write at once.
+            () = async { Box::pin(sleep(self.settings.keepalive_timeout)).await } => {
                 return Break(Disconnect::ByGateway(CloseReason::TooSlow));
             }
         };
