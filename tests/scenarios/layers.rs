@@ -75,7 +75,7 @@ const CRATES: &[(&str, Layers)] =
     &[("shared", SHARED), ("ingest-worker", WORKER), ("ws-gateway", GATEWAY)];
 
 /// Client libraries and the only modules of each service that may use them.
-const CLIENT_LIBRARIES: &[&str] = &["rdkafka", "redis", "deadpool"];
+const CLIENT_LIBRARIES: &[&str] = &["rdkafka", "redis", "deadpool_redis"];
 const CLIENT_MODULES: &[(&str, &[&str])] =
     &[("ingest-worker", &["infrastructure", "worker"]), ("ws-gateway", &["redis", "gateway"])];
 

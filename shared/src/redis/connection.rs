@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use deadpool::managed::Pool;
+use deadpool_redis::Pool;
 use futures_util::future::{join_all, try_join_all};
 use redis::{
     Cmd, Pipeline, RedisResult, Value,
@@ -26,7 +26,7 @@ pub struct RedisConnection {
     nodes: Arc<[(Server, MultiplexedConnection)]>,
     topology: Topology,
     /// One pool per node, for commands with large responses that would delay others.
-    pools: Option<Arc<[Pool<Server>]>>,
+    pools: Option<Arc<[Pool]>>,
 }
 
 #[derive(Clone)]
@@ -87,10 +87,14 @@ impl RedisConnection {
 
     /// Returns a handle to the same servers that takes connections from a pool: for occasional
     /// commands with large responses.
-    #[must_use]
-    pub fn pooled(&self) -> Self {
-        let pools = self.nodes.iter().map(|(server, _)| server.pool()).collect();
-        Self { pools: Some(pools), ..self.clone() }
+    ///
+    /// # Errors
+    /// If the URL requires something that the `redis` crate does not support.
+    pub fn pooled(&self) -> RedisResult<Self> {
+        let pools = self.nodes.iter().map(|(server, _)| server.pool());
+        let pools = pools.collect::<RedisResult<Vec<Option<Pool>>>>()?;
+        let pools = pools.into_iter().collect::<Option<Vec<Pool>>>().map(Into::into);
+        Ok(Self { pools, ..self.clone() })
     }
 
     /// Runs commands with one key each and returns a result for each. Commands with the same key

@@ -38,6 +38,10 @@ pub(super) enum Network {
 }
 
 impl Network {
+    pub(super) fn is_system(&self) -> bool {
+        matches!(self, Self::System)
+    }
+
     /// Opens a connection to the server of `client`.
     pub(super) async fn connect(
         &self,

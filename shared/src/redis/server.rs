@@ -2,10 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use deadpool::{
-    Runtime,
-    managed::{Manager, Metrics, Object, Pool, PoolError, RecycleResult},
-};
+use deadpool_redis::{Manager, Pool, PoolError, Runtime};
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo,
     ProtocolVersion, RedisConnectionInfo, RedisError, RedisResult, Value,
@@ -127,34 +124,24 @@ impl Server {
         self.network.connect(&self.client, config, self.limits.connect).await
     }
 
-    /// Creates a pool of connections that are opened on demand.
-    pub(super) fn pool(&self) -> Pool<Server> {
+    /// Creates a pool of connections that are opened on demand; none in a network that is not the
+    /// system's.
+    pub(super) fn pool(&self) -> RedisResult<Option<Pool>> {
+        if !self.network.is_system() {
+            return Ok(None);
+        }
         let Limits { connect, response, pool_size } = self.limits;
-        Pool::builder(self.clone())
+        let info = self.client.get_connection_info().clone();
+        let manager = Manager::new_with_config(info, self.limits.config())?;
+        let pool = Pool::builder(manager)
             .max_size(pool_size)
             .wait_timeout(Some(response))
             .create_timeout(Some(connect))
             .recycle_timeout(Some(response))
             .runtime(Runtime::Tokio1)
             .build()
-            .expect("a pool with time-outs has a runtime")
-    }
-}
-
-impl Manager for Server {
-    type Type = MultiplexedConnection;
-    type Error = RedisError;
-
-    async fn create(&self) -> RedisResult<MultiplexedConnection> {
-        self.connect().await
-    }
-
-    async fn recycle(
-        &self,
-        connection: &mut MultiplexedConnection,
-        _: &Metrics,
-    ) -> RecycleResult<RedisError> {
-        Ok(redis::cmd("PING").query_async(connection).await?)
+            .expect("a pool with time-outs has a runtime");
+        Ok(Some(pool))
     }
 }
 
@@ -162,7 +149,7 @@ impl Manager for Server {
 ///
 /// # Errors
 /// If none becomes free, or none can be opened, in time.
-pub(super) async fn pooled(pool: &Pool<Server>) -> RedisResult<Object<Server>> {
+pub(super) async fn pooled(pool: &Pool) -> RedisResult<deadpool_redis::Connection> {
     // Boxed: opening a connection needs a large future.
     Box::pin(pool.get()).await.map_err(|error| match error {
         PoolError::Backend(error) => error,

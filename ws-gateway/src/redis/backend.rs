@@ -72,7 +72,7 @@ impl RedisBackend {
         let (keys, clock) = (redis.keys.clone(), handler.clock.clone());
         let (pubsub, connection) =
             redis.connect_with_pubsub(handler.clone().receiver(lost)).await?;
-        let pooled = connection.pooled();
+        let pooled = connection.pooled()?;
         let mut channels = pubsub.channel_of_each_server(&keys.probe_channel());
         let probe_channels = channels.iter().map(|channel| channel.name.clone()).collect();
         let mut backend = Self { keys, clock, pubsub, connection, pooled, handler, probe_channels };

@@ -219,7 +219,7 @@ impl State {
         self.published
             .iter()
             .find(is_missing)
-            .map(|_| "the client misses a frame, and was not told")
+            .map(|_| "the client misses a frame, and was not notified")
     }
 
     /// Whether everything is published, committed and received.
