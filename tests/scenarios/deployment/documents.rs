@@ -17,13 +17,14 @@ scenarios![
 ];
 
 /// Every document, from the root of the repository.
-const DOCUMENTS: [&str; 11] = [
+const DOCUMENTS: [&str; 12] = [
     "README.md",
     "ingest-worker/README.md",
     "ws-gateway/README.md",
     "ws-gateway/client/README.md",
     "shared/README.md",
     "tests/README.md",
+    "tests/simulation/README.md",
     "k8s/README.md",
     "k8s/RUNBOOK.md",
     ".github/CONTRIBUTING.md",
