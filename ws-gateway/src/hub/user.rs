@@ -81,7 +81,8 @@ struct Pending {
 impl User {
     pub(super) fn new(generation: u64) -> Self {
         let pending = Some(Box::default());
-        Self { generation, position: None, connections: Vec::new(), pending }
+        // Most users have one connection; the first push would allocate for four.
+        Self { generation, position: None, connections: Vec::with_capacity(1), pending }
     }
 
     pub(super) fn is_subscribed(&self) -> bool {
