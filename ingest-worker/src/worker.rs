@@ -146,8 +146,8 @@ async fn leave(consumer: Arc<Consumer>, dead_letters: DeadLetters, deadline: Ins
     }
 }
 
-/// How often the Redis connection is checked: a NAT or firewall may drop an idle one without notice,
-/// and the next event would wait for a response time-out.
+/// How often the Redis connection is checked: a NAT or firewall may drop an idle one without
+/// notice, and the next event would wait for a response time-out.
 const REDIS_CHECK_INTERVAL: Duration = Duration::from_secs(5);
 const REDIS_BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use rand::{Rng, RngExt as _};
 
-/// Delays of a server after `accept` failed. The usual reason, no free file descriptor, lasts longer
-/// than microseconds, and a loop without a delay would take a whole core.
+/// Delays of a server after `accept` failed. The usual reason, no free file descriptor, lasts
+/// longer than microseconds, and a loop without a delay would take a whole core.
 pub const ACCEPT: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(200));
 
 /// Delays between attempts: each ceiling is a multiple of the one before, up to a maximum, and

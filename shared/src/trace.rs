@@ -84,8 +84,8 @@ impl Tracer {
         Ok(Some(Self { spans: provider.tracer(service), provider }))
     }
 
-    /// Starts the span of an event that arrived with the traceparent `parent`; without a valid one a
-    /// new trace starts.
+    /// Starts the span of an event that arrived with the traceparent `parent`; without a valid one
+    /// a new trace starts.
     #[must_use]
     pub fn start(&self, name: &'static str, parent: Option<&str>, at: SystemTime) -> EventSpan {
         let extractor = TraceparentExtractor(parent.unwrap_or_default());

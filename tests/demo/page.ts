@@ -12,7 +12,7 @@ import {
 } from "../../ws-gateway/client/src/index.ts";
 import { labels } from "./labels.ts";
 
-/** The answer of `GET /session`: where to connect, as which user, and the events that can be sent. */
+/** The answer of `GET /session`: the URL, the user, and the events that can be sent. */
 interface Session {
   url: string;
   token: string;

@@ -36,7 +36,7 @@ scenarios![
     a_slow_issuer_delays_neither_the_renewing_user_nor_others,
 ];
 
-/// How long each kind of harm goes on.
+/// Duration of each kind of harm.
 const HARM: Duration = Duration::from_secs(4);
 
 /// Time between two frames.

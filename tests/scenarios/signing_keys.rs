@@ -1,5 +1,5 @@
-//! Keys that verify tokens: published by an issuer (JWKS) or read from files, and replaced without a
-//! restart.
+//! Keys that verify tokens: published by an issuer (JWKS) or read from files, and replaced without
+//! a restart.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},

@@ -98,8 +98,8 @@ impl PubSub {
         try_join_all(self.nodes.iter_mut().map(|node| node.check(topology))).await.map(drop)
     }
 
-    /// Returns channels to which each server publishes one: `name`, or in a cluster names that begin
-    /// with it, one for each master.
+    /// Returns channels to which each server publishes one: `name`, or in a cluster names that
+    /// begin with it, one for each master.
     #[must_use]
     pub fn channel_of_each_server(&self, name: &str) -> Vec<Channel> {
         let names = match &self.topology {

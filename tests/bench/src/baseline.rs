@@ -1,6 +1,6 @@
-//! Baselines of the gateway's delivery rate: a server that confirms the subscription of every client
-//! and writes each line of its standard input to all sockets, through tokio-tungstenite with the
-//! gateway's socket settings, or as one prepared frame per `send`.
+//! Baselines of the gateway's delivery rate: a server that confirms the subscription of every
+//! client and writes each line of its standard input to all sockets, through tokio-tungstenite with
+//! the gateway's socket settings, or as one prepared frame per `send`.
 
 use std::{io::BufRead as _, net::Ipv4Addr, process::Stdio, thread};
 
@@ -38,7 +38,8 @@ enum Input {
     Text(String),
 }
 
-/// Prints the address and serves until the input ends; `arguments` are those of [`Baseline::start`].
+/// Prints the address and serves until the input ends; `arguments` are those of
+/// [`Baseline::start`].
 pub(crate) fn serve(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<()> {
     let writer = match arguments.next().as_deref() {
         Some("Send") => Writer::Send,

@@ -1,5 +1,5 @@
-//! What the measurements share: their scale, stacks without rate limits, client plans, notifications
-//! to publish, and the resource usage of services.
+//! What the measurements share: their scale, stacks without rate limits, client plans,
+//! notifications to publish, and the resource usage of services.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 

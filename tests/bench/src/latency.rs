@@ -1,5 +1,5 @@
-//! Latency at increasing event rates, with all processes on one machine: on Apache Kafka, and on the
-//! embedded broker, whose own latency is low.
+//! Latency at increasing event rates, with all processes on one machine: on Apache Kafka, and on
+//! the embedded broker, whose own latency is low.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,5 +1,5 @@
-//! Writes each figure to `target/bench.jsonl` as soon as it is measured, and a Markdown table of all
-//! figures at the end.
+//! Writes each figure to `target/bench.jsonl` as soon as it is measured, and a Markdown table of
+//! all figures at the end.
 
 use std::{fs::File, io::Write as _, path::PathBuf, process::ExitCode};
 

@@ -1,6 +1,6 @@
-//! Generates what follows from the Rust types: JSON Schemas of the notifications, an AsyncAPI document
-//! of the channel, the TypeScript types of the client, the settings tables of the READMEs, and the
-//! topics in the manifests. A test fails when a committed file is out of date.
+//! Generates what follows from the Rust types: JSON Schemas of the notifications, an AsyncAPI
+//! document of the channel, the TypeScript types of the client, the settings tables of the READMEs,
+//! and the topics in the manifests. A test fails when a committed file is out of date.
 
 use std::{fs, path::PathBuf};
 

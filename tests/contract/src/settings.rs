@@ -1,5 +1,5 @@
-//! The settings tables of the READMEs, from the command lines of both services, and the topics in the
-//! manifests, from the routing table.
+//! The settings tables of the READMEs, from the command lines of both services, and the topics in
+//! the manifests, from the routing table.
 
 use std::{fs, path::PathBuf};
 

@@ -218,8 +218,8 @@ impl Kafka {
         self.create(&[new]).await
     }
 
-    /// Deletes a topic that has records, creates it again at once, and waits until the broker writes
-    /// to the new one.
+    /// Deletes a topic that has records, creates it again at once, and waits until the broker
+    /// writes to the new one.
     ///
     /// # Errors
     /// When the broker refuses, or the topic is not empty in time.

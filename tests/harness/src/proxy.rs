@@ -1,5 +1,5 @@
-//! A TCP proxy that injects faults, also into open connections. TCP never loses bytes in mid-stream,
-//! so a connection that lost some is reset when the fault ends.
+//! A TCP proxy that injects faults, also into open connections. TCP never loses bytes in
+//! mid-stream, so a connection that lost some is reset when the fault ends.
 
 use std::{
     io::{self, ErrorKind},

@@ -1,5 +1,5 @@
-//! Paths of the repository: built binaries, fixtures, and the cache under `target/`. Nothing outside
-//! of the repository is written.
+//! Paths of the repository: built binaries, fixtures, and the cache under `target/`. Nothing
+//! outside of the repository is written.
 
 use std::path::{Path, PathBuf};
 

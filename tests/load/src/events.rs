@@ -1,5 +1,5 @@
-//! The events that the load tester sends, formatted as text: serializing JSON values would cost more
-//! than sending them.
+//! The events that the load tester sends, formatted as text: serializing JSON values would cost
+//! more than sending them.
 
 use std::fmt::Write as _;
 

@@ -43,8 +43,8 @@ impl WebSocket {
         Self { stream, rest, has_frame, ping: None, closed: false }
     }
 
-    /// Waits for data and passes each text to `take`; of a fragmented text, its first frame. Returns
-    /// whether the connection is still open.
+    /// Waits for data and passes each text to `take`; of a fragmented text, its first frame.
+    /// Returns whether the connection is still open.
     ///
     /// # Errors
     /// When reading or writing fails.

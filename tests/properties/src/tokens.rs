@@ -1,5 +1,5 @@
-//! Properties of authentication: only tokens signed with the configured secret are accepted, and the
-//! identity is exactly what their claims say.
+//! Properties of authentication: only tokens signed with the configured secret are accepted, and
+//! the identity is exactly what their claims say.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures_util::FutureExt as _;
@@ -13,8 +13,9 @@ use ws_gateway::auth::{
 
 const SECRET: &str = "a-secret-that-only-the-issuer-has-ever-seen";
 
-/// Checks bytes in every part of a request and of a token. The first line is used as a token, a header
-/// value, a query, and the header of a signed token; the rest is used as the claims of that token.
+/// Checks bytes in every part of a request and of a token. The first line is used as a token, a
+/// header value, a query, and the header of a signed token; the rest is used as the claims of that
+/// token.
 ///
 /// # Panics
 /// If a property is violated.

@@ -76,8 +76,8 @@ async fn a_page_that_was_offline_resumes_without_loss(context: &Context) -> anyh
     let site = start_site(stack, SiteContent::demo(&user)).await?;
     let mut window = browser.window().await?;
     let mut tab = open_page(&mut window, &site).await?;
-    // The browser keeps open WebSockets when it goes offline, so the network is cut first; otherwise
-    // the gateway would answer the ping with which the client checks its connection.
+    // The browser keeps open WebSockets when it goes offline, so the network is cut first;
+    // otherwise the gateway would answer the ping with which the client checks its connection.
     site.network().set_fault(Fault::Blackhole);
     let unlimited = json!({"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1});
     let offline = |offline: bool| {

@@ -1,5 +1,5 @@
-//! Alert rules, runbook, dashboard and Prometheus configurations, checked against each other and, where
-//! it is installed, by `promtool`.
+//! Alert rules, runbook, dashboard and Prometheus configurations, checked against each other and,
+//! where it is installed, by `promtool`.
 
 use std::collections::{BTreeMap, BTreeSet};
 

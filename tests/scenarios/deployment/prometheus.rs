@@ -1,5 +1,5 @@
-//! A real Prometheus scrapes both services under load and finds every series that an alert or a panel
-//! of the dashboard queries.
+//! A real Prometheus scrapes both services under load and finds every series that an alert or a
+//! panel of the dashboard queries.
 
 use std::collections::BTreeMap;
 

@@ -52,8 +52,8 @@ async fn a_broker_that_freezes_or_is_killed_costs_no_event(
     load.finish().await
 }
 
-/// Waits until the broker accepts records: its controller fences a broker that was long unreachable,
-/// and registers it again only after it has returned.
+/// Waits until the broker accepts records: its controller fences a broker that was long
+/// unreachable, and registers it again only after it has returned.
 async fn wait_until_writable(stack: &Stack) -> anyhow::Result<()> {
     let record =
         Record { topic: &stack.dead_letter_topic, key: Some("probe"), ..Record::default() };

@@ -26,11 +26,11 @@ pub(crate) struct System {
 }
 
 impl System {
-    /// Breaks things for as long as the plan says, then ends what would not end by itself.
+    /// Injects faults for the duration of the plan, then ends those that do not end by themselves.
     pub(crate) async fn disturb(&self) {
         let (sim, end) = (&self.sim, Instant::now() + self.sim.plan.duration);
         let faults: Vec<Fault> = sim.plan.faults.iter().copied().collect();
-        // From a fault now and then to a storm.
+        // Mean pause between two faults in milliseconds: some seeds have few faults, some many.
         let pause = sim.number(50..4000);
         while Instant::now() < end {
             sleep(sim.millis(0..2 * pause)).await;
@@ -128,6 +128,6 @@ impl System {
 
 const OUT_OF_MEMORY: &str = "OOM command not allowed when used memory > 'maxmemory'.";
 
-/// How long recovery may take once nothing is wrong any more: the longest back-offs, an owner that
-/// stays unknown, and a silent connection.
+/// Time limit for recovery after the last fault: the longest back-offs, an owner that stays
+/// unknown, and a silent connection.
 pub(crate) const RECOVERY: Duration = Duration::from_mins(3);

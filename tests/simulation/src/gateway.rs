@@ -108,7 +108,7 @@ impl Gateway {
             let stop = CancellationToken::new();
             let drain = async {
                 shutdown.cancelled().await;
-                // The session goes on until the last connection is closed.
+                // The session lasts until the last connection is closed.
                 sleep(DRAIN_WINDOW + Duration::from_secs(5)).await;
                 stop.cancel();
             };

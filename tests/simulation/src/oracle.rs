@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::{redis::store::Id, world::World};
 
-/// What has to become of a record.
+/// The expected outcome of a record.
 #[derive(Clone, Debug)]
 pub(crate) enum Expected {
     Notification(Event),

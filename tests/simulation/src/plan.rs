@@ -46,7 +46,7 @@ pub enum Fault {
     RedisRestart,
     /// A replica that lacks the last writes becomes the primary.
     RedisFailover,
-    /// The same, and the former primary goes on as a replica of its own address.
+    /// The same, and the former primary stays reachable at its own address, as a replica.
     RedisDemoted,
     /// Every key is deleted.
     RedisFlush,

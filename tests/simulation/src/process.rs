@@ -28,7 +28,7 @@ impl Process {
         *self.0.borrow() == Phase::Ended
     }
 
-    /// Stops the process, or lets it go on.
+    /// Suspends or resumes the process.
     pub(crate) fn set_stalled(&self, stalled: bool) {
         self.0.send_if_modified(|phase| {
             let next = if stalled { Phase::Stalled } else { Phase::Runs };

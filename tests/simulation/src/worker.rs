@@ -69,7 +69,7 @@ impl Worker {
         self.present().1.cancel();
     }
 
-    /// Stops the process for a while, long enough to be evicted or not.
+    /// Suspends the process, in some cases for long enough to be removed from the group.
     pub(crate) fn stall(&self, duration: Duration) {
         trace!(self.sim, "worker {} stalls for {duration:?}", self.number);
         let process = self.present().0.clone();

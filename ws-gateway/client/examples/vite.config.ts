@@ -1,5 +1,5 @@
-// Serves both examples: `DEMO=http://127.0.0.1:PORT npm run example`, with the address that a running
-// `make demo` printed, to which requests are proxied.
+// Serves both examples: `DEMO=http://127.0.0.1:PORT npm run example`, with the address that a
+// running `make demo` printed, to which requests are proxied.
 
 import { fileURLToPath } from "node:url";
 import { svelte } from "@sveltejs/vite-plugin-svelte";

@@ -3,8 +3,8 @@
 /** After a failed attempt: full jitter, doubling with each failure. */
 const INITIAL_FAILURE_MS = 500;
 const MAX_FAILURE_MS = 20_000;
-/** After an open connection was lost: the 10,000 clients of a killed gateway return at a rate of 1,000
- * a second, which another gateway accepts by default (`MAX_HANDSHAKES_PER_SECOND`). */
+/** After an open connection was lost: the 10,000 clients of a killed gateway return at a rate of
+ * 1,000 a second, which another gateway accepts by default (`MAX_HANDSHAKES_PER_SECOND`). */
 const LOST_SPREAD_MS = 10_000;
 /** After the gateway refused: half jitter, doubling with each refusal. */
 const INITIAL_REFUSAL_MS = 2_000;

@@ -9,8 +9,8 @@ export type Status =
   /** Connected. `connectionId` identifies the connection in the gateway's logs. */
   | { readonly state: "open"; readonly connectionId: string; readonly resume: Resume }
   /**
-   * Disconnected, as `message` explains and, after a close, `code`. The next attempt is at `retryAt`,
-   * in milliseconds since 1970.
+   * Disconnected, as `message` explains and, after a close, `code`. The next attempt is at
+   * `retryAt`, in milliseconds since 1970.
    */
   | {
       readonly state: "waiting";

@@ -1,6 +1,7 @@
 // Shares one connection between the tabs of a user. The leader owns the connection and broadcasts
-// what it receives. When the leader is closed, resigns or does not answer, another tab takes over and
-// resumes from its last notification. A tab that opens or wakes up asks the leader for what it missed.
+// what it receives. When the leader is closed, resigns or does not answer, another tab takes over
+// and resumes from its last notification. A tab that opens or wakes up asks the leader for what it
+// missed.
 
 import type { Notification } from "./contract.ts";
 import { Leadership } from "./leadership.ts";
@@ -11,7 +12,7 @@ const MAX_RECENT = 256;
 /** A leader that has not answered a probe by the next one is replaced: within twice this time. */
 const PROBE_INTERVAL_MS = 3_000;
 
-/** A notification, and what identifies it in all tabs; without, it is delivered whenever it arrives. */
+/** A notification, and its identity in all tabs; without one, every copy of it is delivered. */
 export interface Delivery {
   readonly notification: Notification;
   readonly identity: string | undefined;

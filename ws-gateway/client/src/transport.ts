@@ -18,5 +18,8 @@ export interface Transport {
   close(): void;
 }
 
-/** Begins to connect. Throws if the page may not connect to the URL or the token has forbidden characters. */
+/**
+ * Begins to connect. Throws if the page may not connect to the URL or the token has forbidden
+ * characters.
+ */
 export type OpenTransport = (url: URL, token: string, events: TransportEvents) => Transport;

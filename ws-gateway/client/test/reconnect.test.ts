@@ -60,7 +60,8 @@ test("10,000 clients of a killed gateway return within the handshake limit of an
     await Promise.resolve();
     context.socket.receivesAuthenticated();
   }
-  // 500 on average; the default of `MAX_HANDSHAKES_PER_SECOND` is 1,000, all of which may come at once.
+  // 500 on average; the default of `MAX_HANDSHAKES_PER_SECOND` is 1,000, all of which may come at
+  // once.
   expect(perHalfSecond.size).toBe(20);
   expect(Math.max(...perHalfSecond.values())).toBeLessThan(650);
 });

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use hyper::{HeaderMap, header};
 
-/// Starts the entry of `Sec-WebSocket-Protocol` that carries a token: a browser cannot set any other
-/// header of a handshake.
+/// Starts the entry of `Sec-WebSocket-Protocol` that carries a token: a browser cannot set any
+/// other header of a handshake.
 pub const TOKEN_SUBPROTOCOL_PREFIX: &str = "huleedu.token.";
 
 /// Returns the token of a request, from the first of: `Authorization: Bearer`, an entry of

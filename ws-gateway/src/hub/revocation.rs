@@ -81,7 +81,8 @@ mod tests {
         let closed =
             |registration: &Registration| registration.outbox().push(Item::Gap) == Pushed::Refused;
         assert_eq!(registrations.iter().filter(|registration| closed(registration)).count(), 1);
-        // A renewed token replaces the old one in the index, and the end of a connection removes it.
+        // A renewed token replaces the old one in the index, and the end of a connection removes
+        // it.
         registrations[8].set_credential(token("renewed"));
         assert_eq!((close("token-8"), close("renewed")), (0, 1));
         registrations.clear();

@@ -27,7 +27,8 @@ pub struct PendingSubscription {
 /// The changes that the subscriber has to make.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct SubscriptionPlan {
-    /// Users to subscribe, each to be confirmed with [`Hub::mark_subscribed`](super::Hub::mark_subscribed).
+    /// Users to subscribe, each to be confirmed with
+    /// [`Hub::mark_subscribed`](super::Hub::mark_subscribed).
     pub subscribe: Vec<PendingSubscription>,
     /// Users to unsubscribe.
     pub unsubscribe: Vec<UserId>,

@@ -32,8 +32,8 @@ const MAX_ENTRIES: usize = 4096;
 /// How long a page may take while Redis is unavailable; then the resume is incomplete.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The delays between attempts to read a page. The session detects a dead connection within seconds,
-/// and another session replaces it.
+/// The delays between attempts to read a page. The session detects a dead connection within
+/// seconds, and another session replaces it.
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_millis(500));
 
 /// The maximum number of pages that are read at the same time: no more than there are pooled

@@ -97,8 +97,9 @@ impl Membership {
         self.is_caught_up.load(Ordering::Relaxed) && self.metrics.paused.get() == 0
     }
 
-    /// Returns where each partition is fetched next, as of the client's last statistics. Empty while
-    /// records are unread: a paused partition is fetched again from the last record that was read.
+    /// Returns where each partition is fetched next, as of the client's last statistics. Empty
+    /// while records are unread: a paused partition is fetched again from the last record that was
+    /// read.
     pub(crate) fn fetch_positions(&self) -> BTreeMap<Partition, i64> {
         if self.is_caught_up() { self.positions().clone() } else { BTreeMap::new() }
     }

@@ -1,6 +1,6 @@
-//! What the client says only in its log: offset resets, where it could not fetch at its position and
-//! applies `auto.offset.reset`, and topics that were deleted and created again, whose records below
-//! its position it would never fetch. Tests fail if a new version words that differently.
+//! What the client says only in its log: offset resets, where it could not fetch at its position
+//! and applies `auto.offset.reset`, and topics that were deleted and created again, whose records
+//! below its position it would never fetch. Tests fail if a new version words that differently.
 
 use tracing::warn;
 

@@ -1,5 +1,5 @@
-//! The mock broker of librdkafka. It cannot move between threads, so one thread owns it and executes
-//! requests; it ends with its handle.
+//! The mock broker of librdkafka. It cannot move between threads, so one thread owns it and
+//! executes requests; it ends with its handle.
 
 use std::{
     sync::{Mutex, PoisonError, mpsc},

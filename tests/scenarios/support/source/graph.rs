@@ -1,5 +1,5 @@
-//! The graph of imports between the files of a crate. A path through a re-export counts as an import
-//! of the file that defines the item.
+//! The graph of imports between the files of a crate. A path through a re-export counts as an
+//! import of the file that defines the item.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

@@ -1,4 +1,4 @@
-//! The logs of all partitions, what the group has committed, and what is wrong with the cluster.
+//! The logs of all partitions, the committed offsets of the group, and the faults of the cluster.
 
 use std::{
     collections::BTreeMap,
@@ -145,7 +145,7 @@ impl Cluster {
         self.state().commits_fail_until = Some(until);
     }
 
-    /// Moves partitions between the members without a cause.
+    /// Starts a rebalance that moves partitions although no member has changed.
     pub(crate) fn rebalance(&self) {
         trace!(self.sim, "kafka rebalances");
         self.state().group.shuffle(self.sim.index(97));

@@ -9,13 +9,13 @@ pub(crate) type MemberId = u64;
 /// How partitions move between members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Assignment {
-    /// Every member gives up everything before anything is assigned.
+    /// Eager: all partitions of all members are revoked before any is assigned.
     Eager,
-    /// Only partitions that move are given up.
+    /// Cooperative: only partitions that move are revoked.
     Cooperative,
 }
 
-/// A group. A member gives up and takes partitions only while it polls.
+/// A consumer group. Partitions of a member are revoked and assigned only while it polls.
 pub(super) struct Group {
     assignment: Assignment,
     partitions: Vec<Partition>,
@@ -31,7 +31,7 @@ pub(super) struct Group {
 struct Member {
     /// The name of a static member.
     instance: Option<String>,
-    /// Whether it has given up everything since the last rebalance began.
+    /// Whether all its partitions were revoked since the last rebalance began.
     has_joined: bool,
 }
 

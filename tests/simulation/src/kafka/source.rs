@@ -115,7 +115,7 @@ impl Source {
             self.positions().insert(partition, position);
         }
         self.assignment_changed.store(true, Ordering::Relaxed);
-        // The other members may go on.
+        // The other members may continue.
         self.cluster.change(|_| ());
     }
 

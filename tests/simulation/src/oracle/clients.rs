@@ -1,5 +1,5 @@
-//! What clients are promised: nothing of another user, each frame once and in order, and nothing
-//! missing unless a gap was reported.
+//! Delivery guarantees of clients: nothing of another user, each frame once and in order, and
+//! nothing missing unless a gap was reported.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ pub(super) struct Client {
     received: BTreeSet<Id>,
     /// The newest id on the present connection.
     newest: Option<Id>,
-    /// The client is owed nothing before its first connection was confirmed.
+    /// Whether notifications have to be delivered: from the first confirmed connection on.
     is_owed: bool,
     /// Entries that the client need not receive: it began after them, or a gap was reported.
     excused: BTreeSet<Id>,
@@ -31,7 +31,7 @@ impl Oracle {
         }
     }
 
-    /// Notes that a client starts at a position: it is owed what comes after.
+    /// Notes that a client starts at a position: it has to receive every later notification.
     pub(crate) fn started_at(&self, client: usize, position: Id) {
         self.excuse(client, |id| id <= position || position == Id(0, 0));
     }
@@ -70,7 +70,7 @@ impl Oracle {
         state.clients.insert(client, receiver);
     }
 
-    /// Returns the clients that are owed a notification, and the first of these.
+    /// Returns the clients that lack a notification, and the first of these notifications.
     pub(crate) fn owed(&self) -> Vec<(usize, Id)> {
         let state = self.state();
         let owed =

@@ -1,4 +1,4 @@
-//! What can go wrong with the server.
+//! The faults of the server.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub(crate) enum Connections {
 
 impl Server {
     /// Makes a replica the primary that lacks the last `lost` writes. Connections to the former
-    /// primary are cut, unless it goes on as a replica behind an unchanged address.
+    /// primary are cut, unless it stays reachable as a replica behind an unchanged address.
     pub(crate) fn fail_over(&self, lost: usize, keep_connections: bool) {
         let (mut state, sim) = (self.state(), &self.sim);
         let before = state.snapshots.len();
@@ -136,7 +136,7 @@ impl Server {
         }
     }
 
-    /// Ends everything that is wrong and would not end by itself.
+    /// Ends all faults that do not end by themselves.
     pub(crate) fn heal(&self) {
         let mut state = self.state();
         state.faults = super::server::Faults::default();

@@ -63,7 +63,7 @@ pub(crate) enum Host {
     Gateway(usize),
 }
 
-/// What is wrong with the server now.
+/// The current faults of the server.
 #[derive(Default)]
 pub(super) struct Faults {
     /// No connection is accepted before this time.

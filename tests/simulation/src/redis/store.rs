@@ -77,7 +77,8 @@ impl Store {
         entry.map(|entry| Arc::make_mut(&mut entry.value))
     }
 
-    /// Sets a key of any type; with `only_new` only if it does not exist. Returns whether it was set.
+    /// Sets a key of any type; with `only_new` only if it does not exist. Returns whether it was
+    /// set.
     pub(crate) fn set(
         &mut self,
         key: &str,

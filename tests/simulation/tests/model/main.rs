@@ -1,9 +1,9 @@
 //! An abstract model of claim, publish, commit, failover, resume and repair, small enough to be
 //! explored completely: every order of every step is tried.
 //!
-//! One partition, two workers, one user with one client. A step is what happens atomically: a script
-//! in Redis, a round trip, a push. The model is about the protocol between the parts; the code of
-//! each part is driven by the simulation.
+//! One partition, two workers, one user with one client. A step is what happens atomically: a
+//! script in Redis, a round trip, a push. The model is about the protocol between the parts; the
+//! code of each part is driven by the simulation.
 
 mod protocol;
 

@@ -5,7 +5,7 @@ mod effects;
 /// The events, by their offsets.
 const EVENTS: u8 = 2;
 
-/// How many things go wrong: every combination of two is tried.
+/// The number of faults: every combination of two is tried.
 const MAX_FAULTS: u8 = 2;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +99,7 @@ pub(crate) struct State {
     published: Vec<Entry>,
     lost: Vec<Id>,
     session: Session,
-    /// Where the gateway goes on.
+    /// The position from which the gateway continues.
     position: Option<Id>,
     pushes: Vec<Id>,
     held: Vec<Id>,

@@ -261,7 +261,8 @@ pub(super) fn producer_config(config: &Config) -> ClientConfig {
     }
     client
         .set("enable.idempotence", "true")
-        // A topic accepts or refuses a batch as a whole: others would be reduced with a large letter.
+        // A topic accepts or refuses a batch as a whole: others would be reduced with a large
+        // letter.
         .set("batch.num.messages", "1")
         .set("message.timeout.ms", ACKNOWLEDGED_WITHIN.as_millis().to_string());
     client

@@ -31,7 +31,8 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 /// lasts up to [`METADATA_TIMEOUT`], so a broker that has just restarted never reaches the limit.
 const MAX_DISCONNECTED: u32 = 3;
 
-/// Sets the readiness condition `kafka` until `stop`. Logs once which subscribed topics are missing.
+/// Sets the readiness condition `kafka` until `stop`. Logs once which subscribed topics are
+/// missing.
 pub(crate) async fn watch(
     consumer: Arc<Consumer>,
     dead_letters: DeadLetters,

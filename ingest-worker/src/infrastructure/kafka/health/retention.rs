@@ -21,7 +21,8 @@ use crate::{
 /// Delays between attempts while no broker answers.
 const BACKOFF: Backoff = Backoff::new(Duration::from_secs(5), Duration::from_mins(1));
 
-/// Logs such topics once, unless `MAX_EVENT_AGE` is set. Retries until the brokers answer or `stop`.
+/// Logs such topics once, unless `MAX_EVENT_AGE` is set. Retries until the brokers answer or
+/// `stop`.
 pub(crate) async fn check(config: Config, topics: Vec<String>, stop: CancellationToken) {
     if config.settings.max_event_age.is_some() {
         return;

@@ -82,8 +82,8 @@ impl StallDetector {
     }
 }
 
-/// Returns the first record at or after one of `positions` that a new client reads within `timeout`;
-/// blocks.
+/// Returns the first record at or after one of `positions` that a new client reads within
+/// `timeout`; blocks.
 fn first_readable(
     config: &Config,
     positions: &[Position],
