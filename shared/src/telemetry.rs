@@ -2,6 +2,7 @@
 
 mod escape;
 mod log_bridge;
+mod panic_hook;
 
 use std::io::IsTerminal as _;
 
@@ -63,12 +64,13 @@ pub struct TelemetrySettings {
     pub log_format: LogFormat,
 }
 
-/// Installs the logger for the whole process. A second call has no effect.
+/// Installs the logger, also for panics, for the whole process. A second call has no effect.
 pub fn init(settings: &TelemetrySettings) {
     let colours = std::io::stderr().is_terminal();
     let subscriber = subscriber(settings, colours, std::io::stderr);
     if tracing::subscriber::set_global_default(subscriber).is_ok() {
         LogBridge::install();
+        panic_hook::install();
     }
 }
 

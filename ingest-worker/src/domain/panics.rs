@@ -10,7 +10,7 @@ use super::record::{DeadLetterReason, Rejection};
 /// dropped with the record.
 pub(super) fn catch<T>(name: &str, step: impl FnOnce() -> T) -> Result<T, Rejection> {
     catch_unwind(AssertUnwindSafe(step)).map_err(|_| {
-        // The panic hook has logged message and location; both may quote the record.
+        // The panic hook has logged the location.
         error!(step = name, "processing a record panicked");
         DeadLetterReason::Internal.with_detail(format!("panic while {name} the record"))
     })
