@@ -20,11 +20,15 @@ scenarios![
     dashboard_panels_follow_the_pipeline_without_overlap,
 ];
 
+/// The tests of the alert rules, in `k8s/monitoring/`.
+const RULE_TESTS: [&str; 3] =
+    ["objectives.test.yml", "worker-alerts.test.yml", "gateway-alerts.test.yml"];
+
 async fn alert_rules_pass_their_tests(_: &Context) -> anyhow::Result<()> {
     let promtool = requirements::prometheus("promtool")?;
     let folder = root().join("k8s/monitoring");
     node::run(&folder, promtool, &["check", "rules", "objectives.yml", "alerts.yml"]).await?;
-    let tests = ["test", "rules", "objectives.test.yml", "alerts.test.yml"];
+    let tests = [&["test", "rules"], &RULE_TESTS[..]].concat();
     node::run(&folder, promtool, &tests).await.map(drop)
 }
 
@@ -56,8 +60,8 @@ async fn prometheus_configurations_are_valid(_: &Context) -> anyhow::Result<()> 
 }
 
 async fn every_alert_has_a_test_and_a_runbook_section(_: &Context) -> anyhow::Result<()> {
-    let tests =
-        read("k8s/monitoring/objectives.test.yml")? + &read("k8s/monitoring/alerts.test.yml")?;
+    let tests = RULE_TESTS.iter().map(|name| read(&format!("k8s/monitoring/{name}")));
+    let tests = tests.collect::<anyhow::Result<String>>()?;
     let mut names = BTreeSet::new();
     for rule in monitoring::rules()? {
         let Some(name) = rule["alert"].as_str() else { continue };
