@@ -1,8 +1,7 @@
 //! Notifications of the matching of essays with students.
 
-use std::fmt::Write as _;
-
 use jiff::SignedDuration;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use shared::{
     events::{
         count_or_len,
@@ -73,18 +72,12 @@ fn best_match(result: MatchResult) -> Option<SuggestedMatch> {
     })
 }
 
-/// Returns the path on which a frontend confirms the matches of a batch. The id is a producer's
-/// text, so every character with a meaning in a path is escaped.
+/// What is escaped in a segment of a path: also the dot, as `..` leads out of the path.
+const PATH_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'~');
+
+/// Returns the path on which a frontend confirms the matches of a batch, whose id is any text.
 fn confirmation_url(batch_id: &str) -> String {
-    let mut url = String::from("/batches/");
-    for byte in batch_id.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_~".contains(&byte) {
-            url.push(byte.into());
-        } else {
-            write!(url, "%{byte:02X}").expect("a string can be written to");
-        }
-    }
-    url + "/confirm-matches"
+    format!("/batches/{}/confirm-matches", utf8_percent_encode(batch_id, PATH_SEGMENT))
 }
 
 impl Notify for StudentAssociationsConfirmedV1 {

@@ -2,15 +2,16 @@
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     num::NonZeroUsize,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use ipnet::Ipv6Net;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Bits of an IPv6 address that an internet provider assigns to one customer at least.
-const IPV6_SUBNET_PREFIX: u32 = 64;
+const IPV6_SUBNET_PREFIX: u8 = 64;
 
 /// Both limits of a server.
 #[derive(Debug)]
@@ -102,10 +103,7 @@ impl Drop for AddressPermit {
 fn subnet(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
-        IpAddr::V6(address) => {
-            let mask = u128::MAX << (Ipv6Addr::BITS - IPV6_SUBNET_PREFIX);
-            Ipv6Addr::from_bits(address.to_bits() & mask).into()
-        }
+        IpAddr::V6(address) => Ipv6Net::new_assert(address, IPV6_SUBNET_PREFIX).network().into(),
     }
 }
 
