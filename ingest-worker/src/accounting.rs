@@ -191,7 +191,7 @@ impl SkippedEvents {
         let skipped = outcomes.iter().filter(|outcome| **outcome == too_old).count();
         self.0 += skipped;
         if self.0 > 0 && skipped < outcomes.len() {
-            info!(events = self.0, "skipped events older than MAX_EVENT_AGE");
+            info!(events = self.0, "skipped events that are too old");
             self.0 = 0;
         }
     }

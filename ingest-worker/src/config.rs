@@ -72,7 +72,7 @@ pub struct Settings {
     /// Limit of parked records and unacknowledged dead letters; at the limit their partitions pause
     #[arg(long, env = "OWNER_WAIT_LIMIT", default_value = "5000")]
     pub(crate) owner_wait_limit: std::num::NonZeroUsize,
-    /// Age above which events are ignored; without it no event is too old
+    /// Age above which events are ignored; without it only events that are read again after a loss of offsets and are older than IDEMPOTENCY_TTL
     #[arg(long, env = "MAX_EVENT_AGE", value_parser = positive_duration)]
     pub(crate) max_event_age: Option<Duration>,
     /// Time limit of a graceful shutdown

@@ -72,14 +72,14 @@ shared::metrics! {
         /// Ignored records by reason: no_route, by_rule, other_source, too_old.
         pub(crate) ignored: Labeled<IgnoreReason, IntCounter> = "ingest_worker_ignored_total", ();
         /// Records written to the dead-letter topic by reason: not_json, no_envelope, malformed,
-        /// recipient_unknown, internal.
+        /// recipient_unknown, internal; skipped: by `offsets skip`.
         pub(crate) dead_letters: Labeled<DeadLetterReason, IntCounter> = "ingest_worker_dead_letters_total", ();
         /// Failed attempts that are retried, by the system that failed: redis, kafka.
         pub(crate) retries: Labeled<System, IntCounter> = "ingest_worker_retries_total", ();
         /// Records that cannot be finished now and are retried with back-off, by reason:
         /// owner_unknown, redis_refused, order (behind another one), dead_letter_refused.
         pub(crate) parked: Labeled<ParkReason, IntGauge> = "ingest_worker_parked_records", ();
-        /// 1 while a batch is retried because Redis is unavailable, else 0.
+        /// 1 while a batch takes longer than a second, mostly because Redis is unavailable, else 0.
         pub(crate) paused: IntGauge = "ingest_worker_paused", ();
         /// Partitions assigned to this worker.
         pub(crate) assigned_partitions: IntGauge = "ingest_worker_assigned_partitions", ();

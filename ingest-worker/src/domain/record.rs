@@ -112,7 +112,7 @@ shared::label! {
         ByRule = "by_rule",
         /// `NOTIFICATION_SOURCE` selects another event for its fact.
         OtherSource = "other_source",
-        /// It is older than `MAX_EVENT_AGE`.
+        /// It is older than `MAX_EVENT_AGE`, or read again after its claim has expired.
         TooOld = "too_old",
     }
 }

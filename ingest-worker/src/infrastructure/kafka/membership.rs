@@ -158,7 +158,7 @@ impl ClientContext for Membership {
     }
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        debug!(?level, facility, message, "Kafka client log");
+        debug!(?level, facility, message, "the Kafka client logged a message");
         if let Some(reset) = OffsetReset::in_log(facility, message) {
             self.offsets().reset(reset.topic, reset.partition, reset.from);
             reset.report(message, &self.metrics);
@@ -193,7 +193,9 @@ impl ConsumerContext for Membership {
         let (change, list) = match rebalance {
             Rebalance::Assign(list) => ("assigned", partitions(list)),
             Rebalance::Revoke(list) => ("revoked", partitions(list)),
-            Rebalance::Error(error) => return warn!(%error, "rebalance failed"),
+            Rebalance::Error(error) => {
+                return warn!(%error, "a rebalance of the consumer group failed");
+            }
         };
         if let Rebalance::Assign(_) = rebalance {
             let mut offsets = self.offsets();
