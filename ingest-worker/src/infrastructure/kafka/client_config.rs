@@ -74,6 +74,17 @@ pub(crate) fn query(config: &Config) -> ClientConfig {
     client
 }
 
+/// Returns the configuration of a client that uses the group's offsets without joining it.
+pub(crate) fn without_membership(config: &Config) -> ClientConfig {
+    let mut client = query(config);
+    client
+        .set("group.id", &config.settings.kafka_consumer_group)
+        .set("enable.auto.commit", "false");
+    // A static member's name belongs to a worker.
+    client.remove("group.instance.id");
+    client
+}
+
 /// Applies the properties that the deployment sets.
 pub(crate) fn set_properties(client: &mut ClientConfig, config: &Config) {
     for (name, value) in &config.kafka_properties {

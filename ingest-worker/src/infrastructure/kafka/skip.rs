@@ -66,7 +66,8 @@ impl Skip {
     fn run(&self, config: &Config, interrupt: &CancellationToken) -> anyhow::Result<()> {
         let Self { topic, partition, to, .. } = self;
         let group = &config.settings.kafka_consumer_group;
-        let client = client(config).context("Kafka consumer settings")?;
+        let client = client_config::without_membership(config).create();
+        let client: BaseConsumer = client.context("Kafka consumer settings")?;
         let (first, end) = client
             .fetch_watermarks(topic, *partition, BROKER_TIMEOUT)
             .with_context(|| format!("the brokers give no offsets of {topic}[{partition}]"))?;
@@ -125,14 +126,4 @@ impl Skip {
             std::thread::sleep(RETRY_INTERVAL);
         }
     }
-}
-
-/// Returns a client that commits for the group without joining it.
-fn client(config: &Config) -> KafkaResult<BaseConsumer> {
-    let mut client = client_config::query(config);
-    client
-        .set("group.id", &config.settings.kafka_consumer_group)
-        .set("enable.auto.commit", "false");
-    client.remove("group.instance.id");
-    client.create()
 }

@@ -5,7 +5,6 @@
 use std::{sync::Arc, time::Duration};
 
 use rdkafka::{
-    config::FromClientConfig as _,
     consumer::{BaseConsumer, Consumer as _},
     error::KafkaResult,
 };
@@ -112,9 +111,5 @@ fn new_client_reaches_brokers(config: &Config) -> bool {
 /// Creates a client that neither joins the group nor commits: it shows what a restarted worker
 /// could do.
 pub(crate) fn new_client(config: &Config) -> KafkaResult<BaseConsumer> {
-    let mut client = client_config::query(config);
-    client
-        .set("group.id", &config.settings.kafka_consumer_group)
-        .set("enable.auto.commit", "false");
-    BaseConsumer::from_config(&client)
+    client_config::without_membership(config).create()
 }

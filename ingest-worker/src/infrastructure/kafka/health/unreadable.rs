@@ -106,13 +106,9 @@ fn probe(
     (topic, partition): &Partition,
     offset: i64,
 ) -> KafkaResult<Option<Damage>> {
-    let mut settings = client_config::query(config);
-    settings
-        .set("group.id", &config.settings.kafka_consumer_group)
-        .set("enable.auto.commit", "false")
-        // Also reports damage in records that are not compressed.
-        .set("check.crcs", "true");
-    settings.remove("group.instance.id");
+    let mut settings = client_config::without_membership(config);
+    // Also reports damage in records that are not compressed.
+    settings.set("check.crcs", "true");
     let client: BaseConsumer<BatchError> = settings.create_with_context(BatchError::default())?;
     let read = |at| {
         let mut list = TopicPartitionList::new();
