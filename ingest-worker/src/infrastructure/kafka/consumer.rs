@@ -124,7 +124,12 @@ impl<'c> KafkaSource<'c> {
             // Without a time limit it does not wait for the client.
             let client = &self.consumer.client;
             if let Err(error) = client.seek(&topic, partition, Offset::Beginning, Duration::ZERO) {
-                warn!(kafka.topic = topic, kafka.partition = partition, %error, "cannot read a recreated topic from its beginning");
+                warn!(
+                    kafka.topic = topic,
+                    kafka.partition = partition,
+                    %error,
+                    "cannot read a recreated topic from its beginning"
+                );
             }
         }
     }
@@ -170,7 +175,13 @@ impl<'c> RecordSource for KafkaSource<'c> {
             // The client stores the offset of the last finished record and commits the next one.
             if let Err(error) = self.consumer.client.store_offset(topic, partition, next - 1) {
                 // The partition was revoked; its next owner reads the record again.
-                debug!(topic, partition, offset = next, %error, "an offset was not stored for the next commit");
+                debug!(
+                    topic,
+                    partition,
+                    offset = next,
+                    %error,
+                    "an offset was not stored for the next commit"
+                );
             }
         }
     }
