@@ -22,6 +22,8 @@ mod renewal;
 const TOKEN_LIFE: Duration = Duration::from_secs(1000);
 const MESSAGES_PER_SECOND: u32 = 50;
 
+impl Transport for DuplexStream {}
+
 /// A client, the hub, and the task of its connection.
 struct Harness {
     client: WebSocketStream<DuplexStream>,

@@ -9,7 +9,7 @@ use std::{
 
 use rustix::net::{Shutdown, shutdown};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
 use tokio_rustls::server::TlsStream;
@@ -21,13 +21,10 @@ use tokio_tungstenite::tungstenite::{
     },
 };
 
-use crate::hub::outbox::socket_writer::{SocketWriter, Written};
+use crate::hub::outbox::socket_writer::{MAX_FRAMES, SocketWriter, Written};
 
 /// The maximum length of the header of an unmasked frame.
 const MAX_HEADER: usize = 10;
-
-/// The maximum number of frames in one system call.
-const MAX_FRAMES: usize = 64;
 
 /// A stream that a WebSocket runs over.
 pub trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {
@@ -39,8 +36,6 @@ pub trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {
 
 /// Every byte has to be encrypted in order.
 impl Transport for TlsStream<TcpStream> {}
-
-impl Transport for DuplexStream {}
 
 /// A TCP socket that the connection's task and the hub write to. A frame that was written in part
 /// is completed before the next one, by either of them.

@@ -5,11 +5,8 @@ use std::{mem, sync::Arc};
 
 use super::{
     Drained, Item, Outbox,
-    socket_writer::{SocketWriter, Written},
+    socket_writer::{MAX_FRAMES, SocketWriter, Written},
 };
-
-/// The maximum number of frames in one write.
-const MAX_FRAMES: usize = 64;
 
 impl Outbox {
     /// Allows [`Outbox::flush`].

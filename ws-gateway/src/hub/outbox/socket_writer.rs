@@ -2,9 +2,13 @@
 
 use std::fmt;
 
+/// The maximum number of frames in one write.
+pub const MAX_FRAMES: usize = 64;
+
 /// A socket that others than the connection's task can write to.
 pub trait SocketWriter: fmt::Debug + Send + Sync {
-    /// Writes each text as a frame, as far as the socket takes them without waiting.
+    /// Writes each text as a frame, as far as the socket takes them without waiting; at most
+    /// [`MAX_FRAMES`] texts.
     fn try_write(&self, texts: &[&str]) -> Written;
 }
 
