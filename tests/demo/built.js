@@ -147,7 +147,7 @@ var Connection = class {
   /** Incremented by each attempt and close, so that tokens for earlier attempts are ignored. */
   #attempt = 0;
   #timer;
-  /** When the attempt under way is given up. */
+  /** When the attempt in progress is given up. */
   #deadline;
   #openSince;
   #waiting;
@@ -192,8 +192,10 @@ var Connection = class {
   }
   /** Handles the browser's `offline` event: a loopback gateway may still be reachable. */
   checkOffline() {
-    if (this.#waiting) this.#handler.onStatus(this.#waiting = { ...this.#waiting, offline: true });
-    else if (this.#openSince !== void 0) this.#liveness.probe();
+    if (this.#waiting) {
+      this.#waiting = { ...this.#waiting, offline: true };
+      this.#handler.onStatus(this.#waiting);
+    } else if (this.#openSince !== void 0) this.#liveness.probe();
   }
   send(message) {
     if (this.#openSince !== void 0) this.#transport?.send(message);
@@ -212,7 +214,7 @@ var Connection = class {
     this.#transport?.close();
     this.#transport = void 0;
   }
-  /** Limits the attempt under way. */
+  /** Limits the attempt in progress. */
   #limit(ms, onTimeout) {
     clearTimeout(this.#timer);
     this.#deadline = Date.now() + ms;
@@ -223,7 +225,8 @@ var Connection = class {
     this.#timer = setTimeout(() => this.#handler.onRetryDue(), delay);
     const offline = globalThis.navigator?.onLine === false;
     const retryAt = Date.now() + delay;
-    this.#waiting = { state: "waiting", retryAt, offline, message, ...code !== void 0 && { code } };
+    const reason = { message, ...code !== void 0 && { code } };
+    this.#waiting = { state: "waiting", retryAt, offline, ...reason };
     this.#handler.onStatus(this.#waiting);
   }
   #onFailure(message, code) {
@@ -236,7 +239,8 @@ var Connection = class {
     this.#handler.onRefused();
   }
   #onClose(code, message) {
-    if (this.#openSince !== void 0 && this.#backoff.recordConnection(Date.now() - this.#openSince)) {
+    const since = this.#openSince;
+    if (since !== void 0 && this.#backoff.recordConnection(Date.now() - since)) {
       this.#tokenReplaced = false;
     }
     const isTokenRefused = TOKEN_CODES.includes(code);
@@ -277,11 +281,12 @@ var Connection = class {
     this.#deadline = void 0;
     this.#openSince ??= Date.now();
     this.#liveness.start(ping_interval_s);
-    if (resume === "none" || last_event_id?.startsWith("0-")) this.#handler.onPosition(last_event_id);
+    const isEmpty = last_event_id?.startsWith("0-");
+    if (resume === "none" || isEmpty) this.#handler.onPosition(last_event_id);
     this.#handler.onStatus({ state: "open", connectionId: connection_id, resume });
     if (resume === "incomplete") this.#handler.onIncomplete();
   }
-  /** Sends a new token. Without one the current token is still valid, and the next try is scheduled. */
+  /** Sends a new token. Without one, the current one stays valid until the next scheduled try. */
   async #renew() {
     const attempt = this.#attempt;
     try {
@@ -452,7 +457,7 @@ var Tabs = class {
   #positionBeforeRecent;
   /** The tab that this one follows. */
   #leader;
-  /** Until the leader's answer arrives, which contains them, broadcast notifications are ignored. */
+  /** Until the leader's answer arrives, which contains them, notifications are ignored. */
   #catchingUp = true;
   #probeUnanswered = false;
   /** Throws where the browser has or allows no `BroadcastChannel`. */
@@ -496,7 +501,8 @@ var Tabs = class {
     if (this.#recent.length === 0) this.#positionBeforeRecent = previousPosition;
     this.#recent.push(delivery);
     if (this.#recent.length > MAX_RECENT) {
-      this.#positionBeforeRecent = this.#recent.shift()?.notification.id ?? this.#positionBeforeRecent;
+      const dropped = this.#recent.shift()?.notification;
+      this.#positionBeforeRecent = dropped?.id ?? this.#positionBeforeRecent;
     }
   }
   /** Lets another tab connect, as this one cannot at present. */
@@ -544,7 +550,8 @@ var Tabs = class {
       case "check":
         return this.#handler.onCheck();
       case "catch_up":
-        return this.#post({ kind: "missed", tab: message.from, missed: this.#missedSince(message.position) });
+        const missed = this.#missedSince(message.position);
+        return this.#post({ kind: "missed", tab: message.from, missed });
     }
   }
   #onBroadcast(message) {
@@ -579,7 +586,8 @@ var Tabs = class {
     const state = this.#handler.state();
     const index = this.#recent.findIndex(({ notification }) => notification.id === position);
     const isNewest = index < 0 && position === state.position;
-    const complete = index >= 0 || isNewest || [void 0, this.#positionBeforeRecent].includes(position);
+    const isKnown = [void 0, this.#positionBeforeRecent].includes(position);
+    const complete = index >= 0 || isNewest || isKnown;
     const deliveries = isNewest || position === void 0 ? [] : this.#recent.slice(index + 1);
     return { ...state, deliveries, complete };
   }
@@ -654,8 +662,8 @@ var Client = class {
     else this.#connection.send({ type: "filter", categories: [...categories] });
   }
   /**
-   * Connects, and reconnects until `close()`; no effect if it has started. Throws on an invalid URL,
-   * which no retry can change.
+   * Connects, and reconnects until `close()`; no effect if it has started. Throws on an invalid
+   * URL, which no retry can change.
    */
   start() {
     if (this.#running) return;
@@ -752,7 +760,8 @@ var Client = class {
     if (identity === void 0 || this.#resume.isFirstDelivery(identity)) {
       this.#tabs?.remember({ notification, identity }, previousPosition);
       this.#tabs?.broadcast({ kind: "delivery", delivery: { notification, identity } });
-      const selected = this.#categories.length === 0 || !category || this.#categories.includes(category);
+      const categories = this.#categories;
+      const selected = categories.length === 0 || !category || categories.includes(category);
       if (selected) {
         this.#listeners.emit(`event ${event}`, notification);
         this.#listeners.emit("any", notification);

@@ -104,14 +104,14 @@ export class Client {
     this.#categories = categories;
     // A shared connection receives all categories; each tab filters for itself.
     if (this.#tabs) return;
-    // The handshake under way may carry the previous filter.
+    // The handshake in progress may carry the previous filter.
     if (this.#status.state === "connecting") void this.#connection.open();
     else this.#connection.send({ type: "filter", categories: [...categories] });
   }
 
   /**
-   * Connects, and reconnects until `close()`; no effect if it has started. Throws on an invalid URL,
-   * which no retry can change.
+   * Connects, and reconnects until `close()`; no effect if it has started. Throws on an invalid
+   * URL, which no retry can change.
    */
   start(): void {
     if (this.#running) return;
@@ -218,7 +218,8 @@ export class Client {
     if (identity === undefined || this.#resume.isFirstDelivery(identity)) {
       this.#tabs?.remember({ notification, identity }, previousPosition);
       this.#tabs?.broadcast({ kind: "delivery", delivery: { notification, identity } });
-      const selected = this.#categories.length === 0 || !category || this.#categories.includes(category);
+      const categories = this.#categories;
+      const selected = categories.length === 0 || !category || categories.includes(category);
       if (selected) {
         this.#listeners.emit(`event ${event}`, notification);
         this.#listeners.emit("any", notification);

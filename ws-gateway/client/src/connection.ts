@@ -21,7 +21,7 @@ import { openWebSocket } from "./websocket.ts";
 const TOKEN_TIMEOUT_MS = 8_000;
 /** Covers connecting and authentication. */
 const CONNECT_TIMEOUT_MS = 15_000;
-/** An attempt under way when the tab wakes up may be dead: it gets this much longer at most. */
+/** An attempt in progress when the tab wakes up may be dead: it gets this much longer at most. */
 const WAKE_TIMEOUT_MS = 5_000;
 /** The longest delay that a gateway may request. */
 const MAX_REQUESTED_DELAY_MS = 60_000;
@@ -60,7 +60,7 @@ export class Connection {
   /** Incremented by each attempt and close, so that tokens for earlier attempts are ignored. */
   #attempt = 0;
   #timer: Timer | undefined;
-  /** When the attempt under way is given up. */
+  /** When the attempt in progress is given up. */
   #deadline: number | undefined;
   #openSince: number | undefined;
   #waiting: Waiting | undefined;
@@ -110,8 +110,10 @@ export class Connection {
 
   /** Handles the browser's `offline` event: a loopback gateway may still be reachable. */
   checkOffline(): void {
-    if (this.#waiting) this.#handler.onStatus((this.#waiting = { ...this.#waiting, offline: true }));
-    else if (this.#openSince !== undefined) this.#liveness.probe();
+    if (this.#waiting) {
+      this.#waiting = { ...this.#waiting, offline: true };
+      this.#handler.onStatus(this.#waiting);
+    } else if (this.#openSince !== undefined) this.#liveness.probe();
   }
 
   send(message: ClientMessage): void {
@@ -134,7 +136,7 @@ export class Connection {
     this.#transport = undefined;
   }
 
-  /** Limits the attempt under way. */
+  /** Limits the attempt in progress. */
   #limit(ms: number, onTimeout: () => void): void {
     clearTimeout(this.#timer);
     this.#deadline = Date.now() + ms;
@@ -146,7 +148,8 @@ export class Connection {
     this.#timer = setTimeout(() => this.#handler.onRetryDue(), delay);
     const offline = globalThis.navigator?.onLine === false;
     const retryAt = Date.now() + delay;
-    this.#waiting = { state: "waiting", retryAt, offline, message, ...(code !== undefined && { code }) };
+    const reason = { message, ...(code !== undefined && { code }) };
+    this.#waiting = { state: "waiting", retryAt, offline, ...reason };
     this.#handler.onStatus(this.#waiting);
   }
 
@@ -162,7 +165,8 @@ export class Connection {
   }
 
   #onClose(code: number, message: string): void {
-    if (this.#openSince !== undefined && this.#backoff.recordConnection(Date.now() - this.#openSince)) {
+    const since = this.#openSince;
+    if (since !== undefined && this.#backoff.recordConnection(Date.now() - since)) {
       this.#tokenReplaced = false;
     }
     const isTokenRefused = TOKEN_CODES.includes(code);
@@ -207,12 +211,13 @@ export class Connection {
     this.#openSince ??= Date.now();
     this.#liveness.start(ping_interval_s);
     // A resuming client takes its position from the frames that follow; an empty history has none.
-    if (resume === "none" || last_event_id?.startsWith("0-")) this.#handler.onPosition(last_event_id);
+    const isEmpty = last_event_id?.startsWith("0-");
+    if (resume === "none" || isEmpty) this.#handler.onPosition(last_event_id);
     this.#handler.onStatus({ state: "open", connectionId: connection_id, resume });
     if (resume === "incomplete") this.#handler.onIncomplete();
   }
 
-  /** Sends a new token. Without one the current token is still valid, and the next try is scheduled. */
+  /** Sends a new token. Without one, the current one stays valid until the next scheduled try. */
   async #renew(): Promise<void> {
     const attempt = this.#attempt;
     try {

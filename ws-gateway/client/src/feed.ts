@@ -29,7 +29,7 @@ export class Feed {
   /** Returns the current snapshot. */
   readonly snapshot = (): Snapshot => this.#snapshot;
 
-  /** Calls the listener after each change; returns how to unsubscribe. The first starts the client. */
+  /** Calls the listener after each change; returns how to unsubscribe. The first connects. */
   readonly subscribe = (listener: () => void): (() => void) => {
     this.#listeners.add(listener);
     if (!this.#subscribed) this.#subscribeToClient();

@@ -4,7 +4,7 @@ import type { Resume } from "./contract.ts";
 export type Status =
   /** Not started. */
   | { readonly state: "idle" }
-  /** A connection attempt is under way. */
+  /** A connection attempt is in progress. */
   | { readonly state: "connecting" }
   /** Connected. `connectionId` identifies the connection in the gateway's logs. */
   | { readonly state: "open"; readonly connectionId: string; readonly resume: Resume }

@@ -76,7 +76,7 @@ export class Tabs {
   #positionBeforeRecent: string | undefined;
   /** The tab that this one follows. */
   #leader: string | undefined;
-  /** Until the leader's answer arrives, which contains them, broadcast notifications are ignored. */
+  /** Until the leader's answer arrives, which contains them, notifications are ignored. */
   #catchingUp = true;
   #probeUnanswered = false;
 
@@ -125,7 +125,8 @@ export class Tabs {
     if (this.#recent.length === 0) this.#positionBeforeRecent = previousPosition;
     this.#recent.push(delivery);
     if (this.#recent.length > MAX_RECENT) {
-      this.#positionBeforeRecent = this.#recent.shift()?.notification.id ?? this.#positionBeforeRecent;
+      const dropped = this.#recent.shift()?.notification;
+      this.#positionBeforeRecent = dropped?.id ?? this.#positionBeforeRecent;
     }
   }
 
@@ -183,7 +184,8 @@ export class Tabs {
       case "check":
         return this.#handler.onCheck();
       case "catch_up":
-        return this.#post({ kind: "missed", tab: message.from, missed: this.#missedSince(message.position) });
+        const missed = this.#missedSince(message.position);
+        return this.#post({ kind: "missed", tab: message.from, missed });
     }
   }
 
@@ -222,7 +224,8 @@ export class Tabs {
     const state = this.#handler.state();
     const index = this.#recent.findIndex(({ notification }) => notification.id === position);
     const isNewest = index < 0 && position === state.position;
-    const complete = index >= 0 || isNewest || [undefined, this.#positionBeforeRecent].includes(position);
+    const isKnown = [undefined, this.#positionBeforeRecent].includes(position);
+    const complete = index >= 0 || isNewest || isKnown;
     const deliveries = isNewest || position === undefined ? [] : this.#recent.slice(index + 1);
     return { ...state, deliveries, complete };
   }

@@ -117,7 +117,7 @@ test("a filter is sent on the open connection and on the next one", async () => 
   context.socket.closes();
   await advance(LOST_SPREAD_MS);
   expect(context.socket.url.searchParams.get("categories")).toBe("system_alerts");
-  // The handshake under way carries the previous filter.
+  // The handshake in progress carries the previous filter.
   context.client.filter([]);
   await advance(0);
   expect(context.socket.url.searchParams.has("categories")).toBe(false);
