@@ -18,11 +18,12 @@ var Backoff = class {
     this.#failures = 0;
     return true;
   }
-  /** Returns the delay after an attempt failed, or after an open connection was lost. */
-  afterFailure(wasOpen) {
+  /** Returns the delay after an attempt failed, or after the loss of an open connection, which may
+   * concern all clients of a gateway. */
+  afterFailure(mayConcernAll) {
     const longest = Math.min(INITIAL_FAILURE_MS * 2 ** this.#failures, MAX_FAILURE_MS);
     this.#failures += 1;
-    return Math.random() * (wasOpen ? Math.max(longest, LOST_SPREAD_MS) : longest);
+    return Math.random() * (mayConcernAll ? Math.max(longest, LOST_SPREAD_MS) : longest);
   }
   /** Returns the delay after the gateway refused the token or the connection. */
   afterRefusal() {
@@ -49,6 +50,7 @@ var Liveness = class {
   #onTimeout;
   #pingTimer;
   #pongTimer;
+  #isProbed = false;
   constructor(ping, onTimeout) {
     this.#ping = ping;
     this.#onTimeout = onTimeout;
@@ -56,16 +58,26 @@ var Liveness = class {
   start(intervalSeconds) {
     clearInterval(this.#pingTimer);
     const seconds = intervalSeconds > 0 ? intervalSeconds : DEFAULT_PING_INTERVAL_S;
-    this.#pingTimer = setInterval(() => this.probe(), seconds * 1e3);
+    this.#pingTimer = setInterval(() => this.#sendPing(), seconds * 1e3);
+  }
+  /** Pings because the network or the page was suspended. */
+  probe() {
+    this.#isProbed = true;
+    this.#sendPing();
+  }
+  /** Whether nothing has arrived since a probe. */
+  get isProbed() {
+    return this.#isProbed;
   }
   /** Sends a ping; the connection has timed out unless any frame arrives in time. */
-  probe() {
+  #sendPing() {
     if (this.#pongTimer !== void 0) return;
     this.#pongTimer = setTimeout(this.#onTimeout, PONG_TIMEOUT_MS);
     this.#ping();
   }
   /** Records that a frame has arrived. */
   confirm() {
+    this.#isProbed = false;
     clearTimeout(this.#pongTimer);
     this.#pongTimer = void 0;
   }
@@ -230,8 +242,8 @@ var Connection = class {
     this.#handler.onStatus(this.#waiting);
   }
   #onFailure(message, code) {
-    const delay = this.#requestedDelay ?? this.#backoff.afterFailure(this.#openSince !== void 0);
-    this.#wait(delay, message, code);
+    const mayConcernAll = this.#openSince !== void 0 && !this.#liveness.isProbed;
+    this.#wait(this.#requestedDelay ?? this.#backoff.afterFailure(mayConcernAll), message, code);
   }
   /** Handles a failure before the network was used. */
   #onLocalFailure(message) {

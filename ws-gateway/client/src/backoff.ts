@@ -3,8 +3,9 @@
 /** After a failed attempt: full jitter, doubling with each failure. */
 const INITIAL_FAILURE_MS = 500;
 const MAX_FAILURE_MS = 20_000;
-/** After an open connection was lost: the 10,000 clients of a killed gateway return at a rate of
- * 1,000 a second, which another gateway accepts by default (`MAX_HANDSHAKES_PER_SECOND`). */
+/** After an open connection ended without advice of the gateway, which may have been killed: its
+ * 10,000 clients return at a rate of 1,000 a second, which another gateway accepts by default
+ * (`MAX_HANDSHAKES_PER_SECOND`). */
 const LOST_SPREAD_MS = 10_000;
 /** After the gateway refused: half jitter, doubling with each refusal. */
 const INITIAL_REFUSAL_MS = 2_000;
@@ -27,11 +28,12 @@ export class Backoff {
     return true;
   }
 
-  /** Returns the delay after an attempt failed, or after an open connection was lost. */
-  afterFailure(wasOpen: boolean): number {
+  /** Returns the delay after an attempt failed, or after the loss of an open connection, which may
+   * concern all clients of a gateway. */
+  afterFailure(mayConcernAll: boolean): number {
     const longest = Math.min(INITIAL_FAILURE_MS * 2 ** this.#failures, MAX_FAILURE_MS);
     this.#failures += 1;
-    return Math.random() * (wasOpen ? Math.max(longest, LOST_SPREAD_MS) : longest);
+    return Math.random() * (mayConcernAll ? Math.max(longest, LOST_SPREAD_MS) : longest);
   }
 
   /** Returns the delay after the gateway refused the token or the connection. */

@@ -154,8 +154,9 @@ export class Connection {
   }
 
   #onFailure(message: string, code?: number): void {
-    const delay = this.#requestedDelay ?? this.#backoff.afterFailure(this.#openSince !== undefined);
-    this.#wait(delay, message, code);
+    // An unanswered probe shows that the cause is this client's network, not the end of a gateway.
+    const mayConcernAll = this.#openSince !== undefined && !this.#liveness.isProbed;
+    this.#wait(this.#requestedDelay ?? this.#backoff.afterFailure(mayConcernAll), message, code);
   }
 
   /** Handles a failure before the network was used. */

@@ -9,6 +9,7 @@ export class Liveness {
   readonly #onTimeout: () => void;
   #pingTimer: ReturnType<typeof setInterval> | undefined;
   #pongTimer: ReturnType<typeof setTimeout> | undefined;
+  #isProbed = false;
 
   constructor(ping: () => void, onTimeout: () => void) {
     this.#ping = ping;
@@ -18,11 +19,22 @@ export class Liveness {
   start(intervalSeconds: number): void {
     clearInterval(this.#pingTimer);
     const seconds = intervalSeconds > 0 ? intervalSeconds : DEFAULT_PING_INTERVAL_S;
-    this.#pingTimer = setInterval(() => this.probe(), seconds * 1000);
+    this.#pingTimer = setInterval(() => this.#sendPing(), seconds * 1000);
+  }
+
+  /** Pings because the network or the page was suspended. */
+  probe(): void {
+    this.#isProbed = true;
+    this.#sendPing();
+  }
+
+  /** Whether nothing has arrived since a probe. */
+  get isProbed(): boolean {
+    return this.#isProbed;
   }
 
   /** Sends a ping; the connection has timed out unless any frame arrives in time. */
-  probe(): void {
+  #sendPing(): void {
     if (this.#pongTimer !== undefined) return;
     this.#pongTimer = setTimeout(this.#onTimeout, PONG_TIMEOUT_MS);
     this.#ping();
@@ -30,6 +42,7 @@ export class Liveness {
 
   /** Records that a frame has arrived. */
   confirm(): void {
+    this.#isProbed = false;
     clearTimeout(this.#pongTimer);
     this.#pongTimer = undefined;
   }

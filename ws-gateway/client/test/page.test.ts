@@ -1,5 +1,5 @@
 import { beforeEach, expect, test, vi } from "vitest";
-import { useFakes, connected, advance, TestContext } from "./context.ts";
+import { LOST_SPREAD_MS, useFakes, connected, advance, TestContext } from "./context.ts";
 
 let page: EventTarget & { visibilityState: string };
 
@@ -84,6 +84,30 @@ test("offline only pings, as the gateway may be reachable", async () => {
   expect(context.attempts).toBe(2);
   context.socket.closes();
   expect(context.client.status).toMatchObject({ state: "waiting", offline: true });
+});
+
+test("a client whose own network ended the connection is back sooner than after a gateway's end", async () => {
+  const context = await connected();
+  context.socket.answersPings = false;
+  dispatch("offline");
+  await advance(4_000);
+  context.socket.closes();
+  expect(context.client.status).toMatchObject({ retryAt: Date.now() + 500 });
+  await advance(500);
+  context.socket.receivesAuthenticated();
+  await advance(1_000);
+  // The pong shows that the network works.
+  dispatch("online");
+  context.socket.closes();
+  expect(context.client.status).toMatchObject({ retryAt: Date.now() + LOST_SPREAD_MS });
+});
+
+test("a ping at the interval says nothing about the client's network", async () => {
+  const context = await connected();
+  context.socket.answersPings = false;
+  await advance(31_000);
+  context.socket.closes();
+  expect(context.client.status).toMatchObject({ retryAt: Date.now() + LOST_SPREAD_MS });
 });
 
 test("a client that waits reports that the browser went offline", async () => {
