@@ -20,7 +20,7 @@ use crate::{
     gateway::{Gateway, SECRET},
     network::{End, Link},
     redis::store::Id,
-    world::{Sim, trace},
+    simulation::{Sim, trace},
 };
 
 /// Covers connecting and authentication.

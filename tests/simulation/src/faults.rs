@@ -7,18 +7,18 @@ use tokio::time::{Instant, sleep};
 use crate::{
     client::Client,
     gateway::Gateway,
-    kafka::{Cluster, Letters},
+    kafka::{Cluster, DeadLetterTopic},
     plan::Fault,
     redis::{faults::Connections, server::Server},
+    simulation::Sim,
     worker::Worker,
-    world::Sim,
 };
 
 /// Everything that runs.
 pub(crate) struct System {
     pub(crate) sim: Sim,
     pub(crate) cluster: Cluster,
-    pub(crate) letters: Letters,
+    pub(crate) dead_letters: DeadLetterTopic,
     pub(crate) redis: Server,
     pub(crate) workers: Vec<Worker>,
     pub(crate) gateways: Vec<Gateway>,
@@ -27,7 +27,7 @@ pub(crate) struct System {
 
 impl System {
     /// Injects faults for the duration of the plan, then ends those that do not end by themselves.
-    pub(crate) async fn disturb(&self) {
+    pub(crate) async fn inject_faults(&self) {
         let (sim, end) = (&self.sim, Instant::now() + self.sim.plan.duration);
         let faults: Vec<Fault> = sim.plan.faults.iter().copied().collect();
         // Mean pause between two faults in milliseconds: some seeds have few faults, some many.
@@ -39,9 +39,9 @@ impl System {
             }
         }
         sim.trace(format_args!("faults end"));
-        self.redis.heal();
-        self.cluster.heal();
-        self.letters.refuse_until(None);
+        self.redis.end_faults();
+        self.cluster.end_faults();
+        self.dead_letters.refuse_until(None);
     }
 
     fn apply(&self, fault: Fault) {
@@ -55,7 +55,7 @@ impl System {
             Fault::CommitFailure => self.cluster.fail_commits_until(soon()),
             Fault::RecordsExpire => self.cluster.expire_records(),
             Fault::OffsetsExpire => self.cluster.expire_offsets(),
-            Fault::LettersRefused => self.letters.refuse_until(Some(soon())),
+            Fault::DeadLettersRefused => self.dead_letters.refuse_until(Some(soon())),
             Fault::GatewayCrash => self.gateway().crash(),
             Fault::GatewayRestart => self.gateway().restart(),
             Fault::ClientLost => self.client().lose_connection(),
@@ -70,10 +70,10 @@ impl System {
         let (sim, redis) = (&self.sim, &self.redis);
         let duration = sim.millis(50..6000);
         match fault {
-            Fault::PubsubLost => redis.disturb(Connections::Subscribed, None),
+            Fault::PubsubLost => redis.break_connections(Connections::Subscribed, None),
             Fault::RedisSilent => {
                 let which = [Connections::All, Connections::Subscribed, Connections::Other];
-                redis.disturb(which[sim.index(3)], Some(sim.millis(10..15_000)));
+                redis.break_connections(which[sim.index(3)], Some(sim.millis(10..15_000)));
             }
             Fault::RedisRestart => redis.restart(duration, sim.millis(0..2000)),
             Fault::RedisFailover => redis.fail_over(sim.index(8), false),
@@ -121,7 +121,7 @@ impl System {
         if let Some(client) = self.clients.iter().position(|client| !client.is_authenticated()) {
             return Some(format!("client {client} is not connected"));
         }
-        let (client, id) = self.sim.oracle.owed().into_iter().next()?;
+        let (client, id) = self.sim.oracle.undelivered().into_iter().next()?;
         Some(format!("client {client} has not received {id}"))
     }
 }

@@ -23,7 +23,7 @@ use crate::{
     network::{self, End, Link},
     process::Process,
     redis::server::{Host, Server},
-    world::{Sim, trace},
+    simulation::{Sim, trace},
 };
 
 /// The secret that tokens are signed with.

@@ -13,16 +13,16 @@
 #include <time.h>
 #include <unistd.h>
 
-static int known; // 0: not yet, 1: simulated, 2: the system's
+static int mode; // 0: not determined yet, 1: simulated, 2: the system's
 static uint64_t state;
 
 static int is_simulated(void) {
-    if (!known) {
+    if (!mode) {
         const char *seed = getenv("SIMULATION_SEED");
         if (seed) state = strtoull(seed, NULL, 10);
-        known = seed ? 1 : 2;
+        mode = seed ? 1 : 2;
     }
-    return known == 1;
+    return mode == 1;
 }
 
 // SplitMix64.

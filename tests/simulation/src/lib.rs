@@ -13,7 +13,7 @@ mod process;
 pub mod redis;
 pub mod run;
 pub mod runner;
+mod simulation;
 pub mod states;
 mod worker;
 mod workload;
-mod world;

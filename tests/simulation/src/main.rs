@@ -1,4 +1,4 @@
-//! `simulate`: runs seeds until one fails, or replays one and makes it as small as it can be.
+//! `simulate`: runs seeds until one fails, or replays one and shrinks it.
 
 use std::{
     collections::BTreeMap,
@@ -69,7 +69,7 @@ fn replay(runner: &Runner, case: &Case) -> ExitCode {
 
 fn search(runner: &Runner, arguments: &Arguments) -> ExitCode {
     let (begin, mut totals) = (Instant::now(), Totals::default());
-    let mut shown = Instant::now();
+    let mut last_printed = Instant::now();
     let count = arguments.count.map_or(u64::MAX, NonZeroU64::get);
     let cases = (arguments.from..).take(usize::try_from(count).unwrap_or(usize::MAX));
     runner.run_all(cases.map(Case::of_seed), |case, report| {
@@ -77,15 +77,15 @@ fn search(runner: &Runner, arguments: &Arguments) -> ExitCode {
             println!("FAILED: {}: {}", case.command(), report.violations.join("; "));
         }
         totals.add(report);
-        if shown.elapsed() > Duration::from_secs(10) {
-            shown = Instant::now();
+        if last_printed.elapsed() > Duration::from_secs(10) {
+            last_printed = Instant::now();
             totals.print(begin.elapsed());
         }
         totals.failed == 0 || arguments.keep_going
     });
     totals.print(begin.elapsed());
     for state in STATES.iter().filter(|state| !totals.reached.contains_key(**state)) {
-        println!("not reached, so nothing is shown about it: {state}");
+        println!("not reached, so nothing is last_printed about it: {state}");
     }
     if totals.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -111,7 +111,7 @@ impl Totals {
 
     fn print(&self, elapsed: Duration) {
         let (seconds, hours) = (elapsed.as_secs_f64(), self.simulated.as_secs_f64() / 3600.0);
-        #[expect(clippy::cast_precision_loss, reason = "a rate is shown with one digit")]
+        #[expect(clippy::cast_precision_loss, reason = "a rate is last_printed with one digit")]
         let rate = self.seeds as f64 / seconds;
         println!(
             "{} seeds, {} failed, {rate:.1} seeds a second, {hours:.1} simulated hours, \

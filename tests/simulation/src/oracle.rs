@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::{redis::store::Id, world::World};
+use crate::{redis::store::Id, simulation::Simulation};
 
 /// The expected outcome of a record.
 #[derive(Clone, Debug)]
@@ -46,7 +46,7 @@ struct State {
     entries: BTreeMap<String, Vec<Entry>>,
     /// The user and the index of each entry, in order of publication.
     published: Vec<(String, usize)>,
-    letters: BTreeSet<(Partition, i64)>,
+    dead_letters: BTreeSet<(Partition, i64)>,
     clients: BTreeMap<usize, clients::Client>,
 }
 
@@ -89,25 +89,25 @@ impl Oracle {
     }
 
     /// Takes a message that a script has published on a user's channel.
-    pub(crate) fn published(&self, world: &World, channel: &str, message: &[u8]) {
+    pub(crate) fn published(&self, sim: &Simulation, channel: &str, message: &[u8]) {
         let frame: Value = serde_json::from_slice(message).unwrap_or_default();
         let user = channel.strip_prefix("ws:").unwrap_or_default();
         let id = frame["id"].as_str().and_then(|id| id.parse().ok());
         let event = frame["event_id"].as_str().and_then(|id| id.parse::<Uuid>().ok());
         let (Some(id), Some(event)) = (id, event) else {
-            return world.violate(format!("published without id or event: {frame}"));
+            return sim.violate(format!("published without id or event: {frame}"));
         };
-        world.trace(format_args!("published {event} to {user} as {id}"));
+        sim.trace(format_args!("published {event} to {user} as {id}"));
         let mut state = self.state();
         let named = frame["user_id"].as_str();
         let mut violations = state.publish(user, id, event.as_u128(), named);
-        violations.extend(state.overtaken(event.as_u128(), world.plan.owner_wait));
+        violations.extend(state.overtaken(event.as_u128(), sim.plan.owner_wait));
         if state.events.get(&event.as_u128()).is_some_and(|event| event.was_published) {
-            world.reach("an event was published again after Redis lost its claim");
+            sim.reach("an event was published again after Redis lost its claim");
         }
         state.set_published(event.as_u128());
         for violation in violations {
-            world.violate(violation);
+            sim.violate(violation);
         }
     }
 
@@ -116,7 +116,7 @@ impl Oracle {
     }
 
     /// Marks what was published since as lost, and with it the claims; returns how many.
-    pub(crate) fn lost_after(&self, world: &World, published: usize) -> usize {
+    pub(crate) fn lost_after(&self, sim: &Simulation, published: usize) -> usize {
         let state = &mut *self.state();
         let mut lost = 0;
         for (user, index) in &state.published[published..] {
@@ -125,7 +125,7 @@ impl Oracle {
                 continue;
             };
             lost += usize::from(!std::mem::replace(&mut entry.is_lost, true));
-            world.trace(format_args!("lost {} of {user}", entry.id));
+            sim.trace(format_args!("lost {} of {user}", entry.id));
             if let Some(event) = state.events.get_mut(&entry.event) {
                 event.is_claimed = false;
             }
@@ -151,28 +151,28 @@ impl Oracle {
         }
     }
 
-    pub(crate) fn dead_lettered(&self, world: &World, partition: &Partition, offset: i64) {
+    pub(crate) fn dead_lettered(&self, sim: &Simulation, partition: &Partition, offset: i64) {
         let mut state = self.state();
         if let Some(record) = state.record(partition, offset)
             && let Expected::Notification(event) = &record.expected
         {
-            let has_waited = record.produced_at.elapsed() >= world.plan.owner_wait;
+            let has_waited = record.produced_at.elapsed() >= sim.plan.owner_wait;
             if event.names_user || !has_waited {
                 let what = format!("{partition:?} {offset} is a dead letter: {event:?}");
-                world.violate(what);
+                sim.violate(what);
             } else {
-                world.reach("an owner stayed unknown");
+                sim.reach("an owner stayed unknown");
             }
         }
-        state.letters.insert((partition.clone(), offset));
+        state.dead_letters.insert((partition.clone(), offset));
     }
 
     /// Checks that every record before a committed offset is finished.
-    pub(crate) fn committed(&self, world: &World, partition: &Partition, next: i64) {
+    pub(crate) fn committed(&self, sim: &Simulation, partition: &Partition, next: i64) {
         let state = self.state();
         for offset in 0..next {
             let is_finished = state.record(partition, offset).is_some_and(|record| {
-                let letter = || state.letters.contains(&(partition.clone(), offset));
+                let letter = || state.dead_letters.contains(&(partition.clone(), offset));
                 match &record.expected {
                     _ if record.is_deleted => true,
                     Expected::Ignored => true,
@@ -183,7 +183,7 @@ impl Oracle {
                 }
             });
             if !is_finished {
-                world.violate(format!("{partition:?} {offset} is committed and not finished"));
+                sim.violate(format!("{partition:?} {offset} is committed and not finished"));
             }
         }
     }

@@ -6,8 +6,8 @@ use rand::{Rng, RngExt as _, SeedableRng as _, rngs::StdRng};
 
 use crate::kafka::Assignment;
 
-/// A kind of fault. Each run enables a random subset, so that rare combinations get their turn and
-/// no fault hides another one in every run.
+/// A kind of fault. Each run enables a random subset (swarm testing), so that rare
+/// combinations occur and no fault hides another one in every run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Fault {
     /// A worker is killed.
@@ -25,7 +25,7 @@ pub enum Fault {
     /// A committed offset is forgotten.
     OffsetsExpire,
     /// The dead-letter topic refuses records, or loses acknowledgements.
-    LettersRefused,
+    DeadLettersRefused,
     /// A gateway is killed.
     GatewayCrash,
     /// A gateway shuts down gracefully.

@@ -5,7 +5,7 @@
 #[derive(Debug)]
 pub struct Bug {
     /// What is wrong, for the table in `tests/README.md`.
-    pub what: &'static str,
+    pub description: &'static str,
     /// The file, in the root of the repository.
     pub file: &'static str,
     /// The text that is replaced.
@@ -15,10 +15,10 @@ pub struct Bug {
 }
 
 macro_rules! bugs {
-    ($($file:literal: $what:literal, $correct:literal => $wrong:literal;)*) => {
+    ($($file:literal: $description:literal, $correct:literal => $wrong:literal;)*) => {
         /// All bugs.
         pub const BUGS: &[Bug] = &[$(
-            Bug { what: $what, file: $file, correct: $correct, wrong: $wrong },
+            Bug { description: $description, file: $file, correct: $correct, wrong: $wrong },
         )*];
     };
 }

@@ -8,12 +8,12 @@ use crate::{
     client::Client,
     faults::{RECOVERY, System},
     gateway::Gateway,
-    kafka::{Cluster, Letters},
+    kafka::{Cluster, DeadLetterTopic},
     plan::Plan,
     redis::server::Server,
+    simulation::{Sim, Simulation},
     worker::Worker,
     workload,
-    world::{Sim, World},
 };
 
 /// The result of a simulation.
@@ -41,7 +41,7 @@ pub fn run(plan: Plan, prints: bool) -> Outcome {
         .build()
         .expect("a runtime without I/O can be built");
     runtime.block_on(async {
-        let sim = World::new(plan, prints);
+        let sim = Simulation::new(plan, prints);
         simulate(&sim).await;
         Outcome {
             trace: sim.trace_hash(),
@@ -56,11 +56,11 @@ async fn simulate(sim: &Sim) {
     sim.trace(format_args!("{:?}", sim.plan));
     let system = start(sim);
     let producer = tokio::spawn(workload::produce(sim.clone(), system.cluster.clone()));
-    system.disturb().await;
+    system.inject_faults().await;
     producer.await.expect("the producer does not panic");
-    let healed = Instant::now();
+    let last_fault = Instant::now();
     while let Some(unfinished) = system.unfinished() {
-        if healed.elapsed() > RECOVERY {
+        if last_fault.elapsed() > RECOVERY {
             sim.violate(format!("{RECOVERY:?} after the last fault: {unfinished}"));
             break;
         }
@@ -75,8 +75,8 @@ async fn simulate(sim: &Sim) {
 fn start(sim: &Sim) -> System {
     let plan = &sim.plan;
     let cluster = Cluster::new(sim, workload::partitions(sim));
-    let (redis, letters) = (Server::new(sim), Letters::new(sim));
-    let worker = |number| Worker::start(number, sim, &cluster, &redis, &letters);
+    let (redis, dead_letters) = (Server::new(sim), DeadLetterTopic::new(sim));
+    let worker = |number| Worker::start(number, sim, &cluster, &redis, &dead_letters);
     let workers = (0..plan.workers).map(worker).collect();
     let gateways: Vec<Gateway> =
         (0..plan.gateways).map(|number| Gateway::start(number, sim, &redis)).collect();
@@ -84,5 +84,5 @@ fn start(sim: &Sim) -> System {
     let user = |number: usize| workload::user(number % plan.users);
     let clients =
         (0..clients).map(|number| Client::start(number, user(number), sim, &gateways)).collect();
-    System { sim: sim.clone(), cluster, letters, redis, workers, gateways, clients }
+    System { sim: sim.clone(), cluster, dead_letters, redis, workers, gateways, clients }
 }

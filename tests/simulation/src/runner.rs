@@ -24,7 +24,7 @@ const WITHOUT: &str = "SIMULATION_WITHOUT";
 const RECORDS: &str = "SIMULATION_RECORDS";
 const TRACE: &str = "SIMULATION_TRACE";
 
-/// What begins the last line of a child.
+/// The prefix of the line in which a child reports its result.
 const RESULT: &str = "result: ";
 
 /// A seed, possibly with parts of its plan left out.

@@ -15,10 +15,10 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    kafka::{Cluster, Letters, Source},
+    kafka::{Cluster, DeadLetterTopic, Source},
     process::Process,
     redis::server::{Host, Server},
-    world::{Sim, trace},
+    simulation::{Sim, trace},
 };
 
 /// How long a graceful shutdown may take.
@@ -31,7 +31,7 @@ pub(crate) struct Worker {
     sim: Sim,
     cluster: Cluster,
     redis: Server,
-    letters: Letters,
+    dead_letters: DeadLetterTopic,
     present: Arc<Mutex<(Process, CancellationToken)>>,
 }
 
@@ -41,14 +41,14 @@ impl Worker {
         sim: &Sim,
         cluster: &Cluster,
         redis: &Server,
-        letters: &Letters,
+        dead_letters: &DeadLetterTopic,
     ) -> Self {
         let worker = Self {
             number,
             sim: sim.clone(),
             cluster: cluster.clone(),
             redis: redis.clone(),
-            letters: letters.clone(),
+            dead_letters: dead_letters.clone(),
             present: Arc::new(Mutex::new((Process::new(), CancellationToken::new()))),
         };
         tokio::spawn(worker.clone().run());
@@ -103,15 +103,15 @@ impl Worker {
         let instance = self.sim.plan.static_members.then(|| format!("worker-{}", self.number));
         let source = Source::join(&self.cluster, process, instance);
         let member = source.member();
-        let mut consume = pipeline.consume(source, &self.letters);
+        let mut consume = pipeline.consume(source, &self.dead_letters);
         consume.run(stop).await.expect("the source does not fail");
         consume.drain(Instant::now() + GRACE).await;
         member.leave(&self.cluster);
-        self.check_books(&registry);
+        self.check_accounting(&registry);
     }
 
-    /// Checks that every record that was read is finished, revoked or in flight.
-    fn check_books(&self, registry: &Registry) {
+    /// Checks that every record that was read is counted as finished, revoked or in flight.
+    fn check_accounting(&self, registry: &Registry) {
         let families = registry.gather();
         let sum = |name: &str| -> f64 {
             let families = families.iter().filter(|family| family.name() == name);

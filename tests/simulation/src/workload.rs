@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::{
     kafka::Cluster,
     oracle::{Event, Expected},
-    world::{Sim, trace},
+    simulation::{Sim, trace},
 };
 
 const CLASS: &str = "huleedu.class.created.v1";

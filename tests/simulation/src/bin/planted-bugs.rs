@@ -25,18 +25,18 @@ fn main() -> anyhow::Result<ExitCode> {
     copy_sources(root, &source)?;
     let mut missed = 0;
     println!("| planted bug | seeds to find it | first violation |\n|---|---|---|");
-    for bug in BUGS.iter().filter(|bug| bug.what.contains(&only)) {
+    for bug in BUGS.iter().filter(|bug| bug.description.contains(&only)) {
         let begin = Instant::now();
         let original = plant(bug, &source)?;
         let program = build(&source, &folder.join("target"));
         fs::write(source.join(bug.file), original)?;
         if let Some((seeds, violation)) = seeds_to_find(&Runner::at(program?)) {
-            println!("| {} | {seeds} | {violation} |", bug.what);
+            println!("| {} | {seeds} | {violation} |", bug.description);
         } else {
             missed += 1;
-            println!("| {} | not found in {MAX_SEEDS} | |", bug.what);
+            println!("| {} | not found in {MAX_SEEDS} | |", bug.description);
         }
-        eprintln!("{}: {:.0} s", bug.what, begin.elapsed().as_secs_f64());
+        eprintln!("{}: {:.0} s", bug.description, begin.elapsed().as_secs_f64());
     }
     Ok(if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::group::{Group, MemberId};
-use crate::world::{Sim, trace};
+use crate::simulation::{Sim, trace};
 
 /// A simulated cluster. Clones share it.
 #[derive(Clone)]
@@ -152,7 +152,7 @@ impl Cluster {
         self.notify();
     }
 
-    pub(crate) fn heal(&self) {
+    pub(crate) fn end_faults(&self) {
         self.state().commits_fail_until = None;
     }
 

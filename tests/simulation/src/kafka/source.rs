@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     process::Process,
-    world::{START_MS, trace},
+    simulation::{START_MS, trace},
 };
 
 /// How long a member may be silent.

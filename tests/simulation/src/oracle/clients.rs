@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::{Oracle, State};
-use crate::{redis::store::Id, world::World};
+use crate::{redis::store::Id, simulation::Simulation};
 
 /// A client, across all of its connections.
 #[derive(Default)]
@@ -14,9 +14,9 @@ pub(super) struct Client {
     /// The newest id on the present connection.
     newest: Option<Id>,
     /// Whether notifications have to be delivered: from the first confirmed connection on.
-    is_owed: bool,
+    expects_delivery: bool,
     /// Entries that the client need not receive: it began after them, or a gap was reported.
-    excused: BTreeSet<Id>,
+    waived: BTreeSet<Id>,
 }
 
 impl Oracle {
@@ -33,56 +33,56 @@ impl Oracle {
 
     /// Notes that a client starts at a position: it has to receive every later notification.
     pub(crate) fn started_at(&self, client: usize, position: Id) {
-        self.excuse(client, |id| id <= position || position == Id(0, 0));
+        self.waive(client, |id| id <= position || position == Id(0, 0));
     }
 
     /// Notes that a client was notified of a gap, and has loaded everything through the API.
     pub(crate) fn gap_reported(&self, client: usize) {
-        self.excuse(client, |_| true);
+        self.waive(client, |_| true);
     }
 
-    fn excuse(&self, client: usize, is_excused: impl Fn(Id) -> bool) {
+    fn waive(&self, client: usize, is_waived: impl Fn(Id) -> bool) {
         let State { clients, entries, .. } = &mut *self.state();
         let Some(client) = clients.get_mut(&client) else { return };
-        client.is_owed = true;
+        client.expects_delivery = true;
         let entries = entries.get(&client.user).into_iter().flatten();
-        client.excused.extend(entries.map(|entry| entry.id).filter(|id| is_excused(*id)));
+        client.waived.extend(entries.map(|entry| entry.id).filter(|id| is_waived(*id)));
     }
 
     /// Takes a notification that a client has received.
-    pub(crate) fn received(&self, world: &World, client: usize, id: Id, user: Option<&str>) {
+    pub(crate) fn received(&self, sim: &Simulation, client: usize, id: Id, user: Option<&str>) {
         let mut state = self.state();
         let Some(mut receiver) = state.clients.remove(&client) else { return };
         if user != Some(&receiver.user) {
-            world
-                .violate(format!("client {client} of {} received {id} of {user:?}", receiver.user));
+            sim.violate(format!("client {client} of {} received {id} of {user:?}", receiver.user));
         }
         if receiver.newest.is_some_and(|newest| newest >= id) {
-            world.violate(format!("client {client} received {id} after {:?}", receiver.newest));
+            sim.violate(format!("client {client} received {id} after {:?}", receiver.newest));
         }
         receiver.newest = Some(id);
         receiver.received.insert(id);
         let missing = state.missing(&receiver).find(|missing| *missing < id);
         if let Some(missing) = missing {
-            world.violate(format!("client {client} received {id}, but not {missing} before it"));
-            receiver.excused.insert(missing);
+            sim.violate(format!("client {client} received {id}, but not {missing} before it"));
+            receiver.waived.insert(missing);
         }
         state.clients.insert(client, receiver);
     }
 
     /// Returns the clients that lack a notification, and the first of these notifications.
-    pub(crate) fn owed(&self) -> Vec<(usize, Id)> {
+    pub(crate) fn undelivered(&self) -> Vec<(usize, Id)> {
         let state = self.state();
-        let owed =
+        let expected =
             |(number, client): (&usize, &Client)| Some((*number, state.missing(client).next()?));
-        state.clients.iter().filter_map(owed).collect()
+        state.clients.iter().filter_map(expected).collect()
     }
 }
 
 impl State {
     fn missing<'a>(&'a self, client: &'a Client) -> impl Iterator<Item = Id> + 'a {
         let entries = self.entries.get(&client.user).into_iter().flatten();
-        let owed = entries.filter(|entry| client.is_owed && !entry.is_lost).map(|entry| entry.id);
-        owed.filter(|id| !client.received.contains(id) && !client.excused.contains(id))
+        let expected =
+            entries.filter(|entry| client.expects_delivery && !entry.is_lost).map(|entry| entry.id);
+        expected.filter(|id| !client.received.contains(id) && !client.waived.contains(id))
     }
 }

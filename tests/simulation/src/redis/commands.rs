@@ -15,7 +15,7 @@ pub enum Write {
     Other,
 }
 
-/// A database and what surrounds it.
+/// A database, and the state of its server that commands depend on.
 pub trait Database {
     /// Returns the keys.
     fn store(&mut self) -> &mut Store;

@@ -9,9 +9,9 @@ use super::{
     server::{Node, Server},
     store::{Store, Value},
 };
-use crate::world::trace;
+use crate::simulation::trace;
 
-/// Which connections of which host are meant.
+/// The connections that a fault affects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Connections {
     All,
@@ -37,7 +37,7 @@ impl Server {
         state.nodes.push(Node { store, has_script: false });
         trace!(sim, "redis fails over, {lost} writes lost, keeps connections: {keep_connections}");
         if keep_connections {
-            sim.reach("a former primary went on as a replica");
+            sim.reach("connections stayed on a demoted primary");
         } else {
             state.connections.values().for_each(|connection| connection.link.cut(false));
         }
@@ -113,21 +113,21 @@ impl Server {
     }
 
     /// Cuts connections of all hosts, or makes them silent until a time.
-    pub(crate) fn disturb(&self, which: Connections, silent_for: Option<Duration>) {
+    pub(crate) fn break_connections(&self, which: Connections, silent_for: Option<Duration>) {
         let state = self.state();
         trace!(self.sim, "redis connections {which:?}: silent for {silent_for:?}");
         for connection in state.connections.values() {
             let is_subscribed = !connection.channels.is_empty();
-            let is_meant = match which {
+            let is_selected = match which {
                 Connections::All => true,
                 Connections::Subscribed => is_subscribed,
                 Connections::Other => !is_subscribed,
             };
-            if !is_meant {
+            if !is_selected {
                 continue;
             }
             if is_subscribed {
-                self.sim.reach("a subscribed connection was disturbed");
+                self.sim.reach("a subscribed connection was cut or stalled");
             }
             match silent_for {
                 Some(duration) => connection.link.stall(Instant::now() + duration),
@@ -137,7 +137,7 @@ impl Server {
     }
 
     /// Ends all faults that do not end by themselves.
-    pub(crate) fn heal(&self) {
+    pub(crate) fn end_faults(&self) {
         let mut state = self.state();
         state.faults = super::server::Faults::default();
     }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     network::Link,
-    world::{Sim, trace},
+    simulation::{Sim, trace},
 };
 
 /// How many writes a failover can go back.
@@ -206,7 +206,7 @@ impl Database for NodeDatabase<'_> {
 
     fn allow(&mut self, write: Write) -> Result<(), Refusal> {
         if self.node + 1 < self.state.nodes.len() {
-            self.sim.reach("a former primary refused a write");
+            self.sim.reach("a demoted primary refused a write");
             return Err("READONLY You can't write against a read only replica.".into());
         }
         match self.state.faults.refusal {

@@ -11,51 +11,51 @@ use std::collections::{HashMap, VecDeque};
 
 use protocol::{State, Step};
 
-/// The states that were found, and for each the number of the state and the step that led to it.
+/// The states that were visited, and for each the number of the state and the step that led to it.
 #[derive(Default)]
-struct Found {
+struct Visited {
     numbers: HashMap<State, usize>,
-    origins: Vec<Option<(usize, Step)>>,
+    parents: Vec<Option<(usize, Step)>>,
 }
 
 /// Explores everything that can follow from `start`; returns the number of states.
 fn explore(start: State) -> usize {
-    let (mut found, mut queue) = (Found::default(), VecDeque::new());
-    found.add(start.clone(), None);
+    let (mut visited, mut queue) = (Visited::default(), VecDeque::new());
+    visited.add(start.clone(), None);
     queue.push_back((0, start));
     while let Some((number, state)) = queue.pop_front() {
         let steps = state.steps();
         assert!(
             !steps.is_empty() || state.is_done(),
             "nothing can happen, and something is missing:\n{}{state:?}",
-            found.path(number)
+            visited.path(number)
         );
         for step in steps {
             let next = state.after(step);
             if let Some(violation) = next.violation() {
-                panic!("{violation}:\n{}{step:?}\n{next:?}", found.path(number));
+                panic!("{violation}:\n{}{step:?}\n{next:?}", visited.path(number));
             }
-            if !found.numbers.contains_key(&next) {
-                let new = found.add(next.clone(), Some((number, step)));
+            if !visited.numbers.contains_key(&next) {
+                let new = visited.add(next.clone(), Some((number, step)));
                 queue.push_back((new, next));
             }
         }
     }
-    found.origins.len()
+    visited.parents.len()
 }
 
-impl Found {
-    fn add(&mut self, state: State, origin: Option<(usize, Step)>) -> usize {
-        let number = self.origins.len();
+impl Visited {
+    fn add(&mut self, state: State, parent: Option<(usize, Step)>) -> usize {
+        let number = self.parents.len();
         self.numbers.insert(state, number);
-        self.origins.push(origin);
+        self.parents.push(parent);
         number
     }
 
     /// Returns the steps that led to a state.
     fn path(&self, mut number: usize) -> String {
         let mut steps = Vec::new();
-        while let Some((before, step)) = self.origins[number] {
+        while let Some((before, step)) = self.parents[number] {
             steps.push(format!("{step:?}\n"));
             number = before;
         }
@@ -64,7 +64,7 @@ impl Found {
 }
 
 #[test]
-fn every_order_of_steps_keeps_every_promise() {
+fn every_order_of_steps_keeps_every_invariant() {
     let states = explore(State::start());
     assert!(states > 10_000, "only {states} states were explored");
 }

@@ -84,7 +84,7 @@ struct Client {
     position: Id,
     received: Vec<Id>,
     /// What it need not receive: a gap was reported, or it was there before the client.
-    excused: Vec<Id>,
+    waived: Vec<Id>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -118,7 +118,7 @@ impl State {
 
     /// Returns the steps that can happen.
     pub(crate) fn steps(&self) -> Vec<Step> {
-        let (mut steps, breaks) = (Vec::new(), self.faults < MAX_FAULTS);
+        let (mut steps, may_fail) = (Vec::new(), self.faults < MAX_FAULTS);
         for (index, worker) in self.workers.iter().enumerate() {
             let reads = worker.owns && worker.in_flight.is_none() && worker.next < EVENTS;
             let publishes = worker.in_flight.is_some();
@@ -126,25 +126,25 @@ impl State {
             let candidates = [
                 (reads, Step::Read(index)),
                 (publishes, Step::Publish(index, true)),
-                (publishes && breaks, Step::Publish(index, false)),
+                (publishes && may_fail, Step::Publish(index, false)),
                 (commits, Step::Commit(index)),
-                (worker.owns && breaks, Step::Crash(index)),
+                (worker.owns && may_fail, Step::Crash(index)),
             ];
             steps.extend(candidates.into_iter().filter(|(can, _)| *can).map(|(_, step)| step));
         }
         let Client { is_connected, is_open, .. } = self.client;
         let candidates = [
-            (breaks, Step::Rebalance),
+            (may_fail, Step::Rebalance),
             (self.replicated < self.stream.len(), Step::Replicate),
-            (breaks, Step::FailOver),
-            (self.session != Session::Lost && breaks, Step::LoseSession),
+            (may_fail, Step::FailOver),
+            (self.session != Session::Lost && may_fail, Step::LoseSession),
             (self.session == Session::Lost, Step::ReadStart),
             (self.session == Session::Started, Step::Subscribe),
             (self.session == Session::Subscribed, Step::Repair),
             (!self.pushes.is_empty(), Step::Receive),
             (!is_connected, Step::Connect),
             (is_connected && !is_open && self.session == Session::Live, Step::Resume),
-            (is_connected && breaks, Step::Disconnect),
+            (is_connected && may_fail, Step::Disconnect),
         ];
         steps.extend(candidates.into_iter().filter(|(can, _)| *can).map(|(_, step)| step));
         steps
@@ -195,7 +195,7 @@ impl State {
         state
     }
 
-    /// Returns the promise that is broken.
+    /// Returns the invariant that does not hold.
     pub(crate) fn violation(&self) -> Option<&'static str> {
         let was_published = |event| self.published.iter().any(|entry| entry.event == event);
         if !(0..self.committed).all(was_published) {
@@ -207,13 +207,13 @@ impl State {
         if self.disorder {
             return Some("the client received a frame twice or out of order");
         }
-        let Client { received, excused, .. } = &self.client;
+        let Client { received, waived, .. } = &self.client;
         let newest = received.last().copied().unwrap_or(0);
         let is_missing = |entry: &&Entry| {
             let id = &entry.id;
             *id < newest
                 && !received.contains(id)
-                && !excused.contains(id)
+                && !waived.contains(id)
                 && !self.lost.contains(id)
         };
         self.published
@@ -224,8 +224,8 @@ impl State {
 
     /// Whether everything is published, committed and received.
     pub(crate) fn is_done(&self) -> bool {
-        let Client { received, excused, .. } = &self.client;
-        let is_known = |entry: &Entry| received.contains(&entry.id) || excused.contains(&entry.id);
+        let Client { received, waived, .. } = &self.client;
+        let is_known = |entry: &Entry| received.contains(&entry.id) || waived.contains(&entry.id);
         self.committed == EVENTS && self.stream.iter().all(is_known)
     }
 }

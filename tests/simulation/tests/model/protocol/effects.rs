@@ -108,9 +108,9 @@ impl State {
 
     fn report_gap(&mut self) {
         let all = self.published.iter().map(|entry| entry.id);
-        self.client.excused.extend(all.collect::<Vec<_>>());
-        self.client.excused.sort_unstable();
-        self.client.excused.dedup();
+        self.client.waived.extend(all.collect::<Vec<_>>());
+        self.client.waived.sort_unstable();
+        self.client.waived.dedup();
     }
 
     fn send(&mut self, id: Id) {

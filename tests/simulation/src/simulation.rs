@@ -14,10 +14,10 @@ use tokio::time::Instant;
 
 use crate::{oracle::Oracle, plan::Plan, states::STATES};
 
-/// The world of one simulation. Everything runs on one thread, so no lock is ever contended.
-pub(crate) type Sim = Arc<World>;
+/// The shared part of one simulation. Everything runs on one thread, so no lock is ever contended.
+pub(crate) type Sim = Arc<Simulation>;
 
-pub(crate) struct World {
+pub(crate) struct Simulation {
     pub(crate) plan: Plan,
     pub(crate) oracle: Oracle,
     start: Instant,
@@ -37,8 +37,8 @@ struct State {
 /// Milliseconds since 1970 at which every simulation starts, as `host.c` has it.
 pub(crate) const START_MS: u64 = 1_800_000_000_000;
 
-impl World {
-    /// A world that prints its trace if `prints` is true.
+impl Simulation {
+    /// A simulation that prints its trace if `prints` is true.
     pub(crate) fn new(plan: Plan, prints: bool) -> Sim {
         let state = State {
             random: StdRng::seed_from_u64(plan.seed),
@@ -74,7 +74,7 @@ impl World {
         }
     }
 
-    /// Counts a state that is worth reaching.
+    /// Counts a state of `STATES` as reached.
     pub(crate) fn reach(&self, name: &'static str) {
         assert!(STATES.contains(&name), "`{name}` is not in the list of states");
         *self.state().reached.entry(name).or_default() += 1;
@@ -122,7 +122,7 @@ impl World {
     }
 }
 
-/// Adds a line to the trace of a world.
+/// Adds a line to the trace of a sim.
 macro_rules! trace {
     ($sim:expr, $($line:tt)*) => { $sim.trace(format_args!($($line)*)) };
 }

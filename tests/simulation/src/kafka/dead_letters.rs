@@ -11,16 +11,16 @@ use ingest_worker::{
 };
 use tokio::time::{Instant, sleep};
 
-use crate::world::{Sim, trace};
+use crate::simulation::{Sim, trace};
 
 /// A simulated dead-letter topic. Clones share it.
 #[derive(Clone)]
-pub(crate) struct Letters {
+pub(crate) struct DeadLetterTopic {
     sim: Sim,
     refuses_until: Arc<Mutex<Option<Instant>>>,
 }
 
-impl Letters {
+impl DeadLetterTopic {
     pub(crate) fn new(sim: &Sim) -> Self {
         Self { sim: sim.clone(), refuses_until: Arc::default() }
     }
@@ -47,7 +47,7 @@ impl Letters {
     }
 }
 
-impl DeadLetterSink for Letters {
+impl DeadLetterSink for DeadLetterTopic {
     async fn write(&self, letters: &[DeadLetter]) -> Vec<Result<(), TransientError>> {
         sleep(Duration::from_millis(self.sim.number(1..20))).await;
         letters.iter().map(|letter| self.write_one(letter)).collect()
