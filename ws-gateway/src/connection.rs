@@ -1,6 +1,7 @@
-//! One WebSocket connection, run by one task until there is a reason to close it. Client input
-//! never stops delivery, except for protocol errors.
+//! One connection, run by one task until there is a reason to close it. Client input never stops
+//! delivery, except for protocol errors.
 
+mod channel;
 mod close;
 mod frame_limiter;
 mod latency;
@@ -17,13 +18,13 @@ use std::{pin::Pin, sync::Arc};
 
 use jiff::Timestamp;
 use tokio::time::Instant;
-use tokio_tungstenite::WebSocketStream;
 
 use crate::{
     auth::{AuthError, Identity},
     hub::registration::Registration,
     protocol::{Filter, Position},
 };
+pub use channel::Channel;
 pub(crate) use close::close;
 pub(crate) use frame_limiter::FrameLimiter;
 use phase_gauge::PhaseGauge;
@@ -50,10 +51,10 @@ struct Filtered {
     due: Instant,
 }
 
-/// A socket and the state of its task.
+/// A channel to a client and the state of its task.
 #[expect(missing_debug_implementations, reason = "a future has none")]
-pub struct Connection<S> {
-    socket: WebSocketStream<S>,
+pub struct Connection<C> {
+    channel: C,
     registration: Registration,
     options: ClientOptions,
     token_expires_at: u64,
@@ -75,21 +76,21 @@ pub struct Connection<S> {
 /// The check of a new token.
 type Renewal = Pin<Box<dyn Future<Output = Result<Identity, AuthError>> + Send>>;
 
-impl<S: Transport> Connection<S> {
+impl<C: Channel> Connection<C> {
     /// Returns a connection that is ready to run. It is boxed because the future of
     /// [`Connection::run`] would hold it twice.
     pub fn new(
-        socket: WebSocketStream<S>,
+        channel: C,
         registration: Registration,
         identity: &Identity,
         options: ClientOptions,
         settings: Arc<ConnectionSettings>,
     ) -> Box<Self> {
-        if let Some(writer) = socket.get_ref().writer() {
+        if let Some(writer) = channel.writer() {
             registration.outbox().set_writer(writer);
         }
         Box::new(Self {
-            socket,
+            channel,
             registration,
             options,
             token_expires_at: identity.expires_at,

@@ -5,24 +5,23 @@ use std::{
     sync::Arc,
 };
 
-use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
+use tokio_tungstenite::tungstenite::Message;
 
-use super::{Connection, Renewal, Transport, timestamp, wire};
+use super::{Channel, Connection, Renewal, timestamp};
 use crate::{
     auth::{AuthError, Identity, TokenResult},
     metrics::ClientMessageType,
     protocol::{AUTHENTICATION_ERROR, ClientMessage, CloseReason, Disconnect, Filter, PONG, State},
 };
 
-impl<S: Transport> Connection<S> {
+impl<C: Channel> Connection<C> {
     pub(super) async fn on_message(
         &mut self,
-        message: Option<Result<Message, SocketError>>,
+        message: Result<Message, Disconnect>,
     ) -> ControlFlow<Disconnect> {
         let message = match message {
-            Some(Ok(message)) => message,
-            Some(Err(error)) => return Break(wire::end_after(&error)),
-            None => return Break(Disconnect::ByClient),
+            Ok(message) => message,
+            Err(end) => return Break(end),
         };
         self.timers.record_activity();
         self.registration.outbox().answer_probe();

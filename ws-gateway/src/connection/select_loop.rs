@@ -5,13 +5,13 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{SinkExt, StreamExt};
+use futures_util::StreamExt;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio::{pin, select};
-use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tokio_util::sync::CancellationToken;
 
-use super::{Connection, Renewal, Transport, close, timers::TimerEvent, wire};
+use super::{Channel, Connection, Renewal, timers::TimerEvent};
 use crate::{
     auth::{AuthError, Identity},
     hub::{Replay, ReplayPage, outbox::Due},
@@ -19,7 +19,7 @@ use crate::{
     protocol::{CloseReason, Disconnect, Resume, State},
 };
 
-impl<S: Transport> Connection<S> {
+impl<C: Channel> Connection<C> {
     /// Runs until the connection ends. Queued frames wait until the history is sent. After
     /// `shutdown` it ends within the drain window.
     pub async fn run(
@@ -49,7 +49,7 @@ impl<S: Transport> Connection<S> {
                     }
                     Box::pin(self.send_page(page)).await
                 }
-                message = self.socket.next(), if self.renewal.is_none() => self.on_message(message).await,
+                message = self.channel.receive(), if self.renewal.is_none() => self.on_message(message).await,
                 renewed = wait(&mut self.renewal) => {
                     self.renewal = None;
                     Box::pin(self.on_renewed(renewed)).await
@@ -70,23 +70,16 @@ impl<S: Transport> Connection<S> {
     }
 
     async fn finish(self: Box<Self>, end: Disconnect) {
-        let Self { mut socket, registration, options, in_fragments, mut phase, .. } = *self;
+        let Self { channel, registration, options, in_fragments, mut phase, .. } = *self;
         phase.enter(Phase::Closing);
         // The user may open another connection now.
         drop(registration);
-        match end {
-            Disconnect::ByGateway(reason) => {
-                let state = reason.reconnect_after().map(disconnected);
-                let state = state.filter(|_| options.control_frames && !in_fragments);
-                let limit = match reason {
-                    CloseReason::TooSlow => close::SLOW_CLIENT_TIMEOUT,
-                    _ => close::TIMEOUT,
-                };
-                close::close_within(limit, socket, reason.frame(), state).await;
-            }
-            // Sends the reply to the client's close frame.
-            Disconnect::ByClient => drop(timeout(close::TIMEOUT, socket.flush()).await),
-        }
+        let delay = match end {
+            Disconnect::ByGateway(reason) => reason.reconnect_after(),
+            Disconnect::ByClient => None,
+        };
+        let delay = delay.filter(|_| options.control_frames && !in_fragments);
+        channel.close(end, delay.map(disconnected)).await;
     }
 
     /// Whether a queued frame is sent as it is.
@@ -128,10 +121,9 @@ impl<S: Transport> Connection<S> {
     }
 
     async fn ping(&mut self) -> ControlFlow<Disconnect> {
-        let ping = self.socket.feed(Message::Ping(Vec::new().into()));
-        match timeout(self.settings.keepalive_timeout, ping).await {
+        match timeout(self.settings.keepalive_timeout, self.channel.ping()).await {
             Ok(Ok(())) => self.send(Vec::new()).await,
-            Ok(Err(_)) => Break(Disconnect::ByClient),
+            Ok(Err(end)) => Break(end),
             Err(_) => Break(Disconnect::ByGateway(CloseReason::TooSlow)),
         }
     }
@@ -144,16 +136,16 @@ impl<S: Transport> Connection<S> {
         outbox.begin_write();
         let written = select! {
             biased;
-            written = wire::write(&mut self.socket, texts, &mut self.in_fragments) => written,
+            written = self.channel.write(texts, &mut self.in_fragments) => written,
             reason = outbox.closed() => return Break(Disconnect::ByGateway(reason)),
             // Allocated only if the client does not take the write at once.
             () = async { Box::pin(sleep(self.settings.keepalive_timeout)).await } => {
                 return Break(Disconnect::ByGateway(CloseReason::TooSlow));
             }
         };
-        if let Err(error) = written {
+        if let Err(end) = written {
             self.settings.metrics.messages_failed.of(Failure::WriteFailed).inc_by(count);
-            return Break(wire::end_after(&error));
+            return Break(end);
         }
         self.settings.metrics.messages_sent.inc_by(count);
         Continue(())

@@ -5,7 +5,10 @@ use prometheus::Registry;
 use serde_json::{Value, json};
 use shared::user::UserId;
 use tokio::{io::DuplexStream, task::JoinHandle, time};
-use tokio_tungstenite::tungstenite::{Message, protocol::Role};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{Message, protocol::Role},
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 

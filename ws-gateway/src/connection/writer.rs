@@ -11,19 +11,19 @@ use std::{
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use super::{Connection, Filtered, Transport, latency::Batch, timestamp};
+use super::{Channel, Connection, Filtered, latency::Batch, timestamp};
 use crate::{
     hub::{
         ReplayPage,
         outbox::{Drained, Item},
     },
-    protocol::{Disconnect, Frame, Resume, State},
+    protocol::{Disconnect, Frame, Position, Resume, State},
 };
 
 /// How long a client with a filter waits for the position of frames that it is not sent.
 const POSITION_DELAY: Duration = Duration::from_secs(5);
 
-impl<S: Transport> Connection<S> {
+impl<C: Channel> Connection<C> {
     pub(super) async fn send_page(&mut self, page: ReplayPage) -> ControlFlow<Disconnect> {
         let ReplayPage { resume, frames, replayed_to, is_last } = page;
         let is_first = !mem::replace(&mut self.is_authenticated, true);
@@ -31,6 +31,13 @@ impl<S: Transport> Connection<S> {
             self.settings.metrics.resumes.of(resume).inc();
         }
         self.replayed_to = replayed_to;
+        if is_first || resume == Resume::Incomplete {
+            self.channel.set_resume(resume);
+        }
+        let reached = if is_last { Some(self.newest_position()) } else { replayed_to };
+        if let Some(position) = reached {
+            self.channel.set_position(position);
+        }
         let mut texts = Vec::with_capacity(1);
         if self.options.control_frames && (is_first || resume == Resume::Incomplete) {
             texts.push(self.authenticated(resume));
@@ -82,6 +89,7 @@ impl<S: Transport> Connection<S> {
                     }
                 }
                 Item::Gap if self.options.control_frames => {
+                    self.channel.set_resume(Resume::Incomplete);
                     batch.texts.push(self.authenticated(Resume::Incomplete));
                 }
                 Item::Gap => {}
@@ -102,6 +110,9 @@ impl<S: Transport> Connection<S> {
     }
 
     fn wanted(&mut self, frame: Frame) -> Option<Frame> {
+        if let Some(position) = frame.position {
+            self.channel.set_position(position);
+        }
         if self.options.filter.passes(&frame.text) {
             if frame.position.is_some() {
                 self.filtered = None;
@@ -120,10 +131,15 @@ impl<S: Transport> Connection<S> {
         None
     }
 
+    /// Returns the position of everything that was queued so far.
+    fn newest_position(&self) -> Position {
+        self.registration.position().max(self.replayed_to.unwrap_or_default())
+    }
+
     fn authenticated(&self, resume: Resume) -> Utf8Bytes {
         let state = State::Authenticated {
             connection_id: self.registration.connection(),
-            last_event_id: self.registration.position().max(self.replayed_to.unwrap_or_default()),
+            last_event_id: self.newest_position(),
             resume,
             ping_interval_s: whole_seconds(self.settings.ping_interval),
             token_expires_at: timestamp(self.token_expires_at),
