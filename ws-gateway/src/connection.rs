@@ -30,7 +30,7 @@ pub(crate) use frame_limiter::FrameLimiter;
 use phase_gauge::PhaseGauge;
 pub use settings::ConnectionSettings;
 use timers::Timers;
-pub use transport::{SharedTcp, Transport};
+pub use transport::{SharedSocket, Socket, Transport};
 pub use wire::socket_config;
 
 /// What a client requested in its handshake.

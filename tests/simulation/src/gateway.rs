@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use ws_gateway::{
     auth::{Key, KeySources, TokenRules},
     config::Config,
+    connection::SharedSocket,
     gateway::Service,
     metrics::Metrics,
 };
@@ -65,10 +66,11 @@ impl Gateway {
     pub(crate) fn connect(&self) -> Option<(End, Link)> {
         let mut present = self.present();
         let service = present.service.clone()?;
-        let (client, server, link) = network::connect(self.sim.millis(0..5));
+        let (sim, capacity) = (&self.sim, self.sim.plan.send_buffer);
+        let (client, server, link) = network::connect(sim, sim.millis(0..5), capacity);
         present.clients.retain(Link::is_open);
         present.clients.push(link.clone());
-        service.serve(server, IpAddr::V4(Ipv4Addr::LOCALHOST));
+        service.serve(SharedSocket::new(server), IpAddr::V4(Ipv4Addr::LOCALHOST));
         Some((client, link))
     }
 

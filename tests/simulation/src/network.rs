@@ -2,10 +2,10 @@
 
 use std::{
     collections::VecDeque,
-    io,
+    fmt, io,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
@@ -14,19 +14,21 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Instant, Sleep, sleep_until},
 };
+use ws_gateway::connection::Socket;
 
-use ws_gateway::connection::Transport;
+use crate::simulation::Sim;
 
 /// The bytes that may be on their way in one direction; a socket has about as much.
-const CAPACITY: usize = 64 << 10;
+pub(crate) const CAPACITY: usize = 64 << 10;
 
 /// One end of a connection.
 pub(crate) struct End {
+    sim: Sim,
     pipes: [Pipe; 2],
     /// Which of the pipes this end reads; it writes the other one.
     reads: usize,
     /// Wakes the reader when the next bytes arrive.
-    arrival: Option<Pin<Box<Sleep>>>,
+    arrival: Mutex<Option<Pin<Box<Sleep>>>>,
 }
 
 /// A handle that breaks a connection from outside.
@@ -40,6 +42,8 @@ struct PipeState {
     /// Bytes and the time at which they arrive.
     chunks: VecDeque<(Instant, Bytes)>,
     bytes: usize,
+    /// The size of the send buffer.
+    capacity: usize,
     latency: Duration,
     /// Nothing arrives before this time.
     stalled_until: Instant,
@@ -51,10 +55,11 @@ struct PipeState {
     writer: Option<Waker>,
 }
 
-/// Opens a connection.
-pub(crate) fn connect(latency: Duration) -> (End, End, Link) {
-    let pipes = [Pipe::new(latency), Pipe::new(latency)];
-    let end = |reads| End { pipes: pipes.clone(), reads, arrival: None };
+/// Opens a connection with send buffers of `capacity` bytes.
+pub(crate) fn connect(sim: &Sim, latency: Duration, capacity: usize) -> (End, End, Link) {
+    let pipes = [Pipe::new(latency, capacity), Pipe::new(latency, capacity)];
+    let end =
+        |reads| End { sim: sim.clone(), pipes: pipes.clone(), reads, arrival: Mutex::default() };
     (end(0), end(1), Link(pipes.clone()))
 }
 
@@ -81,18 +86,16 @@ impl Link {
     }
 
     pub(crate) fn is_open(&self) -> bool {
-        self.0.iter().all(|pipe| {
-            let pipe = pipe.state();
-            !pipe.is_cut && !pipe.is_closed
-        })
+        self.0.iter().all(|pipe| pipe.state().is_open())
     }
 }
 
 impl Pipe {
-    fn new(latency: Duration) -> Self {
+    fn new(latency: Duration, capacity: usize) -> Self {
         Self(Arc::new(Mutex::new(PipeState {
             chunks: VecDeque::new(),
             bytes: 0,
+            capacity,
             latency,
             stalled_until: Instant::now(),
             is_closed: false,
@@ -114,6 +117,29 @@ impl PipeState {
         }
     }
 
+    /// Appends as many bytes as fit into the send buffer; returns their number.
+    fn append(&mut self, bytes: &[u8]) -> usize {
+        let length = bytes.len().min(self.capacity.saturating_sub(self.bytes));
+        if length > 0 {
+            let arrives = Instant::now() + self.latency;
+            self.chunks.push_back((arrives, Bytes::copy_from_slice(&bytes[..length])));
+            self.bytes += length;
+        }
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+        length
+    }
+
+    fn is_open(&self) -> bool {
+        !self.is_cut && !self.is_closed
+    }
+
+    /// Returns when the next bytes arrive.
+    fn next_arrival(&self) -> Option<Instant> {
+        self.chunks.front().map(|(at, _)| (*at).max(self.stalled_until))
+    }
+
     fn keep_first(&mut self, bytes: usize) {
         let mut left = bytes;
         for (_, chunk) in &mut self.chunks {
@@ -125,48 +151,115 @@ impl PipeState {
     }
 }
 
-impl Transport for End {}
+impl End {
+    fn incoming(&self) -> MutexGuard<'_, PipeState> {
+        self.pipes[self.reads].state()
+    }
+
+    fn outgoing(&self) -> MutexGuard<'_, PipeState> {
+        self.pipes[1 - self.reads].state()
+    }
+}
+
+impl fmt::Debug for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("End")
+    }
+}
+
+impl Socket for End {
+    fn poll_read_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut state = self.incoming();
+        let Some(arrival) = state.next_arrival() else {
+            if !state.is_open() {
+                return Poll::Ready(Ok(()));
+            }
+            state.reader = Some(context.waker().clone());
+            return Poll::Pending;
+        };
+        if arrival <= Instant::now() {
+            return Poll::Ready(Ok(()));
+        }
+        state.reader = Some(context.waker().clone());
+        drop(state);
+        let mut timer = Box::pin(sleep_until(arrival));
+        let result = timer.as_mut().poll(context).map(Ok);
+        *self.arrival.lock().expect("no code panics while it holds this lock") = Some(timer);
+        result
+    }
+
+    fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut state = self.incoming();
+        let has_arrived = state.next_arrival().is_some_and(|at| at <= Instant::now());
+        if let Some((_, chunk)) = state.chunks.front_mut().filter(|_| has_arrived) {
+            let length = chunk.len().min(buffer.len());
+            buffer[..length].copy_from_slice(&chunk[..length]);
+            chunk.advance(length);
+            if chunk.is_empty() {
+                state.chunks.pop_front();
+            }
+            state.bytes -= length;
+            state.wake();
+            return Ok(length);
+        }
+        match &*state {
+            PipeState { chunks, .. } if !chunks.is_empty() => Err(io::ErrorKind::WouldBlock.into()),
+            PipeState { is_cut: true, .. } => Err(io::ErrorKind::ConnectionReset.into()),
+            PipeState { is_closed: true, .. } => Ok(0),
+            _ => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    fn poll_write_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut state = self.outgoing();
+        if !state.is_open() || state.bytes < state.capacity {
+            return Poll::Ready(Ok(()));
+        }
+        state.writer = Some(context.waker().clone());
+        Poll::Pending
+    }
+
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        let mut state = self.outgoing();
+        if !state.is_open() {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let written = state.append(bytes);
+        if written == 0 && !bytes.is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(written)
+    }
+
+    /// Only the hub writes several slices at once.
+    fn try_write_vectored(&self, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
+        let written = self.try_write(&bytes)?;
+        self.sim.reach("the hub wrote to an idle connection");
+        if written < bytes.len() {
+            self.sim.reach("the hub wrote a part of its frames");
+        }
+        Ok(written)
+    }
+
+    fn shutdown_write(&self) -> io::Result<()> {
+        let mut state = self.outgoing();
+        state.is_closed = true;
+        state.wake();
+        Ok(())
+    }
+}
 
 impl AsyncRead for End {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let pipe = self.pipes[self.reads].clone();
-        loop {
-            let mut state = pipe.state();
-            let PipeState { stalled_until, is_cut, is_closed, .. } = *state;
-            let arrival = match state.chunks.front_mut() {
-                Some((at, _)) if (*at).max(stalled_until) > Instant::now() => {
-                    Some((*at).max(stalled_until))
-                }
-                Some((_, chunk)) => {
-                    let length = chunk.len().min(buffer.remaining());
-                    buffer.put_slice(&chunk[..length]);
-                    chunk.advance(length);
-                    if chunk.is_empty() {
-                        state.chunks.pop_front();
-                    }
-                    state.bytes -= length;
-                    state.wake();
-                    return Poll::Ready(Ok(()));
-                }
-                None if is_cut => {
-                    return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
-                }
-                None if is_closed => return Poll::Ready(Ok(())),
-                None => None,
-            };
-            state.reader = Some(context.waker().clone());
-            drop(state);
-            let Some(arrival) = arrival else { return Poll::Pending };
-            let mut timer = Box::pin(sleep_until(arrival));
-            if timer.as_mut().poll(context).is_pending() {
-                self.arrival = Some(timer);
-                return Poll::Pending;
-            }
-        }
+        ready!(self.poll_read_ready(context))?;
+        let read = self.try_read(buffer.initialize_unfilled())?;
+        buffer.advance(read);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -176,22 +269,8 @@ impl AsyncWrite for End {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let mut state = self.pipes[1 - self.reads].state();
-        if state.is_cut || state.is_closed {
-            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
-        }
-        let length = bytes.len().min(CAPACITY.saturating_sub(state.bytes));
-        if length == 0 && !bytes.is_empty() {
-            state.writer = Some(context.waker().clone());
-            return Poll::Pending;
-        }
-        let arrives = Instant::now() + state.latency;
-        state.chunks.push_back((arrives, Bytes::copy_from_slice(&bytes[..length])));
-        state.bytes += length;
-        if let Some(reader) = state.reader.take() {
-            reader.wake();
-        }
-        Poll::Ready(Ok(length))
+        ready!(self.poll_write_ready(context))?;
+        Poll::Ready(self.try_write(bytes))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -199,10 +278,7 @@ impl AsyncWrite for End {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut state = self.pipes[1 - self.reads].state();
-        state.is_closed = true;
-        state.wake();
-        Poll::Ready(Ok(()))
+        Poll::Ready(self.shutdown_write())
     }
 }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use rand::{Rng, RngExt as _, SeedableRng as _, rngs::StdRng};
 
-use crate::kafka::Assignment;
+use crate::{kafka::Assignment, network::CAPACITY};
 
 /// A kind of fault. Each run enables a random subset (swarm testing), so that rare
 /// combinations occur and no fault hides another one in every run.
@@ -97,6 +97,8 @@ pub struct Plan {
     pub(crate) trim_slack: usize,
     pub(crate) outbox_capacity: u64,
     pub(crate) page_bytes: u64,
+    /// The size of the send buffers between gateways and clients.
+    pub(crate) send_buffer: usize,
     /// Percentages of the records.
     pub(crate) duplicates: u32,
     pub(crate) poison: u32,
@@ -130,6 +132,7 @@ impl Plan {
             trim_slack: random.random_range(0..8),
             outbox_capacity: one_of(random, &[2, 16, 1024]),
             page_bytes: one_of(random, &[1, 4096, 262_144]),
+            send_buffer: one_of(random, &[100, 1000, CAPACITY]),
             duplicates: random.random_range(0..30),
             poison: random.random_range(0..15),
             without_user: random.random_range(0..60),

@@ -7,7 +7,6 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use rustix::net::{Shutdown, shutdown};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -21,7 +20,10 @@ use tokio_tungstenite::tungstenite::{
     },
 };
 
+mod socket;
+
 use crate::hub::outbox::socket_writer::{MAX_FRAMES, SocketWriter, Written};
+pub use socket::Socket;
 
 /// The maximum length of the header of an unmasked frame.
 const MAX_HEADER: usize = 10;
@@ -37,14 +39,14 @@ pub trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {
 /// Every byte has to be encrypted in order.
 impl Transport for TlsStream<TcpStream> {}
 
-/// A TCP socket that the connection's task and the hub write to. A frame that was written in part
-/// is completed before the next one, by either of them.
+/// A socket that the connection's task and the hub write to. A frame that was written in part is
+/// completed before the next one, by either of them.
 #[derive(Debug)]
-pub struct SharedTcp(Arc<Inner>);
+pub struct SharedSocket<S>(Arc<Inner<S>>);
 
 #[derive(Debug)]
-struct Inner {
-    stream: TcpStream,
+struct Inner<S> {
+    socket: S,
     writes: Mutex<Writes>,
 }
 
@@ -57,11 +59,11 @@ struct Writes {
     is_task_partial: bool,
 }
 
-impl SharedTcp {
+impl<S: Socket> SharedSocket<S> {
     /// Shares a socket.
     #[must_use]
-    pub fn new(stream: TcpStream) -> Self {
-        Self(Arc::new(Inner { stream, writes: Mutex::default() }))
+    pub fn new(socket: S) -> Self {
+        Self(Arc::new(Inner { socket, writes: Mutex::default() }))
     }
 
     /// Writes the rest of a frame of the hub.
@@ -76,8 +78,8 @@ impl SharedTcp {
 
     fn poll_try_write(&self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         loop {
-            ready!(self.0.stream.poll_write_ready(context))?;
-            match self.0.stream.try_write(bytes) {
+            ready!(self.0.socket.poll_write_ready(context))?;
+            match self.0.socket.try_write(bytes) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Ok(0) if !bytes.is_empty() => {
                     return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
@@ -88,20 +90,20 @@ impl SharedTcp {
     }
 }
 
-impl Inner {
+impl<S> Inner<S> {
     fn writes(&self) -> MutexGuard<'_, Writes> {
         // The state is consistent after every step, so a panic elsewhere does not invalidate it.
         self.writes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Transport for SharedTcp {
+impl<S: Socket> Transport for SharedSocket<S> {
     fn writer(&self) -> Option<Arc<dyn SocketWriter>> {
         Some(Arc::clone(&self.0) as Arc<dyn SocketWriter>)
     }
 }
 
-impl SocketWriter for Inner {
+impl<S: Socket> SocketWriter for Inner<S> {
     fn try_write(&self, texts: &[&str]) -> Written {
         let mut writes = self.writes();
         if writes.is_task_partial || !writes.rest.is_empty() {
@@ -118,7 +120,7 @@ impl SocketWriter for Inner {
             })
             .count();
         let slices = &slices[..2 * count];
-        let Ok(mut written) = self.stream.try_write_vectored(slices) else {
+        let Ok(mut written) = self.socket.try_write_vectored(slices) else {
             return Written::default();
         };
         for (frames, frame) in slices.chunks_exact(2).enumerate() {
@@ -160,15 +162,15 @@ impl Header {
     }
 }
 
-impl AsyncRead for SharedTcp {
+impl<S: Socket> AsyncRead for SharedSocket<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         loop {
-            ready!(self.0.stream.poll_read_ready(context))?;
-            match self.0.stream.try_read(buffer.initialize_unfilled()) {
+            ready!(self.0.socket.poll_read_ready(context))?;
+            match self.0.socket.try_read(buffer.initialize_unfilled()) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Ok(read) => {
                     buffer.advance(read);
@@ -180,7 +182,7 @@ impl AsyncRead for SharedTcp {
     }
 }
 
-impl AsyncWrite for SharedTcp {
+impl<S: Socket> AsyncWrite for SharedSocket<S> {
     fn poll_write(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -199,7 +201,7 @@ impl AsyncWrite for SharedTcp {
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         drop(ready!(self.poll_rest(context))?);
-        Poll::Ready(shutdown(&self.0.stream, Shutdown::Write).map_err(io::Error::from))
+        Poll::Ready(self.0.socket.shutdown_write())
     }
 }
 

@@ -16,7 +16,7 @@ use tracing::debug;
 
 use super::{handshake, pending::Slot, settings::ServerSettings, state::ServerState};
 use crate::{
-    connection::{ConnectionSettings, SharedTcp, Transport},
+    connection::{ConnectionSettings, SharedSocket, Transport},
     files::Current,
     hub::Hub,
     metrics::HandshakeResult,
@@ -85,7 +85,7 @@ impl Server {
             return;
         }
         let Some(certificate) = &self.certificate else {
-            return self.serve(SharedTcp::new(stream), peer);
+            return self.serve(SharedSocket::new(stream), peer);
         };
         let acceptor = TlsAcceptor::from(Arc::clone(&certificate.borrow()));
         self.state.tasks.spawn(self.pending(peer).serve_tls(stream, acceptor));

@@ -34,7 +34,7 @@ use tokio_tungstenite::{WebSocketStream, tungstenite::protocol::Role};
 use tokio_util::sync::CancellationToken;
 use ws_gateway::{
     auth::{Authenticator, Credential, Identity, Key, TokenRules, revocation::Revocations},
-    connection::{ClientOptions, Connection, ConnectionSettings, SharedTcp, socket_config},
+    connection::{ClientOptions, Connection, ConnectionSettings, SharedSocket, socket_config},
     hub::{self, Hub, LimitPolicy, ReplayPage, outbox},
     metrics::Metrics,
     protocol::{Filter, Frame, Resume},
@@ -157,7 +157,7 @@ async fn connected() -> anyhow::Result<(Hub, TcpStream)> {
     let (server, _) = listener.accept().await?;
     let config = Some(socket_config(4096));
     let socket =
-        WebSocketStream::from_raw_socket(SharedTcp::new(server), Role::Server, config).await;
+        WebSocketStream::from_raw_socket(SharedSocket::new(server), Role::Server, config).await;
     let identity = Identity { user, expires_at: u64::MAX / 4, credential: Credential::default() };
     let options = ClientOptions { control_frames: false, filter: Filter::default() };
     let connection = Connection::new(socket, registration, &identity, options, Arc::new(settings));

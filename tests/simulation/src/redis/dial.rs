@@ -45,7 +45,7 @@ impl Dial for HostNetwork {
         Box::pin(async {
             let sim = &self.server.sim;
             sleep(sim.millis(0..3)).await;
-            let (client, end, link) = network::connect(sim.millis(0..3));
+            let (client, end, link) = network::connect(sim, sim.millis(0..3), network::CAPACITY);
             let output = Output::default();
             let mut state = self.server.state();
             if state.faults.down_until.is_some_and(|until| until > Instant::now()) {

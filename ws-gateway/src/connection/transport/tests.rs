@@ -10,7 +10,7 @@ use tokio_tungstenite::{
 use super::*;
 
 /// The two ends of a connection with small buffers.
-async fn connect() -> (SharedTcp, WebSocketStream<TcpStream>) {
+async fn connect() -> (SharedSocket<TcpStream>, WebSocketStream<TcpStream>) {
     let listener = TcpSocket::new_v4().unwrap();
     // Inherited by the sockets that it accepts.
     listener.set_send_buffer_size(4096).unwrap();
@@ -23,7 +23,7 @@ async fn connect() -> (SharedTcp, WebSocketStream<TcpStream>) {
     let (server, _) = accepted.unwrap();
     let client = WebSocketStream::from_raw_socket(client.unwrap(), Role::Client, None).await;
     server.writable().await.unwrap();
-    (SharedTcp::new(server), client)
+    (SharedSocket::new(server), client)
 }
 
 #[tokio::test]

@@ -7,13 +7,13 @@ use hyper::Version;
 use prometheus::Registry;
 use serde_json::{Value, json};
 use shared::metrics::Label as _;
-use tokio::sync::watch;
+use tokio::{net::TcpStream, sync::watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::*;
 use crate::{
     auth::{AuthError, Authenticator, Key, TokenRules, revocation::Revocations},
-    connection::{ConnectionSettings, SharedTcp, socket_config},
+    connection::{ConnectionSettings, SharedSocket, socket_config},
     hub::{self, Hub},
     metrics::Metrics,
     protocol::CloseReason,
@@ -74,7 +74,7 @@ fn state(settings: ServerSettings) -> Arc<ServerState> {
 }
 
 async fn respond(state: &Arc<ServerState>, request: Request<()>) -> Response {
-    super::respond::<SharedTcp>(state, request, IpAddr::from([127, 0, 0, 1])).await
+    super::respond::<SharedSocket<TcpStream>>(state, request, IpAddr::from([127, 0, 0, 1])).await
 }
 
 async fn status(state: &Arc<ServerState>, request: Request<()>) -> StatusCode {
@@ -212,7 +212,7 @@ async fn one_address_does_not_use_up_the_connections_of_others() {
     assert_eq!(first, StatusCode::SWITCHING_PROTOCOLS);
     assert_eq!(status(&state, get("/ws", &UPGRADE)).await, StatusCode::TOO_MANY_REQUESTS);
     let peer = IpAddr::from([127, 0, 0, 2]);
-    let other = super::respond::<SharedTcp>(&state, get("/ws", &UPGRADE), peer).await;
+    let other = super::respond::<SharedSocket<TcpStream>>(&state, get("/ws", &UPGRADE), peer).await;
     assert_eq!(other.status(), StatusCode::SWITCHING_PROTOCOLS);
 }
 
