@@ -17,14 +17,15 @@ test: lint ## lint, unit tests, and scenarios against real servers; ONLY=name fi
 	$(CARGO) build --locked --workspace --all-targets
 	$(CARGO) test --locked --workspace --no-fail-fast $(ONLY)
 
-simulate: ## run seeds of the simulation until one fails; SEED=n replays one, FROM=n starts there
+simulate: ## run seeds of the simulation until one fails; FROM=n, COUNT=n; SEED=n replays one
 	$(CARGO) build --locked --package simulation
-	@$${CARGO_TARGET_DIR:-target}/debug/simulate --from $(or $(FROM),1) $(if $(SEED),--seed $(SEED)) \
-		$(if $(WITHOUT),--without $(WITHOUT)) $(if $(RECORDS),--records $(RECORDS))
+	@$${CARGO_TARGET_DIR:-target}/debug/simulate --from $(or $(FROM),1) $(if $(COUNT),--count $(COUNT)) \
+		$(if $(SEED),--seed $(SEED)) $(if $(WITHOUT),--without $(WITHOUT)) $(if $(RECORDS),--records $(RECORDS))
 
-bench: ## measure every figure of tests/README.md, half an hour; ONLY=name,name filters, QUICK=1 tries all
+bench: ## measure the figures of tests/README.md, half an hour; ONLY=name,name; QUICK=1
 	@tests/setup.sh bench
-	$(CARGO) build --locked --release --package bench --package load --package ingest-worker --package ws-gateway --bins
+	$(CARGO) build --locked --release --bins \
+		--package bench --package load --package ingest-worker --package ws-gateway
 	@ONLY=$(ONLY) QUICK=$(QUICK) $${CARGO_TARGET_DIR:-target}/release/bench
 
 # Three at a time: most need a processor of their own.
@@ -45,12 +46,12 @@ lint: setup ## check format, clippy, rustdoc, dependencies and workflows; warnin
 		$(CARGO) doc --locked --workspace --no-deps --document-private-items --quiet
 	@tests/deny.sh
 	@if [ -x target/tools/bin/actionlint ]; then target/tools/bin/actionlint; \
-	else echo "lint: workflows are not checked: actionlint needs Go 1.25 to be built" >&2; [ -z "$${CI-}" ]; fi
+	else echo "lint: workflows are not checked: actionlint needs Go 1.25" >&2; [ -z "$${CI-}" ]; fi
 
 setup: ## install missing build and test tools (apt-get or Homebrew)
 	@tests/setup.sh test
 
-up: ## start everything in containers, with TLS, Prometheus and Grafana; needs JWT_SECRET_KEY and Docker
+up: ## start everything in containers, with TLS and Grafana; needs JWT_SECRET_KEY and Docker
 	@: "$${JWT_SECRET_KEY:?set it to at least 32 random bytes}"
 	docker compose --profile full up --build --detach --wait
 

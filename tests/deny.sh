@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks licences and sources of all dependencies, and advisories and yanked versions if the advisory
-# database can be fetched. If not, prints so and succeeds, unless ADVISORIES=required.
+# Checks licences and sources of all dependencies, and advisories and yanked versions if the
+# advisory database can be fetched. If not, prints so and succeeds, unless ADVISORIES=required.
 set -euo pipefail
 
 cd "$(dirname "$0")/.."

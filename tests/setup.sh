@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Installs missing tools on Debian, Ubuntu (apt-get) or macOS (Homebrew).
-# `setup.sh demo`: compilers, OpenSSL headers, Redis. `setup.sh test`: also the tools of tests/tools.txt,
-# into target/; Java and Maven for Apache Kafka (without them tests use librdkafka's embedded broker);
-# Node.js and Chromium for the browser client; Prometheus for its rules (without them the tests that need
-# them are skipped). `setup.sh bench`: Java, Maven and Valgrind.
+# `setup.sh demo`: compilers, OpenSSL headers, Redis. `setup.sh test`: also the tools of
+# tests/tools.txt, into target/; Java and Maven for Apache Kafka (without them tests use the broker
+# embedded in librdkafka); Node.js and Chromium for the browser client; Prometheus for its rules
+# (without them the tests that need them are skipped). `setup.sh bench`: Java, Maven and Valgrind.
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
@@ -48,7 +48,8 @@ install_actionlint() {
     local tools=target/tools
     if cmp -s tests/actionlint/go.sum "$tools/actionlint.sum"; then return 0; fi
     has go || return 1
-    GOBIN=$PWD/$tools/bin go install -C tests/actionlint github.com/rhysd/actionlint/cmd/actionlint || return 1
+    GOBIN=$PWD/$tools/bin \
+        go install -C tests/actionlint github.com/rhysd/actionlint/cmd/actionlint || return 1
     cp tests/actionlint/go.sum "$tools/actionlint.sum"
 }
 
@@ -100,7 +101,8 @@ install_for_browser() {
     has npm || missing+=(nodejs npm)
     { install_missing && install_client_packages; } ||
         echo "setup: without Node.js 20.19 and its packages the browser client is not checked"
-    install_crd_types || echo "setup: without Node.js the custom resources of the manifests are not validated"
+    install_crd_types ||
+        echo "setup: without Node.js the custom resources of the manifests are not validated"
     missing=()
     has_chromium || missing+=(chromium fonts-dejavu-core)
     install_missing || echo "setup: without Chromium no scenario runs in a browser"

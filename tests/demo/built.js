@@ -881,7 +881,7 @@ function connectControls(client, events) {
   const toggle = element("switch");
   toggle.onclick = async () => {
     const cut = toggle.ariaChecked === "true";
-    await fetch(cut ? "/network/cut" : "/network/mend", { method: "POST" });
+    await fetch(cut ? "/network/cut" : "/network/restore", { method: "POST" });
     toggle.ariaChecked = String(!cut);
     element("hint").hidden = !cut;
     client.retry();

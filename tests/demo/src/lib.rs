@@ -1,5 +1,5 @@
 //! Web server of the demo, on loopback: the page, `GET /session` (gateway URL, token, events),
-//! `POST /events/<n>` (sends the n-th event), and `POST /network/cut` and `/network/mend` (the
+//! `POST /events/<n>` (sends the n-th event), and `POST /network/cut` and `/network/restore` (the
 //! connection between page and gateway).
 
 mod content;
@@ -216,7 +216,7 @@ impl SiteState {
     async fn handle_post(&self, path: &str) -> anyhow::Result<Answer> {
         match path {
             "/network/cut" => self.network.set_fault(Fault::Reset),
-            "/network/mend" => self.network.set_fault(Fault::None),
+            "/network/restore" => self.network.set_fault(Fault::None),
             _ => return self.send_event(path).await,
         }
         Ok(text(StatusCode::OK, "done"))

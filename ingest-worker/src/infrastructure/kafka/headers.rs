@@ -63,9 +63,9 @@ mod tests {
     use super::*;
 
     /// Headers of which the second has a name that is not UTF-8.
-    struct Three;
+    struct HeadersWithInvalidName;
 
-    impl Headers for Three {
+    impl Headers for HeadersWithInvalidName {
         fn count(&self) -> usize {
             3
         }
@@ -80,9 +80,10 @@ mod tests {
 
     #[test]
     fn a_header_whose_name_is_not_utf_8_is_left_out() {
-        let names: Vec<&str> = readable(Some(&Three)).map(|header| header.key).collect();
+        let names: Vec<&str> =
+            readable(Some(&HeadersWithInvalidName)).map(|header| header.key).collect();
         assert_eq!(names, ["a", "c"]);
-        assert_eq!(unreadable(Some(&Three)), 1);
-        assert_eq!(readable::<Three>(None).count(), 0);
+        assert_eq!(unreadable(Some(&HeadersWithInvalidName)), 1);
+        assert_eq!(readable::<HeadersWithInvalidName>(None).count(), 0);
     }
 }

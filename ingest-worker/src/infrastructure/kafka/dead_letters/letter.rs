@@ -24,7 +24,7 @@ pub(super) enum Omitted {
 
 impl Omitted {
     /// Returns the next step; `None` after the last.
-    pub(super) fn more(self) -> Option<Self> {
+    pub(super) fn next(self) -> Option<Self> {
         match self {
             Self::Nothing => Some(Self::Value),
             Self::Value => Some(Self::Headers),
@@ -190,7 +190,7 @@ mod tests {
             let says = |name: &str| names.iter().any(|other| other == name);
             assert!(says("dlq.reason") && says("dlq.topic"), "{names:?}");
             assert_eq!(says("dlq.value_omitted"), omitted >= Omitted::Value);
-            step = omitted.more();
+            step = omitted.next();
         }
         let expected =
             [(true, true, true), (false, true, true), (false, false, true), (false, false, false)];

@@ -111,8 +111,8 @@ impl DeadLetters {
                 self.accepted();
                 return Ok(());
             };
-            match (Refusal::of(&error, &active.producer), omitted.more()) {
-                (Refusal::Content, Some(more)) => omitted = more,
+            match (Refusal::of(&error, &active.producer), omitted.next()) {
+                (Refusal::Content, Some(next)) => omitted = next,
                 (Refusal::Compression, _) if active.compresses => self.replace(&active, false),
                 (refusal, _) => {
                     self.refused(&error);
