@@ -9,7 +9,7 @@ mod protocol;
 
 use std::collections::{HashMap, VecDeque};
 
-use protocol::{State, Step};
+use protocol::{RULES, State, Step};
 
 /// The states that were visited, and for each the number of the state and the step that led to it.
 #[derive(Default)]
@@ -19,21 +19,24 @@ struct Visited {
 }
 
 /// Explores everything that can follow from `start`; returns the number of states.
-fn explore(start: State) -> usize {
+///
+/// # Errors
+/// The shortest sequence of steps after which an invariant does not hold.
+fn explore(start: State) -> Result<usize, String> {
     let (mut visited, mut queue) = (Visited::default(), VecDeque::new());
     visited.add(start.clone(), None);
     queue.push_back((0, start));
     while let Some((number, state)) = queue.pop_front() {
         let steps = state.steps();
-        assert!(
-            !steps.is_empty() || state.is_done(),
-            "nothing can happen, and something is missing:\n{}{state:?}",
-            visited.path(number)
-        );
+        if steps.is_empty() && !state.is_done() {
+            let path = visited.path(number);
+            return Err(format!("no step is left, and something is missing:\n{path}{state:?}"));
+        }
         for step in steps {
             let next = state.after(step);
             if let Some(violation) = next.violation() {
-                panic!("{violation}:\n{}{step:?}\n{next:?}", visited.path(number));
+                let path = visited.path(number);
+                return Err(format!("{violation}:\n{path}{step:?}\n{next:?}"));
             }
             if !visited.numbers.contains_key(&next) {
                 let new = visited.add(next.clone(), Some((number, step)));
@@ -41,7 +44,7 @@ fn explore(start: State) -> usize {
             }
         }
     }
-    visited.parents.len()
+    Ok(visited.parents.len())
 }
 
 impl Visited {
@@ -65,6 +68,16 @@ impl Visited {
 
 #[test]
 fn every_order_of_steps_keeps_every_invariant() {
-    let states = explore(State::start());
+    let states = explore(State::start(None)).unwrap_or_else(|violation| panic!("{violation}"));
     assert!(states > 10_000, "only {states} states were explored");
+}
+
+#[test]
+fn without_any_one_rule_of_the_protocol_an_invariant_is_violated() {
+    for (rule, expected) in RULES {
+        match explore(State::start(Some(rule))) {
+            Ok(states) => panic!("{rule:?}: no violation in {states} states"),
+            Err(violation) => assert!(violation.starts_with(expected), "{rule:?}: {violation}"),
+        }
+    }
 }

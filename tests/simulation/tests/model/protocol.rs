@@ -1,6 +1,10 @@
 //! The states and the steps of the model, and what must hold in each state.
 
 mod effects;
+mod rules;
+
+pub(crate) use rules::RULES;
+use rules::Rule;
 
 /// The events, by their offsets.
 const EVENTS: u8 = 2;
@@ -24,6 +28,8 @@ pub(crate) enum Step {
     Replicate,
     /// The replica becomes the primary.
     FailOver,
+    /// The oldest entry of the stream is deleted, as it has too many.
+    Trim,
     /// The gateway loses its session, and everything on its way.
     LoseSession,
     /// The gateway reads where the user's stream ends, if it does not know a position.
@@ -93,6 +99,8 @@ pub(crate) struct State {
     committed: u8,
     /// The user's stream; the claims are its events, as one script writes both.
     stream: Vec<Entry>,
+    /// The number of entries that were deleted; their claims are kept.
+    trimmed: usize,
     replicated: usize,
     last_id: Id,
     /// Every entry that there ever was, and those that a failover has lost.
@@ -107,11 +115,14 @@ pub(crate) struct State {
     duplicate: bool,
     disorder: bool,
     faults: u8,
+    /// The rule that this protocol does not follow.
+    without: Option<Rule>,
 }
 
 impl State {
-    pub(crate) fn start() -> Self {
-        let mut state = Self::default();
+    /// The initial state of the protocol, possibly without one of its rules.
+    pub(crate) fn start(without: Option<Rule>) -> Self {
+        let mut state = Self { without, ..Self::default() };
         state.workers[0].owns = true;
         state
     }
@@ -122,7 +133,7 @@ impl State {
         for (index, worker) in self.workers.iter().enumerate() {
             let reads = worker.owns && worker.in_flight.is_none() && worker.next < EVENTS;
             let publishes = worker.in_flight.is_some();
-            let commits = worker.owns && worker.finished > self.committed;
+            let commits = worker.owns && self.committable(index) > self.committed;
             let candidates = [
                 (reads, Step::Read(index)),
                 (publishes, Step::Publish(index, true)),
@@ -137,6 +148,7 @@ impl State {
             (may_fail, Step::Rebalance),
             (self.replicated < self.stream.len(), Step::Replicate),
             (may_fail, Step::FailOver),
+            (may_fail && self.trimmed + 1 < self.stream.len(), Step::Trim),
             (self.session != Session::Lost && may_fail, Step::LoseSession),
             (self.session == Session::Lost, Step::ReadStart),
             (self.session == Session::Started, Step::Subscribe),
@@ -161,7 +173,7 @@ impl State {
                 worker.next += 1;
             }
             Step::Publish(worker, is_answered) => state.publish(worker, is_answered),
-            Step::Commit(worker) => state.committed = state.workers[worker].finished,
+            Step::Commit(worker) => state.committed = state.committable(worker),
             Step::Crash(worker) => {
                 state.faults += 1;
                 state.workers[worker] = Worker::default();
@@ -169,6 +181,10 @@ impl State {
             }
             Step::Replicate => state.replicated += 1,
             Step::FailOver => state.fail_over(),
+            Step::Trim => {
+                state.faults += 1;
+                state.trimmed += 1;
+            }
             Step::LoseSession => {
                 state.faults += 1;
                 state.end_session();
@@ -182,7 +198,9 @@ impl State {
             Step::Repair => state.repair(),
             Step::Receive => {
                 let id = state.pushes.remove(0);
-                if state.session == Session::Live { state.forward(id) } else { state.held.push(id) }
+                let holds =
+                    state.session != Session::Live && state.follows(Rule::HoldUntilRepaired);
+                if holds { state.held.push(id) } else { state.forward(id) }
             }
             Step::Connect => (state.client.is_connected, state.client.newest) = (true, 0),
             Step::Resume => state.resume(),

@@ -1,6 +1,6 @@
 //! What each step does.
 
-use super::{Entry, Id, Session, State, Worker};
+use super::{Entry, Id, Rule, Session, State, Worker};
 
 impl State {
     /// The owner's record in flight is still published, and no longer committed.
@@ -19,7 +19,8 @@ impl State {
 
     pub(super) fn publish(&mut self, worker: usize, is_answered: bool) {
         let Some(event) = self.workers[worker].in_flight else { return };
-        if !self.stream.iter().any(|entry| entry.event == event) {
+        let is_claimed = self.stream.iter().any(|entry| entry.event == event);
+        if !is_claimed || !self.follows(Rule::Claim) {
             let survives = |entry: &&Entry| !self.lost.contains(&entry.id);
             self.duplicate |= self.published.iter().filter(survives).any(|e| e.event == event);
             self.last_id += 1;
@@ -45,6 +46,7 @@ impl State {
     pub(super) fn fail_over(&mut self) {
         self.faults += 1;
         let lost = self.stream.split_off(self.replicated);
+        self.trimmed = self.trimmed.min(self.stream.len());
         self.lost.extend(lost.iter().map(|entry| entry.id));
         self.end_session();
     }
@@ -57,13 +59,19 @@ impl State {
 
     /// Whether the stream has everything after a position.
     fn reaches_back(&self, position: Id) -> bool {
-        position == 0 || self.stream.iter().any(|entry| entry.id == position)
+        let is_start = position == 0 && self.trimmed == 0;
+        is_start || self.history().iter().any(|entry| entry.id == position)
+    }
+
+    /// Returns the entries that the stream has.
+    fn history(&self) -> &[Entry] {
+        &self.stream[self.trimmed..]
     }
 
     pub(super) fn repair(&mut self) {
         let position = self.position.unwrap_or(0);
         if !self.reaches_back(position) {
-            if self.client.is_open {
+            if self.client.is_open && self.follows(Rule::ReportGapOfRepair) {
                 self.report_gap();
             }
             // The stream may end before the position.
@@ -71,7 +79,9 @@ impl State {
             self.position = Some(position.min(end));
         }
         self.session = Session::Live;
-        let missed: Vec<Id> = self.stream.iter().map(|entry| entry.id).collect();
+        let reads = self.follows(Rule::RepairAfterSubscribe);
+        let stream = self.history().iter().filter(|_| reads);
+        let missed: Vec<Id> = stream.map(|entry| entry.id).collect();
         for id in missed.into_iter().chain(std::mem::take(&mut self.held)) {
             self.forward(id);
         }
@@ -79,12 +89,13 @@ impl State {
 
     /// Queues a frame for the client, unless it was delivered before.
     pub(super) fn forward(&mut self, id: Id) {
-        if self.position.is_some_and(|newest| id <= newest) {
+        let was_delivered = self.position.is_some_and(|newest| id <= newest);
+        if was_delivered && self.follows(Rule::DropDelivered) {
             return;
         }
         self.position = Some(id);
         if self.client.is_open {
-            if id > self.client.replayed_to {
+            if id > self.client.replayed_to || !self.follows(Rule::DropReplayed) {
                 self.send(id);
             }
         } else if self.client.is_connected {
@@ -94,16 +105,17 @@ impl State {
 
     pub(super) fn resume(&mut self) {
         let position = self.client.position;
-        if !self.reaches_back(position) {
+        if !self.reaches_back(position) && self.follows(Rule::ReportGapOfResume) {
             self.report_gap();
         }
         self.client.is_open = true;
-        let history: Vec<Id> = self.stream.iter().map(|entry| entry.id).collect();
+        let history: Vec<Id> = self.history().iter().map(|entry| entry.id).collect();
         let newest = history.last().copied().unwrap_or(position);
         history.into_iter().filter(|id| *id > position).for_each(|id| self.send(id));
         self.client.replayed_to = newest;
         let queue = std::mem::take(&mut self.client.queue);
-        queue.into_iter().filter(|id| *id > newest).for_each(|id| self.send(id));
+        let sends_all = !self.follows(Rule::DropReplayed);
+        queue.into_iter().filter(|id| *id > newest || sends_all).for_each(|id| self.send(id));
     }
 
     fn report_gap(&mut self) {
