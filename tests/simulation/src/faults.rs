@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -30,12 +31,18 @@ impl System {
     pub(crate) async fn inject_faults(&self) {
         let (sim, end) = (&self.sim, Instant::now() + self.sim.plan.duration);
         let faults: Vec<Fault> = sim.plan.faults.iter().copied().collect();
+        // Drawn apart from everything else: a fault that is left out does not move the others.
+        let mut random = StdRng::seed_from_u64(!sim.plan.seed);
         // Mean pause between two faults in milliseconds: some seeds have few faults, some many.
-        let pause = sim.number(50..4000);
+        let pause = random.random_range(50..4000);
         while Instant::now() < end {
-            sleep(sim.millis(0..2 * pause)).await;
-            if !faults.is_empty() {
-                self.apply(faults[sim.index(faults.len())]);
+            sleep(Duration::from_millis(random.random_range(0..2 * pause))).await;
+            if faults.is_empty() {
+                continue;
+            }
+            let fault = faults[random.random_range(0..faults.len())];
+            if !sim.plan.without.contains(&fault) {
+                self.apply(fault);
             }
         }
         sim.trace(format_args!("faults end"));

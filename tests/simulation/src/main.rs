@@ -59,10 +59,10 @@ fn replay(runner: &Runner, case: &Case) -> ExitCode {
         println!("a second run of the seed differs: {again}");
         return ExitCode::FAILURE;
     }
-    if report.violations.is_empty() {
+    if !report.has_failed() {
         return ExitCode::SUCCESS;
     }
-    let (smaller, report) = runner.shrink(case, report);
+    let (smaller, report) = runner.shrink(case, report, Report::has_failed);
     println!("\nthe smallest failing run that was found: {}\n{report}", smaller.command());
     ExitCode::FAILURE
 }
@@ -73,7 +73,7 @@ fn search(runner: &Runner, arguments: &Arguments) -> ExitCode {
     let count = arguments.count.map_or(u64::MAX, NonZeroU64::get);
     let cases = (arguments.from..).take(usize::try_from(count).unwrap_or(usize::MAX));
     runner.run_all(cases.map(Case::of_seed), |case, report| {
-        if !report.violations.is_empty() {
+        if report.has_failed() {
             println!("FAILED: {}: {}", case.command(), report.violations.join("; "));
         }
         totals.add(report);
@@ -102,7 +102,7 @@ struct Totals {
 impl Totals {
     fn add(&mut self, report: &Report) {
         self.seeds += 1;
-        self.failed += u64::from(!report.violations.is_empty());
+        self.failed += u64::from(report.has_failed());
         self.simulated += report.simulated;
         for state in &report.reached {
             *self.reached.entry(state.clone()).or_default() += 1;

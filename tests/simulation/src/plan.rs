@@ -77,10 +77,14 @@ impl Fault {
 pub struct Plan {
     /// Everything follows from it.
     pub seed: u64,
-    /// The kinds of fault that happen.
+    /// The kinds of fault of the seed.
     pub faults: BTreeSet<Fault>,
-    /// How many records are produced.
+    /// Those of them that are left out.
+    pub without: BTreeSet<Fault>,
+    /// How many records the seed produces.
     pub records: usize,
+    /// How many of them are produced.
+    pub max_records: usize,
     pub(crate) workers: usize,
     pub(crate) gateways: usize,
     pub(crate) users: usize,
@@ -113,10 +117,13 @@ impl Plan {
         let percent = random.random_range(5..60);
         let faults = Fault::all().iter().copied();
         let faults = faults.filter(|_| random.random_range(0..100) < percent).collect();
+        let records = random.random_range(20..120);
         Self {
             seed,
             faults,
-            records: random.random_range(20..120),
+            without: BTreeSet::new(),
+            records,
+            max_records: records,
             workers: random.random_range(1..4),
             gateways: random.random_range(1..3),
             users: random.random_range(1..5),
@@ -137,6 +144,12 @@ impl Plan {
             poison: random.random_range(0..15),
             without_user: random.random_range(0..60),
         }
+    }
+
+    /// Returns the kinds of fault that happen.
+    #[must_use]
+    pub fn enabled(&self) -> Vec<Fault> {
+        self.faults.difference(&self.without).copied().collect()
     }
 }
 

@@ -28,7 +28,7 @@ const TRACE: &str = "SIMULATION_TRACE";
 const RESULT: &str = "result: ";
 
 /// A seed, possibly with parts of its plan left out.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Case {
     /// The seed.
     pub seed: u64,
@@ -72,10 +72,12 @@ impl Case {
         [seed, without, records].into_iter().flatten().collect::<Vec<_>>().join(" ")
     }
 
-    fn plan(&self) -> Plan {
+    /// Returns the plan of the seed without what is left out.
+    #[must_use]
+    pub fn plan(&self) -> Plan {
         let mut plan = Plan::of_seed(self.seed);
-        plan.faults.retain(|fault| !self.without.contains(fault));
-        plan.records = self.records.unwrap_or(plan.records);
+        plan.without.extend(&self.without);
+        plan.max_records = self.records.unwrap_or(plan.records);
         plan
     }
 }
@@ -178,29 +180,41 @@ impl Runner {
         });
     }
 
-    /// Looks for a smaller case that fails as well: with fewer faults, then with fewer records.
+    /// Looks for a smaller case that `fails` as well: with fewer faults, then with fewer records.
+    /// What is left happens as before, until it is influenced by what is not there.
     #[must_use]
-    pub fn shrink(&self, case: &Case, report: Report) -> (Case, Report) {
+    pub fn shrink(
+        &self,
+        case: &Case,
+        report: Report,
+        fails: impl Fn(&Report) -> bool,
+    ) -> (Case, Report) {
         let (mut smallest, mut report) = (case.clone(), report);
         let mut try_smaller = |smaller: Case, smallest: &mut Case| {
             let result = self.run(&smaller);
-            let fails = !result.violations.is_empty();
+            let fails = fails(&result);
             if fails {
                 (*smallest, report) = (smaller, result);
             }
             fails
         };
-        for fault in case.plan().faults {
-            let mut smaller = smallest.clone();
-            smaller.without.push(fault);
-            try_smaller(smaller, &mut smallest);
-        }
-        let mut step = smallest.plan().records / 2;
-        while step > 0 {
-            let records = smallest.plan().records.saturating_sub(step);
-            let smaller = Case { records: Some(records), ..smallest.clone() };
-            if records == 0 || !try_smaller(smaller, &mut smallest) {
-                step /= 2;
+        loop {
+            let before = smallest.clone();
+            for fault in smallest.plan().enabled() {
+                let mut smaller = smallest.clone();
+                smaller.without.push(fault);
+                try_smaller(smaller, &mut smallest);
+            }
+            let mut step = smallest.plan().max_records / 2;
+            while step > 0 {
+                let records = smallest.plan().max_records.saturating_sub(step);
+                let smaller = Case { records: Some(records), ..smallest.clone() };
+                if records == 0 || !try_smaller(smaller, &mut smallest) {
+                    step /= 2;
+                }
+            }
+            if smallest == before {
+                break;
             }
         }
         (smallest, report)
@@ -235,6 +249,12 @@ impl Runner {
 }
 
 impl Report {
+    /// Whether a property did not hold.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        !self.violations.is_empty()
+    }
+
     fn read(result: &Value) -> Self {
         let texts = |name: &str| {
             let items = result[name].as_array().into_iter().flatten();

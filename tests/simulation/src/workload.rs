@@ -53,10 +53,10 @@ pub(crate) async fn produce(sim: Sim, cluster: Cluster) {
         });
     }
     let mut count = 0;
-    while count < sim.plan.records {
+    while count < sim.plan.max_records {
         // Bursts, so that records are delivered together.
         let burst = if sim.chance(30) { 1 + sim.index(8) } else { 1 };
-        for _ in 0..burst.min(sim.plan.records - count) {
+        for _ in 0..burst.min(sim.plan.max_records - count) {
             producer.produce_one();
             count += 1;
         }

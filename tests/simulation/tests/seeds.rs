@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use simulation::{
     planted::BUGS,
-    runner::{Case, Runner},
+    runner::{Case, Report, Runner},
     states::STATES,
 };
 
@@ -24,7 +24,7 @@ fn every_property_holds_and_every_state_is_reached() {
     let seeds = (1..=SEEDS).chain(REGRESSIONS.iter().copied());
     runner().run_all(seeds.map(Case::of_seed), |case, report| {
         reached.extend(report.reached.iter().cloned());
-        if !report.violations.is_empty() {
+        if report.has_failed() {
             failed.push(format!("{}: {}", case.command(), report.violations.join("; ")));
         }
         true
@@ -51,4 +51,22 @@ fn a_seed_repeats_its_trace() {
         let (first, second) = (runner().run(&case), runner().run(&case));
         assert_eq!(first.trace, second.trace, "seed {seed}");
     }
+}
+
+/// A state stands in for a failure, as no seed fails.
+#[test]
+fn a_shrunk_case_fails_as_before_with_fewer_faults_and_records() {
+    const STATE: &str = "a failover lost notifications";
+    let fails = |report: &Report| report.reached.iter().any(|state| state == STATE);
+    let runner = runner();
+    let has_many_faults = |case: &Case| case.plan().faults.len() > 5;
+    let mut cases = (1..=SEEDS).map(Case::of_seed).filter(has_many_faults);
+    let failing = cases.find_map(|case| Some((runner.run(&case), case)).filter(|(r, _)| fails(r)));
+    let (report, case) = failing.expect("a seed with many faults reaches the state");
+    let (smallest, report) = runner.shrink(&case, report, fails);
+    assert!(fails(&report), "{report}");
+    assert_eq!(runner.run(&smallest).trace, report.trace);
+    let plan = smallest.plan();
+    assert!(plan.enabled().len() <= 2, "{}", smallest.command());
+    assert!(plan.max_records <= plan.records / 2, "{}", smallest.command());
 }
