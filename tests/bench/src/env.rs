@@ -58,6 +58,16 @@ impl Env {
         self.on_stack_of(kafka?, (workers, gateways), Vec::new(), measure).await
     }
 
+    /// Measures on a stack of one worker with further settings.
+    pub(crate) async fn on_worker<T>(
+        &self,
+        worker_settings: Vec<(&'static str, String)>,
+        measure: impl AsyncFnOnce(&mut Stack) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let kafka = self.kafka().await?;
+        on_layout(kafka, Layout { worker_settings, ..Layout::default() }, measure).await
+    }
+
     /// Measures on a stack with the given broker and further gateway settings.
     pub(crate) async fn on_stack_of<T>(
         &self,
@@ -75,17 +85,25 @@ impl Env {
             ("JWT_PUBLIC_KEY_PATH", rsa_key("pub").display().to_string()),
         ]);
         let layout = Layout { workers, gateways, gateway_settings, ..Layout::default() };
-        let mut stack = Stack::start(kafka, &layout).await?;
-        // Without persistence, so that the disk does not limit Redis.
-        let mut config = redis::cmd("CONFIG");
-        config.arg("SET").arg("appendonly").arg("no");
-        config.exec_async(&mut stack.redis.connection().await?).await?;
-        let measured = measure(&mut stack).await;
-        let stopped = stack.shut_down_and_check_logs().await;
-        let measured = measured?;
-        stopped.context("the stack did not shut down gracefully")?;
-        Ok(measured)
+        on_layout(kafka, layout, measure).await
     }
+}
+
+async fn on_layout<T>(
+    kafka: Arc<Kafka>,
+    layout: Layout,
+    measure: impl AsyncFnOnce(&mut Stack) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let mut stack = Stack::start(kafka, &layout).await?;
+    // Without persistence, so that the disk does not limit Redis.
+    let mut config = redis::cmd("CONFIG");
+    config.arg("SET").arg("appendonly").arg("no");
+    config.exec_async(&mut stack.redis.connection().await?).await?;
+    let measured = measure(&mut stack).await;
+    let stopped = stack.shut_down_and_check_logs().await;
+    let measured = measured?;
+    stopped.context("the stack did not shut down gracefully")?;
+    Ok(measured)
 }
 
 /// Returns the path of the public (`pub`) or private (`key`) RSA test key.

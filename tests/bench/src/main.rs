@@ -25,6 +25,7 @@ mod instructions;
 mod large;
 mod latency;
 mod machine;
+mod parked;
 mod plot;
 mod reconnect;
 mod report;
@@ -52,7 +53,7 @@ const fn group(
     Group { names, run, limit: Duration::from_secs(60 * minutes) }
 }
 
-const GROUPS: [Group; 13] = [
+const GROUPS: [Group; 14] = [
     group(&["idle_kib_per_connection", "idle_us_per_connection_second"], 4, |env| {
         Box::pin(idle::measure(env))
     }),
@@ -62,6 +63,7 @@ const GROUPS: [Group; 13] = [
     group(&["writes_per_low_priority_frame"], 2, |env| Box::pin(writes::measure(env))),
     group(&["connects_per_second"], 4, |env| Box::pin(connects::measure(env))),
     group(&["worker_events_per_second"], 4, |env| Box::pin(worker::measure(env))),
+    group(&["parked_us_per_record"], 8, |env| Box::pin(parked::measure(env))),
     group(&["immediate_under_backlog"], 3, |env| Box::pin(immediate::measure(env))),
     group(&["latency"], 8, |env| Box::pin(latency::measure(env))),
     group(&["slow_clients"], 3, |env| Box::pin(slow_clients::measure(env))),

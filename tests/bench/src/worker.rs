@@ -51,7 +51,11 @@ pub(crate) async fn measure(env: &Env) -> anyhow::Result<Vec<Figure>> {
 
 /// Fills the topic while the worker is stopped, and lets it catch up; returns events per second and
 /// CPU time per event in microseconds.
-async fn drain(stack: &mut Stack, plan: &ClientPlan, events: u64) -> anyhow::Result<(f64, f64)> {
+pub(crate) async fn drain(
+    stack: &mut Stack,
+    plan: &ClientPlan,
+    events: u64,
+) -> anyhow::Result<(f64, f64)> {
     fill(stack, plan, events).await?;
     let worker = &stack.workers[0];
     // From the first published event: joining the group is not measured.

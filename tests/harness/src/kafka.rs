@@ -26,7 +26,7 @@ mod log_segment;
 mod secured;
 
 /// Partitions per topic: several workers can share them.
-const PARTITIONS: i32 = 3;
+pub const PARTITIONS: i32 = 3;
 
 /// Longest wait for one response of the broker.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
