@@ -39,12 +39,13 @@ fn user() -> UserId {
     UserId::new("u").unwrap()
 }
 
-fn settings() -> Arc<ConnectionSettings> {
+pub(super) fn settings() -> Arc<ConnectionSettings> {
     let secret = "a-secret-that-is-long-enough-for-tests".into();
     let algorithms = [jsonwebtoken::Algorithm::HS256];
     let rules = TokenRules::new(&algorithms, None, None, Duration::ZERO);
     Arc::new(ConnectionSettings {
         ping_interval: Duration::from_secs(30),
+        epoch: tokio::time::Instant::now(),
         keepalive_timeout: Duration::from_mins(1),
         expiry_grace: Duration::from_secs(5),
         max_message_size: 4096,

@@ -36,7 +36,7 @@ impl Timers {
         let now = Instant::now();
         Self {
             last_activity: now,
-            next_ping: now + settings.ping_interval,
+            next_ping: settings.next_ping(now),
             expires_at: now + token_valid_for.min(MAX_TOKEN_LIFETIME) + settings.expiry_grace,
             flush_by: None,
             drain_at: None,
@@ -64,7 +64,7 @@ impl Timers {
         } else if passed(self.flush_by) {
             Some(TimerEvent::Flush)
         } else if self.next_ping <= now {
-            self.next_ping = now + settings.ping_interval;
+            self.next_ping = settings.next_ping(now);
             Some(TimerEvent::Ping)
         } else {
             None
@@ -93,5 +93,30 @@ impl Timers {
 
     fn keepalive_deadline(&self, settings: &ConnectionSettings) -> Instant {
         self.last_activity + settings.keepalive_timeout
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::connection::tests::settings;
+
+    #[tokio::test(start_paused = true)]
+    async fn connections_that_are_opened_at_any_time_share_the_times_of_their_pings() {
+        let settings = settings();
+        let mut times = BTreeSet::new();
+        for _ in 0..1_000 {
+            advance(Duration::from_millis(1)).await;
+            let ping = settings.next_ping(Instant::now());
+            let latest = Instant::now() + settings.ping_interval;
+            assert!(ping <= latest && latest - ping < settings.ping_interval / 256);
+            times.insert(ping);
+        }
+        // A second has 8.5 steps of 30/256 s.
+        assert_eq!(times.len(), 9);
     }
 }

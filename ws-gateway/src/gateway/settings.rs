@@ -1,6 +1,7 @@
 //! From the settings as text to what each part of the gateway is built with.
 
 use shared::trace::Tracer;
+use tokio::time::Instant;
 
 use crate::{
     auth::Authenticator,
@@ -33,6 +34,7 @@ pub(super) fn connection(
     let ping_interval = config.websocket_ping_interval;
     ConnectionSettings {
         ping_interval,
+        epoch: Instant::now(),
         keepalive_timeout: config.websocket_idle_timeout.min(ping_interval.saturating_mul(2)),
         expiry_grace: config.tokens.jwt_expiry_grace,
         max_message_size: config.limits.websocket_max_message_size.get(),

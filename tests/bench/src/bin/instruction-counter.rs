@@ -140,6 +140,7 @@ async fn connected() -> anyhow::Result<(Hub, TcpStream)> {
     let key = Key::from_secret(&"a-secret-that-is-long-enough-for-this".into(), &rules);
     let settings = ConnectionSettings {
         ping_interval: Duration::from_hours(1),
+        epoch: tokio::time::Instant::now(),
         keepalive_timeout: Duration::from_hours(1),
         expiry_grace: Duration::ZERO,
         max_message_size: 4096,

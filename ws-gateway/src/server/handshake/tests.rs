@@ -33,7 +33,7 @@ const UPGRADE: [(HeaderName, &str); 5] = [
 
 const HOST: [(HeaderName, &str); 1] = [(header::HOST, "gateway.example.org")];
 
-fn settings() -> ServerSettings {
+pub(in crate::server) fn settings() -> ServerSettings {
     let [few, many] = [10, 10_000].map(|number| NonZeroUsize::new(number).unwrap());
     ServerSettings {
         service: "s".into(),
@@ -52,13 +52,14 @@ fn settings() -> ServerSettings {
     }
 }
 
-fn state(settings: ServerSettings) -> Arc<ServerState> {
+pub(in crate::server) fn state(settings: ServerSettings) -> Arc<ServerState> {
     let metrics = Metrics::new(&Registry::new());
     let history = History::new(watch::channel(None).1, 1 << 20, metrics.clone());
     let rules = TokenRules::new(&[jsonwebtoken::Algorithm::HS256], None, None, Duration::ZERO);
     let keys = vec![Key::from_secret(&SECRET.into(), &rules).unwrap()];
     let connection = ConnectionSettings {
         ping_interval: Duration::from_secs(30),
+        epoch: tokio::time::Instant::now(),
         keepalive_timeout: Duration::from_mins(1),
         expiry_grace: Duration::ZERO,
         max_message_size: 4096,
