@@ -7,7 +7,7 @@ use std::{
 };
 
 use rustix::net::{Shutdown, shutdown};
-use tokio::net::TcpStream;
+use tokio::{io::Interest, net::TcpStream};
 
 /// A non-blocking byte stream that two tasks may write to.
 ///
@@ -52,7 +52,15 @@ impl Socket for TcpStream {
     }
 
     fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.try_read(buffer)
+        let mut length = 0;
+        let result = self.try_io(Interest::READABLE, || {
+            length = rustix::io::read(self, &mut *buffer)?;
+            // A short read has emptied the socket. Readiness is cleared without the system call
+            // that would say so.
+            let is_empty = (1..buffer.len()).contains(&length);
+            if is_empty { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        });
+        if length > 0 { Ok(length) } else { result.map(|()| 0) }
     }
 
     fn poll_write_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
