@@ -109,6 +109,11 @@ struct State {
 }
 
 impl Hub {
+    /// Bytes of a user with one connection and a token id, without the texts of both ids.
+    #[cfg(test)]
+    pub(crate) const SIZE_OF_USER: usize =
+        size_of::<(UserId, User)>() + size_of::<user::Connection>() + TokenIndex::SIZE_OF_ENTRY;
+
     /// Returns a hub without users.
     #[must_use]
     pub fn new(limits: Limits, metrics: Metrics) -> Self {

@@ -26,11 +26,10 @@ impl<C: Channel> Connection<C> {
         self.timers.record_activity();
         self.registration.outbox().answer_probe();
         match message {
-            // Boxed: it is rare, and its state would enlarge every connection.
-            Message::Text(text) => Box::pin(self.on_text(&text)).await,
+            Message::Text(text) => self.on_text(&text).await,
             Message::Binary(_) => Break(Disconnect::ByGateway(CloseReason::Binary)),
             // Flushes the pong that the socket has buffered.
-            Message::Ping(_) => Box::pin(self.send(Vec::new())).await,
+            Message::Ping(_) => self.send(Vec::new()).await,
             Message::Pong(_) | Message::Frame(_) => Continue(()),
             Message::Close(_) => Break(Disconnect::ByClient),
         }

@@ -8,7 +8,7 @@ use std::{
 use futures_util::StreamExt;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio::{pin, select};
-use tokio_tungstenite::tungstenite::Utf8Bytes;
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use tokio_util::sync::CancellationToken;
 
 use super::{Channel, Connection, Renewal, timers::TimerEvent};
@@ -18,6 +18,22 @@ use crate::{
     metrics::{Failure, Phase},
     protocol::{CloseReason, Disconnect, Resume, State},
 };
+
+/// What a connection waits for.
+enum Event {
+    /// Queued frames are due, or the hub closes the connection.
+    Due(Due),
+    /// A page of the history was read.
+    Page(ReplayPage),
+    /// The client has sent a message, or disconnected.
+    Message(Result<Message, Disconnect>),
+    /// A new token was checked.
+    Renewed(Result<Identity, AuthError>),
+    /// A deadline has passed.
+    Timer,
+    /// The gateway shuts down.
+    Shutdown,
+}
 
 impl<C: Channel> Connection<C> {
     /// Runs until the connection ends. Queued frames wait until the history is sent. After
@@ -38,29 +54,24 @@ impl<C: Channel> Connection<C> {
                 timer.as_mut().reset(deadline);
             }
             let may_flush = self.sends_every_frame();
-            let step = select! {
-                due = outbox.due(self.timers.flush_by, may_flush), if replay.is_none() => self.on_due(due).await,
-                reason = outbox.closed(), if replay.is_some() => Break(Disconnect::ByGateway(reason)),
+            let event = select! {
+                due = outbox.due(self.timers.flush_by, may_flush), if replay.is_none() => Event::Due(due),
+                reason = outbox.closed(), if replay.is_some() => Event::Due(Due::Closed(reason)),
                 page = next_page(&mut replay) => {
                     if page.is_last {
                         // Frees the memory of the replay.
                         replay = None;
                         self.phase.enter(Phase::Open);
                     }
-                    Box::pin(self.send_page(page)).await
+                    Event::Page(page)
                 }
-                message = self.channel.receive(), if self.renewal.is_none() => self.on_message(message).await,
-                renewed = wait(&mut self.renewal) => {
-                    self.renewal = None;
-                    Box::pin(self.on_renewed(renewed)).await
-                }
-                () = &mut timer => self.on_time().await,
-                () = &mut stopping, if self.timers.drain_at.is_none() => {
-                    self.timers.schedule_drain(self.settings.drain_window);
-                    Continue(())
-                }
+                message = self.channel.receive(), if self.renewal.is_none() => Event::Message(message),
+                renewed = wait(&mut self.renewal) => Event::Renewed(renewed),
+                () = &mut timer => Event::Timer,
+                () = &mut stopping, if self.timers.drain_at.is_none() => Event::Shutdown,
             };
-            if let Break(end) = step {
+            // Boxed: an idle connection keeps no memory for what it does with events.
+            if let Break(end) = Box::pin(self.handle(event)).await {
                 break end;
             }
         };
@@ -92,6 +103,23 @@ impl<C: Channel> Connection<C> {
         self.filtered.as_ref().map_or(next, |filtered| filtered.due.min(next))
     }
 
+    async fn handle(&mut self, event: Event) -> ControlFlow<Disconnect> {
+        match event {
+            Event::Due(due) => self.on_due(due).await,
+            Event::Page(page) => self.send_page(page).await,
+            Event::Message(message) => self.on_message(message).await,
+            Event::Renewed(renewed) => {
+                self.renewal = None;
+                self.on_renewed(renewed).await
+            }
+            Event::Timer => self.on_time().await,
+            Event::Shutdown => {
+                self.timers.schedule_drain(self.settings.drain_window);
+                Continue(())
+            }
+        }
+    }
+
     async fn on_due(&mut self, due: Due) -> ControlFlow<Disconnect> {
         match due {
             Due::Now => self.drain().await,
@@ -99,7 +127,7 @@ impl<C: Channel> Connection<C> {
                 self.timers.flush_by = Some(time);
                 Continue(())
             }
-            Due::Probe => Box::pin(self.ping()).await,
+            Due::Probe => self.ping().await,
             Due::Closed(reason) => Break(Disconnect::ByGateway(reason)),
         }
     }
@@ -111,10 +139,9 @@ impl<C: Channel> Connection<C> {
             Some(TimerEvent::TokenExpired) => close(CloseReason::TokenExpired),
             Some(TimerEvent::KeepaliveTimeout) => close(CloseReason::KeepaliveTimeout),
             Some(TimerEvent::Flush) => self.drain().await,
-            // Boxed like everything rare: its state would enlarge every connection.
-            Some(TimerEvent::Ping) => Box::pin(self.ping()).await,
+            Some(TimerEvent::Ping) => self.ping().await,
             None if self.filtered.as_ref().is_some_and(|f| f.due <= Instant::now()) => {
-                Box::pin(self.send_position()).await
+                self.send_position().await
             }
             None => Continue(()),
         }
@@ -138,8 +165,8 @@ impl<C: Channel> Connection<C> {
             biased;
             written = self.channel.write(texts, &mut self.in_fragments) => written,
             reason = outbox.closed() => return Break(Disconnect::ByGateway(reason)),
-            // Allocated only if the client does not take the write at once.
-            () = async { Box::pin(sleep(self.settings.keepalive_timeout)).await } => {
+            // Lazy: most writes finish at once and need no timer.
+            () = async { sleep(self.settings.keepalive_timeout).await } => {
                 return Break(Disconnect::ByGateway(CloseReason::TooSlow));
             }
         };

@@ -21,11 +21,12 @@ use crate::protocol::{CloseReason, Disconnect};
 /// stays small.
 const FRAGMENT: usize = 32 << 10;
 
-/// Returns buffer sizes for many idle sockets: the defaults take 136 KiB per socket.
+/// Returns buffer sizes for many idle sockets: the defaults take 136 KiB per socket. A connection
+/// keeps its read buffer; clients send little more than pongs.
 #[must_use]
 pub fn socket_config(max_message_size: usize) -> WebSocketConfig {
     WebSocketConfig::default()
-        .read_buffer_size(512)
+        .read_buffer_size(128)
         .write_buffer_size(4096)
         .max_write_buffer_size(64 << 10)
         .max_message_size(Some(max_message_size))

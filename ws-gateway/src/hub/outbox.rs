@@ -159,6 +159,10 @@ impl State {
 }
 
 impl Outbox {
+    /// Bytes of a queue without items.
+    #[cfg(test)]
+    pub(crate) const SIZE: usize = size_of::<Shared>();
+
     /// Returns an empty queue.
     #[must_use]
     pub(crate) fn new(limits: Limits) -> Self {
@@ -242,8 +246,8 @@ impl Outbox {
 
     /// Waits until the queue is due, or due earlier than `known`. Only one task may wait. While it
     /// waits and `may_flush` is true, [`Outbox::flush`] writes.
-    pub(crate) async fn due(&self, known: Option<Instant>, may_flush: bool) -> Due {
-        poll_fn(|context| {
+    pub(crate) fn due(&self, known: Option<Instant>, may_flush: bool) -> impl Future<Output = Due> {
+        poll_fn(move |context| {
             let mut state = self.state();
             state.is_idle = false;
             if let Some(reason) = state.closed {
@@ -263,11 +267,10 @@ impl Outbox {
                 }
             }
         })
-        .await
     }
 
     /// Waits until the connection has to be closed. Only one task may wait.
-    pub(crate) async fn closed(&self) -> CloseReason {
+    pub(crate) fn closed(&self) -> impl Future<Output = CloseReason> {
         poll_fn(|context| {
             let mut state = self.state();
             if let Some(reason) = state.closed {
@@ -276,7 +279,6 @@ impl Outbox {
             state.waker = Some(context.waker().clone());
             Poll::Pending
         })
-        .await
     }
 
     /// Takes everything that is queued.

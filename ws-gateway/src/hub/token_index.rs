@@ -14,6 +14,9 @@ use crate::auth::Credential;
 pub(super) struct TokenIndex(BTreeSet<(Arc<str>, Option<UserId>)>);
 
 impl TokenIndex {
+    #[cfg(test)]
+    pub(super) const SIZE_OF_ENTRY: usize = size_of::<(Arc<str>, Option<UserId>)>();
+
     pub(super) fn insert(&mut self, user: &UserId, credential: &Credential) {
         if let Some(id) = &credential.token_id {
             self.0.insert((Arc::clone(id), Some(user.clone())));

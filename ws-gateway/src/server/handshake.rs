@@ -233,4 +233,4 @@ fn switching_protocols(accept: String) -> Response {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -122,3 +122,6 @@ impl Drop for OpenConnection {
         metrics.connection_duration.observe(self.opened_at.elapsed().as_secs_f64());
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -65,17 +65,3 @@ async fn a_message_flood_is_not_read_and_does_not_stop_delivery() {
     assert_eq!(harness.json().await, json!({"type": "pong"}));
     assert!(start.elapsed() >= Duration::from_millis(900));
 }
-
-#[tokio::test]
-async fn an_idle_connection_is_small() {
-    let (_client, server) = tokio::io::duplex(1 << 12);
-    let config = Some(socket_config(1 << 14));
-    let socket = WebSocketStream::from_raw_socket(server, Role::Server, config).await;
-    let registration = hub().register(&user(), Uuid::new_v4()).unwrap();
-    let identity = Identity { user: user(), expires_at: 0, credential: Credential::default() };
-    let options = ClientOptions { control_frames: true, filter: Filter::default() };
-    let connection = Connection::new(socket, registration, &identity, options, settings());
-    let size = size_of_val(&*connection);
-    let task = connection.run(no_history(), CancellationToken::new());
-    assert!(size + size_of_val(&task) < 2048, "{size} and {} bytes", size_of_val(&task));
-}
