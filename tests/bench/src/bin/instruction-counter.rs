@@ -136,23 +136,7 @@ async fn connected() -> anyhow::Result<(Hub, TcpStream)> {
         hub.mark_subscribed(&plan.subscribe[0].subscription) == hub::Subscribed::Live,
         "the user is live at once"
     );
-    let rules = TokenRules::new(&[jsonwebtoken::Algorithm::HS256], None, None, Duration::ZERO);
-    let key = Key::from_secret(&"a-secret-that-is-long-enough-for-this".into(), &rules);
-    let settings = ConnectionSettings {
-        ping_interval: Duration::from_hours(1),
-        epoch: tokio::time::Instant::now(),
-        keepalive_timeout: Duration::from_hours(1),
-        expiry_grace: Duration::ZERO,
-        max_message_size: 4096,
-        max_messages_per_second: NonZeroU32::MIN,
-        drain_window: Duration::ZERO,
-        authenticator: Authenticator::new(
-            vec![key.context("the secret is a valid key")?].into(),
-            Revocations::default(),
-        ),
-        metrics,
-        tracer: None,
-    };
+    let settings = connection_settings(metrics)?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let client = TcpStream::connect(listener.local_addr()?).await?;
     let (server, _) = listener.accept().await?;
@@ -167,4 +151,24 @@ async fn connected() -> anyhow::Result<(Hub, TcpStream)> {
     let writing = hub.clone();
     tokio::spawn(async move { writing.write_queued().await });
     Ok((hub, client))
+}
+
+fn connection_settings(metrics: Metrics) -> anyhow::Result<ConnectionSettings> {
+    let rules = TokenRules::new(&[jsonwebtoken::Algorithm::HS256], None, None, Duration::ZERO);
+    let key = Key::from_secret(&"a-secret-that-is-long-enough-for-this".into(), &rules);
+    Ok(ConnectionSettings {
+        ping_interval: Duration::from_hours(1),
+        epoch: tokio::time::Instant::now(),
+        keepalive_timeout: Duration::from_hours(1),
+        expiry_grace: Duration::ZERO,
+        max_message_size: 4096,
+        max_messages_per_second: NonZeroU32::MIN,
+        drain_window: Duration::ZERO,
+        authenticator: Authenticator::new(
+            vec![key.context("the secret is a valid key")?].into(),
+            Revocations::default(),
+        ),
+        metrics,
+        tracer: None,
+    })
 }
