@@ -165,12 +165,16 @@ async fn kafka_accepts_tokens_of_an_oidc_issuer_which_are_renewed(
     };
     let tokens = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&tokens);
-    let issuer = Issuer::start(None, Duration::ZERO, move |_| {
+    let folder = workspace::temporary("oidc-")?;
+    let certificates = Certificates::create(folder.path())?;
+    let issuer = Issuer::start(Some(&certificates), Duration::ZERO, move |_| {
         count.fetch_add(1, Ordering::Relaxed);
         access_token()
     })
     .await?;
-    let worker_settings = secured.worker_settings_with_token(&issuer.url("/token"));
+    let mut worker_settings = secured.worker_settings_with_token(&issuer.url("/token"));
+    let authority = certificates.authority.display().to_string();
+    worker_settings.push(("KAFKA_PROPERTY_HTTPS_CA_LOCATION", authority));
     let layout = Layout { worker_settings, ..Layout::default() };
     let stack = context.own_stack(&layout).await?;
     expect_delivery(&stack).await?;
