@@ -15,6 +15,7 @@ mod delivery;
 mod demo_page;
 mod deployment;
 mod faults;
+mod http_feed;
 mod idempotency;
 mod isolation;
 mod layers;
@@ -81,6 +82,7 @@ const MODULES: &[fn() -> Vec<Scenario>] = &[
     shutdown::scenarios,
     recovery::scenarios,
     resume::scenarios,
+    http_feed::scenarios,
     producers::scenarios,
     metrics::scenarios,
     offsets::scenarios,

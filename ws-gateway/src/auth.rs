@@ -22,4 +22,5 @@ pub(crate) use jwks::JwksCache;
 pub(crate) use key_files::KeyFiles;
 pub use keys::{Key, KeyError, TokenRules};
 pub use origin::Origins;
+pub(crate) use token::bearer;
 pub use token::{TOKEN_SUBPROTOCOL_PREFIX, token};

@@ -3,8 +3,10 @@
 
 mod channel;
 mod close;
+mod event_stream;
 mod frame_limiter;
 mod latency;
+mod long_poll;
 mod phase_gauge;
 mod reader;
 mod select_loop;
@@ -26,7 +28,9 @@ use crate::{
 };
 pub use channel::Channel;
 pub(crate) use close::close;
+pub(crate) use event_stream::EventStream;
 pub(crate) use frame_limiter::FrameLimiter;
+pub(crate) use long_poll::{Answer, LongPoll};
 use phase_gauge::PhaseGauge;
 pub use settings::ConnectionSettings;
 use timers::Timers;

@@ -21,9 +21,9 @@ const DURATION_BUCKETS: &[f64] = &[
 const OUTBOX_BUCKETS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
 
 shared::label! {
-    /// The result of a WebSocket handshake.
+    /// The result of a handshake: an upgrade to a WebSocket, or a request for events.
     pub(crate) enum HandshakeResult as "status" {
-        /// The WebSocket is open.
+        /// The connection is open.
         Accepted = "accepted",
         /// The token was refused.
         Unauthenticated = "unauthenticated",
@@ -33,11 +33,11 @@ shared::label! {
         ForbiddenOrigin = "forbidden_origin",
         /// More handshakes a second than are allowed.
         RateLimited = "rate_limited",
-        /// The process has as many WebSockets as are allowed.
+        /// The process has as many connections as are allowed.
         Full = "full",
-        /// The address has as many WebSockets as are allowed.
+        /// The address has as many connections as are allowed.
         AddressFull = "address_full",
-        /// Not a WebSocket handshake.
+        /// Not a handshake.
         Malformed = "malformed",
         /// The head of the request is larger than allowed.
         HeadTooLarge = "head_too_large",
@@ -147,6 +147,18 @@ shared::label! {
 }
 
 shared::label! {
+    /// What carries the frames of a connection.
+    pub(crate) enum ClientTransport as "transport" {
+        /// A WebSocket.
+        WebSocket = "websocket",
+        /// A stream of Server-Sent Events.
+        EventStream = "event_stream",
+        /// The response to one request.
+        LongPoll = "long_poll",
+    }
+}
+
+shared::label! {
     /// The phase of a connection.
     pub(crate) enum Phase as "state" {
         /// It waits for its subscription, or is sent its history.
@@ -161,17 +173,21 @@ shared::label! {
 shared::metrics! {
     /// The metrics of the gateway. Cheap to clone.
     pub struct Metrics {
-        /// WebSocket handshakes by outcome: accepted, unauthenticated, limit_reached,
+        /// Handshakes of every transport by outcome: accepted, unauthenticated, limit_reached,
         /// forbidden_origin, rate_limited, full, address_full, malformed, head_too_large,
         /// query_too_long, tls_failed,
         /// accept_failed (no file descriptor is left, most likely), evicted (it took long to
         /// send its request, and a new connection needed its slot).
         pub(crate) connections: Labeled<HandshakeResult, IntCounter> = "websocket_connections_total", ();
-        /// WebSockets that are open now.
+        /// Connections of every transport that are open now.
         pub(crate) active_connections: IntGauge = "websocket_active_connections", ();
-        /// WebSockets by state: opening (waits for its subscription or history), open, closing.
+        /// Connections that are open now, by transport: websocket, event_stream, long_poll.
+        pub(crate) connections_by_transport: Labeled<ClientTransport, IntGauge> = "gateway_transport_connections", ();
+        /// Connections that were opened, by transport; each long poll is one.
+        pub(crate) opened_by_transport: Labeled<ClientTransport, IntCounter> = "gateway_transport_connections_opened_total", ();
+        /// Connections by state: opening (waits for its subscription or history), open, closing.
         pub(crate) phases: Labeled<Phase, IntGauge> = "websocket_connections", ();
-        /// Users that have a WebSocket open now.
+        /// Users that have a connection open now.
         pub(crate) connected_users: IntGauge = "websocket_connected_users", ();
         /// Texts written to sockets: notifications, and frames about the connection.
         pub(crate) messages_sent: IntCounter = "websocket_messages_sent_total", ();
@@ -192,9 +208,9 @@ shared::metrics! {
         pub(crate) certificate_end: IntGauge = "gateway_certificate_end_timestamp_seconds", ();
         /// Unexpired revocations of users and tokens.
         pub(crate) revocations: IntGauge = "gateway_revocations", ();
-        /// How long WebSockets were open, in seconds.
+        /// How long connections were open, in seconds.
         pub(crate) connection_duration: Histogram = "websocket_connection_duration_seconds", DURATION_BUCKETS;
-        /// WebSockets closed, by reason; client: the client left.
+        /// Connections closed, by reason; client: the client left, answered: the end of a long poll.
         pub(crate) closes: Labeled<Disconnect, IntCounter> = "websocket_closes_total", ();
         /// Messages of clients by type: ping, auth, filter, ignored.
         pub(crate) client_messages: Labeled<ClientMessageType, IntCounter> = "websocket_client_messages_total", ();

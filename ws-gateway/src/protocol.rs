@@ -14,7 +14,7 @@ pub(crate) use close_code::AUTHENTICATION_ERROR;
 pub use close_code::{CloseReason, Disconnect, Remedy};
 pub use control_frame::{Resume, STATE_EVENT, State, StateFrame};
 pub use frame::Frame;
-pub(crate) use frame::{Times, TraceContext};
+pub(crate) use frame::{Times, TraceContext, position_of};
 pub use position::Position;
 
 /// The subprotocol of clients that receive frames about the connection.

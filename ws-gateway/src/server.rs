@@ -1,12 +1,17 @@
-//! The public port: accepts TCP connections, answers health checks and WebSocket handshakes, and
-//! hands each upgraded socket to a task of its own. Every step has a time limit and a bound on
+//! The public port: accepts TCP connections, answers health checks, handshakes and requests for
+//! events, and hands each connection to a task of its own. Every step has a time limit and a bound on
 //! memory.
 
 mod accept;
+mod activity;
+mod admission;
 mod client_address;
 mod connection_limits;
+mod cors;
+mod events;
 mod handshake;
 mod health_endpoints;
+mod open;
 mod pending;
 mod response;
 mod settings;

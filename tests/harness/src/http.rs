@@ -43,10 +43,13 @@ pub async fn request(
             let (head, body) = sender.send_request(request).await?.into_parts();
             anyhow::Ok(Response::from_parts(head, body.collect().await?.to_bytes()))
         };
-        tokio::pin!(connection);
+        tokio::pin!(connection, response);
         tokio::select! {
-            response = response => response,
-            ended = &mut connection => Err(anyhow::anyhow!("the connection ended: {ended:?}")),
+            response = &mut response => response,
+            ended = &mut connection => {
+                ended.context("the connection ended")?;
+                response.await
+            }
         }
     };
     timeout(LIMIT, exchange)

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 pub mod certificates;
 pub mod client;
+pub mod event_feed;
 pub mod events;
 pub mod http;
 pub mod kafka;

@@ -15,7 +15,8 @@ pub fn token<'a>(headers: &'a HeaderMap, query: &'a str) -> Option<Cow<'a, str>>
     bearer(headers).or_else(|| subprotocol(headers)).map(Cow::Borrowed).or_else(|| in_query(query))
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+/// Returns the token of `Authorization: Bearer`.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())

@@ -1,7 +1,7 @@
 //! What carries frames to a client, and the client's messages back: a WebSocket, an event stream,
 //! or the response to a long poll.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};
 use tokio::time::timeout;
@@ -13,7 +13,7 @@ use tokio_tungstenite::{
 use super::{close, transport::Transport, wire};
 use crate::{
     hub::outbox::socket_writer::SocketWriter,
-    protocol::{CloseReason, Disconnect, Position, Resume},
+    protocol::{CloseReason, Disconnect, Position, Resume, State},
 };
 
 /// A channel to one client.
@@ -47,8 +47,33 @@ pub trait Channel: Send + 'static {
     /// Records the position that the client has reached once the next texts are written.
     fn set_position(&mut self, _: Position) {}
 
-    /// Ends the channel. `state` is the last frame, if there is one.
-    fn close(self, end: Disconnect, state: Option<Utf8Bytes>) -> impl Future<Output = ()> + Send;
+    /// Ends the channel, and says when to reconnect, if the client should.
+    fn close(
+        self,
+        end: Disconnect,
+        reconnect: Option<Reconnect>,
+    ) -> impl Future<Output = ()> + Send;
+}
+
+/// When a client should reconnect.
+#[derive(Clone, Copy, Debug)]
+pub struct Reconnect {
+    /// Why the connection ends.
+    pub(crate) reason: &'static str,
+    /// The delay.
+    pub(crate) after: Duration,
+}
+
+impl Reconnect {
+    pub(crate) fn after_ms(self) -> u64 {
+        u64::try_from(self.after.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Returns the last frame of the connection.
+    pub(super) fn to_text(self) -> Utf8Bytes {
+        let reconnect_after_ms = self.after_ms();
+        State::Disconnected { reason: self.reason, reconnect_after_ms }.to_text()
+    }
 }
 
 impl<S: Transport> Channel for WebSocketStream<S> {
@@ -78,17 +103,20 @@ impl<S: Transport> Channel for WebSocketStream<S> {
         self.feed(ping).await.map_err(|_| Disconnect::ByClient)
     }
 
-    async fn close(mut self, end: Disconnect, state: Option<Utf8Bytes>) {
+    async fn close(mut self, end: Disconnect, reconnect: Option<Reconnect>) {
         match end {
             Disconnect::ByGateway(reason) => {
                 let limit = match reason {
                     CloseReason::TooSlow => close::SLOW_CLIENT_TIMEOUT,
                     _ => close::TIMEOUT,
                 };
+                let state = reconnect.map(Reconnect::to_text);
                 close::close_within(limit, self, reason.frame(), state).await;
             }
             // Sends the reply to the client's close frame.
-            Disconnect::ByClient => drop(timeout(close::TIMEOUT, self.flush()).await),
+            Disconnect::ByClient | Disconnect::Answered => {
+                drop(timeout(close::TIMEOUT, self.flush()).await);
+            }
         }
     }
 }

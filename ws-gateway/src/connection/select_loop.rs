@@ -1,9 +1,6 @@
 //! The loop of a connection: one `select!` over history, queue, client, timers and shutdown.
 
-use std::{
-    ops::ControlFlow::{self, Break, Continue},
-    time::Duration,
-};
+use std::ops::ControlFlow::{self, Break, Continue};
 
 use futures_util::StreamExt;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -11,12 +8,12 @@ use tokio::{pin, select};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use tokio_util::sync::CancellationToken;
 
-use super::{Channel, Connection, Renewal, timers::TimerEvent};
+use super::{Channel, Connection, Renewal, channel::Reconnect, timers::TimerEvent};
 use crate::{
     auth::{AuthError, Identity},
     hub::{Replay, ReplayPage, outbox::Due},
     metrics::{Failure, Phase},
-    protocol::{CloseReason, Disconnect, Resume, State},
+    protocol::{CloseReason, Disconnect, Resume},
 };
 
 /// What a connection waits for.
@@ -85,12 +82,13 @@ impl<C: Channel> Connection<C> {
         phase.enter(Phase::Closing);
         // The user may open another connection now.
         drop(registration);
-        let delay = match end {
+        let reconnect = match end {
             Disconnect::ByGateway(reason) => reason.reconnect_after(),
-            Disconnect::ByClient => None,
+            Disconnect::ByClient | Disconnect::Answered => None,
         };
-        let delay = delay.filter(|_| options.control_frames && !in_fragments);
-        channel.close(end, delay.map(disconnected)).await;
+        let reconnect = reconnect.filter(|_| options.control_frames && !in_fragments);
+        let reconnect = reconnect.map(|(reason, after)| Reconnect { reason, after });
+        channel.close(end, reconnect).await;
     }
 
     /// Whether a queued frame is sent as it is.
@@ -170,12 +168,14 @@ impl<C: Channel> Connection<C> {
                 return Break(Disconnect::ByGateway(CloseReason::TooSlow));
             }
         };
-        if let Err(end) = written {
+        if let Err(end) = written
+            && end != Disconnect::Answered
+        {
             self.settings.metrics.messages_failed.of(Failure::WriteFailed).inc_by(count);
             return Break(end);
         }
         self.settings.metrics.messages_sent.inc_by(count);
-        Continue(())
+        written.map_or_else(Break, Continue)
     }
 }
 
@@ -196,9 +196,4 @@ async fn next_page(replay: &mut Option<Replay>) -> ReplayPage {
         }
         None => std::future::pending().await,
     }
-}
-
-fn disconnected((reason, after): (&'static str, Duration)) -> Utf8Bytes {
-    let reconnect_after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
-    State::Disconnected { reason, reconnect_after_ms }.to_text()
 }

@@ -88,11 +88,12 @@ impl<C: Channel> Connection<C> {
                         batch.push(frame);
                     }
                 }
-                Item::Gap if self.options.control_frames => {
+                Item::Gap => {
                     self.channel.set_resume(Resume::Incomplete);
-                    batch.texts.push(self.authenticated(Resume::Incomplete));
+                    if self.options.control_frames {
+                        batch.texts.push(self.authenticated(Resume::Incomplete));
+                    }
                 }
-                Item::Gap => {}
             }
         }
         batch

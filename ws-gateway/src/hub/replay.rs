@@ -17,6 +17,16 @@ pub(crate) enum ResumeFrom {
     Invalid,
 }
 
+impl ResumeFrom {
+    /// Reads what a client gave; an empty text is none.
+    pub(crate) fn read(text: &str) -> Self {
+        if text.is_empty() {
+            return Self::Now;
+        }
+        text.parse().map_or(Self::Invalid, Self::Position)
+    }
+}
+
 /// A part of the history. The next page is read once this one is on the socket.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ReplayPage {

@@ -153,6 +153,8 @@ pub enum Disconnect {
     ByGateway(CloseReason),
     /// The client closed it or cannot be reached.
     ByClient,
+    /// It was a long poll, and its answer is complete.
+    Answered,
 }
 
 impl Disconnect {
@@ -162,25 +164,28 @@ impl Disconnect {
         match self {
             Self::ByGateway(reason) => reason.label(),
             Self::ByClient => "client",
+            Self::Answered => "answered",
         }
     }
 }
 
 impl Label for Disconnect {
-    const COUNT: usize = CloseReason::COUNT + 1;
+    const COUNT: usize = CloseReason::COUNT + 2;
 
     fn keys() -> Vec<&'static str> {
         CloseReason::keys()
     }
 
     fn all() -> Vec<Self> {
-        CloseReason::all().into_iter().map(Self::ByGateway).chain([Self::ByClient]).collect()
+        let by_gateway = CloseReason::all().into_iter().map(Self::ByGateway);
+        by_gateway.chain([Self::ByClient, Self::Answered]).collect()
     }
 
     fn index(self) -> usize {
         match self {
             Self::ByGateway(reason) => reason.index(),
             Self::ByClient => CloseReason::COUNT,
+            Self::Answered => CloseReason::COUNT + 1,
         }
     }
 

@@ -83,7 +83,8 @@ impl Frame {
     }
 }
 
-fn position_of(text: &str) -> Option<Position> {
+/// Returns the position that a text begins with.
+pub(crate) fn position_of(text: &str) -> Option<Position> {
     let (id, rest) = field(text, "{\"id\":\"")?;
     if rest.starts_with(',') { id.parse().ok() } else { None }
 }

@@ -8,13 +8,15 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use shared::backoff;
 use tokio::{
     net::{TcpListener, TcpStream},
-    time::{Instant, timeout_at},
+    time::{Instant, sleep_until, timeout_at},
 };
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::debug;
 
-use super::{handshake, pending::Slot, settings::ServerSettings, state::ServerState};
+use super::{
+    activity::Activity, handshake, pending::Slot, settings::ServerSettings, state::ServerState,
+};
 use crate::{
     connection::{ConnectionSettings, SharedSocket, Transport},
     files::Current,
@@ -101,10 +103,7 @@ impl Server {
 
     fn pending(&self, peer: IpAddr) -> Pending {
         let state = Arc::clone(&self.state);
-        let (slot, evicted_another) = state.pending.acquire();
-        if evicted_another {
-            state.count(HandshakeResult::Evicted);
-        }
+        let slot = Some(state.acquire_slot());
         let deadline = Instant::now() + state.settings.handshake_timeout;
         Pending { state, peer, slot, deadline }
     }
@@ -114,7 +113,8 @@ impl Server {
 struct Pending {
     state: Arc<ServerState>,
     peer: IpAddr,
-    slot: Slot,
+    /// None while a response is in progress.
+    slot: Option<Slot>,
     deadline: Instant,
 }
 
@@ -123,7 +123,7 @@ impl Pending {
     async fn serve_tls(mut self, stream: TcpStream, acceptor: TlsAcceptor) {
         let accepted = tokio::select! {
             accepted = timeout_at(self.deadline, acceptor.accept(stream)) => accepted,
-            () = self.slot.evicted() => return,
+            () = evicted(&mut self.slot) => return,
             () = self.state.shutdown.cancelled() => return,
         };
         match accepted {
@@ -138,10 +138,16 @@ impl Pending {
         S: Transport,
     {
         let (state, peer) = (Arc::clone(&self.state), self.peer);
+        let activity = Activity::default();
+        let mut changes = activity.subscribe();
         let service = service_fn(move |request: Request<Incoming>| {
             // No request that is answered here has a body.
-            let (state, request) = (Arc::clone(&state), request.map(drop));
-            async move { Ok::<_, Infallible>(handshake::respond::<S>(&state, request, peer).await) }
+            let (state, activity) = (Arc::clone(&state), activity.clone());
+            async move {
+                let request = request.map(drop);
+                let response = handshake::respond::<S>(&state, request, peer, &activity);
+                Ok::<_, Infallible>(response.await)
+            }
         });
         let settings = &self.state.settings;
         let mut http = http1::Builder::new();
@@ -150,16 +156,44 @@ impl Pending {
             .max_header_size(settings.max_request_head.get())
             .max_buf_size(settings.max_request_head.get());
         let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
-        tokio::select! {
-            served = timeout_at(self.deadline, connection) => {
-                // hyper has answered with 431 or 414. Any other error is a client that has
-                // disconnected or does not send HTTP.
-                if matches!(&served, Ok(Err(error)) if error.is_parse_too_large()) {
-                    self.state.count(HandshakeResult::HeadTooLarge);
+        tokio::pin!(connection);
+        let mut is_draining = false;
+        loop {
+            // A connection with a response in progress has no slot: its own limits hold.
+            let is_pending = self.slot.is_some();
+            tokio::select! {
+                served = &mut connection => {
+                    // hyper has answered with 431 or 414. Any other error is a client that has
+                    // disconnected or does not send HTTP.
+                    if served.is_err_and(|error| error.is_parse_too_large()) {
+                        self.state.count(HandshakeResult::HeadTooLarge);
+                    }
+                    return;
+                }
+                () = sleep_until(self.deadline), if is_pending => return,
+                () = evicted(&mut self.slot) => return,
+                () = self.state.shutdown.cancelled(), if !is_draining => {
+                    if is_pending {
+                        return;
+                    }
+                    // The response ends within the drain window, and the connection with it.
+                    is_draining = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                Ok(()) = changes.changed() => {
+                    let is_active = *changes.borrow_and_update();
+                    self.deadline = Instant::now() + self.state.settings.handshake_timeout;
+                    self.slot = (!is_active).then(|| self.state.acquire_slot());
                 }
             }
-            () = self.slot.evicted() => {}
-            () = self.state.shutdown.cancelled() => {}
         }
+    }
+}
+
+/// Waits until the connection is evicted; without a slot it is not.
+async fn evicted(slot: &mut Option<Slot>) {
+    match slot {
+        Some(slot) => slot.evicted().await,
+        None => std::future::pending().await,
     }
 }

@@ -1,40 +1,37 @@
-//! Answers a request: health checks, and on `/ws` the upgrade to a WebSocket or the error that
-//! names the rule it breaks.
+//! Answers a request: health checks, events over plain HTTP, and on `/ws` the upgrade to a WebSocket
+//! or the error that names the rule it breaks.
 
 use std::{net::IpAddr, sync::Arc};
 
-use http_body_util::Full;
 use hyper::{
     HeaderMap, Method, Request, StatusCode, Version,
-    header::{self, HeaderName, HeaderValue},
+    header::{self, HeaderValue},
 };
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::{
-    connection_limits::{ConnectionPermit, LimitExceeded},
+    activity::Activity,
+    admission::{self, lists},
+    events,
     health_endpoints::Health,
     response::{self, Response},
     state::ServerState,
     upgrade::{self, Handshake},
 };
 use crate::{
-    auth::{self, TokenResult},
+    auth,
     connection::{ClientOptions, Transport},
     hub::ResumeFrom,
     metrics::HandshakeResult,
     protocol::{Filter, SUBPROTOCOL},
 };
 
-/// Seconds after which a client may try again: after a second the handshake limit has refilled.
-const RETRY_HANDSHAKE: &str = "1";
-/// Seconds after which a client may try again: connections end in their own time.
-const RETRY_CONNECTION: &str = "5";
-
 /// Returns the response to a request. `S` is the stream that the request came over.
 pub(super) async fn respond<S>(
     state: &Arc<ServerState>,
     request: Request<()>,
     peer: IpAddr,
+    activity: &Activity,
 ) -> Response
 where
     S: Transport,
@@ -53,6 +50,8 @@ where
         "/ws" | "/ws/" => match upgrade::<S>(state, request, peer).await {
             Ok(response) | Err(response) => *response,
         },
+        // Boxed: its state would enlarge every pending connection.
+        "/events" => Box::pin(events::respond(state, &request, peer, activity)).await,
         path => {
             let health = Health {
                 redis_connected: state.history.is_available(),
@@ -98,20 +97,12 @@ where
         let response = response::error(StatusCode::METHOD_NOT_ALLOWED, "use GET");
         return Err(response::with_header(response, header::ALLOW, "GET").into());
     }
-    if !is_origin_allowed(state, headers) {
-        state.count(HandshakeResult::ForbiddenOrigin);
-        return Err(response::error(StatusCode::FORBIDDEN, "the origin is not allowed").into());
-    }
-    if !state.handshakes.try_acquire() {
-        state.count(HandshakeResult::RateLimited);
-        let limit = state.settings.max_handshakes_per_second;
-        return Err(unavailable("handshakes a second", limit, RETRY_HANDSHAKE));
-    }
+    admission::check(state, headers)?;
     if !is_upgrade(headers) {
         return Err(refuse_plain_request(state, &request).await.into());
     }
     let accept = accept_key(headers).inspect_err(|_| state.count(HandshakeResult::Malformed))?;
-    let permit = acquire(state, peer, headers)?;
+    let permit = admission::acquire(state, peer, headers)?;
     let handshake = read_handshake(state, &request).await;
     let mut response = switching_protocols(accept);
     if handshake.options.control_frames {
@@ -123,48 +114,8 @@ where
     Ok(response.into())
 }
 
-fn acquire(
-    state: &ServerState,
-    peer: IpAddr,
-    headers: &HeaderMap,
-) -> Result<ConnectionPermit, Box<Response>> {
-    let settings = &state.settings;
-    let client = settings.trusted_proxies.client(peer, headers);
-    state.limits.acquire(client).map_err(|exceeded| match exceeded {
-        LimitExceeded::Total => {
-            state.count(HandshakeResult::Full);
-            unavailable("connections", settings.max_connections, RETRY_CONNECTION)
-        }
-        LimitExceeded::PerAddress => {
-            state.count(HandshakeResult::AddressFull);
-            let message = "connection limit per client address reached";
-            let response = response::error(StatusCode::TOO_MANY_REQUESTS, message);
-            response::with_header(response, header::RETRY_AFTER, RETRY_CONNECTION).into()
-        }
-    })
-}
-
-fn unavailable(
-    what: &str,
-    limit: impl std::fmt::Display,
-    retry_after: &'static str,
-) -> Box<Response> {
-    let message = format!("limit of {what} reached (limit: {limit})");
-    let response = response::error(StatusCode::SERVICE_UNAVAILABLE, &message);
-    response::with_header(response, header::RETRY_AFTER, retry_after).into()
-}
-
-fn is_origin_allowed(state: &ServerState, headers: &HeaderMap) -> bool {
-    // Only browsers send an origin, and scripts of a page cannot forge it.
-    match (&state.settings.origins, headers.get(header::ORIGIN)) {
-        (Some(allowed), Some(origin)) => allowed.allow(origin.as_bytes()),
-        _ => true,
-    }
-}
-
 async fn refuse_plain_request(state: &ServerState, request: &Request<()>) -> Response {
     if let Err(error) = read_handshake(state, request).await.identity {
-        state.count(HandshakeResult::Unauthenticated);
         let response = response::error(StatusCode::UNAUTHORIZED, error.message());
         return response::with_header(response, header::WWW_AUTHENTICATE, "Bearer");
     }
@@ -177,16 +128,13 @@ async fn refuse_plain_request(state: &ServerState, request: &Request<()>) -> Res
 async fn read_handshake(state: &ServerState, request: &Request<()>) -> Handshake {
     let query = request.uri().query().unwrap_or_default();
     let token = auth::token(request.headers(), query);
-    let identity = state.connection.authenticator.authenticate(token.as_deref()).await;
-    state.connection.metrics.jwt_validations.of(TokenResult::from(&identity)).inc();
+    let identity = admission::authenticate(state, token.as_deref()).await;
     let control_frames =
         lists(request.headers(), &header::SEC_WEBSOCKET_PROTOCOL, |entry| entry == SUBPROTOCOL);
     let (mut resume_from, mut filter) = (ResumeFrom::Now, Filter::default());
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         match &*name {
-            "last_event_id" if !value.is_empty() => {
-                resume_from = value.parse().map_or(ResumeFrom::Invalid, ResumeFrom::Position);
-            }
+            "last_event_id" => resume_from = ResumeFrom::read(&value),
             "categories" => filter = Filter::new(value.split(',')),
             _ => {}
         }
@@ -198,12 +146,6 @@ fn is_upgrade(headers: &HeaderMap) -> bool {
     let lists =
         |name, wanted: &str| lists(headers, name, |entry| entry.eq_ignore_ascii_case(wanted));
     lists(&header::CONNECTION, "upgrade") && lists(&header::UPGRADE, "websocket")
-}
-
-/// Whether a comma-separated header has an entry that matches.
-fn lists(headers: &HeaderMap, name: &HeaderName, is_wanted: impl Fn(&str) -> bool) -> bool {
-    let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).any(|entry| is_wanted(entry.trim()))
 }
 
 /// Returns the answer to the client's `Sec-WebSocket-Key`.
@@ -224,7 +166,7 @@ fn accept_key(headers: &HeaderMap) -> Result<String, Box<Response>> {
 }
 
 fn switching_protocols(accept: String) -> Response {
-    let mut response = Response::new(Full::default());
+    let mut response = Response::new(response::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let accept = HeaderValue::try_from(accept).expect("base64 is a valid header value");
     response.headers_mut().insert(header::SEC_WEBSOCKET_ACCEPT, accept);

@@ -5,7 +5,6 @@ use std::time::Instant;
 use hyper::{Method, StatusCode, header};
 use jiff::Timestamp;
 use serde_json::json;
-use shared::admin;
 
 use super::{
     response::{self, Response},
@@ -60,6 +59,6 @@ impl HealthEndpoints {
             body["max_connections_per_user"] = self.max_connections_per_user.into();
         }
         let status = if is_healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        admin::json_response(status, &body)
+        response::json(status, &body)
     }
 }

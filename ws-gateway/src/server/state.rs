@@ -5,8 +5,11 @@ use std::sync::Arc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    connection_limits::ConnectionLimits, health_endpoints::HealthEndpoints,
-    pending::PendingConnections, settings::ServerSettings, token_bucket::TokenBucket,
+    connection_limits::ConnectionLimits,
+    health_endpoints::HealthEndpoints,
+    pending::{PendingConnections, Slot},
+    settings::ServerSettings,
+    token_bucket::TokenBucket,
 };
 use crate::{connection::ConnectionSettings, hub::Hub, metrics::HandshakeResult, redis::History};
 
@@ -49,6 +52,15 @@ impl ServerState {
             tasks,
             shutdown,
         }
+    }
+
+    /// Takes a slot for a connection that is pending.
+    pub(super) fn acquire_slot(&self) -> Slot {
+        let (slot, evicted_another) = self.pending.acquire();
+        if evicted_another {
+            self.count(HandshakeResult::Evicted);
+        }
+        slot
     }
 
     pub(super) fn count(&self, result: HandshakeResult) {

@@ -3,7 +3,7 @@ use std::{
     time::Duration,
 };
 
-use hyper::Version;
+use hyper::{Version, header::HeaderName};
 use prometheus::Registry;
 use serde_json::{Value, json};
 use shared::metrics::Label as _;
@@ -20,6 +20,8 @@ use crate::{
     redis::History,
     server::{ServerSettings, TrustedProxies},
 };
+
+mod events;
 
 const SECRET: &str = "a-secret-that-is-long-enough-for-tests";
 
@@ -75,7 +77,8 @@ pub(in crate::server) fn state(settings: ServerSettings) -> Arc<ServerState> {
 }
 
 async fn respond(state: &Arc<ServerState>, request: Request<()>) -> Response {
-    super::respond::<SharedSocket<TcpStream>>(state, request, IpAddr::from([127, 0, 0, 1])).await
+    let peer = IpAddr::from([127, 0, 0, 1]);
+    super::respond::<SharedSocket<TcpStream>>(state, request, peer, &Activity::default()).await
 }
 
 async fn status(state: &Arc<ServerState>, request: Request<()>) -> StatusCode {
@@ -213,7 +216,13 @@ async fn one_address_does_not_use_up_the_connections_of_others() {
     assert_eq!(first, StatusCode::SWITCHING_PROTOCOLS);
     assert_eq!(status(&state, get("/ws", &UPGRADE)).await, StatusCode::TOO_MANY_REQUESTS);
     let peer = IpAddr::from([127, 0, 0, 2]);
-    let other = super::respond::<SharedSocket<TcpStream>>(&state, get("/ws", &UPGRADE), peer).await;
+    let other = super::respond::<SharedSocket<TcpStream>>(
+        &state,
+        get("/ws", &UPGRADE),
+        peer,
+        &Activity::default(),
+    )
+    .await;
     assert_eq!(other.status(), StatusCode::SWITCHING_PROTOCOLS);
 }
 

@@ -1,6 +1,7 @@
 use std::net::Ipv4Addr;
 
 use futures_util::stream;
+use shared::user::UserId;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 

@@ -1,0 +1,206 @@
+//! `GET /events`: the notifications of a user over plain HTTP, for networks that allow no WebSocket.
+//! With `Accept: text/event-stream` the response is an event stream, with `application/json` the
+//! answer to a long poll.
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use hyper::{
+    Method, Request, StatusCode,
+    header::{self, HeaderName},
+};
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+use uuid::Uuid;
+
+use super::{
+    activity::Activity,
+    admission, cors,
+    open::{OpenConnection, register},
+    response::{self, Response},
+    state::ServerState,
+};
+use crate::{
+    auth,
+    connection::{Answer, ClientOptions, Connection, EventStream, LongPoll},
+    hub::ResumeFrom,
+    metrics::ClientTransport,
+    protocol::{CloseReason, Disconnect, Filter, Position, Remedy, Resume},
+};
+
+/// How long a poll waits for frames if the client does not say; proxies often end a request after
+/// 30 s.
+const DEFAULT_WAIT: Duration = Duration::from_secs(25);
+/// The maximum of what the client may say.
+const MAX_WAIT: Duration = Duration::from_mins(1);
+/// Seconds after which a client may try again that a temporary failure has kept from being served.
+const RETRY_AFTER: &str = "2";
+
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+const EVENT_STREAM: &str = "text/event-stream";
+const JSON: &str = "application/json";
+
+/// What a request asks for.
+#[derive(Debug)]
+struct EventsRequest {
+    transport: ClientTransport,
+    resume_from: ResumeFrom,
+    filter: Filter,
+    wait: Duration,
+}
+
+/// What a poll is answered: `next` is the position at which the next poll continues.
+#[derive(Debug, Serialize)]
+struct Poll {
+    frames: Vec<Box<RawValue>>,
+    next: Option<Position>,
+    resume: Resume,
+    /// When the client should poll again, if not at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_ms: Option<u128>,
+}
+
+/// Returns the response to a request.
+pub(super) async fn respond(
+    state: &Arc<ServerState>,
+    request: &Request<()>,
+    peer: IpAddr,
+    activity: &Activity,
+) -> Response {
+    let headers = request.headers();
+    let response = match *request.method() {
+        Method::GET => {
+            open(state, request, peer, activity).await.unwrap_or_else(|refused| *refused)
+        }
+        Method::OPTIONS => cors::preflight(state, headers),
+        _ => {
+            let response = response::error(StatusCode::METHOD_NOT_ALLOWED, "use GET");
+            response::with_header(response, header::ALLOW, "GET, OPTIONS")
+        }
+    };
+    let response = response::with_header(response, header::CACHE_CONTROL, "no-store, no-transform");
+    // nginx would hold back a stream.
+    let response = response::with_header(response, X_ACCEL_BUFFERING, "no");
+    cors::allow(state, headers, response)
+}
+
+/// Opens the connection of a request, the cheapest rules first.
+async fn open(
+    state: &Arc<ServerState>,
+    request: &Request<()>,
+    peer: IpAddr,
+    activity: &Activity,
+) -> Result<Response, Box<Response>> {
+    let headers = request.headers();
+    let Some(EventsRequest { transport, resume_from, filter, wait }) = read(request) else {
+        let message = format!("accept {EVENT_STREAM} or {JSON}");
+        return Err(response::error(StatusCode::NOT_ACCEPTABLE, &message).into());
+    };
+    admission::check(state, headers)?;
+    let permit = admission::acquire(state, peer, headers)?;
+    let identity = admission::authenticate(state, auth::bearer(headers)).await;
+    let identity = identity.map_err(|error| unauthenticated(error.message()))?;
+    // From now on, the connection's own limits hold instead of those of a pending one.
+    let active = activity.begin();
+    let id = Uuid::new_v4();
+    let mut registration = register(state, &identity, id).await.map_err(closed)?;
+    let replay = state.history.replay(&mut registration, resume_from);
+    let (settings, shutdown) = (Arc::clone(&state.connection), state.shutdown.clone());
+    let open = OpenConnection::new(id, identity.user.clone(), transport, Arc::clone(&settings));
+    if transport == ClientTransport::LongPoll {
+        let (poll, answer) = LongPoll::new(wait);
+        // The answer itself says what frames about the connection would.
+        let options = ClientOptions { control_frames: false, filter };
+        let connection = Connection::new(poll, registration, &identity, options, settings);
+        open.close(connection.run(replay, shutdown).await);
+        return answered(answer.await.map_err(|_| unavailable())?);
+    }
+    let (stream, chunks) = EventStream::new();
+    let options = ClientOptions { control_frames: true, filter };
+    let connection = Connection::new(stream, registration, &identity, options, settings);
+    state.tasks.spawn(async move {
+        open.close(connection.run(replay, shutdown).await);
+        drop(permit);
+    });
+    let response = Response::new(response::chunks(chunks, active));
+    Ok(response::with_header(response, header::CONTENT_TYPE, EVENT_STREAM))
+}
+
+/// Returns what a request asks for; none if it accepts no transport.
+fn read(request: &Request<()>) -> Option<EventsRequest> {
+    let headers = request.headers();
+    let accepts = |kind: &str| {
+        let is_kind = |entry: &str| entry.split(';').next().is_some_and(|e| e.trim_end() == kind);
+        admission::lists(headers, &header::ACCEPT, is_kind)
+    };
+    let transport = if accepts(EVENT_STREAM) {
+        ClientTransport::EventStream
+    } else if accepts(JSON) {
+        ClientTransport::LongPoll
+    } else if accepts("*/*") || !headers.contains_key(header::ACCEPT) {
+        ClientTransport::EventStream
+    } else {
+        return None;
+    };
+    let (mut resume_from, mut filter, mut wait) = (ResumeFrom::Now, Filter::default(), None);
+    let query = request.uri().query().unwrap_or_default();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        match &*name {
+            "last_event_id" | "after" => resume_from = ResumeFrom::read(&value),
+            "categories" => filter = Filter::new(value.split(',')),
+            "wait" => wait = value.parse().ok().map(Duration::from_secs),
+            _ => {}
+        }
+    }
+    // What a browser adds when it reconnects is newer than the URL.
+    if let Some(last) = headers.get("last-event-id") {
+        resume_from = ResumeFrom::read(last.to_str().unwrap_or("-"));
+    }
+    let wait = wait.unwrap_or(DEFAULT_WAIT).min(MAX_WAIT);
+    Some(EventsRequest { transport, resume_from, filter, wait })
+}
+
+/// Returns the response to a poll that was open.
+fn answered(answer: Answer) -> Result<Response, Box<Response>> {
+    let Answer { frames, next, resume, end } = answer;
+    let retry_after_ms = match end {
+        Disconnect::ByGateway(reason) if reason.remedy() != Remedy::Reconnect => {
+            return Err(closed(reason));
+        }
+        Disconnect::ByGateway(reason) => {
+            reason.reconnect_after().map(|(_, after)| after.as_millis())
+        }
+        Disconnect::Answered | Disconnect::ByClient => None,
+    };
+    let Some(resume) = resume else { return Err(unavailable()) };
+    let frames = frames.iter().map(json).collect();
+    Ok(response::json(StatusCode::OK, &Poll { frames, next, resume, retry_after_ms }))
+}
+
+/// Returns a frame as JSON. That of another publisher may be any text.
+fn json(frame: &Utf8Bytes) -> Box<RawValue> {
+    let quoted = |_| to_raw_value(frame.as_str()).expect("a string serialises");
+    RawValue::from_string(frame.to_string()).unwrap_or_else(quoted)
+}
+
+/// Returns the response to a client whose connection would be closed for this reason.
+fn closed(reason: CloseReason) -> Box<Response> {
+    if reason.remedy() == Remedy::NewToken {
+        return unauthenticated("the token was revoked or has expired");
+    }
+    let message = "connection limit per user reached";
+    response::refusal(StatusCode::TOO_MANY_REQUESTS, reason, message).into()
+}
+
+fn unauthenticated(message: &str) -> Box<Response> {
+    let reason = CloseReason::Unauthenticated;
+    let response = response::refusal(StatusCode::UNAUTHORIZED, reason, message);
+    response::with_header(response, header::WWW_AUTHENTICATE, "Bearer").into()
+}
+
+/// Returns the response to a client whose subscription is not confirmed.
+fn unavailable() -> Box<Response> {
+    let message = "the subscription is not confirmed";
+    let response = response::error(StatusCode::SERVICE_UNAVAILABLE, message);
+    response::with_header(response, header::RETRY_AFTER, RETRY_AFTER).into()
+}
