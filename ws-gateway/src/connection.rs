@@ -27,6 +27,7 @@ use crate::{
     protocol::{Filter, Position},
 };
 pub use channel::Channel;
+pub(crate) use channel::Reconnect;
 pub(crate) use close::close;
 pub(crate) use event_stream::EventStream;
 pub(crate) use frame_limiter::FrameLimiter;

@@ -5,6 +5,7 @@ mod client_message;
 mod close_code;
 mod control_frame;
 mod frame;
+mod poll_answer;
 mod position;
 
 use tokio_tungstenite::tungstenite::Utf8Bytes;
@@ -15,6 +16,7 @@ pub use close_code::{CloseReason, Disconnect, Remedy};
 pub use control_frame::{Resume, STATE_EVENT, State, StateFrame};
 pub use frame::Frame;
 pub(crate) use frame::{Times, TraceContext, position_of};
+pub use poll_answer::PollAnswer;
 pub use position::Position;
 
 /// The subprotocol of clients that receive frames about the connection.

@@ -1,5 +1,5 @@
 //! Generates what follows from the Rust types: JSON Schemas of the notifications, an AsyncAPI
-//! document of the channel, the TypeScript types of the client, the settings tables of the READMEs,
+//! document of the channel, an OpenAPI document of the same over HTTP, the TypeScript types of the client, the settings tables of the READMEs,
 //! and the topics in the manifests. A test fails when a committed file is out of date.
 
 use std::{fs, path::PathBuf};
@@ -9,6 +9,7 @@ use harness::workspace;
 use serde_json::Value;
 
 mod channel;
+mod http;
 mod notifications;
 mod settings;
 mod typescript;
@@ -28,6 +29,7 @@ fn files() -> anyhow::Result<Vec<(PathBuf, String)>> {
     files.extend([
         (client.join("contract/notifications.schema.json"), pretty(&notifications)?),
         (client.join("contract/asyncapi.json"), pretty(&channel)?),
+        (client.join("contract/openapi.json"), pretty(&http::document())?),
         (client.join("src/contract.ts"), typescript::module(&notifications, &channel)?),
     ]);
     Ok(files)

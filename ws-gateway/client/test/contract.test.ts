@@ -59,6 +59,14 @@ test("the AsyncAPI document is valid, and every reference in it resolves", () =>
   const isAsyncApi = new Ajv({ meta: false, validateSchema: false, strict: false, validateFormats: false });
   const { $schema: _, ...specification } = specs.schemas["3.0.0"] as Record<string, unknown>;
   expect(isAsyncApi.validate(specification, document), isAsyncApi.errorsText()).toBe(true);
+  expectReferences(document);
+});
+
+test("every reference in the OpenAPI document resolves", () => {
+  expectReferences(read("../contract/openapi.json"));
+});
+
+function expectReferences(document: any): void {
   const references = JSON.stringify(document).matchAll(/"\$ref":"([^"#]*)#([^"]*)"/g);
   for (const [, file, path] of references) {
     const target = (path ?? "")
@@ -67,7 +75,7 @@ test("the AsyncAPI document is valid, and every reference in it resolves", () =>
       .reduce((value, key) => value?.[key], file ? schemas : document);
     expect(target, `${file}#${path}`).toBeDefined();
   }
-});
+}
 
 test("an app that connects bundles less than 4 KiB of the client", async () => {
   const { outputFiles } = await build({

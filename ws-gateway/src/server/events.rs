@@ -8,8 +8,6 @@ use hyper::{
     Method, Request, StatusCode,
     header::{self, HeaderName},
 };
-use serde::Serialize;
-use serde_json::value::{RawValue, to_raw_value};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 use uuid::Uuid;
 
@@ -22,10 +20,10 @@ use super::{
 };
 use crate::{
     auth,
-    connection::{Answer, ClientOptions, Connection, EventStream, LongPoll},
+    connection::{Answer, ClientOptions, Connection, EventStream, LongPoll, Reconnect},
     hub::ResumeFrom,
     metrics::ClientTransport,
-    protocol::{CloseReason, Disconnect, Filter, Position, Remedy, Resume},
+    protocol::{CloseReason, Disconnect, Filter, PollAnswer, Remedy},
 };
 
 /// How long a poll waits for frames if the client does not say; proxies often end a request after
@@ -47,17 +45,6 @@ struct EventsRequest {
     resume_from: ResumeFrom,
     filter: Filter,
     wait: Duration,
-}
-
-/// What a poll is answered: `next` is the position at which the next poll continues.
-#[derive(Debug, Serialize)]
-struct Poll {
-    frames: Vec<Box<RawValue>>,
-    next: Option<Position>,
-    resume: Resume,
-    /// When the client should poll again, if not at once.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    retry_after_ms: Option<u128>,
 }
 
 /// Returns the response to a request.
@@ -168,19 +155,15 @@ fn answered(answer: Answer) -> Result<Response, Box<Response>> {
             return Err(closed(reason));
         }
         Disconnect::ByGateway(reason) => {
-            reason.reconnect_after().map(|(_, after)| after.as_millis())
+            let delay = reason.reconnect_after();
+            delay.map(|(reason, after)| Reconnect { reason, after }.after_ms())
         }
         Disconnect::Answered | Disconnect::ByClient => None,
     };
     let Some(resume) = resume else { return Err(unavailable()) };
-    let frames = frames.iter().map(json).collect();
-    Ok(response::json(StatusCode::OK, &Poll { frames, next, resume, retry_after_ms }))
-}
-
-/// Returns a frame as JSON. That of another publisher may be any text.
-fn json(frame: &Utf8Bytes) -> Box<RawValue> {
-    let quoted = |_| to_raw_value(frame.as_str()).expect("a string serialises");
-    RawValue::from_string(frame.to_string()).unwrap_or_else(quoted)
+    let frames = frames.iter().map(Utf8Bytes::as_str);
+    let answer = PollAnswer::new(frames, next, resume, retry_after_ms);
+    Ok(response::json(StatusCode::OK, &answer))
 }
 
 /// Returns the response to a client whose connection would be closed for this reason.
