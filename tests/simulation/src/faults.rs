@@ -1,6 +1,6 @@
 //! Makes the faults of a plan happen, one after another at random times.
 
-use std::time::Duration;
+use std::{cell::Cell, ops::Range, time::Duration};
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use tokio::time::{Instant, sleep};
@@ -13,6 +13,7 @@ use crate::{
     redis::{faults::Connections, server::Server},
     simulation::Sim,
     worker::Worker,
+    workload,
 };
 
 /// Everything that runs.
@@ -24,6 +25,8 @@ pub(crate) struct System {
     pub(crate) workers: Vec<Worker>,
     pub(crate) gateways: Vec<Gateway>,
     pub(crate) clients: Vec<Client>,
+    /// When the last process or connection that was stalled goes on.
+    pub(crate) stalled_until: Cell<Instant>,
 }
 
 impl System {
@@ -51,13 +54,23 @@ impl System {
         self.dead_letters.refuse_until(None);
     }
 
+    /// Publishes to each user and revokes tokens once everything is healthy and at rest: a user who
+    /// is not subscribed misses the event, although nothing else shows it.
+    pub(crate) fn probe_at_rest(&self) {
+        self.sim.trace(format_args!("the system is at rest"));
+        workload::produce_for_each_user(&self.sim, &self.cluster);
+        for client in self.clients.iter().filter(|_| self.sim.chance(30)) {
+            self.redis.revoke(&client.token_id());
+        }
+    }
+
     fn apply(&self, fault: Fault) {
         let sim = &self.sim;
         let soon = || Instant::now() + sim.millis(100..8000);
         match fault {
             Fault::WorkerCrash => self.worker().crash(),
             Fault::WorkerRestart => self.worker().restart(),
-            Fault::WorkerStall => self.worker().stall(sim.millis(50..12_000)),
+            Fault::WorkerStall => self.worker().stall(self.stall(50..12_000)),
             Fault::Rebalance => self.cluster.rebalance(),
             Fault::CommitFailure => self.cluster.fail_commits_until(soon()),
             Fault::RecordsExpire => self.cluster.expire_records(),
@@ -66,9 +79,11 @@ impl System {
             Fault::GatewayCrash => self.gateway().crash(),
             Fault::GatewayRestart => self.gateway().restart(),
             Fault::ClientLost => self.client().lose_connection(),
-            Fault::ClientSilent => self.client().silence(sim.millis(100..60_000)),
-            Fault::ClientSlow => self.client().stop_reading(sim.millis(100..20_000)),
-            Fault::ClientFlaps => self.client().flap(sim.millis(5..200)),
+            Fault::ClientSilent => self.client().silence(self.stall(100..60_000)),
+            Fault::ClientSlow => self.client().stop_reading(self.stall(100..20_000)),
+            Fault::ClientFlaps => self.client().flap(self.stall(5..200)),
+            Fault::FilterChange => self.client().change_filter(),
+            Fault::TokenRevoked => self.redis.revoke(&self.client().token_id()),
             redis => self.break_redis(redis),
         }
     }
@@ -80,7 +95,7 @@ impl System {
             Fault::PubsubLost => redis.break_connections(Connections::Subscribed, None),
             Fault::RedisSilent => {
                 let which = [Connections::All, Connections::Subscribed, Connections::Other];
-                redis.break_connections(which[sim.index(3)], Some(sim.millis(10..15_000)));
+                redis.break_connections(which[sim.index(3)], Some(self.stall(10..15_000)));
             }
             Fault::RedisRestart => redis.restart(duration, sim.millis(0..2000)),
             Fault::RedisFailover => redis.fail_over(sim.index(8), false),
@@ -101,6 +116,13 @@ impl System {
             Fault::RedisForeignTypes => redis.overwrite(),
             other => unreachable!("{other:?} is not a fault of Redis"),
         }
+    }
+
+    /// Draws how long something is stalled.
+    fn stall(&self, millis: Range<u64>) -> Duration {
+        let duration = self.sim.millis(millis);
+        self.stalled_until.set(self.stalled_until.get().max(Instant::now() + duration));
+        duration
     }
 
     fn percent(&self) -> u32 {
@@ -128,6 +150,10 @@ impl System {
         if let Some(client) = self.clients.iter().position(|client| !client.is_authenticated()) {
             return Some(format!("client {client} is not connected"));
         }
+        let has_revoked_token = |client: &Client| self.redis.is_revoked(&client.token_id());
+        if let Some(client) = self.clients.iter().position(has_revoked_token) {
+            return Some(format!("client {client} is connected with a revoked token"));
+        }
         let (client, id) = self.sim.oracle.undelivered().into_iter().next()?;
         Some(format!("client {client} has not received {id}"))
     }
@@ -138,3 +164,10 @@ const OUT_OF_MEMORY: &str = "OOM command not allowed when used memory > 'maxmemo
 /// Time limit for recovery after the last fault: the longest back-offs, an owner that stays
 /// unknown, and a silent connection.
 pub(crate) const RECOVERY: Duration = Duration::from_mins(3);
+
+/// Time limit for giving up the connections that were stalled.
+pub(crate) const DETECTION: Duration = Duration::from_secs(15);
+
+/// Time limit for delivery and for the effect of a revocation while everything is healthy: the
+/// longest back-off of a client that reconnects with another token, and 5 s.
+pub(crate) const HEALTHY: Duration = Duration::from_secs(25);

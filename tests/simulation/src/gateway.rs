@@ -147,6 +147,7 @@ fn config(sim: &Sim) -> Config {
         ("outbox-capacity", plan.outbox_capacity.to_string()),
         ("resume-page-bytes", plan.page_bytes.to_string()),
         ("jwt-secret-key", SECRET.into()),
+        ("jwt-expiry-grace", "0s".into()),
     ];
     let arguments = arguments.into_iter().map(|(name, value)| format!("--{name}={value}"));
     Config::parse_from(std::iter::once("ws-gateway".to_owned()).chain(arguments))

@@ -2,6 +2,7 @@
 //! stored and lost, and everything that clients have received.
 
 mod clients;
+mod filter;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,6 +16,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{redis::store::Id, simulation::Simulation};
+pub(crate) use filter::Filter;
 
 /// The expected outcome of a record.
 #[derive(Clone, Debug)]
@@ -48,6 +50,8 @@ struct State {
     published: Vec<(String, usize)>,
     dead_letters: BTreeSet<(Partition, i64)>,
     clients: BTreeMap<usize, clients::Client>,
+    /// The ids of the tokens that were ever revoked.
+    revoked: BTreeSet<String>,
 }
 
 struct Record {
@@ -69,6 +73,7 @@ struct EventState {
 struct Entry {
     id: Id,
     event: u128,
+    category: String,
     /// Whether a failover has lost it.
     is_lost: bool,
 }
@@ -100,7 +105,9 @@ impl Oracle {
         sim.trace(format_args!("published {event} to {user} as {id}"));
         let mut state = self.state();
         let named = frame["user_id"].as_str();
-        let mut violations = state.publish(user, id, event.as_u128(), named);
+        let category = frame["category"].as_str().unwrap_or_default().to_owned();
+        let entry = Entry { id, event: event.as_u128(), category, is_lost: false };
+        let mut violations = state.publish(user, entry, named);
         violations.extend(state.overtaken(event.as_u128(), sim.plan.owner_wait));
         if state.events.get(&event.as_u128()).is_some_and(|event| event.was_published) {
             sim.reach("an event was published again after Redis lost its claim");
@@ -196,6 +203,15 @@ impl Oracle {
         }
     }
 
+    pub(crate) fn revoked(&self, token_id: &str) {
+        self.state().revoked.insert(token_id.to_owned());
+    }
+
+    /// Whether a token was ever revoked: a gateway may remember it although Redis has lost it.
+    pub(crate) fn was_revoked(&self, token_id: &str) -> bool {
+        self.state().revoked.contains(token_id)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().expect("no code panics while it holds this lock")
     }
@@ -206,14 +222,15 @@ impl State {
         self.records.get(partition)?.get(usize::try_from(offset).ok()?)
     }
 
-    fn publish(&mut self, user: &str, id: Id, event: u128, named: Option<&str>) -> Vec<String> {
+    fn publish(&mut self, user: &str, entry: Entry, named: Option<&str>) -> Vec<String> {
+        let Entry { id, event, .. } = entry;
         let mut violations = Vec::new();
         let entries = self.entries.entry(user.to_owned()).or_default();
         if entries.iter().rev().find(|entry| !entry.is_lost).is_some_and(|last| last.id >= id) {
             violations.push(format!("{id} of {user} is not greater than the id before it"));
         }
         let index = entries.len();
-        entries.push(Entry { id, event, is_lost: false });
+        entries.push(entry);
         self.published.push((user.to_owned(), index));
         let Some(state) = self.events.get_mut(&event) else {
             violations.push(format!("published an event that was never produced: {event:032x}"));

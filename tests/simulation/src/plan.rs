@@ -38,6 +38,10 @@ pub enum Fault {
     ClientSlow,
     /// A client connects and leaves within milliseconds, again and again.
     ClientFlaps,
+    /// A client sets another filter.
+    FilterChange,
+    /// The token of a client is revoked.
+    TokenRevoked,
     /// Subscribed connections are cut.
     PubsubLost,
     /// Connections to Redis are silent for a while.
@@ -101,8 +105,11 @@ pub struct Plan {
     pub(crate) trim_slack: usize,
     pub(crate) outbox_capacity: u64,
     pub(crate) page_bytes: u64,
-    /// The size of the send buffers between gateways and clients.
+    /// The size of a gateway's send buffers to clients.
     pub(crate) send_buffer: usize,
+    pub(crate) token_lifetime: Duration,
+    /// Whether clients renew their tokens before they expire.
+    pub(crate) renews_tokens: bool,
     /// Percentages of the records.
     pub(crate) duplicates: u32,
     pub(crate) poison: u32,
@@ -140,6 +147,8 @@ impl Plan {
             outbox_capacity: one_of(random, &[2, 16, 1024]),
             page_bytes: one_of(random, &[1, 4096, 262_144]),
             send_buffer: one_of(random, &[100, 1000, CAPACITY]),
+            token_lifetime: Duration::from_secs(one_of(random, &[10, 30, 86_400])),
+            renews_tokens: random.random_range(0..3) > 0,
             duplicates: random.random_range(0..30),
             poison: random.random_range(0..15),
             without_user: random.random_range(0..60),

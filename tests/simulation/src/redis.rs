@@ -5,6 +5,7 @@ mod connection;
 mod dial;
 pub(crate) mod faults;
 pub mod reply;
+mod revocations;
 mod scripts;
 pub(crate) mod server;
 pub mod store;

@@ -1,12 +1,12 @@
 //! One simulation, from its plan to its result.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{cell::Cell, collections::BTreeMap, time::Duration};
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{
     client::Client,
-    faults::{RECOVERY, System},
+    faults::{DETECTION, HEALTHY, RECOVERY, System},
     gateway::Gateway,
     kafka::{Cluster, DeadLetterTopic},
     plan::Plan,
@@ -58,18 +58,23 @@ async fn simulate(sim: &Sim) {
     let producer = tokio::spawn(workload::produce(sim.clone(), system.cluster.clone()));
     system.inject_faults().await;
     producer.await.expect("the producer does not panic");
-    let last_fault = Instant::now();
-    while let Some(unfinished) = system.unfinished() {
-        if last_fault.elapsed() > RECOVERY {
-            sim.violate(format!("{RECOVERY:?} after the last fault: {unfinished}"));
-            break;
-        }
-        if !sim.violations().is_empty() {
-            break;
+    sleep_until(system.stalled_until.get() + DETECTION).await;
+    await_rest(sim, &system, RECOVERY).await;
+    system.probe_at_rest();
+    await_rest(sim, &system, HEALTHY).await;
+    sim.trace(format_args!("end"));
+}
+
+/// Waits until all work is done; a violation if that takes longer than `limit`.
+async fn await_rest(sim: &Sim, system: &System, limit: Duration) {
+    let begin = Instant::now();
+    while let Some(unfinished) = system.unfinished().filter(|_| sim.violations().is_empty()) {
+        if begin.elapsed() > limit {
+            sim.violate(format!("after {limit:?} without faults: {unfinished}"));
+            return;
         }
         sleep(Duration::from_millis(250)).await;
     }
-    sim.trace(format_args!("end"));
 }
 
 fn start(sim: &Sim) -> System {
@@ -84,5 +89,6 @@ fn start(sim: &Sim) -> System {
     let user = |number: usize| workload::user(number % plan.users);
     let clients =
         (0..clients).map(|number| Client::start(number, user(number), sim, &gateways)).collect();
-    System { sim: sim.clone(), cluster, dead_letters, redis, workers, gateways, clients }
+    let (sim, stalled_until) = (sim.clone(), Cell::new(Instant::now()));
+    System { sim, cluster, dead_letters, redis, workers, gateways, clients, stalled_until }
 }

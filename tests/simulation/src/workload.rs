@@ -65,6 +65,18 @@ pub(crate) async fn produce(sim: Sim, cluster: Cluster) {
     }
 }
 
+/// Produces one event for each user.
+pub(crate) fn produce_for_each_user(sim: &Sim, cluster: &Cluster) {
+    let producer = Producer { sim: sim.clone(), cluster: cluster.clone() };
+    for index in 0..sim.plan.users {
+        let id = u128::from(sim.number(1..u64::MAX));
+        let data = json!({"class_id": format!("class-{id}"), "user_id": user(index)});
+        let event = Event { id, user: user(index), names_user: true, batch: None };
+        let expected = Expected::Notification(event);
+        producer.write(&producer.partition(CLASS), envelope(CLASS, id, &data), expected);
+    }
+}
+
 #[derive(Clone)]
 struct Producer {
     sim: Sim,

@@ -84,8 +84,23 @@ impl Operations {
             70..75 => command(&["SET", &owner, "teacher", "PX", "60000"]),
             75..80 => command(&["GET", &owner]),
             80..85 => command(&["GET", &stream]),
-            85..93 => command(&["DEL", &self.any_key(user)]),
-            93..98 => command(&["SADD", &self.any_key(user), "member"]),
+            85..88 => command(&[
+                "ZADD",
+                "ws:revoked",
+                &self.number().to_string(),
+                &self.number().to_string(),
+            ]),
+            88..90 => command(&[
+                "ZREVRANGEBYSCORE",
+                "ws:revoked",
+                "+inf",
+                &format!("({}", self.number()),
+                "LIMIT",
+                "0",
+                "1000",
+            ]),
+            90..94 => command(&["DEL", &self.any_key(user)]),
+            94..98 => command(&["SADD", &self.any_key(user), "member"]),
             98 => command(&["FLUSHALL"]),
             _ => command(&[
                 "MEMORY",
@@ -113,8 +128,9 @@ impl Operations {
 
     fn any_key(&mut self, user: u32) -> String {
         let event = self.number();
-        match self.random.random_range(0..5) {
+        match self.random.random_range(0..6) {
             0 => seen(user, event),
+            5 => "ws:revoked".into(),
             1 => format!("ws:start:{{{user}}}"),
             2 => format!("ws:position:{{{user}}}"),
             3 => format!("ws:owner:{{{user}}}"),

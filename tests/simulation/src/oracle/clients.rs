@@ -3,7 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{Oracle, State};
+use serde_json::Value;
+
+use super::{Filter, Oracle, State};
 use crate::{redis::store::Id, simulation::Simulation};
 
 /// A client, across all of its connections.
@@ -15,8 +17,13 @@ pub(super) struct Client {
     newest: Option<Id>,
     /// Whether notifications have to be delivered: from the first confirmed connection on.
     expects_delivery: bool,
-    /// Entries that the client need not receive: it began after them, or a gap was reported.
+    /// Entries that the client need not receive: it began after them, a gap was reported, or its
+    /// filter changed while they were on their way.
     waived: BTreeSet<Id>,
+    /// What passes each filter that its gateway may apply.
+    required: Filter,
+    /// What passes some of them.
+    permitted: Filter,
 }
 
 impl Oracle {
@@ -49,11 +56,54 @@ impl Oracle {
         client.waived.extend(entries.map(|entry| entry.id).filter(|id| is_waived(*id)));
     }
 
+    /// Notes that a client has set a filter, which its gateway applies later.
+    pub(crate) fn filter_requested(&self, client: usize, filter: Filter) {
+        if let Some(client) = self.state().clients.get_mut(&client) {
+            client.required = client.required.and(filter);
+            client.permitted = client.permitted.or(filter);
+        }
+        self.waive_filtered(client);
+    }
+
+    /// Notes that the gateway applies a filter to everything that follows.
+    pub(crate) fn filter_applied(&self, client: usize, filter: Filter) {
+        self.waive_filtered(client);
+        if let Some(client) = self.state().clients.get_mut(&client) {
+            (client.required, client.permitted) = (filter, filter);
+        }
+    }
+
+    /// Waives the entries so far that some filter holds back.
+    fn waive_filtered(&self, client: usize) {
+        let State { clients, entries, .. } = &mut *self.state();
+        let Some(client) = clients.get_mut(&client) else { return };
+        let entries = entries.get(&client.user).into_iter().flatten();
+        let filtered = entries.filter(|entry| !client.required.passes(&entry.category));
+        client.waived.extend(filtered.map(|entry| entry.id));
+    }
+
+    /// Takes the position up to which a client has everything that passes its filter.
+    pub(crate) fn position_reported(&self, sim: &Simulation, client: usize, position: Id) {
+        let mut state = self.state();
+        let Some(receiver) = state.clients.remove(&client) else { return };
+        if let Some(missing) = state.missing(&receiver).find(|missing| *missing <= position) {
+            sim.violate(format!(
+                "client {client} is at {position}, but has not received {missing}"
+            ));
+        }
+        state.clients.insert(client, receiver);
+    }
+
     /// Takes a notification that a client has received.
-    pub(crate) fn received(&self, sim: &Simulation, client: usize, id: Id, user: Option<&str>) {
+    pub(crate) fn received(&self, sim: &Simulation, client: usize, id: Id, frame: &Value) {
         let mut state = self.state();
         let Some(mut receiver) = state.clients.remove(&client) else { return };
-        if user != Some(&receiver.user) {
+        let user = frame["user_id"].as_str();
+        let category = frame["category"].as_str().unwrap_or_default();
+        if !receiver.permitted.passes(category) {
+            sim.violate(format!("client {client} received {id}, which its filter excludes"));
+        }
+        if user != Some(&*receiver.user) {
             sim.violate(format!("client {client} of {} received {id} of {user:?}", receiver.user));
         }
         if receiver.newest.is_some_and(|newest| newest >= id) {
@@ -72,17 +122,19 @@ impl Oracle {
     /// Returns the clients that lack a notification, and the first of these notifications.
     pub(crate) fn undelivered(&self) -> Vec<(usize, Id)> {
         let state = self.state();
-        let expected =
+        let undelivered =
             |(number, client): (&usize, &Client)| Some((*number, state.missing(client).next()?));
-        state.clients.iter().filter_map(expected).collect()
+        state.clients.iter().filter_map(undelivered).collect()
     }
 }
 
 impl State {
     fn missing<'a>(&'a self, client: &'a Client) -> impl Iterator<Item = Id> + 'a {
         let entries = self.entries.get(&client.user).into_iter().flatten();
-        let expected =
-            entries.filter(|entry| client.expects_delivery && !entry.is_lost).map(|entry| entry.id);
-        expected.filter(|id| !client.received.contains(id) && !client.waived.contains(id))
+        let expected = entries.filter(|entry| {
+            client.expects_delivery && !entry.is_lost && client.required.passes(&entry.category)
+        });
+        let is_missing = |id: &Id| !client.received.contains(id) && !client.waived.contains(id);
+        expected.map(|entry| entry.id).filter(is_missing)
     }
 }

@@ -75,7 +75,16 @@ pub fn run(db: &mut impl Database, command: &[Vec<u8>]) -> Reply {
             db.store().clear();
             Ok(Reply::Ok)
         }
-        "ZREVRANGEBYSCORE" => Ok(Reply::Array(Vec::new())),
+        "ZADD" => db.allow(Write::AddsMemory).and_then(|()| {
+            let (key, member, score) = (text(&command[1]), text(&command[3]), text(&command[2]));
+            let added = db.store().add_sorted(&key, &member, score.parse().unwrap_or(0))?;
+            Ok(Reply::Int(added.into()))
+        }),
+        "ZREVRANGEBYSCORE" => {
+            let score = text(&command[3]).trim_start_matches('(').parse().unwrap_or(0);
+            let members = db.store().sorted_above(&text(&command[1]), score);
+            members.map(|all| Reply::Array(all.into_iter().map(Reply::text).collect()))
+        }
         "WAIT" => Ok(Reply::Int(1)),
         _ => Err(format!("ERR unknown command '{name}'")),
     };

@@ -126,6 +126,19 @@ impl Server {
         }
     }
 
+    /// Runs commands of an operator on the primary until one fails.
+    pub(super) fn administer(&self, commands: &[[&str; 4]]) -> bool {
+        let (mut state, sim) = (self.state(), &self.sim);
+        let node = state.nodes.len() - 1;
+        commands.iter().all(|command| {
+            let command = command.iter().filter(|part| !part.is_empty());
+            let command: Vec<Vec<u8>> = command.map(|part| part.as_bytes().to_vec()).collect();
+            state.begin_write(&String::from_utf8_lossy(&command[0]), node, sim);
+            let mut db = NodeDatabase { state: &mut state, node, sim };
+            !matches!(super::commands::run(&mut db, &command), Reply::Error(_))
+        })
+    }
+
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no code panics while it holds this lock")
     }
@@ -143,7 +156,7 @@ impl State {
     fn begin_write(&mut self, name: &str, node: usize, sim: &Sim) {
         let now = sim.now_ms();
         self.nodes[node].store.now = now;
-        if node + 1 == self.nodes.len() && matches!(name, "SET" | "EVAL" | "EVALSHA") {
+        if node + 1 == self.nodes.len() && matches!(name, "SET" | "EVAL" | "EVALSHA" | "ZADD") {
             let before = (self.nodes[node].store.clone(), sim.oracle.published_count());
             self.snapshots.push_back(before);
             if self.snapshots.len() > SNAPSHOTS {

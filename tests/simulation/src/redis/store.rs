@@ -25,6 +25,8 @@ impl std::str::FromStr for Id {
 pub(crate) enum Value {
     Text(Vec<u8>),
     Stream(Stream),
+    /// A sorted set: scores by member.
+    Sorted(BTreeMap<String, u64>),
     /// A type that neither service writes.
     Set,
 }
@@ -147,6 +149,36 @@ impl Store {
             }
         }
         Ok(Some(id))
+    }
+
+    /// Adds a member to a sorted set, or changes its score. Returns whether it is new.
+    pub(crate) fn add_sorted(
+        &mut self,
+        key: &str,
+        member: &str,
+        score: u64,
+    ) -> Result<bool, Refusal> {
+        if self.value(key).is_none() {
+            self.set(key, Value::Sorted(BTreeMap::new()), None, false);
+        }
+        match self.value_mut(key) {
+            Some(Value::Sorted(scores)) => Ok(scores.insert(member.to_owned(), score).is_none()),
+            _ => Err(WRONG_TYPE.into()),
+        }
+    }
+
+    /// Returns the members of a sorted set with a greater score, those with the greatest first.
+    pub(crate) fn sorted_above(&self, key: &str, score: u64) -> Result<Vec<String>, Refusal> {
+        match self.value(key) {
+            None => Ok(Vec::new()),
+            Some(Value::Sorted(scores)) => {
+                let above = scores.iter().filter(|(_, known)| **known > score);
+                let mut above: Vec<(u64, &String)> = above.map(|(text, at)| (*at, text)).collect();
+                above.sort_unstable();
+                Ok(above.into_iter().rev().map(|(_, text)| text.clone()).collect())
+            }
+            Some(_) => Err(WRONG_TYPE.into()),
+        }
     }
 
     pub(crate) fn delete_entry(&mut self, key: &str, id: Id) {

@@ -1,0 +1,299 @@
+//! One connection of a client: what it sends, and what it checks of what it receives.
+
+use std::time::Duration;
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep_until};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{Message, protocol::CloseFrame},
+};
+
+use super::{
+    CONNECT_TIMEOUT, Client,
+    token::{Token, Validity},
+};
+use crate::{
+    network::{End, Link},
+    oracle::Filter,
+    redis::store::Id,
+    simulation::trace,
+};
+
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PONG_TIMEOUT: Duration = Duration::from_secs(5);
+
+pub(super) struct Connection<'a> {
+    client: &'a Client,
+    socket: WebSocketStream<End>,
+    link: Link,
+    /// When the handshake began.
+    began: Instant,
+    validity: Option<Validity>,
+    /// A new token that the gateway has not answered, and when it was sent.
+    renewal: Option<(Token, Instant)>,
+    /// When a ping is sent, or the connection given up if a ping is not answered.
+    deadline: Instant,
+    is_pinged: bool,
+    pings: usize,
+    pongs: usize,
+    /// The newest filter that was sent, and the number of the ping that followed it.
+    filter: Filter,
+    filter_ping: usize,
+    /// Whether frames may arrive late, as the client did not read for a while.
+    has_paused: bool,
+    /// The delay before reconnecting that the gateway asks for.
+    reconnect_delay: Option<Duration>,
+}
+
+/// What a handshake has stated.
+#[derive(Clone, Copy)]
+pub(super) struct Opening {
+    /// When it began.
+    pub(super) began: Instant,
+    pub(super) filter: Filter,
+}
+
+enum Wakeup {
+    Message(Message),
+    Deadline,
+    FilterChanged,
+    RenewToken,
+}
+
+impl<'a> Connection<'a> {
+    pub(super) fn new(
+        client: &'a Client,
+        socket: WebSocketStream<End>,
+        link: Link,
+        opening: Opening,
+    ) -> Self {
+        let Opening { began, filter } = opening;
+        Self {
+            client,
+            socket,
+            link,
+            began,
+            validity: None,
+            renewal: None,
+            // The gateway pings or sends frames; the first one confirms the connection.
+            deadline: Instant::now() + CONNECT_TIMEOUT,
+            is_pinged: true,
+            pings: 0,
+            pongs: 0,
+            filter,
+            filter_ping: 0,
+            has_paused: false,
+            reconnect_delay: None,
+        }
+    }
+
+    /// Runs until the connection ends; returns the delay that the gateway asks for.
+    pub(super) async fn run(mut self) -> Option<Duration> {
+        while let Some(wakeup) = self.wakeup().await {
+            let sent = match wakeup {
+                Wakeup::Message(message) => {
+                    self.on_message(message);
+                    true
+                }
+                Wakeup::Deadline if self.is_pinged => {
+                    self.client.sim.reach("a client gave up a silent connection");
+                    break;
+                }
+                Wakeup::Deadline => {
+                    (self.is_pinged, self.deadline) = (true, Instant::now() + PONG_TIMEOUT);
+                    self.ping().await
+                }
+                Wakeup::FilterChanged => self.send_filter().await,
+                Wakeup::RenewToken => self.send_token().await,
+            };
+            if !sent {
+                break;
+            }
+        }
+        self.reconnect_delay
+    }
+
+    /// Waits for the next thing to do; none when the connection has ended.
+    async fn wakeup(&mut self) -> Option<Wakeup> {
+        if let Some(from) = self.client.with(|state| state.reads_from.take()) {
+            self.has_paused = true;
+            sleep_until(from).await;
+            (self.deadline, self.is_pinged) = (Instant::now() + PING_INTERVAL, false);
+        }
+        let renews = self.client.sim.plan.renews_tokens && self.renewal.is_none();
+        let renewal = self.validity.filter(|_| renews).map(|validity| validity.renewal());
+        let renewal = renewal.unwrap_or_else(|| Instant::now() + Duration::from_hours(24));
+        let is_open = self.validity.is_some();
+        tokio::select! {
+            message = self.socket.next() => Some(Wakeup::Message(message?.ok()?)),
+            () = sleep_until(self.deadline) => Some(Wakeup::Deadline),
+            () = self.client.filter_changed.notified(), if is_open => Some(Wakeup::FilterChanged),
+            () = sleep_until(renewal) => Some(Wakeup::RenewToken),
+        }
+    }
+
+    /// Returns whether the connection takes the text.
+    async fn send(&mut self, text: String) -> bool {
+        self.socket.send(Message::text(text)).await.is_ok()
+    }
+
+    async fn ping(&mut self) -> bool {
+        self.pings += 1;
+        self.send(r#"{"type":"ping"}"#.to_owned()).await
+    }
+
+    /// Sends the filter, and a ping whose answer shows that the gateway has taken it.
+    async fn send_filter(&mut self) -> bool {
+        self.filter = self.client.with(|state| state.filter);
+        let text = json!({"type": "filter", "categories": self.filter.categories()}).to_string();
+        self.filter_ping = self.pings + 1;
+        self.send(text).await && self.ping().await
+    }
+
+    async fn send_token(&mut self) -> bool {
+        let Client { sim, user, .. } = self.client;
+        let token = Token::issue(sim, user);
+        let text = json!({"type": "auth", "token": token.text}).to_string();
+        self.renewal = Some((token, Instant::now()));
+        self.send(text).await
+    }
+
+    fn on_message(&mut self, message: Message) {
+        (self.deadline, self.is_pinged) = (Instant::now() + PING_INTERVAL, false);
+        match message {
+            Message::Text(text) => {
+                let frame: Value = serde_json::from_str(&text).unwrap_or_default();
+                if frame["type"] == "pong" {
+                    self.on_pong();
+                } else if frame["event"] == "connection_state" {
+                    self.on_state(&frame["data"]);
+                } else {
+                    self.on_notification(&frame);
+                }
+            }
+            Message::Close(Some(frame)) => self.on_close(&frame),
+            _ => {}
+        }
+    }
+
+    fn on_pong(&mut self) {
+        self.pongs += 1;
+        if self.pongs == self.filter_ping {
+            self.client.sim.reach("a filter was changed on an open connection");
+            self.apply_filter();
+        }
+    }
+
+    /// Notes that the gateway applies the filter, unless the client wants another one meanwhile.
+    fn apply_filter(&self) {
+        let Client { sim, number, .. } = self.client;
+        if self.filter == self.client.with(|state| state.filter) {
+            sim.oracle.filter_applied(*number, self.filter);
+        }
+    }
+
+    fn on_notification(&mut self, frame: &Value) {
+        let Client { sim, number, .. } = self.client;
+        let may_be_late = self.has_paused || self.link.was_stalled();
+        if !may_be_late && self.validity.is_some_and(|validity| validity.must_have_expired()) {
+            sim.violate(format!("client {number} received a frame after its token had expired"));
+        }
+        if let Some(id) = frame["id"].as_str() {
+            trace!(sim, "client {number} receives {id}");
+            self.client.with(|state| state.position = Some(id.to_owned()));
+            sim.oracle.received(sim, *number, id.parse().unwrap_or_default(), frame);
+        }
+    }
+
+    fn on_state(&mut self, data: &Value) {
+        let Client { sim, number, .. } = self.client;
+        let position = data["last_event_id"].as_str().unwrap_or_default();
+        match data["state"].as_str() {
+            Some("authenticated") => self.on_authenticated(data, position),
+            Some("position") => {
+                trace!(sim, "client {number} is at {position}");
+                sim.reach("a client was sent the position of filtered frames");
+                sim.oracle.position_reported(sim, *number, position.parse().unwrap_or_default());
+                self.client.with(|state| state.position = Some(position.to_owned()));
+            }
+            Some("connected") => {
+                if let Some((token, sent_at)) = self.renewal.take() {
+                    sim.reach("a token was renewed");
+                    self.validity = Some(Validity::new(sim.plan.token_lifetime, sent_at));
+                    self.client.with(|state| state.token = token);
+                }
+            }
+            Some("error") => self.on_refused_token(),
+            Some("disconnected") => {
+                let delay = data["reconnect_after_ms"].as_u64();
+                self.reconnect_delay = delay.map(Duration::from_millis);
+            }
+            _ => {}
+        }
+    }
+
+    fn on_authenticated(&mut self, data: &Value, position: &str) {
+        let Client { sim, number, user, .. } = self.client;
+        let (resume, oracle) = (&data["resume"], &sim.oracle);
+        trace!(sim, "client {number} of {user}: resume {resume} at {position}");
+        let is_first = self.validity.is_none();
+        if is_first {
+            self.validity = Some(Validity::new(sim.plan.token_lifetime, self.began));
+            self.apply_filter();
+        }
+        let position_id: Id = position.parse().unwrap_or_default();
+        let takes_position = resume == "none" || position.starts_with("0-");
+        self.client.with(|state| {
+            state.is_authenticated = true;
+            if takes_position {
+                state.position = Some(position.to_owned());
+            }
+        });
+        match resume.as_str() {
+            Some("none") => oracle.started_at(*number, position_id),
+            Some("incomplete") => {
+                sim.reach("a client was notified of a gap");
+                oracle.gap_reported(*number);
+            }
+            _ => sim.reach("a client resumed completely"),
+        }
+    }
+
+    /// Only a token that is revoked may be refused: it is never presented late.
+    fn on_refused_token(&mut self) {
+        let Client { sim, number, .. } = self.client;
+        if let Some((token, _)) = self.renewal.take()
+            && !sim.oracle.was_revoked(&token.id)
+        {
+            sim.violate(format!("client {number} renewed its token, which was refused"));
+        }
+    }
+
+    fn on_close(&mut self, frame: &CloseFrame) {
+        let Client { sim, number, user, .. } = self.client;
+        trace!(sim, "client {number} is closed: {frame:?}");
+        match u16::from(frame.code) {
+            1013 => sim.reach("a slow client was closed"),
+            1008 => {
+                let present = self.client.token_id();
+                let renewed = self.renewal.take().map(|(token, _)| token.id);
+                let is_revoked = [Some(present), renewed]
+                    .iter()
+                    .flatten()
+                    .any(|token| sim.oracle.was_revoked(token));
+                if is_revoked {
+                    sim.reach("a revoked token closed a connection");
+                } else if self.validity.is_some_and(|validity| validity.may_have_expired()) {
+                    sim.reach("an expired token closed a connection");
+                } else {
+                    sim.violate(format!("client {number} has a valid token: {frame:?}"));
+                }
+                let token = Token::issue(sim, user);
+                self.client.with(|state| state.token = token);
+            }
+            _ => {}
+        }
+    }
+}
