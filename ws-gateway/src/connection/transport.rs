@@ -7,6 +7,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use smallvec::SmallVec;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -22,7 +23,7 @@ use tokio_tungstenite::tungstenite::{
 
 mod socket;
 
-use crate::hub::outbox::socket_writer::{MAX_FRAMES, SocketWriter, Written};
+use crate::hub::outbox::socket_writer::{INLINE_FRAMES, SocketWriter, Written};
 pub use socket::Socket;
 
 /// The maximum length of the header of an unmasked frame.
@@ -109,18 +110,13 @@ impl<S: Socket> SocketWriter for Inner<S> {
         if writes.is_task_partial || !writes.rest.is_empty() {
             return Written::default();
         }
-        let mut headers = [Header::default(); MAX_FRAMES];
-        let mut slices = [IoSlice::new(&[]); 2 * MAX_FRAMES];
-        let frames = headers.iter_mut().zip(texts).zip(slices.chunks_exact_mut(2));
-        let count = frames
-            .map(|((header, text), slices)| {
-                *header = Header::of(text.len());
-                slices[0] = IoSlice::new(header.bytes());
-                slices[1] = IoSlice::new(text.as_bytes());
-            })
-            .count();
-        let slices = &slices[..2 * count];
-        let Ok(mut written) = self.socket.try_write_vectored(slices) else {
+        let headers: SmallVec<[Header; INLINE_FRAMES]> =
+            texts.iter().map(|text| Header::of(text.len())).collect();
+        let frames = headers.iter().zip(texts);
+        let slices: SmallVec<[IoSlice<'_>; 2 * INLINE_FRAMES]> = frames
+            .flat_map(|(header, text)| [header.bytes(), text.as_bytes()].map(IoSlice::new))
+            .collect();
+        let Ok(mut written) = self.socket.try_write_vectored(&slices) else {
             return Written::default();
         };
         for (frames, frame) in slices.chunks_exact(2).enumerate() {
@@ -135,12 +131,12 @@ impl<S: Socket> SocketWriter for Inner<S> {
             }
             written -= length;
         }
-        Written { frames: count, is_partial: false }
+        Written { frames: texts.len(), is_partial: false }
     }
 }
 
 /// The header of a frame.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Header {
     bytes: [u8; MAX_HEADER],
     length: usize,

@@ -1,11 +1,13 @@
 //! Writes a queue to its socket without waking the connection's task, which costs more than the
 //! write itself. The task does what the socket does not take at once.
 
-use std::{mem, sync::Arc};
+use std::{collections::VecDeque, mem, sync::Arc};
+
+use smallvec::SmallVec;
 
 use super::{
     Drained, Item, Outbox,
-    socket_writer::{MAX_FRAMES, SocketWriter, Written},
+    socket_writer::{INLINE_FRAMES, MAX_FRAMES, SocketWriter, Written},
 };
 
 impl Outbox {
@@ -28,11 +30,7 @@ impl Outbox {
             // The task looks at the queue before it waits again.
             return Drained::default();
         };
-        let mut texts = [""; MAX_FRAMES];
-        let writable = state.queue.iter().map_while(Item::plain_text);
-        let count = texts.iter_mut().zip(writable).map(|(text, frame)| *text = frame).count();
-        let Written { frames, is_partial } =
-            if count > 0 { writer.try_write(&texts[..count]) } else { Written::default() };
+        let Written { frames, is_partial } = write_front(&state.queue, &**writer);
         let due = state.due;
         let items = if frames == state.queue.len() {
             state.due = None;
@@ -50,6 +48,13 @@ impl Outbox {
         }
         Drained { items, due }
     }
+}
+
+/// Writes the frames up to the first item that needs the task.
+fn write_front(queue: &VecDeque<Item>, writer: &dyn SocketWriter) -> Written {
+    let frames = queue.iter().map_while(Item::plain_text).take(MAX_FRAMES);
+    let texts: SmallVec<[&str; INLINE_FRAMES]> = frames.collect();
+    if texts.is_empty() { Written::default() } else { writer.try_write(&texts) }
 }
 
 impl Item {

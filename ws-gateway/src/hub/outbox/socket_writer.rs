@@ -5,6 +5,9 @@ use std::fmt;
 /// The maximum number of frames in one write.
 pub const MAX_FRAMES: usize = 64;
 
+/// The number of frames that are written without an allocation: most writes have one frame.
+pub(crate) const INLINE_FRAMES: usize = 4;
+
 /// A socket that others than the connection's task can write to.
 pub trait SocketWriter: fmt::Debug + Send + Sync {
     /// Writes each text as a frame, as far as the socket takes them without waiting; at most
