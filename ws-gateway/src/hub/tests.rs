@@ -203,6 +203,14 @@ async fn a_connection_that_joins_during_an_outage_waits_for_its_end() {
 }
 
 #[test]
+fn a_position_that_is_read_late_does_not_replace_the_one_of_a_delivered_frame() {
+    let hub = hub(LimitPolicy::Reject);
+    let _connection = subscribed(&hub, "u", 5);
+    hub.set_start_position(&entry(&hub, "u"), at(3));
+    assert_eq!(hub.position(&user("u")), Some(at(5)));
+}
+
+#[test]
 fn frames_above_the_held_limit_are_read_from_the_stream() {
     let mut limits = Limits::SMALL;
     limits.outbox.capacity = 10_000;

@@ -82,3 +82,53 @@ impl PushHandler {
         Some(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use prometheus::Registry;
+    use shared::user::UserId;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{
+        auth::revocation::Revocations,
+        hub::{Limits, Subscribed},
+    };
+
+    fn message(channel: &[u8], text: &[u8]) -> PushInfo {
+        let data = vec![Value::BulkString(channel.into()), Value::BulkString(text.into())];
+        PushInfo { kind: PushKind::Message, data }
+    }
+
+    #[test]
+    fn an_unreadable_message_or_one_with_a_position_from_the_future_is_counted_and_skipped() {
+        let metrics = Metrics::new(&Registry::new());
+        let (hub, user) = (Hub::new(Limits::SMALL, metrics.clone()), UserId::new("u").unwrap());
+        let _registration = hub.register(&user, Uuid::new_v4()).unwrap();
+        let plan = hub.plan([user.clone()]);
+        assert_eq!(hub.mark_subscribed(&plan.subscribe[0].subscription), Subscribed::Live);
+        let handler = PushHandler {
+            keys: Keys::new("ws"),
+            hub: hub.clone(),
+            metrics: metrics.clone(),
+            revocations: RevocationList::new(Revocations::default(), hub.clone(), metrics.clone()),
+            clock: RedisClock::default(),
+            probe: Probe::new(),
+            traces: false,
+        };
+        let receive = handler.receiver(Arc::default());
+        let future = br#"{"id":"99999999999999-0","event":"e"}"#;
+        for push in [
+            message(b"ws:u", future),
+            message(b"ws:u", b"\xff"),
+            message(b"\xff", b"{}"),
+            message(b"other", b"{}"),
+            PushInfo { kind: PushKind::Message, data: Vec::new() },
+        ] {
+            receive(push).unwrap();
+        }
+        assert_eq!((metrics.malformed_frames.get(), hub.position(&user)), (5, None));
+        receive(message(b"ws:u", br#"{"id":"7-0","event":"e"}"#)).unwrap();
+        assert_eq!((metrics.malformed_frames.get(), hub.position(&user)), (5, "7-0".parse().ok()));
+    }
+}

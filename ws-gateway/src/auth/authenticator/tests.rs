@@ -218,6 +218,9 @@ fn the_id_of_a_token_is_kept_and_bounded() {
     let claims = json!({"sub": "u", "exp": now() + 60, "jti": "t", "iat": 7});
     let credential = Credential { token_id: Some("t".into()), issued_at: 7 };
     assert_eq!(check(&claims).unwrap().credential, credential);
+    // Any revocation of the user concerns a token that does not say when it was issued.
+    let undated = check(&json!({"sub": "u", "exp": now() + 60})).unwrap();
+    assert_eq!(undated.credential, Credential::default());
     for jti in [json!(7), json!("x".repeat(MAX_TOKEN_ID + 1))] {
         let refused = check(&json!({"sub": "u", "exp": now() + 60, "jti": jti}));
         assert_eq!(refused, Err(AuthError::Invalid));

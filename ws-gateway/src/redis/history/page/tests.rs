@@ -150,10 +150,15 @@ fn an_unreadable_entry_is_skipped_and_counted_and_the_others_are_read() {
 }
 
 #[test]
-fn a_reply_that_is_no_array_concerns_its_user_only() {
+fn a_reply_of_another_type_concerns_its_user_only() {
     let replies = || [Ok(Value::Nil), Ok(Value::Int(1))];
     let page = Page::read(replies(), &request("0-0"), &RedisClock::default()).unwrap();
     assert_eq!(page, Err(RedisUserError::Unreadable));
     let wrong_marks = read(Value::Int(1), "1-0", vec![stored("1-0")]).unwrap();
     assert!(wrong_marks.reaches_back);
+    let of_another_type = redis::parse_redis_value(b"-WRONGTYPE text\r\n");
+    let marks = of_another_type.and_then(Value::extract_error);
+    let replies = [marks, Ok(Value::Array(vec![stored("1-0")]))];
+    let page = Page::read(replies, &request("0-0"), &RedisClock::default()).unwrap().unwrap();
+    assert_eq!((ids(&page), page.reaches_back), (vec!["1-0".to_owned()], false));
 }
