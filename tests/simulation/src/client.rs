@@ -2,6 +2,7 @@
 //! position, pings, renews its token, and may set a filter.
 
 mod connection;
+mod end;
 mod token;
 
 use std::{

@@ -104,4 +104,43 @@ bugs! {
     "ws-gateway/src/connection/select_loop.rs":
         "a gateway that shuts down keeps its connections",
         "self.timers.schedule_drain(self.settings.drain_window);" => "";
+    "ws-gateway/src/redis/session.rs":
+        "a user who comes back is not subscribed again",
+        "self.subscribed.remove(user);" => "let _ = user;";
+    "ws-gateway/src/redis/session.rs":
+        "users who connect during a repair are forgotten",
+        "for user in self.hub.take_changed() {" =>
+        "for user in self.hub.take_changed().into_iter().take(0) {";
+    "ws-gateway/src/redis/push_handler.rs":
+        "a revocation that is published has no effect",
+        "self.revocations.receive(&text);" => "let _ = &text;";
+    "ws-gateway/src/connection/timers.rs":
+        "a connection outlives its token",
+        "expires_at: now + token_valid_for.min(MAX_TOKEN_LIFETIME)" =>
+        "expires_at: now + token_valid_for.max(MAX_TOKEN_LIFETIME)";
+    "ws-gateway/src/connection/timers.rs":
+        "a renewed token does not extend its connection",
+        "self.expires_at = Instant::now() + valid_for" =>
+        "let _ = Instant::now() + valid_for";
+    "ws-gateway/src/connection/reader.rs":
+        "a filter that is set on an open connection has no effect",
+        "Filter::new(categories.iter().map(String::as_str))" =>
+        "Filter::new(categories.iter().take(0).map(String::as_str))";
+    "ws-gateway/src/connection/select_loop.rs":
+        "what the hub writes to a socket is not filtered",
+        "self.options.filter.passes_all() && self.replayed_to.is_none()" =>
+        "self.replayed_to.is_none()";
+    "ws-gateway/src/connection/writer.rs":
+        "a position that is reported is older than the frames before it",
+        "                self.filtered = None;\n" => "";
+    "ws-gateway/src/connection/transport.rs":
+        "the hub writes behind a part of a frame of the task",
+        "if writes.is_task_partial || !writes.rest.is_empty() {" =>
+        "if !writes.rest.is_empty() {";
+    "ws-gateway/src/connection/transport.rs":
+        "the rest of a frame that the hub has written in part is dropped",
+        "writes.rest = Bytes::from(frame).slice(written..);" => "drop(frame);";
+    "ws-gateway/src/hub/outbox/flush.rs":
+        "the rest of a frame that the hub has written in part waits for the next frame",
+        "if is_partial || !state.queue.is_empty() {" => "if !state.queue.is_empty() {";
 }

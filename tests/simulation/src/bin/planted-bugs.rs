@@ -46,10 +46,14 @@ fn main() -> anyhow::Result<ExitCode> {
     Ok(if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Copies all files that are under version control; files that are unchanged keep their times, so
+/// Copies all files that Git does not ignore; files that are unchanged keep their times, so
 /// that they are not built again.
 fn copy_sources(root: &Path, to: &Path) -> anyhow::Result<()> {
-    let listed = Command::new("git").arg("-C").arg(root).args(["ls-files", "-z"]).output()?;
+    let listed = Command::new("git")
+        .arg("-C")
+        .arg(root)
+        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+        .output()?;
     ensure!(listed.status.success(), "git cannot list the files");
     let listed = String::from_utf8(listed.stdout)?;
     for file in listed.split('\0').filter(|file| !file.is_empty()) {

@@ -5,10 +5,7 @@ use std::time::Duration;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
-use tokio_tungstenite::{
-    WebSocketStream,
-    tungstenite::{Message, protocol::CloseFrame},
-};
+use tokio_tungstenite::{WebSocketStream, tungstenite::Message};
 
 use super::{
     CONNECT_TIMEOUT, Client,
@@ -25,14 +22,14 @@ const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PONG_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) struct Connection<'a> {
-    client: &'a Client,
+    pub(super) client: &'a Client,
     socket: WebSocketStream<End>,
     link: Link,
     /// When the handshake began.
-    began: Instant,
-    validity: Option<Validity>,
+    pub(super) began: Instant,
+    pub(super) validity: Option<Validity>,
     /// A new token that the gateway has not answered, and when it was sent.
-    renewal: Option<(Token, Instant)>,
+    pub(super) renewal: Option<(Token, Instant)>,
     /// When a ping is sent, or the connection given up if a ping is not answered.
     deadline: Instant,
     is_pinged: bool,
@@ -127,7 +124,9 @@ impl<'a> Connection<'a> {
         let renewal = renewal.unwrap_or_else(|| Instant::now() + Duration::from_hours(24));
         let is_open = self.validity.is_some();
         tokio::select! {
-            message = self.socket.next() => Some(Wakeup::Message(message?.ok()?)),
+            message = self.socket.next() => {
+                Some(Wakeup::Message(message?.map_err(|error| self.check_error(&error)).ok()?))
+            }
             () = sleep_until(self.deadline) => Some(Wakeup::Deadline),
             () = self.client.filter_changed.notified(), if is_open => Some(Wakeup::FilterChanged),
             () = sleep_until(renewal) => Some(Wakeup::RenewToken),
@@ -258,42 +257,6 @@ impl<'a> Connection<'a> {
                 oracle.gap_reported(*number);
             }
             _ => sim.reach("a client resumed completely"),
-        }
-    }
-
-    /// Only a token that is revoked may be refused: it is never presented late.
-    fn on_refused_token(&mut self) {
-        let Client { sim, number, .. } = self.client;
-        if let Some((token, _)) = self.renewal.take()
-            && !sim.oracle.was_revoked(&token.id)
-        {
-            sim.violate(format!("client {number} renewed its token, which was refused"));
-        }
-    }
-
-    fn on_close(&mut self, frame: &CloseFrame) {
-        let Client { sim, number, user, .. } = self.client;
-        trace!(sim, "client {number} is closed: {frame:?}");
-        match u16::from(frame.code) {
-            1013 => sim.reach("a slow client was closed"),
-            1008 => {
-                let present = self.client.token_id();
-                let renewed = self.renewal.take().map(|(token, _)| token.id);
-                let is_revoked = [Some(present), renewed]
-                    .iter()
-                    .flatten()
-                    .any(|token| sim.oracle.was_revoked(token));
-                if is_revoked {
-                    sim.reach("a revoked token closed a connection");
-                } else if self.validity.is_some_and(|validity| validity.may_have_expired()) {
-                    sim.reach("an expired token closed a connection");
-                } else {
-                    sim.violate(format!("client {number} has a valid token: {frame:?}"));
-                }
-                let token = Token::issue(sim, user);
-                self.client.with(|state| state.token = token);
-            }
-            _ => {}
         }
     }
 }

@@ -51,11 +51,6 @@ impl Validity {
         self.accepted_at + self.lifetime / 2
     }
 
-    /// Whether the gateway may close the connection because the token has expired.
-    pub(super) fn may_have_expired(&self) -> bool {
-        Instant::now() >= self.sent_at + self.lifetime
-    }
-
     /// Whether a gateway must have closed the connection, but for the latency of the network.
     pub(super) fn must_have_expired(&self) -> bool {
         Instant::now() > self.accepted_at + self.lifetime + Duration::from_secs(1)

@@ -86,6 +86,9 @@ impl Oracle {
     pub(crate) fn position_reported(&self, sim: &Simulation, client: usize, position: Id) {
         let mut state = self.state();
         let Some(receiver) = state.clients.remove(&client) else { return };
+        if receiver.newest.is_some_and(|newest| position < newest) {
+            sim.violate(format!("client {client} is at {position} after {:?}", receiver.newest));
+        }
         if let Some(missing) = state.missing(&receiver).find(|missing| *missing <= position) {
             sim.violate(format!(
                 "client {client} is at {position}, but has not received {missing}"

@@ -1,0 +1,62 @@
+//! Why a connection may end, and a token be refused.
+
+use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::{Error, error::ProtocolError, protocol::CloseFrame};
+
+use super::{Client, connection::Connection, token::Token};
+use crate::simulation::trace;
+
+impl Connection<'_> {
+    /// The network may fail; the bytes that arrive are correct.
+    pub(super) fn check_error(&self, error: &Error) {
+        let Client { sim, number, .. } = self.client;
+        let is_network = matches!(
+            error,
+            Error::Io(_) | Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)
+        );
+        if !is_network {
+            sim.violate(format!("client {number} cannot read what it received: {error}"));
+        }
+    }
+
+    /// Returns when the client has presented its token: it is valid for its lifetime at least.
+    fn presented_at(&self) -> Instant {
+        self.validity.map_or(self.began, |validity| validity.sent_at)
+    }
+
+    /// Only a token that is revoked may be refused: it is never presented late.
+    pub(super) fn on_refused_token(&mut self) {
+        let Client { sim, number, .. } = self.client;
+        if let Some((token, _)) = self.renewal.take()
+            && !sim.oracle.was_revoked(&token.id)
+        {
+            sim.violate(format!("client {number} renewed its token, which was refused"));
+        }
+    }
+
+    pub(super) fn on_close(&mut self, frame: &CloseFrame) {
+        let Client { sim, number, user, .. } = self.client;
+        trace!(sim, "client {number} is closed: {frame:?}");
+        match u16::from(frame.code) {
+            1013 => sim.reach("a slow client was closed"),
+            1008 => {
+                let present = self.client.token_id();
+                let renewed = self.renewal.take().map(|(token, _)| token.id);
+                let is_revoked = [Some(present), renewed]
+                    .iter()
+                    .flatten()
+                    .any(|token| sim.oracle.was_revoked(token));
+                if is_revoked {
+                    sim.reach("a revoked token closed a connection");
+                } else if self.presented_at().elapsed() >= sim.plan.token_lifetime {
+                    sim.reach("an expired token closed a connection");
+                } else {
+                    sim.violate(format!("client {number} has a valid token: {frame:?}"));
+                }
+                let token = Token::issue(sim, user);
+                self.client.with(|state| state.token = token);
+            }
+            _ => {}
+        }
+    }
+}
