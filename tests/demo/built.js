@@ -118,30 +118,6 @@ var Renewal = class {
   }
 };
 
-// ws-gateway/client/src/websocket.ts
-var openWebSocket = (url, token, events) => {
-  const socket = new WebSocket(url, [SUBPROTOCOL, TOKEN_PREFIX + token]);
-  socket.onmessage = ({ data }) => {
-    const frame = parse(data);
-    if (frame !== void 0) events.onFrame(frame);
-  };
-  socket.onclose = ({ code, reason }) => events.onClose(code, reason);
-  return {
-    send: (message) => socket.send(JSON.stringify(message)),
-    close() {
-      socket.onmessage = socket.onclose = null;
-      socket.close();
-    }
-  };
-};
-function parse(text) {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return void 0;
-  }
-}
-
 // ws-gateway/client/src/connection.ts
 var TOKEN_TIMEOUT_MS = 8e3;
 var CONNECT_TIMEOUT_MS = 15e3;
@@ -186,7 +162,7 @@ var Connection = class {
     if (attempt !== this.#attempt) return;
     this.#limit(CONNECT_TIMEOUT_MS, () => this.#onFailure("connecting timed out"));
     try {
-      this.#transport = openWebSocket(this.#handler.connectUrl(token), token, {
+      this.#transport = this.#handler.openTransport(() => this.#handler.connectUrl(token), token, {
         onFrame: (frame) => this.#onFrame(frame),
         onClose: (code, reason) => this.#onClose(code, closeMessage(reason))
       });
@@ -295,7 +271,8 @@ var Connection = class {
     this.#liveness.start(ping_interval_s);
     const isEmpty = last_event_id?.startsWith("0-");
     if (resume === "none" || isEmpty) this.#handler.onPosition(last_event_id);
-    this.#handler.onStatus({ state: "open", connectionId: connection_id, resume });
+    const transport = this.#transport?.name;
+    this.#handler.onStatus({ state: "open", connectionId: connection_id, resume, transport });
     if (resume === "incomplete") this.#handler.onIncomplete();
   }
   /** Sends a new token. Without one, the current one stays valid until the next scheduled try. */
@@ -611,6 +588,32 @@ var Tabs = class {
   }
 };
 
+// ws-gateway/client/src/websocket.ts
+var webSocket = (url, token, events) => {
+  const socket = new WebSocket(url(), [SUBPROTOCOL, TOKEN_PREFIX + token]);
+  socket.onopen = () => events.onAlive?.();
+  socket.onmessage = ({ data }) => {
+    const frame = parse(data);
+    if (frame !== void 0) events.onFrame(frame);
+  };
+  socket.onclose = ({ code, reason }) => events.onClose(code, reason);
+  return {
+    name: "websocket",
+    send: (message) => socket.send(JSON.stringify(message)),
+    close() {
+      socket.onopen = socket.onmessage = socket.onclose = null;
+      socket.close();
+    }
+  };
+};
+function parse(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return void 0;
+  }
+}
+
 // ws-gateway/client/src/client.ts
 function connect(options) {
   return new Client(options);
@@ -635,6 +638,7 @@ var Client = class {
     this.#categories = options.categories ?? [];
     this.#resume = new ResumeState(options.storage);
     this.#connection = new Connection({
+      openTransport: options.transports ?? webSocket,
       token: options.token,
       connectUrl: (token) => this.#connectUrl(token),
       onNotification: (notification) => this.#deliver(notification),

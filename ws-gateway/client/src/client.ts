@@ -8,6 +8,8 @@ import { listenToPage } from "./page-events.ts";
 import { ResumeState, subject, type PositionStorage } from "./resume-state.ts";
 import type { Status } from "./status.ts";
 import { Tabs, type Delivery } from "./tabs.ts";
+import type { OpenTransport } from "./transport.ts";
+import { webSocket } from "./websocket.ts";
 
 /** The options of `connect`. */
 export interface Options {
@@ -21,6 +23,8 @@ export interface Options {
   storage?: PositionStorage | null;
   /** A user id: tabs with the same one share a connection; default: one connection per tab. */
   shareAs?: string;
+  /** `ladder()` falls back to HTTP where a network allows no WebSocket; default: `webSocket`. */
+  transports?: OpenTransport;
   /** `false`: only `start()` connects; default: the first listener does as well. */
   enabled?: boolean;
 }
@@ -58,6 +62,7 @@ export class Client {
     this.#categories = options.categories ?? [];
     this.#resume = new ResumeState(options.storage);
     this.#connection = new Connection({
+      openTransport: options.transports ?? webSocket,
       token: options.token,
       connectUrl: (token) => this.#connectUrl(token),
       onNotification: (notification) => this.#deliver(notification),

@@ -15,8 +15,7 @@ import {
 import { Liveness } from "./liveness.ts";
 import { Renewal } from "./renewal.ts";
 import type { Status } from "./status.ts";
-import type { Transport } from "./transport.ts";
-import { openWebSocket } from "./websocket.ts";
+import type { OpenTransport, Transport } from "./transport.ts";
 
 const TOKEN_TIMEOUT_MS = 8_000;
 /** Covers connecting and authentication. */
@@ -28,6 +27,7 @@ const MAX_REQUESTED_DELAY_MS = 60_000;
 
 /** What a connection needs from its client, and what it reports. */
 export interface ConnectionHandler {
+  readonly openTransport: OpenTransport;
   /** Returns a token that is valid now. */
   token(): Promise<string> | string;
   /** Returns the URL for the next attempt: with position and categories. */
@@ -90,7 +90,7 @@ export class Connection {
     if (attempt !== this.#attempt) return;
     this.#limit(CONNECT_TIMEOUT_MS, () => this.#onFailure("connecting timed out"));
     try {
-      this.#transport = openWebSocket(this.#handler.connectUrl(token), token, {
+      this.#transport = this.#handler.openTransport(() => this.#handler.connectUrl(token), token, {
         onFrame: (frame) => this.#onFrame(frame as Partial<StateFrame> | null),
         onClose: (code, reason) => this.#onClose(code, closeMessage(reason)),
       });
@@ -214,7 +214,8 @@ export class Connection {
     // A resuming client takes its position from the frames that follow; an empty history has none.
     const isEmpty = last_event_id?.startsWith("0-");
     if (resume === "none" || isEmpty) this.#handler.onPosition(last_event_id);
-    this.#handler.onStatus({ state: "open", connectionId: connection_id, resume });
+    const transport = this.#transport?.name;
+    this.#handler.onStatus({ state: "open", connectionId: connection_id, resume, transport });
     if (resume === "incomplete") this.#handler.onIncomplete();
   }
 

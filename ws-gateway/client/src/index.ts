@@ -1,6 +1,11 @@
 export { Client, connect, is, type Options } from "./client.ts";
 export { countdown, type Countdown } from "./countdown.ts";
+export { eventStream } from "./event-stream.ts";
 export { Feed, type Snapshot } from "./feed.ts";
+export { ladder } from "./ladder.ts";
+export { longPoll } from "./long-poll.ts";
 export type { Status } from "./status.ts";
 export type { PositionStorage } from "./resume-state.ts";
+export type { OpenTransport, TransportName } from "./transport.ts";
+export { webSocket } from "./websocket.ts";
 export * from "./contract.ts";

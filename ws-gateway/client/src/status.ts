@@ -1,4 +1,5 @@
 import type { Resume } from "./contract.ts";
+import type { TransportName } from "./transport.ts";
 
 /** The state of the connection to the gateway. */
 export type Status =
@@ -6,8 +7,13 @@ export type Status =
   | { readonly state: "idle" }
   /** A connection attempt is in progress. */
   | { readonly state: "connecting" }
-  /** Connected. `connectionId` identifies the connection in the gateway's logs. */
-  | { readonly state: "open"; readonly connectionId: string; readonly resume: Resume }
+  /** Connected. `connectionId` identifies the connection in the gateway's logs; empty with polls. */
+  | {
+      readonly state: "open";
+      readonly connectionId: string;
+      readonly resume: Resume;
+      readonly transport: TransportName | undefined;
+    }
   /**
    * Disconnected, as `message` explains and, after a close, `code`. The next attempt is at
    * `retryAt`, in milliseconds since 1970.

@@ -14,6 +14,7 @@ export class FakeSocket {
   closed = false;
   /** False simulates a half-open connection. */
   answersPings = true;
+  onopen: (() => void) | null = null;
   onmessage: ((event: { data: string }) => void) | null = null;
   onclose: ((event: { code: number; reason: string }) => void) | null = null;
 
@@ -31,6 +32,11 @@ export class FakeSocket {
 
   close(): void {
     this.closed = true;
+  }
+
+  /** Simulates the end of the handshake. */
+  opens(): void {
+    this.onopen?.();
   }
 
   /** Simulates a frame of the gateway. */

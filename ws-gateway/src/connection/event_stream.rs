@@ -52,6 +52,8 @@ impl EventStream {
     #[must_use]
     pub(crate) fn new() -> (Self, mpsc::Receiver<Bytes>) {
         let (body, chunks) = mpsc::channel(1);
+        // Shows a client at once that the network lets streams through.
+        body.try_send(COMMENT).expect("the channel is empty");
         let mut comments = interval_at(Instant::now() + COMMENT_INTERVAL, COMMENT_INTERVAL);
         comments.set_missed_tick_behavior(MissedTickBehavior::Delay);
         (Self { body, comments, position: None, sent_position: None, is_alive: false }, chunks)
@@ -152,9 +154,16 @@ mod tests {
         text.parse().unwrap()
     }
 
+    /// Returns a stream whose first comment was sent.
+    async fn opened() -> (EventStream, mpsc::Receiver<Bytes>) {
+        let (stream, mut chunks) = EventStream::new();
+        assert_eq!(chunks.recv().await.unwrap(), COMMENT);
+        (stream, chunks)
+    }
+
     #[tokio::test]
     async fn a_frame_is_an_event_with_its_position_as_id() {
-        let (mut stream, mut chunks) = EventStream::new();
+        let (mut stream, mut chunks) = opened().await;
         stream.set_position(position("7-0"));
         let texts = vec![r#"{"id":"7-0","event":"e"}"#.into(), "{\"event\":\"x\"\n}".into()];
         stream.write(texts, &mut false).await.unwrap();
@@ -165,7 +174,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_id_advances_over_frames_that_were_not_sent() {
-        let (mut stream, mut chunks) = EventStream::new();
+        let (mut stream, mut chunks) = opened().await;
         stream.set_position(position("9-0"));
         stream.write(vec![r#"{"event":"connection_state"}"#.into()], &mut false).await.unwrap();
         let chunk = chunks.recv().await.unwrap();
@@ -174,7 +183,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_comment_every_15_s_is_a_sign_of_life_once_the_socket_has_taken_it() {
-        let (mut stream, mut chunks) = EventStream::new();
+        let (mut stream, mut chunks) = opened().await;
         let start = Instant::now();
         assert_eq!(stream.receive().await, Ok(Message::Pong(Bytes::new())));
         assert_eq!((start.elapsed(), chunks.recv().await.unwrap()), (COMMENT_INTERVAL, COMMENT));
@@ -189,7 +198,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_last_event_has_a_close_code_and_the_delay_until_a_reconnect() {
-        let (stream, mut chunks) = EventStream::new();
+        let (stream, mut chunks) = opened().await;
         let reason = CloseReason::Restarting;
         let reconnect = Reconnect { reason: "restarting", after: Duration::from_millis(700) };
         stream.close(Disconnect::ByGateway(reason), Some(reconnect)).await;

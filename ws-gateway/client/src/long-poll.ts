@@ -1,0 +1,85 @@
+// The transport of long polls: one request after the other, each from the current position.
+
+import type { Resume } from "./contract.ts";
+import { isOfType, LOST, reportRefusal, requestEvents, stateFrame } from "./http.ts";
+import type { OpenTransport } from "./transport.ts";
+
+const TYPE = "application/json";
+/** Proxies often end a request after 30 s. */
+const WAIT_S = 25;
+const PING_INTERVAL_S = 30;
+/** How much longer than its wait a poll may take. */
+const LATENCY_MS = 10_000;
+
+interface Answer {
+  frames: unknown[];
+  next: string;
+  resume: Resume;
+  retry_after_ms?: number;
+}
+
+/** Polls. */
+export const longPoll: OpenTransport = (url, token, events) => {
+  let current = new AbortController();
+  let isOpen = false;
+
+  async function run(controller: AbortController): Promise<void> {
+    const { signal } = controller;
+    const fail = (reason: string) => {
+      if (signal.aborted) return;
+      controller.abort();
+      events.onClose(LOST, reason);
+    };
+    while (!signal.aborted) {
+      // The first poll is answered at once, so that the client knows that it is connected.
+      const wait = isOpen ? WAIT_S : 0;
+      const timer = setTimeout(() => fail("poll timed out"), wait * 1000 + LATENCY_MS);
+      try {
+        const target = url();
+        target.searchParams.set("wait", String(wait));
+        const response = await requestEvents(target, token, TYPE, signal);
+        if (!isOfType(response, TYPE)) return await reportRefusal(response, signal, events);
+        const answer = await response.json();
+        if (!signal.aborted) onAnswer(answer, controller);
+      } catch (error) {
+        fail(String(error));
+      } finally {
+        clearTimeout(timer);
+      }
+    }
+  }
+
+  function onAnswer(answer: Answer, controller: AbortController): void {
+    const { frames, next: last_event_id, resume, retry_after_ms } = answer;
+    if (!isOpen || resume === "incomplete") {
+      isOpen = true;
+      const data = { last_event_id, resume, connection_id: "", ping_interval_s: PING_INTERVAL_S };
+      events.onFrame(stateFrame({ state: "authenticated", ...data }));
+    }
+    for (const frame of frames) {
+      if (!controller.signal.aborted) events.onFrame(frame);
+    }
+    if (controller.signal.aborted) return;
+    events.onFrame(stateFrame({ state: "position", last_event_id }));
+    if (retry_after_ms === undefined || controller.signal.aborted) return;
+    controller.abort();
+    const reason = "restarting";
+    const data = { state: "disconnected", reason, reconnect_after_ms: retry_after_ms } as const;
+    events.onFrame(stateFrame(data));
+    events.onClose(1012, reason);
+  }
+
+  void run(current);
+  return {
+    name: "long_poll",
+    send(message) {
+      // A poll that hangs times out.
+      if (message.type === "ping") return events.onFrame({ type: "pong" });
+      if (message.type === "auth") token = message.token;
+      current.abort();
+      current = new AbortController();
+      void run(current);
+    },
+    close: () => current.abort(),
+  };
+};
