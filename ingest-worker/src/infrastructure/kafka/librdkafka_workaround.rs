@@ -22,17 +22,15 @@
 
 use rdkafka::ClientConfig;
 
-/// Whether `build.rs` links the replacements.
-const IS_LINKED: bool = cfg!(target_os = "linux");
-
 /// Sets the trigger to its maximum, 25 days, where the timer is never stopped.
 pub(crate) fn disable_rebootstrap_trigger(client: &mut ClientConfig) {
-    if IS_LINKED {
+    // Set by `build.rs` if it links the replacements.
+    if cfg!(replaces_librdkafka_functions) {
         client.set("metadata.recovery.rebootstrap.trigger.ms", i32::MAX.to_string());
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(all(test, replaces_librdkafka_functions))]
 mod tests {
     use std::{
         sync::{Mutex, PoisonError},
