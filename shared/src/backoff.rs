@@ -11,7 +11,7 @@ use rand::{Rng, RngExt as _};
 /// longer than microseconds, and a loop without a delay would take a whole core.
 pub const ACCEPT: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(200));
 
-/// Delays between attempts: each ceiling is a multiple of the one before, up to a maximum, and
+/// Delays between attempts: each ceiling is twice the one before, up to a maximum, and
 /// jitter keeps instances that failed together from retrying together. Cheap to copy, so that a
 /// `const` can hold the policy.
 ///
@@ -33,7 +33,6 @@ pub const ACCEPT: Backoff = Backoff::new(Duration::from_millis(20), Duration::fr
 pub struct Backoff {
     first: Duration,
     max: Duration,
-    factor: u32,
     jitter: Jitter,
     attempts: u32,
 }
@@ -53,13 +52,7 @@ impl Backoff {
     /// Returns a back-off that doubles from `first` up to `max`, with equal jitter.
     #[must_use]
     pub const fn new(first: Duration, max: Duration) -> Self {
-        Self { first, max, factor: 2, jitter: Jitter::Equal, attempts: 0 }
-    }
-
-    /// Multiplies the ceiling by `factor` instead of 2 after each attempt.
-    #[must_use]
-    pub const fn with_factor(self, factor: u32) -> Self {
-        Self { factor, ..self }
+        Self { first, max, jitter: Jitter::Equal, attempts: 0 }
     }
 
     /// Uses another kind of jitter.
@@ -75,7 +68,7 @@ impl Backoff {
 
     /// Does what [`Backoff::next_delay`] does with the given source of randomness; a seeded one
     /// makes the delays reproducible.
-    pub fn next_delay_with(&mut self, rng: &mut impl Rng) -> Duration {
+    fn next_delay_with(&mut self, rng: &mut impl Rng) -> Duration {
         let ceiling = self.ceiling();
         self.attempts = self.attempts.saturating_add(1);
         match self.jitter {
@@ -88,7 +81,7 @@ impl Backoff {
     /// Returns the longest that the next delay can be.
     #[must_use]
     pub fn ceiling(&self) -> Duration {
-        self.first.saturating_mul(self.factor.saturating_pow(self.attempts)).min(self.max)
+        self.first.saturating_mul(2_u32.saturating_pow(self.attempts)).min(self.max)
     }
 
     /// Returns how many delays were handed out since the start or the last reset.
@@ -118,21 +111,21 @@ mod tests {
     }
 
     #[test]
-    fn the_ceiling_grows_by_the_factor_up_to_the_maximum_and_never_overflows() {
-        let mut backoff = Backoff::new(FIRST, MAX).with_factor(3);
-        let ceilings: Vec<u128> = (0..8)
+    fn the_ceiling_doubles_up_to_the_maximum_and_never_overflows() {
+        let mut backoff = Backoff::new(FIRST, MAX);
+        let ceilings: Vec<u128> = (0..10)
             .map(|_| {
                 let ceiling = backoff.ceiling().as_millis();
                 backoff.next_delay();
                 ceiling
             })
             .collect();
-        assert_eq!(ceilings, [10, 30, 90, 270, 810, 2000, 2000, 2000]);
+        assert_eq!(ceilings, [10, 20, 40, 80, 160, 320, 640, 1280, 2000, 2000]);
         for _ in 0..1000 {
             backoff.next_delay();
         }
         assert_eq!(backoff.ceiling(), MAX);
-        assert_eq!(backoff.attempts(), 1008);
+        assert_eq!(backoff.attempts(), 1010);
     }
 
     #[test]

@@ -112,7 +112,7 @@ pub(crate) fn rsa_key(half: &str) -> PathBuf {
 }
 
 /// Returns the addresses of a stack's gateways.
-pub(crate) fn urls(stack: &Stack) -> Vec<String> {
+fn urls(stack: &Stack) -> Vec<String> {
     stack.gateways.iter().map(|gateway| format!("ws://{}/ws", gateway.address())).collect()
 }
 

@@ -149,11 +149,7 @@ impl ConnectOptions {
         Ok(self.refused_response().await?.status())
     }
 
-    /// Expects the server to refuse the handshake; returns the response.
-    ///
-    /// # Errors
-    /// When the connection is opened.
-    pub async fn refused_response(&self) -> anyhow::Result<Response> {
+    async fn refused_response(&self) -> anyhow::Result<Response> {
         match timeout(OPEN_LIMIT, self.handshake()).await? {
             Ok(_) => bail!("the server accepted a handshake that it should refuse"),
             Err(problem) => match problem.downcast::<Error>()? {

@@ -130,7 +130,7 @@ impl ClientPlan {
 const SOCKETS_PER_ADDRESS: usize = 2_000;
 
 /// Most sockets in one process; a limit of 20,000 open files is common.
-pub const MAX_SOCKETS_PER_PROCESS: usize = 15_000;
+const MAX_SOCKETS_PER_PROCESS: usize = 15_000;
 
 #[cfg(test)]
 mod tests {

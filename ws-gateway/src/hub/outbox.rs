@@ -1,8 +1,7 @@
-//! The bounded queue of one connection and when it has to be written. The hub pushes and never
-//! waits. The hub also writes the queue to the socket while the connection's task has nothing to
-//! do ([`flush`]); otherwise that task drains it. A full queue closes the connection as too slow.
-//! While a client is being sent its history, a full queue drops frames instead that the stream has
-//! too.
+//! The bounded queue of one connection and when it has to be written. The hub pushes without
+//! waiting, and writes the queue to the socket while the connection's task waits ([`flush`]);
+//! otherwise that task drains it. A full queue closes the connection as too slow, or, while the
+//! client is sent its history, drops frames that the stream has too.
 
 pub(crate) mod flush;
 pub mod socket_writer;
@@ -31,7 +30,7 @@ pub(crate) enum Item {
 }
 
 impl Item {
-    /// Whether the user's stream has it as well.
+    /// Returns whether the user's stream has it as well.
     fn is_stored(&self) -> bool {
         matches!(self, Self::Frame(frame) if frame.position.is_some())
     }
@@ -71,7 +70,7 @@ enum Probe {
 
 /// What became of an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pushed {
+pub(crate) enum Pushed {
     /// It is queued.
     Queued,
     /// It is queued, and the caller has to call [`Outbox::flush`] soon.
