@@ -18,6 +18,7 @@ test: lint ## lint, unit tests, and scenarios against real servers; ONLY=name fi
 	$(CARGO) test --locked --workspace --no-fail-fast $(ONLY)
 
 simulate: ## run seeds of the simulation until one fails; FROM=n, COUNT=n; SEED=n replays one
+	@tests/setup.sh demo
 	$(CARGO) build --locked --package simulation
 	@$${CARGO_TARGET_DIR:-target}/debug/simulate --from $(or $(FROM),1) $(if $(COUNT),--count $(COUNT)) \
 		$(if $(SEED),--seed $(SEED)) $(if $(WITHOUT),--without $(WITHOUT)) $(if $(RECORDS),--records $(RECORDS))

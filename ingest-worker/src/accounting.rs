@@ -175,23 +175,23 @@ impl Accounting {
 
     /// Notes whether the batch in progress takes too long.
     pub(crate) fn set_stuck(&self, stuck: bool) {
-        self.metrics.paused.set(stuck.into());
+        self.metrics.batch_stuck.set(stuck.into());
         self.readiness.set(DELIVERING, !stuck);
     }
 }
 
-/// Logs the number of events skipped as too old, once younger ones follow.
+/// Logs the number of events ignored as too old, once younger ones follow.
 #[derive(Debug, Default)]
-pub(crate) struct SkippedEvents(usize);
+pub(crate) struct TooOldEvents(usize);
 
-impl SkippedEvents {
+impl TooOldEvents {
     /// Takes the outcomes of a batch.
     pub(crate) fn report(&mut self, outcomes: &[Outcome]) {
         let too_old = Outcome::Ignored(IgnoreReason::TooOld);
-        let skipped = outcomes.iter().filter(|outcome| **outcome == too_old).count();
-        self.0 += skipped;
-        if self.0 > 0 && skipped < outcomes.len() {
-            info!(events = self.0, "skipped events that are too old");
+        let ignored = outcomes.iter().filter(|outcome| **outcome == too_old).count();
+        self.0 += ignored;
+        if self.0 > 0 && ignored < outcomes.len() {
+            info!(events = self.0, "ignored events that are too old");
             self.0 = 0;
         }
     }

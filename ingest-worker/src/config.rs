@@ -54,7 +54,8 @@ pub struct Settings {
     /// Time for which a published event is recognised as a duplicate
     #[arg(long, env = "IDEMPOTENCY_TTL", default_value = "24h", value_parser = positive_duration)]
     pub(crate) idempotency_ttl: Duration,
-    /// Most bytes of a notification; longer lists in it are cut, with `truncated` and their count
+    /// Maximum bytes of a notification; longer lists in it are cut, with `truncated` and their
+    /// count
     #[arg(long, env = "MAX_NOTIFICATION_SIZE", default_value = "65536", value_parser = notification_size)]
     pub(crate) max_notification_size: usize,
     /// Approximate number of notifications per user that clients can resume from
@@ -66,13 +67,14 @@ pub struct Settings {
     /// Lifetime of the owner of a batch or class after the last event that states it
     #[arg(long, env = "OWNER_TTL", default_value = "30d", value_parser = positive_duration)]
     pub(crate) owner_ttl: Duration,
-    /// Longest wait of an event for its owner to become known, then it is dead-lettered
+    /// Maximum wait of an event for its owner to become known, then it is dead-lettered
     #[arg(long, env = "OWNER_WAIT", default_value = "30s", value_parser = duration)]
     pub(crate) owner_wait: Duration,
     /// Limit of parked records and unacknowledged dead letters; at the limit their partitions pause
     #[arg(long, env = "OWNER_WAIT_LIMIT", default_value = "5000")]
     pub(crate) owner_wait_limit: std::num::NonZeroUsize,
-    /// Age above which events are ignored; without it only events that are read again after a loss of offsets and are older than IDEMPOTENCY_TTL
+    /// Age above which events are ignored; without it only events that are read again after a loss
+    /// of offsets and are older than IDEMPOTENCY_TTL
     #[arg(long, env = "MAX_EVENT_AGE", value_parser = positive_duration)]
     pub(crate) max_event_age: Option<Duration>,
     /// Time limit of a graceful shutdown
@@ -90,7 +92,8 @@ pub struct Settings {
     /// Replicas that must acknowledge a notification before its offset is committed; 0: none
     #[arg(long, env = "REDIS_WAIT_REPLICAS", default_value = "0")]
     pub(crate) redis_wait_replicas: u32,
-    /// Longest wait for the replicas, then the batch is retried; less than half of `REDIS_RESPONSE_TIMEOUT`
+    /// Maximum wait for the replicas, then the batch is retried; less than half of
+    /// `REDIS_RESPONSE_TIMEOUT`
     #[arg(long, env = "REDIS_WAIT_TIMEOUT", default_value = "900ms", value_parser = positive_duration)]
     pub(crate) redis_wait_timeout: Duration,
     /// Logs.
@@ -103,7 +106,7 @@ pub struct Settings {
 
 /// What the program is, for `--help`.
 pub(crate) const ABOUT: &str =
-    "Consumes domain events from Kafka and publishes notifications to Redis, each once";
+    "Consumes domain events from Kafka and publishes notifications to Redis, without duplicates";
 
 /// Prefix of environment variables that set properties of librdkafka.
 const PROPERTY_PREFIX: &str = "KAFKA_PROPERTY_";

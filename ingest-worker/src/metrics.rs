@@ -44,7 +44,7 @@ shared::label! {
 
 shared::label! {
     /// A Redis key with the name of the worker's, but of a type that the worker does not write.
-    pub(crate) enum ForeignKey as "key" {
+    pub(crate) enum WrongTypeKey as "key" {
         /// The claim of an event; replaced.
         Claim = "claim",
         /// The stream of a user's history; replaced.
@@ -80,7 +80,7 @@ shared::metrics! {
         /// owner_unknown, redis_refused, order (behind another one), dead_letter_refused.
         pub(crate) parked: Labeled<ParkReason, IntGauge> = "ingest_worker_parked_records", ();
         /// 1 while a batch takes longer than a second, mostly because Redis is unavailable, else 0.
-        pub(crate) paused: IntGauge = "ingest_worker_paused", ();
+        pub(crate) batch_stuck: IntGauge = "ingest_worker_batch_stuck", ();
         /// Partitions assigned to this worker.
         pub(crate) assigned_partitions: IntGauge = "ingest_worker_assigned_partitions", ();
         /// Rebalances: partitions were assigned or revoked.
@@ -92,7 +92,7 @@ shared::metrics! {
         /// Positions that were out of range, so that `KAFKA_AUTO_OFFSET_RESET` was applied.
         pub(crate) offset_resets: IntCounter = "ingest_worker_offset_resets_total", ();
         /// Offsets that were deleted at the brokers before they were read.
-        pub(crate) skipped_offsets: IntCounter = "ingest_worker_skipped_offsets_total", ();
+        pub(crate) deleted_offsets: IntCounter = "ingest_worker_deleted_offsets_total", ();
         /// Offset of the batch of records at which a partition is blocked, because the Kafka client
         /// cannot read the batch; only partitions that are blocked have a series.
         pub(crate) unreadable: PartitionGauge = "ingest_worker_unreadable_offset", ();
@@ -119,7 +119,7 @@ shared::metrics! {
             "ingest_worker_redis_errors_total", ();
         /// Redis keys of a type that the worker does not write, replaced or ignored, by kind:
         /// claim, history, position, owner.
-        pub(crate) foreign_keys: Labeled<ForeignKey, IntCounter> =
-            "ingest_worker_foreign_keys_total", ();
+        pub(crate) wrong_type_keys: Labeled<WrongTypeKey, IntCounter> =
+            "ingest_worker_wrong_type_keys_total", ();
     }
 }

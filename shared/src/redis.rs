@@ -35,7 +35,9 @@ pub use url::RedisUrl;
 /// Redis settings.
 #[derive(Clone, Debug, clap::Args)]
 pub struct RedisSettings {
-    /// Address of Redis, the same for both services: `redis://[user:password@]host[:port][/db]`, `redis+sentinel://[user:password@]host[:port],.../master[/db]` or `redis+cluster://[user:password@]host[:port],...`; with TLS `rediss` in place of `redis`
+    /// Address of Redis, the same for both services: `redis://[user:password@]host[:port][/db]`,
+    /// `redis+sentinel://[user:password@]host[:port],.../master[/db]` or
+    /// `redis+cluster://[user:password@]host[:port],...`; with TLS `rediss` in place of `redis`
     #[arg(
         long,
         env = "REDIS_URL",
@@ -55,7 +57,8 @@ pub struct RedisSettings {
     /// Time limit for a response of Redis
     #[arg(long, env = "REDIS_RESPONSE_TIMEOUT", default_value = "2s", value_parser = config::positive_duration)]
     pub redis_response_timeout: Duration,
-    /// Maximum number of pooled connections per server, used for example to read the history of reconnecting clients
+    /// Maximum number of pooled connections per server, used for example to read the history of
+    /// reconnecting clients
     #[arg(long, env = "REDIS_POOL_SIZE", default_value = "8")]
     pub redis_pool_size: std::num::NonZeroUsize,
 }

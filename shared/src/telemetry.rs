@@ -56,7 +56,7 @@ impl LogLevel {
 /// Logging settings.
 #[derive(Clone, Debug, clap::Args)]
 pub struct TelemetrySettings {
-    /// Least important level that is logged
+    /// Minimum level that is logged
     #[arg(long, env = "LOG_LEVEL", default_value = "INFO", ignore_case = true)]
     pub log_level: LogLevel,
     /// Format of a log line

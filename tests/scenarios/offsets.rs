@@ -58,7 +58,7 @@ async fn records_deleted_before_they_were_read_are_counted_and_logged(
     stack.workers[0].restart().await?;
     stack.producer.send(&kept).await?;
     expect_notifications(&mut clients[0], &[kept]).await?;
-    wait_for_counter(&stack, "ingest_worker_skipped_offsets_total", 2.0).await?;
+    wait_for_counter(&stack, "ingest_worker_deleted_offsets_total", 2.0).await?;
     let log = stack.workers[0].log()?;
     let line = log.lines().find(|line| line.contains("unread records were deleted"));
     let line = line.context("the worker logs no deleted records")?;

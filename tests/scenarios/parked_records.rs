@@ -28,7 +28,7 @@ scenarios![
     too_many_parked_records_pause_their_partition_and_none_is_lost,
     an_event_without_an_owner_is_dead_lettered_and_can_be_replayed,
     dead_letter_commands_name_the_brokers_that_do_not_answer,
-    events_over_the_maximum_age_are_skipped_and_counted,
+    events_over_the_maximum_age_are_ignored_and_counted,
 ];
 
 /// Events of one batch that name no user, all with one key.
@@ -234,7 +234,7 @@ async fn dead_letter_commands_name_the_brokers_that_do_not_answer(
     Ok(())
 }
 
-async fn events_over_the_maximum_age_are_skipped_and_counted(
+async fn events_over_the_maximum_age_are_ignored_and_counted(
     context: &Context,
 ) -> anyhow::Result<()> {
     const OLD_EVENTS: u32 = 20;
@@ -263,8 +263,8 @@ async fn events_over_the_maximum_age_are_skipped_and_counted(
     // A batch is counted after its events are published.
     eventually("the old events are counted", TIMEOUT, async || {
         let page = stack.workers[0].metrics().await?;
-        let skipped = metric(&page, "ingest_worker_ignored_total{reason=\"too_old\"}");
-        ensure!(skipped == Some(OLD_EVENTS.into()), "{skipped:?} of {OLD_EVENTS} are counted");
+        let ignored = metric(&page, "ingest_worker_ignored_total{reason=\"too_old\"}");
+        ensure!(ignored == Some(OLD_EVENTS.into()), "{ignored:?} of {OLD_EVENTS} are counted");
         Ok(())
     })
     .await?;

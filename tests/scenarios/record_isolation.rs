@@ -158,9 +158,9 @@ async fn redis_keys_of_a_wrong_type_delay_no_other_record(context: &Context) -> 
     expect_notifications(&mut clients[0], &[event]).await?;
     expect_no_further_frames(&stack, &user, &mut clients).await?;
     for key in ["history", "position"] {
-        let foreign = format!("ingest_worker_foreign_keys_total{{key=\"{key}\"}}");
-        let count = stack.workers[0].metric(&foreign).await?;
-        ensure!(count >= 1.0, "expected {foreign} to be counted, got {count}");
+        let wrong_type = format!("ingest_worker_wrong_type_keys_total{{key=\"{key}\"}}");
+        let count = stack.workers[0].metric(&wrong_type).await?;
+        ensure!(count >= 1.0, "expected {wrong_type} to be counted, got {count}");
     }
     stack.shut_down_and_check_logs().await
 }

@@ -1,11 +1,7 @@
-//! The connected users and the fan-out of frames to their connections. Depends on neither Redis
-//! nor sockets, never awaits while holding its lock, and never waits for a socket.
-//!
-//! The Redis subscriber applies [`Hub::plan`] and marks each user as subscribed. Frames that
-//! arrive before that are held, so that they cannot overtake missing ones.
-//!
-//! The entry of a user has a generation: a reply from Redis that was requested for an earlier
-//! entry has no effect on a later one.
+//! The connected users and the fan-out of frames to their connections. Does not depend on Redis,
+//! never awaits while holding its lock, and never waits for a socket. Frames that arrive before a
+//! user is subscribed are held, so that they cannot overtake missing ones. The entry of a user has
+//! a generation: a reply from Redis that was requested for an earlier one has no effect on a later.
 
 mod flush;
 pub mod outbox;

@@ -137,12 +137,12 @@ shared::label! {
 }
 
 shared::label! {
-    /// How soon a notification has to be written.
-    pub(crate) enum Urgency as "priority" {
-        /// At once.
-        Prompt = "prompt",
-        /// It may wait to share a write with others.
-        Low = "low",
+    /// Whether a notification may wait to share a write with others.
+    pub(crate) enum Batching as "batching" {
+        /// It is written at once.
+        None = "none",
+        /// It has low priority and may wait.
+        Allowed = "allowed",
     }
 }
 
@@ -210,26 +210,28 @@ shared::metrics! {
         pub(crate) revocations: IntGauge = "gateway_revocations", ();
         /// How long connections were open, in seconds.
         pub(crate) connection_duration: Histogram = "websocket_connection_duration_seconds", DURATION_BUCKETS;
-        /// Connections closed, by reason; client: the client left, answered: the end of a long poll.
+        /// Connections closed, by reason; client: the client left, answered: the end of a long
+        /// poll.
         pub(crate) closes: Labeled<Disconnect, IntCounter> = "websocket_closes_total", ();
         /// Messages of clients by type: ping, auth, filter, ignored.
         pub(crate) client_messages: Labeled<ClientMessageType, IntCounter> = "websocket_client_messages_total", ();
         /// Times that reading from a client was paused because it exceeded a rate limit.
-        pub(crate) client_floods: IntCounter = "websocket_client_floods_total", ();
+        pub(crate) client_rate_limited: IntCounter = "websocket_client_rate_limited_total", ();
         /// Resumes by result: none (it named no position),
         /// complete, incomplete.
         pub(crate) resumes: Labeled<Resume, IntCounter> = "websocket_resumes_total", ();
         /// Seconds from the time that Redis gave a notification its id until it was written to a
-        /// socket, by priority: prompt, low (it may wait for LOW_PRIORITY_MAX_DELAY).
-        pub(crate) delivery: Labeled<Urgency, Histogram> = "gateway_delivery_seconds", LATENCY_BUCKETS;
-        /// Seconds from the time that Redis gave a notification its id until the gateway received it.
+        /// socket, by batching: none, allowed (low priority: up to LOW_PRIORITY_MAX_DELAY).
+        pub(crate) delivery: Labeled<Batching, Histogram> = "gateway_delivery_seconds", LATENCY_BUCKETS;
+        /// Seconds from the time that Redis gave a notification its id until the gateway received
+        /// it.
         pub(crate) pubsub: Histogram = "gateway_pubsub_seconds", LATENCY_BUCKETS;
         /// Seconds from the time that the queue of a socket was due until it was written; one
         /// observation a write.
         pub(crate) queued: Histogram = "gateway_queue_seconds", LATENCY_BUCKETS;
         /// Seconds from the time that an event says it happened until it was written to a socket,
-        /// by priority: prompt, low. Old events that are sent again count as late.
-        pub(crate) event_age: Labeled<Urgency, Histogram> = "gateway_event_age_seconds", LATENCY_BUCKETS;
+        /// by batching: none, allowed. Old events that are sent again count as late.
+        pub(crate) event_age: Labeled<Batching, Histogram> = "gateway_event_age_seconds", LATENCY_BUCKETS;
         /// Texts that a socket's queue held when it was written.
         pub(crate) queue_depth: Histogram = "gateway_outbox_frames", OUTBOX_BUCKETS;
         /// Whether there is a session with Redis: 1 or 0.
@@ -271,11 +273,11 @@ impl Metrics {
     /// Observes the latency of a notification that was written to a socket at `now`.
     pub(crate) fn observe_delivery(&self, times: &Times, now: SystemTime) {
         let Times { position, event_time, low_priority } = *times;
-        let urgency = if low_priority { Urgency::Low } else { Urgency::Prompt };
-        self.delivery.of(urgency).observe(position.age(now));
+        let batching = if low_priority { Batching::Allowed } else { Batching::None };
+        self.delivery.of(batching).observe(position.age(now));
         if let Some(event_time) = event_time {
             let age = now.duration_since(event_time).unwrap_or_default();
-            self.event_age.of(urgency).observe(age.as_secs_f64());
+            self.event_age.of(batching).observe(age.as_secs_f64());
         }
     }
 }

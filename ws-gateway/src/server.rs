@@ -1,6 +1,6 @@
 //! The public port: accepts TCP connections, answers health checks, handshakes and requests for
-//! events, and hands each connection to a task of its own. Every step has a time limit and a bound on
-//! memory.
+//! events, and hands each connection to a task of its own. Every step has a time limit and a bound
+//! on memory.
 
 mod accept;
 mod activity;

@@ -1,6 +1,7 @@
 //! Generates what follows from the Rust types: JSON Schemas of the notifications, an AsyncAPI
-//! document of the channel, an OpenAPI document of the same over HTTP, the TypeScript types of the client, the settings tables of the READMEs,
-//! and the topics in the manifests. A test fails when a committed file is out of date.
+//! document of the channel, an OpenAPI document of the same over HTTP, the TypeScript types of the
+//! client, the settings tables of the READMEs, and the topics in the manifests. A test fails when a
+//! committed file is out of date.
 
 use std::{fs, path::PathBuf};
 

@@ -17,11 +17,11 @@ use rdkafka::ClientConfig;
 
 /// Load tester: holds WebSockets, sends events to Kafka, and measures the latency end to end.
 ///
-/// Open loop: latency counts from an event's scheduled time. Each socket checks the sequence numbers
-/// of its user's events; a missing, duplicated or reordered notification fails the run. If the
-/// tester itself sends late (p99 above 5 ms), the run is invalid. Events are `batch.file.added` for
-/// users that only this run has, unless tokens are given; the deployment keeps their history and
-/// idempotency keys like those of any other event.
+/// Open loop: latency counts from an event's scheduled time. Each socket checks the sequence
+/// numbers of its user's events; a missing, duplicated or reordered notification fails the run. If
+/// the tester itself sends late (p99 above 5 ms), the run is invalid. Events are `batch.file.added`
+/// for users that only this run has, unless tokens are given; the deployment keeps their history
+/// and idempotency keys like those of any other event.
 #[derive(Debug, Parser)]
 #[command(version, name = "load")]
 struct Arguments {

@@ -92,7 +92,7 @@ async fn a_flood_of_pings_or_messages_is_throttled_and_delays_no_other_client(
     stack.producer.send(&event).await?;
     expect_notifications(&mut client, &[event]).await?;
     let gateway = &stack.gateways[0];
-    let floods = gateway.metric("websocket_client_floods_total").await?;
+    let floods = gateway.metric("websocket_client_rate_limited_total").await?;
     ensure!(floods >= 2.0, "expected two floods to be counted, got {floods}");
     let filters = gateway.metric("websocket_client_messages_total{type=\"filter\"}").await?;
     ensure!(filters < f64::from(MESSAGES), "all {filters} messages were read at once");
@@ -117,7 +117,7 @@ async fn empty_continuation_frames_cost_no_more_than_messages(
     ensure!(ended.is_err(), "the connection ended: {ended:?}");
     let spent = gateway.metric("process_cpu_seconds_total").await? - cpu_before;
     ensure!(spent <= 1.0, "the gateway spent {spent} s of CPU in 5 s");
-    let floods = gateway.metric("websocket_client_floods_total").await?;
+    let floods = gateway.metric("websocket_client_rate_limited_total").await?;
     ensure!(floods >= 1.0, "expected a flood to be counted, got {floods}");
     stack.shut_down_and_check_logs().await
 }

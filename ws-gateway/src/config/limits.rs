@@ -12,52 +12,59 @@ use crate::{hub::LimitPolicy, server::TrustedProxies};
 /// Limits for clients.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct LimitSettings {
-    /// Most connections of one user
+    /// Maximum number of connections of a user
     #[arg(long, env = "WEBSOCKET_MAX_CONNECTIONS_PER_USER", default_value = "5")]
     pub(crate) websocket_max_connections_per_user: NonZeroUsize,
-    /// Largest message from a client, in bytes; a message with a new token may be as large as `MAX_REQUEST_HEAD`
+    /// Maximum size of a message from a client, in bytes; a message with a new token may be as
+    /// large as `MAX_REQUEST_HEAD`
     #[arg(long, env = "WEBSOCKET_MAX_MESSAGE_SIZE", default_value = "4096")]
     pub(crate) websocket_max_message_size: NonZeroUsize,
-    /// Most frames from a client in a second: messages, pings and pongs, each fragment counted; a client above it is not read until the second is over
+    /// Maximum number of frames from a client per second: messages, pings and pongs, each fragment
+    /// counted; a client above it is not read until the second is over
     #[arg(long, env = "WEBSOCKET_MAX_MESSAGES_PER_SECOND", default_value = "50")]
     pub(crate) websocket_max_messages_per_second: NonZeroU32,
-    /// Which connection is closed when a user exceeds the limit: the new one (`reject`) or the oldest (`evict_oldest`)
+    /// Which connection is closed when a user exceeds the limit: the new one (`reject`) or the
+    /// oldest (`evict_oldest`)
     #[arg(long, env = "CONNECTION_LIMIT_POLICY", default_value = "reject")]
     pub(crate) connection_limit_policy: LimitPolicy,
-    /// Most WebSockets of this process; above it handshakes get 503
+    /// Maximum number of connections of this process; above it handshakes get 503
     #[arg(long, env = "MAX_CONNECTIONS", default_value = "50000")]
     pub(crate) max_connections: NonZeroUsize,
-    /// Most WebSockets of one client address or IPv6 /64 network; above it handshakes get 429. Unset: no limit, as many users may share the address of a school or a proxy
+    /// Maximum number of connections of one client address or IPv6 /64 network; above it handshakes
+    /// get 429. Unset: no limit, as many users may share the address of a school or a proxy
     #[arg(long, env = "MAX_CONNECTIONS_PER_ADDRESS")]
     pub(crate) max_connections_per_address: Option<NonZeroUsize>,
-    /// Networks of the proxies whose `X-Forwarded-For` is trusted, for example `10.0.0.0/8,fd00::/8`; unset: none
+    /// Networks of the proxies whose `X-Forwarded-For` is trusted, for example
+    /// `10.0.0.0/8,fd00::/8`; unset: none
     #[arg(long, env = "TRUSTED_PROXIES")]
     pub(crate) trusted_proxies: Option<TrustedProxies>,
-    /// Most WebSocket handshakes a second; above it they get 503 with Retry-After
+    /// Maximum number of handshakes per second; above it they get 503 with Retry-After
     #[arg(long, env = "MAX_HANDSHAKES_PER_SECOND", default_value = "1000")]
     pub(crate) max_handshakes_per_second: NonZeroU32,
-    /// Most connections that are not WebSockets yet; above it the oldest is closed
+    /// Maximum number of connections that are not WebSockets yet; above it the oldest is closed
     #[arg(long, env = "MAX_PENDING_CONNECTIONS", default_value = "4096")]
     pub(crate) max_pending_connections: NonZeroUsize,
     /// Time limit for the TLS handshake and the request of a connection
     #[arg(long, env = "HANDSHAKE_TIMEOUT", default_value = "10s", value_parser = positive_duration)]
     pub(crate) handshake_timeout: Duration,
-    /// Largest head of a request, in bytes, at least 8192; above it requests get 431
+    /// Maximum size of the head of a request, in bytes, at least 8192; above it requests get 431
     #[arg(long, env = "MAX_REQUEST_HEAD", default_value = "32768", value_parser = request_head)]
     pub(crate) max_request_head: NonZeroUsize,
-    /// Longest query of a request, in bytes; above it requests get 414
+    /// Maximum length of the query of a request, in bytes; above it requests get 414
     #[arg(long, env = "MAX_QUERY_LENGTH", default_value = "8192")]
     pub(crate) max_query_length: NonZeroUsize,
-    /// Most frames queued for one connection; above it the connection is closed as too slow
+    /// Maximum number of frames queued for one connection; above it the connection is closed as too
+    /// slow
     #[arg(long, env = "OUTBOX_CAPACITY", default_value = "1024")]
     pub(crate) outbox_capacity: NonZeroUsize,
-    /// Most bytes queued for one connection; above it the connection is closed as too slow
+    /// Maximum number of bytes queued for one connection; above it the connection is closed as too
+    /// slow
     #[arg(long, env = "OUTBOX_MAX_BYTES", default_value = "1048576")]
     pub(crate) outbox_max_bytes: NonZeroUsize,
     /// Bytes of history that are read at a time for one resuming client
     #[arg(long, env = "RESUME_PAGE_BYTES", default_value = "262144")]
     pub(crate) resume_page_bytes: NonZeroUsize,
-    /// Longest delay of a low-priority notification, so that it can share a write with others
+    /// Maximum delay of a low-priority notification, so that it can share a write with others
     #[arg(long, env = "LOW_PRIORITY_MAX_DELAY", default_value = "500ms", value_parser = duration)]
     pub(crate) low_priority_max_delay: Duration,
 }

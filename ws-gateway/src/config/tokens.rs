@@ -15,7 +15,8 @@ pub(crate) struct TokenSettings {
     /// Secret that signs tokens (HS256, HS384, HS512)
     #[arg(long, env = "JWT_SECRET_KEY", hide_env_values = true)]
     pub(crate) jwt_secret_key: Option<Secret>,
-    /// File with a secret like `JWT_SECRET_KEY`, read again when it changes; line breaks at its end are ignored
+    /// File with a secret like `JWT_SECRET_KEY`, read again when it changes; line breaks at its end
+    /// are ignored
     #[arg(long, env = "JWT_SECRET_KEY_FILE")]
     pub(crate) jwt_secret_key_file: Option<PathBuf>,
     /// Previous secret, accepted in addition to `JWT_SECRET_KEY` during a rotation
@@ -36,7 +37,8 @@ pub(crate) struct TokenSettings {
     /// Hosts and networks that are reached without `HTTPS_PROXY`, separated by commas
     #[arg(long, env = "NO_PROXY")]
     pub(crate) no_proxy: Option<String>,
-    /// Accepted signature algorithms, separated by commas; each is used only with keys of its own family
+    /// Accepted signature algorithms, separated by commas; each is used only with keys of its own
+    /// family
     #[arg(long, env = "JWT_ALGORITHM", default_value = "HS256", value_delimiter = ',', value_parser = algorithm)]
     pub(crate) jwt_algorithm: Vec<Algorithm>,
     /// Audience (`aud`) that tokens must name; unset: not checked
@@ -45,7 +47,8 @@ pub(crate) struct TokenSettings {
     /// Issuer (`iss`) that tokens must name; unset: not checked
     #[arg(long, env = "JWT_ISSUER")]
     pub(crate) jwt_issuer: Option<String>,
-    /// How far `iat` and `nbf` may be in the future, as the clock of the issuer may be ahead; `exp` is not extended
+    /// How far `iat` and `nbf` may be in the future, as the clock of the issuer may be ahead; `exp`
+    /// is not extended
     #[arg(long, env = "JWT_LEEWAY", default_value = "5s", value_parser = leeway)]
     pub(crate) jwt_leeway: Duration,
     /// How long a connection outlives its token, so that the client may renew it a little late

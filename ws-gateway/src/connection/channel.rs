@@ -18,8 +18,8 @@ use crate::{
 
 /// A channel to one client.
 ///
-/// An error of any method is how the connection ends. [`Channel::receive`] may be cancelled without a
-/// loss; after a cancelled [`Channel::write`] only [`Channel::close`] is called.
+/// An error of any method is how the connection ends. [`Channel::receive`] may be cancelled without
+/// a loss; after a cancelled [`Channel::write`] only [`Channel::close`] is called.
 pub trait Channel: Send + 'static {
     /// Returns what writes frames in addition to the connection's task; none if only the task can.
     fn writer(&self) -> Option<Arc<dyn SocketWriter>> {

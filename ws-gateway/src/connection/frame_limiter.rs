@@ -49,7 +49,7 @@ impl<S> FrameLimiter<S> {
     fn count(&mut self, bytes: &[u8]) {
         self.frames_in_second += self.counter.count(bytes);
         if self.frames_in_second > self.settings.max_messages_per_second.get() {
-            self.settings.metrics.client_floods.inc();
+            self.settings.metrics.client_rate_limited.inc();
             self.pause = Some(Box::pin(sleep_until(self.second_start + SECOND)));
         }
     }

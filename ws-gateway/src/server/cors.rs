@@ -12,7 +12,8 @@ use super::{
     state::ServerState,
 };
 
-/// How long a browser may keep the answer to a preflight; browsers keep it no longer than two hours.
+/// How long a browser may keep the answer to a preflight; browsers keep it no longer than two
+/// hours.
 const MAX_AGE: &str = "7200";
 
 /// Returns the answer to a preflight: what a request may be.

@@ -1,6 +1,6 @@
-//! `GET /events`: the notifications of a user over plain HTTP, for networks that allow no WebSocket.
-//! With `Accept: text/event-stream` the response is an event stream, with `application/json` the
-//! answer to a long poll.
+//! `GET /events`: the notifications of a user over plain HTTP, for networks that allow no
+//! WebSocket. With `Accept: text/event-stream` the response is an event stream, with
+//! `application/json` the answer to a long poll.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 

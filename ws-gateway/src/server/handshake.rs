@@ -1,5 +1,5 @@
-//! Answers a request: health checks, events over plain HTTP, and on `/ws` the upgrade to a WebSocket
-//! or the error that names the rule it breaks.
+//! Answers a request: health checks, events over plain HTTP, and on `/ws` the upgrade to a
+//! WebSocket or the error that names the rule it breaks.
 
 use std::{net::IpAddr, sync::Arc};
 

@@ -17,7 +17,7 @@ pub(crate) struct ServerSettings {
     pub(crate) service: String,
     /// The environment in health responses.
     pub(crate) environment: String,
-    /// Most connections of one user, for health responses; the hub enforces it.
+    /// Maximum number of connections of a user, for health responses; the hub enforces it.
     pub(crate) max_connections_per_user: NonZeroUsize,
     /// The browser origins that may connect; `None`: any.
     pub(crate) origins: Option<Origins>,

@@ -27,7 +27,7 @@ use super::{
     source::{MAX_BATCH, RecordSource},
 };
 use crate::{
-    accounting::{Accounting, SkippedEvents},
+    accounting::{Accounting, TooOldEvents},
     domain::recipients::OwnerDirectory,
     notification::publisher::{Publisher, TransientError},
 };
@@ -72,7 +72,7 @@ pub struct ConsumeLoop<'c, S: RecordSource, P, D, L> {
     letters: DeadLetterQueue,
     letters_in_flight: InFlight<'c, Vec<Written>>,
     pauses: Pauses,
-    skipped: SkippedEvents,
+    too_old: TooOldEvents,
 }
 
 impl<'c, S, P, D, L> ConsumeLoop<'c, S, P, D, L>
@@ -105,7 +105,7 @@ where
             letters: DeadLetterQueue::default(),
             letters_in_flight: InFlight::none(),
             pauses: Pauses::new(limits.max_parked),
-            skipped: SkippedEvents::default(),
+            too_old: TooOldEvents::default(),
         }
     }
 

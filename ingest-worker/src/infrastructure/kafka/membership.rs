@@ -94,7 +94,7 @@ impl Membership {
 
     /// Returns whether unread records can only be at the brokers: nothing is queued or paused.
     pub(crate) fn is_caught_up(&self) -> bool {
-        self.is_caught_up.load(Ordering::Relaxed) && self.metrics.paused.get() == 0
+        self.is_caught_up.load(Ordering::Relaxed) && self.metrics.batch_stuck.get() == 0
     }
 
     /// Returns where each partition is fetched next, as of the client's last statistics. Empty

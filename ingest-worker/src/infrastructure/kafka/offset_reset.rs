@@ -45,7 +45,7 @@ impl<'a> OffsetReset<'a> {
     pub(super) fn report_resumed(&self, to: i64, metrics: &Metrics) {
         let Self { topic, partition, from } = *self;
         if to > from {
-            metrics.skipped_offsets.inc_by((to - from).unsigned_abs());
+            metrics.deleted_offsets.inc_by((to - from).unsigned_abs());
             warn!(
                 kafka.topic = topic,
                 kafka.partition = partition,

@@ -14,7 +14,8 @@ pub const MAX_BATCH: usize = 256;
 ///
 /// An implementation guarantees:
 /// - It assigns and revokes partitions in [`RecordSource::offsets`] only while
-///   [`RecordSource::read`] is polled, before the first and after the last record of the assignment.
+///   [`RecordSource::read`] is polled, before the first and after the last record of the
+///   assignment.
 /// - It yields the records of a partition in order, from the committed offset on, each admitted by
 ///   those offsets at the time it was taken from the client.
 /// - A stored offset is committed eventually, and before the partition is revoked in an orderly

@@ -6,7 +6,7 @@ use shared::user::UserId;
 use super::store::{RedisStore, millis};
 use crate::{
     domain::recipients::{OwnedEntity, OwnerDirectory},
-    metrics::{ForeignKey, RedisCall},
+    metrics::{RedisCall, WrongTypeKey},
     notification::publisher::TransientError,
 };
 
@@ -52,7 +52,7 @@ impl RedisStore {
         };
         let user = value.and_then(|id| UserId::new(&id).ok());
         if user.is_none() {
-            self.metrics.foreign_keys.of(ForeignKey::Owner).inc();
+            self.metrics.wrong_type_keys.of(WrongTypeKey::Owner).inc();
         }
         Ok(user)
     }

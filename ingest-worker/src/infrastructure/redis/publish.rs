@@ -11,7 +11,7 @@ use super::{
     store::{RedisStore, millis},
 };
 use crate::{
-    metrics::{ForeignKey, RedisCall},
+    metrics::{RedisCall, WrongTypeKey},
     notification::publisher::{OutgoingNotification, PublishOutcome, Publisher, TransientError},
 };
 
@@ -123,7 +123,7 @@ impl RedisStore {
                         let code = error.split(' ').next().unwrap_or_default();
                         return self.refuse(call, sent, code, progress).await;
                     }
-                    self.count_foreign_keys(line);
+                    self.count_wrong_type_keys(line);
                     PublishOutcome::Published
                 }
             };
@@ -152,11 +152,11 @@ impl RedisStore {
         Ok(())
     }
 
-    /// Counts the kinds of foreign keys that follow the stream id.
-    fn count_foreign_keys(&self, line: &str) {
+    /// Counts the kinds of keys of the wrong type that follow the stream id.
+    fn count_wrong_type_keys(&self, line: &str) {
         for kind in line.split(' ').skip(1) {
-            if let Some(key) = ForeignKey::all().into_iter().find(|key| key.label() == kind) {
-                self.metrics.foreign_keys.of(key).inc();
+            if let Some(key) = WrongTypeKey::all().into_iter().find(|key| key.label() == kind) {
+                self.metrics.wrong_type_keys.of(key).inc();
             }
         }
     }

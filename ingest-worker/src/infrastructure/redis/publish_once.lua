@@ -7,14 +7,14 @@
 -- ARGV[4] most entries of the stream    ARGV[5] lifetime of the position, ms
 -- ARGV[6..] the text of each notification, a JSON object
 --
--- Returns a line per notification: its stream id, followed by the kind of each foreign key that
--- was in its way; `duplicate`; or `-` and the error with which Redis refused a command. A refusal
--- leaves nothing of its notification behind and refuses all notifications after it.
+-- Returns a line per notification: its stream id, followed by the kind of each key of the wrong type
+-- that was in its way; `duplicate`; or `-` and the error with which Redis refused a command. A
+-- refusal leaves nothing of its notification behind and refuses all notifications after it.
 --
 -- No functions, and one string as reply: closures and reply tables would cost a tenth more.
 local call, lines, appended = redis.pcall, {}, false
 for i = 4, #KEYS do
-  local text, foreign, refusal = ARGV[i + 2], '', false
+  local text, wrong_type, refusal = ARGV[i + 2], '', false
   local claim = call('SET', KEYS[i], '', 'NX', 'PX', ARGV[2])
   if not claim then
     if type(call('GET', KEYS[i])) == 'string' then
@@ -23,7 +23,7 @@ for i = 4, #KEYS do
       call('PEXPIRE', KEYS[i], ARGV[2])
     else
       claim = call('SET', KEYS[i], '', 'PX', ARGV[2])
-      foreign = ' claim'
+      wrong_type = ' claim'
     end
   end
   if claim == 'duplicate' then
@@ -36,7 +36,7 @@ for i = 4, #KEYS do
       if id and (string.find(id.err, 'WRONGTYPE') or string.find(id.err, 'exhausted')) then
         -- Not a stream, or one whose ids are used up: written by other software.
         call('DEL', KEYS[1])
-        foreign = foreign .. ' history'
+        wrong_type = wrong_type .. ' history'
         id = false
       end
       if not id then
@@ -44,7 +44,7 @@ for i = 4, #KEYS do
         -- A client at the position before the stream has missed nothing up to this entry.
         local before = call('GET', KEYS[3])
         if type(before) == 'table' then
-          foreign = foreign .. ' position'
+          wrong_type = wrong_type .. ' position'
         elseif before and type(id) == 'string' then
           call('SET', KEYS[2], before .. ' ' .. id, 'PX', ARGV[5])
         end
@@ -53,7 +53,7 @@ for i = 4, #KEYS do
     if type(id) == 'string' then
       local sent = call('PUBLISH', ARGV[1], '{"id":"' .. id .. '",' .. string.sub(text, 2))
       if type(sent) == 'number' then
-        lines[i - 3] = id .. foreign
+        lines[i - 3] = id .. wrong_type
         appended = id
       else
         refusal = sent.err

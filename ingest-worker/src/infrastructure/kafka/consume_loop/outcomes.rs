@@ -32,7 +32,7 @@ where
 {
     /// Records the outcomes of a batch.
     pub(super) fn apply_outcomes(&mut self, (batch, outcomes): Delivered<S::Record>) {
-        self.skipped.report(&outcomes);
+        self.too_old.report(&outcomes);
         let now = (Timestamp::now(), Instant::now());
         let mut offsets = self.source.offsets();
         let records = batch.records.into_iter().zip(batch.classifications);

@@ -26,7 +26,7 @@ async fn an_outage_of_redis_holds_up_everything_and_then_all_is_published_in_ord
         .run(async {
             setup.store.set_outage(true);
             setup.broker.produce(0, of_user(1, "u"));
-            setup.until("the batch is stuck", |setup| setup.metrics.paused.get() == 1).await;
+            setup.until("the batch is stuck", |setup| setup.metrics.batch_stuck.get() == 1).await;
             assert!(!setup.readiness.is_ready());
             setup.broker.produce(0, of_user(2, "u"));
             setup.broker.produce(1, of_user(3, "v"));
@@ -35,7 +35,7 @@ async fn an_outage_of_redis_holds_up_everything_and_then_all_is_published_in_ord
             assert_eq!(setup.broker.committed(0), 0);
             setup.store.set_outage(false);
             setup.published(&[1, 2, 3]).await;
-            setup.until("delivery resumes", |setup| setup.metrics.paused.get() == 0).await;
+            setup.until("delivery resumes", |setup| setup.metrics.batch_stuck.get() == 0).await;
             assert!(setup.readiness.is_ready());
             setup.committed(0, 2).await;
             setup.committed(1, 1).await;
@@ -101,7 +101,7 @@ async fn a_dead_letter_is_acknowledged_before_its_record_is_committed_and_holds_
             setup.published(&[1, 2]).await;
             sleep(Duration::from_secs(10)).await;
             assert_eq!(setup.broker.committed(0), 0);
-            assert_eq!(setup.metrics.paused.get(), 0);
+            assert_eq!(setup.metrics.batch_stuck.get(), 0);
             setup.sink.gate.set_open(true);
             setup.committed(0, 3).await;
             assert_eq!(setup.sink.written(), [(0, "not_json")]);

@@ -104,7 +104,7 @@ async fn a_user_whose_notifications_redis_refuses_holds_up_no_other_user() {
             setup.published(&[2, 5]).await;
             setup.until("3 and 4 are behind it", |s| s.parked(ParkReason::Order) == 2).await;
             sleep(Duration::from_mins(1)).await;
-            assert_eq!(setup.metrics.paused.get(), 0);
+            assert_eq!(setup.metrics.batch_stuck.get(), 0);
             assert_eq!(setup.broker.committed(0), 0);
             setup.store.refuse(None);
             setup.published(&[2, 5, 1, 3, 4]).await;
@@ -161,7 +161,7 @@ async fn queued_records_of_a_revoked_partition_do_not_overtake_one_that_is_refus
         .run(async {
             setup.store.gate.set_open(false);
             setup.broker.produce(0, of_user(1, "u"));
-            setup.until("the batch is stuck", |setup| setup.metrics.paused.get() == 1).await;
+            setup.until("the batch is stuck", |setup| setup.metrics.batch_stuck.get() == 1).await;
             setup.broker.produce(0, of_user(2, "u"));
             setup.until("2 is queued", |setup| setup.metrics.consumed.get() == 2).await;
             setup.broker.revoke(0);
