@@ -91,9 +91,9 @@ impl<C: Channel> Connection<C> {
         channel.close(end, reconnect).await;
     }
 
-    /// Whether a queued frame is sent as it is.
+    /// Whether a queued frame is sent as it is, and changes nothing else.
     fn sends_every_frame(&self) -> bool {
-        self.options.filter.passes_all() && self.replayed_to.is_none()
+        self.options.filter.passes_all() && self.replayed_to.is_none() && self.filtered.is_none()
     }
 
     fn deadline(&self) -> Instant {
