@@ -21,6 +21,7 @@ use tokio::net::TcpListener;
 use crate::{context::Context, runner::scenarios};
 
 pub(crate) mod appearance;
+pub(crate) mod networks;
 pub(crate) mod own_page;
 pub(crate) mod reconnect;
 pub(crate) mod refusals;

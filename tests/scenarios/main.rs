@@ -102,6 +102,7 @@ const MODULES: &[fn() -> Vec<Scenario>] = &[
     demo_page::scenarios,
     demo_page::reconnect::scenarios,
     demo_page::own_page::scenarios,
+    demo_page::networks::scenarios,
     demo_page::refusals::scenarios,
     demo_page::shared_connection::scenarios,
     demo_page::appearance::scenarios,

@@ -1,6 +1,6 @@
 //! The files of a site, and the user of its pages.
 
-use std::{collections::HashMap, path::Path};
+use std::{collections::HashMap, net::SocketAddr, path::Path};
 
 use bytes::Bytes;
 
@@ -12,6 +12,7 @@ const TOKEN_LIFETIME_S: i64 = 3600;
 pub struct SiteContent {
     pub(crate) user: String,
     pub(crate) token_lifetime_s: i64,
+    pub(crate) gateway: Option<SocketAddr>,
     pub(crate) files: HashMap<String, (&'static str, Bytes)>,
 }
 
@@ -27,13 +28,25 @@ impl SiteContent {
         let files = built.map(|(path, kind, text)| {
             (path.to_owned(), (media_type(kind), Bytes::from_static(text.as_bytes())))
         });
-        Self { user: user.to_owned(), token_lifetime_s: TOKEN_LIFETIME_S, files: files.into() }
+        Self {
+            user: user.to_owned(),
+            token_lifetime_s: TOKEN_LIFETIME_S,
+            gateway: None,
+            files: files.into(),
+        }
     }
 
     /// Sets the lifetime of tokens.
     #[must_use]
     pub fn token_lifetime(mut self, seconds: i64) -> Self {
         self.token_lifetime_s = seconds;
+        self
+    }
+
+    /// Connects the pages to this address in place of the first gateway.
+    #[must_use]
+    pub fn gateway(mut self, address: SocketAddr) -> Self {
+        self.gateway = Some(address);
         self
     }
 

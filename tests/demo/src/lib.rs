@@ -79,7 +79,8 @@ impl Site {
         stack: &Stack<impl RedisTopology>,
         content: SiteContent,
     ) -> anyhow::Result<Self> {
-        let gateway = stack.gateways.first().context("the stack has no gateway")?.address();
+        let first = stack.gateways.first().context("the stack has no gateway")?.address();
+        let gateway = content.gateway.unwrap_or(first);
         let origin = format!("http://{}", listener.local_addr()?);
         let state = Arc::new(SiteState {
             user: content.user,
@@ -180,7 +181,7 @@ impl SiteState {
         let network = self.network.address();
         let policy = format!(
             "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src data:; \
-             connect-src 'self' ws://{network}"
+             connect-src 'self' ws://{network} http://{network}"
         );
         Ok(Response::builder()
             .header(header::CONTENT_TYPE, *kind)

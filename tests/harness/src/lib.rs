@@ -15,6 +15,7 @@ pub mod client;
 pub mod event_feed;
 pub mod events;
 pub mod http;
+pub mod inspection_proxy;
 pub mod kafka;
 pub mod leaks;
 pub mod process;

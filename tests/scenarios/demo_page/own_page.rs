@@ -21,7 +21,7 @@ scenarios![
 
 /// Returns a site with an empty `index.html` and with `page.html`, which runs the script after the
 /// client was loaded as `live`.
-async fn content(user: &str, script: &str) -> anyhow::Result<SiteContent> {
+pub(super) async fn content(user: &str, script: &str) -> anyhow::Result<SiteContent> {
     requirements::node()?;
     let folder = workspace::temporary("page-")?;
     let bundle = format!("--outfile={}", folder.path().join("live.js").display());
@@ -36,7 +36,7 @@ async fn content(user: &str, script: &str) -> anyhow::Result<SiteContent> {
 }
 
 /// The fragment of `page.html` with address and token.
-fn fragment(site: &Site) -> anyhow::Result<String> {
+pub(super) fn fragment(site: &Site) -> anyhow::Result<String> {
     Ok(format!("ws://{}/ws {}", site.network().address(), site.fresh_token()?))
 }
 
