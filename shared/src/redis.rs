@@ -1,9 +1,7 @@
 //! Redis connections for standalone, Sentinel and Cluster deployments. Callers use
-//! [`RedisConnection`] and [`PubSub`] and never see the topology.
-//!
-//! Nothing here retries: after an error the caller drops the connection and connects again, which
-//! discovers the topology anew. The Sentinel and Cluster clients of the `redis` crate retry
-//! internally and hide the connection on which `WAIT` has to follow a write.
+//! [`RedisConnection`] and [`PubSub`] and never see the topology. Nothing here retries: after an
+//! error the caller connects again, which discovers the topology anew. The Sentinel and Cluster
+//! clients of `redis` retry internally and hide the connection on which `WAIT` follows a write.
 
 mod cluster;
 mod connection;

@@ -1,4 +1,4 @@
-//! What one user or its data does, and how soon another user's frames arrive meanwhile.
+//! A misbehaving user, or unreadable data of one user, does not delay the frames of another.
 
 use std::{cell::Cell, time::Duration};
 
@@ -29,15 +29,15 @@ use crate::{
 };
 
 scenarios![
-    newcomers_whose_position_redis_refuses_delay_no_other_user,
+    new_users_whose_position_redis_refuses_delay_no_other_user,
     a_stream_with_entries_from_the_future_delays_no_other_user,
     floods_of_empty_fragments_delay_no_other_user,
     resumes_by_clients_that_do_not_read_delay_no_other_user,
     a_slow_issuer_delays_neither_the_renewing_user_nor_others,
 ];
 
-/// Duration of each kind of harm.
-const HARM: Duration = Duration::from_secs(4);
+/// Duration of each disturbance.
+const DISTURBANCE: Duration = Duration::from_secs(4);
 
 /// Time between two frames.
 const INTERVAL: Duration = Duration::from_millis(10);
@@ -46,15 +46,15 @@ const INTERVAL: Duration = Duration::from_millis(10);
 /// costs.
 const ALLOWANCE: Duration = Duration::from_millis(150);
 
-/// A user who does no harm and has to be served at any time.
-struct Bystander<'a> {
+/// A user whose frames have to arrive at any time.
+struct OtherUser<'a> {
     stack: &'a Stack,
     user: String,
     client: Client,
     redis: MultiplexedConnection,
 }
 
-impl<'a> Bystander<'a> {
+impl<'a> OtherUser<'a> {
     async fn connect(stack: &'a Stack) -> anyhow::Result<Self> {
         let user = fresh_user();
         let (client, redis) = (stack.client(&user).await?, stack.redis.connection().await?);
@@ -99,11 +99,11 @@ impl<'a> Bystander<'a> {
         latencies.get(latencies.len() * 9 / 10).copied().context("no frame was published")
     }
 
-    /// Checks that frames arrive during `harm` about as soon as before, in the same session.
+    /// Checks that frames arrive during `disturbance` about as soon as before, in the same session.
     async fn expect_no_delay(
         &mut self,
         name: &str,
-        harm: impl Future<Output = anyhow::Result<()>>,
+        disturbance: impl Future<Output = anyhow::Result<()>>,
     ) -> anyhow::Result<()> {
         let gateway = &self.stack.gateways[0];
         let quiet = async {
@@ -112,7 +112,7 @@ impl<'a> Bystander<'a> {
         };
         let before = self.p90_during(quiet).await?;
         let outages = gateway.metric("gateway_redis_outages_total").await?;
-        let during = self.p90_during(harm).await?;
+        let during = self.p90_during(disturbance).await?;
         println!("{name}: p90 {before:?} before, {during:?} meanwhile");
         ensure!(during < 4 * before + ALLOWANCE, "p90 {before:?} before, {during:?} meanwhile");
         let outages = gateway.metric("gateway_redis_outages_total").await? - outages;
@@ -125,25 +125,25 @@ async fn gateway(context: &Context) -> anyhow::Result<Stack> {
     context.own_stack(&Layout { workers: 0, ..Layout::default() }).await
 }
 
-/// Repeats `harm` for [`HARM`].
-async fn repeat(mut harm: impl AsyncFnMut() -> anyhow::Result<()>) -> anyhow::Result<()> {
+/// Repeats `disturbance` for [`DISTURBANCE`].
+async fn repeat(mut disturbance: impl AsyncFnMut() -> anyhow::Result<()>) -> anyhow::Result<()> {
     let start = Instant::now();
-    while start.elapsed() < HARM {
+    while start.elapsed() < DISTURBANCE {
         // Boxed: the futures of clients are large.
-        Box::pin(harm()).await?;
+        Box::pin(disturbance()).await?;
     }
     Ok(())
 }
 
-async fn newcomers_whose_position_redis_refuses_delay_no_other_user(
+async fn new_users_whose_position_redis_refuses_delay_no_other_user(
     context: &Context,
 ) -> anyhow::Result<()> {
     let stack = gateway(context).await?;
-    let mut bystander = Bystander::connect(&stack).await?;
+    let mut other = OtherUser::connect(&stack).await?;
     let mut redis = stack.redis.connection().await?;
     cmd("CONFIG").arg(&["SET", "maxmemory", "1"]).exec_async(&mut redis).await?;
-    let harm = repeat(async || stack.client(&fresh_user()).await.map(drop));
-    bystander.expect_no_delay("out of memory", harm).await?;
+    let disturbance = repeat(async || stack.client(&fresh_user()).await.map(drop));
+    other.expect_no_delay("out of memory", disturbance).await?;
     cmd("CONFIG").arg(&["SET", "maxmemory", "0"]).exec_async(&mut redis).await?;
     stack.shut_down_and_check_logs().await
 }
@@ -163,7 +163,7 @@ async fn a_stream_with_entries_from_the_future_delays_no_other_user(
     for number in 0..200 {
         add(format!("99999999999999-{number}")).await?;
     }
-    let mut bystander = Bystander::connect(&stack).await?;
+    let mut other = OtherUser::connect(&stack).await?;
     // The gateway reads the missed entries of all users in a new session.
     cmd("CLIENT").arg(&["KILL", "TYPE", "pubsub"]).exec_async(&mut redis).await?;
     eventually("a session has ended", TIMEOUT, async || {
@@ -172,15 +172,15 @@ async fn a_stream_with_entries_from_the_future_delays_no_other_user(
         Ok(())
     })
     .await?;
-    stack.wait_for_subscriptions(&bystander.user, 1).await?;
-    let harm = repeat(async || stack.client(&user).await.map(drop));
-    bystander.expect_no_delay("entries from the future", harm).await?;
+    stack.wait_for_subscriptions(&other.user, 1).await?;
+    let disturbance = repeat(async || stack.client(&user).await.map(drop));
+    other.expect_no_delay("entries from the future", disturbance).await?;
     stack.shut_down_and_check_logs().await
 }
 
 async fn floods_of_empty_fragments_delay_no_other_user(context: &Context) -> anyhow::Result<()> {
     let stack = gateway(context).await?;
-    let mut bystander = Bystander::connect(&stack).await?;
+    let mut other = OtherUser::connect(&stack).await?;
     let flood = async || {
         let token = stack.token(&fresh_user())?;
         let address = stack.gateways[0].address();
@@ -193,12 +193,12 @@ async fn floods_of_empty_fragments_delay_no_other_user(context: &Context) -> any
             }
         };
         // The gateway stops reading, so that the buffers between both ends are full soon.
-        let ended: Result<anyhow::Result<()>, _> = timeout(HARM, sending).await;
+        let ended: Result<anyhow::Result<()>, _> = timeout(DISTURBANCE, sending).await;
         ensure!(ended.is_err(), "the connection ended: {ended:?}");
         Ok(())
     };
-    let harm = async { try_join_all((0..4).map(|_| flood())).await.map(drop) };
-    bystander.expect_no_delay("empty fragments", harm).await?;
+    let disturbance = async { try_join_all((0..4).map(|_| flood())).await.map(drop) };
+    other.expect_no_delay("empty fragments", disturbance).await?;
     stack.shut_down_and_check_logs().await
 }
 
@@ -213,16 +213,16 @@ async fn resumes_by_clients_that_do_not_read_delay_no_other_user(
         xadd.arg(stream_key(&user)).arg(format!("{number}-0")).arg("n").arg(&text);
         xadd.exec_async(&mut redis).await?;
     }
-    let mut bystander = Bystander::connect(&stack).await?;
+    let mut other = OtherUser::connect(&stack).await?;
     let resume = stack.connection(0, &user)?.query("last_event_id", "1-0");
-    let harm = repeat(async || {
+    let disturbance = repeat(async || {
         let clients = (0..5).map(|_| resume.open());
         let clients = try_join_all(clients).await?;
         sleep(Duration::from_millis(500)).await;
         drop(clients);
         Ok(())
     });
-    bystander.expect_no_delay("resumes that are not read", harm).await?;
+    other.expect_no_delay("resumes that are not read", disturbance).await?;
     stack.shut_down_and_check_logs().await
 }
 
@@ -232,22 +232,22 @@ async fn a_slow_issuer_delays_neither_the_renewing_user_nor_others(
     let [pair, _] = KeyPair::old_and_new()?;
     let set = json!({"keys": [pair.jwk()?]}).to_string();
     let respond = move |_: &str| Response::new(Full::new(Bytes::from(set.clone())));
-    let issuer = Issuer::start(None, HARM, respond).await?;
+    let issuer = Issuer::start(None, DISTURBANCE, respond).await?;
     let algorithms = ("JWT_ALGORITHM", "HS256,EdDSA".to_owned());
     let settings = vec![("JWT_JWKS_URL", issuer.url("/keys")), algorithms];
     let stack = gateway_with(context, settings).await?;
     let renewal = || anyhow::Ok(json!({"type": "auth", "token": pair.token("unknown")?}));
     let mut others =
         try_join_all((0..5).map(|_| async { stack.client(&fresh_user()).await })).await?;
-    let mut bystander = Bystander::connect(&stack).await?;
-    bystander.client.send_json(&renewal()?).await?;
-    let harm = async {
+    let mut other = OtherUser::connect(&stack).await?;
+    other.client.send_json(&renewal()?).await?;
+    let disturbance = async {
         for other in &mut others {
             other.send_json(&renewal()?).await?;
         }
-        sleep(HARM).await;
+        sleep(DISTURBANCE).await;
         Ok(())
     };
-    bystander.expect_no_delay("slow issuer", harm).await?;
+    other.expect_no_delay("slow issuer", disturbance).await?;
     stack.shut_down_and_check_logs().await
 }

@@ -1,5 +1,6 @@
 //! Structure of the source code: import directions, import circles, and the lengths of files and
-//! functions.
+//! functions. A method call is no import, so an `impl` block that is split over files of one folder
+//! may call back and forth.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -74,8 +75,18 @@ const GATEWAY: Layers = &[
 const CRATES: &[(&str, Layers)] =
     &[("shared", SHARED), ("ingest-worker", WORKER), ("ws-gateway", GATEWAY)];
 
+/// Crates whose imports form no circle, in any direction.
+const TEST_CRATES: &[&str] = &[
+    "tests/bench",
+    "tests/contract",
+    "tests/demo",
+    "tests/harness",
+    "tests/load",
+    "tests/properties",
+];
+
 /// Client libraries and the only modules of each service that may use them.
-const CLIENT_LIBRARIES: &[&str] = &["rdkafka", "redis", "deadpool_redis"];
+const CLIENT_LIBRARIES: &[&str] = &["rdkafka", "rdkafka_sys", "redis", "deadpool_redis"];
 const CLIENT_MODULES: &[(&str, &[&str])] =
     &[("ingest-worker", &["infrastructure", "worker"]), ("ws-gateway", &["redis", "gateway"])];
 
@@ -85,10 +96,7 @@ async fn imports_point_one_way_and_form_no_circle(_: &Context) -> anyhow::Result
         let graph = graph(name)?;
         files += graph.modules().count();
         imports += graph.imports().count();
-        for circle in graph.circles() {
-            let circle: Vec<String> = circle.iter().map(|module| module.join("::")).collect();
-            violations.push(format!("{name}: circle {} -> {}", circle.join(" -> "), circle[0]));
-        }
+        violations.extend(circles(name, &graph));
         violations.extend(graph.modules().filter_map(|module| {
             let is_known = module.is_empty() || layer(layers, module).is_some();
             (!is_known).then(|| format!("{name}: {} belongs to no layer", module.join("::")))
@@ -105,9 +113,20 @@ async fn imports_point_one_way_and_form_no_circle(_: &Context) -> anyhow::Result
             }
         }
     }
+    for name in TEST_CRATES {
+        violations.extend(circles(name, &graph(name)?));
+    }
     ensure!(violations.is_empty(), "import rules broken:\n{}", violations.join("\n"));
     println!("import rules: 0 circles, 0 upward imports in {files} files, {imports} imports");
     Ok(())
+}
+
+fn circles(name: &str, graph: &Graph) -> Vec<String> {
+    let describe = |circle: Vec<&[String]>| {
+        let circle: Vec<String> = circle.iter().map(|module| module.join("::")).collect();
+        format!("{name}: circle {} -> {}", circle.join(" -> "), circle[0])
+    };
+    graph.circles().into_iter().map(describe).collect()
 }
 
 /// Returns the layer of a module: the entry with the longest matching prefix.
@@ -175,5 +194,6 @@ fn graph(name: &str) -> anyhow::Result<Graph> {
         files.insert(module, source::read(&path)?);
     }
     ensure!(!files.is_empty(), "{name} has no sources");
+    let name = name.rsplit('/').next().unwrap_or(name);
     Ok(Graph::new(&name.replace('-', "_"), files))
 }

@@ -6,8 +6,7 @@ mod cases;
 use anyhow::{Context as _, ensure};
 use harness::{
     client::{ConnectOptions, Transport},
-    events::{self, fresh_user},
-    leaks::PAYLOAD_MARKER,
+    events::{self, PAYLOAD_MARKER, fresh_user},
     producer::{Record, header},
     stack::{Layout, Stack, TIMEOUT},
     token,

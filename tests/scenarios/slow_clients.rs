@@ -1,4 +1,4 @@
-//! Clients that read too slowly: closed with 1013, resumed without loss, no harm to others.
+//! Clients that read too slowly: closed with 1013, resumed without loss; other clients are not delayed.
 
 use anyhow::{Context as _, ensure};
 use harness::{

@@ -1,9 +1,7 @@
 //! `make bench`: measures every figure of `tests/README.md` on this machine, with its limit where
 //! there is one. Each measurement starts processes of its own; a failed one does not stop the
-//! others.
-//!
-//! `ONLY=name,name` selects figures whose name contains one of the names. `QUICK=1` measures at a
-//! small scale, to check that the measurements work.
+//! others. `ONLY=name,name` selects figures whose name contains one of the names. `QUICK=1` measures
+//! at a small scale, to check that the measurements work.
 
 use std::{future::Future, pin::Pin, process::ExitCode, time::Duration};
 

@@ -4,10 +4,7 @@
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
-use crate::events;
-
-/// A field value in every payload that no notification carries.
-pub const PAYLOAD_MARKER: &str = "payload-mark-7c1f";
+use crate::events::{self, PAYLOAD_MARKER};
 
 /// The base64 of `{"`, with which the header and the claims of a JSON Web Token begin.
 const TOKEN_PREFIX: &str = "eyJ";

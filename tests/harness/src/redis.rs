@@ -2,14 +2,13 @@
 //! cluster; a [`RedisTopology`] is any of the three.
 
 mod cluster;
-mod query;
 mod sentinel;
+mod server;
+mod topology;
 
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
 };
 
 use anyhow::{Context as _, ensure};
@@ -22,29 +21,9 @@ use crate::{
 };
 
 pub use cluster::Cluster;
-use query::{connect, online_replicas, ping, wait_until_available};
 pub use sentinel::Sentinel;
-
-/// Longest wait until a server answers.
-const START_LIMIT: Duration = Duration::from_secs(20);
-
-/// A Redis deployment. Implementations return connections to the current master.
-pub trait RedisTopology: Send + Sync {
-    /// Returns the value for `REDIS_URL`.
-    fn url(&self) -> String;
-
-    /// Connects to the master that holds a key.
-    ///
-    /// # Errors
-    /// When there is none, or it does not answer.
-    fn connection_for(
-        &self,
-        key: &str,
-    ) -> impl Future<Output = anyhow::Result<MultiplexedConnection>> + Send;
-
-    /// Kills all servers.
-    fn kill_all(&mut self);
-}
+use server::{START_LIMIT, connect, launch, ping, spawn};
+pub use topology::RedisTopology;
 
 impl RedisTopology for Redis {
     fn url(&self) -> String {
@@ -232,25 +211,6 @@ pub(crate) async fn read_stream(
 #[must_use]
 pub fn stream_key(user: &str) -> String {
     format!("ws:stream:{{{user}}}")
-}
-
-/// Starts a server with further arguments and waits until it answers.
-async fn launch(port: u16, folder: &Path, more: &[&str]) -> anyhow::Result<Process> {
-    let process = spawn(port, folder, more)?;
-    wait_until_available(&process, port).await?;
-    Ok(process)
-}
-
-fn spawn(port: u16, folder: &Path, more: &[&str]) -> anyhow::Result<Process> {
-    std::fs::create_dir_all(folder)?;
-    let mut command = Command::new("redis-server");
-    command
-        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
-        .args(["--appendonly", "yes", "--appendfsync", "no", "--daemonize", "no"])
-        .args(more)
-        .arg("--dir")
-        .arg(folder);
-    Process::start("redis-server", &command, &folder.join("redis.log"))
 }
 
 #[cfg(test)]

@@ -1,10 +1,7 @@
 //! Tokens that are refused although they have not expired: all tokens of a user that were issued
-//! up to an instant, or the token with an id.
-//!
-//! The list is kept in memory, so that a handshake costs no round trip to Redis. The subscriber
-//! loads what Redis holds after each (re)subscription, before any user is served, and adds what
-//! is published. While Redis is unavailable, handshakes are checked against the last known list,
-//! and connections receive nothing until the list is loaded again.
+//! up to an instant, or the token with an id. The list is in memory, so that a handshake costs no
+//! round trip: the subscriber loads it after each (re)subscription, before any user is served, and
+//! adds what is published. While Redis is unavailable, the last known list counts.
 
 use std::{
     collections::HashMap,

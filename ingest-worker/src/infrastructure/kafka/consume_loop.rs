@@ -1,12 +1,8 @@
-//! The loop that moves records from Kafka through the domain: one batch in progress at a time, in
-//! the order of reading.
-//!
-//! - Each batch is classified when it is read and delivered after the one before it.
-//! - A record that cannot be finished is parked and holds up only records that share a user, batch
-//!   or class with it; other records are processed while a dead letter is written.
-//! - An outage of Redis as a whole holds up everything: the loop reads ahead, then pauses.
-//! - The source is polled all the time, so that the worker stays a member of its group.
-//! - Offsets are stored up to the first unfinished record of each partition.
+//! Moves records from Kafka through the domain: one batch in progress at a time, in the order of
+//! reading. A record that cannot be finished is parked and holds up only records that share a user,
+//! batch or class with it. An outage of Redis as a whole holds up everything: the loop reads ahead,
+//! then pauses. The source is polled all the time, so that the worker stays in its group. Offsets
+//! are stored up to the first unfinished record of each partition.
 
 mod outcomes;
 mod pauses;

@@ -5,7 +5,10 @@ use std::{net::SocketAddr, path::Path, time::Duration};
 use anyhow::{Context as _, ensure};
 use redis::aio::MultiplexedConnection;
 
-use super::{RedisTopology, connect, launch, online_replicas};
+use super::{
+    server::{connect, launch, online_replicas},
+    topology::RedisTopology,
+};
 use crate::{
     eventually, free_port,
     process::{Process, Signal},

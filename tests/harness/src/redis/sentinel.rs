@@ -5,7 +5,10 @@ use std::{path::Path, process::Command, time::Duration};
 use anyhow::{Context as _, ensure};
 use redis::aio::MultiplexedConnection;
 
-use super::{RedisTopology, connect, launch, online_replicas, wait_until_available};
+use super::{
+    server::{connect, launch, online_replicas, wait_until_available},
+    topology::RedisTopology,
+};
 use crate::{
     eventually, free_port,
     process::{Process, Signal},

@@ -1,15 +1,41 @@
-//! Connections and queries to one server of any topology.
+//! Starts, connects to and queries one server of any topology.
 
-use std::time::Duration;
+use std::{path::Path, process::Command, time::Duration};
 
 use anyhow::ensure;
 use redis::{AsyncConnectionConfig, Client, aio::MultiplexedConnection};
 
-use super::START_LIMIT;
 use crate::{eventually, process::Process};
+
+/// Longest wait until a server answers.
+pub(super) const START_LIMIT: Duration = Duration::from_secs(20);
 
 /// Longest wait for a response.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+
+/// Starts a server with further arguments and waits until it answers.
+pub(super) async fn launch(
+    port: u16,
+    folder: &Path,
+    arguments: &[&str],
+) -> anyhow::Result<Process> {
+    let process = spawn(port, folder, arguments)?;
+    wait_until_available(&process, port).await?;
+    Ok(process)
+}
+
+/// Starts a server with further arguments.
+pub(super) fn spawn(port: u16, folder: &Path, arguments: &[&str]) -> anyhow::Result<Process> {
+    std::fs::create_dir_all(folder)?;
+    let mut command = Command::new("redis-server");
+    command
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
+        .args(["--appendonly", "yes", "--appendfsync", "no", "--daemonize", "no"])
+        .args(arguments)
+        .arg("--dir")
+        .arg(folder);
+    Process::start("redis-server", &command, &folder.join("redis.log"))
+}
 
 /// Waits until a server answers `PING`.
 pub(super) async fn wait_until_available(process: &Process, port: u16) -> anyhow::Result<()> {
