@@ -12,6 +12,7 @@ use serde_json::Value;
 mod channel;
 mod http;
 mod notifications;
+mod samples;
 mod settings;
 mod typescript;
 
@@ -31,6 +32,7 @@ fn files() -> anyhow::Result<Vec<(PathBuf, String)>> {
         (client.join("contract/notifications.schema.json"), pretty(&notifications)?),
         (client.join("contract/asyncapi.json"), pretty(&channel)?),
         (client.join("contract/openapi.json"), pretty(&http::document())?),
+        (client.join("src/samples.ts"), samples::module()?),
         (client.join("src/contract.ts"), typescript::module(&notifications, &channel)?),
     ]);
     Ok(files)
