@@ -3,9 +3,12 @@
 //! pushes to the bytes of a WebSocket frame.
 
 use std::{
+    future::poll_fn,
+    io::Read as _,
     net::Ipv4Addr,
     num::{NonZeroU32, NonZeroUsize},
     sync::Arc,
+    task::Poll,
     time::Duration,
 };
 
@@ -26,10 +29,7 @@ use ingest_worker::{
 };
 use load::events::{Kind, Writer};
 use shared::{time::Timestamp, user::UserId};
-use tokio::{
-    io::AsyncReadExt as _,
-    net::{TcpListener, TcpStream},
-};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::{WebSocketStream, tungstenite::protocol::Role};
 use tokio_util::sync::CancellationToken;
 use ws_gateway::{
@@ -43,6 +43,8 @@ use ws_gateway::{
 const USER: &str = "teacher-42";
 /// Records per batch.
 const BATCH: usize = 16;
+/// The largest number of pushes.
+const MAX_PUSHES: usize = 4_800;
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
@@ -53,7 +55,8 @@ fn main() -> anyhow::Result<()> {
         "record" => dispatch_records(times),
         "push" => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(deliver_pushes(times))
+            // A task, so that it takes turns with others without a system call.
+            runtime.block_on(async { tokio::spawn(deliver_pushes(times)).await? })
         }
         other => bail!("{other} is neither record nor push"),
     }
@@ -104,20 +107,40 @@ fn dispatch_records(times: usize) -> anyhow::Result<()> {
 
 async fn deliver_pushes(times: usize) -> anyhow::Result<()> {
     let (hub, mut client) = connected().await?;
-    let mut read = vec![0; 4096];
-    for number in 0..times {
-        let text = format!(
-            r#"{{"id":"{}-0","event":"batch_file_added","category":"file_operations","priority":"standard","timestamp":"2025-08-06T09:15:30.123456Z","user_id":"{USER}","event_id":"0b8f6a51-6a0f-4f3f-9a39-000000000001","correlation_id":"5f0c7c3e-8a57-4a43-9f0e-3f2c1f6b7d10","data":{{"batch_id":"7b0e6f0a-3c55-4a7e-9d62-0d7f9f0c1a11","filename":"Uppsats.docx"}}}}"#,
-            1_700_000_000_000 + number
-        );
+    // As many texts in every run, so that the difference of two runs leaves out writing them.
+    let texts: Vec<String> = (0..MAX_PUSHES).map(notification).collect();
+    let mut read = [0; 4096];
+    for text in texts.into_iter().take(times) {
         hub.deliver(USER, Frame::published(text.into()));
-        anyhow::ensure!(client.read(&mut read).await? > 0, "the connection ended");
+        run_other_tasks().await;
+        // Does not wait, and costs little more than the system call.
+        anyhow::ensure!(client.read(&mut read)? > 0, "the connection ended");
     }
     Ok(())
 }
 
+/// Lets every other task run that is ready. Unlike `yield_now`, it does not look for I/O.
+async fn run_other_tasks() {
+    let mut has_yielded = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut has_yielded, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+fn notification(number: usize) -> String {
+    format!(
+        r#"{{"id":"{}-0","event":"batch_file_added","category":"file_operations","priority":"standard","timestamp":"2025-08-06T09:15:30.123456Z","user_id":"{USER}","event_id":"0b8f6a51-6a0f-4f3f-9a39-000000000001","correlation_id":"5f0c7c3e-8a57-4a43-9f0e-3f2c1f6b7d10","data":{{"batch_id":"7b0e6f0a-3c55-4a7e-9d62-0d7f9f0c1a11","filename":"Uppsats.docx"}}}}"#,
+        1_700_000_000_000 + number
+    )
+}
+
 /// Returns a hub with one connection, and the client's end of it.
-async fn connected() -> anyhow::Result<(Hub, TcpStream)> {
+async fn connected() -> anyhow::Result<(Hub, std::net::TcpStream)> {
     let metrics = Metrics::new(&prometheus::Registry::new());
     let limits = hub::Limits {
         per_user: NonZeroUsize::MIN,
@@ -140,6 +163,7 @@ async fn connected() -> anyhow::Result<(Hub, TcpStream)> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let client = TcpStream::connect(listener.local_addr()?).await?;
     let (server, _) = listener.accept().await?;
+    server.writable().await?;
     let config = Some(socket_config(4096));
     let socket =
         WebSocketStream::from_raw_socket(SharedSocket::new(server), Role::Server, config).await;
@@ -150,6 +174,10 @@ async fn connected() -> anyhow::Result<(Hub, TcpStream)> {
     tokio::spawn(connection.run(Box::pin(replay), CancellationToken::new()));
     let writing = hub.clone();
     tokio::spawn(async move { writing.write_queued().await });
+    // The connection's task begins to wait for frames.
+    run_other_tasks().await;
+    let client = client.into_std()?;
+    client.set_nonblocking(false)?;
     Ok((hub, client))
 }
 
