@@ -49,6 +49,16 @@ pub(super) struct Connection {
     pub(super) credential: Credential,
 }
 
+impl Connection {
+    fn queue(&self, frame: Frame, fan_out: &mut FanOut<'_>) {
+        match self.outbox.push(Item::Frame(frame)) {
+            Pushed::Queued => {}
+            Pushed::ToFlush => fan_out.to_flush.push(self.outbox.clone()),
+            Pushed::Refused => fan_out.metrics.messages_failed.of(Failure::TooSlow).inc(),
+        }
+    }
+}
+
 /// What queueing frames needs in addition to the user.
 #[derive(Debug)]
 pub(super) struct FanOut<'a> {
@@ -129,7 +139,7 @@ impl User {
     }
 
     pub(super) fn deliver(&mut self, frame: Frame, fan_out: &mut FanOut<'_>) -> Delivery {
-        let Some(pending) = &mut self.pending else { return self.forward(&frame, fan_out) };
+        let Some(pending) = &mut self.pending else { return self.forward(frame, fan_out) };
         if pending.held.len() < MAX_HELD {
             pending.held.push(frame);
         } else if frame.position.is_some() {
@@ -141,19 +151,19 @@ impl User {
     }
 
     /// Queues a frame for every connection, unless it was delivered before.
-    pub(super) fn forward(&mut self, frame: &Frame, fan_out: &mut FanOut<'_>) -> Delivery {
+    pub(super) fn forward(&mut self, frame: Frame, fan_out: &mut FanOut<'_>) -> Delivery {
         if let Some(position) = frame.position {
             if self.position.is_some_and(|newest| position <= newest) {
                 return Delivery::Duplicate;
             }
             self.position = Some(position);
         }
-        for connection in &self.connections {
-            match connection.outbox.push(Item::Frame(frame.clone())) {
-                Pushed::Queued => {}
-                Pushed::ToFlush => fan_out.to_flush.push(connection.outbox.clone()),
-                Pushed::Refused => fan_out.metrics.messages_failed.of(Failure::TooSlow).inc(),
+        // Most users have one connection, which needs no copy.
+        if let Some((last, others)) = self.connections.split_last() {
+            for connection in others {
+                connection.queue(frame.clone(), fan_out);
             }
+            last.queue(frame, fan_out);
         }
         Delivery::Delivered
     }
@@ -178,7 +188,7 @@ impl User {
             self.position = None;
         }
         for frame in std::mem::take(&mut pending.held) {
-            self.forward(&frame, fan_out);
+            self.forward(frame, fan_out);
         }
         self.position = self.position.max(newest);
         if std::mem::take(&mut pending.overflowed) {
