@@ -1,7 +1,7 @@
 //! The socket: buffer sizes, fragmentation of long texts, and the meaning of socket errors.
 
 use futures_util::SinkExt;
-use tokio::io::{AsyncRead, AsyncWrite};
+use smallvec::SmallVec;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{
     Bytes, Error as SocketError, Message, Utf8Bytes,
@@ -15,7 +15,11 @@ use tokio_tungstenite::tungstenite::{
     },
 };
 
-use crate::protocol::{CloseReason, Disconnect};
+use super::transport::Transport;
+use crate::{
+    hub::outbox::socket_writer::{INLINE_FRAMES, MAX_FRAMES},
+    protocol::{CloseReason, Disconnect},
+};
 
 /// The maximum payload of a frame, in bytes: longer texts are fragmented, so that the write buffer
 /// stays small.
@@ -34,12 +38,13 @@ pub fn socket_config(max_message_size: usize) -> WebSocketConfig {
 }
 
 /// Writes all texts with one flush. `in_fragments` is true while a text is sent in part.
-pub(super) async fn write<S: AsyncRead + AsyncWrite + Unpin>(
+pub(super) async fn write<S: Transport>(
     socket: &mut WebSocketStream<S>,
     texts: Vec<Utf8Bytes>,
     in_fragments: &mut bool,
 ) -> Result<(), SocketError> {
-    for text in texts {
+    let written = write_unbuffered(socket.get_ref(), &texts);
+    for text in texts.into_iter().skip(written) {
         if text.len() <= FRAGMENT {
             socket.feed(Message::Text(text)).await?;
             continue;
@@ -51,6 +56,19 @@ pub(super) async fn write<S: AsyncRead + AsyncWrite + Unpin>(
         *in_fragments = false;
     }
     socket.flush().await
+}
+
+/// Writes texts without the socket's write buffer, which never shrinks. Returns how many the stream
+/// has taken. Only a pong may be in the buffer: it is sent after the texts.
+fn write_unbuffered<S: Transport>(stream: &S, texts: &[Utf8Bytes]) -> usize {
+    let Some(writer) = stream.writer() else { return 0 };
+    let texts: SmallVec<[&str; INLINE_FRAMES]> = texts
+        .iter()
+        .map(Utf8Bytes::as_str)
+        .take_while(|text| text.len() <= FRAGMENT)
+        .take(MAX_FRAMES)
+        .collect();
+    if texts.is_empty() { 0 } else { writer.try_write(&texts).frames }
 }
 
 fn fragments(mut rest: Bytes) -> impl Iterator<Item = Frame> {
