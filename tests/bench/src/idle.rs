@@ -32,10 +32,10 @@ pub(crate) async fn measure(env: &Env) -> anyhow::Result<Vec<Figure>> {
         let cpu = end.cpu.saturating_sub(begun.cpu).as_secs_f64() * 1e6;
         let us = cpu / connections / duration.as_secs_f64();
         Ok(vec![
-            Figure::new("idle_kib_per_connection", "KiB", vec![kib], Goal::AtMost(4.0))
+            Figure::new("idle_kib_per_connection", "KiB", vec![kib], Goal::AtMost(3.0))
                 .with_note(format!("{sockets} connections, {} KiB before", before.rss_kib))
                 .missed_if(lost.clone()),
-            Figure::new("idle_us_per_connection_second", "us", vec![us], Goal::AtMost(0.6))
+            Figure::new("idle_us_per_connection_second", "us", vec![us], Goal::AtMost(0.4))
                 .with_note(format!("{sockets} connections for {duration:?}, pings every 25 s"))
                 .missed_if(lost),
         ])
