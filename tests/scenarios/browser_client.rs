@@ -55,15 +55,21 @@ async fn the_committed_demo_page_is_up_to_date(_: &Context) -> anyhow::Result<()
 
 /// The main module of the project; a wrong use is a type error.
 const APP: &str = r#"
-import { connect, Feed, type Status } from "@huleedu/live-notifications";
+import { connect, Feed, ladder, type Status } from "@huleedu/live-notifications";
+import { MockGateway } from "@huleedu/live-notifications/mock";
 import { useNotifications } from "@huleedu/live-notifications/react";
 import { notifications } from "@huleedu/live-notifications/svelte";
+import { text } from "@huleedu/live-notifications/texts";
+import * as vue from "@huleedu/live-notifications/vue";
 
 const client = connect({
   url: "wss://live.example.org/ws",
   token: async () => (await fetch("/token")).text(),
   categories: ["system_alerts"],
+  transports: ladder(),
 });
+new MockGateway().send("class_created", { data: { class_designation: "9B" } });
+client.onAny((n) => console.log(text(n, "sv")));
 client.on("student_matches_suggested", (n) => {
   const deadline: string = n.data.confirmation_deadline;
   const scores = n.data.suggested_matches?.map((match) => match.confidence_score);
@@ -75,7 +81,7 @@ client.on("class_created", (n) => n.data.suggested_matches);
 client.filter(["gossip"]);
 client.onStatus((status: Status) => status.state === "waiting" && console.log(status.retryAt));
 export const feed = new Feed(client);
-export { notifications, useNotifications };
+export { notifications, useNotifications, vue };
 "#;
 
 async fn the_package_installs_and_type_checks_in_a_new_vite_project(
@@ -107,7 +113,7 @@ async fn the_package_installs_and_type_checks_in_a_new_vite_project(
 fn manifest(client: &Path, package: &str) -> anyhow::Result<Value> {
     let lock: Value = serde_json::from_slice(&std::fs::read(client.join("package-lock.json"))?)?;
     let version = |name: &str| lock["packages"][format!("node_modules/{name}")]["version"].clone();
-    let tools = ["vite", "typescript", "react", "@types/react", "svelte"];
+    let tools = ["vite", "typescript", "react", "@types/react", "svelte", "vue"];
     let tools: serde_json::Map<String, Value> =
         tools.iter().map(|name| ((*name).to_owned(), version(name))).collect();
     Ok(json!({

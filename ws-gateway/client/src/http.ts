@@ -5,7 +5,7 @@ import type { TransportEvents } from "./transport.ts";
 
 /** The close code of a connection that ended without one. */
 export const LOST = 1006;
-/** That of a gateway that may serve the client later; another transport would be refused as well. */
+/** That of a gateway that may serve the client later, whatever the transport. */
 const TRY_AGAIN_LATER = 1013;
 
 /** Requests `/events` of the gateway whose WebSocket URL is given. */

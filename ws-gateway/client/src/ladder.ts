@@ -23,6 +23,13 @@ interface Memory {
   until: number;
 }
 
+/** What outlives an attempt to connect. */
+interface LadderState {
+  memory: Memory;
+  /** How often in a row the first transport ended without life. */
+  failures: number;
+}
+
 /**
  * Returns a transport that uses the first of `transports`, best first, that the network lets
  * through: by default a WebSocket, an event stream or long polls.
@@ -30,13 +37,16 @@ interface Memory {
 export function ladder(
   transports: readonly OpenTransport[] = [webSocket, eventStream, longPoll],
 ): OpenTransport {
-  const state = { memory: recall(), failures: 0 };
-  return (url, token, events) => new Ladder(transports, state, url, token, events);
+  let state: LadderState | undefined;
+  return (url, token, events) => {
+    state ??= { memory: recall(), failures: 0 };
+    return new Ladder(transports, state, url, token, events);
+  };
 }
 
 class Ladder implements Transport {
   readonly #transports: readonly OpenTransport[];
-  readonly #state: { memory: Memory; failures: number };
+  readonly #state: LadderState;
   readonly #url: () => URL;
   readonly #events: TransportEvents;
   #token: string;
@@ -48,7 +58,7 @@ class Ladder implements Transport {
 
   constructor(
     transports: readonly OpenTransport[],
-    state: { memory: Memory; failures: number },
+    state: LadderState,
     url: () => URL,
     token: string,
     events: TransportEvents,

@@ -14,11 +14,11 @@ test("import and construction do nothing, in a browser and on a server", async (
   const watch = (name: string) => vi.stubGlobal(name, new Proxy(class {}, { get: used, construct: used }));
   ["sessionStorage", "window", "document", "navigator", "BroadcastChannel", "WebSocket"].forEach(watch);
   vi.resetModules();
-  const { connect, Feed } = await import("../src/index.ts");
+  const { connect, Feed, ladder } = await import("../src/index.ts");
   await import("../src/svelte.ts");
   await import("../src/react.ts");
   // A server renders with a URL that is relative to the page.
-  const feed = new Feed(connect({ ...options, url: "/ws", shareAs: "u" }));
+  const feed = new Feed(connect({ ...options, url: "/ws", shareAs: "u", transports: ladder() }));
   expect(feed.snapshot()).toEqual({ status: { state: "idle" }, notifications: [], complete: true });
   await advance(60_000);
   expect(used).not.toHaveBeenCalled();
@@ -111,4 +111,12 @@ test("rendering on a server does not connect", async () => {
   unsubscribe();
   await advance(60_000);
   expect(token).not.toHaveBeenCalled();
+});
+
+test("components that mount twice, as in React's StrictMode, open one connection", async () => {
+  const feed = new Feed(connect(options));
+  feed.subscribe(() => {})();
+  feed.subscribe(() => {});
+  await advance(0);
+  expect(FakeSocket.all).toHaveLength(1);
 });

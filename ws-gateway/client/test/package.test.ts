@@ -37,7 +37,7 @@ test("each entry resolves to types that match it, in every tool that loads ES mo
   const result = await checkPackage(createPackageFromTarballData(tarball));
   if (!result.types) throw new Error("the package has no types");
   const entries = Object.entries(result.entrypoints).filter(([, { isWildcard }]) => !isWildcard);
-  expect(entries.map(([name]) => name).sort()).toEqual([".", "./mock", "./package.json", "./react", "./svelte", "./texts"]);
+  expect(entries.map(([name]) => name).sort()).toEqual([".", "./mock", "./package.json", "./react", "./svelte", "./texts", "./vue"]);
   for (const [name, { resolutions }] of entries) {
     for (const kind of ["node16-esm", "bundler"] as const) {
       const { resolution, visibleProblems } = resolutions[kind];

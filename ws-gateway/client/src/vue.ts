@@ -1,0 +1,22 @@
+import { onScopeDispose, shallowReadonly, shallowRef, type Ref } from "vue";
+import { countdown, type Countdown } from "./countdown.ts";
+import type { Feed, Snapshot } from "./feed.ts";
+
+/** Returns a ref of the current snapshot; rendering on a server does not connect. */
+export function useNotifications(feed: Feed): Readonly<Ref<Snapshot>> {
+  const snapshot = shallowRef(feed.snapshot());
+  if (typeof window !== "undefined") {
+    onScopeDispose(feed.subscribe(() => (snapshot.value = feed.snapshot())));
+  }
+  return shallowReadonly(snapshot);
+}
+
+/** Returns a ref of the time left until `deadline`, updated every second. */
+export function useCountdown(deadline: string): Readonly<Ref<Countdown>> {
+  const left = shallowRef(countdown(deadline));
+  if (typeof window !== "undefined") {
+    const timer = setInterval(() => (left.value = countdown(deadline)), 1000);
+    onScopeDispose(() => clearInterval(timer));
+  }
+  return shallowReadonly(left);
+}

@@ -1,0 +1,46 @@
+import { beforeEach, expect, test, vi } from "vitest";
+import { effectScope } from "vue";
+import { Feed } from "../src/index.ts";
+import { MockGateway } from "../src/mock.ts";
+import { useCountdown, useNotifications } from "../src/vue.ts";
+import { advance, TestContext, timeIn, useFakes } from "./context.ts";
+
+beforeEach(() => {
+  useFakes();
+  vi.stubGlobal("window", new EventTarget());
+  vi.stubGlobal("document", new EventTarget());
+});
+
+test("the ref follows the feed until its component is unmounted", async () => {
+  const gateway = new MockGateway();
+  const { client } = new TestContext({ transports: gateway.transport });
+  const feed = new Feed(client);
+  const scope = effectScope();
+  const snapshot = scope.run(() => useNotifications(feed));
+  await advance(0);
+  gateway.send("class_created");
+  expect(snapshot?.value.status.state).toBe("open");
+  expect(snapshot?.value.notifications.map(({ event }) => event)).toEqual(["class_created"]);
+  scope.stop();
+  gateway.send("class_created");
+  expect(snapshot?.value.notifications).toHaveLength(1);
+  client.close();
+});
+
+test("the countdown is updated every second until its component is unmounted", async () => {
+  const scope = effectScope();
+  const left = scope.run(() => useCountdown(timeIn(10_000)));
+  await advance(3_000);
+  expect(left?.value.seconds).toBe(7);
+  scope.stop();
+  await advance(3_000);
+  expect(left?.value.seconds).toBe(7);
+});
+
+test("rendering on a server subscribes to nothing", () => {
+  vi.unstubAllGlobals();
+  const feed = new Feed(new TestContext({ enabled: false }).client);
+  const subscribe = vi.spyOn(feed, "subscribe");
+  useNotifications(feed);
+  expect(subscribe).not.toHaveBeenCalled();
+});
