@@ -3,6 +3,7 @@ export { countdown, type Countdown } from "./countdown.ts";
 export { eventStream } from "./event-stream.ts";
 export { Feed, type Snapshot } from "./feed.ts";
 export { ladder } from "./ladder.ts";
+export { load, type LoadHandler } from "./load.ts";
 export { longPoll } from "./long-poll.ts";
 export type { Status } from "./status.ts";
 export type { PositionStorage } from "./resume-state.ts";

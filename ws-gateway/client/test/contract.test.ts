@@ -79,7 +79,7 @@ function expectReferences(document: any): void {
 
 test.each([
   ["connect", 4],
-  ["connect, ladder", 6],
+  ["connect, ladder, load", 6],
 ])("an app that imports { %s } bundles less than %i KiB of the client", async (names, kib) => {
   const contents = `export { ${names} } from "./index.ts";`;
   const { outputFiles } = await build({
