@@ -46,6 +46,7 @@ struct Present {
     /// Absent while the gateway is down, and once it has begun to shut down.
     service: Option<Arc<Service>>,
     clients: Vec<Link>,
+    registry: Registry,
 }
 
 impl Gateway {
@@ -55,6 +56,7 @@ impl Gateway {
             shutdown: CancellationToken::new(),
             service: None,
             clients: Vec::new(),
+            registry: Registry::new(),
         };
         let present = Arc::new(Mutex::new(present));
         let gateway = Self { number, sim: sim.clone(), redis: redis.clone(), present };
@@ -100,12 +102,14 @@ impl Gateway {
         loop {
             let (process, shutdown) = (Process::new(), CancellationToken::new());
             trace!(self.sim, "gateway {} starts", self.number);
-            let (service, subscriber) = self.service(&config, shutdown.clone());
+            let registry = Registry::new();
+            let (service, subscriber) = self.service(&config, &registry, shutdown.clone());
             *self.present() = Present {
                 process: process.clone(),
                 shutdown: shutdown.clone(),
                 service: Some(Arc::new(service)),
                 clients: Vec::new(),
+                registry,
             };
             let stop = CancellationToken::new();
             let drain = async {
@@ -116,20 +120,36 @@ impl Gateway {
             };
             let session = async { tokio::join!(subscriber.run(stop.clone()), drain) };
             process.run(Box::pin(session)).await;
+            self.check_queues();
             self.redis.cut_host(Host::Gateway(self.number));
             sleep(self.sim.millis(1..4000)).await;
+        }
+    }
+
+    /// Checks that no queue of a connection has ever held more frames than it may.
+    pub(crate) fn check_queues(&self) {
+        let families = self.present().registry.gather();
+        let depths = families.iter().find(|family| family.name() == "gateway_outbox_frames");
+        let Some(depths) = depths.and_then(|family| family.get_metric().first()) else { return };
+        let (depths, capacity) = (depths.get_histogram(), self.sim.plan.outbox_capacity);
+        #[expect(clippy::cast_precision_loss, reason = "the capacity is a small number")]
+        let limit = depths.get_bucket().iter().find(|b| b.upper_bound() >= capacity as f64);
+        let within = limit.map_or(0, prometheus::proto::Bucket::cumulative_count);
+        if within < depths.get_sample_count() {
+            self.sim.violate(format!("a queue held more than {capacity} frames"));
         }
     }
 
     fn service(
         &self,
         config: &Config,
+        registry: &Registry,
         shutdown: CancellationToken,
     ) -> (Service, ws_gateway::gateway::Subscriber) {
         let redis = self.redis.client(Host::Gateway(self.number));
         let rules = TokenRules::new(&[Algorithm::HS256], None, None, Duration::ZERO);
         let key = Key::from_secret(&SECRET.into(), &rules).expect("a key for HS256");
-        let checks = (Readiness::default(), Metrics::new(&Registry::new()));
+        let checks = (Readiness::default(), Metrics::new(registry));
         Service::new(config, redis, KeySources::from(vec![key]), None, checks, shutdown)
     }
 

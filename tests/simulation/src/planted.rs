@@ -79,6 +79,9 @@ bugs! {
         "let continues = state.replaying.replace(false) != Some(true);" =>
         "let continues = state.replaying.replace(false) != Some(true) || true;";
     "ws-gateway/src/hub/outbox.rs":
+        "a queue of frames has no limit",
+        "self.queue.len() < limits.capacity" => "self.queue.len() < usize::MAX";
+    "ws-gateway/src/hub/outbox.rs":
         "a full queue drops a frame and stays open",
         "state.close(CloseReason::TooSlow);" => "";
     "ws-gateway/src/redis/history/page.rs":

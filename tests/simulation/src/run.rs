@@ -62,6 +62,7 @@ async fn simulate(sim: &Sim) {
     await_rest(sim, &system, RECOVERY).await;
     system.probe_at_rest();
     await_rest(sim, &system, HEALTHY).await;
+    system.gateways.iter().for_each(Gateway::check_queues);
     sim.trace(format_args!("end"));
 }
 
