@@ -107,9 +107,10 @@ async fn open(
     let connection = Connection::new(stream, registration, &identity, options, settings);
     state.tasks.spawn(async move {
         open.close(connection.run(replay, shutdown).await);
-        drop(permit);
+        // A client that does not read the rest has as long as a pending connection.
+        drop((permit, active));
     });
-    let response = Response::new(response::chunks(chunks, active));
+    let response = Response::new(response::chunks(chunks));
     Ok(response::with_header(response, header::CONTENT_TYPE, EVENT_STREAM))
 }
 

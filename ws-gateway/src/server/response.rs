@@ -17,7 +17,6 @@ use serde_json::json;
 use shared::admin;
 use tokio::sync::mpsc;
 
-use super::activity::ActiveResponse;
 use crate::protocol::CloseReason;
 
 pub(super) type Response = HttpResponse<Body>;
@@ -25,10 +24,7 @@ pub(super) type Body = Either<Full<Bytes>, Chunks>;
 
 /// A body that lasts until its sender is dropped.
 #[derive(Debug)]
-pub(super) struct Chunks {
-    receiver: mpsc::Receiver<Bytes>,
-    _active: ActiveResponse,
-}
+pub(super) struct Chunks(mpsc::Receiver<Bytes>);
 
 impl HttpBody for Chunks {
     type Data = Bytes;
@@ -38,7 +34,7 @@ impl HttpBody for Chunks {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.receiver.poll_recv(context).map(|chunk| chunk.map(|chunk| Ok(Frame::data(chunk))))
+        self.0.poll_recv(context).map(|chunk| chunk.map(|chunk| Ok(Frame::data(chunk))))
     }
 }
 
@@ -48,8 +44,8 @@ pub(super) fn empty() -> Body {
 }
 
 /// Returns a body of chunks.
-pub(super) fn chunks(receiver: mpsc::Receiver<Bytes>, active: ActiveResponse) -> Body {
-    Either::Right(Chunks { receiver, _active: active })
+pub(super) fn chunks(receiver: mpsc::Receiver<Bytes>) -> Body {
+    Either::Right(Chunks(receiver))
 }
 
 /// Returns a response with a JSON body.

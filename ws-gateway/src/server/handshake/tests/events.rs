@@ -108,3 +108,20 @@ async fn scripts_of_an_allowed_origin_may_send_a_token_and_read_refusals() {
         assert!(!response.headers().contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_not_read_has_a_deadline_once_its_connection_has_ended() {
+    let (state, activity) = (state(settings()), Activity::default());
+    let bearer = format!("Bearer {}", token());
+    let more = [(header::ACCEPT, "text/event-stream"), (header::AUTHORIZATION, &bearer)];
+    let request = get("/events", &[&HOST[..], &more].concat());
+    let peer = IpAddr::from([127, 0, 0, 1]);
+    let mut changes = activity.subscribe();
+    let respond = super::super::respond::<SharedSocket<TcpStream>>;
+    let unread = respond(&state, request, peer, &activity).await;
+    assert_eq!(unread.status(), StatusCode::OK);
+    assert!(*changes.borrow_and_update());
+    state.shutdown.cancel();
+    changes.wait_for(|is_active| !is_active).await.unwrap();
+    drop(unread);
+}
