@@ -4,16 +4,13 @@ use std::mem;
 
 use rdkafka::{
     Message,
-    message::{BorrowedMessage, OwnedMessage},
+    message::{OwnedHeaders, OwnedMessage},
 };
-use shared::{
-    time::Timestamp,
-    trace::{EventSpan, TRACEPARENT},
-};
+use shared::{time::Timestamp, trace::EventSpan};
 use tokio::time::Instant;
 
 use super::{
-    headers,
+    headers::{self, HeaderIndex},
     offsets::{Admitted, InFlightId},
 };
 use crate::domain::{
@@ -22,25 +19,13 @@ use crate::domain::{
 };
 
 /// A record as a [`super::source::RecordSource`] yields it.
-pub trait SourceRecord: Message + Send + Sync {
-    /// Returns the record in memory of its own.
-    fn into_owned(self) -> OwnedMessage;
-}
+pub trait SourceRecord: Message + Send + Sync {}
 
-impl SourceRecord for BorrowedMessage<'_> {
-    fn into_owned(self) -> OwnedMessage {
-        self.detach()
-    }
-}
-
-impl SourceRecord for OwnedMessage {
-    fn into_owned(self) -> OwnedMessage {
-        self
-    }
-}
+impl<M: Message + Send + Sync> SourceRecord for M {}
 
 /// A record in flight. Fresh records are borrowed from the client. Those that are parked are
-/// copied, because a borrowed one keeps everything in memory that was fetched with it.
+/// copied, because a borrowed one keeps everything in memory that was fetched with it. So are those
+/// with headers that are not read; the copy lacks them.
 #[derive(Debug)]
 pub struct InFlightRecord<R> {
     body: Body<R>,
@@ -73,6 +58,9 @@ pub(crate) struct RecordState {
     pub(crate) id: InFlightId,
     /// When it was read.
     pub(crate) since: Instant,
+    headers: HeaderIndex,
+    /// The number of its headers that were not read; the record lacks them.
+    pub(crate) unread_headers: usize,
     /// Whether it may have been processed before its partition was rewound.
     pub(crate) is_reread: bool,
     /// Its trace, if tracing is enabled.
@@ -99,20 +87,31 @@ impl<R: SourceRecord> InFlightRecord<R> {
     /// Takes a record that the offsets have admitted.
     #[must_use]
     pub fn new(message: R, admitted: &Admitted) -> Self {
+        let headers = HeaderIndex::of(message.headers());
+        let unread_headers = headers.unread;
+        let (body, headers) = if unread_headers == 0 {
+            (Body::Fresh(message), headers)
+        } else {
+            let message = copy(&message);
+            let headers = HeaderIndex::of(message.headers());
+            (Body::Owned(message), headers)
+        };
         let state = RecordState {
             id: admitted.id,
             since: Instant::now(),
+            headers,
+            unread_headers,
             is_reread: admitted.is_reread,
             span: None,
             parked: None,
         };
-        Self { body: Body::Fresh(message), state }
+        Self { body, state }
     }
 
     /// Returns the record in memory of its own.
     pub(crate) fn into_owned(self) -> OwnedRecord {
         let body = match self.body {
-            Body::Fresh(message) => message.into_owned(),
+            Body::Fresh(message) => copy(&message),
             Body::Owned(message) => message,
         };
         InFlightRecord { body: Body::Owned(body), state: self.state }
@@ -120,7 +119,7 @@ impl<R: SourceRecord> InFlightRecord<R> {
 
     /// Returns the view of it that the domain takes.
     pub(crate) fn record(&self) -> Record<'_> {
-        let record = either!(self, message => record(message));
+        let record = either!(self, message => record(message, &self.state.headers));
         let parked = self.state.parked.as_deref();
         Record {
             is_reread: self.state.is_reread,
@@ -158,14 +157,9 @@ impl<R: SourceRecord> InFlightRecord<R> {
         either!(self, message => message.payload())
     }
 
-    /// Returns the name and value of each header whose name is UTF-8.
+    /// Returns the name and value of each header.
     pub(crate) fn headers(&self) -> Vec<(&str, Option<&[u8]>)> {
-        either!(self, message => readable_headers(message))
-    }
-
-    /// Returns the number of headers whose names are not UTF-8.
-    pub(crate) fn unreadable_headers(&self) -> usize {
-        either!(self, message => headers::unreadable(message.headers()))
+        either!(self, message => headers_of(message))
     }
 
     /// Returns the bytes of its value.
@@ -185,41 +179,98 @@ impl OwnedRecord {
 
     /// Returns the bytes that it keeps in memory: value, key, headers and fixed parts.
     pub(crate) fn memory(&self) -> usize {
-        let headers = self.headers();
-        let headers = headers.iter().map(|(name, value)| name.len() + value.map_or(0, <[u8]>::len));
         let fixed = mem::size_of::<Self>() + self.topic().len();
-        self.value_size() + self.key().map_or(0, <[u8]>::len) + headers.sum::<usize>() + fixed
+        self.value_size() + self.key().map_or(0, <[u8]>::len) + self.state.headers.bytes + fixed
     }
 }
 
-fn record<M: Message>(message: &M) -> Record<'_> {
-    let (mut event_id, mut traceparent) = (None, None);
-    for header in headers::readable(message.headers()) {
-        let value = match header.key {
-            "event_id" => &mut event_id,
-            TRACEPARENT => &mut traceparent,
-            _ => continue,
-        };
-        *value = value.or(header.value);
-    }
+fn record<'m, M: Message>(message: &'m M, headers: &HeaderIndex) -> Record<'m> {
     Record {
         topic: message.topic(),
         written_at: written_at(message),
         value: message.payload(),
-        event_id: event_id.and_then(text),
-        traceparent: traceparent.and_then(text),
+        event_id: headers::text_at(message.headers(), headers.event_id),
+        traceparent: headers::text_at(message.headers(), headers.traceparent),
         ..Record::default()
     }
 }
 
-fn text(value: &[u8]) -> Option<&str> {
-    std::str::from_utf8(value).ok()
+/// Copies a record with those of its headers that are read.
+fn copy<M: Message>(message: &M) -> OwnedMessage {
+    let headers = headers::readable(message.headers());
+    let copied = headers.fold(None, |copied: Option<OwnedHeaders>, header| {
+        Some(copied.unwrap_or_default().insert(header))
+    });
+    OwnedMessage::new(
+        message.payload().map(<[u8]>::to_vec),
+        message.key().map(<[u8]>::to_vec),
+        message.topic().to_owned(),
+        message.timestamp(),
+        message.partition(),
+        message.offset(),
+        copied,
+    )
 }
 
 fn written_at<M: Message>(message: &M) -> Option<Timestamp> {
     message.timestamp().to_millis().and_then(|millis| Timestamp::from_millisecond(millis).ok())
 }
 
-fn readable_headers<M: Message>(message: &M) -> Vec<(&str, Option<&[u8]>)> {
+fn headers_of<M: Message>(message: &M) -> Vec<(&str, Option<&[u8]>)> {
     headers::readable(message.headers()).map(|header| (header.key, header.value)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::{Timestamp, message::Header};
+
+    use super::*;
+    use crate::infrastructure::kafka::offsets::Offsets;
+
+    fn record(headers: OwnedHeaders) -> InFlightRecord<OwnedMessage> {
+        let mut offsets = Offsets::default();
+        offsets.assign("t", 0);
+        let admitted = offsets.read("t", 0, 7).expect("an assigned partition");
+        let (value, key) = (Some(b"value".to_vec()), Some(b"key".to_vec()));
+        let message = OwnedMessage::new(
+            value,
+            key,
+            "t".into(),
+            Timestamp::CreateTime(1),
+            0,
+            7,
+            Some(headers),
+        );
+        InFlightRecord::new(message, &admitted)
+    }
+
+    fn with(headers: OwnedHeaders, key: &str) -> OwnedHeaders {
+        headers.insert(Header { key, value: Some("v") })
+    }
+
+    #[test]
+    fn headers_over_the_limit_are_left_out_of_a_record_and_counted() {
+        let flood =
+            (0..3 * headers::MAX_HEADERS).fold(OwnedHeaders::new(), |all, _| with(all, "n"));
+        let record = record(flood);
+        assert_eq!(record.state.unread_headers, 2 * headers::MAX_HEADERS);
+        let few = self::record(with(OwnedHeaders::new(), "n")).into_owned();
+        let parked = record.into_owned();
+        assert_eq!(parked.headers().len(), headers::MAX_HEADERS);
+        assert_eq!(parked.memory() - few.memory(), 2 * (headers::MAX_HEADERS - 1));
+    }
+
+    #[test]
+    fn a_record_that_is_copied_keeps_what_it_was_read_with() {
+        let headers = ["a", "event_id", "traceparent"].into_iter().fold(OwnedHeaders::new(), with);
+        let fresh = record(headers);
+        let (id, trace) = (fresh.record().event_id, fresh.record().traceparent);
+        assert_eq!((id, trace), (Some("v"), Some("v")));
+        let copied = fresh.into_owned();
+        assert_eq!((copied.topic(), copied.partition(), copied.offset()), ("t", 0, 7));
+        assert_eq!((copied.key(), copied.value()), (Some(&b"key"[..]), Some(&b"value"[..])));
+        assert!(copied.written_at().is_some());
+        assert_eq!((copied.record().event_id, copied.record().traceparent), (Some("v"), Some("v")));
+        assert_eq!(copied.headers().len(), 3);
+    }
 }

@@ -22,7 +22,8 @@ pub(crate) const HEADERS_OMITTED: &str = "dlq.headers_omitted";
 pub(crate) const KEY_OMITTED: &str = "dlq.key_omitted";
 /// In a letter of skipped records: the offset after the last one.
 pub(crate) const SKIPPED_TO: &str = "dlq.skipped_to";
-/// The number of headers that the letter lacks because their names are not UTF-8.
+/// The number of headers that the letter lacks because they were not read: their names are not
+/// UTF-8, or the record has too many.
 pub(crate) const HEADERS_UNREADABLE: &str = "dlq.headers_unreadable";
 /// Present in a record that is no letter but notes that one was replayed: `PARTITION:OFFSET`.
 pub(crate) const REPLAYED: &str = "dlq.replayed";

@@ -45,7 +45,7 @@ pub(super) struct Original<'a> {
     pub(super) value: Option<&'a [u8]>,
     pub(super) headers: Vec<(&'a str, Option<&'a [u8]>)>,
     /// The number of headers that are missing in `headers`.
-    pub(super) unreadable_headers: usize,
+    pub(super) unread_headers: usize,
 }
 
 impl<'a> From<&'a OwnedRecord> for Original<'a> {
@@ -58,7 +58,7 @@ impl<'a> From<&'a OwnedRecord> for Original<'a> {
             key: record.key(),
             value: record.value(),
             headers: record.headers(),
-            unreadable_headers: record.unreadable_headers(),
+            unread_headers: record.state.unread_headers,
         }
     }
 }
@@ -109,8 +109,8 @@ impl<'a> Original<'a> {
     /// A record of which only the position is known.
     pub(super) fn unread(topic: &'a str, partition: i32, offset: i64) -> Self {
         let (written_at, key, value, headers) = (None, None, None, Vec::new());
-        let unreadable_headers = 0;
-        Self { topic, partition, offset, written_at, key, value, headers, unreadable_headers }
+        let unread_headers = 0;
+        Self { topic, partition, offset, written_at, key, value, headers, unread_headers }
     }
 }
 
@@ -129,7 +129,7 @@ impl Original<'_> {
         }
         let (partition, offset) = (self.partition.to_string(), self.offset.to_string());
         let written_at = self.written_at.map(|at| at.to_string()).unwrap_or_default();
-        let unreadable = self.unreadable_headers.to_string();
+        let unread = self.unread_headers.to_string();
         let has_key = self.key.is_some() && omitted < Omitted::Key;
         for (key, value, is_present) in [
             (header::REASON, why.reason.label(), true),
@@ -142,7 +142,7 @@ impl Original<'_> {
             (header::VALUE_OMITTED, "true", omitted >= Omitted::Value),
             (header::HEADERS_OMITTED, "true", omitted >= Omitted::Headers),
             (header::KEY_OMITTED, "true", !has_key),
-            (header::HEADERS_UNREADABLE, &*unreadable, self.unreadable_headers > 0),
+            (header::HEADERS_UNREADABLE, &*unread, self.unread_headers > 0),
         ] {
             if is_present {
                 headers = headers.insert(Header { key, value: Some(value) });
@@ -167,7 +167,7 @@ mod tests {
             key,
             value: Some(b"value"),
             headers: vec![("trace", Some(b"00"))],
-            unreadable_headers: 0,
+            unread_headers: 0,
         }
     }
 

@@ -201,9 +201,7 @@ impl Progress {
 
 /// Returns the text of a header, empty without one.
 pub(super) fn header_value(letter: &BorrowedMessage<'_>, name: &str) -> String {
-    // A record that was dead-lettered twice has each header twice; the last is the newer.
-    let header = headers::readable(letter.headers()).rfind(|header| header.key == name);
-    let value = header.and_then(|header| header.value);
+    let value = headers::added(letter.headers(), name);
     value.map(|value| String::from_utf8_lossy(value).into_owned()).unwrap_or_default()
 }
 

@@ -41,7 +41,7 @@ fn original() -> Original<'static> {
         key: Some(b"key"),
         value: Some(b"value"),
         headers: vec![("original", Some(b"v"))],
-        unreadable_headers: 0,
+        unread_headers: 0,
     }
 }
 
