@@ -123,7 +123,9 @@ impl Original<'_> {
     fn letter_headers(&self, why: &Rejection, worker: &str, omitted: Omitted) -> OwnedHeaders {
         let mut headers = OwnedHeaders::new();
         if omitted < Omitted::Headers {
-            for (key, value) in &self.headers {
+            // One of the record's own must not pass for one of the worker's.
+            let own = self.headers.iter().filter(|(key, _)| !key.starts_with(header::PREFIX));
+            for (key, value) in own {
                 headers = headers.insert(Header { key, value: *value });
             }
         }
@@ -195,6 +197,20 @@ mod tests {
         let expected =
             [(true, true, true), (false, true, true), (false, false, true), (false, false, false)];
         assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn a_header_of_the_record_does_not_pass_for_one_of_the_workers() {
+        let own = [("dlq.replayed", "0:0"), ("dlq.value_omitted", "true"), ("dlq.topic", "x")];
+        let headers = own.map(|(name, value)| (name, Some(value.as_bytes()))).to_vec();
+        let original = Original { headers, ..original(None) };
+        let why = DeadLetterReason::Malformed.with_detail("detail");
+        let letter = Letter::new(&original, &why, "worker", Omitted::Nothing);
+        let named = |name| letter.headers.iter().filter(move |header| header.key == name);
+        assert_eq!(named(header::REPLAYED).count(), 0);
+        assert_eq!(named(header::VALUE_OMITTED).count(), 0);
+        let topics: Vec<_> = named(header::TOPIC).map(|header| header.value).collect();
+        assert_eq!(topics, [Some(&b"t"[..])]);
     }
 
     #[test]

@@ -119,8 +119,7 @@ impl Reader {
     pub(super) fn replayed(&self) -> anyhow::Result<HashSet<Position>> {
         let mut replayed = HashSet::new();
         self.read_all(|record| {
-            let position = header_value(record, header::REPLAYED);
-            replayed.extend(position.parse::<Position>());
+            replayed.extend(replayed_position(record));
             Ok(())
         })?;
         Ok(replayed)
@@ -131,10 +130,11 @@ impl Reader {
         &self,
         mut visit: impl FnMut(&BorrowedMessage<'_>) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        self.read_all(|record| {
-            let is_letter = header_value(record, header::REPLAYED).is_empty();
-            if is_letter { visit(record) } else { Ok(()) }
-        })
+        self.read_all(
+            |record| {
+                if replayed_position(record).is_none() { visit(record) } else { Ok(()) }
+            },
+        )
     }
 
     fn read_all(
@@ -199,7 +199,14 @@ impl Progress {
     }
 }
 
-/// Returns the text of a header, empty without one.
+/// Returns the position of the letter that was replayed, if the record is a note of that.
+fn replayed_position(record: &BorrowedMessage<'_>) -> Option<Position> {
+    // A letter that an earlier version wrote may have such a header of its record's.
+    let is_letter = !header_value(record, header::REASON).is_empty();
+    header_value(record, header::REPLAYED).parse().ok().filter(|_| !is_letter)
+}
+
+/// Returns the text of a header that the worker has added, empty without one.
 pub(super) fn header_value(letter: &BorrowedMessage<'_>, name: &str) -> String {
     let value = headers::added(letter.headers(), name);
     value.map(|value| String::from_utf8_lossy(value).into_owned()).unwrap_or_default()
