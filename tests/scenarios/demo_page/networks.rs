@@ -10,7 +10,7 @@ use harness::{
     stack::Layout,
 };
 use serde_json::json;
-use support::delivery_checker::DeliveryChecker;
+use support::{browser::Tab, delivery_checker::DeliveryChecker};
 use tokio::time::{Instant, sleep};
 
 use super::{
@@ -40,6 +40,20 @@ const client = live.connect({ url, token: () => token, transports: live.ladder()
 const received = [], transports = [];
 client.onStatus(({ transport }) => transport && transports.push(transport));
 client.onAny((notification) => received.push(notification));";
+
+/// Checks that the page shows these events, each once.
+async fn expect_each_once(tab: &mut Tab, user: &str, sent: &[String]) -> anyhow::Result<()> {
+    let mut checker = DeliveryChecker::default();
+    for id in sent {
+        checker.record_sent(user, id);
+    }
+    let is_complete = format!("received.length >= {}", sent.len());
+    tab.wait_for_value(&is_complete, json!(true), COMPLETE).await?;
+    for notification in tab.value("received").await?.as_array().context("a list")? {
+        checker.record_delivered(user, notification)?;
+    }
+    checker.violations().ensure_none()
+}
 
 /// Opens a page behind a proxy, sends events while a gateway is killed, and checks what it shows.
 async fn expect_complete(
@@ -81,16 +95,7 @@ async fn expect_complete(
         sleep(pause).await;
     }
     wait_for_published(&stack, &user, sent.len()).await?;
-    let mut checker = DeliveryChecker::default();
-    for id in &sent {
-        checker.record_sent(&user, id);
-    }
-    let is_complete = format!("received.length >= {}", sent.len());
-    tab.wait_for_value(&is_complete, json!(true), COMPLETE).await?;
-    for notification in tab.value("received").await?.as_array().context("a list")? {
-        checker.record_delivered(&user, notification)?;
-    }
-    checker.violations().ensure_none()?;
+    expect_each_once(&mut tab, &user, &sent).await?;
     stack.shut_down_and_check_logs().await
 }
 

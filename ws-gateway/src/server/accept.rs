@@ -149,13 +149,9 @@ impl Pending {
                 Ok::<_, Infallible>(response.await)
             }
         });
-        let settings = &self.state.settings;
-        let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new())
-            .header_read_timeout(settings.handshake_timeout)
-            .max_header_size(settings.max_request_head.get())
-            .max_buf_size(settings.max_request_head.get());
-        let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
+        let connection = http(&self.state.settings)
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
         tokio::pin!(connection);
         let mut is_draining = false;
         loop {
@@ -188,6 +184,16 @@ impl Pending {
             }
         }
     }
+}
+
+/// Returns what serves HTTP, with the limits of a request.
+fn http(settings: &ServerSettings) -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(settings.handshake_timeout)
+        .max_header_size(settings.max_request_head.get())
+        .max_buf_size(settings.max_request_head.get());
+    http
 }
 
 /// Waits until the connection is evicted; without a slot it is not.
