@@ -77,7 +77,8 @@ where
         }
     }
 
-    /// Finishes the dead letters that were acknowledged and queues the others again.
+    /// Finishes the dead letters that were acknowledged and queues the others again, except those of
+    /// revoked partitions: their next owner writes them.
     pub(super) fn apply_write_results(&mut self, written: Vec<Written>) {
         let now = (Timestamp::now(), Instant::now());
         let mut offsets = self.source.offsets();
@@ -85,8 +86,14 @@ where
             let before = letter.was_refused().then_some(ParkReason::DeadLetterRefused);
             if let Err(error) = result {
                 self.accounting.retried(&error);
+                let record = &letter.record;
+                if !offsets.is_current(record.topic(), record.partition(), record.state.id) {
+                    self.accounting.unparked(before);
+                    self.accounting.revoked(1);
+                    continue;
+                }
                 if before.is_none() {
-                    self.accounting.letter_refused(&info(&letter.record), &error);
+                    self.accounting.letter_refused(&info(record), &error);
                 }
                 self.letters.push_refused(letter, now.1);
             } else {

@@ -181,3 +181,28 @@ async fn the_loop_ends_with_the_fatal_error_of_its_source() {
     let error = consume.run(&CancellationToken::new()).await.expect_err("the source has failed");
     assert_eq!(error.to_string(), "fenced");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_that_is_refused_after_a_revocation_is_written_by_the_next_owner_only() {
+    let setup = Setup::new([0]);
+    setup
+        .run(async {
+            setup.sink.set_refuses(true);
+            setup.sink.gate.set_open(false);
+            setup.broker.produce(0, b"no JSON");
+            setup.until("the record is read", |setup| setup.metrics.consumed.get() == 1).await;
+            setup.broker.revoke(0);
+            sleep(Duration::from_secs(1)).await;
+            setup.sink.gate.set_open(true);
+            setup.until("the letter is refused", |setup| setup.sink.attempts() == 1).await;
+            setup.sink.set_refuses(false);
+            sleep(Duration::from_secs(10)).await;
+            assert!(setup.sink.written().is_empty());
+            assert_eq!(setup.metrics.revoked.get(), 1);
+            setup.broker.assign(0);
+            setup.until("the letter is written", |s| !s.sink.written().is_empty()).await;
+            setup.committed(0, 1).await;
+            assert_eq!(setup.sink.written(), [(0, "not_json")]);
+        })
+        .await;
+}
