@@ -2,15 +2,17 @@
 //! topics again. Nothing is removed; what was replayed is noted in the topic itself.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     io::{BufRead as _, Write as _},
 };
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use rdkafka::{
     Message as _,
+    error::KafkaError,
     message::{BorrowedMessage, Header, OwnedHeaders},
     producer::FutureRecord,
+    types::RDKafkaErrorCode,
 };
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -70,7 +72,8 @@ impl DeadLettersCommand {
     /// Runs the command until `interrupt`, with standard input and output. Blocks.
     ///
     /// # Errors
-    /// When the brokers do not answer, a record could not be sent, or the command was interrupted.
+    /// When the brokers do not answer, a record could not be sent, or the command was interrupted. A
+    /// record that cannot be sent does not keep the others from being sent.
     pub(crate) fn run(&self, config: &Config, interrupt: CancellationToken) -> anyhow::Result<()> {
         let reader = Reader::connect(config, interrupt)?;
         let replayed = reader.replayed()?;
@@ -134,18 +137,22 @@ impl Replay {
         }
         let client = producer_config(config).create_with_context(Quiet);
         let producer: LetterProducer = client.context("Kafka producer settings")?;
-        let (mut sent, mut skipped) = (0, 0);
+        let mut sender = Sender { producer, reader, topics: HashMap::new() };
+        let (mut sent, mut skipped, mut failed) = (0, 0, 0);
         let result = reader.for_each_letter(|letter| {
-            let was_replayed = replayed.contains(&Position::of(letter));
+            let position = Position::of(letter);
+            let was_replayed = replayed.contains(&position);
             if !self.selection.contains(letter) || (was_replayed && !self.again) {
                 return Ok(());
             }
-            if header_value(letter, header::VALUE_OMITTED).is_empty() {
-                send_to_original_topic(&producer, letter)?;
-                note_replayed(&producer, &reader.topic, Position::of(letter))?;
-                sent += 1;
-            } else {
+            if !header_value(letter, header::VALUE_OMITTED).is_empty() {
                 skipped += 1;
+            } else if let Err(error) = sender.send_to_original_topic(letter) {
+                eprintln!("{position}: {error:#}");
+                failed += 1;
+            } else {
+                note_replayed(&sender.producer, &reader.topic, position)?;
+                sent += 1;
             }
             Ok(())
         });
@@ -153,7 +160,9 @@ impl Replay {
         if skipped > 0 {
             println!("{skipped} skipped: the dead-letter topic does not have their values");
         }
-        result
+        result?;
+        ensure!(failed == 0, "{failed} could not be sent, for the reasons above");
+        Ok(())
     }
 }
 
@@ -165,28 +174,45 @@ fn is_confirmed(count: usize) -> anyhow::Result<bool> {
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
-/// Sends the original record and waits until it is acknowledged.
-fn send_to_original_topic(
-    producer: &LetterProducer,
-    letter: &BorrowedMessage<'_>,
-) -> anyhow::Result<()> {
-    let topic = header_value(letter, header::TOPIC);
-    ensure!(
-        !topic.is_empty(),
-        "the letter at {} has no header {}",
-        Position::of(letter),
-        header::TOPIC
-    );
-    let mut headers = OwnedHeaders::new();
-    for original in headers::readable(letter.headers()) {
-        if !original.key.starts_with(header::PREFIX) {
-            headers = headers.insert(original);
+/// Sends records to their original topics.
+struct Sender<'r> {
+    producer: LetterProducer,
+    reader: &'r Reader,
+    /// The topics that were used, with the cause for those that take no records: each such topic
+    /// costs one time limit, not one per record.
+    topics: HashMap<String, Option<String>>,
+}
+
+impl Sender<'_> {
+    /// Sends the original record of a letter and waits until it is acknowledged.
+    fn send_to_original_topic(&mut self, letter: &BorrowedMessage<'_>) -> anyhow::Result<()> {
+        let topic = header_value(letter, header::TOPIC);
+        ensure!(
+            !topic.is_empty(),
+            "has no header {}: it is no dead letter, or has more headers than can be read",
+            header::TOPIC
+        );
+        let failure = self.topics.entry(topic.clone());
+        let failure = failure.or_insert_with(|| self.reader.topic_failure(&topic));
+        if let Some(cause) = failure {
+            bail!("no record can be sent to {topic}: {cause}");
         }
+        let mut headers = OwnedHeaders::new();
+        for original in headers::readable(letter.headers()) {
+            if !original.key.starts_with(header::PREFIX) {
+                headers = headers.insert(original);
+            }
+        }
+        let mut record = FutureRecord::<[u8], [u8]>::to(&topic).headers(headers);
+        record.key = letter.key().filter(|_| header_value(letter, header::KEY_OMITTED).is_empty());
+        record.payload = letter.payload();
+        send(&self.producer, record).map_err(|error| {
+            if error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageTimedOut) {
+                *failure = Some(error.to_string());
+            }
+            anyhow!("the record could not be sent to {topic}: {error}")
+        })
     }
-    let mut record = FutureRecord::<[u8], [u8]>::to(&topic).headers(headers);
-    record.key = letter.key().filter(|_| header_value(letter, header::KEY_OMITTED).is_empty());
-    record.payload = letter.payload();
-    send(producer, record).with_context(|| format!("a record could not be sent to {topic}"))
 }
 
 /// Notes in the dead-letter topic that a letter was replayed.
@@ -202,7 +228,10 @@ fn note_replayed(producer: &LetterProducer, topic: &str, position: Position) -> 
 fn send<K: rdkafka::message::ToBytes + ?Sized>(
     producer: &LetterProducer,
     record: FutureRecord<'_, K, [u8]>,
-) -> anyhow::Result<()> {
+) -> Result<(), KafkaError> {
     let delivery = producer.send_result(record).map_err(|(error, _)| error)?;
-    Ok(Handle::current().block_on(acknowledged(delivery))?)
+    Handle::current().block_on(acknowledged(delivery))
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,7 @@ use rdkafka::{
     error::KafkaError,
     message::BorrowedMessage,
     metadata::MetadataTopic,
+    types::RDKafkaErrorCode,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -113,6 +114,16 @@ impl Reader {
             Ok((partition.id(), extent))
         });
         extent.collect()
+    }
+
+    /// Returns why no record can be sent to a topic, unless the brokers have the topic.
+    pub(super) fn topic_failure(&self, topic: &str) -> Option<String> {
+        let metadata = match self.consumer.fetch_metadata(Some(topic), BROKER_TIMEOUT) {
+            Ok(metadata) => metadata,
+            Err(error) => return Some(error.to_string()),
+        };
+        let error = metadata.topics().first()?.error()?;
+        Some(RDKafkaErrorCode::from(error).to_string())
     }
 
     /// Returns the positions of the letters that were replayed.
