@@ -4,7 +4,7 @@ use std::{
     env, fmt,
     io::{BufRead as _, BufReader},
     path::PathBuf,
-    process::{Command, ExitCode, Stdio},
+    process::{self, Command, ExitCode, Stdio},
     sync::{Mutex, mpsc},
     thread,
     time::Duration,
@@ -23,6 +23,9 @@ const SEED: &str = "SIMULATION_SEED";
 const WITHOUT: &str = "SIMULATION_WITHOUT";
 const RECORDS: &str = "SIMULATION_RECORDS";
 const TRACE: &str = "SIMULATION_TRACE";
+
+/// A case that takes longer in real time is in an endless loop.
+const TIME_LIMIT: Duration = Duration::from_mins(1);
 
 /// The prefix of the line in which a child reports its result.
 const RESULT: &str = "result: ";
@@ -99,6 +102,11 @@ pub fn is_child() -> bool {
 /// If the environment does not name a case.
 #[must_use]
 pub fn run_as_child() -> ExitCode {
+    thread::spawn(|| {
+        thread::sleep(TIME_LIMIT);
+        eprintln!("endless loop: not finished after {TIME_LIMIT:?}");
+        process::exit(1);
+    });
     let text = |name: &str| env::var(name).unwrap_or_default();
     let without = text(WITHOUT);
     let without = without.split(',').filter_map(|name| Fault::from_str(name, true).ok()).collect();

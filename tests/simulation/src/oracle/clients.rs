@@ -38,9 +38,10 @@ impl Oracle {
         }
     }
 
-    /// Notes that a client starts at a position: it has to receive every later notification.
+    /// Notes that a client starts at a position: it has to receive every later notification. At
+    /// `0-…` there is no stream: Redis has lost every notification so far.
     pub(crate) fn started_at(&self, client: usize, position: Id) {
-        self.waive(client, |id| id <= position || position == Id(0, 0));
+        self.waive(client, |id| id <= position || position.0 == 0);
     }
 
     /// Notes that a client was notified of a gap, and has loaded everything through the API.
