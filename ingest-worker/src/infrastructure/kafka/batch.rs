@@ -36,9 +36,9 @@ pub(crate) struct Batch<R> {
 pub(crate) type Delivered<R> = (Batch<R>, Vec<Outcome>);
 
 impl<R: SourceRecord> Batch<R> {
-    /// Returns the number of records and the bytes of their values.
+    /// Returns the number of records and their bytes in memory.
     pub(crate) fn size(&self) -> (usize, usize) {
-        (self.records.len(), self.records.iter().map(InFlightRecord::value_size).sum())
+        (self.records.len(), self.records.iter().map(InFlightRecord::memory).sum())
     }
 
     /// Adds the records of a batch that was read later.
@@ -197,9 +197,10 @@ mod tests {
         let mut later = records([vec![0; 3], vec![0; 4], vec![0; 5]]);
         let first = later.drain(..1).collect();
         let mut batch = processor.classify(first, false);
-        assert_eq!(batch.size(), (1, 3));
+        let fixed = batch.records[0].memory() - 3;
+        assert_eq!(batch.size(), (1, fixed + 3));
         batch.append(processor.classify(later, false));
-        assert_eq!((batch.size(), batch.classifications.len()), ((3, 12), 3));
+        assert_eq!((batch.size(), batch.classifications.len()), ((3, 3 * fixed + 12), 3));
         assert_eq!(offsets_of(&batch), [0, 1, 2]);
     }
 

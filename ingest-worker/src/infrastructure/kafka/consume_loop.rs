@@ -209,9 +209,14 @@ where
     }
 
     /// Classifies and queues records that were read.
-    fn enqueue(&mut self, records: Vec<InFlightRecord<S::Record>>) {
+    fn enqueue(&mut self, mut records: Vec<InFlightRecord<S::Record>>) {
         if records.is_empty() {
             return;
+        }
+        if self.is_stuck {
+            // What waits must not keep more in memory than it counts for.
+            let copied = |record: InFlightRecord<S::Record>| record.into_owned().into_batch();
+            records = records.into_iter().map(copied).collect();
         }
         self.accounting.read(records.iter().map(InFlightRecord::written_at));
         let batch = self.processor.classify(records, false);

@@ -162,9 +162,11 @@ impl<R: SourceRecord> InFlightRecord<R> {
         either!(self, message => headers_of(message))
     }
 
-    /// Returns the bytes of its value.
-    pub(crate) fn value_size(&self) -> usize {
-        self.value().map_or(0, <[u8]>::len)
+    /// Returns the bytes of its value, key, headers and fixed parts.
+    pub(crate) fn memory(&self) -> usize {
+        let fixed = mem::size_of::<Self>() + self.topic().len();
+        let parts = [self.value(), self.key()].map(|part| part.map_or(0, <[u8]>::len));
+        parts.iter().sum::<usize>() + self.state.headers.bytes + fixed
     }
 }
 
@@ -175,12 +177,6 @@ impl OwnedRecord {
             Body::Fresh(message) | Body::Owned(message) => Body::Owned(message),
         };
         InFlightRecord { body, state: self.state }
-    }
-
-    /// Returns the bytes that it keeps in memory: value, key, headers and fixed parts.
-    pub(crate) fn memory(&self) -> usize {
-        let fixed = mem::size_of::<Self>() + self.topic().len();
-        self.value_size() + self.key().map_or(0, <[u8]>::len) + self.state.headers.bytes + fixed
     }
 }
 
@@ -258,6 +254,14 @@ mod tests {
         let parked = record.into_owned();
         assert_eq!(parked.headers().len(), headers::MAX_HEADERS);
         assert_eq!(parked.memory() - few.memory(), 2 * (headers::MAX_HEADERS - 1));
+    }
+
+    #[test]
+    fn the_memory_of_a_record_contains_its_key_and_headers() {
+        let one = record(with(OwnedHeaders::new(), "name"));
+        let none = record(OwnedHeaders::new());
+        assert_eq!(one.memory() - none.memory(), 5);
+        assert!(none.memory() > mem::size_of::<RecordState>() + "valuekey".len());
     }
 
     #[test]
