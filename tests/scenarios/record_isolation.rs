@@ -155,9 +155,17 @@ async fn redis_keys_of_a_wrong_type_delay_no_other_record(context: &Context) -> 
     }
     stack.producer.send(&event).await?;
     expect_no_delay(&stack, "Redis keys of a wrong type").await?;
-    expect_notifications(&mut clients[0], &[event]).await?;
+    expect_notifications(&mut clients[0], std::slice::from_ref(&event)).await?;
+    let next = case()?.fresh(&user)?;
+    let pattern = format!("ws:seen:{{{user}}}:*");
+    let claims: Vec<String> = cmd("KEYS").arg(pattern).query_async(&mut redis).await?;
+    ensure!(claims.len() == 1, "expected one claim, got {claims:?}");
+    let claim = claims[0].replace(&event.id, &next.id);
+    cmd("RPUSH").arg(claim).arg("x").exec_async(&mut redis).await?;
+    stack.producer.send(&next).await?;
+    expect_notifications(&mut clients[0], &[next]).await?;
     expect_no_further_frames(&stack, &user, &mut clients).await?;
-    for key in ["history", "position"] {
+    for key in ["history", "position", "claim"] {
         let wrong_type = format!("ingest_worker_wrong_type_keys_total{{key=\"{key}\"}}");
         let count = stack.workers[0].metric(&wrong_type).await?;
         ensure!(count >= 1.0, "expected {wrong_type} to be counted, got {count}");

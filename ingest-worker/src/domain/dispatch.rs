@@ -9,7 +9,7 @@ use super::{
     classify::{Action, Classification, PendingNotification},
     ordering::{BatchHolds, HeldKeys, ordering_keys},
     panics,
-    recipients::{OwnerDirectory, OwnerLookup, RecipientHints},
+    recipients::{OwnerDirectory, OwnerLookup, Recipient, RecipientHints},
     record::{DeadLetterReason, Outcome, ParkReason},
 };
 use crate::notification::publisher::{
@@ -63,7 +63,14 @@ impl<P: Publisher, D: OwnerDirectory> Dispatcher<P, D> {
             let publishing = self.publish(&pending, plan);
             let (resolved, outcomes) = join(owners.resolve(&self.directory), publishing).await;
             resolved?;
-            outcomes?
+            let mut outcomes = outcomes?;
+            // An event whose owner was not stored is not finished, although it may be published.
+            for (pending, outcome) in pending.iter().zip(&mut outcomes) {
+                if let Some(error) = owners.refusal(&pending.recipient) {
+                    *outcome = pending.refused(error.clone());
+                }
+            }
+            outcomes
         };
         Ok(in_order(classifications, outcomes))
     }
@@ -103,14 +110,14 @@ fn in_order(classifications: &[Classification], pending: Vec<Outcome>) -> Vec<Ou
 }
 
 impl Plan {
-    fn new(pending: &[&PendingNotification], users: &[Option<UserId>], held: &HeldKeys) -> Self {
+    fn new(pending: &[&PendingNotification], recipients: &[Recipient], held: &HeldKeys) -> Self {
         let mut plan = Self {
             notifications: Vec::with_capacity(pending.len()),
             outcomes: Vec::with_capacity(pending.len()),
         };
         let mut holds = BatchHolds::new(held);
-        for (pending, user) in pending.iter().zip(users) {
-            let outcome = match pending.next_step(user.as_ref(), &mut holds) {
+        for (pending, recipient) in pending.iter().zip(recipients) {
+            let outcome = match pending.next_step(recipient, &mut holds) {
                 Ok(notification) => {
                     plan.notifications.push(notification);
                     None
@@ -127,9 +134,17 @@ impl PendingNotification {
     /// Returns what to publish, or the outcome if there is nothing to publish now.
     fn next_step(
         &self,
-        user: Option<&UserId>,
+        recipient: &Recipient,
         holds: &mut BatchHolds<'_>,
     ) -> Result<OutgoingNotification, Outcome> {
+        let user = match recipient {
+            Recipient::Known(user) => Some(user),
+            Recipient::Unknown => None,
+            Recipient::Refused(error) => {
+                holds.hold(&ordering_keys(&self.recipient, self.recipient.user.as_ref()));
+                return Err(self.refused(error.clone()));
+            }
+        };
         let notification =
             self.notification.as_ref().map_err(|reason| Outcome::Ignored(*reason))?;
         if !holds.is_empty() {
@@ -152,6 +167,12 @@ impl PendingNotification {
         let text = panics::catch("rendering", || notification.to_json(user));
         let text = text.map_err(Outcome::DeadLetter)?;
         Ok(OutgoingNotification { user: user.clone(), identity: self.identity, text })
+    }
+
+    /// The outcome if the directory of owners refused an entity of the event.
+    fn refused(&self, error: TransientError) -> Outcome {
+        let keys = ordering_keys(&self.recipient, self.recipient.user.as_ref());
+        Outcome::parked(ParkReason::RedisRefused, keys, Some(error))
     }
 
     fn outcome(&self, user: &UserId, result: PublishOutcome) -> Outcome {

@@ -22,16 +22,35 @@ pub enum OwnedEntity {
 /// An implementation guarantees that an owner stored by one call is found by every later call,
 /// for as long as owners are kept.
 pub trait OwnerDirectory: Send + Sync {
-    /// Stores the owners in `learned`, then looks up those of `requested`, in one round trip;
-    /// returns the answers in the order of `requested`.
+    /// Stores the owners in `learned`, then looks up those of `requested`, in one round trip.
     ///
     /// # Errors
-    /// [`TransientError`] if any of it may not have happened; the call can be repeated.
+    /// [`TransientError`] if the directory as a whole is unavailable; the call can be repeated.
     fn learn_and_find(
         &self,
         learned: &[(OwnedEntity, UserId)],
         requested: &[OwnedEntity],
-    ) -> impl Future<Output = Result<Vec<Option<UserId>>, TransientError>> + Send;
+    ) -> impl Future<Output = Result<OwnerAnswers, TransientError>> + Send;
+}
+
+/// The answers of a directory.
+#[derive(Clone, Debug, Default)]
+pub struct OwnerAnswers {
+    /// The known owners of requested entities.
+    pub found: HashMap<OwnedEntity, UserId>,
+    /// The entities whose owner could be neither stored nor looked up; a retry may succeed.
+    pub refused: HashMap<OwnedEntity, TransientError>,
+}
+
+/// The recipient of an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Recipient {
+    /// This user.
+    Known(UserId),
+    /// No owner is stored.
+    Unknown,
+    /// The directory refused the lookup, or the owner that the event states; for a later attempt.
+    Refused(TransientError),
 }
 
 /// Longest id of a batch or class whose owner is stored, in bytes. Producers use UUIDs; the limit
@@ -62,7 +81,7 @@ impl RecipientHints {
 pub(super) struct OwnerLookup {
     learned: HashMap<OwnedEntity, UserId>,
     requested: Vec<OwnedEntity>,
-    found: HashMap<OwnedEntity, UserId>,
+    answers: OwnerAnswers,
 }
 
 impl OwnerLookup {
@@ -81,7 +100,7 @@ impl OwnerLookup {
         }
         requested.sort_unstable();
         requested.dedup();
-        Self { learned, requested, found: HashMap::new() }
+        Self { learned, requested, answers: OwnerAnswers::default() }
     }
 
     /// Returns whether a recipient depends on the directory's answer.
@@ -102,20 +121,28 @@ impl OwnerLookup {
         }
         let learned = self.learned.iter().map(|(owned, user)| (owned.clone(), user.clone()));
         let learned: Vec<_> = learned.collect();
-        let answers = directory.learn_and_find(&learned, &self.requested).await?;
-        let answers = self.requested.iter().cloned().zip(answers);
-        self.found.extend(answers.filter_map(|(owned, user)| Some((owned, user?))));
+        self.answers = directory.learn_and_find(&learned, &self.requested).await?;
         Ok(())
     }
 
-    /// Returns the recipient of each event; `None` where none is known.
-    pub(super) fn recipients(&self, events: &[&RecipientHints]) -> Vec<Option<UserId>> {
-        let known = |owned: &OwnedEntity| self.learned.get(owned).or_else(|| self.found.get(owned));
-        let recipient = |hints: &&RecipientHints| {
-            let owner = || hints.owned.iter().find_map(known);
-            hints.user.as_ref().or_else(owner).cloned()
-        };
-        events.iter().map(recipient).collect()
+    /// Returns the recipient of each event, in order.
+    pub(super) fn recipients(&self, events: &[&RecipientHints]) -> Vec<Recipient> {
+        events.iter().map(|hints| self.recipient(hints)).collect()
+    }
+
+    fn recipient(&self, hints: &RecipientHints) -> Recipient {
+        if let Some(error) = self.refusal(hints) {
+            return Recipient::Refused(error.clone());
+        }
+        let known = |owned| self.learned.get(owned).or_else(|| self.answers.found.get(owned));
+        let owner = || hints.owned.iter().find_map(known);
+        let user = hints.user.as_ref().or_else(owner).cloned();
+        user.map_or(Recipient::Unknown, Recipient::Known)
+    }
+
+    /// Returns why the directory refused an entity of an event.
+    pub(super) fn refusal(&self, hints: &RecipientHints) -> Option<&TransientError> {
+        hints.owned.iter().find_map(|owned| self.answers.refused.get(owned))
     }
 }
 
@@ -126,6 +153,8 @@ pub(crate) struct FakeDirectory {
     pub(crate) owners: std::sync::Mutex<HashMap<OwnedEntity, UserId>>,
     pub(crate) round_trips: std::sync::atomic::AtomicUsize,
     pub(crate) requests: std::sync::atomic::AtomicUsize,
+    /// Entities whose commands are refused.
+    pub(crate) refused: std::sync::Mutex<HashMap<OwnedEntity, TransientError>>,
 }
 
 #[cfg(test)]
@@ -134,12 +163,16 @@ impl OwnerDirectory for FakeDirectory {
         &self,
         learned: &[(OwnedEntity, UserId)],
         requested: &[OwnedEntity],
-    ) -> Result<Vec<Option<UserId>>, TransientError> {
+    ) -> Result<OwnerAnswers, TransientError> {
         self.round_trips.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         self.requests.fetch_add(requested.len(), std::sync::atomic::Ordering::Relaxed);
         let mut owners = self.owners.lock().unwrap();
-        owners.extend(learned.iter().cloned());
-        Ok(requested.iter().map(|owned| owners.get(owned).cloned()).collect())
+        let refused = self.refused.lock().unwrap().clone();
+        let stored = learned.iter().filter(|(owned, _)| !refused.contains_key(owned));
+        owners.extend(stored.cloned());
+        let found = requested.iter().filter_map(|owned| owners.get_key_value(owned));
+        let found = found.map(|(owned, user)| (owned.clone(), user.clone())).collect();
+        Ok(OwnerAnswers { found, refused })
     }
 }
 
@@ -163,8 +196,12 @@ mod tests {
         let events: Vec<&RecipientHints> = events.iter().collect();
         let mut owners = OwnerLookup::new(&events);
         owners.resolve(directory).await.unwrap();
-        let users = owners.recipients(&events).into_iter();
-        users.map(|user| user.map(|user| user.to_string())).collect()
+        let user = |recipient| match recipient {
+            Recipient::Known(user) => Some(user.to_string()),
+            Recipient::Unknown => None,
+            Recipient::Refused(error) => panic!("{error}"),
+        };
+        owners.recipients(&events).into_iter().map(user).collect()
     }
 
     #[tokio::test]
@@ -195,6 +232,27 @@ mod tests {
         let users = resolved(&directory, &[event(None, &[class("c")])]).await;
         assert_eq!(users, [Some("u".to_owned())]);
         assert_eq!(directory.round_trips.load(std::sync::atomic::Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test]
+    async fn an_event_with_an_entity_that_the_directory_refuses_has_no_recipient_yet() {
+        let directory = FakeDirectory::default();
+        let system = crate::notification::publisher::System::Redis;
+        let error = TransientError { system, detail: "refused".into() };
+        directory.refused.lock().unwrap().insert(batch("b"), error.clone());
+        let user = UserId::new("u").unwrap();
+        directory.owners.lock().unwrap().insert(class("c"), user.clone());
+        let events = [
+            event(None, &[batch("b"), class("c")]),
+            event(Some("u"), &[batch("b")]),
+            event(None, &[class("c")]),
+        ];
+        let events: Vec<&RecipientHints> = events.iter().collect();
+        let mut owners = OwnerLookup::new(&events);
+        owners.resolve(&directory).await.unwrap();
+        let refused = Recipient::Refused(error);
+        let expected = [refused.clone(), refused, Recipient::Known(user)];
+        assert_eq!(owners.recipients(&events), expected);
     }
 
     #[tokio::test]

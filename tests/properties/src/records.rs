@@ -10,7 +10,7 @@ use ingest_worker::{
         dispatch::Dispatcher,
         idempotency::IdentityRule,
         ordering::HeldKeys,
-        recipients::{OwnedEntity, OwnerDirectory},
+        recipients::{OwnedEntity, OwnerAnswers, OwnerDirectory},
         record::{Outcome, Record},
         routes::{NotificationSource, ROUTES, Routes},
     },
@@ -49,8 +49,10 @@ impl OwnerDirectory for EveryOwnerKnown {
         &self,
         _: &[(OwnedEntity, UserId)],
         requested: &[OwnedEntity],
-    ) -> Result<Vec<Option<UserId>>, TransientError> {
-        Ok(requested.iter().map(|_| UserId::new("teacher-7").ok()).collect())
+    ) -> Result<OwnerAnswers, TransientError> {
+        let owner = |entity: &OwnedEntity| Some((entity.clone(), UserId::new("teacher-7").ok()?));
+        let found = requested.iter().filter_map(owner).collect();
+        Ok(OwnerAnswers { found, ..OwnerAnswers::default() })
     }
 }
 

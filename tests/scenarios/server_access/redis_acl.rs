@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use anyhow::{Context as _, ensure};
 use harness::{
-    events::{self, fresh_user},
+    events::{self, Event, fresh_user},
     eventually,
     redis::Redis,
     stack::{Layout, Stack, TIMEOUT},
@@ -15,11 +15,17 @@ use redis::aio::MultiplexedConnection;
 use tokio::time::Instant;
 
 use super::wait_for_log;
-use crate::{assertions::expect_notifications, context::Context, runner::scenarios};
+use crate::{
+    assertions::{expect_no_further_frames, expect_notifications},
+    context::Context,
+    runner::scenarios,
+};
 
 scenarios![
     the_acl_of_each_service_permits_its_commands_and_no_others,
     a_rejected_redis_password_is_logged_and_retried_at_a_bounded_rate,
+    owners_that_redis_refuses_delay_no_other_record,
+    an_event_that_redis_refused_is_published_once_as_soon_as_it_is_permitted,
 ];
 
 const PASSWORDS: [(&str, &str); 2] = [("worker", "of-redis-3b07"), ("gateway", "of-redis-9e54")];
@@ -28,18 +34,44 @@ const PASSWORDS: [(&str, &str); 2] = [("worker", "of-redis-3b07"), ("gateway", "
 async fn stack_with_acl(context: &Context) -> anyhow::Result<Stack> {
     let folder = workspace::temporary("stack-")?;
     let redis = Redis::start(folder.path()).await?;
-    let readme = include_str!("../../../shared/README.md");
     for (user, password) in PASSWORDS {
-        let command = readme.lines().find(|line| line.starts_with(&format!("ACL SETUSER {user} ")));
-        let command = command.with_context(|| format!("the README defines no user {user}"))?;
-        let command = command.replace(">PASSWORD", &format!(">{password}"));
-        run(&mut redis.connection().await?, &command).await?;
+        run(&mut redis.connection().await?, &definition(user, password)?).await?;
     }
     let port = redis.address().port();
     let [worker_settings, gateway_settings] =
         PASSWORDS.map(|(user, password)| vec![("REDIS_URL", url(user, password, port))]);
     let layout = Layout { worker_settings, gateway_settings, ..Layout::default() };
     context.stack_with_redis(&layout, folder, redis).await
+}
+
+/// Returns the command by which the README defines a user.
+fn definition(user: &str, password: &str) -> anyhow::Result<String> {
+    let readme = include_str!("../../../shared/README.md");
+    let command = readme.lines().find(|line| line.starts_with(&format!("ACL SETUSER {user} ")));
+    let command = command.with_context(|| format!("the README defines no user {user}"))?;
+    Ok(command.replace(">PASSWORD", &format!(">{password}")))
+}
+
+/// Replaces parts of the worker's permissions while it is connected.
+async fn change_worker(stack: &Stack, parts: &[(&str, &str)]) -> anyhow::Result<()> {
+    let (user, password) = PASSWORDS[0];
+    let mut command = definition(user, password)?.replace("worker on", "worker reset on");
+    for (part, other) in parts {
+        ensure!(command.contains(part), "the worker's permissions lack {part}");
+        command = command.replace(part, other);
+    }
+    Ok(run(&mut stack.redis.connection().await?, &command).await?)
+}
+
+/// Waits until this many records are parked because Redis refused a command.
+async fn wait_until_refused(stack: &Stack, records: f64) -> anyhow::Result<()> {
+    eventually("records are parked", TIMEOUT, async || {
+        let series = r#"ingest_worker_parked_records{reason="redis_refused"}"#;
+        let parked = stack.workers[0].metric(series).await?;
+        ensure!(parked >= records, "expected {records} records refused by Redis, got {parked}");
+        Ok(())
+    })
+    .await
 }
 
 fn url(user: &str, password: &str, port: u16) -> String {
@@ -178,4 +210,47 @@ async fn rejected_logins(admin: &mut MultiplexedConnection, user: &str) -> anyho
         }
     }
     Ok(count)
+}
+
+async fn owners_that_redis_refuses_delay_no_other_record(context: &Context) -> anyhow::Result<()> {
+    let stack = stack_with_acl(context).await?;
+    let [user, other] = [fresh_user(), fresh_user()];
+    let mut clients = [stack.client(&user).await?, stack.client(&other).await?];
+    let mut events = events::one_of_each(&user)?;
+    let mut without_user = events.swap_remove(2);
+    change_worker(&stack, &[("~ws:owner:*", "~ws:owner:class:*")]).await?;
+    // The owner of its batch can be neither stored nor looked up.
+    stack.producer.send(&without_user.registration()).await?;
+    for field in ["user_id", "teacher_id", "created_by_user_id"] {
+        without_user.envelope["data"].as_object_mut().map(|data| data.remove(field));
+    }
+    stack.producer.send(&without_user).await?;
+    wait_until_refused(&stack, 2.0).await?;
+    let has_class = |event: &Event| event.envelope["data"]["batch_id"].is_null();
+    let of_other: Vec<Event> = events::one_of_each(&other)?.into_iter().filter(has_class).collect();
+    ensure!(!of_other.is_empty(), "no event without a batch");
+    stack.producer.send_all(&of_other).await?;
+    expect_notifications(&mut clients[1], &of_other).await?;
+    change_worker(&stack, &[]).await?;
+    expect_notifications(&mut clients[0], &[without_user]).await?;
+    stack.shut_down_and_check_logs().await
+}
+
+async fn an_event_that_redis_refused_is_published_once_as_soon_as_it_is_permitted(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let stack = stack_with_acl(context).await?;
+    let user = fresh_user();
+    let mut clients = [stack.client(&user).await?];
+    let event = events::designed()?[0].fresh(&user)?;
+    // Neither can it be published, nor its claim deleted.
+    change_worker(&stack, &[("&ws:* ", ""), ("+del", "")]).await?;
+    stack.producer.send(&event).await?;
+    wait_until_refused(&stack, 1.0).await?;
+    change_worker(&stack, &[]).await?;
+    expect_notifications(&mut clients[0], &[event]).await?;
+    expect_no_further_frames(&stack, &user, &mut clients).await?;
+    let history = stack.stream(&user).await?;
+    ensure!(history.len() == 1, "expected one entry in the history, got {history:?}");
+    stack.shut_down_and_check_logs().await
 }

@@ -1,11 +1,14 @@
 //! The owner directory on Redis: a key per batch and class that holds the owner's user id.
 
-use redis::{Cmd, RedisResult, Value, cmd};
+use redis::{Cmd, RedisError, RedisResult, Value, cmd};
 use shared::user::UserId;
 
-use super::store::{RedisStore, millis};
+use super::{
+    error::{self, OUT_OF_MEMORY},
+    store::{RedisStore, millis},
+};
 use crate::{
-    domain::recipients::{OwnedEntity, OwnerDirectory},
+    domain::recipients::{OwnedEntity, OwnerAnswers, OwnerDirectory},
     metrics::{RedisCall, WrongTypeKey},
     notification::publisher::TransientError,
 };
@@ -15,7 +18,7 @@ impl OwnerDirectory for RedisStore {
         &self,
         learned: &[(OwnedEntity, UserId)],
         requested: &[OwnedEntity],
-    ) -> Result<Vec<Option<UserId>>, TransientError> {
+    ) -> Result<OwnerAnswers, TransientError> {
         let lifetime = millis(self.retention.owners);
         let mut commands = Vec::with_capacity(learned.len() + requested.len());
         for (owned, user) in learned {
@@ -26,10 +29,26 @@ impl OwnerDirectory for RedisStore {
         commands.extend(requested.iter().map(|owned| Cmd::get(self.owner_key(owned))));
         let mut results = self.run(RedisCall::Owners, commands, !learned.is_empty()).await?;
         let found = results.split_off(learned.len());
-        if let Some(error) = results.into_iter().find_map(Result::err) {
-            return Err(self.count(&error));
+        let mut answers = OwnerAnswers::default();
+        let is_full = |result: &RedisResult<Value>| {
+            result.as_ref().is_err_and(|error| error.code() == Some(OUT_OF_MEMORY))
+        };
+        if !learned.is_empty() && results.iter().all(is_full) {
+            return Err(error::transient_code(OUT_OF_MEMORY));
         }
-        found.into_iter().map(|result| self.owner(result)).collect()
+        for ((owned, _), result) in learned.iter().zip(results) {
+            if let Err(error) = result {
+                answers.refused.insert(owned.clone(), self.count(&error));
+            }
+        }
+        for (owned, result) in requested.iter().zip(found) {
+            match self.owner(result) {
+                Ok(Some(user)) => drop(answers.found.insert(owned.clone(), user)),
+                Ok(None) => {}
+                Err(error) => drop(answers.refused.insert(owned.clone(), self.count(&error))),
+            }
+        }
+        Ok(answers)
     }
 }
 
@@ -43,12 +62,12 @@ impl RedisStore {
 
     /// Returns the user id that an owner's key holds. A key that holds no user id was written by
     /// other software and counts as missing; the next event that states the owner replaces it.
-    fn owner(&self, result: RedisResult<Value>) -> Result<Option<UserId>, TransientError> {
+    fn owner(&self, result: RedisResult<Value>) -> Result<Option<UserId>, RedisError> {
         let value = match result {
             Ok(Value::Nil) => return Ok(None),
             Ok(value) => redis::from_redis_value::<String>(value).ok(),
             Err(error) if error.code() == Some("WRONGTYPE") => None,
-            Err(error) => return Err(self.count(&error)),
+            Err(error) => return Err(error),
         };
         let user = value.and_then(|id| UserId::new(&id).ok());
         if user.is_none() {

@@ -17,13 +17,16 @@ for i = 4, #KEYS do
   local text, wrong_type, refusal = ARGV[i + 2], '', false
   local claim = call('SET', KEYS[i], '', 'NX', 'PX', ARGV[2])
   if not claim then
-    if type(call('GET', KEYS[i])) == 'string' then
+    local held = call('GET', KEYS[i])
+    if type(held) == 'string' and held ~= 'refused' then
       claim = 'duplicate'
       -- A write, so that a WAIT that follows covers the claim.
       call('PEXPIRE', KEYS[i], ARGV[2])
+    elseif type(held) == 'table' and not string.find(held.err, 'WRONGTYPE') then
+      claim = held
     else
       claim = call('SET', KEYS[i], '', 'PX', ARGV[2])
-      wrong_type = ' claim'
+      if type(held) == 'table' then wrong_type = ' claim' end
     end
   end
   if claim == 'duplicate' then
@@ -62,7 +65,10 @@ for i = 4, #KEYS do
     else
       refusal = id.err
     end
-    if refusal then call('DEL', KEYS[i]) end
+    -- A claim must not outlive the refusal, even where DEL is refused too.
+    if refusal and type(call('DEL', KEYS[i])) ~= 'number' then
+      call('SET', KEYS[i], 'refused', 'PX', ARGV[2])
+    end
   end
   if refusal then
     for j = i, #KEYS do lines[j - 3] = '-' .. refusal end

@@ -21,7 +21,7 @@ use ingest_worker::{
         dispatch::Dispatcher,
         idempotency::IdentityRule,
         ordering::HeldKeys,
-        recipients::{OwnedEntity, OwnerDirectory},
+        recipients::{OwnedEntity, OwnerAnswers, OwnerDirectory},
         record::Record,
         routes::{NotificationSource, Routes},
     },
@@ -79,9 +79,9 @@ impl OwnerDirectory for NullRedis {
     async fn learn_and_find(
         &self,
         _: &[(OwnedEntity, UserId)],
-        requested: &[OwnedEntity],
-    ) -> Result<Vec<Option<UserId>>, TransientError> {
-        Ok(vec![None; requested.len()])
+        _: &[OwnedEntity],
+    ) -> Result<OwnerAnswers, TransientError> {
+        Ok(OwnerAnswers::default())
     }
 }
 

@@ -9,7 +9,7 @@ use shared::user::UserId;
 use tokio::sync::watch;
 
 use crate::{
-    domain::recipients::{OwnedEntity, OwnerDirectory},
+    domain::recipients::{OwnedEntity, OwnerAnswers, OwnerDirectory},
     infrastructure::kafka::dead_letters::queue::{DeadLetter, DeadLetterSink},
     notification::publisher::{
         OutgoingNotification, PublishOutcome, Publisher, System, TransientError,
@@ -126,10 +126,12 @@ impl OwnerDirectory for Owners {
         &self,
         learned: &[(OwnedEntity, UserId)],
         requested: &[OwnedEntity],
-    ) -> Result<Vec<Option<UserId>>, TransientError> {
+    ) -> Result<OwnerAnswers, TransientError> {
         let mut owners = self.0.lock().unwrap();
         owners.extend(learned.iter().cloned());
-        Ok(requested.iter().map(|entity| owners.get(entity).cloned()).collect())
+        let found = requested.iter().filter_map(|entity| owners.get_key_value(entity));
+        let found = found.map(|(entity, user)| (entity.clone(), user.clone())).collect();
+        Ok(OwnerAnswers { found, ..OwnerAnswers::default() })
     }
 }
 
