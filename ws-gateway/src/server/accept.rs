@@ -168,11 +168,9 @@ impl Pending {
                 }
                 () = sleep_until(self.deadline), if is_pending => return,
                 () = evicted(&mut self.slot) => return,
-                () = self.state.shutdown.cancelled(), if !is_draining => {
-                    if is_pending {
-                        return;
-                    }
-                    // The response ends within the drain window, and the connection with it.
+                () = self.state.shutdown.cancelled(), if is_pending && !is_draining => return,
+                () = self.state.shutdown.cancelled(), if !is_pending && !is_draining => {
+                    // A response ends within the drain window, and the connection with it.
                     is_draining = true;
                     connection.as_mut().graceful_shutdown();
                 }
