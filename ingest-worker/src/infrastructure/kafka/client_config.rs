@@ -42,10 +42,9 @@ pub(crate) fn consumer(config: &Config) -> ClientConfig {
             .set("session.timeout.ms", "10000");
     }
     set_properties(&mut client, config);
-    // Not to be overridden: an offset is committed only once its record is finished, and with
-    // `check.crcs` the client continues at a random offset after a batch whose checksum is wrong.
-    client.set("enable.auto.commit", "true").set("enable.auto.offset.store", "false");
-    client.set("check.crcs", "false");
+    for (name, value) in FIXED {
+        client.set(name, value);
+    }
     // `offset_reset` needs these messages.
     let contexts = client.get("debug").map_or_else(String::new, |set| format!("{set},"));
     client.set("debug", contexts + "topic").set_log_level(RDKafkaLogLevel::Debug);
@@ -111,14 +110,23 @@ const CLASSIC_PROTOCOL_ONLY: [&str; 4] = [
     "session.timeout.ms",
 ];
 
+/// Properties that the worker sets itself: an offset is committed only once its record is finished,
+/// and with `check.crcs` the client continues at a random offset after a batch whose checksum is
+/// wrong.
+const FIXED: [(&str, &str); 3] = [
+    ("enable.auto.commit", "true"),
+    ("enable.auto.offset.store", "false"),
+    ("check.crcs", "false"),
+];
+
 /// Two names of one property.
 const SASL_MECHANISM: [&str; 2] = ["sasl.mechanism", "sasl.mechanisms"];
 
 /// The SASL mechanisms that the client is built with.
 const SASL_MECHANISMS: &str = "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER";
 
-/// Returns a message for each property that librdkafka does not know, or whose value it rejects.
-/// Values may be credentials and are not part of it.
+/// Returns a message for each property that librdkafka does not know, whose value it rejects, or
+/// that the worker sets itself. Values may be credentials and are not part of it.
 pub(crate) fn property_problems(config: &Config) -> Vec<String> {
     let uses_consumer_protocol = uses_consumer_protocol(config);
     let problem = |(name, value): &(String, Secret)| {
@@ -127,6 +135,8 @@ pub(crate) fn property_problems(config: &Config) -> Vec<String> {
                 format!("GSSAPI (Kerberos) is not supported, use {SASL_MECHANISMS}")
             } else if uses_consumer_protocol && CLASSIC_PROTOCOL_ONLY.contains(&&**name) {
                 "with the group protocol `consumer` the brokers decide this, remove it".to_owned()
+            } else if FIXED.iter().any(|(fixed, _)| fixed == name) {
+                "the worker sets this itself, remove it".to_owned()
             } else {
                 rejection(name, value)?
             };
@@ -199,6 +209,17 @@ mod tests {
         }
         let scram = [("security.protocol", "SASL_SSL"), ("sasl.mechanism", "SCRAM-SHA-512")];
         assert!(property_problems(&with_properties(&scram)).is_empty());
+    }
+
+    #[test]
+    fn a_property_that_the_worker_sets_itself_is_refused_whatever_its_value() {
+        for name in ["check.crcs", "enable.auto.commit", "enable.auto.offset.store"] {
+            for value in ["true", "false"] {
+                let problems = property_problems(&with_properties(&[(name, value)]));
+                let [problem] = &*problems else { panic!("{name}: {problems:?}") };
+                assert!(problem.ends_with(": the worker sets this itself, remove it"), "{problem}");
+            }
+        }
     }
 
     #[test]
