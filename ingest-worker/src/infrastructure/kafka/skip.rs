@@ -68,9 +68,11 @@ impl Skip {
         let group = &config.settings.kafka_consumer_group;
         let client = client_config::without_membership(config).create();
         let client: BaseConsumer = client.context("Kafka consumer settings")?;
-        let (first, end) = client
-            .fetch_watermarks(topic, *partition, BROKER_TIMEOUT)
-            .with_context(|| format!("the brokers give no offsets of {topic}[{partition}]"))?;
+        let (first, end) =
+            client.fetch_watermarks(topic, *partition, BROKER_TIMEOUT).with_context(|| {
+                let brokers = &config.settings.kafka_bootstrap_servers;
+                format!("no offsets of {topic}[{partition}] (brokers: {brokers})")
+            })?;
         let committed = self.committed(&client).context("the brokers give no committed offset")?;
         let from = committed.unwrap_or(first).max(first);
         ensure!(
