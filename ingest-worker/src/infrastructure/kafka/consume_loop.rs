@@ -194,7 +194,7 @@ where
     }
 
     async fn start_letters(&mut self) {
-        if !self.letters_in_flight.is_empty() || self.letters.len() == 0 {
+        if !self.letters_in_flight.is_empty() || self.letters.next_due().is_none() {
             return;
         }
         let letters = self.letters.take_due(MAX_BATCH, Instant::now());

@@ -81,6 +81,7 @@ where
     /// revoked partitions: their next owner writes them.
     pub(super) fn apply_write_results(&mut self, written: Vec<Written>) {
         let now = (Timestamp::now(), Instant::now());
+        self.letters.written();
         let mut offsets = self.source.offsets();
         for (letter, result) in written {
             let before = letter.was_refused().then_some(ParkReason::DeadLetterRefused);

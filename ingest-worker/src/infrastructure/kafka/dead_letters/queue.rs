@@ -57,17 +57,21 @@ pub trait DeadLetterSink: Send + Sync {
     ) -> impl Future<Output = Vec<Result<(), TransientError>>> + Send;
 }
 
-/// Dead letters that are not acknowledged, by the time of their next attempt.
+/// Dead letters that are not acknowledged.
 #[derive(Debug, Default)]
 pub(crate) struct DeadLetterQueue {
+    /// Those that are not being written, by the time of their next attempt.
     letters: BTreeMap<(Instant, u64), DeadLetter>,
+    /// The partitions and bytes of those that are being written.
+    in_flight: (Vec<Partition>, usize),
+    /// The bytes of all of them.
     bytes: usize,
     next_number: u64,
 }
 
 impl DeadLetterQueue {
     pub(crate) fn len(&self) -> usize {
-        self.letters.len()
+        self.letters.len() + self.in_flight.0.len()
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -76,8 +80,8 @@ impl DeadLetterQueue {
 
     /// Returns the partitions of the letters' records.
     pub(crate) fn partitions(&self) -> impl Iterator<Item = Partition> {
-        let records = self.letters.values().map(|letter| &letter.record);
-        records.map(|record| (record.topic().to_owned(), record.partition()))
+        let queued = self.letters.values().map(|letter| partition(&letter.record));
+        queued.chain(self.in_flight.0.iter().cloned())
     }
 
     /// Adds a letter that is due now.
@@ -102,7 +106,8 @@ impl DeadLetterQueue {
         self.letters.first_key_value().map(|((retry_at, _), _)| *retry_at)
     }
 
-    /// Removes up to `max` letters that are due.
+    /// Takes up to `max` letters that are due. They count as not acknowledged until
+    /// [`DeadLetterQueue::written`] is called.
     pub(crate) fn take_due(&mut self, max: usize, now: Instant) -> Vec<DeadLetter> {
         let mut due = Vec::new();
         while due.len() < max
@@ -111,8 +116,15 @@ impl DeadLetterQueue {
         {
             due.push(entry.remove());
         }
-        self.bytes -= due.iter().map(|letter| letter.record.memory()).sum::<usize>();
+        self.in_flight.0.extend(due.iter().map(|letter| partition(&letter.record)));
+        self.in_flight.1 += due.iter().map(|letter| letter.record.memory()).sum::<usize>();
         due
+    }
+
+    /// Ends the attempt at the letters that were taken; refused ones are to be pushed again.
+    pub(crate) fn written(&mut self) {
+        let (_, bytes) = std::mem::take(&mut self.in_flight);
+        self.bytes -= bytes;
     }
 
     /// Removes the letters whose partitions were revoked; their next owner writes them.
@@ -126,4 +138,8 @@ impl DeadLetterQueue {
         self.bytes -= revoked.iter().map(|letter| letter.record.memory()).sum::<usize>();
         revoked
     }
+}
+
+fn partition(record: &OwnedRecord) -> Partition {
+    (record.topic().to_owned(), record.partition())
 }

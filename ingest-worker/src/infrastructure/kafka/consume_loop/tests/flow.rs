@@ -206,3 +206,26 @@ async fn a_letter_that_is_refused_after_a_revocation_is_written_by_the_next_owne
         })
         .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn dead_letters_that_are_being_written_count_towards_the_limit_of_parked_records() {
+    let mut setup = Setup::new([0]);
+    setup.limits.max_parked = 100;
+    setup
+        .run(async {
+            setup.sink.gate.set_open(false);
+            for _ in 0..60 {
+                setup.broker.produce(0, b"no JSON");
+            }
+            sleep(Duration::from_secs(1)).await;
+            assert_eq!((setup.metrics.consumed.get(), setup.broker.paused().len()), (60, 0));
+            for _ in 0..60 {
+                setup.broker.produce(0, b"no JSON");
+            }
+            setup.until("the partition pauses", |s| s.broker.paused().contains(&0)).await;
+            setup.sink.gate.set_open(true);
+            setup.committed(0, 120).await;
+            setup.until("the partition resumes", |s| s.broker.paused().is_empty()).await;
+        })
+        .await;
+}
