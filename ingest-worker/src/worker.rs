@@ -91,10 +91,12 @@ impl Worker {
         let mut consume = pipeline.consume(consumer.source(), &dead_letters);
         let result = consume.run(&fatal.stop_token()).await;
 
-        let deadline = Instant::now() + config.settings.shutdown_grace;
+        let (begun, grace) = (Instant::now(), config.settings.shutdown_grace);
+        let deadline = begun + grace;
         readiness.set(DELIVERING, false);
         stop_checks.cancel();
-        consume.drain(deadline).await;
+        // The rest is left for leaving the group, without which its other members wait longer.
+        consume.drain(begun + grace * 2 / 3).await;
         lifecycle::wait_for_tasks(&checks, remaining(deadline)).await;
         leave(consumer, dead_letters, deadline).await;
         trace::shut_down(pipeline.processor.tracer, remaining(deadline)).await;
