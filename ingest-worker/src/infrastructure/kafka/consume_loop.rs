@@ -126,7 +126,9 @@ where
             if let Ok(delivered) = timeout_at(deadline, self.in_flight.wait()).await {
                 self.apply_outcomes(delivered);
             } else {
-                warn!("batch not finished within SHUTDOWN_GRACE; it will be read again");
+                warn!(
+                    "batch not finished within two thirds of SHUTDOWN_GRACE; it will be read again"
+                );
             }
         }
         if !self.letters_in_flight.is_empty()
@@ -149,7 +151,8 @@ where
         tokio::select! {
             biased;
             () = stop.cancelled() => {}
-            delivered = self.in_flight.wait() => {
+            mut delivered = self.in_flight.wait() => {
+                self.extend_waits(&mut delivered.0);
                 if delivered.1.iter().any(|outcome| outcome.kind().is_none()) {
                     // What is parked now may block records of the next batch.
                     self.apply_outcomes(delivered);
@@ -167,6 +170,17 @@ where
         }
         if self.source.take_assignment_changed() {
             self.assignment_changed();
+        }
+    }
+
+    /// Extends the waits of parked records, those of the batch included, if it was stuck.
+    fn extend_waits(&mut self, batch: &mut Batch<S::Record>) {
+        if self.is_stuck {
+            let outage = Instant::now() - self.stuck_at + STUCK_AFTER;
+            self.parked.extend_waits(outage);
+            for parked in batch.records.iter_mut().filter_map(|r| r.state.parked.as_mut()) {
+                parked.outage += outage;
+            }
         }
     }
 

@@ -95,6 +95,7 @@ impl ParkedRecords {
         Parking { reason, keys, .. }: Parking,
         now: Instant,
     ) -> ParkState {
+        let outage = before.as_ref().map_or(Duration::ZERO, |before| before.outage);
         let (order, mut held, mut backoff) = match before {
             // It keeps its order, and the recipient that an earlier attempt has resolved.
             Some(before) if before.reason == reason => (before.order, before.keys, before.backoff),
@@ -112,7 +113,7 @@ impl ParkedRecords {
         // A record behind another one has not been tried; it need not wait once that one is gone.
         let delay = if reason == ParkReason::Order { Duration::ZERO } else { backoff.next_delay() };
         let retry_at = now + delay;
-        ParkState { order, reason, keys: held, backoff, retry_at, wait_expired: false }
+        ParkState { order, reason, keys: held, backoff, retry_at, outage, wait_expired: false }
     }
 
     /// Returns when the next attempt is due.
@@ -131,12 +132,22 @@ impl ParkedRecords {
             let Some(mut record) = self.remove(order) else { break };
             let waited = now.duration_since(record.state.since);
             if let Some(parked) = &mut record.state.parked {
-                parked.wait_expired = waited >= self.owner_wait;
+                parked.wait_expired = waited >= self.owner_wait.saturating_add(parked.outage);
             }
             records.push(record);
         }
         records.sort_unstable_by_key(|r| r.state.parked.as_ref().map(|parked| parked.order));
         records
+    }
+
+    /// Extends all waits by an outage: the record that names an owner may be read, but could not be
+    /// processed.
+    pub(crate) fn extend_waits(&mut self, outage: Duration) {
+        for record in self.records.values_mut() {
+            if let Some(parked) = &mut record.state.parked {
+                parked.outage += outage;
+            }
+        }
     }
 
     /// Makes the records that wait for the owners of these entities due now.

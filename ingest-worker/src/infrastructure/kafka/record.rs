@@ -1,6 +1,6 @@
 //! A record that was read and is not finished, and the view of it that the domain takes.
 
-use std::mem;
+use std::{mem, time::Duration};
 
 use rdkafka::{
     Message,
@@ -79,6 +79,8 @@ pub(crate) struct ParkState {
     pub(crate) keys: Vec<OrderingKey>,
     pub(crate) backoff: shared::backoff::Backoff,
     pub(crate) retry_at: Instant,
+    /// Time in which nothing could be published; it does not count as waiting for an owner.
+    pub(crate) outage: Duration,
     /// Whether it was parked for as long as its owner may stay unknown.
     pub(crate) wait_expired: bool,
 }

@@ -133,6 +133,24 @@ async fn parked_records_survive_an_outage_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_outage_does_not_count_as_waiting_for_an_owner() {
+    let setup = Setup::new([0]);
+    setup
+        .run(async {
+            setup.broker.produce(0, of_batch(1, "b"));
+            setup.until("1 is parked", |s| s.parked(ParkReason::OwnerUnknown) == 1).await;
+            setup.store.gate.set_open(false);
+            setup.broker.produce(0, of_user(2, "v"));
+            setup.until("2 is stuck", |setup| setup.metrics.batch_stuck.get() == 1).await;
+            setup.broker.produce(0, of_batch_and_user(3, "b", "u"));
+            sleep(Duration::from_mins(10)).await;
+            setup.store.gate.set_open(true);
+            setup.until("1 is published", |setup| setup.store.published().contains(&1)).await;
+        })
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn parked_records_of_a_revoked_partition_are_dropped_and_read_again() {
     let setup = Setup::new([0, 1]);
     setup
