@@ -8,7 +8,13 @@ use std::io::IsTerminal as _;
 
 use clap::ValueEnum;
 use tracing::Subscriber;
-use tracing_subscriber::{EnvFilter, Layer, fmt, fmt::MakeWriter, prelude::*};
+use tracing_subscriber::{
+    Layer,
+    filter::{LevelFilter, Targets},
+    fmt,
+    fmt::MakeWriter,
+    prelude::*,
+};
 
 use escape::EscapingMakeWriter;
 use log_bridge::LogBridge;
@@ -41,14 +47,15 @@ pub enum LogLevel {
 }
 
 impl LogLevel {
-    fn directive(self) -> &'static str {
+    fn filter(self) -> Targets {
+        let from = |level| Targets::new().with_default(level);
         match self {
-            Self::Error => "error",
-            Self::Warn => "warn",
+            Self::Error => from(LevelFilter::ERROR),
+            Self::Warn => from(LevelFilter::WARN),
             // Of libraries only failures.
-            Self::Info => "info,library=warn",
-            Self::Debug => "debug,hyper=info",
-            Self::Trace => "trace",
+            Self::Info => from(LevelFilter::INFO).with_target("library", LevelFilter::WARN),
+            Self::Debug => from(LevelFilter::DEBUG).with_target("hyper", LevelFilter::INFO),
+            Self::Trace => from(LevelFilter::TRACE),
         }
     }
 }
@@ -85,8 +92,7 @@ where
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
         LogFormat::Console => lines.compact().boxed(),
     };
-    let filter = EnvFilter::new(settings.log_level.directive());
-    tracing_subscriber::registry().with(filter).with(lines)
+    tracing_subscriber::registry().with(settings.log_level.filter()).with(lines)
 }
 
 #[cfg(test)]
