@@ -191,7 +191,7 @@ impl Hub {
     pub(crate) fn replay(&self, subscription: &Subscription, missed: &[Frame]) {
         self.with_fan_out(subscription, |entry, fan_out| {
             for frame in missed {
-                entry.forward(frame.clone(), fan_out);
+                entry.replay(frame.clone(), fan_out);
             }
         });
     }

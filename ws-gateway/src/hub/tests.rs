@@ -1,3 +1,5 @@
+mod gaps;
+
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -231,34 +233,6 @@ fn frames_above_the_held_limit_are_read_from_the_stream() {
     assert_eq!(hub.mark_subscribed(&entry(&hub, "u")), Subscribed::Live);
     let expected: Vec<String> = (2..=1000).map(|ms| format!("{ms}-0")).collect();
     assert_eq!(received(&connection), expected);
-}
-
-#[test]
-fn a_gap_that_cannot_be_closed_is_reported_in_order() {
-    let hub = hub(LimitPolicy::Reject);
-    let connection = subscribed(&hub, "u", 1);
-    assert_eq!(hub.mark_disconnected(), 1);
-    // A connection that joined after the loss has missed nothing.
-    let newcomer = register(&hub, "u");
-    hub.report_gap(&entry(&hub, "u"), Resync::Continue);
-    hub.replay(&entry(&hub, "u"), &[frame(7)]);
-    assert_eq!(hub.mark_subscribed(&entry(&hub, "u")), Subscribed::Live);
-    assert_eq!(received(&connection), ["gap", "7-0"]);
-    hub.report_gap(&entry(&hub, "u"), Resync::Continue);
-    assert_eq!(received(&newcomer), ["7-0", "gap"]);
-}
-
-#[test]
-fn a_user_whose_stream_lost_its_newest_entries_still_receives_new_ones() {
-    let hub = hub(LimitPolicy::Reject);
-    let connection = subscribed(&hub, "u", 9);
-    assert_eq!(hub.mark_disconnected(), 1);
-    hub.deliver("u", frame(6));
-    hub.report_gap(&entry(&hub, "u"), Resync::At(at(6)));
-    assert_eq!(hub.mark_subscribed(&entry(&hub, "u")), Subscribed::Live);
-    hub.deliver("u", frame(7));
-    assert_eq!(received(&connection), ["gap", "6-0", "7-0"]);
-    assert_eq!(connection.position(), at(7));
 }
 
 #[tokio::test]

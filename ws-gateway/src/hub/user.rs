@@ -150,8 +150,16 @@ impl User {
         Delivery::Held
     }
 
+    /// Queues a frame of the stream. Held frames up to it are duplicates, also after a resync.
+    pub(super) fn replay(&mut self, frame: Frame, fan_out: &mut FanOut<'_>) {
+        if let Some(pending) = &mut self.pending {
+            pending.resynced = false;
+        }
+        self.forward(frame, fan_out);
+    }
+
     /// Queues a frame for every connection, unless it was delivered before.
-    pub(super) fn forward(&mut self, frame: Frame, fan_out: &mut FanOut<'_>) -> Delivery {
+    fn forward(&mut self, frame: Frame, fan_out: &mut FanOut<'_>) -> Delivery {
         if let Some(position) = frame.position {
             if self.position.is_some_and(|newest| position <= newest) {
                 return Delivery::Duplicate;

@@ -1,0 +1,45 @@
+//! Gaps in the frames of a user: which are reported, and what follows them.
+
+use super::*;
+
+#[test]
+fn a_gap_that_cannot_be_closed_is_reported_in_order() {
+    let hub = hub(LimitPolicy::Reject);
+    let connection = subscribed(&hub, "u", 1);
+    assert_eq!(hub.mark_disconnected(), 1);
+    // A connection that joined after the loss has missed nothing.
+    let newcomer = register(&hub, "u");
+    hub.report_gap(&entry(&hub, "u"), Resync::Continue);
+    hub.replay(&entry(&hub, "u"), &[frame(7)]);
+    assert_eq!(hub.mark_subscribed(&entry(&hub, "u")), Subscribed::Live);
+    assert_eq!(received(&connection), ["gap", "7-0"]);
+    hub.report_gap(&entry(&hub, "u"), Resync::Continue);
+    assert_eq!(received(&newcomer), ["7-0", "gap"]);
+}
+
+#[test]
+fn a_user_whose_stream_lost_its_newest_entries_still_receives_new_ones() {
+    let hub = hub(LimitPolicy::Reject);
+    let connection = subscribed(&hub, "u", 9);
+    assert_eq!(hub.mark_disconnected(), 1);
+    hub.deliver("u", frame(6));
+    hub.report_gap(&entry(&hub, "u"), Resync::At(at(6)));
+    assert_eq!(hub.mark_subscribed(&entry(&hub, "u")), Subscribed::Live);
+    hub.deliver("u", frame(7));
+    assert_eq!(received(&connection), ["gap", "6-0", "7-0"]);
+    assert_eq!(connection.position(), at(7));
+}
+
+#[test]
+fn held_frames_that_the_stream_has_too_are_delivered_once_after_a_report() {
+    let hub = hub(LimitPolicy::Reject);
+    let connection = subscribed(&hub, "u", 1);
+    assert_eq!(hub.mark_disconnected(), 1);
+    hub.report_gap(&entry(&hub, "u"), Resync::Unknown);
+    // The session is lost again before the user is live.
+    assert_eq!(hub.mark_disconnected(), 1);
+    hub.deliver("u", frame(2));
+    hub.replay(&entry(&hub, "u"), &[frame(2)]);
+    assert_eq!(hub.mark_subscribed(&entry(&hub, "u")), Subscribed::Live);
+    assert_eq!(received(&connection), ["gap", "2-0"]);
+}
