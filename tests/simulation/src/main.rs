@@ -85,7 +85,7 @@ fn search(runner: &Runner, arguments: &Arguments) -> ExitCode {
     });
     totals.print(begin.elapsed());
     for state in STATES.iter().filter(|state| !totals.reached.contains_key(**state)) {
-        println!("not reached, so nothing is last_printed about it: {state}");
+        println!("state not reached: {state}");
     }
     if totals.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -111,7 +111,7 @@ impl Totals {
 
     fn print(&self, elapsed: Duration) {
         let (seconds, hours) = (elapsed.as_secs_f64(), self.simulated.as_secs_f64() / 3600.0);
-        #[expect(clippy::cast_precision_loss, reason = "a rate is last_printed with one digit")]
+        #[expect(clippy::cast_precision_loss, reason = "a rate is printed with one digit")]
         let rate = self.seeds as f64 / seconds;
         println!(
             "{} seeds, {} failed, {rate:.1} seeds a second, {hours:.1} simulated hours, \
