@@ -190,7 +190,7 @@ var Connection = class {
   }
   stop(message, code) {
     this.cancel();
-    this.#handler.onStatus({ state: "stopped", message, ...code !== void 0 && { code } });
+    this.#handler.onStatus({ state: "stopped", message, code });
   }
   /** Closes the connection, or ends the attempt or the delay, without a new status. */
   cancel() {
@@ -213,8 +213,7 @@ var Connection = class {
     this.#timer = setTimeout(() => this.#handler.onRetryDue(), delay);
     const offline = globalThis.navigator?.onLine === false;
     const retryAt = Date.now() + delay;
-    const reason = { message, ...code !== void 0 && { code } };
-    this.#waiting = { state: "waiting", retryAt, offline, ...reason };
+    this.#waiting = { state: "waiting", retryAt, offline, message, code };
     this.#handler.onStatus(this.#waiting);
   }
   #onFailure(message, code) {
@@ -269,8 +268,7 @@ var Connection = class {
     this.#deadline = void 0;
     this.#openSince ??= Date.now();
     this.#liveness.start(ping_interval_s);
-    const isEmpty = last_event_id?.startsWith("0-");
-    if (resume === "none" || isEmpty) this.#handler.onPosition(last_event_id);
+    if (resume !== "complete") this.#handler.onStart(last_event_id);
     const transport = this.#transport?.name;
     this.#handler.onStatus({ state: "open", connectionId: connection_id, resume, transport });
     if (resume === "incomplete") this.#handler.onIncomplete();
@@ -327,11 +325,12 @@ function listenToPage(signal, wake, offline) {
 
 // ws-gateway/client/src/resume-state.ts
 var MAX_DELIVERED_IDS = 1024;
+var POSITION = /^\d{1,20}-\d{1,20}$/;
 var ResumeState = class {
   #storage;
   #delivered = /* @__PURE__ */ new Set();
   #key;
-  /** The id of the last notification. */
+  /** Where the next connection resumes. */
   position;
   /** Stores nothing if `storage` is `null`, and in the tab's `sessionStorage` if it is missing. */
   constructor(storage) {
@@ -347,7 +346,19 @@ var ResumeState = class {
     } catch {
     }
   }
-  setPosition(position) {
+  /** Takes the newest position of a history that did not, or not completely, resume. */
+  start(newest) {
+    const { position } = this;
+    const isAhead = order(position) > order(newest);
+    if (!position || isAhead || newest.startsWith("0-")) this.setPosition(newest);
+  }
+  /** Moves the position forward, to the id of a notification. */
+  advance(id) {
+    if (order(this.position) < order(id)) this.setPosition(id);
+  }
+  /** Ignores a text that is not a position. */
+  setPosition(position = "") {
+    if (!POSITION.test(position)) return;
     this.position = position;
     try {
       if (this.#key !== void 0) this.#storage?.setItem(this.#key, position);
@@ -359,14 +370,15 @@ var ResumeState = class {
     if (this.#delivered.has(id)) return false;
     this.#delivered.add(id);
     if (this.#delivered.size > MAX_DELIVERED_IDS) {
-      for (const oldest of this.#delivered) {
-        this.#delivered.delete(oldest);
-        break;
-      }
+      const [oldest = ""] = this.#delivered;
+      this.#delivered.delete(oldest);
     }
     return true;
   }
 };
+function order(position = "") {
+  return String(position).replace(/\d+/g, (digits) => digits.padStart(20, "0"));
+}
 function subject(token) {
   try {
     const claims = token.split(".")[1]?.replaceAll("-", "+").replaceAll("_", "/");
@@ -643,7 +655,8 @@ var Client = class {
       connectUrl: (token) => this.#connectUrl(token),
       onNotification: (notification) => this.#deliver(notification),
       onStatus: (status) => this.#setStatus(status),
-      onPosition: (position) => this.#resume.setPosition(position),
+      onStart: (newest) => this.#resume.start(newest),
+      onPosition: (position) => this.#resume.advance(position),
       onIncomplete: () => this.#reportIncomplete(),
       onRefused: () => this.#tabs?.resign(),
       onRetryDue: () => this.#connect()
@@ -756,7 +769,7 @@ var Client = class {
         onCheck: () => this.#connection.check(),
         onDelivery: (delivery) => this.#dispatch(delivery),
         onState: ({ status, position }) => {
-          if (position !== void 0) this.#resume.setPosition(position);
+          this.#resume.setPosition(position);
           this.#setStatus(status);
         },
         onIncomplete: () => this.#reportIncomplete()
@@ -783,7 +796,7 @@ var Client = class {
         this.#listeners.emit("any", notification);
       }
     }
-    if (id !== void 0) this.#resume.setPosition(id);
+    this.#resume.advance(id);
   }
   #setStatus(status) {
     this.#status = status;

@@ -67,7 +67,8 @@ export class Client {
       connectUrl: (token) => this.#connectUrl(token),
       onNotification: (notification) => this.#deliver(notification),
       onStatus: (status) => this.#setStatus(status),
-      onPosition: (position) => this.#resume.setPosition(position),
+      onStart: (newest) => this.#resume.start(newest),
+      onPosition: (position) => this.#resume.advance(position),
       onIncomplete: () => this.#reportIncomplete(),
       onRefused: () => this.#tabs?.resign(),
       onRetryDue: () => this.#connect(),
@@ -201,7 +202,7 @@ export class Client {
         onCheck: () => this.#connection.check(),
         onDelivery: (delivery) => this.#dispatch(delivery),
         onState: ({ status, position }) => {
-          if (position !== undefined) this.#resume.setPosition(position);
+          this.#resume.setPosition(position);
           this.#setStatus(status);
         },
         onIncomplete: () => this.#reportIncomplete(),
@@ -231,7 +232,7 @@ export class Client {
       }
     }
     // After the listeners: if the page is unloaded before, the notification is sent again.
-    if (id !== undefined) this.#resume.setPosition(id);
+    this.#resume.advance(id);
   }
 
   #setStatus(status: Status): void {

@@ -34,6 +34,8 @@ export interface ConnectionHandler {
   connectUrl(token: string): URL;
   onNotification(notification: Notification): void;
   onStatus(status: Status): void;
+  /** A connection begins that does not resume, or not completely: the newest position. */
+  onStart(newest: string): void;
   /** The position to resume from has advanced without a notification. */
   onPosition(position: string): void;
   /** The history no longer reaches back to the client's position. */
@@ -122,7 +124,7 @@ export class Connection {
 
   stop(message: string, code?: number): void {
     this.cancel();
-    this.#handler.onStatus({ state: "stopped", message, ...(code !== undefined && { code }) });
+    this.#handler.onStatus({ state: "stopped", message, code });
   }
 
   /** Closes the connection, or ends the attempt or the delay, without a new status. */
@@ -148,8 +150,7 @@ export class Connection {
     this.#timer = setTimeout(() => this.#handler.onRetryDue(), delay);
     const offline = globalThis.navigator?.onLine === false;
     const retryAt = Date.now() + delay;
-    const reason = { message, ...(code !== undefined && { code }) };
-    this.#waiting = { state: "waiting", retryAt, offline, ...reason };
+    this.#waiting = { state: "waiting", retryAt, offline, message, code };
     this.#handler.onStatus(this.#waiting);
   }
 
@@ -211,9 +212,7 @@ export class Connection {
     this.#deadline = undefined;
     this.#openSince ??= Date.now();
     this.#liveness.start(ping_interval_s);
-    // A resuming client takes its position from the frames that follow; an empty history has none.
-    const isEmpty = last_event_id?.startsWith("0-");
-    if (resume === "none" || isEmpty) this.#handler.onPosition(last_event_id);
+    if (resume !== "complete") this.#handler.onStart(last_event_id);
     const transport = this.#transport?.name;
     this.#handler.onStatus({ state: "open", connectionId: connection_id, resume, transport });
     if (resume === "incomplete") this.#handler.onIncomplete();

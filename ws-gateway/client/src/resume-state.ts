@@ -6,12 +6,14 @@ export type PositionStorage = Pick<Storage, "getItem" | "setItem">;
 
 /** More than the gateway keeps of a user's history. */
 const MAX_DELIVERED_IDS = 1024;
+/** `<ms>-<seq>`, the id of an entry of a Redis stream. */
+const POSITION = /^\d{1,20}-\d{1,20}$/;
 
 export class ResumeState {
   #storage: PositionStorage | null | undefined;
   readonly #delivered = new Set<string>();
   #key: string | undefined;
-  /** The id of the last notification. */
+  /** Where the next connection resumes. */
   position: string | undefined;
 
   /** Stores nothing if `storage` is `null`, and in the tab's `sessionStorage` if it is missing. */
@@ -31,7 +33,22 @@ export class ResumeState {
     }
   }
 
-  setPosition(position: string): void {
+  /** Takes the newest position of a history that did not, or not completely, resume. */
+  start(newest: string): void {
+    // The rest of the history follows, unless it is empty or ends before the position.
+    const { position } = this;
+    const isAhead = order(position) > order(newest);
+    if (!position || isAhead || newest.startsWith("0-")) this.setPosition(newest);
+  }
+
+  /** Moves the position forward, to the id of a notification. */
+  advance(id: string | undefined): void {
+    if (order(this.position) < order(id)) this.setPosition(id);
+  }
+
+  /** Ignores a text that is not a position. */
+  setPosition(position = ""): void {
+    if (!POSITION.test(position)) return;
     this.position = position;
     try {
       if (this.#key !== undefined) this.#storage?.setItem(this.#key, position);
@@ -45,13 +62,16 @@ export class ResumeState {
     if (this.#delivered.has(id)) return false;
     this.#delivered.add(id);
     if (this.#delivered.size > MAX_DELIVERED_IDS) {
-      for (const oldest of this.#delivered) {
-        this.#delivered.delete(oldest);
-        break;
-      }
+      const [oldest = ""] = this.#delivered;
+      this.#delivered.delete(oldest);
     }
     return true;
   }
+}
+
+/** Returns a text that compares like the position; without one, the lowest. */
+function order(position = ""): string {
+  return String(position).replace(/\d+/g, (digits) => digits.padStart(20, "0"));
 }
 
 /** Returns the `sub` claim of an unverified token; empty if the token cannot be parsed. */

@@ -22,8 +22,8 @@ export type Status =
       readonly state: "waiting";
       readonly retryAt: number;
       readonly offline: boolean;
-      readonly code?: number;
+      readonly code?: number | undefined;
       readonly message: string;
     }
   /** Closed: by the gateway with close code `code`, or by `close()`, without a code. */
-  | { readonly state: "stopped"; readonly code?: number; readonly message: string };
+  | { readonly state: "stopped"; readonly code?: number | undefined; readonly message: string };

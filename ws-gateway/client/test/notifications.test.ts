@@ -81,6 +81,40 @@ test("an incomplete resume is reported, and keeps the position", async () => {
   expect(context.socket.url.searchParams.get("last_event_id")).toBe("0-77");
 });
 
+test("only a position that is later than the current one replaces it", async () => {
+  const storage = fakeStorage();
+  const context = await connected({ storage });
+  context.socket.receivesNotification("1754470800000-9");
+  const position = () => [...storage.values.values()];
+  for (const id of ["42", "", "x-1", "1754470800001-", "-1", "1754470800000-3", "9".repeat(21) + "-0"]) {
+    context.socket.receives({ event: "announcement", id, data: {} });
+    expect(position(), id).toEqual(["1754470800000-9"]);
+  }
+  for (const id of [42, null, ["a"], {}]) {
+    context.socket.receives({ event: "announcement", id, data: {} });
+    expect(position()).toEqual(["1754470800000-9"]);
+  }
+  context.socket.closes();
+  await advance(LOST_SPREAD_MS);
+  expect(context.socket.url.searchParams.get("last_event_id")).toBe("1754470800000-9");
+  context.socket.receivesAuthenticated({ resume: "complete" });
+  context.socket.receivesNotification("1754470800000-10");
+  expect(position()).toEqual(["1754470800000-10"]);
+});
+
+test("a position ahead of the history moves back to its end", async () => {
+  const context = await connected();
+  context.socket.receivesNotification("9999999999999-0");
+  context.socket.closes();
+  await advance(LOST_SPREAD_MS);
+  context.socket.receivesAuthenticated({ resume: "incomplete", last_event_id: "7-0" });
+  context.socket.receivesNotification("8-0");
+  context.socket.closes();
+  await advance(LOST_SPREAD_MS);
+  expect(context.incompleteCount).toBe(1);
+  expect(context.socket.url.searchParams.get("last_event_id")).toBe("8-0");
+});
+
 test("the position survives a page load, per user", async () => {
   const storage = fakeStorage();
   const first = await connected({ storage });
