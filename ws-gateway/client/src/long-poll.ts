@@ -10,6 +10,10 @@ const WAIT_S = 25;
 const PING_INTERVAL_S = 30;
 /** How much longer than its wait a poll may take. */
 const LATENCY_MS = 10_000;
+/** The interval after a poll that was incomplete or brought nothing new, doubling with each in a
+ * row: bounds the requests to a gateway that answers at once instead of waiting. */
+const MIN_INTERVAL_MS = 1_000;
+const MAX_INTERVAL_MS = 8_000;
 
 interface Answer {
   frames: unknown[];
@@ -22,6 +26,9 @@ interface Answer {
 export const longPoll: OpenTransport = (url, token, events) => {
   let current = new AbortController();
   let isOpen = false;
+  let position: string | undefined;
+  /** How many polls in a row were incomplete or brought nothing new, and were answered early. */
+  let repetitions = 0;
 
   async function run(controller: AbortController): Promise<void> {
     const { signal } = controller;
@@ -33,6 +40,7 @@ export const longPoll: OpenTransport = (url, token, events) => {
     while (!signal.aborted) {
       // The first poll is answered at once, so that the client knows that it is connected.
       const wait = isOpen ? WAIT_S : 0;
+      const begin = Date.now();
       const timer = setTimeout(() => fail("poll timed out"), wait * 1000 + LATENCY_MS);
       try {
         const target = url();
@@ -46,11 +54,19 @@ export const longPoll: OpenTransport = (url, token, events) => {
       } finally {
         clearTimeout(timer);
       }
+      if (repetitions === 0 || signal.aborted) continue;
+      const interval = Math.min(MIN_INTERVAL_MS * 2 ** (repetitions - 1), MAX_INTERVAL_MS);
+      const left = begin + interval - Date.now();
+      if (left > 0) await pause(left, signal);
+      else repetitions = 0;
     }
   }
 
   function onAnswer(answer: Answer, controller: AbortController): void {
     const { frames, next: last_event_id, resume, retry_after_ms } = answer;
+    const isRepeated = resume === "incomplete" || last_event_id === position;
+    repetitions = isRepeated ? repetitions + 1 : 0;
+    position = last_event_id;
     if (!isOpen || resume === "incomplete") {
       isOpen = true;
       const data = { last_event_id, resume, connection_id: "", ping_interval_s: PING_INTERVAL_S };
@@ -83,3 +99,11 @@ export const longPoll: OpenTransport = (url, token, events) => {
     close: () => current.abort(),
   };
 };
+
+/** Never returns once the signal is aborted. */
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    signal.addEventListener("abort", () => clearTimeout(timer));
+  });
+}

@@ -208,7 +208,33 @@ test("each poll continues at the position of the last answer, also without frame
   expect(FakeRequest.last.url.searchParams.get("last_event_id")).toBe("9-0");
   await FakeRequest.last.answers({ frames: [], next: "2-0", resume: "incomplete" });
   expect(context.incompleteCount).toBe(1);
+  await advance(1_000);
   expect(FakeRequest.last.url.searchParams.get("last_event_id")).toBe("2-0");
+});
+
+test("incomplete and empty polls that are answered at once are 1 s apart, then up to 8 s", async () => {
+  const context = await started({ transports: longPoll });
+  const answer = { frames: [], next: "4-0", resume: "incomplete" };
+  for (const [index, interval] of [1_000, 2_000, 4_000, 8_000, 8_000].entries()) {
+    await FakeRequest.last.answers(answer);
+    expect(context.incompleteCount).toBe(index + 1);
+    await advance(interval - 1);
+    expect(FakeRequest.all).toHaveLength(index + 1);
+    await advance(1);
+    expect(FakeRequest.all).toHaveLength(index + 2);
+  }
+  const frames = [notification("5-0")];
+  await FakeRequest.last.answers({ frames, next: "5-0", resume: "complete" });
+  expect(FakeRequest.all).toHaveLength(7);
+  await advance(25_000);
+  const empty = { frames: [], next: "5-0", resume: "complete" };
+  await FakeRequest.last.answers(empty);
+  expect(FakeRequest.all).toHaveLength(8);
+  await FakeRequest.last.answers(empty);
+  await advance(999);
+  expect(FakeRequest.all).toHaveLength(8);
+  context.client.close();
+  expect(vi.getTimerCount()).toBe(0);
 });
 
 test("a poll that names a delay ends the connection until then", async () => {
