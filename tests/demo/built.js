@@ -603,7 +603,6 @@ var Tabs = class {
 // ws-gateway/client/src/websocket.ts
 var webSocket = (url, token, events) => {
   const socket = new WebSocket(url(), [SUBPROTOCOL, TOKEN_PREFIX + token]);
-  socket.onopen = () => events.onAlive?.();
   socket.onmessage = ({ data }) => {
     const frame = parse(data);
     if (frame !== void 0) events.onFrame(frame);
@@ -613,7 +612,7 @@ var webSocket = (url, token, events) => {
     name: "websocket",
     send: (message) => socket.send(JSON.stringify(message)),
     close() {
-      socket.onopen = socket.onmessage = socket.onclose = null;
+      socket.onmessage = socket.onclose = null;
       socket.close();
     }
   };

@@ -26,7 +26,7 @@ interface Memory {
 /** What outlives an attempt to connect. */
 interface LadderState {
   memory: Memory;
-  /** How often in a row the first transport ended without life. */
+  /** How often in a row a transport ended without life. */
   failures: number;
 }
 
@@ -93,7 +93,7 @@ class Ladder implements Transport {
     const isCurrent = () => turn === this.#turn;
     const next = index + 1 < this.#transports.length ? index + 1 : undefined;
     this.#isAlive = false;
-    if (next !== undefined) this.#timer = setTimeout(() => this.#open(next), LIFE_TIMEOUT_MS);
+    if (next !== undefined) this.#timer = setTimeout(() => this.#giveUp(next), LIFE_TIMEOUT_MS);
     try {
       this.#current = this.#transports[index]?.(this.#url, this.#token, {
         onAlive: () => isCurrent() && this.#onAlive(index),
@@ -107,6 +107,11 @@ class Ladder implements Transport {
       if (next === undefined) throw error;
       this.#open(next);
     }
+  }
+
+  #giveUp(next: number): void {
+    this.#state.failures += 1;
+    this.#open(next);
   }
 
   #onAlive(index: number): void {

@@ -7,7 +7,7 @@ export type TransportName = "websocket" | "event_stream" | "long_poll";
 
 /** What a transport reports; nothing after it was closed by `close()`. */
 export interface TransportEvents {
-  /** The gateway has answered, if that is known before the first frame. */
+  /** Bytes of the gateway have arrived that are no frame. */
   onAlive?(): void;
   /** A frame of the gateway, parsed but not validated. */
   onFrame(frame: unknown): void;

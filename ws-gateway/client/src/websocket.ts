@@ -6,7 +6,7 @@ import type { OpenTransport } from "./transport.ts";
 /** Opens a WebSocket. */
 export const webSocket: OpenTransport = (url, token, events) => {
   const socket = new WebSocket(url(), [SUBPROTOCOL, TOKEN_PREFIX + token]);
-  socket.onopen = () => events.onAlive?.();
+  // `onopen` is no sign of the gateway: a proxy may accept the upgrade and forward no frames.
   socket.onmessage = ({ data }) => {
     const frame = parse(data);
     if (frame !== undefined) events.onFrame(frame);
@@ -16,7 +16,7 @@ export const webSocket: OpenTransport = (url, token, events) => {
     name: "websocket",
     send: (message) => socket.send(JSON.stringify(message)),
     close() {
-      socket.onopen = socket.onmessage = socket.onclose = null;
+      socket.onmessage = socket.onclose = null;
       socket.close();
     },
   };

@@ -31,13 +31,26 @@ async function refuseWebSockets(context: TestContext): Promise<void> {
   await advance(0);
 }
 
-test("a WebSocket that opens is the only transport, however long Redis takes", async () => {
+test("a WebSocket that receives a frame is the only transport", async () => {
   const context = await started();
   context.socket.opens();
-  await advance(2 * LIFE_MS);
+  await advance(LIFE_MS - 1);
   context.socket.receivesAuthenticated();
+  await advance(2 * LIFE_MS);
   expect(transport(context)).toBe("websocket");
   expect(FakeRequest.all).toHaveLength(0);
+});
+
+test("a WebSocket that opens and receives no frame has failed", async () => {
+  const context = await started();
+  context.socket.opens();
+  await advance(LIFE_MS);
+  expect(context.socket.closed).toBe(true);
+  expect(FakeRequest.last.headers["Accept"]).toBe("text/event-stream");
+  await FakeRequest.last.fails();
+  expect(FakeRequest.last.headers["Accept"]).toBe("application/json");
+  await FakeRequest.last.answers({ frames: [], next: "5-0", resume: "none" });
+  expect(transport(context)).toBe("long_poll");
 });
 
 test("after two failed WebSockets it opens an event stream with the token as a header", async () => {
