@@ -1,9 +1,12 @@
 //! The loop of a connection: one `select!` over history, queue, client, timers and shutdown.
 
-use std::ops::ControlFlow::{self, Break, Continue};
+use std::{
+    ops::ControlFlow::{self, Break, Continue},
+    sync::Arc,
+};
 
 use futures_util::StreamExt;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 use tokio::{pin, select};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use tokio_util::sync::CancellationToken;
@@ -68,7 +71,7 @@ impl<C: Channel> Connection<C> {
                 () = &mut stopping, if self.timers.drain_at.is_none() => Event::Shutdown,
             };
             // Boxed: an idle connection keeps no memory for what it does with events.
-            if let Break(end) = Box::pin(self.handle(event)).await {
+            if let Break(end) = Box::pin(self.handle_in_time(event, &shutdown)).await {
                 break end;
             }
         };
@@ -99,6 +102,26 @@ impl<C: Channel> Connection<C> {
     fn deadline(&self) -> Instant {
         let next = self.timers.next(&self.settings);
         self.filtered.as_ref().map_or(next, |filtered| filtered.due.min(next))
+    }
+
+    /// Handles an event, unless the connection has to be closed meanwhile: a write waits until the
+    /// client reads. Its pongs are not read then.
+    async fn handle_in_time(
+        &mut self,
+        event: Event,
+        shutdown: &CancellationToken,
+    ) -> ControlFlow<Disconnect> {
+        let outbox = self.registration.outbox().clone();
+        let timers = self.timers.clone();
+        let settings = Arc::clone(&self.settings);
+        let reason = select! {
+            biased;
+            flow = self.handle(event) => return flow,
+            reason = outbox.closed() => reason,
+            // Lazy: most writes finish at once and need no timer.
+            reason = async { timers.close_while_writing(&settings, shutdown).await } => reason,
+        };
+        Break(Disconnect::ByGateway(reason))
     }
 
     async fn handle(&mut self, event: Event) -> ControlFlow<Disconnect> {
@@ -146,28 +169,17 @@ impl<C: Channel> Connection<C> {
     }
 
     async fn ping(&mut self) -> ControlFlow<Disconnect> {
-        match timeout(self.settings.keepalive_timeout, self.channel.ping()).await {
-            Ok(Ok(())) => self.send(Vec::new()).await,
-            Ok(Err(end)) => Break(end),
-            Err(_) => Break(Disconnect::ByGateway(CloseReason::TooSlow)),
+        match self.channel.ping().await {
+            Ok(()) => self.send(Vec::new()).await,
+            Err(end) => Break(end),
         }
     }
 
-    /// Writes texts and everything that the socket has buffered, with one flush. A client that lets
-    /// a write wait for the keep-alive timeout is too slow; its pongs are not read meanwhile.
+    /// Writes texts and everything that the socket has buffered, with one flush.
     pub(super) async fn send(&mut self, texts: Vec<Utf8Bytes>) -> ControlFlow<Disconnect> {
         let count = texts.len() as u64;
-        let outbox = self.registration.outbox().clone();
-        outbox.begin_write();
-        let written = select! {
-            biased;
-            written = self.channel.write(texts, &mut self.in_fragments) => written,
-            reason = outbox.closed() => return Break(Disconnect::ByGateway(reason)),
-            // Lazy: most writes finish at once and need no timer.
-            () = async { sleep(self.settings.keepalive_timeout).await } => {
-                return Break(Disconnect::ByGateway(CloseReason::TooSlow));
-            }
-        };
+        self.registration.outbox().begin_write();
+        let written = self.channel.write(texts, &mut self.in_fragments).await;
         if let Err(end) = written
             && end != Disconnect::Answered
         {

@@ -2,15 +2,20 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::{
+    select,
+    time::{Instant, sleep, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
 
 use super::settings::ConnectionSettings;
+use crate::protocol::CloseReason;
 
 /// The maximum time until a token expires: a timer cannot be set arbitrarily far ahead.
 const MAX_TOKEN_LIFETIME: Duration = Duration::from_hours(24 * 365);
 
 /// The deadlines of one connection.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Timers {
     last_activity: Instant,
     next_ping: Instant,
@@ -88,12 +93,40 @@ impl Timers {
 
     /// Schedules the close at a random time within `window`.
     pub(super) fn schedule_drain(&mut self, window: Duration) {
-        self.drain_at = Some(Instant::now() + window.mul_f64(rand::random_range(0.0..=1.0)));
+        self.drain_at = Some(drain_time(window));
+    }
+
+    /// Waits until a connection that begins a write now has to be closed before the write ends: a
+    /// client that lets it wait for the keep-alive timeout is too slow.
+    pub(super) async fn close_while_writing(
+        &self,
+        settings: &ConnectionSettings,
+        shutdown: &CancellationToken,
+    ) -> CloseReason {
+        let drain = async {
+            let at = if let Some(at) = self.drain_at {
+                at
+            } else {
+                shutdown.cancelled().await;
+                drain_time(settings.drain_window)
+            };
+            sleep_until(at).await;
+        };
+        select! {
+            () = drain => CloseReason::Restarting,
+            () = sleep_until(self.expires_at) => CloseReason::TokenExpired,
+            () = sleep(settings.keepalive_timeout) => CloseReason::TooSlow,
+        }
     }
 
     fn keepalive_deadline(&self, settings: &ConnectionSettings) -> Instant {
         self.last_activity + settings.keepalive_timeout
     }
+}
+
+/// Returns a random time within `window`.
+fn drain_time(window: Duration) -> Instant {
+    Instant::now() + window.mul_f64(rand::random_range(0.0..=1.0))
 }
 
 #[cfg(test)]

@@ -20,6 +20,35 @@ async fn a_client_that_pongs_but_does_not_read_is_too_slow_and_not_silent() {
     assert_eq!(harness.task.await.unwrap(), Disconnect::ByGateway(CloseReason::TooSlow));
 }
 
+/// A connection whose write waits for a client that does not read.
+async fn blocked(settings: Arc<ConnectionSettings>) -> Harness {
+    let harness = connect_with(settings, false, no_history()).await;
+    let text = format!("{{\"id\":\"1-0\",\"data\":\"{}\"}}", "x".repeat(100_000));
+    harness.hub.deliver("u", Frame::published(text.into()));
+    time::sleep(Duration::from_secs(1)).await;
+    harness
+}
+
+/// Settings with which a write may wait for longer than a token lives.
+fn patient_settings() -> Arc<ConnectionSettings> {
+    let keepalive_timeout = 2 * TOKEN_LIFE;
+    Arc::new(ConnectionSettings { keepalive_timeout, ..Arc::into_inner(settings()).unwrap() })
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_token_is_noticed_while_a_write_waits() {
+    let harness = blocked(patient_settings()).await;
+    assert_eq!(harness.task.await.unwrap(), Disconnect::ByGateway(CloseReason::TokenExpired));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_shutdown_is_noticed_while_a_write_waits() {
+    let (harness, start) = (blocked(patient_settings()).await, time::Instant::now());
+    harness.shutdown.cancel();
+    assert_eq!(harness.task.await.unwrap(), Disconnect::ByGateway(CloseReason::Restarting));
+    assert!(start.elapsed() <= settings().drain_window + 2 * close::TIMEOUT);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_new_token_may_be_larger_than_other_messages() {
     let mut harness = connect(true, no_history()).await;
