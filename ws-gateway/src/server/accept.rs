@@ -1,7 +1,7 @@
 //! Accepts TCP connections, with TLS if there is a certificate, and serves HTTP on each until it
 //! is upgraded, evicted, too slow, or the gateway stops.
 
-use std::{convert::Infallible, net::IpAddr, sync::Arc};
+use std::{convert::Infallible, net::IpAddr, sync::Arc, time::Duration};
 
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -24,6 +24,10 @@ use crate::{
     metrics::HandshakeResult,
     redis::History,
 };
+
+/// How long a client may take to read the rest of a response after the drain window: with the
+/// time for the last frames, less than the gateway waits for connections.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The public server.
 #[derive(Debug)]
@@ -176,7 +180,9 @@ impl Pending {
                 }
                 Ok(()) = changes.changed() => {
                     let is_active = *changes.borrow_and_update();
-                    self.deadline = Instant::now() + self.state.settings.handshake_timeout;
+                    let timeout = self.state.settings.handshake_timeout;
+                    let timeout = if is_draining { DRAIN_TIMEOUT.min(timeout) } else { timeout };
+                    self.deadline = Instant::now() + timeout;
                     self.slot = (!is_active).then(|| self.state.acquire_slot());
                 }
             }
@@ -201,3 +207,6 @@ async fn evicted(slot: &mut Option<Slot>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

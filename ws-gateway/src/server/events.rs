@@ -105,13 +105,15 @@ async fn open(
     let (stream, chunks) = EventStream::new();
     let options = ClientOptions { control_frames: true, filter };
     let connection = Connection::new(stream, registration, &identity, options, settings);
+    activity.keep(permit);
     state.tasks.spawn(async move {
         open.close(connection.run(replay, shutdown).await);
-        // A client that does not read the rest has as long as a pending connection.
-        drop((permit, active));
+        // From now on, the client has a deadline to read the rest.
+        drop(active);
     });
     let response = Response::new(response::chunks(chunks));
-    Ok(response::with_header(response, header::CONTENT_TYPE, EVENT_STREAM))
+    let response = response::with_header(response, header::CONTENT_TYPE, EVENT_STREAM);
+    Ok(response::with_header(response, header::CONNECTION, "close"))
 }
 
 /// Returns what a request asks for; none if it accepts no transport.

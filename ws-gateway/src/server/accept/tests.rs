@@ -7,6 +7,7 @@ use tokio::{
 
 use super::*;
 use crate::{
+    hub::Subscribed,
     protocol::Frame,
     server::handshake::tests::{get_events, respond, settings, state, token},
 };
@@ -28,7 +29,8 @@ async fn open_unread(server: &Server) -> DuplexStream {
         }
         tokio::task::yield_now().await;
     };
-    drop(server.state.hub.mark_subscribed(&plan.subscribe[0].subscription));
+    let marked = server.state.hub.mark_subscribed(&plan.subscribe[0].subscription);
+    assert_eq!(marked, Subscribed::Live);
     client
 }
 

@@ -76,7 +76,7 @@ pub(in crate::server) fn state(settings: ServerSettings) -> Arc<ServerState> {
     Arc::new(ServerState::new(settings, connection, hub, history, tasks, shutdown))
 }
 
-async fn respond(state: &Arc<ServerState>, request: Request<()>) -> Response {
+pub(in crate::server) async fn respond(state: &Arc<ServerState>, request: Request<()>) -> Response {
     let peer = IpAddr::from([127, 0, 0, 1]);
     super::respond::<SharedSocket<TcpStream>>(state, request, peer, &Activity::default()).await
 }
@@ -85,7 +85,7 @@ async fn status(state: &Arc<ServerState>, request: Request<()>) -> StatusCode {
     respond(state, request).await.status()
 }
 
-fn token() -> String {
+pub(in crate::server) fn token() -> String {
     let key = jsonwebtoken::EncodingKey::from_secret(SECRET.as_bytes());
     let claims = json!({"sub": "u", "exp": 32_503_680_000_u64});
     jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap()
@@ -97,6 +97,11 @@ fn get(uri: &str, headers: &[(HeaderName, &str)]) -> Request<()> {
         request = request.header(name, *value);
     }
     request.body(()).unwrap()
+}
+
+/// Returns a request for events without a token.
+pub(in crate::server) fn get_events() -> Request<()> {
+    get("/events", &HOST)
 }
 
 fn upgrade_with(name: HeaderName, value: &str) -> Request<()> {
