@@ -2,7 +2,7 @@
 //! WebSocket. With `Accept: text/event-stream` the response is an event stream, with
 //! `application/json` the answer to a long poll.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use hyper::{
     Method, Request, StatusCode,
@@ -23,7 +23,7 @@ use crate::{
     connection::{Answer, ClientOptions, Connection, EventStream, LongPoll, Reconnect},
     hub::ResumeFrom,
     metrics::ClientTransport,
-    protocol::{CloseReason, Disconnect, Filter, PollAnswer, Remedy},
+    protocol::{CloseReason, Disconnect, Filter, PollAnswer, Remedy, Resume},
 };
 
 /// How long a poll waits for frames if the client does not say; proxies often end a request after
@@ -33,6 +33,10 @@ const DEFAULT_WAIT: Duration = Duration::from_secs(25);
 const MAX_WAIT: Duration = Duration::from_mins(1);
 /// Seconds after which a client may try again that a temporary failure has kept from being served.
 const RETRY_AFTER: &str = "2";
+
+/// Milliseconds after which a poll may be repeated that neither read the history nor reached a newer
+/// position: Redis does not serve this user for now.
+const RETRY_UNREADABLE_MS: RangeInclusive<u64> = 2_000..=5_000;
 
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 const EVENT_STREAM: &str = "text/event-stream";
@@ -100,7 +104,7 @@ async fn open(
         let options = ClientOptions { control_frames: false, filter };
         let connection = Connection::new(poll, registration, &identity, options, settings);
         open.close(connection.run(replay, shutdown).await);
-        return answered(answer.await.map_err(|_| unavailable())?);
+        return answered(answer.await.map_err(|_| unavailable())?, resume_from);
     }
     let (stream, chunks) = EventStream::new();
     let options = ClientOptions { control_frames: true, filter };
@@ -151,7 +155,8 @@ fn read(request: &Request<()>) -> Option<EventsRequest> {
 }
 
 /// Returns the response to a poll that was open.
-fn answered(answer: Answer) -> Result<Response, Box<Response>> {
+fn answered(answer: Answer, resume_from: ResumeFrom) -> Result<Response, Box<Response>> {
+    let makes_no_progress = makes_no_progress(&answer, resume_from);
     let Answer { frames, next, resume, end } = answer;
     let retry_after_ms = match end {
         Disconnect::ByGateway(reason) if reason.remedy() != Remedy::Reconnect => {
@@ -161,12 +166,22 @@ fn answered(answer: Answer) -> Result<Response, Box<Response>> {
             let delay = reason.reconnect_after();
             delay.map(|(reason, after)| Reconnect { reason, after }.after_ms())
         }
-        Disconnect::Answered | Disconnect::ByClient => None,
+        Disconnect::Answered | Disconnect::ByClient => {
+            makes_no_progress.then(|| rand::random_range(RETRY_UNREADABLE_MS))
+        }
     };
     let Some(resume) = resume else { return Err(unavailable()) };
     let frames = frames.iter().map(Utf8Bytes::as_str);
     let answer = PollAnswer::new(frames, next, resume, retry_after_ms);
     Ok(response::json(StatusCode::OK, &answer))
+}
+
+/// Returns whether the next poll would be answered at once and without frames as well.
+fn makes_no_progress(answer: &Answer, resume_from: ResumeFrom) -> bool {
+    let ResumeFrom::Position(after) = resume_from else { return false };
+    answer.resume == Some(Resume::Incomplete)
+        && answer.frames.is_empty()
+        && answer.next.is_none_or(|next| next <= after)
 }
 
 /// Returns the response to a client whose connection would be closed for this reason.

@@ -44,6 +44,24 @@ async fn a_poll_without_a_position_is_answered_at_once_with_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_poll_whose_history_is_unreadable_and_that_reaches_no_newer_position_is_delayed() {
+    // Without Redis, no page of a history is read.
+    let answer = |after| async move {
+        let request = poll(&format!("/events?after={after}"), &token());
+        body(poll_subscribed(&state(settings()), request).await).await
+    };
+    for after in ["0-0", "7-0"] {
+        let stuck = answer(after).await;
+        assert_eq!((&stuck["resume"], &stuck["next"]), (&json!("incomplete"), &json!("0-0")));
+        let delay = stuck["retry_after_ms"].as_u64().expect("a delay");
+        assert!((2_000..=5_000).contains(&delay), "{delay}");
+    }
+    let invalid = answer("x").await;
+    assert_eq!(invalid["resume"], "incomplete");
+    assert_eq!(invalid["retry_after_ms"], Value::Null, "the next poll has a position");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_token_is_accepted_as_a_bearer_token_only() {
     let state = state(settings());
     let in_query = get(&format!("/events?token={}", token()), &ACCEPT);
