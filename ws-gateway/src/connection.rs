@@ -85,7 +85,7 @@ impl<C: Channel> Connection<C> {
     /// Returns a connection that is ready to run. It is boxed because the future of
     /// [`Connection::run`] would hold it twice.
     pub fn new(
-        channel: C,
+        mut channel: C,
         registration: Registration,
         identity: &Identity,
         options: ClientOptions,
@@ -94,6 +94,7 @@ impl<C: Channel> Connection<C> {
         if let Some(writer) = channel.writer() {
             registration.outbox().set_writer(writer);
         }
+        channel.watch(registration.outbox().clone());
         Box::new(Self {
             channel,
             registration,

@@ -12,7 +12,7 @@ use tokio_tungstenite::{
 
 use super::{close, transport::Transport, wire};
 use crate::{
-    hub::outbox::socket_writer::SocketWriter,
+    hub::outbox::{Outbox, socket_writer::SocketWriter},
     protocol::{CloseReason, Disconnect, Position, Resume, State},
 };
 
@@ -25,6 +25,9 @@ pub trait Channel: Send + 'static {
     fn writer(&self) -> Option<Arc<dyn SocketWriter>> {
         None
     }
+
+    /// Records in `outbox` when a write that had to wait for the client proceeds.
+    fn watch(&mut self, _: Outbox) {}
 
     /// Waits for a message of the client. A channel without messages returns a pong when the client
     /// has shown that it is there.
@@ -79,6 +82,10 @@ impl Reconnect {
 impl<S: Transport> Channel for WebSocketStream<S> {
     fn writer(&self) -> Option<Arc<dyn SocketWriter>> {
         self.get_ref().writer()
+    }
+
+    fn watch(&mut self, outbox: Outbox) {
+        self.get_mut().watch(outbox);
     }
 
     async fn receive(&mut self) -> Result<Message, Disconnect> {

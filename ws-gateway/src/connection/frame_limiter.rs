@@ -3,7 +3,7 @@
 //! on messages would not see them. The bytes are limited as well, as a frame has a largest size.
 
 use std::{
-    io,
+    io, mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{settings::ConnectionSettings, transport::Transport};
-use crate::hub::outbox::socket_writer::SocketWriter;
+use crate::hub::outbox::{Outbox, socket_writer::SocketWriter};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -34,14 +34,26 @@ pub(crate) struct FrameLimiter<S> {
     frames_in_second: u32,
     /// Allocated only while the client is paused, so that an idle connection takes little memory.
     pause: Option<Pin<Box<Sleep>>>,
+    /// Present once the connection is registered.
+    outbox: Option<Outbox>,
+    /// Whether a write waits for the client.
+    is_blocked: bool,
 }
 
 impl<S> FrameLimiter<S> {
     /// Limits the frames of `stream`, of which `already_read` was read before.
     pub(crate) fn new(stream: S, already_read: &[u8], settings: Arc<ConnectionSettings>) -> Self {
         let (counter, second_start) = (FrameCounter::default(), Instant::now());
-        let mut limiter =
-            Self { stream, settings, counter, second_start, frames_in_second: 0, pause: None };
+        let mut limiter = Self {
+            stream,
+            settings,
+            counter,
+            second_start,
+            frames_in_second: 0,
+            pause: None,
+            outbox: None,
+            is_blocked: false,
+        };
         limiter.count(already_read);
         limiter
     }
@@ -52,6 +64,19 @@ impl<S> FrameLimiter<S> {
             self.settings.metrics.client_rate_limited.inc();
             self.pause = Some(Box::pin(sleep_until(self.second_start + SECOND)));
         }
+    }
+
+    /// A client that takes more after a write had to wait is still there, like one that answers a
+    /// ping.
+    fn record_progress(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        let was_blocked = mem::replace(&mut self.is_blocked, written.is_pending());
+        if was_blocked
+            && let Poll::Ready(Ok(_)) = written
+            && let Some(outbox) = &self.outbox
+        {
+            outbox.answer_probe();
+        }
+        written
     }
 
     /// Returns how many bytes may be read without exceeding the limit by more than the one frame
@@ -97,7 +122,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for FrameLimiter<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.record_progress(written)
     }
 
     fn poll_write_vectored(
@@ -105,7 +131,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for FrameLimiter<S> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.record_progress(written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -124,6 +151,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for FrameLimiter<S> {
 impl<S: Transport> Transport for FrameLimiter<S> {
     fn writer(&self) -> Option<Arc<dyn SocketWriter>> {
         self.stream.writer()
+    }
+
+    fn watch(&mut self, outbox: Outbox) {
+        self.outbox = Some(outbox);
     }
 }
 

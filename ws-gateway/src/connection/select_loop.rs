@@ -56,7 +56,7 @@ impl<C: Channel> Connection<C> {
             let may_flush = self.sends_every_frame();
             let event = select! {
                 due = outbox.due(self.timers.flush_by, may_flush), if replay.is_none() => Event::Due(due),
-                reason = outbox.closed(), if replay.is_some() => Event::Due(Due::Closed(reason)),
+                due = outbox.urgent(), if replay.is_some() => Event::Due(due),
                 page = next_page(&mut replay) => {
                     if page.is_last {
                         // Frees the memory of the replay.

@@ -23,7 +23,10 @@ use tokio_tungstenite::tungstenite::{
 
 mod socket;
 
-use crate::hub::outbox::socket_writer::{INLINE_FRAMES, SocketWriter, Written};
+use crate::hub::outbox::{
+    Outbox,
+    socket_writer::{INLINE_FRAMES, SocketWriter, Written},
+};
 pub use socket::Socket;
 
 /// The maximum length of the header of an unmasked frame.
@@ -35,6 +38,9 @@ pub trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     fn writer(&self) -> Option<Arc<dyn SocketWriter>> {
         None
     }
+
+    /// Records in `outbox` when a write that had to wait for the client proceeds.
+    fn watch(&mut self, _: Outbox) {}
 }
 
 /// Every byte has to be encrypted in order.

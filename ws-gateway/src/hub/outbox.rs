@@ -4,6 +4,7 @@
 //! client is sent its history, drops frames that the stream has too.
 
 pub(crate) mod flush;
+mod probe;
 pub mod socket_writer;
 
 use std::{
@@ -90,7 +91,7 @@ pub(crate) struct Drained {
 
 /// The queue of one connection. Clones share it. It holds no buffer while it is empty.
 #[derive(Clone, Debug)]
-pub(crate) struct Outbox(Arc<Shared>);
+pub struct Outbox(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -125,6 +126,8 @@ struct State {
     writer: Option<Arc<dyn SocketWriter>>,
     /// Whether the connection's task waits for frames, with nothing left to write.
     is_idle: bool,
+    /// Whether the connection's task has begun a write since it last waited.
+    is_writing: bool,
 }
 
 impl State {
@@ -219,42 +222,14 @@ impl Outbox {
         self.state().close(reason);
     }
 
-    /// Requests a ping of the client, unless one is outstanding.
-    pub(super) fn probe(&self) {
-        let mut state = self.state();
-        if state.probe == Probe::None {
-            state.probe = Probe::Requested;
-            state.wake();
-        }
-    }
-
-    /// Records a frame of the client, which answers an outstanding ping.
-    pub(crate) fn answer_probe(&self) {
-        self.state().probe = Probe::None;
-    }
-
-    /// Whether a probe is not answered yet.
-    pub(super) fn is_probed(&self) -> bool {
-        self.state().probe != Probe::None
-    }
-
-    /// Whether the client was pinged for a probe and has not answered.
-    pub(super) fn is_silent(&self) -> bool {
-        self.state().probe == Probe::Pinged
-    }
-
     /// Waits until the queue is due, or due earlier than `known`. Only one task may wait. While it
     /// waits and `may_flush` is true, [`Outbox::flush`] writes.
     pub(crate) fn due(&self, known: Option<Instant>, may_flush: bool) -> impl Future<Output = Due> {
         poll_fn(move |context| {
             let mut state = self.state();
             state.is_idle = false;
-            if let Some(reason) = state.closed {
-                return Poll::Ready(Due::Closed(reason));
-            }
-            if state.probe == Probe::Requested {
-                state.probe = Probe::Pinged;
-                return Poll::Ready(Due::Probe);
+            if let Some(urgent) = state.urgent() {
+                return Poll::Ready(urgent);
             }
             match state.due {
                 Some(due) if due <= Instant::now() => Poll::Ready(Due::Now),

@@ -94,3 +94,60 @@ async fn a_message_flood_is_not_read_and_does_not_stop_delivery() {
     assert_eq!(harness.json().await, json!({"type": "pong"}));
     assert!(start.elapsed() >= Duration::from_millis(900));
 }
+
+/// A connection in the middle of a history that is longer than the client reads.
+async fn resuming() -> Harness {
+    let page = || {
+        let large = format!("{{\"id\":\"1-0\",\"data\":\"{}\"}}", "x".repeat(200_000));
+        let (frames, replayed_to) = (vec![Frame::published(large.into())], frame(1).position);
+        ReplayPage { resume: Resume::Complete, frames, replayed_to, is_last: false }
+    };
+    let harness = connect(false, Box::pin(stream::repeat_with(page))).await;
+    time::sleep(Duration::from_secs(1)).await;
+    harness
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_the_limit_a_connection_whose_resume_makes_no_progress_is_replaced() {
+    let harness = resuming().await;
+    let user = user();
+    let _other = harness.hub.register(&user, Uuid::new_v4()).unwrap();
+    let start = time::Instant::now();
+    harness.hub.register_or_probe(&user, Uuid::new_v4()).await.expect("a place is free");
+    assert!(start.elapsed() < Duration::from_secs(3));
+    assert_eq!(harness.task.await.unwrap(), Disconnect::ByGateway(CloseReason::KeepaliveTimeout));
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_the_limit_a_connection_that_reads_its_resume_slowly_is_not_replaced() {
+    let mut harness = resuming().await;
+    let user = user();
+    let _other = harness.hub.register(&user, Uuid::new_v4()).unwrap();
+    let reading = async {
+        let mut part = [0; 1_000];
+        loop {
+            let stream = harness.client.get_mut();
+            tokio::io::AsyncReadExt::read_exact(stream, &mut part).await.unwrap();
+            time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let refused = tokio::select! {
+        () = reading => unreachable!(),
+        registered = harness.hub.register_or_probe(&user, Uuid::new_v4()) => registered,
+    };
+    assert!(refused.is_err());
+    assert!(!harness.task.is_finished());
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_the_limit_a_connection_that_waits_for_its_history_is_pinged() {
+    let mut harness = connect(false, Box::pin(stream::pending())).await;
+    let user = user();
+    let _other = harness.hub.register(&user, Uuid::new_v4()).unwrap();
+    let answering = async { while harness.client.next().await.is_some() {} };
+    let refused = tokio::select! {
+        () = answering => panic!("the connection was closed"),
+        registered = harness.hub.register_or_probe(&user, Uuid::new_v4()) => registered,
+    };
+    assert!(refused.is_err());
+}

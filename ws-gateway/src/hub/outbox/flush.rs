@@ -18,7 +18,9 @@ impl Outbox {
 
     /// Forbids [`Outbox::flush`] until the connection's task waits in [`Outbox::due`] again.
     pub(crate) fn begin_write(&self) {
-        self.state().is_idle = false;
+        let mut state = self.state();
+        state.is_idle = false;
+        state.is_writing = true;
     }
 
     /// Writes the queue while the connection's task waits. Returns what was written; the task is

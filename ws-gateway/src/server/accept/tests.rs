@@ -71,5 +71,7 @@ async fn a_stream_that_is_not_read_does_not_hold_up_the_shutdown() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     server.state.shutdown.cancel();
     server.state.tasks.close();
-    timeout(Duration::from_secs(5), server.state.tasks.wait()).await.expect("the sockets are closed");
+    timeout(Duration::from_secs(5), server.state.tasks.wait())
+        .await
+        .expect("the sockets are closed");
 }
