@@ -74,8 +74,10 @@ pub struct Connection<C> {
     is_authenticated: bool,
     /// Whether a text was sent in part.
     in_fragments: bool,
-    /// Present while a new token is checked; the client is not read meanwhile.
+    /// Present while a new token is checked.
     renewal: Option<Renewal>,
+    /// The token to check after that; the client is not read while there is one.
+    next_token: Option<Box<str>>,
 }
 
 /// The check of a new token.
@@ -108,6 +110,7 @@ impl<C: Channel> Connection<C> {
             is_authenticated: false,
             in_fragments: false,
             renewal: None,
+            next_token: None,
         })
     }
 }

@@ -55,7 +55,11 @@ impl<C: Channel> Connection<C> {
             }
             Some(ClientMessage::Auth { token }) => {
                 count(ClientMessageType::Auth);
-                self.renewal = Some(self.renew(token.into_owned()));
+                if self.renewal.is_none() {
+                    self.renewal = Some(self.renew(token.into_owned()));
+                } else {
+                    self.next_token = Some(token.into());
+                }
                 Continue(())
             }
             None => {
@@ -71,11 +75,12 @@ impl<C: Channel> Connection<C> {
         Box::pin(async move { settings.authenticator.renew(&user, &token).await })
     }
 
-    /// Replaces the token. A refused one changes nothing: the old one stays valid until it expires.
+    /// Replaces the token, and begins to check the next one. A refused one changes nothing: the old one stays valid until it expires.
     pub(super) async fn on_renewed(
         &mut self,
         renewed: Result<Identity, AuthError>,
     ) -> ControlFlow<Disconnect> {
+        self.renewal = self.next_token.take().map(|token| self.renew(token.into()));
         self.settings.metrics.jwt_validations.of(TokenResult::from(&renewed)).inc();
         let state = match renewed {
             Ok(identity) => {

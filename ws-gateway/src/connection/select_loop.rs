@@ -65,7 +65,7 @@ impl<C: Channel> Connection<C> {
                     }
                     Event::Page(page)
                 }
-                message = self.channel.receive(), if self.renewal.is_none() => Event::Message(message),
+                message = self.channel.receive(), if self.next_token.is_none() => Event::Message(message),
                 renewed = wait(&mut self.renewal) => Event::Renewed(renewed),
                 () = &mut timer => Event::Timer,
                 () = &mut stopping, if self.timers.drain_at.is_none() => Event::Shutdown,
@@ -129,10 +129,7 @@ impl<C: Channel> Connection<C> {
             Event::Due(due) => self.on_due(due).await,
             Event::Page(page) => self.send_page(page).await,
             Event::Message(message) => self.on_message(message).await,
-            Event::Renewed(renewed) => {
-                self.renewal = None;
-                self.on_renewed(renewed).await
-            }
+            Event::Renewed(renewed) => self.on_renewed(renewed).await,
             Event::Timer => self.on_time().await,
             Event::Shutdown => {
                 self.timers.schedule_drain(self.settings.drain_window);

@@ -18,18 +18,42 @@ fn settings_with_issuer(issuer: &TcpListener) -> Arc<ConnectionSettings> {
     Arc::new(ConnectionSettings { authenticator, ..settings })
 }
 
-#[tokio::test]
-async fn a_slow_issuer_does_not_delay_frames_while_a_token_is_checked() {
-    let issuer = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut harness = connect_with(settings_with_issuer(&issuer), false, no_history()).await;
+/// A new token that is signed with a key of the issuer.
+fn unknown_key() -> String {
     let header = Header { kid: Some("unknown".into()), ..Header::default() };
     let claims = json!({"sub": "u", "exp": 32_503_680_000_u64});
     let key = EncodingKey::from_secret(b"a secret that no key set has");
     let token = jsonwebtoken::encode(&header, &claims, &key).unwrap();
-    harness.say(json!({"type": "auth", "token": token}).to_string()).await;
+    json!({"type": "auth", "token": token}).to_string()
+}
+
+#[tokio::test]
+async fn a_slow_issuer_does_not_delay_frames_while_a_token_is_checked() {
+    let issuer = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut harness = connect_with(settings_with_issuer(&issuer), false, no_history()).await;
+    harness.say(unknown_key()).await;
     // The key set is being fetched, and never arrives.
     let _fetch = issuer.accept().await.unwrap();
     harness.hub.deliver("u", frame(1));
     let delivered = time::timeout(Duration::from_secs(2), harness.json()).await;
     assert_eq!(delivered.expect("the frame is not delayed")["id"], "1-0");
+}
+
+#[tokio::test]
+async fn messages_are_read_while_a_token_is_checked_and_a_second_token_waits() {
+    let issuer = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut harness = connect_with(settings_with_issuer(&issuer), true, no_history()).await;
+    assert_eq!(harness.json().await["data"]["state"], "authenticated");
+    harness.say(unknown_key()).await;
+    let (fetch, _) = issuer.accept().await.unwrap();
+    harness.say(r#"{"type":"ping"}"#).await;
+    let answer = time::timeout(Duration::from_secs(2), harness.json()).await;
+    assert_eq!(answer.expect("the ping is read"), json!({"type": "pong"}));
+    harness.say(r#"{"type":"auth","token":"a.b.c"}"#).await;
+    // The fetch of the keys fails.
+    drop(fetch);
+    for _ in 0..2 {
+        let refused = time::timeout(Duration::from_secs(10), harness.json()).await;
+        assert_eq!(refused.expect("both are refused")["data"]["state"], "error");
+    }
 }
