@@ -48,10 +48,14 @@ where
     }
     match request.uri().path() {
         "/ws" | "/ws/" => match upgrade::<S>(state, request, peer).await {
-            Ok(response) | Err(response) => *response,
+            Ok(response) => *response,
+            Err(refused) => close_after(*refused),
         },
-        // Boxed: its state would enlarge every pending connection.
-        "/events" => Box::pin(events::respond(state, &request, peer, activity)).await,
+        "/events" => {
+            // Boxed: its state would enlarge every pending connection.
+            let response = Box::pin(events::respond(state, &request, peer, activity)).await;
+            if response.status().is_success() { response } else { close_after(response) }
+        }
         path => {
             let health = Health {
                 redis_connected: state.history.is_available(),
@@ -60,6 +64,13 @@ where
             state.health.respond(request.method(), path, health)
         }
     }
+}
+
+/// Closes the connection after this response: each request that is refused then takes a TCP
+/// connection, and pipelined ones cannot use up the rate of handshakes.
+fn close_after(mut response: Response) -> Response {
+    response.headers_mut().append(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// Returns the rule of RFC 9112 or RFC 6455 that a request breaks. hyper leaves these to its users.

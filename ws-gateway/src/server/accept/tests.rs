@@ -1,7 +1,7 @@
 use hyper::StatusCode;
 use shared::user::UserId;
 use tokio::{
-    io::{AsyncWriteExt, DuplexStream},
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
     time::timeout,
 };
 
@@ -74,4 +74,21 @@ async fn a_stream_that_is_not_read_does_not_hold_up_the_shutdown() {
     timeout(Duration::from_secs(5), server.state.tasks.wait())
         .await
         .expect("the sockets are closed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn pipelined_requests_behind_a_refused_one_are_not_answered() {
+    for path in ["/events", "/ws"] {
+        let server = server(1);
+        let (mut client, stream) = tokio::io::duplex(1 << 16);
+        server.serve(stream, IpAddr::from([127, 0, 0, 1]));
+        let request = format!("GET {path} HTTP/1.1\r\nHost: gateway.example.org\r\n\r\n");
+        client.write_all(request.repeat(10).as_bytes()).await.unwrap();
+        let mut responses = String::new();
+        client.read_to_string(&mut responses).await.unwrap();
+        assert_eq!(responses.matches("HTTP/1.1 401").count(), 1, "{path}: {responses}");
+        let refused =
+            server.state.connection.metrics.connections.of(HandshakeResult::Unauthenticated);
+        assert_eq!(refused.get(), 1, "{path}");
+    }
 }
