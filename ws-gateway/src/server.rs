@@ -3,6 +3,7 @@
 //! on memory.
 
 mod accept;
+mod accept_header;
 mod activity;
 mod admission;
 mod client_address;

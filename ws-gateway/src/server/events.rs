@@ -12,6 +12,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use uuid::Uuid;
 
 use super::{
+    accept_header as accept,
     activity::Activity,
     admission, cors,
     open::{OpenConnection, register},
@@ -123,18 +124,10 @@ async fn open(
 /// Returns what a request asks for; none if it accepts no transport.
 fn read(request: &Request<()>) -> Option<EventsRequest> {
     let headers = request.headers();
-    let accepts = |kind: &str| {
-        let is_kind = |entry: &str| entry.split(';').next().is_some_and(|e| e.trim_end() == kind);
-        admission::lists(headers, &header::ACCEPT, is_kind)
-    };
-    let transport = if accepts(EVENT_STREAM) {
-        ClientTransport::EventStream
-    } else if accepts(JSON) {
-        ClientTransport::LongPoll
-    } else if accepts("*/*") || !headers.contains_key(header::ACCEPT) {
-        ClientTransport::EventStream
-    } else {
-        return None;
+    let [stream, json] = [EVENT_STREAM, JSON].map(|kind| accept::match_of(headers, kind));
+    let transport = match stream.max(json)? {
+        best if stream == Some(best) => ClientTransport::EventStream,
+        _ => ClientTransport::LongPoll,
     };
     let (mut resume_from, mut filter, mut wait) = (ResumeFrom::Now, Filter::default(), None);
     let query = request.uri().query().unwrap_or_default();
@@ -147,7 +140,7 @@ fn read(request: &Request<()>) -> Option<EventsRequest> {
         }
     }
     // What a browser adds when it reconnects is newer than the URL.
-    if let Some(last) = headers.get("last-event-id") {
+    if let Some(last) = headers.get("last-event-id").filter(|last| !last.is_empty()) {
         resume_from = ResumeFrom::read(last.to_str().unwrap_or("-"));
     }
     let wait = wait.unwrap_or(DEFAULT_WAIT).min(MAX_WAIT);

@@ -6,6 +6,7 @@ use std::{net::IpAddr, sync::Arc};
 use hyper::{
     HeaderMap, Method, Request, StatusCode, Version,
     header::{self, HeaderValue},
+    http::uri::Authority,
 };
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
@@ -82,6 +83,8 @@ fn broken_http_rule(request: &Request<()>) -> Option<&'static str> {
         || headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0");
     if !is_http_10 && headers.get_all(header::HOST).iter().count() != 1 {
         Some("a request has one Host header")
+    } else if headers.get(header::HOST).is_some_and(|host| !is_host(host)) {
+        Some("the Host header is a host and an optional port")
     } else if !is_upgrade(headers) {
         None
     } else if is_http_10 {
@@ -91,6 +94,10 @@ fn broken_http_rule(request: &Request<()>) -> Option<&'static str> {
     } else {
         None
     }
+}
+
+fn is_host(value: &HeaderValue) -> bool {
+    Authority::try_from(value.as_bytes()).is_ok_and(|host| !host.as_str().contains('@'))
 }
 
 /// Checks a handshake, the cheapest rules first. A refused token still completes the handshake:

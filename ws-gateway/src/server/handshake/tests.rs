@@ -176,6 +176,14 @@ async fn an_upgrade_that_breaks_a_rule_of_http_gets_400() {
     }
     let empty = upgrade_with(header::CONTENT_LENGTH, "0");
     assert_eq!(status(&state, empty).await, StatusCode::SWITCHING_PROTOCOLS);
+    for host in ["", "a b", "user@gateway.example.org", "gateway.example.org/ws"] {
+        let request = get("/healthz", &[(header::HOST, host)]);
+        assert_eq!(status(&state, request).await, StatusCode::BAD_REQUEST, "{host:?}");
+    }
+    for host in ["[::1]:8080", "10.0.0.1:80", "GATEWAY"] {
+        let request = get("/healthz", &[(header::HOST, host)]);
+        assert_eq!(status(&state, request).await, StatusCode::OK, "{host}");
+    }
     let mut health = get("/healthz", &[]);
     *health.version_mut() = Version::HTTP_10;
     assert_eq!(status(&state, health).await, StatusCode::OK);

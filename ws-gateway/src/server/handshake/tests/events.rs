@@ -89,6 +89,31 @@ async fn a_user_has_no_more_polls_than_connections() {
     assert!(start.elapsed() >= Duration::from_secs(2));
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_accept_header_selects_the_transport() {
+    for (accept, expected) in [
+        ("APPLICATION/JSON", "application/json"),
+        ("text/event-stream;q=0, */*", "application/json"),
+        ("text/*, application/json;q=0", "text/event-stream"),
+        ("application/*", "application/json"),
+        ("*/*", "text/event-stream"),
+    ] {
+        let mut request = poll("/events", &token());
+        request.headers_mut().insert(header::ACCEPT, accept.parse().unwrap());
+        let response = poll_subscribed(&state(settings()), request).await;
+        assert_eq!(response.headers()[header::CONTENT_TYPE], expected, "{accept}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_last_event_id_does_not_replace_the_position_of_the_url() {
+    let mut request = poll("/events?after=7-0", &token());
+    request.headers_mut().insert("last-event-id", "".parse().unwrap());
+    let answer = body(poll_subscribed(&state(settings()), request).await).await;
+    // Without a position it would be `none`; without Redis, the history is unreadable.
+    assert_eq!(answer["resume"], "incomplete");
+}
+
 #[tokio::test]
 async fn a_request_that_accepts_no_transport_gets_406_and_another_method_405() {
     let state = state(settings());
