@@ -1,5 +1,5 @@
-// Serves both examples: `DEMO=http://127.0.0.1:PORT npm run example`, with the address that a
-// running `make demo` printed, to which requests are proxied.
+// Serves both examples with the mock gateway: `npm run example`. With the address that a running
+// `make demo` printed, requests are proxied to it: `DEMO=http://127.0.0.1:PORT npm run example`.
 
 import { fileURLToPath } from "node:url";
 import { svelte } from "@sveltejs/vite-plugin-svelte";
@@ -19,21 +19,25 @@ async function proxy(demo: string): Promise<Record<string, ProxyOptions>> {
   };
 }
 
-export default defineConfig(async (): Promise<UserConfig> => {
+export default defineConfig(async ({ command, mode }): Promise<UserConfig> => {
   const demo = process.env["DEMO"];
   return {
     root: resolvePath("."),
+    mode: command === "serve" && !demo ? "mock" : mode,
     plugins: [svelte({ configFile: false })],
     esbuild: { jsx: "automatic" },
     resolve: {
       // Longest first: an alias also matches as a prefix.
       alias: {
+        [`${name}/mock`]: resolvePath("../src/mock.ts"),
         [`${name}/react`]: resolvePath("../src/react.ts"),
         [`${name}/svelte`]: resolvePath("../src/svelte.ts"),
         [name]: resolvePath("../src/index.ts"),
       },
     },
     server: demo ? { open: "/react/", proxy: await proxy(demo) } : {},
-    build: { rollupOptions: { input: [resolvePath("react/index.html"), resolvePath("svelte/index.html")] } },
+    build: {
+      rollupOptions: { input: [resolvePath("react/index.html"), resolvePath("svelte/index.html")] },
+    },
   };
 });

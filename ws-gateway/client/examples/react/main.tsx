@@ -31,7 +31,7 @@ function App() {
         {statusText[status.state]}
       </p>
       {!complete && <p>Notifications were missed: reload the state through the API.</p>}
-      <button type="button" onClick={() => void suggestMatches()}>
+      <button type="button" onClick={suggestMatches}>
         Suggest matches
       </button>
       <ul>
