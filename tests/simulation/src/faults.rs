@@ -113,7 +113,7 @@ impl System {
             }
             Fault::RedisForgetsScripts => redis.forget_scripts(),
             Fault::RedisLosesReplies => redis.lose_replies(1 + sim.index(3), sim.chance(50)),
-            Fault::RedisForeignTypes => redis.overwrite(),
+            Fault::RedisWrongTypes => redis.overwrite(),
             other => unreachable!("{other:?} is not a fault of Redis"),
         }
     }

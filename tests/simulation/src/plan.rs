@@ -46,11 +46,11 @@ pub enum Fault {
     PubsubLost,
     /// Connections to Redis are silent for a while.
     RedisSilent,
-    /// Redis is away, then loads.
+    /// Redis is unavailable, then loads.
     RedisRestart,
-    /// A replica that lacks the last writes becomes the primary.
+    /// A replica that lacks the last writes becomes the master.
     RedisFailover,
-    /// The same, and the former primary stays reachable at its own address, as a replica.
+    /// The same, and the former master stays reachable at its own address, as a replica.
     RedisDemoted,
     /// Every key is deleted.
     RedisFlush,
@@ -65,7 +65,7 @@ pub enum Fault {
     /// The replies to some writes are lost, or torn.
     RedisLosesReplies,
     /// A key is replaced by one of another type.
-    RedisForeignTypes,
+    RedisWrongTypes,
 }
 
 impl Fault {

@@ -56,7 +56,7 @@ bugs! {
         "self.queue.iter_mut().map(|batch| batch.drop_revoked(&offsets)).sum();" =>
         "self.queue.iter_mut().take(0).map(|batch| batch.drop_revoked(&offsets)).sum();";
     "ingest-worker/src/infrastructure/kafka/batch.rs":
-        "parked records count as published when Redis is away",
+        "parked records count as published when Redis is unavailable",
         "batch.records.iter().map(parked_again).collect()" =>
         "batch.records.iter().map(parked_again).map(|_| Outcome::Published).collect()";
     "ingest-worker/src/infrastructure/kafka/parked.rs":

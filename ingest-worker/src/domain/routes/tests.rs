@@ -24,7 +24,7 @@ fn a_topic_that_several_types_share_routes_by_type_only() {
 
 #[test]
 fn each_fact_has_one_source_unless_both_are_configured() {
-    let knows = |source, event_type| routes(source).find(event_type, "any").is_ok();
+    let is_routed = |source, event_type| routes(source).find(event_type, "any").is_ok();
     let (event, request) =
         ("huleedu.class.created.v1", "huleedu.notification.teacher.requested.v1");
     let only_event = "huleedu.cj_assessment.failed.v1";
@@ -33,7 +33,7 @@ fn each_fact_has_one_source_unless_both_are_configured() {
         (NotificationSource::Teacher, [false, true, true]),
         (NotificationSource::Both, [true, true, true]),
     ] {
-        assert_eq!([event, request, only_event].map(|t| knows(source, t)), expected);
+        assert_eq!([event, request, only_event].map(|t| is_routed(source, t)), expected);
     }
 }
 

@@ -129,7 +129,7 @@ impl Cluster {
     }
 
     /// Forgets what the group has committed in a partition without an owner, as happens to a group
-    /// that is away for longer than the retention of offsets.
+    /// that is stopped for longer than the retention of offsets.
     pub(crate) fn expire_offsets(&self) {
         let mut state = self.state();
         let is_owned = |partition: &&Partition| state.group.is_owned(partition);

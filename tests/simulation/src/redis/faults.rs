@@ -20,12 +20,12 @@ pub(crate) enum Connections {
 }
 
 impl Server {
-    /// Makes a replica the primary that lacks the last `lost` writes. Connections to the former
-    /// primary are cut, unless it stays reachable as a replica behind an unchanged address.
+    /// Makes a replica the master that lacks the last `lost` writes. Connections to the former
+    /// master are cut, unless it stays reachable as a replica behind an unchanged address.
     pub(crate) fn fail_over(&self, lost: usize, keep_connections: bool) {
         let (mut state, sim) = (self.state(), &self.sim);
         let before = state.snapshots.len();
-        let mut store = state.primary().store.clone();
+        let mut store = state.master().store.clone();
         if lost > 0 && before >= lost {
             let (replica, published) = state.snapshots[before - lost].clone();
             store = replica;
@@ -37,7 +37,7 @@ impl Server {
         state.nodes.push(Node { store, has_script: false });
         trace!(sim, "redis fails over, {lost} writes lost, keeps connections: {keep_connections}");
         if keep_connections {
-            sim.reach("connections stayed on a demoted primary");
+            sim.reach("connections stayed on a demoted master");
         } else {
             state.connections.values().for_each(|connection| connection.link.cut(false));
         }
@@ -49,7 +49,7 @@ impl Server {
         trace!(self.sim, "redis is flushed");
         self.sim.reach("Redis was flushed");
         state.snapshots.clear();
-        state.primary().store.clear();
+        state.master().store.clear();
         self.sim.oracle.all_claims_lost();
     }
 
@@ -57,10 +57,10 @@ impl Server {
     pub(crate) fn evict(&self, count: usize) {
         let mut state = self.state();
         for _ in 0..count {
-            if let Some(key) = self.random_key(&state.primary().store) {
+            if let Some(key) = self.random_key(&state.master().store) {
                 trace!(self.sim, "redis evicts {key}");
                 self.sim.reach("a key was evicted");
-                state.primary().store.delete(&key);
+                state.master().store.delete(&key);
                 self.sim.oracle.key_lost(&key);
             }
         }
@@ -69,10 +69,10 @@ impl Server {
     /// Replaces a random key by one of a type that no service writes.
     pub(crate) fn overwrite(&self) {
         let mut state = self.state();
-        if let Some(key) = self.random_key(&state.primary().store) {
+        if let Some(key) = self.random_key(&state.master().store) {
             trace!(self.sim, "redis key {key} gets another type");
-            self.sim.reach("a key had a foreign type");
-            state.primary().store.set(&key, Value::Set, None, false);
+            self.sim.reach("a key had the wrong type");
+            state.master().store.set(&key, Value::Set, None, false);
             self.sim.oracle.key_lost(&key);
         }
     }
@@ -90,21 +90,21 @@ impl Server {
         self.state().faults.refusal = Some((write, percent, error, until));
     }
 
-    /// Restarts: cuts all connections, is away, then loads.
-    pub(crate) fn restart(&self, away: Duration, loading: Duration) {
+    /// Restarts: cuts all connections, is unavailable, then loads.
+    pub(crate) fn restart(&self, downtime: Duration, loading: Duration) {
         let mut state = self.state();
         trace!(self.sim, "redis restarts");
         self.sim.reach("Redis restarted");
         state.connections.values().for_each(|connection| connection.link.cut(false));
-        state.faults.down_until = Some(Instant::now() + away);
-        state.faults.loading_until = Some(Instant::now() + away + loading);
-        state.primary().has_script = false;
+        state.faults.down_until = Some(Instant::now() + downtime);
+        state.faults.loading_until = Some(Instant::now() + downtime + loading);
+        state.master().has_script = false;
     }
 
     pub(crate) fn forget_scripts(&self) {
         trace!(self.sim, "redis forgets its scripts");
         self.sim.reach("Redis forgot its scripts");
-        self.state().primary().has_script = false;
+        self.state().master().has_script = false;
     }
 
     /// Loses the replies to the next writes; half of each arrives if `torn`.

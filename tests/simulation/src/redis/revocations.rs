@@ -31,7 +31,7 @@ impl Server {
     /// Whether Redis has the revocation of a token.
     pub(crate) fn is_revoked(&self, token_id: &str) -> bool {
         let mut state = self.state();
-        let value = state.primary().store.value(KEY);
+        let value = state.master().store.value(KEY);
         matches!(value, Some(Value::Sorted(all)) if all.contains_key(&revocation(token_id)))
     }
 }

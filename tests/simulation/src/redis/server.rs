@@ -1,4 +1,4 @@
-//! The server process: its keys, its subscribers, and which node is the primary.
+//! The server process: its keys, its subscribers, and which node is the master.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -32,7 +32,7 @@ pub(crate) struct Server {
 }
 
 pub(super) struct State {
-    /// One per failover; the last is the primary, and clients that connect now reach it.
+    /// One per failover; the last is the master, and clients that connect now reach it.
     pub(super) nodes: Vec<Node>,
     pub(super) connections: BTreeMap<u64, Connection>,
     pub(super) next_connection: u64,
@@ -126,7 +126,7 @@ impl Server {
         }
     }
 
-    /// Runs commands of an operator on the primary until one fails.
+    /// Runs commands of an operator on the master until one fails.
     pub(super) fn administer(&self, commands: &[[&str; 4]]) -> bool {
         let (mut state, sim) = (self.state(), &self.sim);
         let node = state.nodes.len() - 1;
@@ -149,7 +149,7 @@ impl Server {
 }
 
 impl State {
-    pub(super) fn primary(&mut self) -> &mut Node {
+    pub(super) fn master(&mut self) -> &mut Node {
         self.nodes.last_mut().expect("there is always a node")
     }
 
@@ -219,7 +219,7 @@ impl Database for NodeDatabase<'_> {
 
     fn allow(&mut self, write: Write) -> Result<(), Refusal> {
         if self.node + 1 < self.state.nodes.len() {
-            self.sim.reach("a demoted primary refused a write");
+            self.sim.reach("a demoted master refused a write");
             return Err("READONLY You can't write against a read only replica.".into());
         }
         match self.state.faults.refusal {

@@ -26,7 +26,7 @@ pub(crate) enum Step {
     Crash(usize),
     /// The replica receives the next write.
     Replicate,
-    /// The replica becomes the primary.
+    /// The replica becomes the master.
     FailOver,
     /// The oldest entry of the stream is deleted, as it has too many.
     Trim,

@@ -187,11 +187,11 @@ mod tests {
         let mut seen = Vec::new();
         while let Some(omitted) = step {
             let (value, key, names) = parts(Some(b"key"), omitted);
-            let has_header = names.iter().any(|name| name == "trace");
-            seen.push((value.is_some(), has_header, key == b"key"));
-            let says = |name: &str| names.iter().any(|other| other == name);
-            assert!(says("dlq.reason") && says("dlq.topic"), "{names:?}");
-            assert_eq!(says("dlq.value_omitted"), omitted >= Omitted::Value);
+            let has_trace = names.iter().any(|name| name == "trace");
+            seen.push((value.is_some(), has_trace, key == b"key"));
+            let has_header = |name: &str| names.iter().any(|other| other == name);
+            assert!(has_header("dlq.reason") && has_header("dlq.topic"), "{names:?}");
+            assert_eq!(has_header("dlq.value_omitted"), omitted >= Omitted::Value);
             step = omitted.next();
         }
         let expected =

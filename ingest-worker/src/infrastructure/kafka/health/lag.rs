@@ -62,20 +62,20 @@ impl Lag {
     /// Blocks for up to three times [`RESPONSE_TIMEOUT`], longer when a partition seems stalled.
     /// Returns the position of a stalled partition.
     fn check(&mut self, consumer: &Consumer, config: &Config) -> Option<Position> {
-        let tails = match measure(consumer) {
-            Ok(tails) => tails,
+        let partitions = match measure(consumer) {
+            Ok(partitions) => partitions,
             // `brokers` reports unreachable brokers; the last figures stay exported.
             Err(error) => {
                 debug!(%error, "consumer lag could not be measured");
                 return None;
             }
         };
-        export(&tails, consumer);
+        export(&partitions, consumer);
         if !consumer.membership().is_caught_up() {
             return None;
         }
-        let unread = tails.into_iter().filter(|tail| !tail.is_in_flight);
-        let unread: Vec<Position> = unread.filter_map(Tail::unread).collect();
+        let unread = partitions.into_iter().filter(|offsets| !offsets.is_in_flight);
+        let unread: Vec<Position> = unread.filter_map(PartitionOffsets::unread).collect();
         let membership = consumer.membership();
         let stalled = self.stalled.check(config, unread.clone());
         let suspects = self.stalled.suspects(membership.take_batch_failed());
@@ -85,17 +85,17 @@ impl Lag {
     }
 }
 
-fn export(tails: &[Tail], consumer: &Consumer) {
+fn export(partitions: &[PartitionOffsets], consumer: &Consumer) {
     let mut lags = BTreeMap::new();
-    for tail in tails {
-        *lags.entry(tail.partition.0.clone()).or_default() += tail.lag();
+    for offsets in partitions {
+        *lags.entry(offsets.partition.0.clone()).or_default() += offsets.lag();
     }
     consumer.membership().metrics().lag.replace(&lags);
 }
 
 /// The offsets of a partition that determine its lag.
 #[derive(Debug)]
-struct Tail {
+struct PartitionOffsets {
     partition: Partition,
     beginning: Option<i64>,
     committed: Option<i64>,
@@ -108,7 +108,7 @@ struct Tail {
     fetch_position: Option<i64>,
 }
 
-impl Tail {
+impl PartitionOffsets {
     /// Returns the number of offsets that are not committed. Without a committed offset it counts
     /// from the beginning, which is too much until the first commit if the group starts at the end.
     fn lag(&self) -> i64 {
@@ -125,8 +125,8 @@ impl Tail {
     }
 }
 
-/// Returns the tails of all assigned partitions; blocks.
-fn measure(consumer: &Consumer) -> KafkaResult<Vec<Tail>> {
+/// Returns the offsets of all assigned partitions; blocks.
+fn measure(consumer: &Consumer) -> KafkaResult<Vec<PartitionOffsets>> {
     let client = &consumer.client;
     let assigned = client.assignment()?;
     if assigned.count() == 0 {
@@ -144,14 +144,14 @@ fn measure(consumer: &Consumer) -> KafkaResult<Vec<Tail>> {
     // Taken before the offsets: records that are read in between count as in flight.
     let fetch_positions = consumer.membership().fetch_positions();
     let offsets = consumer.membership().offsets();
-    let tails = ends.elements().into_iter().filter_map(|element| {
+    let partitions = ends.elements().into_iter().filter_map(|element| {
         let (topic, id) = (element.topic(), element.partition());
         let found = |list: &TopicPartitionList| {
             let offset = list.find_partition(topic, id)?.offset().to_raw()?;
             (offset >= 0).then_some(offset)
         };
         let partition = (topic.to_owned(), id);
-        Some(Tail {
+        Some(PartitionOffsets {
             beginning: found(&beginnings),
             committed: found(&committed),
             next: found(&next),
@@ -161,5 +161,5 @@ fn measure(consumer: &Consumer) -> KafkaResult<Vec<Tail>> {
             partition,
         })
     });
-    Ok(tails.collect())
+    Ok(partitions.collect())
 }

@@ -71,9 +71,9 @@ impl StallDetector {
         self.unchanged_for(|checks| checks >= CHECKS_BEFORE_PROBE && checks.is_power_of_two())
     }
 
-    fn unchanged_for(&self, is_meant: impl Fn(u32) -> bool) -> Vec<Position> {
-        let meant = self.unchanged.iter().filter(|(_, (_, checks))| is_meant(*checks));
-        meant.map(|(partition, (next, _))| (partition.clone(), *next)).collect()
+    fn unchanged_for(&self, is_selected: impl Fn(u32) -> bool) -> Vec<Position> {
+        let selected = self.unchanged.iter().filter(|(_, (_, checks))| is_selected(*checks));
+        selected.map(|(partition, (next, _))| (partition.clone(), *next)).collect()
     }
 
     fn has_not_read(&self, (partition, offset): &Position) -> bool {
