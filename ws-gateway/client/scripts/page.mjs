@@ -1,5 +1,5 @@
-// Builds the demo page: `npm run page` writes tests/demo/built.js, `npm run page -- --check` fails if the
-// committed file is out of date.
+// Builds the demo page: `npm run page` writes tests/demo/built.js, `npm run page -- --check` fails
+// if the committed file is out of date.
 
 import { readFile, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";

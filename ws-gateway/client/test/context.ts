@@ -61,7 +61,13 @@ export class FakeSocket {
   }
 
   receivesNotification(id: string, eventId = `e-${id}`, more: object = {}): void {
-    this.receives({ id, event: "class_created", category: "class_management", event_id: eventId, ...more });
+    this.receives({
+      id,
+      event: "class_created",
+      category: "class_management",
+      event_id: eventId,
+      ...more,
+    });
   }
 
   /** Simulates a closed connection. */

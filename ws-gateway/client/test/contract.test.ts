@@ -21,7 +21,9 @@ interface Case {
 }
 
 const fixtures: [string, Case][] = readdirSync(here("../../../shared/fixtures"))
-  .flatMap((file) => (read(`../../../shared/fixtures/${file}`).cases ?? []).map((c: Case) => [file, c]))
+  .flatMap((file) =>
+    (read(`../../../shared/fixtures/${file}`).cases ?? []).map((c: Case) => [file, c]),
+  )
   .filter(([, { notification }]) => notification);
 
 const ajv = new Ajv2020({ strict: false, allErrors: true, formats: { uint: true, uint64: true } });
@@ -31,7 +33,10 @@ const schemas = read("../contract/notifications.schema.json");
 
 /** The events that have a schema of their own. */
 const described: string[] = schemas.oneOf
-  .map(({ $ref }: { $ref: string }) => schemas.$defs[$ref.split("/").at(-1) ?? ""].properties.event.const)
+  .map(
+    ({ $ref }: { $ref: string }) =>
+      schemas.$defs[$ref.split("/").at(-1) ?? ""].properties.event.const,
+  )
   .filter((event: unknown) => event !== undefined);
 
 test("every notification has fixtures", () => {
@@ -49,14 +54,24 @@ test.each(fixtures)("%s validates: $name", (_, { envelope, notification }) => {
 
 test("an invalid notification does not validate", () => {
   const [, { notification }] = fixtures[0] as [string, Case];
-  for (const wrong of [{ event: 1 }, { category: "unknown" }, { timestamp: "soon" }, { data: {} }]) {
+  for (const wrong of [
+    { event: 1 },
+    { category: "unknown" },
+    { timestamp: "soon" },
+    { data: {} },
+  ]) {
     expect(isNotification({ ...notification, ...wrong })).toBe(false);
   }
 });
 
 test("the AsyncAPI document is valid, and every reference in it resolves", () => {
   const document = read("../contract/asyncapi.json");
-  const isAsyncApi = new Ajv({ meta: false, validateSchema: false, strict: false, validateFormats: false });
+  const isAsyncApi = new Ajv({
+    meta: false,
+    validateSchema: false,
+    strict: false,
+    validateFormats: false,
+  });
   const { $schema: _, ...specification } = specs.schemas["3.0.0"] as Record<string, unknown>;
   expect(isAsyncApi.validate(specification, document), isAsyncApi.errorsText()).toBe(true);
   expectReferences(document);

@@ -64,7 +64,10 @@ export class FakeRequest {
 
   receivesAuthenticated(resume = "complete"): Promise<void> {
     const data = { state: "authenticated", connection_id: "c-2", resume, ping_interval_s: 30 };
-    return this.receivesFrame({ event: "connection_state", data: { ...data, last_event_id: "1-0" } });
+    return this.receivesFrame({
+      event: "connection_state",
+      data: { ...data, last_event_id: "1-0" },
+    });
   }
 
   receivesNotification(id: string): Promise<void> {

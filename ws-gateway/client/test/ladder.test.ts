@@ -53,7 +53,7 @@ test("a WebSocket that opens and receives no frame has failed", async () => {
   expect(transport(context)).toBe("long_poll");
 });
 
-test("after two failed WebSockets it opens an event stream with the token as a header", async () => {
+test("after two failed WebSockets it opens an event stream with a token header", async () => {
   const context = await started({ categories: ["system_alerts"] });
   await refuseWebSockets(context);
   const { url, headers } = FakeRequest.last;
@@ -90,7 +90,7 @@ test("a WebSocket that shows no life is given up", async () => {
   expect(FakeRequest.last.headers["Accept"]).toBe("text/event-stream");
 });
 
-test("what worked is remembered, and the better transport is tried again after 10 minutes", async () => {
+test("what worked is remembered, and the better transport tried after 10 minutes", async () => {
   const first = await started();
   await refuseWebSockets(first);
   await FakeRequest.last.streams();
@@ -225,7 +225,7 @@ test("each poll continues at the position of the last answer, also without frame
   expect(FakeRequest.last.url.searchParams.get("last_event_id")).toBe("2-0");
 });
 
-test("incomplete and empty polls that are answered at once are 1 s apart, then up to 8 s", async () => {
+test("incomplete or empty polls answered at once are 1 s apart, then up to 8 s", async () => {
   const context = await started({ transports: longPoll });
   const answer = { frames: [], next: "4-0", resume: "incomplete" };
   for (const [index, interval] of [1_000, 2_000, 4_000, 8_000, 8_000].entries()) {

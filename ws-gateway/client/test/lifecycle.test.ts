@@ -11,8 +11,11 @@ const options: Options = { url: "wss://live.example.org/ws", token };
 
 test("import and construction do nothing, in a browser and on a server", async () => {
   const used = vi.fn();
-  const watch = (name: string) => vi.stubGlobal(name, new Proxy(class {}, { get: used, construct: used }));
-  ["sessionStorage", "window", "document", "navigator", "BroadcastChannel", "WebSocket"].forEach(watch);
+  const watch = (name: string) =>
+    vi.stubGlobal(name, new Proxy(class {}, { get: used, construct: used }));
+  ["sessionStorage", "window", "document", "navigator", "BroadcastChannel", "WebSocket"].forEach(
+    watch,
+  );
   vi.resetModules();
   const { connect, Feed, ladder } = await import("../src/index.ts");
   await import("../src/svelte.ts");
@@ -93,7 +96,7 @@ test("close clears timers, page events, lock and channel; start connects again",
   expect(delivered).toEqual(["a", "b"]);
 });
 
-test.each(["connecting", "open", "waiting"])("a listener may close the client while it is %s", async (state) => {
+test.each(["connecting", "open", "waiting"])("a listener may close it while %s", async (state) => {
   const client = connect(options);
   client.onStatus((status) => status.state === state && client.close());
   await advance(0);

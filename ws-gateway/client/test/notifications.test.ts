@@ -1,6 +1,14 @@
 import { beforeEach, expect, test, vi } from "vitest";
 import { countdown, Feed, is, type Notification, type SuggestedMatch } from "../src/index.ts";
-import { LOST_SPREAD_MS, useFakes, fakeStorage, connected, advance, tokenFor, TestContext } from "./context.ts";
+import {
+  LOST_SPREAD_MS,
+  useFakes,
+  fakeStorage,
+  connected,
+  advance,
+  tokenFor,
+  TestContext,
+} from "./context.ts";
 
 beforeEach(useFakes);
 
@@ -15,7 +23,10 @@ test("a listener receives its own event, typed, until it unsubscribes", async ()
   const data = { suggested_matches: [] };
   context.socket.receivesNotification("2-0", "a", { event: "student_matches_suggested", data });
   context.socket.receivesNotification("3-0", "b");
-  context.socket.receivesNotification("4-0", "c", { event: "batch_files_uploaded", data: { upload_status: "ok" } });
+  context.socket.receivesNotification("4-0", "c", {
+    event: "batch_files_uploaded",
+    data: { upload_status: "ok" },
+  });
   off();
   context.socket.receivesNotification("5-0", "d", { event: "student_matches_suggested", data });
   expect(matches).toEqual([[]]);
@@ -36,7 +47,7 @@ test("an event is delivered once, even under another position", async () => {
   expect(context.delivered).toEqual(["a", "b"]);
 });
 
-test("without an event id the position identifies a notification, without both it is always delivered", async () => {
+test("a notification without event id is identified by its position, if it has one", async () => {
   const context = await connected();
   const seen: unknown[] = [];
   context.client.on("marker", (n) => seen.push(n.id));
@@ -86,7 +97,15 @@ test("only a position that is later than the current one replaces it", async () 
   const context = await connected({ storage });
   context.socket.receivesNotification("1754470800000-9");
   const position = () => [...storage.values.values()];
-  for (const id of ["42", "", "x-1", "1754470800001-", "-1", "1754470800000-3", "9".repeat(21) + "-0"]) {
+  for (const id of [
+    "42",
+    "",
+    "x-1",
+    "1754470800001-",
+    "-1",
+    "1754470800000-3",
+    "9".repeat(21) + "-0",
+  ]) {
     context.socket.receives({ event: "announcement", id, data: {} });
     expect(position(), id).toEqual(["1754470800000-9"]);
   }
@@ -164,7 +183,11 @@ test("messages that are not frames are ignored", async () => {
   }
   context.socket.receives({ type: "pong" });
   context.socket.receives({ type: "something new" });
-  context.socket.receivesState({ state: "error", error_code: "AUTHENTICATION_ERROR", message: "m" });
+  context.socket.receivesState({
+    state: "error",
+    error_code: "AUTHENTICATION_ERROR",
+    message: "m",
+  });
   expect(context.delivered).toEqual([]);
   expect(context.state).toBe("open");
 });
@@ -174,7 +197,10 @@ test("a frame about the connection with missing or invalid fields harms nothing"
   await advance(0);
   context.socket.receives({ event: "connection_state" });
   context.socket.receives({ event: "connection_state", data: null });
-  context.socket.receives({ event: "connection_state", data: { state: "authenticated", resume: "complete" } });
+  context.socket.receives({
+    event: "connection_state",
+    data: { state: "authenticated", resume: "complete" },
+  });
   context.socket.receivesState({ state: "connected", token_expires_at: "soon" });
   expect(context.state).toBe("open");
   await advance(60_000);
@@ -182,7 +208,10 @@ test("a frame about the connection with missing or invalid fields harms nothing"
   expect(context.socket.sent).toEqual([{ type: "ping" }, { type: "ping" }]);
   context.socket.receivesState({ state: "disconnected", reason: "restarting" });
   context.socket.closes(1012);
-  expect(context.client.status).toMatchObject({ state: "waiting", retryAt: Date.now() + LOST_SPREAD_MS });
+  expect(context.client.status).toMatchObject({
+    state: "waiting",
+    retryAt: Date.now() + LOST_SPREAD_MS,
+  });
 });
 
 test("the position of a filtered client advances over what its filter held back", async () => {
@@ -220,7 +249,11 @@ test("a countdown stops at its deadline", () => {
   const now = Date.parse("2025-08-06T09:00:00Z");
   expect(countdown("2025-08-07T09:00:00Z", now)).toMatchObject({ text: "24:00:00", over: false });
   expect(countdown("2025-08-06T09:00:00.2Z", now)).toMatchObject({ text: "00:00:01" });
-  expect(countdown("2025-08-06T10:02:03Z", now)).toMatchObject({ hours: 1, minutes: 2, seconds: 3 });
+  expect(countdown("2025-08-06T10:02:03Z", now)).toMatchObject({
+    hours: 1,
+    minutes: 2,
+    seconds: 3,
+  });
   for (const past of ["2025-08-06T09:00:00Z", "2024-01-01T00:00:00Z", "soon"]) {
     expect(countdown(past, now)).toMatchObject({ text: "00:00:00", over: true });
   }

@@ -33,11 +33,19 @@ test("publint finds nothing", async () => {
   expect(messages).toEqual([]);
 });
 
-test("each entry resolves to types that match it, in every tool that loads ES modules", async () => {
+test("each entry resolves to its types in every tool that loads ES modules", async () => {
   const result = await checkPackage(createPackageFromTarballData(tarball));
   if (!result.types) throw new Error("the package has no types");
   const entries = Object.entries(result.entrypoints).filter(([, { isWildcard }]) => !isWildcard);
-  expect(entries.map(([name]) => name).sort()).toEqual([".", "./mock", "./package.json", "./react", "./svelte", "./texts", "./vue"]);
+  expect(entries.map(([name]) => name).sort()).toEqual([
+    ".",
+    "./mock",
+    "./package.json",
+    "./react",
+    "./svelte",
+    "./texts",
+    "./vue",
+  ]);
   for (const [name, { resolutions }] of entries) {
     for (const kind of ["node16-esm", "bundler"] as const) {
       const { resolution, visibleProblems } = resolutions[kind];
@@ -46,7 +54,9 @@ test("each entry resolves to types that match it, in every tool that loads ES mo
     }
   }
   // The package has no CommonJS build, on purpose.
-  const others = result.problems.filter(({ kind }) => !["NoResolution", "CJSResolvesToESM"].includes(kind));
+  const others = result.problems.filter(
+    ({ kind }) => !["NoResolution", "CJSResolvesToESM"].includes(kind),
+  );
   expect(others).toEqual([]);
 });
 

@@ -86,7 +86,7 @@ test("offline only pings, as the gateway may be reachable", async () => {
   expect(context.client.status).toMatchObject({ state: "waiting", offline: true });
 });
 
-test("a client whose own network ended the connection is back sooner than after a gateway's end", async () => {
+test("a client is back sooner after a loss of its own network than of the gateway", async () => {
   const context = await connected();
   context.socket.answersPings = false;
   dispatch("offline");

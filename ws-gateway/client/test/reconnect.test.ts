@@ -18,7 +18,10 @@ test("back-off doubles from 0.5 s to 20 s, with full jitter", async () => {
     await advance(0);
     const before = context.attempts;
     context.socket.closes();
-    expect(context.client.status).toMatchObject({ state: "waiting", retryAt: Date.now() + longest });
+    expect(context.client.status).toMatchObject({
+      state: "waiting",
+      retryAt: Date.now() + longest,
+    });
     await advance(longest - 1);
     expect(context.attempts).toBe(before);
     await advance(1);
@@ -44,7 +47,7 @@ test("a stable connection resets the back-off", async () => {
   expect(context.client.status).toMatchObject({ retryAt: Date.now() + 1_000 });
 });
 
-test("10,000 clients of a killed gateway return within the handshake limit of another one", async () => {
+test("10,000 clients of a killed gateway return within another's handshake limit", async () => {
   vi.mocked(Math.random).mockRestore();
   const context = await connected();
   const perHalfSecond = new Map<number, number>();
@@ -68,7 +71,11 @@ test("10,000 clients of a killed gateway return within the handshake limit of an
 
 test("reconnect_after_ms replaces the back-off", async () => {
   const context = await connected();
-  context.socket.receivesState({ state: "disconnected", reason: "restarting", reconnect_after_ms: 7_321 });
+  context.socket.receivesState({
+    state: "disconnected",
+    reason: "restarting",
+    reconnect_after_ms: 7_321,
+  });
   context.socket.closes(1012);
   await advance(7_320);
   expect(context.attempts).toBe(1);
@@ -90,7 +97,10 @@ test("it resumes from the last notification, or from its start position", async 
 
 test.each(STOP_CODES)("close code %i stops reconnecting", async (code) => {
   const context = await connected();
-  context.socket.closes(code, '{"error_code":"QUOTA_EXCEEDED","message":"Connection limit exceeded"}');
+  context.socket.closes(
+    code,
+    '{"error_code":"QUOTA_EXCEEDED","message":"Connection limit exceeded"}',
+  );
   expect(context.client.status).toEqual({
     state: "stopped",
     code,
@@ -103,26 +113,33 @@ test.each(STOP_CODES)("close code %i stops reconnecting", async (code) => {
   expect(context.attempts).toBe(2);
 });
 
-test.each(WAIT_CODES)("close code %i waits, up to 5 minutes, with a new token each time", async (code) => {
-  const context = await connected();
-  for (const delay of [2, 4, 8, 16, 32, 64, 128, 256, 300, 300].map((seconds) => seconds * 1_000)) {
-    const before = context.attempts;
-    context.socket.closes(code, '{"error_code":"QUOTA_EXCEEDED","message":"Connection limit exceeded"}');
-    expect(context.client.status).toEqual({
-      state: "waiting",
-      retryAt: Date.now() + delay,
-      offline: false,
-      code,
-      message: "Connection limit exceeded",
-    });
-    await advance(delay - 1);
-    expect(context.attempts).toBe(before);
-    await advance(1);
-    expect(context.attempts).toBe(before + 1);
-    expect(context.socket.protocols[1]).toContain(tokenFor("u", String(context.tokens)));
-  }
-  expect(context.tokens).toBe(11);
-});
+test.each(WAIT_CODES)(
+  "close code %i waits up to 5 min, with a new token each time",
+  async (code) => {
+    const context = await connected();
+    for (const seconds of [2, 4, 8, 16, 32, 64, 128, 256, 300, 300]) {
+      const delay = seconds * 1_000;
+      const before = context.attempts;
+      context.socket.closes(
+        code,
+        '{"error_code":"QUOTA_EXCEEDED","message":"Connection limit exceeded"}',
+      );
+      expect(context.client.status).toEqual({
+        state: "waiting",
+        retryAt: Date.now() + delay,
+        offline: false,
+        code,
+        message: "Connection limit exceeded",
+      });
+      await advance(delay - 1);
+      expect(context.attempts).toBe(before);
+      await advance(1);
+      expect(context.attempts).toBe(before + 1);
+      expect(context.socket.protocols[1]).toContain(tokenFor("u", String(context.tokens)));
+    }
+    expect(context.tokens).toBe(11);
+  },
+);
 
 test("a refused client waits half of the delay at least", async () => {
   vi.mocked(Math.random).mockReturnValue(0);

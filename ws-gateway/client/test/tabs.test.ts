@@ -1,6 +1,14 @@
 import { beforeEach, expect, test, vi } from "vitest";
 import { FakeChannel, FakeLocks } from "./fake-tabs.ts";
-import { LOST_SPREAD_MS, useFakes, FakeSocket, fakeStorage, advance, tokenFor, TestContext } from "./context.ts";
+import {
+  LOST_SPREAD_MS,
+  useFakes,
+  FakeSocket,
+  fakeStorage,
+  advance,
+  tokenFor,
+  TestContext,
+} from "./context.ts";
 
 let locks: FakeLocks;
 
@@ -34,7 +42,7 @@ test("two tabs share one connection, and both receive notifications", async () =
   expect(second.state).toBe("open");
 });
 
-test("a frame without ids is delivered once in each tab, however often a tab wakes up", async () => {
+test("a frame without ids is delivered once in each tab, however often it wakes up", async () => {
   const [first, second] = await two();
   first.socket.receivesNotification("2-0", "a");
   first.socket.receivesNotification("3-0", "b", { event_id: null });
@@ -155,20 +163,23 @@ test("a leader that is refused gives way to a tab with a good token, and follows
   expect(refused.socket.url.searchParams.get("last_event_id")).toBe("2-0");
 });
 
-test.each([1002, 4000])("a tab that opens after the others were closed with %i connects at once", async (code) => {
-  const [first, second] = await two();
-  first.socket.closes(code);
-  await advance(5);
-  FakeSocket.all[1]?.closes(code);
-  await advance(5);
-  expect(FakeSocket.all).toHaveLength(2);
-  const fresh = tab();
-  await advance(5);
-  fresh.socket.receivesAuthenticated();
-  await advance(5);
-  expect([first.state, second.state, fresh.state]).toEqual(["open", "open", "open"]);
-  expect(FakeSocket.all).toHaveLength(3);
-});
+test.each([1002, 4000])(
+  "a tab opened after the others were closed with %i connects",
+  async (code) => {
+    const [first, second] = await two();
+    first.socket.closes(code);
+    await advance(5);
+    FakeSocket.all[1]?.closes(code);
+    await advance(5);
+    expect(FakeSocket.all).toHaveLength(2);
+    const fresh = tab();
+    await advance(5);
+    fresh.socket.receivesAuthenticated();
+    await advance(5);
+    expect([first.state, second.state, fresh.state]).toEqual(["open", "open", "open"]);
+    expect(FakeSocket.all).toHaveLength(3);
+  },
+);
 
 test.each([
   ["fails", () => Promise.reject(new Error("signed out"))],
@@ -235,7 +246,11 @@ test("a leader that answers keeps the leadership", async () => {
 });
 
 test.each([
-  ["Web Locks", () => vi.stubGlobal("navigator", { locks: { request: () => Promise.reject(new Error("denied")) } })],
+  [
+    "Web Locks",
+    () =>
+      vi.stubGlobal("navigator", { locks: { request: () => Promise.reject(new Error("denied")) } }),
+  ],
   ["Web Locks by throwing", () => vi.stubGlobal("navigator", { locks: { request: throwDenied } })],
   ["BroadcastChannel", () => vi.stubGlobal("BroadcastChannel", throwDenied)],
 ])("each tab has its own, filtered connection if the browser denies %s", async (_, deny) => {

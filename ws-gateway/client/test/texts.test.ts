@@ -3,25 +3,33 @@ import type { Notification, Notifications } from "../src/index.ts";
 import { OTHER_SAMPLE, SAMPLES } from "../src/mock.ts";
 import { text, type Language } from "../src/texts.ts";
 
-const withData = <E extends keyof Notifications>(event: E, data: Partial<Notifications[E]["data"]>) =>
-  ({ ...SAMPLES[event], data: { ...SAMPLES[event].data, ...data } }) as Notification;
+const withData = <E extends keyof Notifications>(
+  event: E,
+  data: Partial<Notifications[E]["data"]>,
+) => ({ ...SAMPLES[event], data: { ...SAMPLES[event].data, ...data } }) as Notification;
 
-test.each(["en", "sv"] as const)("each event has a text in %s, without missing values", (language) => {
-  const texts = Object.values(SAMPLES).map((sample) => text(sample, language));
-  expect(new Set(texts).size).toBe(texts.length);
-  for (const one of texts) {
-    expect(one).toMatch(/^[\p{Lu}\d]/u);
-    expect(one).not.toMatch(/null|undefined|NaN|  |\s$/);
-  }
-});
+test.each(["en", "sv"] as const)(
+  "each event has a text in %s without missing values",
+  (language) => {
+    const texts = Object.values(SAMPLES).map((sample) => text(sample, language));
+    expect(new Set(texts).size).toBe(texts.length);
+    for (const one of texts) {
+      expect(one).toMatch(/^[\p{Lu}\d]/u);
+      expect(one).not.toMatch(/null|undefined|NaN|  |\s$/);
+    }
+  },
+);
 
-test.each(["en", "sv"] as const)("each event has a text in %s when its fields are null", (language) => {
-  for (const sample of Object.values(SAMPLES)) {
-    const entries = Object.entries(sample.data).map(([name, value]) => [name, value && null]);
-    const empty = { ...sample, data: Object.fromEntries(entries) } as unknown as Notification;
-    expect(text(empty, language)).not.toMatch(/null|undefined|NaN|  |\s$/);
-  }
-});
+test.each(["en", "sv"] as const)(
+  "each event has a text in %s if its fields are null",
+  (language) => {
+    for (const sample of Object.values(SAMPLES)) {
+      const entries = Object.entries(sample.data).map(([name, value]) => [name, value && null]);
+      const empty = { ...sample, data: Object.fromEntries(entries) } as unknown as Notification;
+      expect(text(empty, language)).not.toMatch(/null|undefined|NaN|  |\s$/);
+    }
+  },
+);
 
 test.each<[Language, number, string]>([
   ["en", 1, "The batch is ready, with 1 essay"],

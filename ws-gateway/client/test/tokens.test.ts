@@ -10,7 +10,11 @@ test("the token is renewed on the open connection before it expires", async () =
   expect(auth()).toEqual([]);
   await advance(1);
   expect(auth()).toEqual([{ type: "auth", token: tokenFor("u", "2") }]);
-  context.socket.receivesState({ state: "connected", connection_id: "c-1", token_expires_at: timeIn(10_000) });
+  context.socket.receivesState({
+    state: "connected",
+    connection_id: "c-1",
+    token_expires_at: timeIn(10_000),
+  });
   await advance(8_000);
   expect(auth()).toHaveLength(2);
   expect(context.attempts).toBe(1);
@@ -56,7 +60,10 @@ test("a failed renewal is retried until the token expires", async () => {
 test("a lifetime beyond the longest timer does not renew early", async () => {
   const context = new TestContext();
   await advance(0);
-  context.socket.receivesAuthenticated({ ping_interval_s: 1e6, token_expires_at: timeIn(90 * 86_400_000) });
+  context.socket.receivesAuthenticated({
+    ping_interval_s: 1e6,
+    token_expires_at: timeIn(90 * 86_400_000),
+  });
   await advance(86_400_000);
   expect(context.socket.sent).toEqual([]);
 });

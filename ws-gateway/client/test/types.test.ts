@@ -18,7 +18,11 @@ import {
 import type { useNotifications } from "../src/react.ts";
 import type { notifications } from "../src/svelte.ts";
 
-const client: Client = connect({ url: "wss://live.example.org/ws", token: () => "t", enabled: false });
+const client: Client = connect({
+  url: "wss://live.example.org/ws",
+  token: () => "t",
+  enabled: false,
+});
 
 test("a listener receives the type of its event", () => {
   client.on("student_matches_suggested", (notification) => {

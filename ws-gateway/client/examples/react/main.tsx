@@ -7,7 +7,9 @@ import { feed, suggestMatches, statusText } from "../live.ts";
 function Deadline({ at }: { at: string }) {
   const left = useCountdown(at);
   return (
-    <p className="countdown">{left.over ? "The time to confirm is over" : `${left.text} left to confirm`}</p>
+    <p className="countdown">
+      {left.over ? "The time to confirm is over" : `${left.text} left to confirm`}
+    </p>
   );
 }
 
