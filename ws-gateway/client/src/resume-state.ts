@@ -69,7 +69,7 @@ export class ResumeState {
   }
 }
 
-/** Returns a text that compares like the position; without one, the lowest. */
+/** Returns a text that compares as positions do: each number has 20 digits; lowest without one. */
 function order(position = ""): string {
   return String(position).replace(/\d+/g, (digits) => digits.padStart(20, "0"));
 }

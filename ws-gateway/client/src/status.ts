@@ -7,7 +7,7 @@ export type Status =
   | { readonly state: "idle" }
   /** A connection attempt is in progress. */
   | { readonly state: "connecting" }
-  /** Connected. `connectionId` identifies the connection in the gateway's logs; empty with polls. */
+  /** Connected. `connectionId` names the connection in the gateway's logs; empty with polls. */
   | {
       readonly state: "open";
       readonly connectionId: string;
