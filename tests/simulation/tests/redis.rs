@@ -100,7 +100,10 @@ impl Operations {
                 "1000",
             ]),
             90..94 => command(&["DEL", &self.any_key(user)]),
-            94..98 => command(&["SADD", &self.any_key(user), "member"]),
+            94..96 => command(&["SADD", &self.any_key(user), "member"]),
+            96..98 => {
+                command(&["XADD", &stream, &format!("99999999999999-{}", self.events), "n", "{}"])
+            }
             98 => command(&["FLUSHALL"]),
             _ => command(&[
                 "MEMORY",

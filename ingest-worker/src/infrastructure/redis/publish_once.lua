@@ -12,7 +12,7 @@
 -- refusal leaves nothing of its notification behind and refuses all notifications after it.
 --
 -- No functions, and one string as reply: closures and reply tables would cost a tenth more.
-local call, lines, appended = redis.pcall, {}, false
+local call, lines, appended, latest = redis.pcall, {}, false, nil
 for i = 4, #KEYS do
   local text, wrong_type, refusal = ARGV[i + 2], '', false
   local claim = call('SET', KEYS[i], '', 'NX', 'PX', ARGV[2])
@@ -35,22 +35,31 @@ for i = 4, #KEYS do
     refusal = claim.err
   else
     local id = call('XADD', KEYS[1], 'NOMKSTREAM', 'MAXLEN', '~', ARGV[4], '*', 'n', text)
-    if type(id) ~= 'string' then
-      if id and (string.find(id.err, 'WRONGTYPE') or string.find(id.err, 'exhausted')) then
-        -- Not a stream, or one whose ids are used up: written by other software.
-        call('DEL', KEYS[1])
-        wrong_type = wrong_type .. ' history'
-        id = false
+    local foreign = false
+    if type(id) == 'table' then
+      foreign = string.find(id.err, 'WRONGTYPE') or string.find(id.err, 'exhausted')
+    elseif id and string.sub(id, -2) ~= '-0' then
+      -- After an entry of this millisecond, or of one in the future: gateways believe a minute.
+      if not latest then
+        local time = call('TIME')
+        latest = time.err and math.huge or (time[1] + 60) * 1000
       end
-      if not id then
-        id = call('XADD', KEYS[1], '*', 'n', text)
-        -- A client at the position before the stream has missed nothing up to this entry.
-        local before = call('GET', KEYS[3])
-        if type(before) == 'table' then
-          wrong_type = wrong_type .. ' position'
-        elseif before and type(id) == 'string' then
-          call('SET', KEYS[2], before .. ' ' .. id, 'PX', ARGV[5])
-        end
+      foreign = tonumber(string.match(id, '^%d+')) > latest
+    end
+    if foreign then
+      -- Not a stream, or one without usable ids: written by other software.
+      call('DEL', KEYS[1])
+      wrong_type = wrong_type .. ' history'
+      id = false
+    end
+    if not id then
+      id = call('XADD', KEYS[1], '*', 'n', text)
+      -- A client at the position before the stream has missed nothing up to this entry.
+      local before = call('GET', KEYS[3])
+      if type(before) == 'table' then
+        wrong_type = wrong_type .. ' position'
+      elseif before and type(id) == 'string' then
+        call('SET', KEYS[2], before .. ' ' .. id, 'PX', ARGV[5])
       end
     end
     if type(id) == 'string' then

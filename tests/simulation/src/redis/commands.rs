@@ -71,6 +71,7 @@ pub fn run(db: &mut impl Database, command: &[Vec<u8>]) -> Reply {
         // What other software may do to the keys.
         "DEL" => Ok(Reply::Int(db.store().delete(&text(&command[1])).into())),
         "SADD" => add_to_set(db, &text(&command[1])),
+        "XADD" => append_at(db, command),
         "FLUSHALL" => {
             db.store().clear();
             Ok(Reply::Ok)
@@ -107,6 +108,13 @@ fn add_to_set(db: &mut impl Database, key: &str) -> Result<Reply, Refusal> {
         }
         Some(_) => Err(WRONG_TYPE.into()),
     }
+}
+
+fn append_at(db: &mut impl Database, command: &[Vec<u8>]) -> Result<Reply, Refusal> {
+    db.allow(Write::AddsMemory)?;
+    let id: Id = text(&command[2]).parse().map_err(|()| "ERR Invalid stream ID".to_owned())?;
+    db.store().append_at(&text(&command[1]), id, &command[4])?;
+    Ok(Reply::text(id.to_string()))
 }
 
 fn range(db: &mut impl Database, command: &[Vec<u8>]) -> Result<Reply, Refusal> {

@@ -87,10 +87,11 @@ impl PublishOnce<'_> {
     ) -> Result<Id, Refusal> {
         let (stream, max) = (&self.keys[0], usize::try_from(self.max_length).ok());
         db.allow(Write::AddsMemory)?;
+        let latest = (db.store().now / 1000 + 60) * 1000;
         match db.store().append(stream, text, max, false) {
-            Ok(Some(id)) => return Ok(id),
+            Ok(Some(id)) if id.1 == 0 || id.0 <= latest => return Ok(id),
             Ok(None) => {}
-            Err(_) => {
+            Ok(Some(_)) | Err(_) => {
                 db.store().delete(stream);
                 foreign.push_str(" history");
             }

@@ -151,6 +151,22 @@ impl Store {
         Ok(Some(id))
     }
 
+    /// Adds an entry with an id, which must be greater than those before it.
+    pub(crate) fn append_at(&mut self, key: &str, id: Id, text: &[u8]) -> Result<(), Refusal> {
+        if self.value(key).is_none() {
+            self.set(key, Value::Stream(Stream::default()), None, false);
+        }
+        let Some(Value::Stream(stream)) = self.value_mut(key) else {
+            return Err(WRONG_TYPE.into());
+        };
+        if id <= stream.last {
+            return Err("ERR The ID is equal or smaller than the target stream top item".into());
+        }
+        stream.last = id;
+        stream.entries.insert(id, text.to_vec());
+        Ok(())
+    }
+
     /// Adds a member to a sorted set, or changes its score. Returns whether it is new.
     pub(crate) fn add_sorted(
         &mut self,
