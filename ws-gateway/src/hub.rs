@@ -128,6 +128,20 @@ impl Hub {
         metrics.frames.of(delivery.unwrap_or(Delivery::NotConnected)).inc();
     }
 
+    /// Holds the frames of a live user until the stream has been read again, because a frame
+    /// contradicts it.
+    pub(crate) fn read_again(&self, user: &str) {
+        let mut state = self.state();
+        let State { users, changed, .. } = &mut *state;
+        let Some(entry) = users.get_mut(user).filter(|entry| entry.is_subscribed()) else { return };
+        entry.hold();
+        if let Ok(user) = UserId::new(user) {
+            changed.insert(user);
+        }
+        drop(state);
+        self.0.change.notify_one();
+    }
+
     /// Waits until [`Hub::take_changed`] has users to return.
     pub(crate) async fn changed(&self) {
         while self.state().changed.is_empty() {

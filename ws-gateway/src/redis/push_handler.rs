@@ -71,6 +71,8 @@ impl PushHandler {
         if let Some(position) = frame.position {
             let now = SystemTime::now();
             if !self.clock.has_reached(position, now) {
+                // If it is in the stream as well, the connections are sent a gap report.
+                self.hub.read_again(user);
                 return None;
             }
             self.metrics.pubsub.observe(position.age(now));
@@ -128,6 +130,9 @@ mod tests {
             receive(push).unwrap();
         }
         assert_eq!((metrics.malformed_frames.get(), hub.position(&user)), (5, None));
+        let plan = hub.plan(hub.take_changed());
+        assert!(plan.subscribe[0].was_live, "the stream is not read again");
+        assert_eq!(hub.mark_subscribed(&plan.subscribe[0].subscription), Subscribed::Live);
         receive(message(b"ws:u", br#"{"id":"7-0","event":"e"}"#)).unwrap();
         assert_eq!((metrics.malformed_frames.get(), hub.position(&user)), (5, "7-0".parse().ok()));
     }

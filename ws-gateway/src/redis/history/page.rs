@@ -101,15 +101,17 @@ impl Page {
         };
         let now = SystemTime::now();
         let more = entries.len() >= count;
-        let read: Vec<_> = entries
-            .iter()
-            .filter_map(entry)
-            .filter(|(position, _)| clock.has_reached(*position, now))
-            .collect();
+        let mut read: Vec<_> = entries.iter().filter_map(entry).collect();
+        let readable = read.len();
+        read.retain(|(position, _)| clock.has_reached(*position, now));
+        // An entry from the future may be a notification, which the client misses.
+        let is_whole = read.len() == readable;
         let malformed = entries.len() - read.len();
         // Without it, a page with nothing readable after the position would be read without end.
         let more = more && read.last().is_some_and(|(newest, _)| *newest > after);
-        Ok(Ok(Self::new(after, read, marks, more, malformed)))
+        let mut page = Self::new(after, read, marks, more, malformed);
+        page.reaches_back &= is_whole;
+        Ok(Ok(page))
     }
 
     /// Returns the size of its notifications.

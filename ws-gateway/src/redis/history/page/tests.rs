@@ -138,15 +138,21 @@ fn an_unreadable_entry_is_skipped_and_counted_and_the_others_are_read() {
             entry(Value::BulkString(vec![0xff]), fields(b"n", b"{}")),
             entry(bulk("5-0"), Value::Nil),
             Value::Int(1),
-            // A position that Redis cannot have assigned yet.
-            stored("99999999999999-0"),
             stored("6-0"),
         ],
     );
     let page = page.unwrap();
     assert_eq!(ids(&page), ["6-0"]);
-    assert_eq!((page.malformed, page.newest), (7, position("6-0")));
+    assert_eq!((page.malformed, page.newest), (6, position("6-0")));
     assert!(page.reaches_back);
+}
+
+#[test]
+fn a_page_with_an_entry_from_the_future_is_not_complete() {
+    let entries = vec![stored("1-0"), stored("99999999999999-0"), stored("6-0")];
+    let page = read(Value::Array(vec![bulk("1-0"), Value::Nil]), "1-0", entries).unwrap();
+    assert_eq!((ids(&page), page.malformed), (vec!["6-0".to_owned()], 1));
+    assert_eq!((page.newest, page.reaches_back), (position("6-0"), false));
 }
 
 #[test]
