@@ -107,6 +107,8 @@ shared::label! {
         TooFewReplicas = "too_few_replicas",
         /// Redis refuses writes because it cannot persist them.
         PersistenceFailed = "persistence_failed",
+        /// The gateway's user in Redis may not use the command, the key or the channel.
+        NoPermission = "no_permission",
         /// The value is not what was expected.
         Unreadable = "unreadable",
         /// Any other error.

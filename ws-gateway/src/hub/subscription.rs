@@ -5,7 +5,7 @@ use shared::user::UserId;
 use crate::protocol::Position;
 
 /// One entry of a user in the hub, from the first connection to the end of the last.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Subscription {
     /// The user.
     pub user: UserId,

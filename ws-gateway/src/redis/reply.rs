@@ -11,14 +11,14 @@ pub(super) type UserReply<T> = Result<T, RedisUserError>;
 ///
 /// # Errors
 /// The error, if it concerns every user.
-pub(super) fn user_reply(reply: RedisResult<Value>) -> RedisResult<UserReply<Value>> {
+pub(super) fn user_reply<T>(reply: RedisResult<T>) -> RedisResult<UserReply<T>> {
     match reply {
         Ok(value) => Ok(Ok(value)),
         Err(error) => user_error(&error).map(Err).ok_or(error),
     }
 }
 
-/// Returns the kind of an error about one user's keys; none if it concerns every user.
+/// Returns the kind of an error about one user's keys or channel; none if it concerns every user.
 fn user_error(error: &RedisError) -> Option<RedisUserError> {
     Some(match error.code()? {
         "WRONGTYPE" => RedisUserError::WrongType,
@@ -27,8 +27,9 @@ fn user_error(error: &RedisError) -> Option<RedisUserError> {
         "READONLY" => RedisUserError::ReadOnly,
         "NOREPLICAS" => RedisUserError::TooFewReplicas,
         "MISCONF" => RedisUserError::PersistenceFailed,
+        "NOPERM" => RedisUserError::NoPermission,
         "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "MOVED" | "ASK" | "TRYAGAIN" | "BUSY"
-        | "NOAUTH" | "WRONGPASS" | "NOPERM" | "NOPROTO" => return None,
+        | "NOAUTH" | "WRONGPASS" | "NOPROTO" => return None,
         _ => RedisUserError::Other,
     })
 }
@@ -72,23 +73,27 @@ mod tests {
             ("READONLY", RedisUserError::ReadOnly),
             ("NOREPLICAS", RedisUserError::TooFewReplicas),
             ("MISCONF", RedisUserError::PersistenceFailed),
+            ("NOPERM", RedisUserError::NoPermission),
             ("ERR", RedisUserError::Other),
             ("SOMETHING", RedisUserError::Other),
         ] {
-            assert_eq!(user_reply(Err(server_error(code))).unwrap(), Err(kind), "{code}");
+            assert_eq!(user_reply::<Value>(Err(server_error(code))).unwrap(), Err(kind), "{code}");
         }
     }
 
     #[test]
     fn an_error_of_the_connection_or_of_the_server_concerns_every_user() {
-        for code in ["LOADING", "MASTERDOWN", "CLUSTERDOWN", "MOVED 1 h:1", "NOAUTH", "NOPERM"] {
-            assert!(user_reply(Err(server_error(code))).is_err(), "{code}");
+        for code in ["LOADING", "MASTERDOWN", "CLUSTERDOWN", "MOVED 1 h:1", "NOAUTH", "WRONGPASS"] {
+            assert!(user_reply::<Value>(Err(server_error(code))).is_err(), "{code}");
         }
         for kind in [ErrorKind::Io, ErrorKind::Parse, ErrorKind::AuthenticationFailed] {
-            assert!(user_reply(Err((kind, "connection lost").into())).is_err(), "{kind:?}");
+            assert!(
+                user_reply::<Value>(Err((kind, "connection lost").into())).is_err(),
+                "{kind:?}"
+            );
         }
         let loading = (ErrorKind::Server(ServerErrorKind::BusyLoading), "loading");
-        assert!(user_reply(Err(loading.into())).is_err());
+        assert!(user_reply::<Value>(Err(loading.into())).is_err());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use shared::{
 };
 use tracing::{info, warn};
 
-use super::reply::{items, text, user_reply};
+use super::reply::{items, text};
 use crate::{
     auth::{
         revocation::{Revocation, Revocations},
@@ -44,7 +44,11 @@ impl RevocationList {
         range.arg(keys.revocations()).arg("+inf").arg(format!("({}", unix_seconds()));
         range.arg("LIMIT").arg(0).arg(MAX_LOADED);
         let reply = connection.run(vec![range]).await?.pop().unwrap_or(Ok(Value::Nil));
-        let Some(stored) = user_reply(reply)?.ok().and_then(items) else {
+        let stored = match reply {
+            Err(error) if error.code() == Some("WRONGTYPE") => None,
+            reply => items(reply?),
+        };
+        let Some(stored) = stored else {
             self.metrics.malformed_frames.inc();
             warn!(redis.key = keys.revocations(), "revocations unreadable, expected a sorted set");
             return Ok(());

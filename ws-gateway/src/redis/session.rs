@@ -47,6 +47,8 @@ pub(super) struct Session<B> {
     hub: Hub,
     metrics: Metrics,
     subscribed: HashSet<UserId>,
+    /// Users whose channels Redis refused, until the next attempt.
+    refused: HashSet<Subscription>,
     gaps: Gaps,
     retries: Retries,
     /// Notified when a pub/sub connection is lost.
@@ -55,8 +57,8 @@ pub(super) struct Session<B> {
 
 impl<B: Backend> Session<B> {
     pub(super) fn new(backend: B, hub: Hub, metrics: Metrics, lost: Arc<Notify>) -> Self {
-        let (subscribed, gaps, retries) = Default::default();
-        Self { backend, hub, metrics, subscribed, gaps, retries, lost }
+        let (subscribed, refused, gaps, retries) = Default::default();
+        Self { backend, hub, metrics, subscribed, refused, gaps, retries, lost }
     }
 
     /// Loads the revocations, then subscribes all users and closes their gaps: a user whose token
@@ -82,7 +84,7 @@ impl<B: Backend> Session<B> {
                 () = self.hub.changed() => self.catch_up().await,
                 _ = check.tick() => self.check().await,
                 _ = revocations.tick() => self.backend.load_revocations().await,
-                () = self.retries.due() => self.retry_positions().await,
+                () = self.retries.due() => self.retry().await,
             };
             if let Err(error) = step {
                 return error;
@@ -96,9 +98,12 @@ impl<B: Backend> Session<B> {
         let mut pending = VecDeque::from(self.hub.take_changed());
         while !pending.is_empty() {
             let batch = pending.drain(..pending.len().min(BATCH));
-            let plan = self.hub.plan(batch);
+            let mut plan = self.hub.plan(batch);
+            plan.subscribe.retain(|pending| !self.refused.contains(&pending.subscription));
             self.unsubscribe(plan.unsubscribe).await?;
-            self.subscribe(plan.subscribe).await?;
+            for subscription in self.subscribe(plan.subscribe).await? {
+                self.retry_channel(Retry::new(subscription));
+            }
             let subscribed = i64::try_from(self.subscribed.len()).unwrap_or(i64::MAX);
             self.metrics.subscriptions.set(subscribed);
             // New users must not wait until a large repair is done.
@@ -121,21 +126,48 @@ impl<B: Backend> Session<B> {
         Ok(())
     }
 
-    /// Subscribes first and reads second: the hub holds what is published in between.
-    async fn subscribe(&mut self, pending: Vec<PendingSubscription>) -> RedisResult<()> {
-        let users = pending.iter().map(|pending| &pending.subscription.user);
-        let new = users.filter(|user| !self.subscribed.contains(*user)).cloned();
-        let new: Vec<UserId> = new.collect();
-        let (gaps, unknown) = self.start_positions(pending).await?;
-        if !new.is_empty() {
-            self.backend.subscribe(&new).await?;
-            self.subscribed.extend(new);
+    /// Subscribes first and reads second: the hub holds what is published in between. Returns the
+    /// users whose channels Redis refuses; they stay unconfirmed.
+    async fn subscribe(
+        &mut self,
+        pending: Vec<PendingSubscription>,
+    ) -> RedisResult<Vec<Subscription>> {
+        let all = pending.iter().map(|pending| pending.subscription.clone());
+        let all: Vec<Subscription> = all.collect();
+        let (mut gaps, mut unknown) = self.start_positions(pending).await?;
+        let refused = self.subscribe_channels(all).await?;
+        if !refused.is_empty() {
+            gaps.retain(|gap| !refused.contains(&gap.subscription));
+            unknown.retain(|subscription| !refused.contains(subscription));
         }
         for subscription in unknown {
             self.go_live_without_position(subscription);
         }
         self.gaps.extend(gaps);
-        self.close_gaps().await
+        self.close_gaps().await?;
+        Ok(refused)
+    }
+
+    /// Subscribes to the channels of users that are not yet subscribed. Returns the refused ones.
+    async fn subscribe_channels(
+        &mut self,
+        mut subscriptions: Vec<Subscription>,
+    ) -> RedisResult<Vec<Subscription>> {
+        subscriptions.retain(|subscription| !self.subscribed.contains(&subscription.user));
+        if subscriptions.is_empty() {
+            return Ok(subscriptions);
+        }
+        let users: Vec<UserId> = subscriptions.iter().map(|new| new.user.clone()).collect();
+        let replies = self.backend.subscribe(&users).await?;
+        let mut refused = Vec::new();
+        for (subscription, reply) in subscriptions.into_iter().zip(replies) {
+            if self.counted(&subscription, reply).is_some() {
+                self.subscribed.insert(subscription.user);
+            } else {
+                refused.push(subscription);
+            }
+        }
+        Ok(refused)
     }
 
     /// Determines where each user's stream has to be read from: for a new user, from its end.
@@ -182,9 +214,38 @@ impl<B: Backend> Session<B> {
         self.retries.schedule(Retry::new(subscription));
     }
 
-    /// Reads the positions of users that have none and are due.
-    async fn retry_positions(&mut self) -> RedisResult<()> {
-        let due = self.retries.take_due(MAX_STREAMS);
+    /// Tries again the users that are due.
+    async fn retry(&mut self) -> RedisResult<()> {
+        let due = self.retries.take_due(MAX_STREAMS).into_iter();
+        let (refused, subscribed): (Vec<Retry>, Vec<Retry>) =
+            due.partition(|retry| self.refused.remove(&retry.subscription));
+        if !refused.is_empty() {
+            self.retry_channels(refused).await?;
+        }
+        if !subscribed.is_empty() {
+            self.retry_positions(subscribed).await?;
+        }
+        Ok(())
+    }
+
+    fn retry_channel(&mut self, retry: Retry) {
+        self.refused.insert(retry.subscription.clone());
+        self.retries.schedule(retry);
+    }
+
+    /// Subscribes to channels that Redis refused.
+    async fn retry_channels(&mut self, due: Vec<Retry>) -> RedisResult<()> {
+        let users = due.iter().map(|retry| retry.subscription.user.clone());
+        let plan = self.hub.plan(users);
+        let refused = self.subscribe(plan.subscribe).await?;
+        for retry in due.into_iter().filter(|retry| refused.contains(&retry.subscription)) {
+            self.retry_channel(retry);
+        }
+        Ok(())
+    }
+
+    /// Reads the positions of users that have none.
+    async fn retry_positions(&mut self, due: Vec<Retry>) -> RedisResult<()> {
         let due = due.into_iter().filter(|retry| self.hub.lacks_position(&retry.subscription));
         let due: Vec<Retry> = due.collect();
         let users: Vec<UserId> = due.iter().map(|retry| retry.subscription.user.clone()).collect();

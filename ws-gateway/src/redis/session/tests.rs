@@ -16,6 +16,7 @@ use crate::{
 };
 
 mod fake_redis;
+mod refused_channel;
 
 use fake_redis::{FakeRedis, State};
 
@@ -55,6 +56,7 @@ fn context() -> TestContext {
         hub: hub.clone(),
         users: HashMap::new(),
         subscribed: BTreeSet::new(),
+        refused_channel: None,
         is_unavailable: false,
         is_silent: false,
         during_positions: None,

@@ -10,6 +10,8 @@ pub(super) struct State {
     pub(super) hub: Hub,
     pub(super) users: HashMap<UserId, UserKeys>,
     pub(super) subscribed: BTreeSet<UserId>,
+    /// The user whose channel may not be subscribed.
+    pub(super) refused_channel: Option<UserId>,
     pub(super) is_unavailable: bool,
     pub(super) is_silent: bool,
     /// Called once by the next read of positions, to interleave it with other changes.
@@ -64,9 +66,16 @@ impl FakeRedis {
 }
 
 impl Backend for FakeRedis {
-    async fn subscribe(&mut self, users: &[UserId]) -> RedisResult<()> {
-        self.state().subscribed.extend(users.iter().cloned());
-        Ok(())
+    async fn subscribe(&mut self, users: &[UserId]) -> RedisResult<Vec<UserReply<()>>> {
+        let mut state = self.state();
+        let mut subscribe = |user: &UserId| {
+            if state.refused_channel.as_ref() == Some(user) {
+                return Err(RedisUserError::NoPermission);
+            }
+            state.subscribed.insert(user.clone());
+            Ok(())
+        };
+        Ok(users.iter().map(&mut subscribe).collect())
     }
 
     async fn unsubscribe(&mut self, users: &[UserId]) -> RedisResult<()> {
