@@ -81,6 +81,8 @@ struct State {
     users: HashMap<UserId, Vec<IssuedUpTo>>,
     /// By `jti`: until when the token is revoked.
     tokens: HashMap<Box<str>, u64>,
+    /// The number of revocations in `users`.
+    of_users: usize,
 }
 
 /// One revocation of a user's tokens. Those of one user are kept apart: "all tokens for a minute"
@@ -103,19 +105,21 @@ impl Revocations {
     /// revokes more than what is known already.
     pub(crate) fn add(&self, Revocation { target, until }: Revocation) -> bool {
         let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let State { users, tokens, of_users } = &mut *state;
         match target {
             Revoked::User(user, at) => {
-                let (known, added) =
-                    (state.users.entry(user).or_default(), IssuedUpTo { at, until });
+                let (known, added) = (users.entry(user).or_default(), IssuedUpTo { at, until });
                 if known.iter().any(|known| known.includes(added)) {
                     return false;
                 }
+                *of_users -= known.len();
                 known.retain(|known| !added.includes(*known));
                 known.push(added);
+                *of_users += known.len();
                 true
             }
             Revoked::Token(id) => {
-                let known = state.tokens.entry(id).or_default();
+                let known = tokens.entry(id).or_default();
                 std::mem::replace(known, until.max(*known)) < until
             }
         }
@@ -132,8 +136,15 @@ impl Revocations {
         by_user || token.is_some_and(|until| now < *until)
     }
 
-    /// Removes expired revocations and returns how many are left.
-    pub(crate) fn purge_expired(&self) -> usize {
+    /// Returns the number of revocations, with those that have expired but are not purged yet.
+    #[must_use]
+    pub(crate) fn count(&self) -> usize {
+        let state = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        state.of_users + state.tokens.len()
+    }
+
+    /// Removes expired revocations. The cost grows with the number of all.
+    pub(crate) fn purge_expired(&self) {
         let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let now = unix_seconds();
         state.users.retain(|_, known| {
@@ -141,7 +152,7 @@ impl Revocations {
             !known.is_empty()
         });
         state.tokens.retain(|_, until| now < *until);
-        state.users.values().map(Vec::len).sum::<usize>() + state.tokens.len()
+        state.of_users = state.users.values().map(Vec::len).sum();
     }
 }
 
@@ -188,7 +199,8 @@ mod tests {
         assert!(revocations.is_revoked(&user("u"), &Credential::default()), "without iat");
         assert!(!revocations.is_revoked(&user("u"), &credential("a", now + 1)));
         assert!(!revocations.is_revoked(&user("v"), &credential("a", now)));
-        assert_eq!(revocations.purge_expired(), 1);
+        revocations.purge_expired();
+        assert_eq!(revocations.count(), 1);
     }
 
     #[test]
@@ -200,7 +212,8 @@ mod tests {
         assert!(revocations.add(of_user(now - 100, now + 600)));
         assert!(revocations.is_revoked(&user("u"), &credential("a", now - 100)));
         assert!(!revocations.is_revoked(&user("u"), &credential("a", now)));
-        assert_eq!(revocations.purge_expired(), 1);
+        revocations.purge_expired();
+        assert_eq!(revocations.count(), 1);
     }
 
     #[test]
@@ -215,6 +228,7 @@ mod tests {
         assert!(revocations.is_revoked(&user("u"), &credential("revoked", now)));
         assert!(!revocations.is_revoked(&user("u"), &credential("expired", now)));
         assert!(!revocations.is_revoked(&user("u"), &credential("other", now)));
-        assert_eq!(revocations.purge_expired(), 1);
+        revocations.purge_expired();
+        assert_eq!(revocations.count(), 1);
     }
 }

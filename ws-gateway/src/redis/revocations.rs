@@ -64,15 +64,17 @@ impl RevocationList {
         for revocation in stored.iter().filter_map(|value| self.read(text(value))) {
             self.apply(revocation);
         }
-        self.purge_expired();
+        self.revocations.purge_expired();
+        self.count();
     }
 
-    /// Takes over a revocation that was just published.
+    /// Takes over a revocation that was just published. Its cost must not depend on how many are
+    /// known: the task that calls it reads the frames. Expired ones are purged at the next load.
     pub(super) fn receive(&self, published: &str) {
         let Some(revocation) = self.read(Some(published)) else { return };
         info!("revocation received");
         self.apply(revocation);
-        self.purge_expired();
+        self.count();
     }
 
     /// Adds a revocation before it checks the connections: a new connection checks the list after
@@ -86,9 +88,9 @@ impl RevocationList {
         }
     }
 
-    fn purge_expired(&self) {
-        let left = self.revocations.purge_expired();
-        self.metrics.revocations.set(i64::try_from(left).unwrap_or(i64::MAX));
+    fn count(&self) {
+        let count = self.revocations.count();
+        self.metrics.revocations.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     fn read(&self, text: Option<&str>) -> Option<Revocation> {
@@ -147,5 +149,19 @@ mod tests {
         assert_eq!(list.metrics.malformed_frames.get(), 3);
         let user = UserId::new("u").unwrap();
         assert!(list.revocations.is_revoked(&user, &Credential::default()));
+    }
+
+    #[test]
+    fn expired_revocations_are_purged_when_stored_ones_are_loaded_and_not_at_each_published_one() {
+        let metrics = Metrics::new(&Registry::new());
+        let hub = Hub::new(hub::Limits::SMALL, metrics.clone());
+        let list = RevocationList::new(Revocations::default(), hub, metrics);
+        let now = unix_seconds();
+        for (id, until) in [("expired", now), ("revoked", now + 60), ("revoked", now + 90)] {
+            list.receive(&format!(r#"{{"jti":"{id}","until":{until}}}"#));
+        }
+        assert_eq!(list.metrics.revocations.get(), 2);
+        list.load_all(&[]);
+        assert_eq!(list.metrics.revocations.get(), 1);
     }
 }
