@@ -122,24 +122,28 @@ impl Hub {
         let metrics = &self.0.metrics;
         let delivery = self.fan_out(|state| {
             let State { users, to_flush, .. } = state;
-            let user = users.get_mut(user)?;
-            Some(user.deliver(frame, &mut FanOut { metrics, to_flush }))
+            let entry = users.get_mut(user)?;
+            let was_subscribed = entry.is_subscribed();
+            let delivery = entry.deliver(frame, &mut FanOut { metrics, to_flush });
+            Some((delivery, was_subscribed && !entry.is_subscribed()))
         });
-        metrics.frames.of(delivery.unwrap_or(Delivery::NotConnected)).inc();
+        let (delivery, reads_again) = delivery.unwrap_or((Delivery::NotConnected, false));
+        metrics.frames.of(delivery).inc();
+        if reads_again && let Ok(user) = UserId::new(user) {
+            self.request_subscription(&user);
+        }
     }
 
     /// Holds the frames of a live user until the stream has been read again, because a frame
     /// contradicts it.
     pub(crate) fn read_again(&self, user: &str) {
         let mut state = self.state();
-        let State { users, changed, .. } = &mut *state;
-        let Some(entry) = users.get_mut(user).filter(|entry| entry.is_subscribed()) else { return };
-        entry.hold();
-        if let Ok(user) = UserId::new(user) {
-            changed.insert(user);
-        }
+        let live = state.users.get_mut(user).filter(|entry| entry.is_subscribed());
+        let is_held = live.map(User::hold).is_some();
         drop(state);
-        self.0.change.notify_one();
+        if is_held && let Ok(user) = UserId::new(user) {
+            self.request_subscription(&user);
+        }
     }
 
     /// Waits until [`Hub::take_changed`] has users to return.

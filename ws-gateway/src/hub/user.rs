@@ -72,6 +72,9 @@ pub(super) struct User {
     pub(super) generation: u64,
     /// The newest position that was delivered.
     pub(super) position: Option<Position>,
+    /// Whether `position` is of a frame that arrived while the user was live. Redis publishes in
+    /// order: a later frame with a smaller position shows that one of the two is not of the stream.
+    has_live_position: bool,
     /// Oldest first.
     pub(super) connections: Vec<Connection>,
     /// Present until the subscription is confirmed and no frame is missing.
@@ -92,7 +95,8 @@ impl User {
     pub(super) fn new(generation: u64) -> Self {
         let pending = Some(Box::default());
         // Most users have one connection; the first push would allocate for four.
-        Self { generation, position: None, connections: Vec::with_capacity(1), pending }
+        let connections = Vec::with_capacity(1);
+        Self { generation, position: None, has_live_position: false, connections, pending }
     }
 
     pub(super) fn is_subscribed(&self) -> bool {
@@ -138,8 +142,16 @@ impl User {
         self.pending.get_or_insert_default();
     }
 
+    /// Queues a live frame. A frame that contradicts the position is held, with those after it,
+    /// until the stream has been read again.
     pub(super) fn deliver(&mut self, frame: Frame, fan_out: &mut FanOut<'_>) -> Delivery {
-        let Some(pending) = &mut self.pending else { return self.forward(frame, fan_out) };
+        if self.is_subscribed() && !self.contradicts(&frame) {
+            let has_position = frame.position.is_some();
+            let delivery = self.forward(frame, fan_out);
+            self.has_live_position |= has_position && delivery == Delivery::Delivered;
+            return delivery;
+        }
+        let pending = self.pending.get_or_insert_default();
         if pending.held.len() < MAX_HELD {
             pending.held.push(frame);
         } else if frame.position.is_some() {
@@ -148,6 +160,10 @@ impl User {
             fan_out.metrics.messages_failed.of(Failure::DroppedInGap).inc();
         }
         Delivery::Held
+    }
+
+    fn contradicts(&self, frame: &Frame) -> bool {
+        self.has_live_position && frame.position.is_some() && frame.position < self.position
     }
 
     /// Queues a frame of the stream. Held frames up to it are duplicates, also after a resync.
@@ -191,6 +207,7 @@ impl User {
 
     pub(super) fn mark_subscribed(&mut self, fan_out: &mut FanOut<'_>) -> Subscribed {
         let Some(mut pending) = self.pending.take() else { return Subscribed::Live };
+        self.has_live_position = false;
         let newest = self.position;
         if std::mem::take(&mut pending.resynced) {
             self.position = None;

@@ -43,3 +43,25 @@ fn held_frames_that_the_stream_has_too_are_delivered_once_after_a_report() {
     assert_eq!(hub.mark_subscribed(&entry(&hub, "u")), Subscribed::Live);
     assert_eq!(received(&connection), ["gap", "2-0"]);
 }
+
+#[test]
+fn a_live_frame_behind_another_live_frame_is_held_until_the_stream_is_read_again() {
+    let hub = hub(LimitPolicy::Reject);
+    let connection = subscribed(&hub, "u", 5);
+    let _registered = hub.take_changed();
+    // One of the two was not published by the worker: first the later, then the earlier one.
+    for (other, position, resync, expected) in
+        [(50, 6, Some(Resync::At(at(6))), vec!["50-0", "gap", "6-0"]), (7, 4, None, vec!["7-0"])]
+    {
+        hub.deliver("u", frame(other));
+        hub.deliver("u", frame(position));
+        let plan = hub.plan(hub.take_changed());
+        assert_eq!(plan.subscribe, [pending(&hub, "u", Some(at(other)), true)]);
+        if let Some(resync) = resync {
+            hub.report_gap(&entry(&hub, "u"), resync);
+        }
+        assert_eq!(hub.mark_subscribed(&entry(&hub, "u")), Subscribed::Live);
+        assert_eq!(received(&connection), expected);
+    }
+    assert_eq!(connection.position(), at(7));
+}

@@ -16,6 +16,7 @@ use crate::{
 };
 
 mod fake_redis;
+mod foreign_frames;
 mod refused_channel;
 
 use fake_redis::{FakeRedis, State};
