@@ -75,14 +75,12 @@ impl<C: Channel> Connection<C> {
         Box::pin(async move { settings.authenticator.renew(&user, &token).await })
     }
 
-    /// Replaces the token, and begins to check the next one. A refused one changes nothing: the old one stays valid until it expires.
-    pub(super) async fn on_renewed(
-        &mut self,
-        renewed: Result<Identity, AuthError>,
-    ) -> ControlFlow<Disconnect> {
+    /// Replaces the token, and begins to check the next one; returns what the client is sent. A
+    /// refused token changes nothing: the old one stays valid until it expires.
+    pub(super) fn replace_token(&mut self, renewed: Result<Identity, AuthError>) -> State {
         self.renewal = self.next_token.take().map(|token| self.renew(token.into()));
         self.settings.metrics.jwt_validations.of(TokenResult::from(&renewed)).inc();
-        let state = match renewed {
+        match renewed {
             Ok(identity) => {
                 self.registration.set_credential(identity.credential.clone());
                 if self.settings.authenticator.is_revoked(&identity) {
@@ -96,7 +94,10 @@ impl<C: Channel> Connection<C> {
                 }
             }
             Err(error) => refused(error),
-        };
+        }
+    }
+
+    pub(super) async fn send_state(&mut self, state: State) -> ControlFlow<Disconnect> {
         if !self.options.control_frames {
             return Continue(());
         }

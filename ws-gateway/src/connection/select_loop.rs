@@ -16,7 +16,7 @@ use crate::{
     auth::{AuthError, Identity},
     hub::{Replay, ReplayPage, outbox::Due},
     metrics::{Failure, Phase},
-    protocol::{CloseReason, Disconnect, Resume},
+    protocol::{CloseReason, Disconnect, Resume, State},
 };
 
 /// What a connection waits for.
@@ -27,8 +27,8 @@ enum Event {
     Page(ReplayPage),
     /// The client has sent a message, or disconnected.
     Message(Result<Message, Disconnect>),
-    /// A new token was checked.
-    Renewed(Result<Identity, AuthError>),
+    /// A new token was checked: what the client is sent.
+    Renewed(State),
     /// A deadline has passed.
     Timer,
     /// The gateway shuts down.
@@ -66,7 +66,8 @@ impl<C: Channel> Connection<C> {
                     Event::Page(page)
                 }
                 message = self.channel.receive(), if self.next_token.is_none() => Event::Message(message),
-                renewed = wait(&mut self.renewal) => Event::Renewed(renewed),
+                // At once: the answer may be written after the former token has expired.
+                renewed = wait(&mut self.renewal) => Event::Renewed(self.replace_token(renewed)),
                 () = &mut timer => Event::Timer,
                 () = &mut stopping, if self.timers.drain_at.is_none() => Event::Shutdown,
             };
@@ -129,7 +130,7 @@ impl<C: Channel> Connection<C> {
             Event::Due(due) => self.on_due(due).await,
             Event::Page(page) => self.send_page(page).await,
             Event::Message(message) => self.on_message(message).await,
-            Event::Renewed(renewed) => self.on_renewed(renewed).await,
+            Event::Renewed(state) => self.send_state(state).await,
             Event::Timer => self.on_time().await,
             Event::Shutdown => {
                 self.timers.schedule_drain(self.settings.drain_window);

@@ -137,10 +137,7 @@ impl Pending {
         }
     }
 
-    async fn serve<S>(mut self, stream: S)
-    where
-        S: Transport,
-    {
+    async fn serve<S: Transport>(mut self, stream: S) {
         let (state, peer) = (Arc::clone(&self.state), self.peer);
         let activity = Activity::default();
         let mut changes = activity.subscribe();
