@@ -83,6 +83,7 @@ const TEST_CRATES: &[&str] = &[
     "tests/harness",
     "tests/load",
     "tests/properties",
+    "tests/simulation",
 ];
 
 /// Client libraries and the only modules of each service that may use them.

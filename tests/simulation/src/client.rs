@@ -3,6 +3,7 @@
 
 mod connection;
 mod end;
+mod state;
 mod token;
 
 use std::{
@@ -11,10 +12,7 @@ use std::{
 };
 
 use shared::backoff::{Backoff, Jitter};
-use tokio::{
-    sync::Notify,
-    time::{Instant, sleep, sleep_until, timeout},
-};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::{
     WebSocketStream, client_async,
     tungstenite::{client::IntoClientRequest as _, http::HeaderValue},
@@ -27,37 +25,12 @@ use crate::{
     simulation::{Sim, trace},
 };
 use connection::{Connection, Opening};
+pub(crate) use state::Client;
+use state::{CONNECT_TIMEOUT, State};
 use token::Token;
 
-/// Covers connecting and authentication.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 const RECONNECT: Backoff =
     Backoff::new(Duration::from_millis(500), Duration::from_secs(20)).with_jitter(Jitter::Full);
-
-/// A client. Clones share it.
-#[derive(Clone)]
-pub(crate) struct Client {
-    number: usize,
-    user: String,
-    sim: Sim,
-    gateways: Vec<Gateway>,
-    state: Arc<Mutex<State>>,
-    /// Notified when the filter changes.
-    filter_changed: Arc<Notify>,
-}
-
-struct State {
-    token: Token,
-    filter: Filter,
-    /// Where the client resumes from; storage keeps it when the page is loaded again.
-    position: Option<String>,
-    link: Option<Link>,
-    is_authenticated: bool,
-    /// The client does not read before this time.
-    reads_from: Option<Instant>,
-    /// The client leaves within milliseconds after it has connected, before this time.
-    flaps_until: Option<Instant>,
-}
 
 impl Client {
     pub(crate) fn start(number: usize, user: String, sim: &Sim, gateways: &[Gateway]) -> Self {
@@ -81,14 +54,9 @@ impl Client {
         self.with(|state| state.is_authenticated)
     }
 
-    /// Returns the id of its token.
-    pub(crate) fn token_id(&self) -> String {
-        self.with(|state| state.token.id.clone())
-    }
-
     /// Sets another filter: of the present connection, and of later ones.
     pub(crate) fn change_filter(&self) {
-        let filter = Filter::any(&self.sim);
+        let filter = Filter::ALL[self.sim.index(Filter::ALL.len())];
         trace!(self.sim, "client {} sets the filter {filter:?}", self.number);
         self.sim.oracle.filter_requested(self.number, filter);
         self.with(|state| state.filter = filter);
@@ -173,9 +141,5 @@ impl Client {
         let protocols = HeaderValue::try_from(protocols).ok()?;
         request.headers_mut().insert("sec-websocket-protocol", protocols);
         Some(client_async(request, end).await.ok()?.0)
-    }
-
-    fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
-        act(&mut self.state.lock().expect("no code panics while it holds this lock"))
     }
 }

@@ -10,6 +10,7 @@ mod oracle;
 pub mod plan;
 pub mod planted;
 mod process;
+mod recorder;
 pub mod redis;
 pub mod run;
 pub mod runner;

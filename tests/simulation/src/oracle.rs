@@ -3,10 +3,10 @@
 
 mod clients;
 mod filter;
+mod state;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -15,70 +15,24 @@ use serde_json::Value;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::{redis::store::Id, simulation::Simulation};
+use crate::recorder::Recorder;
 pub(crate) use filter::Filter;
+use state::{Entry, EventState, Record, State};
+pub(crate) use state::{Event, Expected};
 
-/// The expected outcome of a record.
-#[derive(Clone, Debug)]
-pub(crate) enum Expected {
-    Notification(Event),
-    DeadLetter,
-    Ignored,
-}
-
-/// An event that is notified once to one user.
-#[derive(Clone, Debug)]
-pub(crate) struct Event {
-    pub(crate) id: u128,
-    pub(crate) user: String,
-    /// Whether the record names the user; else its batch has an owner.
-    pub(crate) names_user: bool,
-    pub(crate) batch: Option<usize>,
-}
-
-#[derive(Default)]
-pub(crate) struct Oracle(Mutex<State>);
-
-#[derive(Default)]
-struct State {
-    /// What is expected of each record, by offset.
-    records: BTreeMap<Partition, Vec<Record>>,
-    events: BTreeMap<u128, EventState>,
-    /// What was published to each user, in order.
-    entries: BTreeMap<String, Vec<Entry>>,
-    /// The user and the index of each entry, in order of publication.
-    published: Vec<(String, usize)>,
-    dead_letters: BTreeSet<(Partition, i64)>,
-    clients: BTreeMap<usize, clients::Client>,
-    /// The ids of the tokens that were ever revoked.
-    revoked: BTreeSet<String>,
-}
-
-struct Record {
-    expected: Expected,
-    produced_at: Instant,
-    /// Deleted by retention.
-    is_deleted: bool,
-}
-
-struct EventState {
-    event: Event,
-    /// Where its record was produced.
-    copies: Vec<(Partition, i64)>,
-    was_published: bool,
-    /// Whether Redis knows that it was published.
-    is_claimed: bool,
-}
-
-struct Entry {
-    id: Id,
-    event: u128,
-    category: String,
-    /// Whether a failover has lost it.
-    is_lost: bool,
+pub(crate) struct Oracle {
+    state: Mutex<State>,
+    recorder: Arc<Recorder>,
+    /// How long the worker waits for the owner of a batch.
+    owner_wait: Duration,
 }
 
 impl Oracle {
+    /// An oracle that reports violations to `recorder`.
+    pub(crate) fn new(recorder: Arc<Recorder>, owner_wait: Duration) -> Self {
+        Self { state: Mutex::default(), recorder, owner_wait }
+    }
+
     pub(crate) fn produced(&self, partition: &Partition, expected: Expected) {
         let mut state = self.state();
         let records = state.records.entry(partition.clone()).or_default();
@@ -94,27 +48,27 @@ impl Oracle {
     }
 
     /// Takes a message that a script has published on a user's channel.
-    pub(crate) fn published(&self, sim: &Simulation, channel: &str, message: &[u8]) {
+    pub(crate) fn published(&self, channel: &str, message: &[u8]) {
         let frame: Value = serde_json::from_slice(message).unwrap_or_default();
         let user = channel.strip_prefix("ws:").unwrap_or_default();
         let id = frame["id"].as_str().and_then(|id| id.parse().ok());
         let event = frame["event_id"].as_str().and_then(|id| id.parse::<Uuid>().ok());
         let (Some(id), Some(event)) = (id, event) else {
-            return sim.violate(format!("published without id or event: {frame}"));
+            return self.recorder.violate(format!("published without id or event: {frame}"));
         };
-        sim.trace(format_args!("published {event} to {user} as {id}"));
+        self.recorder.trace(format_args!("published {event} to {user} as {id}"));
         let mut state = self.state();
         let named = frame["user_id"].as_str();
         let category = frame["category"].as_str().unwrap_or_default().to_owned();
         let entry = Entry { id, event: event.as_u128(), category, is_lost: false };
         let mut violations = state.publish(user, entry, named);
-        violations.extend(state.overtaken(event.as_u128(), sim.plan.owner_wait));
+        violations.extend(state.overtaken(event.as_u128(), self.owner_wait));
         if state.events.get(&event.as_u128()).is_some_and(|event| event.was_published) {
-            sim.reach("an event was published again after Redis lost its claim");
+            self.recorder.reach("an event was published again after Redis lost its claim");
         }
         state.set_published(event.as_u128());
         for violation in violations {
-            sim.violate(violation);
+            self.recorder.violate(violation);
         }
     }
 
@@ -123,7 +77,7 @@ impl Oracle {
     }
 
     /// Marks what was published since as lost, and with it the claims; returns how many.
-    pub(crate) fn lost_after(&self, sim: &Simulation, published: usize) -> usize {
+    pub(crate) fn lost_after(&self, published: usize) -> usize {
         let state = &mut *self.state();
         let mut lost = 0;
         for (user, index) in &state.published[published..] {
@@ -132,7 +86,7 @@ impl Oracle {
                 continue;
             };
             lost += usize::from(!std::mem::replace(&mut entry.is_lost, true));
-            sim.trace(format_args!("lost {} of {user}", entry.id));
+            self.recorder.trace(format_args!("lost {} of {user}", entry.id));
             if let Some(event) = state.events.get_mut(&entry.event) {
                 event.is_claimed = false;
             }
@@ -158,24 +112,24 @@ impl Oracle {
         }
     }
 
-    pub(crate) fn dead_lettered(&self, sim: &Simulation, partition: &Partition, offset: i64) {
+    pub(crate) fn dead_lettered(&self, partition: &Partition, offset: i64) {
         let mut state = self.state();
         if let Some(record) = state.record(partition, offset)
             && let Expected::Notification(event) = &record.expected
         {
-            let has_waited = record.produced_at.elapsed() >= sim.plan.owner_wait;
+            let has_waited = record.produced_at.elapsed() >= self.owner_wait;
             if event.names_user || !has_waited {
                 let what = format!("{partition:?} {offset} is a dead letter: {event:?}");
-                sim.violate(what);
+                self.recorder.violate(what);
             } else {
-                sim.reach("an owner stayed unknown");
+                self.recorder.reach("an owner stayed unknown");
             }
         }
         state.dead_letters.insert((partition.clone(), offset));
     }
 
     /// Checks that every record before a committed offset is finished.
-    pub(crate) fn committed(&self, sim: &Simulation, partition: &Partition, next: i64) {
+    pub(crate) fn committed(&self, partition: &Partition, next: i64) {
         let state = self.state();
         for offset in 0..next {
             let is_finished = state.record(partition, offset).is_some_and(|record| {
@@ -190,7 +144,8 @@ impl Oracle {
                 }
             });
             if !is_finished {
-                sim.violate(format!("{partition:?} {offset} is committed and not finished"));
+                self.recorder
+                    .violate(format!("{partition:?} {offset} is committed and not finished"));
             }
         }
     }
@@ -213,61 +168,6 @@ impl Oracle {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().expect("no code panics while it holds this lock")
-    }
-}
-
-impl State {
-    fn record(&self, partition: &Partition, offset: i64) -> Option<&Record> {
-        self.records.get(partition)?.get(usize::try_from(offset).ok()?)
-    }
-
-    fn publish(&mut self, user: &str, entry: Entry, named: Option<&str>) -> Vec<String> {
-        let Entry { id, event, .. } = entry;
-        let mut violations = Vec::new();
-        let entries = self.entries.entry(user.to_owned()).or_default();
-        if entries.iter().rev().find(|entry| !entry.is_lost).is_some_and(|last| last.id >= id) {
-            violations.push(format!("{id} of {user} is not greater than the id before it"));
-        }
-        let index = entries.len();
-        entries.push(entry);
-        self.published.push((user.to_owned(), index));
-        let Some(state) = self.events.get_mut(&event) else {
-            violations.push(format!("published an event that was never produced: {event:032x}"));
-            return violations;
-        };
-        if state.event.user != user || named != Some(user) {
-            violations.push(format!("{:?} was published to {user}", state.event));
-        }
-        if std::mem::replace(&mut state.is_claimed, true) {
-            violations.push(format!("{:?} was published twice", state.event));
-        }
-        violations
-    }
-
-    fn set_published(&mut self, event: u128) {
-        if let Some(event) = self.events.get_mut(&event) {
-            event.was_published = true;
-        }
-    }
-
-    /// Returns an earlier event that must have been published before this one and was not: of the
-    /// same partition, and either both name their user or both are of one batch.
-    fn overtaken(&self, event: u128, owner_wait: Duration) -> Option<String> {
-        let this = self.events.get(&event).filter(|event| !event.was_published)?;
-        // Another copy may have been published from another partition.
-        let [(partition, offset)] = &this.copies[..] else { return None };
-        let records = self.records[partition].iter().zip(0..*offset);
-        let overtaken = records.filter(|(record, _)| !record.is_deleted).find(|(record, _)| {
-            let Expected::Notification(other) = &record.expected else { return false };
-            let both_named = other.names_user && this.event.names_user;
-            let is_ordered = other.user == this.event.user
-                && (both_named || (other.batch.is_some() && other.batch == this.event.batch));
-            // It may be on its way to the dead-letter topic.
-            let may_be_letter = !other.names_user && record.produced_at.elapsed() >= owner_wait;
-            is_ordered && !self.events[&other.id].was_published && !may_be_letter
-        });
-        let (_, before) = overtaken?;
-        Some(format!("{partition:?} {offset} was published before {before} of the same user"))
+        self.state.lock().expect("no code panics while it holds this lock")
     }
 }

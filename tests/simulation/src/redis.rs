@@ -2,8 +2,10 @@
 
 pub mod commands;
 mod connection;
+pub mod database;
 mod dial;
 pub(crate) mod faults;
+mod output;
 pub mod reply;
 mod revocations;
 mod scripts;

@@ -44,10 +44,10 @@ pub fn run(plan: Plan, prints: bool) -> Outcome {
         let sim = Simulation::new(plan, prints);
         simulate(&sim).await;
         Outcome {
-            trace: sim.trace_hash(),
-            simulated: sim.elapsed(),
-            reached: sim.reached(),
-            violations: sim.violations(),
+            trace: sim.recorder.trace_hash(),
+            simulated: sim.recorder.elapsed(),
+            reached: sim.recorder.reached(),
+            violations: sim.recorder.violations(),
         }
     })
 }
@@ -69,7 +69,9 @@ async fn simulate(sim: &Sim) {
 /// Waits until all work is done; a violation if that takes longer than `limit`.
 async fn await_rest(sim: &Sim, system: &System, limit: Duration) {
     let begin = Instant::now();
-    while let Some(unfinished) = system.unfinished().filter(|_| sim.violations().is_empty()) {
+    while let Some(unfinished) =
+        system.unfinished().filter(|_| sim.recorder.violations().is_empty())
+    {
         if begin.elapsed() > limit {
             sim.violate(format!("after {limit:?} without faults: {unfinished}"));
             return;

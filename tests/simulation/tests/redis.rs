@@ -6,7 +6,8 @@ use harness::redis::Redis;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use redis::{Cmd, RedisError, Value, aio::MultiplexedConnection};
 use simulation::redis::{
-    commands::{self, Database, Write},
+    commands,
+    database::{Database, Write},
     reply::Reply,
     store::Store,
 };

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_tungstenite::{WebSocketStream, tungstenite::Message};
 
 use super::{
-    CONNECT_TIMEOUT, Client,
+    state::{CONNECT_TIMEOUT, Client},
     token::{Token, Validity},
 };
 use crate::{
@@ -202,7 +202,7 @@ impl<'a> Connection<'a> {
         if let Some(id) = frame["id"].as_str() {
             trace!(sim, "client {number} receives {id}");
             self.client.with(|state| state.position = Some(id.to_owned()));
-            sim.oracle.received(sim, *number, id.parse().unwrap_or_default(), frame);
+            sim.oracle.received(*number, id.parse().unwrap_or_default(), frame);
         }
     }
 
@@ -214,7 +214,7 @@ impl<'a> Connection<'a> {
             Some("position") => {
                 trace!(sim, "client {number} is at {position}");
                 sim.reach("a client was sent the position of filtered frames");
-                sim.oracle.position_reported(sim, *number, position.parse().unwrap_or_default());
+                sim.oracle.position_reported(*number, position.parse().unwrap_or_default());
                 self.client.with(|state| state.position = Some(position.to_owned()));
             }
             Some("connected") => {

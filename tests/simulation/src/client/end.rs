@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::{Error, error::ProtocolError, protocol::CloseFrame};
 
-use super::{Client, connection::Connection, token::Token};
+use super::{connection::Connection, state::Client, token::Token};
 use crate::simulation::trace;
 
 impl Connection<'_> {

@@ -102,7 +102,7 @@ impl Cluster {
         for (partition, offset) in std::mem::take(offsets) {
             // A broker takes any offset of a member of the present generation.
             trace!(self.sim, "kafka commit {} [{}] at {offset}", partition.0, partition.1);
-            self.sim.oracle.committed(&self.sim, &partition, offset);
+            self.sim.oracle.committed(&partition, offset);
             state.committed.insert(partition, offset);
         }
     }

@@ -37,7 +37,7 @@ impl DeadLetterTopic {
             let (record, reason) = (&letter.record, letter.rejection.reason);
             let partition = (record.topic().to_owned(), record.partition());
             trace!(self.sim, "dead letter {partition:?} {}: {reason:?}", record.offset());
-            self.sim.oracle.dead_lettered(&self.sim, &partition, record.offset());
+            self.sim.oracle.dead_lettered(&partition, record.offset());
         }
         if refuses {
             self.sim.reach("a dead letter was refused");

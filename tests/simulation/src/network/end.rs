@@ -14,7 +14,7 @@ use tokio::{
 };
 use ws_gateway::connection::Socket;
 
-use super::{Pipe, PipeState};
+use super::pipe::{Pipe, PipeState};
 use crate::simulation::Sim;
 
 /// One end of a connection.

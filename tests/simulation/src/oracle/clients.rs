@@ -1,30 +1,14 @@
 //! Delivery guarantees of clients: nothing of another user, each frame once and in order, and
 //! nothing missing unless a gap was reported.
 
-use std::collections::BTreeSet;
-
 use serde_json::Value;
 
-use super::{Filter, Oracle, State};
-use crate::{redis::store::Id, simulation::Simulation};
-
-/// A client, across all of its connections.
-#[derive(Default)]
-pub(super) struct Client {
-    user: String,
-    received: BTreeSet<Id>,
-    /// The newest id on the present connection.
-    newest: Option<Id>,
-    /// Whether notifications have to be delivered: from the first confirmed connection on.
-    expects_delivery: bool,
-    /// Entries that the client need not receive: it began after them, a gap was reported, or its
-    /// filter changed while they were on their way.
-    waived: BTreeSet<Id>,
-    /// What passes each filter that its gateway may apply.
-    required: Filter,
-    /// What passes some of them.
-    permitted: Filter,
-}
+use super::{
+    Oracle,
+    filter::Filter,
+    state::{Client, State},
+};
+use crate::redis::store::Id;
 
 impl Oracle {
     pub(crate) fn client(&self, client: usize, user: &str) {
@@ -84,14 +68,15 @@ impl Oracle {
     }
 
     /// Takes the position up to which a client has everything that passes its filter.
-    pub(crate) fn position_reported(&self, sim: &Simulation, client: usize, position: Id) {
+    pub(crate) fn position_reported(&self, client: usize, position: Id) {
         let mut state = self.state();
         let Some(receiver) = state.clients.remove(&client) else { return };
         if receiver.newest.is_some_and(|newest| position < newest) {
-            sim.violate(format!("client {client} is at {position} after {:?}", receiver.newest));
+            self.recorder
+                .violate(format!("client {client} is at {position} after {:?}", receiver.newest));
         }
         if let Some(missing) = state.missing(&receiver).find(|missing| *missing <= position) {
-            sim.violate(format!(
+            self.recorder.violate(format!(
                 "client {client} is at {position}, but has not received {missing}"
             ));
         }
@@ -99,25 +84,29 @@ impl Oracle {
     }
 
     /// Takes a notification that a client has received.
-    pub(crate) fn received(&self, sim: &Simulation, client: usize, id: Id, frame: &Value) {
+    pub(crate) fn received(&self, client: usize, id: Id, frame: &Value) {
         let mut state = self.state();
         let Some(mut receiver) = state.clients.remove(&client) else { return };
         let user = frame["user_id"].as_str();
         let category = frame["category"].as_str().unwrap_or_default();
         if !receiver.permitted.passes(category) {
-            sim.violate(format!("client {client} received {id}, which its filter excludes"));
+            self.recorder
+                .violate(format!("client {client} received {id}, which its filter excludes"));
         }
         if user != Some(&*receiver.user) {
-            sim.violate(format!("client {client} of {} received {id} of {user:?}", receiver.user));
+            self.recorder
+                .violate(format!("client {client} of {} received {id} of {user:?}", receiver.user));
         }
         if receiver.newest.is_some_and(|newest| newest >= id) {
-            sim.violate(format!("client {client} received {id} after {:?}", receiver.newest));
+            self.recorder
+                .violate(format!("client {client} received {id} after {:?}", receiver.newest));
         }
         receiver.newest = Some(id);
         receiver.received.insert(id);
         let missing = state.missing(&receiver).find(|missing| *missing < id);
         if let Some(missing) = missing {
-            sim.violate(format!("client {client} received {id}, but not {missing} before it"));
+            self.recorder
+                .violate(format!("client {client} received {id}, but not {missing} before it"));
             receiver.waived.insert(missing);
         }
         state.clients.insert(client, receiver);

@@ -1,7 +1,5 @@
 //! The filters of clients.
 
-use crate::simulation::Sim;
-
 const CLASSES: &str = "class_management";
 const BATCHES: &str = "batch_progress";
 
@@ -19,14 +17,12 @@ impl Default for Filter {
 }
 
 impl Filter {
-    /// Draws a filter.
-    pub(crate) fn any(sim: &Sim) -> Self {
-        match sim.index(3) {
-            0 => Self::default(),
-            1 => Self { classes: false, batches: true },
-            _ => Self { classes: true, batches: false },
-        }
-    }
+    /// The filters that a client may set.
+    pub(crate) const ALL: [Self; 3] = [
+        Self { classes: true, batches: true },
+        Self { classes: false, batches: true },
+        Self { classes: true, batches: false },
+    ];
 
     /// Returns the categories as a client names them; without any, all pass.
     pub(crate) fn categories(self) -> Vec<&'static str> {

@@ -1,43 +1,11 @@
 //! The commands that the services send, on one database.
 
 use super::{
+    database::{Database, Write},
     reply::Reply,
     scripts,
-    store::{Id, Refusal, Store, Value, WRONG_TYPE},
+    store::{Id, Refusal, Value, WRONG_TYPE},
 };
-
-/// What a command may be refused for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Write {
-    /// It needs memory: refused when there is none left, and on a replica.
-    AddsMemory,
-    /// It only frees memory or publishes: refused on a replica.
-    Other,
-}
-
-/// A database, and the state of its server that commands depend on.
-pub trait Database {
-    /// Returns the keys.
-    fn store(&mut self) -> &mut Store;
-
-    /// Refuses a command in the state that the server is in.
-    ///
-    /// # Errors
-    /// The error of the server.
-    fn allow(&mut self, write: Write) -> Result<(), Refusal>;
-
-    /// Publishes a message; returns the number of receivers.
-    ///
-    /// # Errors
-    /// If the server refuses.
-    fn publish(&mut self, channel: &str, message: &[u8]) -> Result<i64, Refusal>;
-
-    /// Whether the publish script is loaded under its hash.
-    fn has_script(&mut self) -> bool;
-
-    /// Loads the publish script; returns its hash.
-    fn load_script(&mut self) -> String;
-}
 
 /// Runs a command that is not about its connection.
 pub fn run(db: &mut impl Database, command: &[Vec<u8>]) -> Reply {
@@ -76,11 +44,7 @@ pub fn run(db: &mut impl Database, command: &[Vec<u8>]) -> Reply {
             db.store().clear();
             Ok(Reply::Ok)
         }
-        "ZADD" => db.allow(Write::AddsMemory).and_then(|()| {
-            let (key, member, score) = (text(&command[1]), text(&command[3]), text(&command[2]));
-            let added = db.store().add_sorted(&key, &member, score.parse().unwrap_or(0))?;
-            Ok(Reply::Int(added.into()))
-        }),
+        "ZADD" => add_sorted(db, command),
         "ZREVRANGEBYSCORE" => {
             let score = text(&command[3]).trim_start_matches('(').parse().unwrap_or(0);
             let members = db.store().sorted_above(&text(&command[1]), score);
@@ -108,6 +72,13 @@ fn add_to_set(db: &mut impl Database, key: &str) -> Result<Reply, Refusal> {
         }
         Some(_) => Err(WRONG_TYPE.into()),
     }
+}
+
+fn add_sorted(db: &mut impl Database, command: &[Vec<u8>]) -> Result<Reply, Refusal> {
+    db.allow(Write::AddsMemory)?;
+    let (key, member, score) = (text(&command[1]), text(&command[3]), text(&command[2]));
+    let added = db.store().add_sorted(&key, &member, score.parse().unwrap_or(0))?;
+    Ok(Reply::Int(added.into()))
 }
 
 fn append_at(db: &mut impl Database, command: &[Vec<u8>]) -> Result<Reply, Refusal> {

@@ -9,10 +9,11 @@ use shared::redis::{Dial, RedisClient, RedisSettings, RedisStream};
 use tokio::time::{Instant, sleep};
 
 use super::{
-    connection::{self, Output},
+    connection,
+    output::Output,
     server::{Connection, Host, Server},
 };
-use crate::network;
+use crate::{network, plan::SEND_BUFFER_BYTES};
 
 impl Server {
     /// Returns a client of a host.
@@ -45,7 +46,7 @@ impl Dial for HostNetwork {
         Box::pin(async {
             let sim = &self.server.sim;
             sleep(sim.millis(0..3)).await;
-            let (client, end, link) = network::connect(sim, sim.millis(0..3), network::CAPACITY);
+            let (client, end, link) = network::connect(sim, sim.millis(0..3), SEND_BUFFER_BYTES);
             let output = Output::default();
             let mut state = self.server.state();
             if state.faults.down_until.is_some_and(|until| until > Instant::now()) {

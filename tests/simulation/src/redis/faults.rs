@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{
-    commands::Write,
+    database::Write,
     server::{Node, Server},
     store::{Store, Value},
 };
@@ -29,7 +29,7 @@ impl Server {
         if lost > 0 && before >= lost {
             let (replica, published) = state.snapshots[before - lost].clone();
             store = replica;
-            if sim.oracle.lost_after(sim, published) > 0 {
+            if sim.oracle.lost_after(published) > 0 {
                 sim.reach("a failover lost notifications");
             }
         }

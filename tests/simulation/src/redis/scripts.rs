@@ -2,7 +2,7 @@
 //! them with the Lua scripts on a real server.
 
 use super::{
-    commands::{Database, Write},
+    database::{Database, Write},
     store::{Id, Refusal, Value},
 };
 

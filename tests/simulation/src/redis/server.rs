@@ -8,8 +8,9 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    commands::{Database, Write},
-    connection::Output,
+    commands,
+    database::{Database, Write},
+    output::Output,
     reply::Reply,
     store::{Refusal, Store},
 };
@@ -116,7 +117,7 @@ impl Server {
             _ => {
                 state.begin_write(&name, node, &self.sim);
                 let mut db = NodeDatabase { state: &mut state, node, sim: &self.sim };
-                let reply = super::commands::run(&mut db, command);
+                let reply = commands::run(&mut db, command);
                 if let Reply::Error(error) = &reply {
                     trace!(self.sim, "redis refuses {name} of {id}: {error}");
                 }
@@ -135,7 +136,7 @@ impl Server {
             let command: Vec<Vec<u8>> = command.map(|part| part.as_bytes().to_vec()).collect();
             state.begin_write(&String::from_utf8_lossy(&command[0]), node, sim);
             let mut db = NodeDatabase { state: &mut state, node, sim };
-            !matches!(super::commands::run(&mut db, &command), Reply::Error(_))
+            !matches!(commands::run(&mut db, &command), Reply::Error(_))
         })
     }
 
@@ -238,7 +239,7 @@ impl Database for NodeDatabase<'_> {
     fn publish(&mut self, channel: &str, message: &[u8]) -> Result<i64, Refusal> {
         if channel.starts_with("ws:") {
             self.allow(Write::Other)?;
-            self.sim.oracle.published(self.sim, channel, message);
+            self.sim.oracle.published(channel, message);
         }
         let push = [Reply::text("message"), Reply::text(channel), Reply::Bulk(message.into())];
         let mut receivers = 0;

@@ -1,0 +1,142 @@
+//! The facts that the oracle has gathered, and the checks of what Redis has published.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use ingest_worker::worker::pipeline::Partition;
+use tokio::time::Instant;
+
+use super::filter::Filter;
+use crate::redis::store::Id;
+
+/// The expected outcome of a record.
+#[derive(Clone, Debug)]
+pub(crate) enum Expected {
+    Notification(Event),
+    DeadLetter,
+    Ignored,
+}
+
+/// An event that is notified once to one user.
+#[derive(Clone, Debug)]
+pub(crate) struct Event {
+    pub(crate) id: u128,
+    pub(crate) user: String,
+    /// Whether the record names the user; else its batch has an owner.
+    pub(crate) names_user: bool,
+    pub(crate) batch: Option<usize>,
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    /// What is expected of each record, by offset.
+    pub(super) records: BTreeMap<Partition, Vec<Record>>,
+    pub(super) events: BTreeMap<u128, EventState>,
+    /// What was published to each user, in order.
+    pub(super) entries: BTreeMap<String, Vec<Entry>>,
+    /// The user and the index of each entry, in order of publication.
+    pub(super) published: Vec<(String, usize)>,
+    pub(super) dead_letters: BTreeSet<(Partition, i64)>,
+    pub(super) clients: BTreeMap<usize, Client>,
+    /// The ids of the tokens that were ever revoked.
+    pub(super) revoked: BTreeSet<String>,
+}
+
+pub(super) struct Record {
+    pub(super) expected: Expected,
+    pub(super) produced_at: Instant,
+    /// Deleted by retention.
+    pub(super) is_deleted: bool,
+}
+
+pub(super) struct EventState {
+    pub(super) event: Event,
+    /// Where its record was produced.
+    pub(super) copies: Vec<(Partition, i64)>,
+    pub(super) was_published: bool,
+    /// Whether Redis knows that it was published.
+    pub(super) is_claimed: bool,
+}
+
+pub(super) struct Entry {
+    pub(super) id: Id,
+    pub(super) event: u128,
+    pub(super) category: String,
+    /// Whether a failover has lost it.
+    pub(super) is_lost: bool,
+}
+
+/// A client, across all of its connections.
+#[derive(Default)]
+pub(super) struct Client {
+    pub(super) user: String,
+    pub(super) received: BTreeSet<Id>,
+    /// The newest id on the present connection.
+    pub(super) newest: Option<Id>,
+    /// Whether notifications have to be delivered: from the first confirmed connection on.
+    pub(super) expects_delivery: bool,
+    /// Entries that the client need not receive: it began after them, a gap was reported, or its
+    /// filter changed while they were on their way.
+    pub(super) waived: BTreeSet<Id>,
+    /// What passes each filter that its gateway may apply.
+    pub(super) required: Filter,
+    /// What passes some of them.
+    pub(super) permitted: Filter,
+}
+
+impl State {
+    pub(super) fn record(&self, partition: &Partition, offset: i64) -> Option<&Record> {
+        self.records.get(partition)?.get(usize::try_from(offset).ok()?)
+    }
+
+    pub(super) fn publish(&mut self, user: &str, entry: Entry, named: Option<&str>) -> Vec<String> {
+        let Entry { id, event, .. } = entry;
+        let mut violations = Vec::new();
+        let entries = self.entries.entry(user.to_owned()).or_default();
+        if entries.iter().rev().find(|entry| !entry.is_lost).is_some_and(|last| last.id >= id) {
+            violations.push(format!("{id} of {user} is not greater than the id before it"));
+        }
+        let index = entries.len();
+        entries.push(entry);
+        self.published.push((user.to_owned(), index));
+        let Some(state) = self.events.get_mut(&event) else {
+            violations.push(format!("published an event that was never produced: {event:032x}"));
+            return violations;
+        };
+        if state.event.user != user || named != Some(user) {
+            violations.push(format!("{:?} was published to {user}", state.event));
+        }
+        if std::mem::replace(&mut state.is_claimed, true) {
+            violations.push(format!("{:?} was published twice", state.event));
+        }
+        violations
+    }
+
+    pub(super) fn set_published(&mut self, event: u128) {
+        if let Some(event) = self.events.get_mut(&event) {
+            event.was_published = true;
+        }
+    }
+
+    /// Returns an earlier event that must have been published before this one and was not: of the
+    /// same partition, and either both name their user or both are of one batch.
+    pub(super) fn overtaken(&self, event: u128, owner_wait: Duration) -> Option<String> {
+        let this = self.events.get(&event).filter(|event| !event.was_published)?;
+        // Another copy may have been published from another partition.
+        let [(partition, offset)] = &this.copies[..] else { return None };
+        let records = self.records[partition].iter().zip(0..*offset);
+        let overtaken = records.filter(|(record, _)| !record.is_deleted).find(|(record, _)| {
+            let Expected::Notification(other) = &record.expected else { return false };
+            let both_named = other.names_user && this.event.names_user;
+            let is_ordered = other.user == this.event.user
+                && (both_named || (other.batch.is_some() && other.batch == this.event.batch));
+            // It may be on its way to the dead-letter topic.
+            let may_be_letter = !other.names_user && record.produced_at.elapsed() >= owner_wait;
+            is_ordered && !self.events[&other.id].was_published && !may_be_letter
+        });
+        let (_, before) = overtaken?;
+        Some(format!("{partition:?} {offset} was published before {before} of the same user"))
+    }
+}

@@ -1,0 +1,36 @@
+//! What the commands and scripts need of the server that runs them.
+
+use super::store::{Refusal, Store};
+
+/// What a command may be refused for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// It needs memory: refused when there is none left, and on a replica.
+    AddsMemory,
+    /// It only frees memory or publishes: refused on a replica.
+    Other,
+}
+
+/// A database, and the state of its server that commands depend on.
+pub trait Database {
+    /// Returns the keys.
+    fn store(&mut self) -> &mut Store;
+
+    /// Refuses a command in the state that the server is in.
+    ///
+    /// # Errors
+    /// The error of the server.
+    fn allow(&mut self, write: Write) -> Result<(), Refusal>;
+
+    /// Publishes a message; returns the number of receivers.
+    ///
+    /// # Errors
+    /// If the server refuses.
+    fn publish(&mut self, channel: &str, message: &[u8]) -> Result<i64, Refusal>;
+
+    /// Whether the publish script is loaded under its hash.
+    fn has_script(&mut self) -> bool;
+
+    /// Loads the publish script; returns its hash.
+    fn load_script(&mut self) -> String;
+}
