@@ -56,6 +56,9 @@ impl EventSource {
 
 /// Returns the first [`MAX_LOGGED_CHARS`] characters of a producer's text.
 pub(super) fn truncate_for_log(text: &str) -> &str {
+    if text.len() <= MAX_LOGGED_CHARS {
+        return text; // It has no more characters than bytes.
+    }
     text.char_indices().nth(MAX_LOGGED_CHARS).map_or(text, |(end, _)| &text[..end])
 }
 
