@@ -90,7 +90,7 @@ export class MockGateway {
     return [...events.map((event) => this.send(event)), this.sendOther(event)];
   }
 
-  /** Forgets the history: a client that resumes is told that it is incomplete. */
+  /** Forgets the history: a client that resumes receives `incomplete`. */
   loseHistory(): void {
     this.#history.length = 0;
     this.#sequence += 1;
