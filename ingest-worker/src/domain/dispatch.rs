@@ -67,7 +67,8 @@ impl<P: Publisher, D: OwnerDirectory> Dispatcher<P, D> {
             // An event whose owner was not stored is not finished, although it may be published.
             for (pending, outcome) in pending.iter().zip(&mut outcomes) {
                 if let Some(error) = owners.refusal(&pending.recipient) {
-                    *outcome = pending.refused(error.clone());
+                    let user = pending.recipient.user.as_ref();
+                    *outcome = pending.refused(user, error.clone());
                 }
             }
             outcomes
@@ -142,7 +143,7 @@ impl PendingNotification {
             Recipient::Unknown => None,
             Recipient::Refused(error) => {
                 holds.hold(&ordering_keys(&self.recipient, self.recipient.user.as_ref()));
-                return Err(self.refused(error.clone()));
+                return Err(self.refused(self.recipient.user.as_ref(), error.clone()));
             }
         };
         let notification =
@@ -169,9 +170,9 @@ impl PendingNotification {
         Ok(OutgoingNotification { user: user.clone(), identity: self.identity, text })
     }
 
-    /// The outcome if the directory of owners refused an entity of the event.
-    fn refused(&self, error: TransientError) -> Outcome {
-        let keys = ordering_keys(&self.recipient, self.recipient.user.as_ref());
+    /// Returns the outcome if a backend refused what concerns the event; a retry may succeed.
+    fn refused(&self, user: Option<&UserId>, error: TransientError) -> Outcome {
+        let keys = ordering_keys(&self.recipient, user);
         Outcome::parked(ParkReason::RedisRefused, keys, Some(error))
     }
 
@@ -179,10 +180,7 @@ impl PendingNotification {
         match result {
             PublishOutcome::Published => Outcome::Published,
             PublishOutcome::Duplicate => Outcome::Duplicate,
-            PublishOutcome::Refused(error) => {
-                let keys = ordering_keys(&self.recipient, Some(user));
-                Outcome::parked(ParkReason::RedisRefused, keys, Some(error))
-            }
+            PublishOutcome::Refused(error) => self.refused(Some(user), error),
             PublishOutcome::Invalid(why) => {
                 Outcome::DeadLetter(DeadLetterReason::Malformed.with_detail(why))
             }
