@@ -88,7 +88,8 @@ impl CloseReason {
 
     /// Returns label and random delay for a client that should reconnect. After a restart at least
     /// 0.5 s, in which load balancers notice it, and no more than 2 s, as the drain window has
-    /// already spread the closes. After a subscription time-out longer, as Redis is likely unavailable.
+    /// already spread the closes. After a subscription time-out longer, as Redis is likely
+    /// unavailable.
     #[must_use]
     pub(crate) fn reconnect_after(self) -> Option<(&'static str, Duration)> {
         let seconds = match self {

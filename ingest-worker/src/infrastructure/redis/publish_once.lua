@@ -35,18 +35,18 @@ for i = 4, #KEYS do
     refusal = claim.err
   else
     local id = call('XADD', KEYS[1], 'NOMKSTREAM', 'MAXLEN', '~', ARGV[4], '*', 'n', text)
-    local foreign = false
+    local unusable = false
     if type(id) == 'table' then
-      foreign = string.find(id.err, 'WRONGTYPE') or string.find(id.err, 'exhausted')
+      unusable = string.find(id.err, 'WRONGTYPE') or string.find(id.err, 'exhausted')
     elseif id and string.sub(id, -2) ~= '-0' then
       -- After an entry of this millisecond, or of one in the future: gateways believe a minute.
       if not latest then
         local time = call('TIME')
         latest = time.err and math.huge or (time[1] + 60) * 1000
       end
-      foreign = tonumber(string.match(id, '^%d+')) > latest
+      unusable = tonumber(string.match(id, '^%d+')) > latest
     end
-    if foreign then
+    if unusable then
       -- Not a stream, or one without usable ids: written by other software.
       call('DEL', KEYS[1])
       wrong_type = wrong_type .. ' history'
