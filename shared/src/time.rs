@@ -1,7 +1,7 @@
 //! Timestamps: producers send RFC 3339 with any offset, or without one, which means UTC. A
 //! [`Timestamp`] serialises as UTC with `Z` and the shortest fraction.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 pub use jiff::Timestamp;
 use jiff::{civil::DateTime, tz::Offset};
@@ -32,6 +32,13 @@ pub fn parse(text: &str) -> Option<Timestamp> {
         let naive: DateTime = text.parse().ok()?;
         Offset::UTC.to_timestamp(naive).ok()
     })
+}
+
+/// Returns the whole milliseconds of a duration; one that is longer than can be counted is the
+/// longest that can.
+#[must_use]
+pub fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

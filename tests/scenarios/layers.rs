@@ -36,7 +36,7 @@ const SHARED: Layers = &[
     ("trace", &[]),
     ("envelope", &[]),
     ("keys", &["user"]),
-    ("redis", &["config", "keys", "user"]),
+    ("redis", &["config", "keys", "time", "user"]),
     ("notification", &["time", "user"]),
     ("events", &["envelope", "notification", "time"]),
 ];

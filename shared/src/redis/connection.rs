@@ -15,6 +15,7 @@ use super::{
     sentinel::Sentinels,
     server::{RequiredRole, Server, Servers, check, pooled, unavailable},
 };
+use crate::time::millis;
 
 /// Time limit for the sentinels' vote in a health check; a slow vote counts as no change.
 const VOTE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -217,8 +218,7 @@ async fn exchange(
         pipeline.add_command(command);
     }
     if let Some(ReplicaAck { replicas, timeout }) = ack {
-        let millis = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
-        pipeline.cmd("WAIT").arg(replicas).arg(millis);
+        pipeline.cmd("WAIT").arg(replicas).arg(millis(timeout));
     }
     let mut results: Vec<RedisResult<Value>> = pipeline.query_async(connection).await?;
     if let Some(ReplicaAck { replicas, .. }) = ack {

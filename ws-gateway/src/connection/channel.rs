@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};
+use shared::time::millis;
 use tokio::time::timeout;
 use tokio_tungstenite::{
     WebSocketStream,
@@ -69,7 +70,7 @@ pub struct Reconnect {
 
 impl Reconnect {
     pub(crate) fn after_ms(self) -> u64 {
-        u64::try_from(self.after.as_millis()).unwrap_or(u64::MAX)
+        millis(self.after)
     }
 
     /// Returns the last frame of the connection.

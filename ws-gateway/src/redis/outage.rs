@@ -1,7 +1,8 @@
 //! An outage of Redis: its duration, and which of its errors were logged.
 
-use std::{fmt, time::Duration};
+use std::fmt;
 
+use shared::time::millis;
 use tokio::time::Instant;
 use tracing::info;
 
@@ -53,13 +54,9 @@ impl Repair {
         let (outage, repair) = (lost_at.elapsed(), self.since.elapsed());
         metrics.outage_duration.observe(outage.as_secs_f64());
         metrics.repair_duration.observe(repair.as_secs_f64());
-        let (outage_ms, repair_ms) = (milliseconds(outage), milliseconds(repair));
+        let (outage_ms, repair_ms) = (millis(outage), millis(repair));
         info!(outage_ms, repair_ms, ?redis, "reconnected to Redis, all gaps closed");
     }
-}
-
-fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use redis::{Cmd, RedisResult, Value, cmd, from_redis_value};
 use shared::{
     keys::{Keys, POSITION_LIFETIME},
     redis::RedisConnection,
+    time,
     user::UserId,
 };
 
@@ -73,7 +74,7 @@ pub(super) fn newest_position(keys: &Keys, user: &UserId) -> Cmd {
         .arg(keys.stream(user))
         .arg(keys.position(user))
         .arg(Position::random_start().to_string())
-        .arg(u64::try_from(POSITION_LIFETIME.as_millis()).unwrap_or(u64::MAX));
+        .arg(time::millis(POSITION_LIFETIME));
     script
 }
 

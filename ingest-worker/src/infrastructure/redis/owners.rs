@@ -1,11 +1,11 @@
 //! The owner directory on Redis: a key per batch and class that holds the owner's user id.
 
 use redis::{Cmd, RedisError, RedisResult, Value, cmd};
-use shared::user::UserId;
+use shared::{time::millis, user::UserId};
 
 use super::{
     error::{self, OUT_OF_MEMORY},
-    store::{RedisStore, millis},
+    store::RedisStore,
 };
 use crate::{
     domain::recipients::{OwnedEntity, OwnerAnswers, OwnerDirectory},

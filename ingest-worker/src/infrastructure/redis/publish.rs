@@ -4,11 +4,11 @@
 use std::{collections::HashMap, iter, ops::Range};
 
 use redis::{Cmd, RedisResult, Value, cmd};
-use shared::{keys::POSITION_LIFETIME, metrics::Label as _, user::UserId};
+use shared::{keys::POSITION_LIFETIME, metrics::Label as _, time::millis, user::UserId};
 
 use super::{
     error::{self, OUT_OF_MEMORY},
-    store::{RedisStore, millis},
+    store::RedisStore,
 };
 use crate::{
     metrics::{RedisCall, WrongTypeKey},

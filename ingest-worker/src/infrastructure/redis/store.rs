@@ -141,7 +141,3 @@ impl RedisStore {
         Ok(Connection { commands, script: script.into() })
     }
 }
-
-pub(super) fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
