@@ -83,3 +83,28 @@ impl Drop for OpenConnection {
         metrics.connection_duration.observe(self.opened_at.elapsed().as_secs_f64());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::handshake::tests::{settings, state_with},
+        *,
+    };
+    use crate::auth::{
+        Credential,
+        revocation::{Revocation, Revocations, Revoked},
+    };
+
+    #[tokio::test]
+    async fn a_token_that_is_revoked_between_its_check_and_the_registration_is_refused() {
+        let revocations = Revocations::default();
+        let state = state_with(settings(), revocations.clone());
+        let user = UserId::new("u").unwrap();
+        let credential = Credential::default();
+        let identity = Identity { user: user.clone(), expires_at: u64::MAX, credential };
+        register(&state, &identity, Uuid::nil()).await.unwrap();
+        revocations.add(Revocation { target: Revoked::User(user, u64::MAX), until: u64::MAX });
+        let refused = register(&state, &identity, Uuid::nil()).await.unwrap_err();
+        assert_eq!(refused, CloseReason::Revoked);
+    }
+}

@@ -4,7 +4,11 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::auth::{JwksCache, KeySources, jwks::ProxySettings};
+use crate::auth::{
+    JwksCache, KeySources,
+    jwks::ProxySettings,
+    revocation::{Revocation, Revoked},
+};
 
 /// Settings with the keys of an issuer, which are fetched for the first token.
 fn settings_with_issuer(issuer: &TcpListener) -> Arc<ConnectionSettings> {
@@ -56,4 +60,24 @@ async fn messages_are_read_while_a_token_is_checked_and_a_second_token_waits() {
         let refused = time::timeout(Duration::from_secs(10), harness.json()).await;
         assert_eq!(refused.expect("both are refused")["data"]["state"], "error");
     }
+}
+
+#[tokio::test]
+async fn a_connection_is_closed_if_its_new_token_was_revoked_after_the_check() {
+    let (settings, revocations) = (Arc::into_inner(settings()).unwrap(), Revocations::default());
+    let authenticator = Authenticator::new(KeySources::default(), revocations.clone());
+    let settings = Arc::new(ConnectionSettings { authenticator, ..settings });
+    let credential = |id: &str| Credential { token_id: Some(id.into()), ..Credential::default() };
+    let identity = |id| Identity { user: user(), expires_at: u64::MAX, credential: credential(id) };
+    let registration = hub().register(&user(), Uuid::nil()).unwrap();
+    let outbox = registration.outbox().clone();
+    let options = ClientOptions { control_frames: true, filter: Filter::default() };
+    let (channel, _chunks) = EventStream::new();
+    let mut connection =
+        Connection::new(channel, registration, &identity("old"), options, settings);
+    connection.replace_token(Ok(identity("new")));
+    assert_eq!(outbox.closed().now_or_never(), None);
+    revocations.add(Revocation { target: Revoked::Token("new".into()), until: u64::MAX });
+    connection.replace_token(Ok(identity("new")));
+    assert_eq!(outbox.closed().now_or_never(), Some(CloseReason::Revoked));
 }

@@ -55,6 +55,13 @@ pub(in crate::server) fn settings() -> ServerSettings {
 }
 
 pub(in crate::server) fn state(settings: ServerSettings) -> Arc<ServerState> {
+    state_with(settings, Revocations::default())
+}
+
+pub(in crate::server) fn state_with(
+    settings: ServerSettings,
+    revocations: Revocations,
+) -> Arc<ServerState> {
     let metrics = Metrics::new(&Registry::new());
     let history = History::new(watch::channel(None).1, 1 << 20, metrics.clone());
     let rules = TokenRules::new(&[jsonwebtoken::Algorithm::HS256], None, None, Duration::ZERO);
@@ -67,7 +74,7 @@ pub(in crate::server) fn state(settings: ServerSettings) -> Arc<ServerState> {
         max_message_size: 4096,
         max_messages_per_second: NonZeroU32::new(50).unwrap(),
         drain_window: Duration::ZERO,
-        authenticator: Authenticator::new(keys.into(), Revocations::default()),
+        authenticator: Authenticator::new(keys.into(), revocations),
         metrics: metrics.clone(),
         tracer: None,
     };
