@@ -13,23 +13,21 @@ fn poll(uri: &str, token: &str) -> Request<()> {
     get(uri, &[&ACCEPT[..], &[(header::AUTHORIZATION, &bearer)]].concat())
 }
 
-/// Answers a poll once the user is subscribed, as the Redis subscriber does that.
+/// Answers a request, and subscribes its user meanwhile, as the Redis subscriber does that.
 async fn poll_subscribed(state: &Arc<ServerState>, request: Request<()>) -> Response {
     let subscribed = async {
-        let users = loop {
-            let changed = state.hub.take_changed();
-            if !changed.is_empty() {
-                break changed;
-            }
-            tokio::task::yield_now().await;
-        };
-        let plan = state.hub.plan(users);
-        for pending in plan.subscribe {
+        state.hub.changed().await;
+        for pending in state.hub.plan(state.hub.take_changed()).subscribe {
             let marked = state.hub.mark_subscribed(&pending.subscription);
             assert_eq!(marked, hub::Subscribed::Live);
         }
+        std::future::pending().await
     };
-    tokio::join!(respond(state, request), subscribed).0
+    // A request that is refused subscribes no user.
+    tokio::select! {
+        response = respond(state, request) => response,
+        response = subscribed => response,
+    }
 }
 
 #[tokio::test(start_paused = true)]
