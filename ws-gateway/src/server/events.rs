@@ -16,6 +16,7 @@ use super::{
     activity::Activity,
     admission, cors,
     open::{OpenConnection, register},
+    query::Query,
     response::{self, Response},
     state::ServerState,
 };
@@ -129,16 +130,8 @@ fn read(request: &Request<()>) -> Option<EventsRequest> {
         best if stream == Some(best) => ClientTransport::EventStream,
         _ => ClientTransport::LongPoll,
     };
-    let (mut resume_from, mut filter, mut wait) = (ResumeFrom::Now, Filter::default(), None);
     let query = request.uri().query().unwrap_or_default();
-    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-        match &*name {
-            "last_event_id" | "after" => resume_from = ResumeFrom::read(&value),
-            "categories" => filter = Filter::new(value.split(',')),
-            "wait" => wait = value.parse().ok().map(Duration::from_secs),
-            _ => {}
-        }
-    }
+    let Query { mut resume_from, filter, wait } = Query::read(query);
     // What a browser adds when it reconnects is newer than the URL.
     if let Some(last) = headers.get("last-event-id").filter(|last| !last.is_empty()) {
         resume_from = ResumeFrom::read(last.to_str().unwrap_or("-"));

@@ -15,6 +15,7 @@ use super::{
     admission::{self, lists},
     events,
     health_endpoints::Health,
+    query::Query,
     response::{self, Response},
     state::ServerState,
     upgrade::{self, Handshake},
@@ -22,9 +23,8 @@ use super::{
 use crate::{
     auth,
     connection::{ClientOptions, Transport},
-    hub::ResumeFrom,
     metrics::HandshakeResult,
-    protocol::{Filter, SUBPROTOCOL},
+    protocol::SUBPROTOCOL,
 };
 
 /// Returns the response to a request. `S` is the stream that the request came over.
@@ -149,14 +149,7 @@ async fn read_handshake(state: &ServerState, request: &Request<()>) -> Handshake
     let identity = admission::authenticate(state, token.as_deref()).await;
     let control_frames =
         lists(request.headers(), &header::SEC_WEBSOCKET_PROTOCOL, |entry| entry == SUBPROTOCOL);
-    let (mut resume_from, mut filter) = (ResumeFrom::Now, Filter::default());
-    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-        match &*name {
-            "last_event_id" => resume_from = ResumeFrom::read(&value),
-            "categories" => filter = Filter::new(value.split(',')),
-            _ => {}
-        }
-    }
+    let Query { resume_from, filter, .. } = Query::read(query);
     Handshake { identity, resume_from, options: ClientOptions { control_frames, filter } }
 }
 
