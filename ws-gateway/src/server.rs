@@ -14,6 +14,7 @@ mod handshake;
 mod health_endpoints;
 mod open;
 mod pending;
+mod query;
 mod response;
 mod settings;
 mod state;

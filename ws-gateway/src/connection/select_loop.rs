@@ -1,9 +1,6 @@
 //! The loop of a connection: one `select!` over history, queue, client, timers and shutdown.
 
-use std::{
-    ops::ControlFlow::{self, Break, Continue},
-    sync::Arc,
-};
+use std::ops::ControlFlow::{self, Break, Continue};
 
 use futures_util::StreamExt;
 use tokio::time::{Instant, sleep_until};
@@ -14,7 +11,10 @@ use tokio_util::sync::CancellationToken;
 use super::{Channel, Connection, Renewal, channel::Reconnect, timers::TimerEvent};
 use crate::{
     auth::{AuthError, Identity},
-    hub::{Replay, ReplayPage, outbox::Due},
+    hub::{
+        Replay, ReplayPage,
+        outbox::{Due, Outbox},
+    },
     metrics::{Failure, Phase},
     protocol::{CloseReason, Disconnect, Resume, State},
 };
@@ -72,7 +72,7 @@ impl<C: Channel> Connection<C> {
                 () = &mut stopping, if self.timers.drain_at.is_none() => Event::Shutdown,
             };
             // Boxed: an idle connection keeps no memory for what it does with events.
-            if let Break(end) = Box::pin(self.handle_in_time(event, &shutdown)).await {
+            if let Break(end) = Box::pin(self.handle_in_time(event, &outbox, &shutdown)).await {
                 break end;
             }
         };
@@ -110,17 +110,16 @@ impl<C: Channel> Connection<C> {
     async fn handle_in_time(
         &mut self,
         event: Event,
+        outbox: &Outbox,
         shutdown: &CancellationToken,
     ) -> ControlFlow<Disconnect> {
-        let outbox = self.registration.outbox().clone();
-        let timers = self.timers.clone();
-        let settings = Arc::clone(&self.settings);
+        let deadlines = self.timers.write_deadlines(&self.settings);
         let reason = select! {
             biased;
             flow = self.handle(event) => return flow,
             reason = outbox.closed() => reason,
-            // Lazy: most writes finish at once and need no timer.
-            reason = async { timers.close_while_writing(&settings, shutdown).await } => reason,
+            // Sets a timer when it is polled first: most writes finish at once and need none.
+            reason = deadlines.passed(shutdown) => reason,
         };
         Break(Disconnect::ByGateway(reason))
     }

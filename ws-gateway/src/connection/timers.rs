@@ -15,7 +15,7 @@ use crate::protocol::CloseReason;
 const MAX_TOKEN_LIFETIME: Duration = Duration::from_hours(24 * 365);
 
 /// The deadlines of one connection.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Timers {
     last_activity: Instant,
     next_ping: Instant,
@@ -24,6 +24,15 @@ pub(super) struct Timers {
     pub(super) flush_by: Option<Instant>,
     /// When the connection is closed during shutdown.
     pub(super) drain_at: Option<Instant>,
+}
+
+/// The deadlines of a write that waits for the client.
+#[derive(Debug)]
+pub(super) struct WriteDeadlines {
+    drain_at: Option<Instant>,
+    drain_window: Duration,
+    expires_at: Instant,
+    timeout: Duration,
 }
 
 /// What is due.
@@ -96,31 +105,39 @@ impl Timers {
         self.drain_at = Some(drain_time(window));
     }
 
-    /// Waits until a connection that begins a write now has to be closed before the write ends: a
-    /// client that lets it wait for the keep-alive timeout is too slow.
-    pub(super) async fn close_while_writing(
-        &self,
-        settings: &ConnectionSettings,
-        shutdown: &CancellationToken,
-    ) -> CloseReason {
+    /// Returns when a connection that begins a write now has to be closed before the write ends.
+    pub(super) fn write_deadlines(&self, settings: &ConnectionSettings) -> WriteDeadlines {
+        WriteDeadlines {
+            drain_at: self.drain_at,
+            drain_window: settings.drain_window,
+            expires_at: self.expires_at,
+            timeout: settings.keepalive_timeout,
+        }
+    }
+
+    fn keepalive_deadline(&self, settings: &ConnectionSettings) -> Instant {
+        self.last_activity + settings.keepalive_timeout
+    }
+}
+
+impl WriteDeadlines {
+    /// Waits for the first deadline, counted from the first poll, and returns why the connection
+    /// has to be closed: a client that lets a write wait for the keep-alive timeout is too slow.
+    pub(super) async fn passed(self, shutdown: &CancellationToken) -> CloseReason {
         let drain = async {
             let at = if let Some(at) = self.drain_at {
                 at
             } else {
                 shutdown.cancelled().await;
-                drain_time(settings.drain_window)
+                drain_time(self.drain_window)
             };
             sleep_until(at).await;
         };
         select! {
             () = drain => CloseReason::Restarting,
             () = sleep_until(self.expires_at) => CloseReason::TokenExpired,
-            () = sleep(settings.keepalive_timeout) => CloseReason::TooSlow,
+            () = sleep(self.timeout) => CloseReason::TooSlow,
         }
-    }
-
-    fn keepalive_deadline(&self, settings: &ConnectionSettings) -> Instant {
-        self.last_activity + settings.keepalive_timeout
     }
 }
 
