@@ -99,6 +99,7 @@ async fn the_accept_header_selects_the_transport() {
         let mut request = poll("/events", &token());
         request.headers_mut().insert(header::ACCEPT, accept.parse().unwrap());
         let response = poll_subscribed(&state(settings()), request).await;
+        assert_eq!(response.status(), StatusCode::OK, "{accept}");
         assert_eq!(response.headers()[header::CONTENT_TYPE], expected, "{accept}");
     }
 }
