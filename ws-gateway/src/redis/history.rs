@@ -3,12 +3,21 @@
 
 mod page;
 
-use std::{slice::from_ref, sync::Arc, time::Duration};
+use std::{
+    mem,
+    pin::pin,
+    slice::from_ref,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use futures_util::stream;
 use shared::{backoff::Backoff, keys::Keys, redis::RedisConnection};
 use tokio::{
-    sync::{Semaphore, watch},
+    sync::{Semaphore, SemaphorePermit, watch},
     time::{sleep, timeout},
 };
 use tracing::debug;
@@ -40,7 +49,9 @@ const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_
 /// connections by default, so that a read does not fail while it waits for one.
 const MAX_READS: usize = 8;
 
-/// How long a resume waits for those of other clients; then it is incomplete.
+/// How long a resume waits for those of other clients while none of their pages is read; then it
+/// is incomplete. While pages are read, it waits for its turn: the history is there, and a client
+/// that takes it for lost would reload everything.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Reads pages of a user's stream.
@@ -102,8 +113,7 @@ impl ReadPage for CurrentReader {
 #[derive(Clone, Debug)]
 pub(crate) struct History {
     reader: CurrentReader,
-    /// A permit for each page that is read at the same time.
-    reads: Arc<Semaphore>,
+    queue: Arc<ReadQueue>,
     /// The maximum number of bytes in a page, once the size of entries is known.
     max_bytes: usize,
     metrics: Metrics,
@@ -117,8 +127,8 @@ impl History {
         max_bytes: usize,
         metrics: Metrics,
     ) -> Self {
-        let reads = Arc::new(Semaphore::new(MAX_READS));
-        Self { reader: CurrentReader(reader), reads, max_bytes, metrics }
+        let queue = Arc::new(ReadQueue::new(MAX_READS));
+        Self { reader: CurrentReader(reader), queue, max_bytes, metrics }
     }
 
     /// Returns whether there is a session with Redis.
@@ -139,7 +149,7 @@ impl History {
         registration.outbox().begin_replay();
         let pages = Pages {
             reader: self.reader.clone(),
-            reads: Arc::clone(&self.reads),
+            queue: Arc::clone(&self.queue),
             request: PageRequest::first(registration.user().clone(), after),
             outbox: registration.outbox().clone(),
             max_bytes: self.max_bytes,
@@ -167,10 +177,43 @@ fn only(confirmed: impl Future<Output = ()> + Send + 'static, resume: Resume) ->
     }))
 }
 
+/// Limits how many pages are read at the same time; those who wait are served in order.
+#[derive(Debug)]
+struct ReadQueue {
+    permits: Semaphore,
+    /// The number of pages that were read.
+    read: AtomicU64,
+}
+
+impl ReadQueue {
+    fn new(permits: usize) -> Self {
+        Self { permits: Semaphore::new(permits), read: AtomicU64::new(0) }
+    }
+
+    /// Waits for a permit; none if no page is read for [`QUEUE_TIMEOUT`].
+    async fn permit(&self) -> Option<SemaphorePermit<'_>> {
+        let mut permit = pin!(self.permits.acquire());
+        let mut read = self.read.load(Ordering::Relaxed);
+        loop {
+            if let Ok(permit) = timeout(QUEUE_TIMEOUT, permit.as_mut()).await {
+                return permit.ok();
+            }
+            let before = mem::replace(&mut read, self.read.load(Ordering::Relaxed));
+            if read == before {
+                return None;
+            }
+        }
+    }
+
+    fn record_read(&self) {
+        self.read.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// The pages of one client.
 struct Pages<R> {
     reader: R,
-    reads: Arc<Semaphore>,
+    queue: Arc<ReadQueue>,
     /// The next page.
     request: PageRequest,
     outbox: Outbox,
@@ -186,18 +229,19 @@ impl<R: ReadPage> Pages<R> {
     /// Reads the next page. It is the last when the stream has ended and the queue continues it,
     /// or when the rest cannot be read.
     async fn next(&mut self) -> ReplayPage {
-        let reads = Arc::clone(&self.reads);
-        let Ok(Ok(_permit)) = timeout(QUEUE_TIMEOUT, reads.acquire()).await else {
-            return self.unreadable();
+        let queue = Arc::clone(&self.queue);
+        let Some(_permit) = queue.permit().await else {
+            return self.unreadable("no other page was read in time");
         };
         let page = match timeout(PAGE_TIMEOUT, self.reader.page(&self.request)).await {
             Ok(Ok(page)) => page,
             Ok(Err(kind)) => {
                 self.metrics.redis_user_errors.of(kind).inc();
-                return self.unreadable();
+                return self.unreadable(kind.label());
             }
-            Err(_) => return self.unreadable(),
+            Err(_) => return self.unreadable("Redis did not return the page in time"),
         };
+        queue.record_read();
         self.metrics.malformed_frames.inc_by(page.malformed as u64);
         self.read += self.request.count;
         self.request = self.request.clone().next(&page, self.max_bytes);
@@ -216,7 +260,8 @@ impl<R: ReadPage> Pages<R> {
         }
     }
 
-    fn unreadable(&self) -> ReplayPage {
+    fn unreadable(&self, reason: &str) -> ReplayPage {
+        debug!(user.id = %self.request.user, reason, "history cannot be read");
         let replayed_to = self.replayed_to;
         ReplayPage { replayed_to, ..ReplayPage::without_history(Resume::Incomplete) }
     }

@@ -47,7 +47,7 @@ fn pages(replies: impl IntoIterator<Item = UserReply<Page>>) -> Pages<FakeReader
     outbox.begin_replay();
     Pages {
         reader: FakeReader(Arc::new(Mutex::new(replies.into_iter().collect()))),
-        reads: Arc::new(Semaphore::new(1)),
+        queue: Arc::new(ReadQueue::new(1)),
         request: PageRequest::first(UserId::new("u").unwrap(), Position::START),
         outbox,
         max_bytes: 1000,
@@ -101,17 +101,20 @@ async fn an_error_about_the_user_or_no_reply_ends_the_replay_as_incomplete() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_resume_waits_for_those_of_others_within_a_time_limit() {
+async fn a_resume_waits_for_those_of_others_as_long_as_their_pages_are_read() {
     let mut pages = pages([Ok(page(true, &[1], true)), Ok(page(true, &[2], false))]);
-    let reads = Arc::clone(&pages.reads);
-    let others = reads.acquire().await.unwrap();
-    let waits = async {
-        sleep(2 * PAGE_TIMEOUT).await;
+    let queue = Arc::clone(&pages.queue);
+    let others = queue.permits.acquire().await.unwrap();
+    let reads = async {
+        for _ in 0..5 {
+            sleep(QUEUE_TIMEOUT / 2).await;
+            queue.record_read();
+        }
         drop(others);
     };
-    let (first, ()) = tokio::join!(pages.next(), waits);
+    let (first, ()) = tokio::join!(pages.next(), reads);
     assert_eq!((first.resume, first.is_last), (Resume::Complete, false));
-    let _others = reads.acquire().await.unwrap();
+    let _others = queue.permits.acquire().await.unwrap();
     let start = Instant::now();
     let last = pages.next().await;
     assert_eq!((last.resume, last.is_last), (Resume::Incomplete, true));
