@@ -64,6 +64,7 @@ const MODULES: &[fn() -> Vec<Scenario>] = &[
     record_outcomes::scenarios,
     record_isolation::scenarios,
     server_access::scenarios,
+    server_access::publish_script::scenarios,
     server_access::redis_acl::scenarios,
     auth::scenarios,
     signing_keys::scenarios,

@@ -8,11 +8,15 @@
 -- ARGV[6..] the text of each notification, a JSON object
 --
 -- Returns a line per notification: its stream id, followed by the kind of each key of the wrong type
--- that was in its way; `duplicate`; or `-` and the error with which Redis refused a command. A
--- refusal leaves nothing of its notification behind and refuses all notifications after it.
+-- that was in its way; `duplicate`; or, in the last line, `-` and the error with which Redis refused
+-- a command. A refusal leaves nothing of its notification behind and ends the script.
 --
 -- No functions, and one string as reply: closures and reply tables would cost a tenth more.
 local call, lines, appended, latest = redis.pcall, {}, false, nil
+-- Redis 6.2 cannot check it: there an entry is deleted after the refusal.
+if redis.acl_check_cmd and not redis.acl_check_cmd('PUBLISH', ARGV[1], '') then
+  return '-NOPERM no permission to publish to the channel'
+end
 for i = 4, #KEYS do
   local text, wrong_type, refusal = ARGV[i + 2], '', false
   local claim = call('SET', KEYS[i], '', 'NX', 'PX', ARGV[2])
@@ -34,7 +38,11 @@ for i = 4, #KEYS do
   elseif claim.err then
     refusal = claim.err
   else
-    local id = call('XADD', KEYS[1], 'NOMKSTREAM', 'MAXLEN', '~', ARGV[4], '*', 'n', text)
+    -- Before the first entry, as a stream that cannot expire would be left behind.
+    local id = appended or call('PEXPIRE', KEYS[1], ARGV[3])
+    if type(id) ~= 'table' then
+      id = call('XADD', KEYS[1], 'NOMKSTREAM', 'MAXLEN', '~', ARGV[4], '*', 'n', text)
+    end
     local unusable = false
     if type(id) == 'table' then
       unusable = string.find(id.err, 'WRONGTYPE') or string.find(id.err, 'exhausted')
@@ -46,14 +54,14 @@ for i = 4, #KEYS do
       end
       unusable = tonumber(string.match(id, '^%d+')) > latest
     end
-    if unusable then
-      -- Not a stream, or one without usable ids: written by other software.
-      call('DEL', KEYS[1])
+    -- Not a stream, or one without usable ids: written by other software.
+    if unusable and type(call('DEL', KEYS[1])) == 'number' then
       wrong_type = wrong_type .. ' history'
       id = false
     end
     if not id then
       id = call('XADD', KEYS[1], '*', 'n', text)
+      call('PEXPIRE', KEYS[1], ARGV[3])
       -- A client at the position before the stream has missed nothing up to this entry.
       local before = call('GET', KEYS[3])
       if type(before) == 'table' then
@@ -80,13 +88,10 @@ for i = 4, #KEYS do
     end
   end
   if refusal then
-    for j = i, #KEYS do lines[j - 3] = '-' .. refusal end
+    lines[i - 3] = '-' .. refusal
     break
   end
 end
-if appended then
-  call('PEXPIRE', KEYS[1], ARGV[3])
-  -- An earlier position must not pass for the newest.
-  if call('SET', KEYS[3], appended, 'PX', ARGV[5]).err then call('DEL', KEYS[3]) end
-end
+-- An earlier position must not pass for the newest.
+if appended and call('SET', KEYS[3], appended, 'PX', ARGV[5]).err then call('DEL', KEYS[3]) end
 return table.concat(lines, '\n')

@@ -11,19 +11,18 @@ pub(super) fn publish_once(db: &mut impl Database, keys: &[String], args: &[Vec<
     let number = |index: usize| String::from_utf8_lossy(&args[index]).parse().unwrap_or(0);
     let [claim_ms, stream_ms, max_length, position_ms] = [1, 2, 3, 4].map(number);
     let channel = String::from_utf8_lossy(&args[0]).into_owned();
-    let script = PublishOnce { keys, channel, claim_ms, max_length, position_ms };
+    let script = PublishOnce { keys, channel, claim_ms, stream_ms, max_length, position_ms };
     let (mut lines, mut appended) = (Vec::new(), None);
     for (claim, text) in keys[3..].iter().zip(&args[5..]) {
         match script.publish(db, claim, text, &mut appended) {
             Ok(line) => lines.push(line),
             Err(refusal) => {
-                lines.resize(keys.len() - 3, format!("-{refusal}"));
+                lines.push(format!("-{refusal}"));
                 break;
             }
         }
     }
     if let Some(id) = appended {
-        db.store().expire(&keys[0], stream_ms);
         let position = Value::Text(id.to_string().into_bytes());
         if set(db, &keys[2], position, Some(position_ms), false).is_err() {
             db.store().delete(&keys[2]);
@@ -36,6 +35,7 @@ struct PublishOnce<'a> {
     keys: &'a [String],
     channel: String,
     claim_ms: u64,
+    stream_ms: u64,
     max_length: u64,
     position_ms: u64,
 }
@@ -87,6 +87,7 @@ impl PublishOnce<'_> {
     ) -> Result<Id, Refusal> {
         let (stream, max) = (&self.keys[0], usize::try_from(self.max_length).ok());
         db.allow(Write::AddsMemory)?;
+        db.store().expire(stream, self.stream_ms);
         let latest = (db.store().now / 1000 + 60) * 1000;
         match db.store().append(stream, text, max, false) {
             Ok(Some(id)) if id.1 == 0 || id.0 <= latest => return Ok(id),
@@ -98,6 +99,7 @@ impl PublishOnce<'_> {
         }
         db.allow(Write::AddsMemory)?;
         let id = db.store().append(stream, text, None, true)?.expect("the stream is created");
+        db.store().expire(stream, self.stream_ms);
         match db.store().get(&self.keys[2]) {
             Err(_) => foreign.push_str(" position"),
             Ok(None) => {}
