@@ -31,8 +31,8 @@ bench: ## measure the figures of tests/README.md, half an hour; ONLY=name,name; 
 
 # Three at a time: most need a processor of their own.
 chaos: setup ## run the fault scenarios in their long form, half an hour; SEED=n repeats a run
-	$(CARGO) build --locked --workspace --all-targets
-	CHAOS=1 $(CARGO) test --locked --package scenarios --test scenarios -- faults:: --test-threads 3
+	$(CARGO) build --locked --workspace --bins --test scenarios
+	CHAOS=1 $(CARGO) test --locked --workspace --test scenarios -- faults:: --test-threads 3
 
 contract: ## generate schemas, client types, settings tables and topics from the Rust types
 	$(CARGO) run --locked --quiet --package contract
