@@ -3,7 +3,7 @@
 /** Calls `wake` after the network or the page was suspended; does nothing outside a browser. */
 export function listenToPage(signal: AbortSignal, wake: () => void, offline: () => void): void {
   if (typeof window === "undefined") return;
-  const wakeIfVisible = () => document.visibilityState === "visible" && wake();
+  const wakeIfVisible = () => document.hidden || wake();
   const options = { signal };
   for (const event of ["online", "pageshow"]) window.addEventListener(event, wake, options);
   document.addEventListener("visibilitychange", wakeIfVisible, options);

@@ -5,8 +5,8 @@ const RENEWAL_FRACTION = 0.2;
 const MAX_RENEWAL_LEAD_MS = 60_000;
 /** Bounds the calls of `token()` when it returns a cached token that is about to expire. */
 const MIN_RENEWAL_INTERVAL_MS = 2_000;
-/** The longest delay that `setTimeout` supports. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
+/** Eleven days: `setTimeout` supports no more than 24. */
+const MAX_TIMER_MS = 1e9;
 
 export class Renewal {
   readonly #renew: () => void;

@@ -65,7 +65,7 @@ test("a client that is not enabled connects on start only", async () => {
 });
 
 test("close clears timers, page events, lock and channel; start connects again", async () => {
-  const page = Object.assign(new EventTarget(), { visibilityState: "visible" });
+  const page = Object.assign(new EventTarget(), { hidden: false });
   vi.stubGlobal("window", new EventTarget());
   vi.stubGlobal("document", page);
   vi.stubGlobal("BroadcastChannel", FakeChannel);

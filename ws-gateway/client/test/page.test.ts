@@ -1,11 +1,11 @@
 import { beforeEach, expect, test, vi } from "vitest";
 import { LOST_SPREAD_MS, useFakes, connected, advance, TestContext } from "./context.ts";
 
-let page: EventTarget & { visibilityState: string };
+let page: EventTarget & { hidden: boolean };
 
 beforeEach(() => {
   useFakes();
-  page = Object.assign(new EventTarget(), { visibilityState: "visible" });
+  page = Object.assign(new EventTarget(), { hidden: false });
   vi.stubGlobal("window", new EventTarget());
   vi.stubGlobal("document", page);
   vi.stubGlobal("navigator", { onLine: true });
@@ -120,9 +120,9 @@ test("a client that waits reports that the browser went offline", async () => {
 
 test("a hidden tab and a closed client ignore page events", async () => {
   const context = await connected();
-  page.visibilityState = "hidden";
+  page.hidden = true;
   page.dispatchEvent(new Event("visibilitychange"));
-  page.visibilityState = "visible";
+  page.hidden = false;
   context.client.close();
   dispatch("online");
   page.dispatchEvent(new Event("visibilitychange"));
