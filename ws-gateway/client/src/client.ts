@@ -7,7 +7,7 @@ import { Listeners, type Unsubscribe } from "./listeners.ts";
 import { listenToPage } from "./page-events.ts";
 import { ResumeState, subject, type PositionStorage } from "./resume-state.ts";
 import type { Status } from "./status.ts";
-import { Tabs, type Delivery } from "./tabs.ts";
+import { newIdentity, Tabs, type Delivery } from "./tabs.ts";
 import type { OpenTransport } from "./transport.ts";
 import { webSocket } from "./websocket.ts";
 
@@ -214,16 +214,17 @@ export class Client {
 
   /** Handles a notification of this tab's own connection. */
   #deliver(notification: Notification): void {
-    const identity = notification.event_id ?? notification.id ?? this.#tabs?.newIdentity();
+    const { event_id, id } = notification;
+    const identity = event_id ?? id ?? (this.#tabs && newIdentity());
     this.#dispatch({ notification, identity });
   }
 
-  #dispatch({ notification, identity }: Delivery): void {
+  #dispatch(delivery: Delivery): void {
+    const { notification, identity } = delivery;
     const { event, id, category } = notification;
     const previousPosition = this.#resume.position;
     if (identity === undefined || this.#resume.isFirstDelivery(identity)) {
-      this.#tabs?.remember({ notification, identity }, previousPosition);
-      this.#tabs?.broadcast({ kind: "delivery", delivery: { notification, identity } });
+      this.#tabs?.share(delivery, previousPosition);
       const categories = this.#categories;
       const selected = categories.length === 0 || !category || categories.includes(category);
       if (selected) {

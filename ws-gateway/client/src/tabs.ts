@@ -40,8 +40,8 @@ type Content =
   | { kind: "check" }
   | { kind: "catch_up"; position: string | undefined };
 
-/** A message between tabs. */
-type Message = Content & { from: string };
+/** A message between tabs, with the newest term that the sender knows. */
+type Message = Content & { from: string; term: number };
 
 interface Missed extends SharedState {
   deliveries: Delivery[];
@@ -66,16 +66,18 @@ export interface TabHandler {
 
 export class Tabs {
   readonly #handler: TabHandler;
-  readonly #id = String(Math.random());
+  readonly #id = newIdentity();
   readonly #channel: BroadcastChannel;
   readonly #leadership: Leadership;
   readonly #probeTimer: ReturnType<typeof setInterval>;
-  #identities = 0;
   /** The latest notifications of this tab, and the position before the first of them. */
   #recent: Delivery[] = [];
   #positionBeforeRecent: string | undefined;
-  /** The tab that this one follows. */
-  #leader: string | undefined;
+  /**
+   * The term of the leader: greater than those of all leaders before it, of which one may not know
+   * yet that it was replaced.
+   */
+  #term = 0;
   /** Until the leader's answer arrives, which contains them, notifications are ignored. */
   #catchingUp = true;
   #probeUnanswered = false;
@@ -87,6 +89,7 @@ export class Tabs {
     this.#channel.onmessage = ({ data }) => this.#onMessage(data);
     this.#leadership = new Leadership(name, {
       onElected: () => {
+        this.#term = Math.max(this.#term + 1, Date.now());
         this.#catchingUp = false;
         this.#post({ kind: "leader" });
         handler.onElected();
@@ -109,25 +112,23 @@ export class Tabs {
     return this.#leadership.isLeader;
   }
 
-  /** Returns an identity for a notification that has none. */
-  newIdentity(): string {
-    this.#identities += 1;
-    return `${this.#id} ${this.#identities}`;
-  }
-
   /** Sends what the connection reported to the other tabs, if this tab owns it. */
   broadcast(broadcast: Broadcast): void {
     if (this.isLeader) this.#post(broadcast);
   }
 
-  /** Keeps a notification for other tabs, with the position before it. */
-  remember(delivery: Delivery, previousPosition: string | undefined): void {
+  /**
+   * Keeps a notification for other tabs, with the position before it, and sends it to them if this
+   * tab owns the connection.
+   */
+  share(delivery: Delivery, previousPosition: string | undefined): void {
     if (this.#recent.length === 0) this.#positionBeforeRecent = previousPosition;
     this.#recent.push(delivery);
     if (this.#recent.length > MAX_RECENT) {
       const dropped = this.#recent.shift()?.notification;
       this.#positionBeforeRecent = dropped?.id ?? this.#positionBeforeRecent;
     }
+    this.broadcast({ kind: "delivery", delivery });
   }
 
   /** Lets another tab connect, as this one cannot at present. */
@@ -154,7 +155,7 @@ export class Tabs {
   }
 
   #post(content: Content): void {
-    const message: Message = { from: this.#id, ...content };
+    const message: Message = { from: this.#id, term: this.#term, ...content };
     this.#channel.postMessage(message);
   }
 
@@ -190,18 +191,15 @@ export class Tabs {
   }
 
   #onBroadcast(message: Message): void {
-    if (message.kind === "leader") {
-      this.#probeUnanswered = false;
-      const isNew = this.#leader !== message.from;
-      this.#leader = message.from;
-      if (isNew || this.#catchingUp) this.#catchUp();
-    } else if (message.kind === "missed") this.#leader = message.from;
-    // A leader that was replaced may not know it yet.
-    if (message.from !== this.#leader) return;
-    switch (message.kind) {
-      case "missed":
-        if (message.tab === this.#id) this.#onMissed(message.missed);
-        return;
+    const { kind, term } = message;
+    if (term < this.#term) return;
+    const isNew = term > this.#term;
+    this.#term = term;
+    if (kind === "leader") this.#probeUnanswered = false;
+    // Contains what a new leader has sent before.
+    if (kind === "missed" && message.tab === this.#id) return this.#onMissed(message.missed);
+    if (isNew || (kind === "leader" && this.#catchingUp)) this.#catchUp();
+    switch (kind) {
       case "delivery":
         if (!this.#catchingUp) this.#handler.onDelivery(message.delivery);
         return;
@@ -236,4 +234,9 @@ export class Tabs {
     this.#catchingUp = false;
     this.#onState(state);
   }
+}
+
+/** Returns an identity for a tab, or for a notification that has none. */
+export function newIdentity(): string {
+  return String(Math.random());
 }

@@ -238,6 +238,30 @@ test("a leader that is frozen is replaced within 10 s, and follows when it wakes
   expect([first.incompleteCount, second.incompleteCount, third.incompleteCount]).toEqual([0, 0, 0]);
 });
 
+test("a leader that was replaced and answers before it knows that costs no notification", async () => {
+  const [, second] = await two();
+  const third = tab();
+  await advance(5);
+  FakeChannel.all[0]?.freeze();
+  locks.freezeHolder();
+  await advance(10_000);
+  second.socket.receivesAuthenticated({ resume: "complete", connection_id: "c-2" });
+  second.socket.receivesNotification("2-0", "a");
+  await advance(5);
+  // It answers what the others asked meanwhile.
+  FakeChannel.all[0]?.thaw();
+  await advance(2);
+  second.socket.receivesNotification("3-0", "b");
+  await advance(2);
+  locks.thawHolder();
+  await advance(5);
+  second.socket.receivesNotification("4-0", "c");
+  await advance(5);
+  expect(third.delivered).toEqual(["a", "b", "c"]);
+  expect(third.client.status).toMatchObject({ connectionId: "c-2" });
+  expect(third.incompleteCount).toBe(0);
+});
+
 test("a leader that answers keeps the leadership", async () => {
   const [first] = await two();
   await advance(600_000);
