@@ -91,7 +91,7 @@ var Liveness = class {
 var RENEWAL_FRACTION = 0.2;
 var MAX_RENEWAL_LEAD_MS = 6e4;
 var MIN_RENEWAL_INTERVAL_MS = 2e3;
-var MAX_TIMER_MS = 2 ** 31 - 1;
+var MAX_TIMER_MS = 1e9;
 var Renewal = class {
   #renew;
   #timer;
@@ -149,7 +149,7 @@ var Connection = class {
   async open() {
     this.cancel();
     const attempt = this.#attempt;
-    this.#limit(TOKEN_TIMEOUT_MS, () => this.#onLocalFailure("no token in time"));
+    this.#limit(TOKEN_TIMEOUT_MS, () => this.#onTokenTimeout());
     this.#handler.onStatus({ state: "connecting" });
     if (attempt !== this.#attempt) return;
     let token;
@@ -175,7 +175,10 @@ var Connection = class {
     if (this.#waiting) void this.open();
     else if (this.#deadline !== void 0) {
       const left = Math.max(this.#deadline - Date.now(), 0);
-      this.#limit(Math.min(left, WAKE_TIMEOUT_MS), () => this.open());
+      this.#limit(
+        Math.min(left, WAKE_TIMEOUT_MS),
+        () => this.#transport ? this.open() : this.#onTokenTimeout()
+      );
     } else if (this.#openSince !== void 0) this.#liveness.probe();
   }
   /** Handles the browser's `offline` event: a loopback gateway may still be reachable. */
@@ -219,6 +222,9 @@ var Connection = class {
   #onFailure(message, code) {
     const mayConcernAll = this.#openSince !== void 0 && !this.#liveness.isProbed;
     this.#wait(this.#requestedDelay ?? this.#backoff.afterFailure(mayConcernAll), message, code);
+  }
+  #onTokenTimeout() {
+    this.#onLocalFailure("token timed out");
   }
   /** Handles a failure before the network was used. */
   #onLocalFailure(message) {
@@ -316,7 +322,7 @@ var Listeners = class {
 // ws-gateway/client/src/page-events.ts
 function listenToPage(signal, wake, offline) {
   if (typeof window === "undefined") return;
-  const wakeIfVisible = () => document.visibilityState === "visible" && wake();
+  const wakeIfVisible = () => document.hidden || wake();
   const options = { signal };
   for (const event of ["online", "pageshow"]) window.addEventListener(event, wake, options);
   document.addEventListener("visibilitychange", wakeIfVisible, options);
@@ -448,16 +454,18 @@ var MAX_RECENT = 256;
 var PROBE_INTERVAL_MS = 3e3;
 var Tabs = class {
   #handler;
-  #id = String(Math.random());
+  #id = newIdentity();
   #channel;
   #leadership;
   #probeTimer;
-  #identities = 0;
   /** The latest notifications of this tab, and the position before the first of them. */
   #recent = [];
   #positionBeforeRecent;
-  /** The tab that this one follows. */
-  #leader;
+  /**
+   * The term of the leader: greater than those of all leaders before it, of which one may not know
+   * yet that it was replaced.
+   */
+  #term = 0;
   /** Until the leader's answer arrives, which contains them, notifications are ignored. */
   #catchingUp = true;
   #probeUnanswered = false;
@@ -468,6 +476,7 @@ var Tabs = class {
     this.#channel.onmessage = ({ data }) => this.#onMessage(data);
     this.#leadership = new Leadership(name, {
       onElected: () => {
+        this.#term = Math.max(this.#term + 1, Date.now());
         this.#catchingUp = false;
         this.#post({ kind: "leader" });
         handler.onElected();
@@ -488,23 +497,22 @@ var Tabs = class {
   get isLeader() {
     return this.#leadership.isLeader;
   }
-  /** Returns an identity for a notification that has none. */
-  newIdentity() {
-    this.#identities += 1;
-    return `${this.#id} ${this.#identities}`;
-  }
   /** Sends what the connection reported to the other tabs, if this tab owns it. */
   broadcast(broadcast) {
     if (this.isLeader) this.#post(broadcast);
   }
-  /** Keeps a notification for other tabs, with the position before it. */
-  remember(delivery, previousPosition) {
+  /**
+   * Keeps a notification for other tabs, with the position before it, and sends it to them if this
+   * tab owns the connection.
+   */
+  share(delivery, previousPosition) {
     if (this.#recent.length === 0) this.#positionBeforeRecent = previousPosition;
     this.#recent.push(delivery);
     if (this.#recent.length > MAX_RECENT) {
       const dropped = this.#recent.shift()?.notification;
       this.#positionBeforeRecent = dropped?.id ?? this.#positionBeforeRecent;
     }
+    this.broadcast({ kind: "delivery", delivery });
   }
   /** Lets another tab connect, as this one cannot at present. */
   resign() {
@@ -526,7 +534,7 @@ var Tabs = class {
     this.#channel.close();
   }
   #post(content) {
-    const message = { from: this.#id, ...content };
+    const message = { from: this.#id, term: this.#term, ...content };
     this.#channel.postMessage(message);
   }
   #catchUp() {
@@ -556,17 +564,14 @@ var Tabs = class {
     }
   }
   #onBroadcast(message) {
-    if (message.kind === "leader") {
-      this.#probeUnanswered = false;
-      const isNew = this.#leader !== message.from;
-      this.#leader = message.from;
-      if (isNew || this.#catchingUp) this.#catchUp();
-    } else if (message.kind === "missed") this.#leader = message.from;
-    if (message.from !== this.#leader) return;
-    switch (message.kind) {
-      case "missed":
-        if (message.tab === this.#id) this.#onMissed(message.missed);
-        return;
+    const { kind, term } = message;
+    if (term < this.#term) return;
+    const isNew = term > this.#term;
+    this.#term = term;
+    if (kind === "leader") this.#probeUnanswered = false;
+    if (kind === "missed" && message.tab === this.#id) return this.#onMissed(message.missed);
+    if (isNew || kind === "leader" && this.#catchingUp) this.#catchUp();
+    switch (kind) {
       case "delivery":
         if (!this.#catchingUp) this.#handler.onDelivery(message.delivery);
         return;
@@ -599,6 +604,9 @@ var Tabs = class {
     this.#onState(state);
   }
 };
+function newIdentity() {
+  return String(Math.random());
+}
 
 // ws-gateway/client/src/websocket.ts
 var webSocket = (url, token, events) => {
@@ -779,15 +787,16 @@ var Client = class {
   }
   /** Handles a notification of this tab's own connection. */
   #deliver(notification) {
-    const identity = notification.event_id ?? notification.id ?? this.#tabs?.newIdentity();
+    const { event_id, id } = notification;
+    const identity = event_id ?? id ?? (this.#tabs && newIdentity());
     this.#dispatch({ notification, identity });
   }
-  #dispatch({ notification, identity }) {
+  #dispatch(delivery) {
+    const { notification, identity } = delivery;
     const { event, id, category } = notification;
     const previousPosition = this.#resume.position;
     if (identity === void 0 || this.#resume.isFirstDelivery(identity)) {
-      this.#tabs?.remember({ notification, identity }, previousPosition);
-      this.#tabs?.broadcast({ kind: "delivery", delivery: { notification, identity } });
+      this.#tabs?.share(delivery, previousPosition);
       const categories = this.#categories;
       const selected = categories.length === 0 || !category || categories.includes(category);
       if (selected) {

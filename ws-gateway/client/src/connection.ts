@@ -78,7 +78,7 @@ export class Connection {
   async open(): Promise<void> {
     this.cancel();
     const attempt = this.#attempt;
-    this.#limit(TOKEN_TIMEOUT_MS, () => this.#onLocalFailure("no token in time"));
+    this.#limit(TOKEN_TIMEOUT_MS, () => this.#onTokenTimeout());
     this.#handler.onStatus({ state: "connecting" });
     // A listener may have closed the client.
     if (attempt !== this.#attempt) return;
@@ -106,7 +106,9 @@ export class Connection {
     if (this.#waiting) void this.open();
     else if (this.#deadline !== undefined) {
       const left = Math.max(this.#deadline - Date.now(), 0);
-      this.#limit(Math.min(left, WAKE_TIMEOUT_MS), () => this.open());
+      this.#limit(Math.min(left, WAKE_TIMEOUT_MS), () =>
+        this.#transport ? this.open() : this.#onTokenTimeout(),
+      );
     } else if (this.#openSince !== undefined) this.#liveness.probe();
   }
 
@@ -158,6 +160,10 @@ export class Connection {
     // An unanswered probe shows that the cause is this client's network, not the end of a gateway.
     const mayConcernAll = this.#openSince !== undefined && !this.#liveness.isProbed;
     this.#wait(this.#requestedDelay ?? this.#backoff.afterFailure(mayConcernAll), message, code);
+  }
+
+  #onTokenTimeout(): void {
+    this.#onLocalFailure("token timed out");
   }
 
   /** Handles a failure before the network was used. */

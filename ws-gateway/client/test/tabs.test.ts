@@ -192,6 +192,17 @@ test.each([
   expect(other.state).toBe("open");
 });
 
+test("a tab whose token does not arrive is replaced within 10 s although others wake up", async () => {
+  tab({ token: () => new Promise<string>(() => {}) });
+  const other = tab();
+  for (let second = 0; second < 10; second += 1) {
+    other.client.retry();
+    await advance(1_000);
+  }
+  other.socket.receivesAuthenticated();
+  expect(other.state).toBe("open");
+});
+
 test("tabs that are all refused try one after another, and rarely", async () => {
   const tabs = [tab(), tab(), tab()];
   vi.mocked(Math.random).mockReturnValue(1);

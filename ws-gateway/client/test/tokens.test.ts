@@ -148,7 +148,7 @@ test("a token that does not arrive is asked for again", async () => {
     },
   });
   await advance(8_000);
-  expect(context.client.status).toMatchObject({ state: "waiting", message: "no token in time" });
+  expect(context.client.status).toMatchObject({ state: "waiting", message: "token timed out" });
   await advance(500);
   expect(context.attempts).toBe(1);
 });
