@@ -114,13 +114,13 @@ impl ReadPage for CurrentReader {
 pub(crate) struct History {
     reader: CurrentReader,
     queue: Arc<ReadQueue>,
-    /// The maximum number of bytes in a page, once the size of entries is known.
+    /// The maximum number of bytes in a page; a single larger frame is a page as well.
     max_bytes: usize,
     metrics: Metrics,
 }
 
 impl History {
-    /// Returns histories that are read with `reader`, in pages of about `max_bytes`.
+    /// Returns histories that are read with `reader`, in pages of at most `max_bytes`.
     #[must_use]
     pub(crate) fn new(
         reader: watch::Receiver<Option<StreamReader>>,
@@ -234,7 +234,10 @@ impl<R: ReadPage> Pages<R> {
             return self.unreadable("no other page was read in time");
         };
         let page = match timeout(PAGE_TIMEOUT, self.reader.page(&self.request)).await {
-            Ok(Ok(page)) => page,
+            Ok(Ok(mut page)) => {
+                page.truncate(self.max_bytes);
+                page
+            }
             Ok(Err(kind)) => {
                 self.metrics.redis_user_errors.of(kind).inc();
                 return self.unreadable(kind.label());

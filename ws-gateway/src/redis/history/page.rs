@@ -124,6 +124,23 @@ impl Page {
         self.bytes().div_ceil(self.frames.len().max(1))
     }
 
+    /// Leaves frames beyond `max_bytes` to the next page, but for the first one.
+    pub(in crate::redis) fn truncate(&mut self, max_bytes: usize) {
+        let mut bytes = 0;
+        let fitting = self.frames.iter().take_while(|frame| {
+            bytes += frame.text.len();
+            bytes <= max_bytes
+        });
+        let kept = fitting.count().max(1);
+        if let Some(last) = self.frames.get(..kept).and_then(<[Frame]>::last)
+            && let Some(position) = last.position
+            && kept < self.frames.len()
+        {
+            (self.newest, self.more) = (position, true);
+            self.frames.truncate(kept);
+        }
+    }
+
     fn new(
         after: Position,
         entries: Vec<(Position, Option<Frame>)>,

@@ -82,6 +82,16 @@ async fn frames_that_did_not_fit_into_the_queue_are_read_from_the_stream() {
 }
 
 #[tokio::test]
+async fn a_page_above_the_byte_limit_is_continued_by_the_next_one() {
+    let mut pages = pages([Ok(page(true, &[1, 2], false)), Ok(page(true, &[2], false))]);
+    pages.max_bytes = frame(1).text.len();
+    let first = pages.next().await;
+    assert_eq!((first.frames, first.is_last, first.replayed_to), (vec![frame(1)], false, at(1)));
+    assert_eq!(Some(pages.request.after), at(1));
+    assert!(pages.next().await.is_last);
+}
+
+#[tokio::test]
 async fn a_gap_before_or_between_pages_is_incomplete() {
     let mut pages = pages([Ok(page(false, &[5], true)), Ok(page(false, &[9], false))]);
     let first = pages.next().await;

@@ -168,3 +168,21 @@ fn a_reply_of_another_type_concerns_its_user_only() {
     let page = Page::read(replies, &request("0-0"), &RedisClock::default()).unwrap().unwrap();
     assert_eq!((ids(&page), page.reaches_back), (vec!["1-0".to_owned()], false));
 }
+
+#[test]
+fn a_truncated_page_keeps_one_frame_and_ends_with_it() {
+    let stream = ["2-0", "3-0", "4-0"];
+    let bytes = page("2-0", &stream, [None, None]).average_bytes();
+    for (max_bytes, kept) in [(1, &stream[1..2]), (2 * bytes - 1, &stream[1..2])] {
+        let mut page = page("2-0", &stream, [None, None]);
+        page.truncate(max_bytes);
+        assert_eq!(ids(&page), kept);
+        assert_eq!((page.newest, page.more), (position("3-0"), true));
+    }
+    let mut whole = page("2-0", &stream, [None, None]);
+    whole.truncate(2 * bytes);
+    assert_eq!((ids(&whole).len(), whole.newest, whole.more), (2, position("4-0"), false));
+    let mut empty = page("4-0", &stream, [None, None]);
+    empty.truncate(1);
+    assert_eq!((empty.newest, empty.more), (position("4-0"), false));
+}
