@@ -165,6 +165,7 @@ fn config(sim: &Sim) -> Config {
     let arguments = [
         ("drain-window", format!("{}s", DRAIN_WINDOW.as_secs())),
         ("outbox-capacity", plan.outbox_capacity.to_string()),
+        ("outbox-max-bytes", plan.outbox_bytes.to_string()),
         ("resume-page-bytes", plan.page_bytes.to_string()),
         ("jwt-secret-key", SECRET.into()),
         ("jwt-expiry-grace", "0s".into()),

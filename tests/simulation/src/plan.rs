@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use ingest_worker::worker::pipeline::MAX_BATCH;
 use rand::{Rng, RngExt as _, SeedableRng as _, rngs::StdRng};
 
 use crate::kafka::Assignment;
@@ -9,6 +10,24 @@ use crate::kafka::Assignment;
 /// Bytes that a send buffer holds unless the seed decides otherwise; that of a real socket holds
 /// about as many.
 pub(crate) const SEND_BUFFER_BYTES: usize = 64 << 10;
+
+/// The size of the keys and values of parked records beyond which a worker pauses their partitions.
+const MAX_PARKED_BYTES: usize = 64 << 20;
+
+/// The size of the largest frame, and of all headers in one write.
+const MAX_FRAME: usize = 8 << 10;
+
+/// Faults that may hold up a batch for so long that its worker reads ahead.
+const READS_AHEAD: &[Fault] = &[
+    Fault::WorkerStall,
+    Fault::RedisSilent,
+    Fault::RedisRestart,
+    Fault::RedisFailover,
+    Fault::RedisDemoted,
+    Fault::RedisOutOfMemory,
+    Fault::RedisRefuses,
+    Fault::RedisLosesReplies,
+];
 
 /// A kind of fault. Each run enables a random subset (swarm testing), so that rare
 /// combinations occur and no fault hides another one in every run.
@@ -108,7 +127,8 @@ pub struct Plan {
     pub(crate) history_ttl: Duration,
     pub(crate) trim_slack: usize,
     pub(crate) outbox_capacity: u64,
-    pub(crate) page_bytes: u64,
+    pub(crate) outbox_bytes: usize,
+    pub(crate) page_bytes: usize,
     /// The size of a gateway's send buffers to clients.
     pub(crate) send_buffer: usize,
     pub(crate) token_lifetime: Duration,
@@ -118,6 +138,14 @@ pub struct Plan {
     pub(crate) duplicates: u32,
     pub(crate) poison: u32,
     pub(crate) without_user: u32,
+    /// The length of a text that half of the notifications about classes have twice.
+    pub(crate) long_text: usize,
+    /// How many records a worker reads at once.
+    pub(crate) batch: usize,
+    /// The size of the records' keys.
+    pub(crate) key_bytes: usize,
+    /// Whether owners are stated late.
+    pub(crate) owners_are_late: bool,
 }
 
 impl Plan {
@@ -129,7 +157,7 @@ impl Plan {
         let faults = Fault::all().iter().copied();
         let faults = faults.filter(|_| random.random_range(0..100) < percent).collect();
         let records = random.random_range(20..120);
-        Self {
+        let mut plan = Self {
             seed,
             faults,
             without: BTreeSet::new(),
@@ -156,7 +184,44 @@ impl Plan {
             duplicates: random.random_range(0..30),
             poison: random.random_range(0..15),
             without_user: random.random_range(0..60),
+            outbox_bytes: one_of(random, &[2000, 1 << 20]),
+            long_text: one_of(random, &[0, 0, 3000]),
+            batch: one_of(random, &[1, 4, MAX_BATCH]),
+            key_bytes: 0,
+            owners_are_late: false,
+        };
+        if random.random_range(0..25) == 0 {
+            plan.park_large_records(random);
         }
+        plan
+    }
+
+    /// Makes one worker park more bytes than it may.
+    fn park_large_records(&mut self, random: &mut impl Rng) {
+        (self.key_bytes, self.records, self.max_records) = (1 << 20, 200, 200);
+        (self.workers, self.partitions, self.batch) = (1, 1, 4);
+        (self.owners_are_late, self.owner_wait) = (true, Duration::from_secs(20));
+        (self.without_user, self.max_parked) = (95, 5000);
+        if random.random_range(0..2) == 0 {
+            self.faults.retain(|fault| !READS_AHEAD.contains(fault));
+        }
+    }
+
+    /// Returns how many records of `partitions` a worker has in memory at most: those that are
+    /// parked, a batch in progress, and the next one, of each partition that is not paused. None
+    /// if it may read ahead of Redis.
+    pub(crate) fn max_unfinished(&self, partitions: usize) -> Option<usize> {
+        if self.enabled().iter().any(|fault| READS_AHEAD.contains(fault)) {
+            return None;
+        }
+        let parked = usize::try_from(self.max_parked).unwrap_or(usize::MAX);
+        let fitting = MAX_PARKED_BYTES.checked_div(self.key_bytes).unwrap_or(usize::MAX);
+        Some(parked.min(fitting) + 2 * self.batch * (partitions + 1))
+    }
+
+    /// Returns how many bytes a connection writes at once at most: a page and its queue.
+    pub(crate) fn max_write(&self) -> usize {
+        self.page_bytes.max(MAX_FRAME) + self.outbox_bytes.max(MAX_FRAME) + MAX_FRAME
     }
 
     /// Returns the kinds of fault that happen.

@@ -59,6 +59,12 @@ bugs! {
         "parked records count as published when Redis is unavailable",
         "batch.records.iter().map(parked_again).collect()" =>
         "batch.records.iter().map(parked_again).map(|_| Outcome::Published).collect()";
+    "ingest-worker/src/infrastructure/kafka/consume_loop/pauses.rs":
+        "the number of parked records has no limit",
+        "share * count >= self.max_parked || " => "";
+    "ingest-worker/src/infrastructure/kafka/consume_loop/pauses.rs":
+        "the size of parked records has no limit",
+        "share * bytes >= MAX_PARKED_BYTES;" => "share * bytes >= usize::MAX;";
     "ingest-worker/src/infrastructure/kafka/parked.rs":
         "records behind a parked one are not tried again",
         "if !self.held.blocks(keys, next) {" => "if !self.held.blocks(keys, next) && false {";
@@ -81,6 +87,13 @@ bugs! {
     "ws-gateway/src/hub/outbox.rs":
         "a queue of frames has no limit",
         "self.queue.len() < limits.capacity" => "self.queue.len() < usize::MAX";
+    "ws-gateway/src/hub/outbox.rs":
+        "the size of a queue has no limit",
+        "self.bytes + item.bytes() <= limits.max_bytes" =>
+        "self.bytes + item.bytes() <= usize::MAX";
+    "ws-gateway/src/redis/history.rs":
+        "the size of a page of a resume has no limit",
+        "page.truncate(self.max_bytes);" => "page.truncate(usize::MAX);";
     "ws-gateway/src/hub/outbox.rs":
         "a full queue drops a frame and stays open",
         "state.close(CloseReason::TooSlow);" => "";

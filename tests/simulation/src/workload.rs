@@ -43,6 +43,7 @@ pub(crate) async fn produce(sim: Sim, cluster: Cluster) {
         // Some owners are stated before the first event of their batch, some later, some never.
         let delay = match sim.index(10) {
             0 => continue,
+            1..5 if sim.plan.owners_are_late => sim.plan.duration,
             1..5 => Duration::ZERO,
             _ => sim.millis(0..u64::try_from(sim.plan.duration.as_millis()).unwrap_or(1)),
         };
@@ -102,7 +103,10 @@ impl Producer {
             (PHASE, owner, data, Some(batch))
         } else {
             let user = user(self.sim.index(plan.users));
-            let data = json!({"class_id": format!("class-{id}"), "user_id": user});
+            let mut data = json!({"class_id": format!("class-{id}"), "user_id": user});
+            if id % 2 == 0 {
+                data["class_designation"] = "x".repeat(plan.long_text).into();
+            }
             (CLASS, user, data, None)
         };
         let names_user = data.get("user_id").is_some();

@@ -159,6 +159,13 @@ impl Offsets {
         assigned.is_some_and(|a| !a.in_flight.is_empty() || !a.parked.is_empty())
     }
 
+    /// Returns the number of unfinished records of all partitions.
+    #[must_use]
+    pub fn unfinished(&self) -> usize {
+        let assigned = self.topics.values().flat_map(HashMap::values);
+        assigned.map(|a| a.in_flight.iter().flatten().count() + a.parked.len()).sum()
+    }
+
     fn get_mut(&mut self, topic: &str, partition: i32) -> Option<&mut Assigned> {
         self.topics.get_mut(topic)?.get_mut(&partition)
     }

@@ -148,6 +148,7 @@ impl Source {
     fn take(&self, limit: usize) -> Vec<InFlightRecord<OwnedMessage>> {
         let (state, mut records) = (self.cluster.state(), Vec::new());
         let paused = self.paused.lock().expect("not poisoned").clone();
+        let key_bytes = self.cluster.sim.plan.key_bytes;
         for (partition, position) in self.positions().iter_mut() {
             let Some(log) = state.logs.get(partition) else { continue };
             if *position < log.begin && !paused.contains(partition) {
@@ -159,7 +160,7 @@ impl Source {
             while records.len() < limit && !paused.contains(partition) {
                 let Some(value) = log.value(*position) else { break };
                 let admitted = self.offsets().read(&partition.0, partition.1, *position);
-                let message = message(partition, *position, value.clone());
+                let message = message(partition, *position, value.clone(), key_bytes);
                 records.extend(admitted.map(|admitted| InFlightRecord::new(message, &admitted)));
                 *position += 1;
             }
@@ -167,14 +168,36 @@ impl Source {
         records
     }
 
+    /// Checks that the worker does not read more than it can keep in memory.
+    fn check_unfinished(&self) {
+        let (sim, unfinished) = (&self.cluster.sim, self.offsets().unfinished());
+        let limit = sim.plan.max_unfinished(self.positions().len());
+        if limit.is_some_and(|limit| unfinished > limit) {
+            sim.violate(format!("a worker has {unfinished} records in memory"));
+        }
+    }
+
     fn positions(&self) -> MutexGuard<'_, BTreeMap<Partition, i64>> {
         self.positions.lock().expect("not poisoned")
     }
 }
 
-fn message((topic, partition): &Partition, offset: i64, value: Vec<u8>) -> OwnedMessage {
+fn message(
+    (topic, partition): &Partition,
+    offset: i64,
+    value: Vec<u8>,
+    key_bytes: usize,
+) -> OwnedMessage {
     let written_at = Timestamp::CreateTime(i64::try_from(START_MS).unwrap_or(0));
-    OwnedMessage::new(Some(value), None, topic.clone(), written_at, *partition, offset, None)
+    OwnedMessage::new(
+        Some(value),
+        Some(vec![0; key_bytes]),
+        topic.clone(),
+        written_at,
+        *partition,
+        offset,
+        None,
+    )
 }
 
 /// Commits, and ends the session of a process that does not run.
@@ -212,10 +235,12 @@ impl RecordSource for Source {
             let changed = cluster.changed();
             // Records may come before and after a rebalance in the same poll.
             let sim = &cluster.sim;
-            let before = if sim.chance(50) { sim.index(4) } else { MAX_BATCH };
-            let mut records = self.take(before);
+            let (before, batch) =
+                (if sim.chance(50) { sim.index(4) } else { MAX_BATCH }, sim.plan.batch);
+            let mut records = self.take(before.min(batch));
             self.rebalance();
-            records.extend(self.take(MAX_BATCH - records.len()));
+            records.extend(self.take(batch - records.len()));
+            self.check_unfinished();
             if !records.is_empty() || self.assignment_changed.load(Ordering::Relaxed) {
                 return records;
             }
@@ -236,6 +261,9 @@ impl RecordSource for Source {
         for partition in partitions {
             if paused {
                 self.cluster.sim.reach("a partition was paused");
+                if self.cluster.sim.plan.key_bytes > 0 {
+                    self.cluster.sim.reach("a partition was paused for the size of its records");
+                }
                 all.insert(partition.clone());
             } else {
                 all.remove(partition);

@@ -110,6 +110,10 @@ impl Socket for End {
     /// Only the hub writes several slices at once.
     fn try_write_vectored(&self, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
         let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
+        let limit = self.sim.plan.max_write();
+        if bytes.len() > limit {
+            self.sim.violate(format!("a connection writes {} bytes at once", bytes.len()));
+        }
         let written = self.try_write(&bytes)?;
         self.sim.reach("the hub wrote to an idle connection");
         if written < bytes.len() {

@@ -118,8 +118,14 @@ impl Server {
                 state.begin_write(&name, node, &self.sim);
                 let mut db = NodeDatabase { state: &mut state, node, sim: &self.sim };
                 let reply = commands::run(&mut db, command);
-                if let Reply::Error(error) = &reply {
-                    trace!(self.sim, "redis refuses {name} of {id}: {error}");
+                match (&reply, command.get(5)) {
+                    (Reply::Error(error), _) => {
+                        trace!(self.sim, "redis refuses {name} of {id}: {error}");
+                    }
+                    (Reply::Array(entries), Some(count)) if *count == entries_of(entries) => {
+                        self.sim.reach("a page of a history was full");
+                    }
+                    _ => {}
                 }
                 output.push(&reply);
                 state.lose_reply(&name, id, &self.sim);
@@ -197,6 +203,11 @@ impl State {
             ]));
         }
     }
+}
+
+/// Returns the number of entries as a client states it.
+fn entries_of(entries: &[Reply]) -> Vec<u8> {
+    entries.len().to_string().into_bytes()
 }
 
 fn hello() -> Reply {
