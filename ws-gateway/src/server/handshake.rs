@@ -39,13 +39,13 @@ where
 {
     if let Some(rule) = broken_http_rule(&request) {
         state.count(HandshakeResult::Malformed);
-        return response::error(StatusCode::BAD_REQUEST, rule);
+        return close_after(response::error(StatusCode::BAD_REQUEST, rule));
     }
     let max_query = state.settings.max_query_length.get();
     if request.uri().query().is_some_and(|query| query.len() > max_query) {
         state.count(HandshakeResult::QueryTooLong);
         let message = format!("the query is longer than {max_query} bytes");
-        return response::error(StatusCode::URI_TOO_LONG, &message);
+        return close_after(response::error(StatusCode::URI_TOO_LONG, &message));
     }
     match request.uri().path() {
         "/ws" | "/ws/" => match upgrade::<S>(state, request, peer).await {

@@ -126,6 +126,21 @@ async fn a_request_that_accepts_no_transport_gets_406_and_another_method_405() {
 }
 
 #[tokio::test]
+async fn every_refusal_closes_the_tcp_connection() {
+    let max_query_length = NonZeroUsize::new(30).unwrap();
+    let state = state(ServerSettings { max_query_length, ..settings() });
+    for (request, status) in [
+        (get("/events", &[]), StatusCode::BAD_REQUEST),
+        (get("/events", &HOST), StatusCode::UNAUTHORIZED),
+        (get(&format!("/events?after={}", "0".repeat(30)), &HOST), StatusCode::URI_TOO_LONG),
+    ] {
+        let response = respond(&state, request).await;
+        assert_eq!(response.status(), status);
+        assert_eq!(response.headers()[header::CONNECTION], "close", "{status}");
+    }
+}
+
+#[tokio::test]
 async fn scripts_of_an_allowed_origin_may_send_a_token_and_read_refusals() {
     let origins = format!("[\"{ORIGIN}\"]").parse().unwrap();
     let state = state(ServerSettings { origins: Some(origins), ..settings() });
