@@ -95,9 +95,18 @@ impl System {
             Fault::PubsubLost => redis.break_connections(Connections::Subscribed, None),
             Fault::RedisSilent => {
                 let which = [Connections::All, Connections::Subscribed, Connections::Other];
-                redis.break_connections(which[sim.index(3)], Some(self.stall(10..15_000)));
+                let which = which[sim.index(3)];
+                if sim.chance(50) {
+                    redis.slow_down(which, sim.millis(20..900), Instant::now() + duration);
+                } else {
+                    redis.break_connections(which, Some(self.stall(10..15_000)));
+                }
             }
-            Fault::RedisRestart => redis.restart(duration, sim.millis(0..2000)),
+            Fault::RedisRestart => {
+                // Some outages are longer than the time limit of a resume.
+                let downtime = if sim.chance(20) { sim.millis(10_000..20_000) } else { duration };
+                redis.restart(downtime, sim.millis(0..2000));
+            }
             Fault::RedisFailover => redis.fail_over(sim.index(8), false),
             Fault::RedisDemoted => redis.fail_over(sim.index(3), true),
             Fault::RedisFlush => redis.flush(),
@@ -112,7 +121,9 @@ impl System {
                 redis.refuse(errors[sim.index(3)], self.percent(), duration);
             }
             Fault::RedisForgetsScripts => redis.forget_scripts(),
-            Fault::RedisLosesReplies => redis.lose_replies(1 + sim.index(3), sim.chance(50)),
+            Fault::RedisLosesReplies => {
+                redis.lose_replies(1 + sim.index(3), sim.chance(50), sim.chance(30));
+            }
             Fault::RedisWrongTypes => redis.overwrite(),
             other => unreachable!("{other:?} is not a fault of Redis"),
         }

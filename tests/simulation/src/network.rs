@@ -46,6 +46,19 @@ impl Link {
         }
     }
 
+    /// Delays what is sent in either direction until a time.
+    pub(crate) fn slow_down(&self, delay: Duration, until: Instant) {
+        for pipe in &self.0 {
+            let mut pipe = pipe.state();
+            (pipe.delay, pipe.slow_until) = (delay, until);
+        }
+    }
+
+    /// Whether the connection was cut.
+    pub(crate) fn was_cut(&self) -> bool {
+        self.0.iter().any(|pipe| pipe.state().is_cut)
+    }
+
     /// Whether bytes have ever arrived late.
     pub(crate) fn was_stalled(&self) -> bool {
         self.0.iter().any(|pipe| pipe.state().was_stalled)

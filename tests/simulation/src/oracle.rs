@@ -18,7 +18,10 @@ use uuid::Uuid;
 use crate::recorder::Recorder;
 pub(crate) use filter::Filter;
 use state::{Entry, EventState, Record, State};
-pub(crate) use state::{Event, Expected};
+pub(crate) use state::{Event, Expected, batch_id};
+
+/// The prefix of the keys that hold the owners of batches.
+const OWNERS: &str = "ws:owner:batch:";
 
 pub(crate) struct Oracle {
     state: Mutex<State>,
@@ -94,12 +97,29 @@ impl Oracle {
         lost
     }
 
-    pub(crate) fn all_claims_lost(&self) {
+    pub(crate) fn all_keys_lost(&self) {
         self.state().events.values_mut().for_each(|event| event.is_claimed = false);
+        self.all_owners_lost();
+    }
+
+    pub(crate) fn all_owners_lost(&self) {
+        self.state().owners.clear();
+    }
+
+    /// Notes that a worker has stored a key.
+    pub(crate) fn key_stored(&self, key: &str) {
+        if let Some(batch) = key.strip_prefix(OWNERS) {
+            let mut state = self.state();
+            state.stored_owners.insert(batch.to_owned());
+            state.owners.entry(batch.to_owned()).or_insert_with(Instant::now);
+        }
     }
 
     /// Notes that Redis has lost a key.
     pub(crate) fn key_lost(&self, key: &str) {
+        if let Some(batch) = key.strip_prefix(OWNERS) {
+            self.state().owners.remove(batch);
+        }
         let Some((_, identity)) =
             key.strip_prefix("ws:seen:{").and_then(|key| key.split_once("}:"))
         else {
@@ -115,14 +135,15 @@ impl Oracle {
     pub(crate) fn dead_lettered(&self, partition: &Partition, offset: i64) {
         let mut state = self.state();
         if let Some(record) = state.record(partition, offset)
-            && let Expected::Notification(event) = &record.expected
+            && !matches!(record.expected, Expected::DeadLetter)
         {
             let has_waited = record.produced_at.elapsed() >= self.owner_wait;
-            if event.names_user || !has_waited {
-                let what = format!("{partition:?} {offset} is a dead letter: {event:?}");
-                self.recorder.violate(what);
-            } else {
+            if has_waited && state.was_owner_unknown(record) {
                 self.recorder.reach("an owner stayed unknown");
+            } else {
+                let expected = &record.expected;
+                let what = format!("{partition:?} {offset} is a dead letter: {expected:?}");
+                self.recorder.violate(what);
             }
         }
         state.dead_letters.insert((partition.clone(), offset));
@@ -137,6 +158,7 @@ impl Oracle {
                 match &record.expected {
                     _ if record.is_deleted => true,
                     Expected::Ignored => true,
+                    Expected::Owner(batch) => state.stored_owners.contains(batch),
                     Expected::DeadLetter => letter(),
                     Expected::Notification(event) => {
                         state.events[&event.id].was_published || letter()

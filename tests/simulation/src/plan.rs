@@ -29,6 +29,24 @@ const READS_AHEAD: &[Fault] = &[
     Fault::RedisLosesReplies,
 ];
 
+/// Faults after which Redis may lack a part of a user's history, or replies too late.
+const LOSES_HISTORY: &[Fault] = &[
+    Fault::RedisSilent,
+    Fault::RedisRestart,
+    Fault::RedisFailover,
+    Fault::RedisDemoted,
+    Fault::RedisFlush,
+    Fault::RedisEvicts,
+    Fault::RedisOutOfMemory,
+    Fault::RedisRefuses,
+    Fault::RedisLosesReplies,
+    Fault::RedisWrongTypes,
+];
+
+/// Faults after which a connection stays open at the gateway only.
+pub(crate) const SLOW_CLIENTS: &[Fault] =
+    &[Fault::ClientSlow, Fault::ClientSilent, Fault::ClientFlaps];
+
 /// A kind of fault. Each run enables a random subset (swarm testing), so that rare
 /// combinations occur and no fault hides another one in every run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -67,7 +85,7 @@ pub enum Fault {
     TokenRevoked,
     /// Subscribed connections are cut.
     PubsubLost,
-    /// Connections to Redis are silent for a while.
+    /// Connections to Redis are silent or slow for a while.
     RedisSilent,
     /// Redis is unavailable, then loads.
     RedisRestart,
@@ -85,7 +103,7 @@ pub enum Fault {
     RedisRefuses,
     /// The loaded scripts are gone.
     RedisForgetsScripts,
-    /// The replies to some writes are lost, or torn.
+    /// The replies to some commands are lost, or torn.
     RedisLosesReplies,
     /// A key is replaced by one of another type.
     RedisWrongTypes,
@@ -146,6 +164,8 @@ pub struct Plan {
     pub(crate) key_bytes: usize,
     /// Whether owners are stated late.
     pub(crate) owners_are_late: bool,
+    /// The mean pause between two WebSocket pings of a client, in milliseconds.
+    pub(crate) client_ping_ms: Option<u64>,
 }
 
 impl Plan {
@@ -153,9 +173,7 @@ impl Plan {
     #[must_use]
     pub fn of_seed(seed: u64) -> Self {
         let random = &mut StdRng::seed_from_u64(seed ^ 0x9e37_79b9_7f4a_7c15);
-        let percent = random.random_range(5..60);
-        let faults = Fault::all().iter().copied();
-        let faults = faults.filter(|_| random.random_range(0..100) < percent).collect();
+        let faults = draw_faults(random);
         let records = random.random_range(20..120);
         let mut plan = Self {
             seed,
@@ -189,19 +207,21 @@ impl Plan {
             batch: one_of(random, &[1, 4, MAX_BATCH]),
             key_bytes: 0,
             owners_are_late: false,
+            client_ping_ms: one_of(random, &[None, None, Some(50), Some(1000)]),
         };
-        if random.random_range(0..25) == 0 {
-            plan.park_large_records(random);
+        if random.random_range(0..20) == 0 {
+            plan.park_many_records(random);
         }
         plan
     }
 
-    /// Makes one worker park more bytes than it may.
-    fn park_large_records(&mut self, random: &mut impl Rng) {
-        (self.key_bytes, self.records, self.max_records) = (1 << 20, 200, 200);
+    /// Makes one worker wait for the owners of more records, or bytes, than it may park.
+    fn park_many_records(&mut self, random: &mut impl Rng) {
+        (self.key_bytes, self.max_parked) = one_of(random, &[(1 << 20, 5000), (0, 10)]);
+        (self.records, self.max_records) = (200, 200);
         (self.workers, self.partitions, self.batch) = (1, 1, 4);
         (self.owners_are_late, self.owner_wait) = (true, Duration::from_secs(20));
-        (self.without_user, self.max_parked) = (95, 5000);
+        self.without_user = 95;
         if random.random_range(0..2) == 0 {
             self.faults.retain(|fault| !READS_AHEAD.contains(fault));
         }
@@ -211,12 +231,31 @@ impl Plan {
     /// parked, a batch in progress, and the next one, of each partition that is not paused. None
     /// if it may read ahead of Redis.
     pub(crate) fn max_unfinished(&self, partitions: usize) -> Option<usize> {
-        if self.enabled().iter().any(|fault| READS_AHEAD.contains(fault)) {
+        if self.enables_any(READS_AHEAD) {
             return None;
         }
         let parked = usize::try_from(self.max_parked).unwrap_or(usize::MAX);
         let fitting = MAX_PARKED_BYTES.checked_div(self.key_bytes).unwrap_or(usize::MAX);
         Some(parked.min(fitting) + 2 * self.batch * (partitions + 1))
+    }
+
+    /// Whether Redis may lack a part of a user's history, or may not be read in time.
+    pub(crate) fn may_lose_history(&self) -> bool {
+        let expires = self.history_ttl < Duration::from_hours(1);
+        expires || self.history_length < 256 || self.enables_any(LOSES_HISTORY)
+    }
+
+    /// Whether a queue may become full, or a client or Redis be silent.
+    pub(crate) fn may_close_slow(&self) -> bool {
+        let is_small = self.outbox_capacity < 256 || self.outbox_bytes < 1 << 20;
+        is_small
+            || self.long_text > 0
+            || self.enables_any(READS_AHEAD)
+            || self.enables_any(SLOW_CLIENTS)
+    }
+
+    pub(crate) fn enables_any(&self, faults: &[Fault]) -> bool {
+        self.enabled().iter().any(|fault| faults.contains(fault))
     }
 
     /// Returns how many bytes a connection writes at once at most: a page and its queue.
@@ -229,6 +268,12 @@ impl Plan {
     pub fn enabled(&self) -> Vec<Fault> {
         self.faults.difference(&self.without).copied().collect()
     }
+}
+
+fn draw_faults(random: &mut impl Rng) -> BTreeSet<Fault> {
+    let percent = random.random_range(5..60);
+    let faults = Fault::all().iter().copied();
+    faults.filter(|_| random.random_range(0..100) < percent).collect()
 }
 
 fn one_of<T: Copy>(random: &mut impl Rng, values: &[T]) -> T {

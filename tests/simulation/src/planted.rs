@@ -37,6 +37,13 @@ bugs! {
     "ingest-worker/src/infrastructure/redis/owners.rs":
         "owners are looked up in another order than they are answered",
         "requested.iter().map(|owned| Cmd::get" => "requested.iter().rev().map(|owned| Cmd::get";
+    "ingest-worker/src/infrastructure/redis/owners.rs":
+        "a stored owner expires at once",
+        r#".arg("PX").arg(lifetime)"# => r#".arg("PX").arg(lifetime.min(1))"#;
+    "ingest-worker/src/domain/recipients.rs":
+        "the owner that a record states is not stored",
+        "learned.extend(hints.owned.iter().map(" =>
+        "learned.extend(hints.owned.iter().take(0).map(";
     "ingest-worker/src/domain/dispatch.rs":
         "records behind a parked one of the same user are published",
         "if holds.blocks(&keys, self.order) {" => "if holds.blocks(&keys, self.order) && false {";
@@ -55,6 +62,14 @@ bugs! {
         "queued records of a revoked partition are published",
         "self.queue.iter_mut().map(|batch| batch.drop_revoked(&offsets)).sum();" =>
         "self.queue.iter_mut().take(0).map(|batch| batch.drop_revoked(&offsets)).sum();";
+    "ingest-worker/src/infrastructure/kafka/consume_loop/outcomes.rs":
+        "parked records of a revoked partition are not counted",
+        "self.accounting.revoked(queued + parked.len() + letters.len());" =>
+        "self.accounting.revoked(queued + letters.len());";
+    "ingest-worker/src/infrastructure/kafka/parked.rs":
+        "an unknown owner is given up before its time",
+        "waited >= self.owner_wait.saturating_add(parked.outage)" =>
+        "waited >= self.owner_wait.saturating_add(parked.outage) / 2";
     "ingest-worker/src/infrastructure/kafka/batch.rs":
         "parked records count as published when Redis is unavailable",
         "batch.records.iter().map(parked_again).collect()" =>
@@ -88,6 +103,12 @@ bugs! {
         "a queue of frames has no limit",
         "self.queue.len() < limits.capacity" => "self.queue.len() < usize::MAX";
     "ws-gateway/src/hub/outbox.rs":
+        "a queue holds a single frame",
+        "self.queue.len() < limits.capacity" => "self.queue.is_empty()";
+    "ws-gateway/src/connection/select_loop.rs":
+        "a connection ends without a close code",
+        "channel.close(end, reconnect).await;" => "drop((channel, end, reconnect));";
+    "ws-gateway/src/hub/outbox.rs":
         "the size of a queue has no limit",
         "self.bytes + item.bytes() <= limits.max_bytes" =>
         "self.bytes + item.bytes() <= usize::MAX";
@@ -99,7 +120,12 @@ bugs! {
         "state.close(CloseReason::TooSlow);" => "";
     "ws-gateway/src/redis/history/page.rs":
         "a resume counts as complete although the stream does not reach back",
-        "let reaches_back = first == Some(after)" => "let reaches_back = true || first == Some(after)";
+        "let reaches_back = first == Some(after)" =>
+        "let reaches_back = true || first == Some(after)";
+    "ws-gateway/src/redis/history/page.rs":
+        "a resume counts as incomplete although the stream reaches back",
+        "let reaches_back = first == Some(after)" =>
+        "let reaches_back = first == Some(after) && false";
     "ws-gateway/src/redis/session/repair.rs":
         "a gap that cannot be closed is not reported",
         "self.hub.report_gap(&gap.subscription, Resync::Continue);" => "";
@@ -116,7 +142,8 @@ bugs! {
         "ReplayPage::without_history(Resume::Complete) }";
     "ws-gateway/src/connection/writer.rs":
         "queued frames that the history contained are sent again",
-        "        position <= replayed_to\n    }" => "        position < replayed_to && false\n    }";
+        "        position <= replayed_to\n    }" =>
+        "        position < replayed_to && false\n    }";
     "ws-gateway/src/connection/select_loop.rs":
         "a gateway that shuts down keeps its connections",
         "self.timers.schedule_drain(self.settings.drain_window);" => "";

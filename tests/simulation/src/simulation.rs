@@ -1,5 +1,5 @@
-//! What all parts of a simulation share: its plan, the random numbers of its seed, the recorder, and
-//! the oracle.
+//! What all parts of a simulation share: its plan, the random numbers of its seed, the recorder,
+//! and the oracle.
 
 use std::{
     fmt,

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::{
     kafka::Cluster,
-    oracle::{Event, Expected},
+    oracle::{Event, Expected, batch_id},
     simulation::{Sim, trace},
 };
 
@@ -94,11 +94,11 @@ impl Producer {
         let batch = self.sim.index(BATCHES);
         let owner = user(batch % plan.users);
         let (topic, user, data, batch) = if self.sim.chance(plan.without_user) {
-            let data = json!({"batch_id": format!("batch-{batch}"), "phase_name": "spellcheck"});
+            let data = json!({"batch_id": batch_id(batch), "phase_name": "spellcheck"});
             (PHASE, owner, data, Some(batch))
         } else if self.sim.chance(30) {
             let data = json!({
-                "batch_id": format!("batch-{batch}"), "phase_name": "spellcheck", "user_id": owner,
+                "batch_id": batch_id(batch), "phase_name": "spellcheck", "user_id": owner,
             });
             (PHASE, owner, data, Some(batch))
         } else {
@@ -133,10 +133,11 @@ impl Producer {
 
     fn state_owner(&self, batch: usize) {
         let user = user(batch % self.sim.plan.users);
-        let data = json!({"entity_id": format!("batch-{batch}"), "user_id": user});
+        let data = json!({"entity_id": batch_id(batch), "user_id": user});
         let id = u128::from(self.sim.number(1..u64::MAX));
         let partition = self.partition(REGISTERED);
-        self.write(&partition, envelope(REGISTERED, id, &data), Expected::Ignored);
+        let expected = Expected::Owner(batch_id(batch));
+        self.write(&partition, envelope(REGISTERED, id, &data), expected);
     }
 
     fn partition(&self, topic: &str) -> Partition {

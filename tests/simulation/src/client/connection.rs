@@ -15,16 +15,19 @@ use crate::{
     network::{End, Link},
     oracle::Filter,
     redis::store::Id,
-    simulation::trace,
+    simulation::{Sim, trace},
 };
 
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PONG_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The size of a WebSocket ping, which its pong repeats: the largest that the protocol allows.
+const MAX_PING: usize = 125;
+
 pub(super) struct Connection<'a> {
     pub(super) client: &'a Client,
     socket: WebSocketStream<End>,
-    link: Link,
+    pub(super) link: Link,
     /// When the handshake began.
     pub(super) began: Instant,
     pub(super) validity: Option<Validity>,
@@ -39,7 +42,11 @@ pub(super) struct Connection<'a> {
     filter: Filter,
     filter_ping: usize,
     /// Whether frames may arrive late, as the client did not read for a while.
-    has_paused: bool,
+    pub(super) has_paused: bool,
+    /// When the next WebSocket ping is sent.
+    next_ping: Instant,
+    /// Whether the gateway has said why it closes the connection.
+    pub(super) is_closed: bool,
     /// The delay before reconnecting that the gateway asks for.
     reconnect_delay: Option<Duration>,
 }
@@ -57,6 +64,7 @@ enum Wakeup {
     Deadline,
     FilterChanged,
     RenewToken,
+    Ping,
 }
 
 impl<'a> Connection<'a> {
@@ -82,6 +90,8 @@ impl<'a> Connection<'a> {
             filter,
             filter_ping: 0,
             has_paused: false,
+            next_ping: next_ping(&client.sim),
+            is_closed: false,
             reconnect_delay: None,
         }
     }
@@ -104,6 +114,10 @@ impl<'a> Connection<'a> {
                 }
                 Wakeup::FilterChanged => self.send_filter().await,
                 Wakeup::RenewToken => self.send_token().await,
+                Wakeup::Ping => {
+                    self.next_ping = next_ping(&self.client.sim);
+                    self.socket.send(Message::Ping(vec![0; MAX_PING].into())).await.is_ok()
+                }
             };
             if !sent {
                 break;
@@ -124,9 +138,14 @@ impl<'a> Connection<'a> {
         let renewal = renewal.unwrap_or_else(|| Instant::now() + Duration::from_hours(24));
         let is_open = self.validity.is_some();
         tokio::select! {
-            message = self.socket.next() => {
-                Some(Wakeup::Message(message?.map_err(|error| self.check_error(&error)).ok()?))
-            }
+            message = self.socket.next() => match message {
+                Some(Ok(message)) => Some(Wakeup::Message(message)),
+                end => {
+                    self.check_end(end.and_then(Result::err));
+                    None
+                }
+            },
+            () = sleep_until(self.next_ping), if is_open => Some(Wakeup::Ping),
             () = sleep_until(self.deadline) => Some(Wakeup::Deadline),
             () = self.client.filter_changed.notified(), if is_open => Some(Wakeup::FilterChanged),
             () = sleep_until(renewal) => Some(Wakeup::RenewToken),
@@ -195,8 +214,8 @@ impl<'a> Connection<'a> {
 
     fn on_notification(&mut self, frame: &Value) {
         let Client { sim, number, .. } = self.client;
-        let may_be_late = self.has_paused || self.link.was_stalled();
-        if !may_be_late && self.validity.is_some_and(|validity| validity.must_have_expired()) {
+        if !self.may_be_late() && self.validity.is_some_and(|validity| validity.must_have_expired())
+        {
             sim.violate(format!("client {number} received a frame after its token had expired"));
         }
         if let Some(id) = frame["id"].as_str() {
@@ -204,6 +223,11 @@ impl<'a> Connection<'a> {
             self.client.with(|state| state.position = Some(id.to_owned()));
             sim.oracle.received(*number, id.parse().unwrap_or_default(), frame);
         }
+    }
+
+    /// Whether frames may arrive late.
+    pub(super) fn may_be_late(&self) -> bool {
+        self.has_paused || self.link.was_stalled()
     }
 
     fn on_state(&mut self, data: &Value) {
@@ -254,9 +278,17 @@ impl<'a> Connection<'a> {
             Some("none") => oracle.started_at(*number, position_id),
             Some("incomplete") => {
                 sim.reach("a client was notified of a gap");
+                if !sim.plan.may_lose_history() {
+                    sim.violate(format!("client {number} is notified of a gap without a loss"));
+                }
                 oracle.gap_reported(*number);
             }
             _ => sim.reach("a client resumed completely"),
         }
     }
+}
+
+fn next_ping(sim: &Sim) -> Instant {
+    let pause = sim.plan.client_ping_ms.map(|mean| sim.millis(0..2 * mean));
+    Instant::now() + pause.unwrap_or(Duration::from_hours(24))
 }

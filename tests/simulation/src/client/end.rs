@@ -4,18 +4,30 @@ use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::{Error, error::ProtocolError, protocol::CloseFrame};
 
 use super::{connection::Connection, state::Client, token::Token};
-use crate::simulation::trace;
+use crate::{
+    plan::{Fault, SLOW_CLIENTS},
+    simulation::trace,
+};
 
 impl Connection<'_> {
-    /// The network may fail; the bytes that arrive are correct.
-    pub(super) fn check_error(&self, error: &Error) {
+    /// The network may fail; the bytes that arrive are correct, and a gateway says why it closes a
+    /// connection.
+    pub(super) fn check_end(&self, error: Option<Error>) {
         let Client { sim, number, .. } = self.client;
-        let is_network = matches!(
-            error,
-            Error::Io(_) | Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)
-        );
-        if !is_network {
-            sim.violate(format!("client {number} cannot read what it received: {error}"));
+        match error {
+            None
+            | Some(
+                Error::Io(_)
+                | Error::ConnectionClosed
+                | Error::Protocol(ProtocolError::ResetWithoutClosingHandshake),
+            ) => {
+                if !self.is_closed && !self.link.was_cut() && !self.may_be_late() {
+                    sim.violate(format!("client {number} is disconnected without a close code"));
+                }
+            }
+            Some(error) => {
+                sim.violate(format!("client {number} cannot read what it received: {error}"));
+            }
         }
     }
 
@@ -37,8 +49,11 @@ impl Connection<'_> {
     pub(super) fn on_close(&mut self, frame: &CloseFrame) {
         let Client { sim, number, user, .. } = self.client;
         trace!(sim, "client {number} is closed: {frame:?}");
+        self.is_closed = true;
         match u16::from(frame.code) {
-            1013 => sim.reach("a slow client was closed"),
+            1013 if sim.plan.may_close_slow() => sim.reach("a slow client was closed"),
+            1012 if sim.plan.enables_any(&[Fault::GatewayRestart]) => {}
+            4000 if sim.plan.enables_any(SLOW_CLIENTS) => {}
             1008 => {
                 let present = self.client.token_id();
                 let renewed = self.renewal.take().map(|(token, _)| token.id);
@@ -56,7 +71,7 @@ impl Connection<'_> {
                 let token = Token::issue(sim, user);
                 self.client.with(|state| state.token = token);
             }
-            _ => {}
+            _ => sim.violate(format!("client {number} is closed without a reason: {frame:?}")),
         }
     }
 }

@@ -21,6 +21,9 @@ pub(super) struct PipeState {
     /// The size of the send buffer.
     pub(super) capacity: usize,
     latency: Duration,
+    /// A longer latency, and until when it applies.
+    pub(super) delay: Duration,
+    pub(super) slow_until: Instant,
     /// Nothing arrives before this time.
     pub(super) stalled_until: Instant,
     /// Whether the writer has closed its end.
@@ -39,6 +42,8 @@ impl Pipe {
             bytes: 0,
             capacity,
             latency,
+            delay: latency,
+            slow_until: Instant::now(),
             stalled_until: Instant::now(),
             is_closed: false,
             is_cut: false,
@@ -64,7 +69,9 @@ impl PipeState {
     pub(super) fn append(&mut self, bytes: &[u8]) -> usize {
         let length = bytes.len().min(self.capacity.saturating_sub(self.bytes));
         if length > 0 {
-            let arrives = Instant::now() + self.latency;
+            let is_slow = Instant::now() < self.slow_until;
+            let latency = if is_slow { self.delay } else { self.latency };
+            let arrives = Instant::now() + latency;
             self.chunks.push_back((arrives, Bytes::copy_from_slice(&bytes[..length])));
             self.bytes += length;
         }

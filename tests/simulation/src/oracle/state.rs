@@ -15,6 +15,8 @@ use crate::redis::store::Id;
 #[derive(Clone, Debug)]
 pub(crate) enum Expected {
     Notification(Event),
+    /// States the owner of a batch.
+    Owner(String),
     DeadLetter,
     Ignored,
 }
@@ -29,6 +31,11 @@ pub(crate) struct Event {
     pub(crate) batch: Option<usize>,
 }
 
+/// Returns the id of a batch.
+pub(crate) fn batch_id(batch: usize) -> String {
+    format!("batch-{batch}")
+}
+
 #[derive(Default)]
 pub(super) struct State {
     /// What is expected of each record, by offset.
@@ -40,6 +47,10 @@ pub(super) struct State {
     pub(super) published: Vec<(String, usize)>,
     pub(super) dead_letters: BTreeSet<(Partition, i64)>,
     pub(super) clients: BTreeMap<usize, Client>,
+    /// The batches whose owners Redis has, and since when.
+    pub(super) owners: BTreeMap<String, Instant>,
+    /// The batches whose owners were ever stored.
+    pub(super) stored_owners: BTreeSet<String>,
     /// The ids of the tokens that were ever revoked.
     pub(super) revoked: BTreeSet<String>,
 }
@@ -89,6 +100,16 @@ pub(super) struct Client {
 impl State {
     pub(super) fn record(&self, partition: &Partition, offset: i64) -> Option<&Record> {
         self.records.get(partition)?.get(usize::try_from(offset).ok()?)
+    }
+
+    /// Whether a record needs an owner that Redis did not have when the record was produced.
+    pub(super) fn was_owner_unknown(&self, record: &Record) -> bool {
+        let Expected::Notification(event) = &record.expected else { return false };
+        let batch = event.batch.filter(|_| !event.names_user);
+        batch.is_some_and(|batch| {
+            let known_since = self.owners.get(&batch_id(batch));
+            known_since.is_none_or(|since| *since > record.produced_at)
+        })
     }
 
     pub(super) fn publish(&mut self, user: &str, entry: Entry, named: Option<&str>) -> Vec<String> {

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{
     database::Write,
-    server::{Node, Server},
+    server::{Connection, Node, Server},
     store::{Store, Value},
 };
 use crate::simulation::trace;
@@ -17,6 +17,17 @@ pub(crate) enum Connections {
     All,
     Subscribed,
     Other,
+}
+
+impl Connections {
+    fn selects(self, connection: &Connection) -> bool {
+        let is_subscribed = !connection.channels.is_empty();
+        match self {
+            Self::All => true,
+            Self::Subscribed => is_subscribed,
+            Self::Other => !is_subscribed,
+        }
+    }
 }
 
 impl Server {
@@ -33,6 +44,7 @@ impl Server {
                 sim.reach("a failover lost notifications");
             }
         }
+        sim.oracle.all_owners_lost();
         state.snapshots.clear();
         state.nodes.push(Node { store, has_script: false });
         trace!(sim, "redis fails over, {lost} writes lost, keeps connections: {keep_connections}");
@@ -50,7 +62,7 @@ impl Server {
         self.sim.reach("Redis was flushed");
         state.snapshots.clear();
         state.master().store.clear();
-        self.sim.oracle.all_claims_lost();
+        self.sim.oracle.all_keys_lost();
     }
 
     /// Deletes up to `count` random keys.
@@ -77,9 +89,11 @@ impl Server {
         }
     }
 
+    /// Returns a random key; half of the time not a claim, of which there are many more.
     fn random_key(&self, store: &Store) -> Option<String> {
-        let count = store.keys().count();
-        (count > 0).then(|| store.keys().nth(self.sim.index(count)).cloned()).flatten()
+        let any = self.sim.chance(50);
+        let keys: Vec<_> = store.keys().filter(|key| any || !key.starts_with("ws:seen:")).collect();
+        keys.get(self.sim.index(keys.len())).map(|key| (*key).clone())
     }
 
     /// Refuses `percent` of the writes for a while.
@@ -107,9 +121,22 @@ impl Server {
         self.state().master().has_script = false;
     }
 
-    /// Loses the replies to the next writes; half of each arrives if `torn`.
-    pub(crate) fn lose_replies(&self, count: usize, torn: bool) {
-        self.state().faults.lost_replies.extend(std::iter::repeat_n(torn, count));
+    /// Loses the replies to the next writes, or reads; half of each arrives if `torn`.
+    pub(crate) fn lose_replies(&self, count: usize, torn: bool, of_reads: bool) {
+        let mut state = self.state();
+        let faults = &mut state.faults;
+        let lost = if of_reads { &mut faults.lost_reads } else { &mut faults.lost_replies };
+        lost.extend(std::iter::repeat_n(torn, count));
+    }
+
+    /// Delays what is sent on connections until a time.
+    pub(crate) fn slow_down(&self, which: Connections, delay: Duration, until: Instant) {
+        let state = self.state();
+        trace!(self.sim, "redis connections {which:?}: {delay:?} slower");
+        self.sim.reach("replies of Redis were slow");
+        for connection in state.connections.values().filter(|c| which.selects(c)) {
+            connection.link.slow_down(delay, until);
+        }
     }
 
     /// Cuts connections of all hosts, or makes them silent until a time.
@@ -117,16 +144,10 @@ impl Server {
         let state = self.state();
         trace!(self.sim, "redis connections {which:?}: silent for {silent_for:?}");
         for connection in state.connections.values() {
-            let is_subscribed = !connection.channels.is_empty();
-            let is_selected = match which {
-                Connections::All => true,
-                Connections::Subscribed => is_subscribed,
-                Connections::Other => !is_subscribed,
-            };
-            if !is_selected {
+            if !which.selects(connection) {
                 continue;
             }
-            if is_subscribed {
+            if !connection.channels.is_empty() {
                 self.sim.reach("a subscribed connection was cut or stalled");
             }
             match silent_for {

@@ -75,6 +75,8 @@ pub(super) struct Faults {
     pub(super) refusal: Option<(Write, u32, &'static str, Instant)>,
     /// Connections that are cut after their next writes, before the reply; whether it is torn.
     pub(super) lost_replies: Vec<bool>,
+    /// The same for reads.
+    pub(super) lost_reads: Vec<bool>,
 }
 
 impl Server {
@@ -127,6 +129,9 @@ impl Server {
                     }
                     _ => {}
                 }
+                if name == "SET" && reply == Reply::Ok {
+                    self.sim.oracle.key_stored(&commands::text(&command[1]));
+                }
                 output.push(&reply);
                 state.lose_reply(&name, id, &self.sim);
             }
@@ -173,14 +178,18 @@ impl State {
     }
 
     fn lose_reply(&mut self, name: &str, id: u64, sim: &Sim) {
-        if !matches!(name, "SET" | "EVALSHA") {
-            return;
-        }
-        if let Some(torn) = self.faults.lost_replies.pop()
+        let lost = match name {
+            "SET" | "EVALSHA" => &mut self.faults.lost_replies,
+            "GET" | "MGET" | "XRANGE" | "EVAL" => &mut self.faults.lost_reads,
+            _ => return,
+        };
+        if let Some(torn) = lost.pop()
             && let Some(connection) = self.connections.get(&id)
         {
             trace!(sim, "redis loses the reply to {name} of {id}");
-            sim.reach("a reply to a write was lost");
+            let is_write = matches!(name, "SET" | "EVALSHA");
+            let read = "a reply to a read was lost";
+            sim.reach(if is_write { "a reply to a write was lost" } else { read });
             connection.output.cut_after(torn);
         }
     }
