@@ -26,6 +26,7 @@ scenarios![
     a_killed_cluster_master_costs_no_event,
     broken_links_between_nodes_cost_no_event,
     a_slot_migration_costs_no_event,
+    a_slot_migration_that_does_not_end_delays_only_the_users_of_the_slot,
     a_user_whose_keys_hash_to_different_slots_delays_no_other_user,
     a_subscription_at_one_master_that_publishers_have_left_is_detected_within_10_s,
 ];
@@ -85,6 +86,42 @@ async fn a_slot_migration_costs_no_event(context: &Context) -> anyhow::Result<()
     load.check_delivery().await?;
     expect_delivery(&load.stack).await?;
     load.shut_down().await
+}
+
+async fn a_slot_migration_that_does_not_end_delays_only_the_users_of_the_slot(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let stack = stack_on_cluster(context, &[0, 0, 0], &Layout::default()).await?;
+    let case = &events::designed()?[0];
+    let (other, known, new) = (fresh_user(), fresh_user(), fresh_user());
+    let mut others = [stack.client(&other).await?];
+    let mut waiting = [stack.client(&known).await?, stack.client(&new).await?];
+    // The slot of one user has keys, so that the script is refused with TRYAGAIN; that of the other
+    // is empty, so that it is refused with ASK.
+    let first = case.fresh(&known)?;
+    stack.producer.send_all(std::slice::from_ref(&first)).await?;
+    expect_notifications(&mut waiting[0], &[first]).await?;
+    let mut migrations = Vec::new();
+    for user in [&known, &new] {
+        let slot = stack.redis.slot(&stream_key(user)).await?;
+        let from = stack.redis.node_of(slot).await?;
+        stack.redis.begin_migration(slot, from, (from + 1) % 3).await?;
+        migrations.push((slot, from));
+    }
+    let refused = [case.fresh(&known)?, case.fresh(&new)?];
+    for _ in 0..5 {
+        let event = case.fresh(&other)?;
+        stack.producer.send_all(&refused).await?;
+        stack.producer.send_all(std::slice::from_ref(&event)).await?;
+        expect_notifications(&mut others[0], &[event]).await?;
+    }
+    for (slot, from) in migrations {
+        stack.redis.end_migration(slot, from, (from + 1) % 3).await?;
+    }
+    for (client, event) in waiting.iter_mut().zip(refused) {
+        expect_notifications(client, &[event]).await?;
+    }
+    stack.shut_down_and_check_logs().await
 }
 
 async fn a_user_whose_keys_hash_to_different_slots_delays_no_other_user(

@@ -18,9 +18,12 @@ pub(super) fn is_outage(error: &RedisError) -> bool {
     error.code().is_none_or(is_outage_code)
 }
 
-/// As [`is_outage`], for the code that an error begins with.
+/// As [`is_outage`], for the code that an error begins with. ASK and TRYAGAIN concern the users of
+/// one slot of Redis Cluster, until its migration ends.
 pub(super) fn is_outage_code(code: &str) -> bool {
-    !matches!(code, "ERR" | "WRONGTYPE" | "NOPERM" | "CROSSSLOT" | OUT_OF_MEMORY)
+    const OF_ONE_COMMAND: [&str; 7] =
+        ["ERR", "WRONGTYPE", "NOPERM", "CROSSSLOT", "ASK", "TRYAGAIN", OUT_OF_MEMORY];
+    !OF_ONE_COMMAND.contains(&code)
 }
 
 /// Returns the kind of an error, for metrics.
@@ -68,7 +71,7 @@ mod tests {
 
     #[test]
     fn only_errors_of_a_single_command_are_no_outage() {
-        for code in ["ERR", "WRONGTYPE", "NOPERM", "OOM"] {
+        for code in ["ERR", "WRONGTYPE", "NOPERM", "ASK", "TRYAGAIN", "OOM"] {
             assert!(!is_outage_code(code), "{code}");
         }
         for code in ["LOADING", "READONLY", "MISCONF", "NOSCRIPT", "MOVED", "NOAUTH", "UNHEARDOF"] {
