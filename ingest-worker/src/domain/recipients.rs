@@ -22,14 +22,14 @@ pub enum OwnedEntity {
 /// An implementation guarantees that an owner stored by one call is found by every later call,
 /// for as long as owners are kept.
 pub trait OwnerDirectory: Send + Sync {
-    /// Stores the owners in `learned`, then looks up those of `requested`, in one round trip.
+    /// Looks up the owners of `requested`, then stores those in `learned`, in one round trip.
     ///
     /// # Errors
     /// [`TransientError`] if the directory as a whole is unavailable; the call can be repeated.
-    fn learn_and_find(
+    fn find_and_learn(
         &self,
-        learned: &[(OwnedEntity, UserId)],
         requested: &[OwnedEntity],
+        learned: &[(OwnedEntity, UserId)],
     ) -> impl Future<Output = Result<OwnerAnswers, TransientError>> + Send;
 }
 
@@ -88,15 +88,17 @@ impl OwnerLookup {
     /// The lookup for a batch of events.
     pub(super) fn new(events: &[&RecipientHints]) -> Self {
         let mut learned = HashMap::new();
-        for hints in events {
-            if let Some(user) = &hints.user {
-                learned.extend(hints.owned.iter().map(|owned| (owned.clone(), user.clone())));
-            }
-        }
         let mut requested = Vec::new();
-        for hints in events.iter().filter(|hints| hints.user.is_none()) {
-            let unknown = hints.owned.iter().filter(|owned| !learned.contains_key(*owned));
-            requested.extend(unknown.cloned());
+        for hints in events {
+            let owned = hints.owned.iter();
+            match &hints.user {
+                Some(user) => {
+                    learned.extend(owned.map(|owned| (owned.clone(), user.clone())));
+                }
+                None => {
+                    requested.extend(owned.filter(|owned| !learned.contains_key(*owned)).cloned());
+                }
+            }
         }
         requested.sort_unstable();
         requested.dedup();
@@ -108,10 +110,10 @@ impl OwnerLookup {
         !self.requested.is_empty()
     }
 
-    /// Stores the learned owners in the directory and looks up the requested ones.
+    /// Looks up the requested owners in the directory and stores the learned ones.
     ///
     /// # Errors
-    /// As [`OwnerDirectory::learn_and_find`].
+    /// As [`OwnerDirectory::find_and_learn`].
     pub(super) async fn resolve(
         &mut self,
         directory: &impl OwnerDirectory,
@@ -121,20 +123,38 @@ impl OwnerLookup {
         }
         let learned = self.learned.iter().map(|(owned, user)| (owned.clone(), user.clone()));
         let learned: Vec<_> = learned.collect();
-        self.answers = directory.learn_and_find(&learned, &self.requested).await?;
+        self.answers = directory.find_and_learn(&self.requested, &learned).await?;
         Ok(())
     }
 
-    /// Returns the recipient of each event, in order.
+    /// Returns the recipient of each event, in order. The owner of an entity is the one that an
+    /// earlier event of the batch states, else the stored one, else the one that a later event
+    /// states, so that a recipient does not depend on which events are read together.
     pub(super) fn recipients(&self, events: &[&RecipientHints]) -> Vec<Recipient> {
-        events.iter().map(|hints| self.recipient(hints)).collect()
+        let needs_owners = events.iter().any(|hints| hints.user.is_none());
+        let mut stated = HashMap::new();
+        let mut recipients = Vec::with_capacity(events.len());
+        for hints in events {
+            recipients.push(self.recipient(hints, &stated));
+            if let Some(user) = hints.user.as_ref().filter(|_| needs_owners) {
+                stated.extend(hints.owned.iter().map(|owned| (owned, user)));
+            }
+        }
+        recipients
     }
 
-    fn recipient(&self, hints: &RecipientHints) -> Recipient {
+    fn recipient(
+        &self,
+        hints: &RecipientHints,
+        stated: &HashMap<&OwnedEntity, &UserId>,
+    ) -> Recipient {
         if let Some(error) = self.refusal(hints) {
             return Recipient::Refused(error.clone());
         }
-        let known = |owned| self.learned.get(owned).or_else(|| self.answers.found.get(owned));
+        let known = |owned| {
+            let earlier = stated.get(owned).copied();
+            earlier.or_else(|| self.answers.found.get(owned)).or_else(|| self.learned.get(owned))
+        };
         let owner = || hints.owned.iter().find_map(known);
         let user = hints.user.as_ref().or_else(owner).cloned();
         user.map_or(Recipient::Unknown, Recipient::Known)
@@ -159,106 +179,22 @@ pub(crate) struct FakeDirectory {
 
 #[cfg(test)]
 impl OwnerDirectory for FakeDirectory {
-    async fn learn_and_find(
+    async fn find_and_learn(
         &self,
-        learned: &[(OwnedEntity, UserId)],
         requested: &[OwnedEntity],
+        learned: &[(OwnedEntity, UserId)],
     ) -> Result<OwnerAnswers, TransientError> {
         self.round_trips.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         self.requests.fetch_add(requested.len(), std::sync::atomic::Ordering::Relaxed);
         let mut owners = self.owners.lock().unwrap();
         let refused = self.refused.lock().unwrap().clone();
-        let stored = learned.iter().filter(|(owned, _)| !refused.contains_key(owned));
-        owners.extend(stored.cloned());
         let found = requested.iter().filter_map(|owned| owners.get_key_value(owned));
         let found = found.map(|(owned, user)| (owned.clone(), user.clone())).collect();
+        let stored = learned.iter().filter(|(owned, _)| !refused.contains_key(owned));
+        owners.extend(stored.cloned());
         Ok(OwnerAnswers { found, refused })
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn event(user: Option<&str>, owned: &[OwnedEntity]) -> RecipientHints {
-        RecipientHints { user: user.map(|id| UserId::new(id).unwrap()), owned: owned.to_vec() }
-    }
-
-    fn batch(id: &str) -> OwnedEntity {
-        OwnedEntity::Batch(id.into())
-    }
-
-    fn class(id: &str) -> OwnedEntity {
-        OwnedEntity::Class(id.into())
-    }
-
-    async fn resolved(directory: &FakeDirectory, events: &[RecipientHints]) -> Vec<Option<String>> {
-        let events: Vec<&RecipientHints> = events.iter().collect();
-        let mut owners = OwnerLookup::new(&events);
-        owners.resolve(directory).await.unwrap();
-        let user = |recipient| match recipient {
-            Recipient::Known(user) => Some(user.to_string()),
-            Recipient::Unknown => None,
-            Recipient::Refused(error) => panic!("{error}"),
-        };
-        owners.recipients(&events).into_iter().map(user).collect()
-    }
-
-    #[tokio::test]
-    async fn the_named_user_takes_precedence_over_the_batch_and_that_over_the_class() {
-        let directory = FakeDirectory::default();
-        directory.owners.lock().unwrap().extend([
-            (batch("b"), UserId::new("of-batch").unwrap()),
-            (class("c"), UserId::new("of-class").unwrap()),
-        ]);
-        let events = [
-            event(Some("named"), &[]),
-            event(None, &[batch("b"), class("c")]),
-            event(None, &[batch("unknown"), class("c")]),
-            event(None, &[batch("unknown")]),
-        ];
-        let expected = [Some("named"), Some("of-batch"), Some("of-class"), None];
-        let users = resolved(&directory, &events).await;
-        assert_eq!(users, expected.map(|user| user.map(str::to_owned)));
-    }
-
-    #[tokio::test]
-    async fn an_owner_is_learned_for_the_same_batch_of_events_and_for_later_ones() {
-        let directory = FakeDirectory::default();
-        let before = event(None, &[batch("b")]);
-        let states_owner = event(Some("u"), &[batch("b"), class("c")]);
-        let users = resolved(&directory, &[before, states_owner]).await;
-        assert_eq!(users, [Some("u".to_owned()), Some("u".to_owned())]);
-        let users = resolved(&directory, &[event(None, &[class("c")])]).await;
-        assert_eq!(users, [Some("u".to_owned())]);
-        assert_eq!(directory.round_trips.load(std::sync::atomic::Ordering::Relaxed), 2);
-    }
-
-    #[tokio::test]
-    async fn an_event_with_an_entity_that_the_directory_refuses_has_no_recipient_yet() {
-        let directory = FakeDirectory::default();
-        let system = crate::notification::publisher::System::Redis;
-        let error = TransientError { system, detail: "refused".into() };
-        directory.refused.lock().unwrap().insert(batch("b"), error.clone());
-        let user = UserId::new("u").unwrap();
-        directory.owners.lock().unwrap().insert(class("c"), user.clone());
-        let events = [
-            event(None, &[batch("b"), class("c")]),
-            event(Some("u"), &[batch("b")]),
-            event(None, &[class("c")]),
-        ];
-        let events: Vec<&RecipientHints> = events.iter().collect();
-        let mut owners = OwnerLookup::new(&events);
-        owners.resolve(&directory).await.unwrap();
-        let refused = Recipient::Refused(error);
-        let expected = [refused.clone(), refused, Recipient::Known(user)];
-        assert_eq!(owners.recipients(&events), expected);
-    }
-
-    #[tokio::test]
-    async fn events_that_name_only_their_user_need_no_round_trip() {
-        let directory = FakeDirectory::default();
-        resolved(&directory, &[event(Some("u"), &[])]).await;
-        assert_eq!(directory.round_trips.load(std::sync::atomic::Ordering::Relaxed), 0);
-    }
-}
+mod tests;

@@ -45,10 +45,10 @@ impl Publisher for &Collector {
 struct EveryOwnerKnown;
 
 impl OwnerDirectory for EveryOwnerKnown {
-    async fn learn_and_find(
+    async fn find_and_learn(
         &self,
-        _: &[(OwnedEntity, UserId)],
         requested: &[OwnedEntity],
+        _: &[(OwnedEntity, UserId)],
     ) -> Result<OwnerAnswers, TransientError> {
         let owner = |entity: &OwnedEntity| Some((entity.clone(), UserId::new("teacher-7").ok()?));
         let found = requested.iter().filter_map(owner).collect();

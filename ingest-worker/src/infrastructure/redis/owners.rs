@@ -14,38 +14,38 @@ use crate::{
 };
 
 impl OwnerDirectory for RedisStore {
-    async fn learn_and_find(
+    async fn find_and_learn(
         &self,
-        learned: &[(OwnedEntity, UserId)],
         requested: &[OwnedEntity],
+        learned: &[(OwnedEntity, UserId)],
     ) -> Result<OwnerAnswers, TransientError> {
         let lifetime = millis(self.retention.owners);
-        let mut commands = Vec::with_capacity(learned.len() + requested.len());
+        let mut commands = Vec::with_capacity(requested.len() + learned.len());
+        commands.extend(requested.iter().map(|owned| Cmd::get(self.owner_key(owned))));
         for (owned, user) in learned {
             let mut set = cmd("SET");
             set.arg(self.owner_key(owned)).arg(user.as_str()).arg("PX").arg(lifetime);
             commands.push(set);
         }
-        commands.extend(requested.iter().map(|owned| Cmd::get(self.owner_key(owned))));
-        let mut results = self.run(RedisCall::Owners, commands, !learned.is_empty()).await?;
-        let found = results.split_off(learned.len());
+        let mut found = self.run(RedisCall::Owners, commands, !learned.is_empty()).await?;
+        let stored = found.split_off(requested.len());
         let mut answers = OwnerAnswers::default();
         let is_full = |result: &RedisResult<Value>| {
             result.as_ref().is_err_and(|error| error.code() == Some(OUT_OF_MEMORY))
         };
-        if !learned.is_empty() && results.iter().all(is_full) {
+        if !learned.is_empty() && stored.iter().all(is_full) {
             return Err(error::transient_code(OUT_OF_MEMORY));
-        }
-        for ((owned, _), result) in learned.iter().zip(results) {
-            if let Err(error) = result {
-                answers.refused.insert(owned.clone(), self.count(&error));
-            }
         }
         for (owned, result) in requested.iter().zip(found) {
             match self.owner(result) {
                 Ok(Some(user)) => drop(answers.found.insert(owned.clone(), user)),
                 Ok(None) => {}
                 Err(error) => drop(answers.refused.insert(owned.clone(), self.count(&error))),
+            }
+        }
+        for ((owned, _), result) in learned.iter().zip(stored) {
+            if let Err(error) = result {
+                answers.refused.insert(owned.clone(), self.count(&error));
             }
         }
         Ok(answers)

@@ -76,10 +76,10 @@ impl Publisher for NullRedis {
 }
 
 impl OwnerDirectory for NullRedis {
-    async fn learn_and_find(
+    async fn find_and_learn(
         &self,
-        _: &[(OwnedEntity, UserId)],
         _: &[OwnedEntity],
+        _: &[(OwnedEntity, UserId)],
     ) -> Result<OwnerAnswers, TransientError> {
         Ok(OwnerAnswers::default())
     }

@@ -122,15 +122,15 @@ impl Owners {
 }
 
 impl OwnerDirectory for Owners {
-    async fn learn_and_find(
+    async fn find_and_learn(
         &self,
-        learned: &[(OwnedEntity, UserId)],
         requested: &[OwnedEntity],
+        learned: &[(OwnedEntity, UserId)],
     ) -> Result<OwnerAnswers, TransientError> {
         let mut owners = self.0.lock().unwrap();
-        owners.extend(learned.iter().cloned());
         let found = requested.iter().filter_map(|entity| owners.get_key_value(entity));
         let found = found.map(|(entity, user)| (entity.clone(), user.clone())).collect();
+        owners.extend(learned.iter().cloned());
         Ok(OwnerAnswers { found, ..OwnerAnswers::default() })
     }
 }
