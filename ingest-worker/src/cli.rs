@@ -9,7 +9,7 @@ use shared::{
 use crate::{
     config::{ABOUT, Config, Settings, command},
     infrastructure::kafka::{
-        client_config, dead_letters::cli::DeadLettersCommand, skip::OffsetsCommand,
+        dead_letters::cli::DeadLettersCommand, property_check, skip::OffsetsCommand,
     },
 };
 
@@ -36,8 +36,13 @@ pub fn read() -> Result<(Config, Option<OperatorCommand>), ConfigError> {
         .long_about(None)
         .subcommand_required(false);
     let (config, matches) =
-        config::read_with(command, std::env::args_os(), client_config::property_problems)?;
-    Ok((config, OperatorCommand::from_arg_matches(&matches).ok()))
+        config::read_with(command, std::env::args_os(), property_check::property_problems)?;
+    let command = OperatorCommand::from_arg_matches(&matches).ok();
+    let problems = match command {
+        Some(_) => Vec::new(),
+        None => property_check::client_problems(&config),
+    };
+    if problems.is_empty() { Ok((config, command)) } else { Err(ConfigError::Invalid(problems)) }
 }
 
 impl OperatorCommand {

@@ -34,7 +34,7 @@ pub struct Settings {
     #[arg(long, env = "KAFKA_BOOTSTRAP_SERVERS", default_value = "localhost:9092")]
     pub(crate) kafka_bootstrap_servers: String,
     /// Consumer group of the workers
-    #[arg(long, env = "KAFKA_CONSUMER_GROUP", default_value = "websocket-service-consumer")]
+    #[arg(long, env = "KAFKA_CONSUMER_GROUP", default_value = "websocket-service-consumer", value_parser = group_id)]
     pub(crate) kafka_consumer_group: String,
     /// Client id, as the brokers log it
     #[arg(long, env = "KAFKA_CONSUMER_CLIENT_ID", default_value = "websocket-service-client")]
@@ -59,8 +59,8 @@ pub struct Settings {
     #[arg(long, env = "MAX_NOTIFICATION_SIZE", default_value = "65536", value_parser = notification_size)]
     pub(crate) max_notification_size: usize,
     /// Approximate number of notifications per user that clients can resume from
-    #[arg(long, env = "HISTORY_MAX_LEN", default_value = "256")]
-    pub(crate) history_max_len: std::num::NonZeroUsize,
+    #[arg(long, env = "HISTORY_MAX_LEN", default_value = "256", value_parser = history_length)]
+    pub(crate) history_max_len: usize,
     /// Lifetime of a user's notifications after the last one
     #[arg(long, env = "HISTORY_TTL", default_value = "24h", value_parser = positive_duration)]
     pub(crate) history_ttl: Duration,
@@ -151,6 +151,17 @@ pub fn command() -> Command {
 fn notification_size(text: &str) -> Result<usize, String> {
     let size = text.parse().ok().filter(|size| (4_096..=1 << 20).contains(size));
     size.ok_or_else(|| "a size is a number of bytes from 4096 to 1048576".into())
+}
+
+/// Reads a number of stream entries that Redis can keep for each of many users.
+fn history_length(text: &str) -> Result<usize, String> {
+    let length = text.parse().ok().filter(|length| (1..=1_000_000).contains(length));
+    length.ok_or_else(|| "a history has 1 to 1000000 notifications".into())
+}
+
+fn group_id(text: &str) -> Result<String, String> {
+    let is_blank = text.trim().is_empty();
+    if is_blank { Err("a group id is not blank".into()) } else { Ok(text.to_owned()) }
 }
 
 fn topic_name(name: &str) -> Result<String, String> {

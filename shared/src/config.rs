@@ -194,6 +194,9 @@ fn first_line(error: &clap::Error) -> String {
     text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()
 }
 
+/// Longest duration of a setting. Redis refuses lifetimes that end after the year 292,278,994.
+const MAX_DURATION: Duration = Duration::from_hours(24 * 36_500);
+
 /// Parses a duration: a whole number with the unit ms, s, m, h or d; seconds without a unit.
 ///
 /// # Errors
@@ -221,10 +224,9 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         _ => return Err(DURATION_FORMAT.into()),
     };
     let number: u64 = number.parse().map_err(|_| DURATION_FORMAT.to_owned())?;
-    number
-        .checked_mul(per_unit_ms)
-        .map(Duration::from_millis)
-        .ok_or_else(|| "the duration is too long".into())
+    let duration = number.checked_mul(per_unit_ms).map(Duration::from_millis);
+    let duration = duration.filter(|duration| *duration <= MAX_DURATION);
+    duration.ok_or_else(|| "a duration is at most 36500d".into())
 }
 
 const DURATION_FORMAT: &str = "a duration is a number of seconds, or 500ms, 30s, 5m, 24h, 30d";

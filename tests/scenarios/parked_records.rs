@@ -214,7 +214,8 @@ async fn expect_listed(stack: &Stack, event: &Event, position: &str) -> anyhow::
 
 async fn commands_name_the_brokers_that_do_not_answer(context: &Context) -> anyhow::Result<()> {
     let stack = context.stack().await?;
-    let skip = ["offsets", "skip", "--topic", "t", "--partition", "0", "--to", "1"];
+    let event = events::designed()?[0].fresh(&fresh_user())?;
+    let skip = ["offsets", "skip", "--topic", &event.topic, "--partition", "0", "--to", "1"];
     for command in [&["dead-letters", "list"][..], &["dead-letters", "replay"], &skip] {
         let started = Instant::now();
         // Nothing listens on the discard port.

@@ -65,7 +65,11 @@ async fn invalid_settings_are_reported_all_at_once_without_secrets(
         ("IDEMPOTENCY_IDENTITY", "luck"),
         ("REDIS_CHANNEL_PREFIX", "w*"),
         ("KAFKA_AUTO_OFFSET_RESET", "middle"),
+        ("KAFKA_CONSUMER_GROUP", " "),
+        ("HISTORY_MAX_LEN", "18446744073709551615"),
+        ("OWNER_TTL", "18446744073709551615ms"),
         ("KAFKA_PROPERTY_SASL_JAAS_CONFIG", SECRET),
+        ("KAFKA_PROPERTY_GROUP_ID", "other"),
     ];
     let without_secret = [("REDIS_URL", &*url), ("ADMIN_PORT", "none")];
     let with_secret = [&without_secret[..], &[("JWT_SECRET_KEY", SECRET)]].concat();
@@ -76,6 +80,7 @@ async fn invalid_settings_are_reported_all_at_once_without_secrets(
         ("ws-gateway", &[][..], vec!["JWT_SECRET_KEY"]),
         ("ws-gateway", &of_gateway, names(&of_gateway)),
         ("ingest-worker", &of_worker, names(&of_worker)),
+        ("ingest-worker", &[("KAFKA_PROPERTY_ACKS", "1")], vec!["dead-letter producer", "acks"]),
         ("ws-gateway", &with_secret, names(&without_secret)),
     ] {
         let (code, log) = fail_to_start(binary, settings).await?;

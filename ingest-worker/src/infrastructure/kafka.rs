@@ -14,6 +14,7 @@ mod membership;
 mod offset_reset;
 mod offsets;
 mod parked;
+pub(crate) mod property_check;
 mod record;
 mod retry;
 pub(crate) mod skip;

@@ -74,7 +74,7 @@ fn retention(settings: &Settings) -> Retention {
     Retention {
         seen: settings.idempotency_ttl,
         history: settings.history_ttl,
-        history_length: settings.history_max_len.get(),
+        history_length: settings.history_max_len,
         owners: settings.owner_ttl,
     }
 }

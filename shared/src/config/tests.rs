@@ -28,6 +28,8 @@ fn durations_have_a_unit_and_default_to_seconds() {
         assert!(duration(bad).is_err(), "{bad}");
     }
     assert!(positive_duration("0").is_err());
+    assert!(duration("36500d").is_ok());
+    assert_eq!(duration("36501d"), Err("a duration is at most 36500d".to_owned()));
 }
 
 #[test]

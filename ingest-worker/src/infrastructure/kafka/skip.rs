@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::{client_config, dead_letters::producer::DeadLetters};
-use crate::config::Config;
+use crate::{config::Config, domain::routes::ROUTES};
 
 /// Time limit for the brokers to answer a request.
 const BROKER_TIMEOUT: Duration = Duration::from_secs(8);
@@ -34,7 +34,7 @@ pub enum OffsetsCommand {
 /// Which records to skip.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Skip {
-    /// Topic of the records
+    /// Topic of the records, one that the workers consume
     #[arg(long)]
     topic: String,
     /// Partition of the records
@@ -66,6 +66,8 @@ impl Skip {
     fn run(&self, config: &Config, interrupt: &CancellationToken) -> anyhow::Result<()> {
         let Self { topic, partition, to, .. } = self;
         let group = &config.settings.kafka_consumer_group;
+        let is_consumed = ROUTES.iter().any(|route| config.topic(route.topic) == *topic);
+        ensure!(is_consumed, "--topic must be a topic that the workers consume, not {topic:?}");
         let client = client_config::without_membership(config).create();
         let client: BaseConsumer = client.context("Kafka consumer settings")?;
         let (first, end) =

@@ -251,7 +251,7 @@ impl ClientContext for Quiet {
 }
 
 /// Returns the settings of an idempotent producer that waits for every in-sync replica.
-pub(super) fn producer_config(config: &Config) -> ClientConfig {
+pub(in crate::infrastructure::kafka) fn producer_config(config: &Config) -> ClientConfig {
     let mut client = client_config::common(config);
     // Compressed, a record of the largest size has room for the headers.
     client.set("compression.type", "zstd").set("message.max.bytes", "4194304");

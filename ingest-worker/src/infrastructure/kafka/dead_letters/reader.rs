@@ -9,8 +9,9 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use rdkafka::{
-    Message as _, Offset, TopicPartitionList,
-    consumer::{BaseConsumer, Consumer as _},
+    ClientContext, Message as _, Offset, TopicPartitionList,
+    client::DefaultClientContext,
+    consumer::{BaseConsumer, Consumer as _, ConsumerContext},
     error::KafkaError,
     message::BorrowedMessage,
     metadata::MetadataTopic,
@@ -66,9 +67,22 @@ impl Position {
     }
 }
 
+/// Logs errors of the client, but not the ends of partitions, which are reported as errors.
+struct LogContext;
+
+impl ClientContext for LogContext {
+    fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
+            DefaultClientContext.error(error, reason);
+        }
+    }
+}
+
+impl ConsumerContext for LogContext {}
+
 /// A reader of the dead-letter topic.
 pub(super) struct Reader {
-    consumer: BaseConsumer,
+    consumer: BaseConsumer<LogContext>,
     pub(super) topic: String,
     servers: String,
     /// The first offset and the end of each partition.
@@ -89,7 +103,7 @@ impl Reader {
         // A reader without a group membership; a static member's name belongs to a worker.
         client.remove("group.instance.id");
         let mut reader = Self {
-            consumer: client.create().context("Kafka consumer settings")?,
+            consumer: client.create_with_context(LogContext).context("Kafka consumer settings")?,
             topic: settings.dead_letter_topic.clone(),
             servers: settings.kafka_bootstrap_servers.clone(),
             extent: HashMap::new(),
