@@ -40,7 +40,8 @@ struct Assigned {
     /// `first`, is never `None`.
     in_flight: VecDeque<Option<i64>>,
     first: u64,
-    parked: BTreeSet<i64>,
+    /// The offsets and numbers of parked records: a reset makes an offset occur twice.
+    parked: BTreeSet<(i64, u64)>,
     /// The offset after the last record that was read.
     next: Option<i64>,
     /// Whether a record was finished since the last call of `take_committable`.
@@ -81,6 +82,7 @@ impl Offsets {
         let reset_from = assigned.reset_from.filter(|from| !is_before_reset(*from));
         if let Some(from) = reset_from {
             assigned.reset_from = None;
+            assigned.release_from(offset);
             assigned.reread_until = if offset < from { from } else { 0 };
         }
         assigned.in_flight.push_back(Some(offset));
@@ -111,7 +113,7 @@ impl Offsets {
     pub(crate) fn finish(&mut self, topic: &str, partition: i32, offset: i64, id: InFlightId) {
         let Some(assigned) = self.current(topic, partition, id) else { return };
         if !assigned.leave_flight(id) {
-            assigned.parked.remove(&offset);
+            assigned.parked.remove(&(offset, id.index));
         }
         assigned.has_progress = true;
     }
@@ -125,8 +127,9 @@ impl Offsets {
         id: InFlightId,
     ) -> bool {
         let Some(assigned) = self.current(topic, partition, id) else { return false };
-        assigned.leave_flight(id);
-        assigned.parked.insert(offset);
+        if assigned.leave_flight(id) {
+            assigned.parked.insert((offset, id.index));
+        }
         assigned.has_progress = true;
         true
     }
@@ -137,7 +140,8 @@ impl Offsets {
         let mut all = Vec::new();
         for (topic, partitions) in &mut self.topics {
             for (partition, assigned) in partitions {
-                if std::mem::take(&mut assigned.has_progress) {
+                // Until a record is read after a reset, the offsets are those of the former log.
+                if assigned.reset_from.is_none() && std::mem::take(&mut assigned.has_progress) {
                     let offset = assigned.committable();
                     all.extend(offset.map(|offset| (topic.as_str(), *partition, offset)));
                 }
@@ -181,16 +185,30 @@ impl Assigned {
         let position = id.index.checked_sub(self.first).and_then(|index| index.try_into().ok());
         let slot = position.and_then(|position: usize| self.in_flight.get_mut(position));
         let was_in_flight = slot.is_some_and(|slot| slot.take().is_some());
+        self.remove_finished();
+        was_in_flight
+    }
+
+    /// Lets records from `offset` on hold up no commit: after a reset to `offset` they are read
+    /// again, or belong to a log that no longer exists.
+    fn release_from(&mut self, offset: i64) {
+        let released =
+            |slot: &&mut Option<i64>| slot.is_some_and(|unfinished| unfinished >= offset);
+        self.in_flight.iter_mut().filter(released).for_each(|slot| *slot = None);
+        self.remove_finished();
+        self.parked.split_off(&(offset, 0));
+    }
+
+    fn remove_finished(&mut self) {
         while let Some(None) = self.in_flight.front() {
             self.in_flight.pop_front();
             self.first += 1;
         }
-        was_in_flight
     }
 
     fn committable(&self) -> Option<i64> {
         let in_flight = self.in_flight.front().copied().flatten();
-        let parked = self.parked.first().copied();
+        let parked = self.parked.first().map(|(offset, _)| *offset);
         in_flight.into_iter().chain(parked).min().or(self.next)
     }
 }

@@ -137,3 +137,54 @@ fn a_recreated_topic_is_rewound_in_all_partitions_from_the_positions_reached() {
     assert_eq!((first.reset_from, first.is_reread), (Some(6), true));
     assert!(offsets.rewind("unknown").is_empty());
 }
+
+#[test]
+fn a_record_of_a_former_topic_releases_no_record_with_the_same_offset() {
+    let mut offsets = assigned();
+    let former = read(&mut offsets, 1);
+    offsets.park("t", 0, 1, former);
+    offsets.rewind("t");
+    let [zero, one] = [0, 1].map(|offset| read(&mut offsets, offset));
+    offsets.finish("t", 0, 0, zero);
+    offsets.park("t", 0, 1, one);
+    offsets.finish("t", 0, 1, former);
+    assert_eq!(offsets.take_committable(), [("t", 0, 1)]);
+}
+
+#[test]
+fn records_of_a_former_topic_hold_up_no_commit() {
+    let mut offsets = assigned();
+    let [parked, in_flight] = [50, 51].map(|offset| read(&mut offsets, offset));
+    offsets.park("t", 0, 50, parked);
+    offsets.rewind("t");
+    let zero = read(&mut offsets, 0);
+    offsets.finish("t", 0, 0, zero);
+    assert_eq!(offsets.take_committable(), [("t", 0, 1)]);
+    // Both are still processed.
+    assert!(offsets.park("t", 0, 50, parked) && offsets.park("t", 0, 51, in_flight));
+    assert_eq!(offsets.take_committable(), [("t", 0, 1)]);
+}
+
+#[test]
+fn a_record_before_the_start_of_a_reset_still_holds_up_the_commit() {
+    let mut offsets = assigned();
+    let parked = read(&mut offsets, 5);
+    offsets.park("t", 0, 5, parked);
+    offsets.reset("t", 0, 6);
+    let later = read(&mut offsets, 9);
+    offsets.finish("t", 0, 9, later);
+    assert_eq!(offsets.take_committable(), [("t", 0, 5)]);
+}
+
+#[test]
+fn nothing_is_committed_between_a_reset_and_the_next_record() {
+    let mut offsets = assigned();
+    let former = read(&mut offsets, 1);
+    offsets.rewind("t");
+    offsets.finish("t", 0, 1, former);
+    assert!(offsets.take_committable().is_empty());
+    let zero = read(&mut offsets, 0);
+    assert_eq!(offsets.take_committable(), [("t", 0, 0)]);
+    offsets.finish("t", 0, 0, zero);
+    assert_eq!(offsets.take_committable(), [("t", 0, 1)]);
+}
