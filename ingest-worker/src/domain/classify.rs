@@ -23,6 +23,10 @@ use super::{
 };
 use crate::notification::publisher::EventIdentity;
 
+/// Largest value of a record that is parsed, in bytes; producers send at most this. The brokers
+/// limit only the compressed size, and other records wait while one is parsed.
+const MAX_VALUE_BYTES: usize = 1 << 20;
+
 /// Decides what each record is.
 #[derive(Debug)]
 pub struct Classifier {
@@ -255,6 +259,10 @@ fn decode<'a>(record: &Record<'a>) -> Result<Envelope<'a>, Rejection> {
     let value = record
         .value
         .ok_or_else(|| DeadLetterReason::NotJson.with_detail("the record has no value"))?;
+    if value.len() > MAX_VALUE_BYTES {
+        let detail = format!("value of {} bytes, at most {MAX_VALUE_BYTES}", value.len());
+        return Err(DeadLetterReason::Malformed.with_detail(detail));
+    }
     Envelope::parse(value).map_err(|error| match error {
         EnvelopeError::NotJson(detail) => DeadLetterReason::NotJson.with_detail(detail),
         EnvelopeError::NotAnEnvelope(detail) => DeadLetterReason::NoEnvelope.with_detail(detail),

@@ -5,7 +5,7 @@ use super::*;
 #[tokio::test]
 async fn a_bad_record_is_dead_lettered_and_the_next_record_is_published() {
     let pipeline = Pipeline::new();
-    let good = class_created_for_u();
+    let [good, next] = [class_created_for_u(), class_created_for_u()];
     let no_subject = class_created(&json!({"user_id": "u"})).to_string();
     let wrong_type = class_created(&json!({"class_id": 7, "user_id": "u"})).to_string();
     let bad_user = class_created(&json!({"class_id": "c", "user_id": "a\r\nb"})).to_string();
@@ -14,7 +14,10 @@ async fn a_bad_record_is_dead_lettered_and_the_next_record_is_published() {
     let huge = r#"{"event_type":"huleedu.student.created.v1","data":{"student_id":1e400}}"#;
     let array =
         br#"["huleedu.class.created.v1",{"class_id":"c","user_id":"u"},null,null,null,null,null]"#;
-    let values: [(&[u8], &str); 10] = [
+    let mut largest = good.clone();
+    largest.push_str(&" ".repeat((1 << 20) - good.len()));
+    let too_large = format!("{largest} ");
+    let values: [(&[u8], &str); 12] = [
         (b"", "not_json"),
         (b"not json", "not_json"),
         (b"[1,2]", "no_envelope"),
@@ -24,7 +27,9 @@ async fn a_bad_record_is_dead_lettered_and_the_next_record_is_published() {
         (bad_user.as_bytes(), "malformed"),
         (lone.as_bytes(), "malformed"),
         (huge.as_bytes(), "malformed"),
-        (good.as_bytes(), "published"),
+        (too_large.as_bytes(), "malformed"),
+        (largest.as_bytes(), "published"),
+        (next.as_bytes(), "published"),
     ];
     let result = |outcome: Outcome| match outcome {
         Outcome::DeadLetter(rejection) => rejection.reason.label(),
