@@ -208,4 +208,6 @@ impl<S: Socket> AsyncWrite for SharedSocket<S> {
 }
 
 #[cfg(test)]
+mod orders;
+#[cfg(test)]
 mod tests;
