@@ -61,6 +61,13 @@ impl Keys {
         format!("{}:position:{{{user}}}", self.prefix)
     }
 
+    /// Returns the key that holds the user's read cursor: the position up to which the user has
+    /// read the notifications.
+    #[must_use]
+    pub fn read(&self, user: &UserId) -> String {
+        format!("{}:read:{{{user}}}", self.prefix)
+    }
+
     /// Returns the key that claims an event for a user: while it exists, the event is a duplicate.
     #[must_use]
     pub fn seen(&self, user: &UserId, identity: impl std::fmt::Display) -> String {
@@ -102,6 +109,9 @@ impl Keys {
 /// How long a user's newest position is kept after the last notification, at least.
 pub const POSITION_LIFETIME: Duration = Duration::from_hours(8 * 24);
 
+/// How long a user's read cursor is kept after the last request for it.
+pub const READ_LIFETIME: Duration = Duration::from_hours(90 * 24);
+
 /// The field of a stream entry that holds the JSON of the notification.
 pub const STREAM_FIELD: &str = "n";
 
@@ -116,6 +126,7 @@ mod tests {
         assert_eq!(keys.channel(&user), "ws:teacher-42");
         assert_eq!(keys.stream(&user), "ws:stream:{teacher-42}");
         assert_eq!(keys.start(&user), "ws:start:{teacher-42}");
+        assert_eq!(keys.read(&user), "ws:read:{teacher-42}");
         assert_eq!(keys.seen(&user, "e-1"), "ws:seen:{teacher-42}:e-1");
         assert_eq!(keys.revocations(), "ws:revoked");
         assert_eq!(keys.revocation_channel(), "ws/revoked");

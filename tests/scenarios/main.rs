@@ -25,6 +25,7 @@ mod metrics;
 mod offsets;
 mod parked_records;
 mod producers;
+mod read_state;
 mod record_isolation;
 mod record_outcomes;
 mod recovery;
@@ -62,6 +63,7 @@ const MODULES: &[fn() -> Vec<Scenario>] = &[
     isolation::scenarios,
     idempotency::scenarios,
     record_outcomes::scenarios,
+    read_state::scenarios,
     record_isolation::scenarios,
     server_access::scenarios,
     server_access::publish_script::scenarios,

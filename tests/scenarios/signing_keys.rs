@@ -17,7 +17,7 @@ use harness::{
     token, workspace,
 };
 use http_body_util::Full;
-use hyper::Response;
+use hyper::{Method, Response};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, jwk::Jwk};
 use serde_json::json;
 use support::issuer::Issuer;
@@ -189,7 +189,8 @@ async fn a_thousand_unknown_key_ids_cause_few_requests_to_the_issuer(
         let token = pair.token(&format!("unknown-{number}"));
         async move {
             let token = format!("Bearer {}", token?);
-            let answer = http::request(address, "/ws", &[("authorization", &token)]).await?;
+            let answer =
+                http::request(Method::GET, address, "/ws", &[("authorization", &token)]).await?;
             let is_rejected = [401, 503].contains(&answer.status().as_u16());
             ensure!(is_rejected, "expected status 401 or 503, got {answer:?}");
             Ok(())

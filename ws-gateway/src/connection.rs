@@ -96,6 +96,9 @@ impl<C: Channel> Connection<C> {
         if let Some(writer) = channel.writer() {
             registration.outbox().set_writer(writer);
         }
+        if options.control_frames {
+            registration.outbox().accept_read_state();
+        }
         channel.watch(registration.outbox().clone());
         Box::new(Self {
             channel,

@@ -6,6 +6,7 @@
 mod flush;
 pub mod outbox;
 mod probe;
+pub(crate) mod read_requests;
 pub(crate) mod registration;
 mod replay;
 mod revocation;
@@ -29,6 +30,7 @@ use crate::{
     protocol::{Frame, Position},
 };
 use outbox::Outbox;
+use read_requests::{ReadRequest, ReadRequests};
 pub(crate) use replay::ResumeFrom;
 pub use replay::{Replay, ReplayPage};
 pub(crate) use subscription::{PendingSubscription, Subscription, SubscriptionPlan};
@@ -90,6 +92,7 @@ struct Shared {
     change: Notify,
     /// Notified when `State::to_flush` is no longer empty.
     flush: Notify,
+    read_requests: ReadRequests,
 }
 
 #[derive(Debug, Default)]
@@ -113,8 +116,13 @@ impl Hub {
     /// Returns a hub without users.
     #[must_use]
     pub fn new(limits: Limits, metrics: Metrics) -> Self {
-        let (state, change, flush) = (Mutex::default(), Notify::new(), Notify::new());
-        Self(Arc::new(Shared { limits, metrics, state, change, flush }))
+        let (state, change, flush, read_requests) = Default::default();
+        Self(Arc::new(Shared { limits, metrics, state, change, flush, read_requests }))
+    }
+
+    /// Returns the requests for read states.
+    pub(crate) fn read_requests(&self) -> &ReadRequests {
+        &self.0.read_requests
     }
 
     /// Queues a frame for every connection of `user`. Never waits.
@@ -218,7 +226,16 @@ impl Hub {
     /// that wait for the subscription.
     #[must_use]
     pub fn mark_subscribed(&self, subscription: &Subscription) -> Subscribed {
-        self.with_fan_out(subscription, User::mark_subscribed).unwrap_or(Subscribed::Live)
+        let mark = |entry: &mut User, fan_out: &mut FanOut<'_>| {
+            (entry.mark_subscribed(fan_out), entry.has_read_state)
+        };
+        let (subscribed, has_read_state) =
+            self.with_fan_out(subscription, mark).unwrap_or((Subscribed::Live, false));
+        if has_read_state && subscribed == Subscribed::Live {
+            // One that was published without a subscription is lost.
+            self.0.read_requests.add(&subscription.user, ReadRequest::default());
+        }
+        subscribed
     }
 
     /// Returns whether the entry is live but its position is unknown.

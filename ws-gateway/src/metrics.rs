@@ -61,6 +61,8 @@ shared::label! {
         Auth = "auth",
         /// `{"type":"filter"}`.
         Filter = "filter",
+        /// `{"type":"read"}`.
+        Read = "read",
         /// Any other text.
         Ignored = "ignored",
     }
@@ -215,7 +217,7 @@ shared::metrics! {
         /// Connections closed, by reason; client: the client left, answered: the end of a long
         /// poll.
         pub(crate) closes: Labeled<Disconnect, IntCounter> = "websocket_closes_total", ();
-        /// Messages of clients by type: ping, auth, filter, ignored.
+        /// Messages of clients by type: ping, auth, filter, read, ignored.
         pub(crate) client_messages: Labeled<ClientMessageType, IntCounter> = "websocket_client_messages_total", ();
         /// Times that reading from a client was paused because it exceeded a rate limit.
         pub(crate) client_rate_limited: IntCounter = "websocket_client_rate_limited_total", ();

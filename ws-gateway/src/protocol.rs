@@ -7,6 +7,7 @@ mod control_frame;
 mod frame;
 mod poll_answer;
 mod position;
+mod read_state;
 
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
@@ -17,7 +18,9 @@ pub use control_frame::{Resume, STATE_EVENT, State, StateFrame};
 pub use frame::Frame;
 pub(crate) use frame::{Times, TraceContext, position_of};
 pub use poll_answer::PollAnswer;
+pub(crate) use position::InvalidPosition;
 pub use position::Position;
+pub use read_state::{READ_STATE_EVENT, ReadState, ReadStateFrame};
 
 /// The subprotocol of clients that receive frames about the connection.
 pub const SUBPROTOCOL: &str = "huleedu.v1";

@@ -10,6 +10,7 @@ mod outage;
 mod positions;
 mod probe;
 mod push_handler;
+mod read_state;
 mod reply;
 mod retries;
 mod revocations;

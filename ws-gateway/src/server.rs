@@ -15,6 +15,7 @@ mod health_endpoints;
 mod open;
 mod pending;
 mod query;
+mod read;
 mod response;
 mod settings;
 mod state;

@@ -6,13 +6,16 @@ use serde_json::{Map, Value, json};
 use shared::metrics::Label as _;
 use ws_gateway::auth::TOKEN_SUBPROTOCOL_PREFIX;
 use ws_gateway::protocol::{
-    ClientMessage, CloseReason, Remedy, STATE_EVENT, SUBPROTOCOL, StateFrame,
+    ClientMessage, CloseReason, READ_STATE_EVENT, ReadStateFrame, Remedy, STATE_EVENT, SUBPROTOCOL,
+    StateFrame,
 };
 
 use crate::notifications;
 
 /// Schema of the frames about the connection itself.
 pub(crate) const STATE: &str = "StateFrame";
+/// Schema of the frames with a read state.
+pub(crate) const READ_STATE: &str = "ReadStateFrame";
 /// Schema of the client's messages.
 pub(crate) const CLIENT: &str = "ClientMessage";
 
@@ -26,7 +29,7 @@ pub(crate) fn document() -> anyhow::Result<Value> {
         let schema = format!("notifications.schema.json#/$defs/{name}");
         messages.insert((*name).to_owned(), json!({"name": name, "payload": {"$ref": schema}}));
     }
-    for name in [STATE, CLIENT] {
+    for name in [STATE, READ_STATE, CLIENT] {
         let schema = format!("#/components/schemas/{name}");
         messages.insert(name.to_owned(), json!({"name": name, "payload": {"$ref": schema}}));
     }
@@ -102,16 +105,23 @@ fn schemas() -> anyhow::Result<Value> {
         SchemaGenerator::new(settings.with(with_path))
     };
     let mut sent = generator(SchemaSettings::draft07().for_serialize());
-    let mut state = StateFrame::json_schema(&mut sent).to_value();
-    let properties = state["properties"].as_object_mut().context("a frame is an object")?;
-    properties.insert("event".to_owned(), json!({"const": STATE_EVENT}));
+    let state = with_event(StateFrame::json_schema(&mut sent).to_value(), STATE_EVENT)?;
+    let read = with_event(ReadStateFrame::json_schema(&mut sent).to_value(), READ_STATE_EVENT)?;
     let mut received = generator(SchemaSettings::draft07().for_deserialize());
     let client = ClientMessage::json_schema(&mut received).to_value();
     let mut schemas = sent.take_definitions(true);
     schemas.extend(received.take_definitions(true));
     schemas.insert(STATE.to_owned(), state);
+    schemas.insert(READ_STATE.to_owned(), read);
     schemas.insert(CLIENT.to_owned(), client);
     Ok(schemas.into())
+}
+
+/// Returns the schema of a frame whose `event` is always the same.
+fn with_event(mut schema: Value, event: &str) -> anyhow::Result<Value> {
+    let properties = schema["properties"].as_object_mut().context("a frame is an object")?;
+    properties.insert("event".to_owned(), json!({"const": event}));
+    Ok(schema)
 }
 
 /// Returns each close code with its reasons and the client's remedy.

@@ -2,10 +2,15 @@
 
 use schemars::{JsonSchema as _, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Value, json};
-use ws_gateway::protocol::{CloseReason, PollAnswer};
+use ws_gateway::protocol::{CloseReason, PollAnswer, ReadState};
 
 /// Schema of the answer to a long poll.
 const ANSWER: &str = "PollAnswer";
+
+/// Schema of the answer to a request to mark notifications as read.
+const READ_STATE: &str = "ReadState";
+/// The parameter of such a request.
+const UP_TO: &str = "The newest notification that was read; if it is missing, nothing is marked";
 
 /// Returns the document; it refers to the schema of notifications in the file next to it.
 pub(crate) fn document() -> Value {
@@ -16,12 +21,20 @@ pub(crate) fn document() -> Value {
             "version": env!("CARGO_PKG_VERSION"),
             "description": "For networks that allow no WebSocket. Frames are those of asyncapi.json.",
         },
-        "paths": {"/events": {"get": {
-            "operationId": "receiveEvents",
-            "security": [{"token": []}],
-            "parameters": parameters(),
-            "responses": responses(),
-        }}},
+        "paths": {
+            "/events": {"get": {
+                "operationId": "receiveEvents",
+                "security": [{"token": []}],
+                "parameters": parameters(),
+                "responses": responses(),
+            }},
+            "/read": {"post": {
+                "operationId": "markRead",
+                "security": [{"token": []}],
+                "parameters": [parameter("query", "up_to", "string", UP_TO)],
+                "responses": read_responses(),
+            }},
+        },
         "components": {
             "schemas": schemas(),
             "securitySchemes": {
@@ -31,8 +44,11 @@ pub(crate) fn document() -> Value {
     })
 }
 
+fn parameter(place: &str, name: &str, kind: &str, description: &str) -> Value {
+    json!({"in": place, "name": name, "description": description, "schema": {"type": kind}})
+}
+
 fn parameters() -> Value {
-    let parameter = |place: &str, name: &str, kind: &str, description: &str| json!({"in": place, "name": name, "description": description, "schema": {"type": kind}});
     json!([
         parameter("query", "last_event_id", "string", "The position to resume from"),
         parameter("header", "Last-Event-ID", "string", "The same; takes precedence"),
@@ -42,11 +58,24 @@ fn parameters() -> Value {
     ])
 }
 
+fn json_response(schema: &str, description: &str) -> Value {
+    let schema = reference(schema);
+    json!({"description": description, "content": {"application/json": {"schema": schema}}})
+}
+
+fn read_responses() -> Value {
+    let refusal = |description: &str| json_response("Refusal", description);
+    json!({
+        "200": json_response(READ_STATE, "What the user has read, after the request"),
+        "400": refusal("The position is invalid"),
+        "401": refusal("The token is missing, invalid, expired or revoked"),
+        "403": refusal("The origin is not allowed"),
+        "503": refusal("A limit of the gateway is reached, or Redis is unavailable; see Retry-After"),
+    })
+}
+
 fn responses() -> Value {
-    let refusal = |description: &str| {
-        let schema = reference("Refusal");
-        json!({"description": description, "content": {"application/json": {"schema": schema}}})
-    };
+    let refusal = |description: &str| json_response("Refusal", description);
     let stream = "Frames as Server-Sent Events: `id` is the position to resume from, a comment \
                   comes every 15 s, `retry` when the client should reconnect. The last event is \
                   named `close`; its data are `code` and `reason`, like a WebSocket's close frame.";
@@ -77,7 +106,9 @@ fn schemas() -> Value {
     frames["items"] = json!({"$ref": "notifications.schema.json"});
     let codes: Vec<u16> =
         [CloseReason::Unauthenticated, CloseReason::LimitReached].map(CloseReason::code).into();
+    let read_state = ReadState::json_schema(&mut generator).to_value();
     let mut schemas = generator.take_definitions(true);
+    schemas.insert(READ_STATE.to_owned(), read_state);
     schemas.insert(ANSWER.to_owned(), answer);
     let refusal = json!({
         "type": "object",

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use anyhow::Context as _;
 use serde_json::{Map, Value, json};
 use ws_gateway::auth::TOKEN_SUBPROTOCOL_PREFIX;
-use ws_gateway::protocol::{STATE_EVENT, SUBPROTOCOL};
+use ws_gateway::protocol::{READ_STATE_EVENT, STATE_EVENT, SUBPROTOCOL};
 
 use crate::{channel, notifications};
 
@@ -70,6 +70,7 @@ fn constants(channel: &Value, schemas: &Map<String, Value>) -> anyhow::Result<St
     for (comment, name, value) in [
         ("Every category.", "CATEGORIES: readonly Category[]", json!(categories)),
         ("The `event` of frames about the connection itself.", "STATE_EVENT", json!(STATE_EVENT)),
+        ("The `event` of frames with a read state.", "READ_STATE_EVENT", json!(READ_STATE_EVENT)),
         ("The subprotocol that the client requests.", "SUBPROTOCOL", json!(SUBPROTOCOL)),
         ("Starts the subprotocol with the token.", "TOKEN_PREFIX", json!(TOKEN_SUBPROTOCOL_PREFIX)),
         (

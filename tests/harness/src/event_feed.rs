@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
-use hyper::{Request, StatusCode, body::Incoming, client::conn::http1, header};
+use hyper::{Method, Request, StatusCode, body::Incoming, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::{net::TcpStream, task::JoinHandle, time::timeout};
@@ -129,6 +129,7 @@ pub async fn poll(
     query: &str,
 ) -> anyhow::Result<(StatusCode, Value)> {
     let headers = [("accept", "application/json"), ("authorization", &*format!("Bearer {token}"))];
-    let response = http::request(address, &format!("/events?{query}"), &headers).await?;
+    let response =
+        http::request(Method::GET, address, &format!("/events?{query}"), &headers).await?;
     Ok((response.status(), serde_json::from_slice(response.body())?))
 }

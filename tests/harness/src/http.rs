@@ -1,11 +1,11 @@
-//! Plain HTTP GET requests, for health and metrics endpoints.
+//! Plain HTTP requests without a body.
 
 use std::{net::SocketAddr, time::Duration};
 
 use anyhow::Context as _;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
-use hyper::{Request, Response, StatusCode, client::conn::http1, header};
+use hyper::{Method, Request, Response, StatusCode, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, time::timeout};
 
@@ -17,16 +17,17 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// # Errors
 /// When the response is not complete within ten seconds.
 pub async fn get(address: SocketAddr, path: &str) -> anyhow::Result<(StatusCode, String)> {
-    let response = request(address, path, &[]).await?;
+    let response = request(Method::GET, address, path, &[]).await?;
     let status = response.status();
     Ok((status, String::from_utf8(response.into_body().to_vec())?))
 }
 
-/// Returns the response to `GET path` with request headers.
+/// Returns the response to a request with headers.
 ///
 /// # Errors
 /// When the response is not complete within ten seconds.
 pub async fn request(
+    method: Method,
     address: SocketAddr,
     path: &str,
     headers: &[(&str, &str)],
@@ -34,7 +35,8 @@ pub async fn request(
     let exchange = async {
         let stream = TcpStream::connect(address).await?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        let mut request = Request::get(path).header(header::HOST, address.to_string());
+        let mut request = Request::builder().method(method).uri(path);
+        request = request.header(header::HOST, address.to_string());
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -54,7 +56,7 @@ pub async fn request(
     };
     timeout(LIMIT, exchange)
         .await
-        .with_context(|| format!("GET {path}: no response within {LIMIT:?}"))?
+        .with_context(|| format!("{path}: no response within {LIMIT:?}"))?
 }
 
 /// Returns the value of a series in a `/metrics` page; `series` is spelled as in the page:

@@ -39,6 +39,9 @@ fn message(text: &str) {
         match message {
             ClientMessage::Ping => assert_eq!(value["type"], "ping"),
             ClientMessage::Auth { token } => assert_eq!(value["token"], **token),
+            ClientMessage::Read { up_to } => {
+                assert_eq!(value["up_to"].as_str(), up_to.as_deref());
+            }
             ClientMessage::Filter { categories } => {
                 assert_eq!(value["categories"], Value::from(categories.clone()));
             }

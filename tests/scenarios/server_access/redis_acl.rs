@@ -12,6 +12,7 @@ use harness::{
     workspace,
 };
 use redis::aio::MultiplexedConnection;
+use serde_json::json;
 use tokio::time::Instant;
 
 use super::wait_for_log;
@@ -111,6 +112,9 @@ async fn the_acl_of_each_service_permits_its_commands_and_no_others(
     let mut resumed = stack.connection(0, &user)?.query("last_event_id", &position).open().await?;
     let state = resumed.expect_authenticated(TIMEOUT).await?;
     ensure!(state["resume"] == "complete", "expected a complete resume, got {state}");
+    client.send_json(&json!({"type": "read", "up_to": position})).await?;
+    let read = client.next_frame(TIMEOUT).await?;
+    ensure!(read["data"]["up_to"] == *position, "expected the read state, got {read}");
     expect_other_commands_to_be_denied(&stack).await?;
     stack.shut_down_and_check_logs().await
 }
@@ -138,9 +142,9 @@ async fn expect_other_commands_to_be_denied(stack: &Stack) -> anyhow::Result<()>
         "SET ws:seen:{u}:x y",
         "SET ws:owner:batch:b u",
         "GET ws:owner:batch:b",
-        "PUBLISH ws:u x",
+        "PUBLISH ws/revoked x",
         "EVAL return(redis.call('XADD',KEYS[1],'*','n','x')) 1 ws:stream:{u}",
-        "EVAL return(redis.call('PUBLISH','ws:u','x')) 0",
+        "EVAL return(redis.call('PUBLISH','ws/revoked','x')) 0",
     ];
     let port = stack.redis.address().port();
     for ((user, password), of_other) in PASSWORDS.into_iter().zip([&of_gateway[..], &of_worker]) {

@@ -356,6 +356,10 @@ export type ClientMessage = {
   /** The categories to receive; empty: all. */
   categories: Array<string>;
   type: "filter";
+} | {
+  type: "read";
+  /** The position of the newest notification that was read; if it is missing, nothing is marked. A position that is marked already, or not reached yet, marks no more. */
+  up_to?: string | null;
 };
 
 /** The notification `essay_content_provisioned`. */
@@ -517,6 +521,25 @@ export type Position = string;
 
 /** The priority of a notification: only `low` may be delayed to share a socket write. */
 export type Priority = "critical" | "immediate" | "high" | "standard" | "low";
+
+/** What a user has read. */
+export interface ReadState {
+  /** Whether that is the number of all; false if the history no longer reaches back to `up_to`. */
+  exact: boolean;
+  /** The newest notification that was counted: a client adds those after it. */
+  last_event_id: Position;
+  /** The number of notifications after `up_to` that the history holds. */
+  unread: number;
+  /** The position up to which the user has read; `0-0`: nothing. */
+  up_to: Position;
+}
+
+/** A frame with a read state. It is sent to each connection of the user whenever the state is requested or changes. */
+export interface ReadStateFrame {
+  /** The read state. */
+  data: ReadState;
+  event: "read_state";
+}
 
 /** The result of a resume. */
 export type Resume = "none" | "complete" | "incomplete";
@@ -816,6 +839,9 @@ export const CATEGORIES: readonly Category[] = ["batch_progress","processing_res
 
 /** The `event` of frames about the connection itself. */
 export const STATE_EVENT = "connection_state";
+
+/** The `event` of frames with a read state. */
+export const READ_STATE_EVENT = "read_state";
 
 /** The subprotocol that the client requests. */
 export const SUBPROTOCOL = "huleedu.v1";

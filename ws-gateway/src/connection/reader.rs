@@ -62,6 +62,15 @@ impl<C: Channel> Connection<C> {
                 }
                 Continue(())
             }
+            Some(ClientMessage::Read { up_to }) => {
+                let Ok(up_to) = up_to.map(|position| position.parse()).transpose() else {
+                    count(ClientMessageType::Ignored);
+                    return Continue(());
+                };
+                count(ClientMessageType::Read);
+                self.registration.request_read_state(up_to);
+                Continue(())
+            }
             None => {
                 count(ClientMessageType::Ignored);
                 Continue(())

@@ -128,6 +128,8 @@ struct State {
     is_idle: bool,
     /// Whether the connection's task has begun a write since it last waited.
     is_writing: bool,
+    /// Whether the client knows frames about the connection.
+    takes_read_states: bool,
 }
 
 impl State {
@@ -169,6 +171,15 @@ impl Outbox {
     #[must_use]
     pub(crate) fn new(limits: Limits) -> Self {
         Self(Arc::new(Shared { limits, state: Mutex::default() }))
+    }
+
+    /// Allows read states in the queue.
+    pub(crate) fn accept_read_state(&self) {
+        self.state().takes_read_states = true;
+    }
+
+    pub(super) fn accepts_read_state(&self) -> bool {
+        self.state().takes_read_states
     }
 
     /// Appends an item. If there is no room, the connection is closed.

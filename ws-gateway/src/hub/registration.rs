@@ -6,7 +6,10 @@ use shared::user::UserId;
 use tokio::{sync::oneshot, time::timeout};
 use uuid::Uuid;
 
-use super::{Hub, LimitPolicy, LimitReached, Limits, State, outbox::Outbox, user::User};
+use super::{
+    Hub, LimitPolicy, LimitReached, Limits, State, outbox::Outbox, read_requests::ReadRequest,
+    user::User,
+};
 use crate::{
     auth::Credential,
     protocol::{CloseReason, Position},
@@ -81,6 +84,12 @@ impl Registration {
     /// revocation that arrives in between would be missed otherwise.
     pub(crate) fn set_credential(&self, credential: Credential) {
         self.hub.set_credential(&self.user, self.connection, credential);
+    }
+
+    /// Moves the read cursor of the user forward, and has the read state sent.
+    pub(crate) fn request_read_state(&self, up_to: Option<Position>) {
+        let request = ReadRequest { up_to, answers: Vec::new() };
+        self.hub.read_requests().add(&self.user, request);
     }
 
     /// Returns the user.

@@ -7,9 +7,10 @@ use futures_util::Stream;
 use crate::protocol::{Frame, Position, Resume};
 
 /// The position that a client resumes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum ResumeFrom {
     /// It gave none.
+    #[default]
     Now,
     /// It has everything up to here.
     Position(Position),

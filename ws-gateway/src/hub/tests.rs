@@ -1,4 +1,5 @@
 mod gaps;
+mod read_state;
 
 use std::time::Duration;
 

@@ -51,6 +51,9 @@ pub(super) struct Connection {
 
 impl Connection {
     fn queue(&self, frame: Frame, fan_out: &mut FanOut<'_>) {
+        if frame.is_read_state && !self.outbox.accepts_read_state() {
+            return;
+        }
         match self.outbox.push(Item::Frame(frame)) {
             Pushed::Queued => {}
             Pushed::ToFlush => fan_out.to_flush.push(self.outbox.clone()),
@@ -75,6 +78,8 @@ pub(super) struct User {
     /// Whether `position` is of a frame that arrived while the user was live. Redis publishes in
     /// order: a later frame with a smaller position shows that one of the two is not of the stream.
     has_live_position: bool,
+    /// Whether a read state was delivered.
+    pub(super) has_read_state: bool,
     /// Oldest first.
     pub(super) connections: Vec<Connection>,
     /// Present until the subscription is confirmed and no frame is missing.
@@ -96,7 +101,14 @@ impl User {
         let pending = Some(Box::default());
         // Most users have one connection; the first push would allocate for four.
         let connections = Vec::with_capacity(1);
-        Self { generation, position: None, has_live_position: false, connections, pending }
+        Self {
+            generation,
+            position: None,
+            has_live_position: false,
+            has_read_state: false,
+            connections,
+            pending,
+        }
     }
 
     pub(super) fn is_subscribed(&self) -> bool {
@@ -145,6 +157,7 @@ impl User {
     /// Queues a live frame. A frame that contradicts the position is held, with those after it,
     /// until the stream has been read again.
     pub(super) fn deliver(&mut self, frame: Frame, fan_out: &mut FanOut<'_>) -> Delivery {
+        self.has_read_state |= frame.is_read_state;
         if self.is_subscribed() && !self.contradicts(&frame) {
             let has_position = frame.position.is_some();
             let delivery = self.forward(frame, fan_out);

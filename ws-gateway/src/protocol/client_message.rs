@@ -22,6 +22,14 @@ pub enum ClientMessage<'a> {
         /// The categories to receive; empty: all.
         categories: Vec<String>,
     },
+    /// Marks notifications as read, on every device of the user. Each connection of the user is
+    /// sent the read state.
+    Read {
+        /// The position of the newest notification that was read; if it is missing, nothing is
+        /// marked. A position that is marked already, or not reached yet, marks no more.
+        #[serde(borrow, default)]
+        up_to: Option<Cow<'a, str>>,
+    },
 }
 
 impl<'a> ClientMessage<'a> {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use memchr::memchr;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use super::position::Position;
+use super::{position::Position, read_state::READ_STATE_HEAD};
 
 /// A text to forward. Cheap to clone: all sockets share the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct Frame {
     pub position: Option<Position>,
     /// Whether it may wait to share a write with other frames.
     pub low_priority: bool,
+    /// Whether it is a read state, which only clients that negotiated it are sent.
+    pub(crate) is_read_state: bool,
     /// The producer's time of the event.
     pub(crate) event_time: Option<SystemTime>,
     /// Present if deliveries are traced.
@@ -57,7 +59,8 @@ impl Frame {
         let head = position.and_then(|_| Head::of(&text));
         let low_priority = head.as_ref().is_some_and(Head::is_low_priority);
         let event_time = head.and_then(|head| head.event_time());
-        Self { text, position, low_priority, event_time, trace_context: None }
+        let is_read_state = text.starts_with(READ_STATE_HEAD);
+        Self { text, position, low_priority, is_read_state, event_time, trace_context: None }
     }
 
     /// Returns the times of a notification; none for a frame of another publisher.

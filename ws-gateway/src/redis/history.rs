@@ -15,6 +15,7 @@ use std::{
 };
 
 use futures_util::stream;
+use redis::{Cmd, RedisResult, Value};
 use shared::{backoff::Backoff, keys::Keys, redis::RedisConnection};
 use tokio::{
     sync::{Semaphore, SemaphorePermit, watch},
@@ -75,6 +76,11 @@ impl StreamReader {
     pub(super) fn new(backend: &RedisBackend, handler: &PushHandler) -> Self {
         let (keys, clock) = (handler.keys.clone(), handler.clock.clone());
         Self { connection: backend.pooled(), keys, clock }
+    }
+
+    /// Runs commands, see [`RedisConnection::run`].
+    pub(super) async fn run(&self, commands: Vec<Cmd>) -> RedisResult<Vec<RedisResult<Value>>> {
+        self.connection.run(commands).await
     }
 }
 

@@ -14,7 +14,8 @@ use tracing::{debug, error, warn};
 
 use super::{
     backend::RedisBackend, history::StreamReader, outage::Outage, positions::RedisClock,
-    probe::Probe, push_handler::PushHandler, revocations::RevocationList, session::Session,
+    probe::Probe, push_handler::PushHandler, read_state, revocations::RevocationList,
+    session::Session,
 };
 use crate::{auth::revocation::Revocations, hub::Hub, metrics::Metrics};
 
@@ -80,9 +81,13 @@ impl Subscriber {
         let hub = self.hub.clone();
         let _writing =
             AbortOnDropHandle::new(tokio::spawn(async move { hub.write_queued().await }));
+        let Self { hub, redis, metrics, reader, .. } = &self;
+        let read_states =
+            read_state::serve(hub.read_requests(), reader.subscribe(), &redis.keys, metrics);
         tokio::select! {
             () = shutdown.cancelled() => {}
             () = self.keep_connected() => {}
+            () = read_states => {}
         }
     }
 

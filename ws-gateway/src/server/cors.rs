@@ -24,7 +24,7 @@ pub(super) fn preflight(state: &ServerState, headers: &HeaderMap) -> Response {
     let mut response = Response::new(response::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     for (name, value) in [
-        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET"),
+        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST"),
         (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, last-event-id"),
         (header::ACCESS_CONTROL_MAX_AGE, MAX_AGE),
     ] {

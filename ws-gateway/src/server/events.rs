@@ -40,6 +40,9 @@ const RETRY_AFTER: &str = "2";
 /// position: Redis does not serve this user for now.
 const RETRY_UNREADABLE_MS: RangeInclusive<u64> = 2_000..=5_000;
 
+/// Why a client is not served before its subscription is confirmed.
+const UNCONFIRMED: &str = "the subscription is not confirmed";
+
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 const EVENT_STREAM: &str = "text/event-stream";
 const JSON: &str = "application/json";
@@ -106,7 +109,7 @@ async fn open(
         let options = ClientOptions { control_frames: false, filter };
         let connection = Connection::new(poll, registration, &identity, options, settings);
         open.close(connection.run(replay, shutdown).await);
-        return answered(answer.await.map_err(|_| unavailable())?, resume_from);
+        return answered(answer.await.map_err(|_| unavailable(UNCONFIRMED))?, resume_from);
     }
     let (stream, chunks) = EventStream::new();
     let options = ClientOptions { control_frames: true, filter };
@@ -131,7 +134,7 @@ fn read(request: &Request<()>) -> Option<EventsRequest> {
         _ => ClientTransport::LongPoll,
     };
     let query = request.uri().query().unwrap_or_default();
-    let Query { mut resume_from, filter, wait } = Query::read(query);
+    let Query { mut resume_from, filter, wait, .. } = Query::read(query);
     // What a browser adds when it reconnects is newer than the URL.
     if let Some(last) = headers.get("last-event-id").filter(|last| !last.is_empty()) {
         resume_from = ResumeFrom::read(last.to_str().unwrap_or("-"));
@@ -156,7 +159,7 @@ fn answered(answer: Answer, resume_from: ResumeFrom) -> Result<Response, Box<Res
             makes_no_progress.then(|| rand::random_range(RETRY_UNREADABLE_MS))
         }
     };
-    let Some(resume) = resume else { return Err(unavailable()) };
+    let Some(resume) = resume else { return Err(unavailable(UNCONFIRMED)) };
     let frames = frames.iter().map(Utf8Bytes::as_str);
     let answer = PollAnswer::new(frames, next, resume, retry_after_ms);
     Ok(response::json(StatusCode::OK, &answer))
@@ -179,15 +182,14 @@ fn closed(reason: CloseReason) -> Box<Response> {
     response::refusal(StatusCode::TOO_MANY_REQUESTS, reason, message).into()
 }
 
-fn unauthenticated(message: &str) -> Box<Response> {
+pub(super) fn unauthenticated(message: &str) -> Box<Response> {
     let reason = CloseReason::Unauthenticated;
     let response = response::refusal(StatusCode::UNAUTHORIZED, reason, message);
     response::with_header(response, header::WWW_AUTHENTICATE, "Bearer").into()
 }
 
-/// Returns the response to a client whose subscription is not confirmed.
-fn unavailable() -> Box<Response> {
-    let message = "the subscription is not confirmed";
+/// Returns the response to a client that Redis keeps from being served.
+pub(super) fn unavailable(message: &str) -> Box<Response> {
     let response = response::error(StatusCode::SERVICE_UNAVAILABLE, message);
     response::with_header(response, header::RETRY_AFTER, RETRY_AFTER).into()
 }

@@ -16,6 +16,7 @@ use super::{
     events,
     health_endpoints::Health,
     query::Query,
+    read,
     response::{self, Response},
     state::ServerState,
     upgrade::{self, Handshake},
@@ -55,6 +56,10 @@ where
         "/events" => {
             // Boxed: its state would enlarge every pending connection.
             let response = Box::pin(events::respond(state, &request, peer, activity)).await;
+            if response.status().is_success() { response } else { close_after(response) }
+        }
+        "/read" => {
+            let response = Box::pin(read::respond(state, &request)).await;
             if response.status().is_success() { response } else { close_after(response) }
         }
         path => {

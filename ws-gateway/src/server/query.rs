@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use crate::{hub::ResumeFrom, protocol::Filter};
+use crate::{
+    hub::ResumeFrom,
+    protocol::{Filter, InvalidPosition, Position},
+};
 
 /// What a query asks for; anything else in it is ignored.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Query {
     /// `last_event_id`, or `after` as polls call it.
     pub(super) resume_from: ResumeFrom,
@@ -13,17 +16,20 @@ pub(super) struct Query {
     pub(super) filter: Filter,
     /// `wait`: how long a poll may take, in seconds.
     pub(super) wait: Option<Duration>,
+    /// `up_to`: the position up to which the user has read.
+    pub(super) up_to: Option<Result<Position, InvalidPosition>>,
 }
 
 impl Query {
     /// Reads the query of a URI.
     pub(super) fn read(query: &str) -> Self {
-        let mut read = Self { resume_from: ResumeFrom::Now, filter: Filter::default(), wait: None };
+        let mut read = Self::default();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             match &*name {
                 "last_event_id" | "after" => read.resume_from = ResumeFrom::read(&value),
                 "categories" => read.filter = Filter::new(value.split(',')),
                 "wait" => read.wait = value.parse().ok().map(Duration::from_secs),
+                "up_to" => read.up_to = Some(value.parse()),
                 _ => {}
             }
         }
@@ -38,8 +44,12 @@ mod tests {
     #[test]
     fn a_position_a_filter_and_a_time_are_read_in_any_order() {
         let position = ResumeFrom::Position("7-1".parse().unwrap());
-        let expected =
-            |wait| Query { resume_from: position, filter: Filter::new(["a", "b"]), wait };
+        let expected = |wait| Query {
+            resume_from: position,
+            filter: Filter::new(["a", "b"]),
+            wait,
+            up_to: None,
+        };
         assert_eq!(Query::read("categories=a%2C+b&x=y&last_event_id=7-1"), expected(None));
         let wait = Some(Duration::from_secs(5));
         assert_eq!(Query::read("wait=5&after=7-1&categories=a,b"), expected(wait));
@@ -49,8 +59,7 @@ mod tests {
     fn what_is_unreadable_is_an_invalid_position_and_no_time() {
         let read = Query::read("last_event_id=soon&wait=-1");
         assert_eq!((read.resume_from, read.wait), (ResumeFrom::Invalid, None));
-        let none = Query { resume_from: ResumeFrom::Now, filter: Filter::default(), wait: None };
-        assert_eq!(Query::read("last_event_id=&categories=,"), none);
-        assert_eq!(Query::read(""), none);
+        assert_eq!(Query::read("last_event_id=&categories=,"), Query::default());
+        assert_eq!(Query::read("up_to=7").up_to, Some(Err(InvalidPosition)));
     }
 }

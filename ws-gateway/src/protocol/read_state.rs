@@ -1,0 +1,35 @@
+//! The read state of a user: what the user has read, on any device.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::position::Position;
+
+/// The `event` of a frame with a read state.
+pub const READ_STATE_EVENT: &str = "read_state";
+
+/// How the text of a frame with a read state begins, as `read_state.lua` writes it.
+pub(super) const READ_STATE_HEAD: &str = r#"{"event":"read_state","#;
+
+/// What a user has read.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ReadState {
+    /// The position up to which the user has read; `0-0`: nothing.
+    pub up_to: Position,
+    /// The number of notifications after `up_to` that the history holds.
+    pub unread: u64,
+    /// Whether that is the number of all; false if the history no longer reaches back to `up_to`.
+    pub exact: bool,
+    /// The newest notification that was counted: a client adds those after it.
+    pub last_event_id: Position,
+}
+
+/// A frame with a read state. It is sent to each connection of the user whenever the state is
+/// requested or changes.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ReadStateFrame<'a> {
+    /// Always [`READ_STATE_EVENT`].
+    event: &'static str,
+    /// The read state.
+    data: &'a ReadState,
+}

@@ -1,0 +1,53 @@
+//! `POST /read`: marks notifications as read, for clients that receive events over HTTP, and returns
+//! the read state.
+
+use std::time::Duration;
+
+use hyper::{Method, Request, StatusCode, header};
+use serde_json::value::RawValue;
+use tokio::{sync::oneshot, time::timeout};
+
+use super::{
+    admission, cors,
+    events::{unauthenticated, unavailable},
+    query::Query,
+    response::{self, Response},
+    state::ServerState,
+};
+use crate::{auth, hub::read_requests::ReadRequest};
+
+/// How long a request waits for Redis.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Returns the response to a request.
+pub(super) async fn respond(state: &ServerState, request: &Request<()>) -> Response {
+    let headers = request.headers();
+    let response = match *request.method() {
+        Method::POST => read(state, request).await.unwrap_or_else(|refused| *refused),
+        Method::OPTIONS => cors::preflight(state, headers),
+        _ => {
+            let response = response::error(StatusCode::METHOD_NOT_ALLOWED, "use POST");
+            response::with_header(response, header::ALLOW, "POST, OPTIONS")
+        }
+    };
+    let response = response::with_header(response, header::CACHE_CONTROL, "no-store");
+    cors::allow(state, headers, response)
+}
+
+async fn read(state: &ServerState, request: &Request<()>) -> Result<Response, Box<Response>> {
+    let headers = request.headers();
+    admission::check(state, headers)?;
+    let Ok(up_to) = Query::read(request.uri().query().unwrap_or_default()).up_to.transpose() else {
+        let message = "up_to has the form 1754471730123-0";
+        return Err(response::error(StatusCode::BAD_REQUEST, message).into());
+    };
+    let identity = admission::authenticate(state, auth::bearer(headers)).await;
+    let identity = identity.map_err(|error| unauthenticated(error.message()))?;
+    let (answer, read_state) = oneshot::channel();
+    let request = ReadRequest { up_to, answers: vec![answer] };
+    state.hub.read_requests().add(&identity.user, request);
+    let read_state = timeout(READ_TIMEOUT, read_state).await.ok().and_then(Result::ok);
+    let read_state = read_state.and_then(|text| RawValue::from_string(text).ok());
+    let read_state = read_state.ok_or_else(|| unavailable("the read state is not available"))?;
+    Ok(response::json(StatusCode::OK, &read_state))
+}
