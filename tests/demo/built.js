@@ -36,6 +36,7 @@ var Backoff = class {
 // ws-gateway/client/src/contract.ts
 var CATEGORIES = ["batch_progress", "processing_results", "file_operations", "class_management", "student_workflow", "system_alerts"];
 var STATE_EVENT = "connection_state";
+var READ_STATE_EVENT = "read_state";
 var SUBPROTOCOL = "huleedu.v1";
 var TOKEN_PREFIX = "huleedu.token.";
 var STOP_CODES = [1002, 1003];
@@ -160,7 +161,7 @@ var Connection = class {
       return;
     }
     if (attempt !== this.#attempt) return;
-    this.#limit(CONNECT_TIMEOUT_MS, () => this.#onFailure("connecting timed out"));
+    this.#limit(CONNECT_TIMEOUT_MS, () => this.#onFailure("connection timed out"));
     try {
       this.#transport = this.#handler.openTransport(() => this.#handler.connectUrl(token), token, {
         onFrame: (frame) => this.#onFrame(frame),
@@ -801,7 +802,7 @@ var Client = class {
       const selected = categories.length === 0 || !category || categories.includes(category);
       if (selected) {
         this.#listeners.emit(`event ${event}`, notification);
-        this.#listeners.emit("any", notification);
+        if (event !== READ_STATE_EVENT) this.#listeners.emit("any", notification);
       }
     }
     this.#resume.advance(id);

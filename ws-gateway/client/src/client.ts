@@ -2,7 +2,13 @@
 // between tabs.
 
 import { Connection } from "./connection.ts";
-import type { Category, Notification, Notifications, OtherNotification } from "./contract.ts";
+import {
+  READ_STATE_EVENT,
+  type Category,
+  type Notification,
+  type Notifications,
+  type OtherNotification,
+} from "./contract.ts";
 import { Listeners, type Unsubscribe } from "./listeners.ts";
 import { listenToPage } from "./page-events.ts";
 import { ResumeState, subject, type PositionStorage } from "./resume-state.ts";
@@ -229,7 +235,7 @@ export class Client {
       const selected = categories.length === 0 || !category || categories.includes(category);
       if (selected) {
         this.#listeners.emit(`event ${event}`, notification);
-        this.#listeners.emit("any", notification);
+        if (event !== READ_STATE_EVENT) this.#listeners.emit("any", notification);
       }
     }
     // After the listeners: if the page is unloaded before, the notification is sent again.

@@ -90,7 +90,7 @@ export class Connection {
       return;
     }
     if (attempt !== this.#attempt) return;
-    this.#limit(CONNECT_TIMEOUT_MS, () => this.#onFailure("connecting timed out"));
+    this.#limit(CONNECT_TIMEOUT_MS, () => this.#onFailure("connection timed out"));
     try {
       this.#transport = this.#handler.openTransport(() => this.#handler.connectUrl(token), token, {
         onFrame: (frame) => this.#onFrame(frame as Partial<StateFrame> | null),

@@ -5,6 +5,7 @@ export { Feed, type Snapshot } from "./feed.ts";
 export { ladder } from "./ladder.ts";
 export { load, type LoadHandler } from "./load.ts";
 export { longPoll } from "./long-poll.ts";
+export { ReadMarks, type ReadStateOptions } from "./read-state.ts";
 export type { Status } from "./status.ts";
 export type { PositionStorage } from "./resume-state.ts";
 export type { OpenTransport, TransportName } from "./transport.ts";

@@ -70,7 +70,7 @@ export class ResumeState {
 }
 
 /** Returns a text that compares as positions do: each number has 20 digits; lowest without one. */
-function order(position = ""): string {
+export function order(position = ""): string {
   return String(position).replace(/\d+/g, (digits) => digits.padStart(20, "0"));
 }
 

@@ -95,6 +95,7 @@ function expectReferences(document: any): void {
 test.each([
   ["connect", 4],
   ["connect, ladder, load", 6],
+  ["connect, ladder, load, ReadMarks", 7],
 ])("an app that imports { %s } bundles less than %i KiB of the client", async (names, kib) => {
   const contents = `export { ${names} } from "./index.ts";`;
   const { outputFiles } = await build({

@@ -1,0 +1,71 @@
+import { beforeEach, expect, test, vi } from "vitest";
+import { ReadMarks } from "../src/index.ts";
+import { advance, TestContext, tokenFor, useFakes } from "./context.ts";
+import { FakeRequest } from "./fake-fetch.ts";
+
+beforeEach(() => {
+  useFakes();
+  FakeRequest.all = [];
+  vi.stubGlobal("fetch", (url: URL, init: RequestInit) => new FakeRequest(url, init).response);
+});
+
+const state = (up_to: string, unread: number, last_event_id: string) => ({
+  up_to,
+  unread,
+  exact: true,
+  last_event_id,
+});
+
+/** A connected client with a badge, and the numbers that the badge showed. */
+async function badge() {
+  const context = new TestContext();
+  const options = { url: "wss://live.example.org/ws", token: () => tokenFor("u") };
+  const marks = new ReadMarks(context.client, options);
+  const shown: number[] = [];
+  marks.onUnread((unread) => shown.push(unread));
+  await advance(0);
+  context.socket.receivesAuthenticated();
+  await advance(0);
+  const receives = (data: object) => context.socket.receives({ event: "read_state", data });
+  return { context, marks, shown, receives };
+}
+
+test("the state is asked for after connecting, and later notifications are added", async () => {
+  const { context, marks, shown } = await badge();
+  expect(FakeRequest.last.url.href).toBe("https://live.example.org/read");
+  context.socket.receivesNotification("2-0");
+  context.socket.receivesNotification("3-0");
+  expect([marks.unread, marks.exact]).toEqual([undefined, false]);
+  // The gateway has counted the first of them.
+  await FakeRequest.last.answers(state("1-0", 5, "2-0"));
+  context.socket.receivesNotification("4-0");
+  expect(shown).toEqual([6, 7]);
+  expect([marks.unread, marks.exact]).toEqual([7, true]);
+});
+
+test("marking as read on one device changes the number on another", async () => {
+  const { context, marks, shown, receives } = await badge();
+  await FakeRequest.last.answers(state("1-0", 5, "2-0"));
+  context.socket.receivesNotification("10-0");
+  const marking = marks.markRead();
+  await advance(0);
+  expect(FakeRequest.last.url.searchParams.get("up_to")).toBe("10-0");
+  await FakeRequest.last.answers(state("10-0", 0, "10-0"));
+  await marking;
+  context.socket.receivesNotification("11-0");
+  receives(state("11-0", 0, "11-0"));
+  // An answer from before.
+  receives(state("10-0", 1, "11-0"));
+  expect(shown).toEqual([5, 6, 0, 1, 0]);
+  expect(context.delivered).toEqual(["e-10-0", "e-11-0"]);
+});
+
+test("a refusal rejects, and changes nothing", async () => {
+  const { marks } = await badge();
+  await FakeRequest.last.answers(state("1-0", 5, "2-0"));
+  const marking = expect(marks.markRead("2-0")).rejects.toThrow("HTTP status 503");
+  await advance(0);
+  await FakeRequest.last.answers({ error: "unavailable" }, 503);
+  await marking;
+  expect(marks.unread).toBe(5);
+});
