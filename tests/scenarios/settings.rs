@@ -42,10 +42,26 @@ async fn fail_to_start(binary: &str, settings: &[(&str, &str)]) -> anyhow::Resul
     Ok((status.code().with_context(|| format!("ended by a signal: {log}"))?, log))
 }
 
+/// A secret that no log may contain.
+const SECRET: &str = "hunter2-and-some-more";
+
+/// Settings of the worker with a value that is not valid.
+const INVALID_OF_WORKER: [(&str, &str); 10] = [
+    ("ADMIN_PORT", "-1"),
+    ("IDEMPOTENCY_TTL", "never"),
+    ("IDEMPOTENCY_IDENTITY", "luck"),
+    ("REDIS_CHANNEL_PREFIX", "w*"),
+    ("KAFKA_AUTO_OFFSET_RESET", "middle"),
+    ("KAFKA_CONSUMER_GROUP", " "),
+    ("HISTORY_MAX_LEN", "18446744073709551615"),
+    ("OWNER_TTL", "18446744073709551615ms"),
+    ("KAFKA_PROPERTY_SASL_JAAS_CONFIG", SECRET),
+    ("KAFKA_PROPERTY_GROUP_ID", "other"),
+];
+
 async fn invalid_settings_are_reported_all_at_once_without_secrets(
     _: &Context,
 ) -> anyhow::Result<()> {
-    const SECRET: &str = "hunter2-and-some-more";
     let url = format!("http://user:{SECRET}@somewhere");
     let of_gateway = [
         ("WEBSOCKET_PORT", "eighty"),
@@ -58,19 +74,7 @@ async fn invalid_settings_are_reported_all_at_once_without_secrets(
         // Empty counts as missing.
         ("JWT_SECRET_KEY", ""),
     ];
-    let of_worker = [
-        ("ADMIN_PORT", "-1"),
-        ("REDIS_URL", &url),
-        ("IDEMPOTENCY_TTL", "never"),
-        ("IDEMPOTENCY_IDENTITY", "luck"),
-        ("REDIS_CHANNEL_PREFIX", "w*"),
-        ("KAFKA_AUTO_OFFSET_RESET", "middle"),
-        ("KAFKA_CONSUMER_GROUP", " "),
-        ("HISTORY_MAX_LEN", "18446744073709551615"),
-        ("OWNER_TTL", "18446744073709551615ms"),
-        ("KAFKA_PROPERTY_SASL_JAAS_CONFIG", SECRET),
-        ("KAFKA_PROPERTY_GROUP_ID", "other"),
-    ];
+    let of_worker = [&INVALID_OF_WORKER[..], &[("REDIS_URL", &*url)]].concat();
     let without_secret = [("REDIS_URL", &*url), ("ADMIN_PORT", "none")];
     let with_secret = [&without_secret[..], &[("JWT_SECRET_KEY", SECRET)]].concat();
     let names = |settings: &[(&'static str, &str)]| -> Vec<&str> {
