@@ -192,7 +192,7 @@ test.each([
   expect(other.state).toBe("open");
 });
 
-test("a tab whose token does not arrive is replaced within 10 s although others wake up", async () => {
+test("a tab whose token does not arrive is replaced in 10 s although tabs wake up", async () => {
   tab({ token: () => new Promise<string>(() => {}) });
   const other = tab();
   for (let second = 0; second < 10; second += 1) {
@@ -249,7 +249,7 @@ test("a leader that is frozen is replaced within 10 s, and follows when it wakes
   expect([first.incompleteCount, second.incompleteCount, third.incompleteCount]).toEqual([0, 0, 0]);
 });
 
-test("a leader that was replaced and answers before it knows that costs no notification", async () => {
+test("a replaced leader that answers before it knows that costs no notification", async () => {
   const [, second] = await two();
   const third = tab();
   await advance(5);

@@ -32,8 +32,8 @@ const MAX_USERS: usize = 16;
 /// The delays between attempts to serve requests.
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
 
-/// Serves requests with the reader of the present session, until it is
-/// dropped. A request is tried again until Redis replies.
+/// Serves requests with the reader of the present session, until it is dropped. A request is tried
+/// again until Redis replies.
 pub(super) async fn serve(
     requests: &ReadRequests,
     mut readers: watch::Receiver<Option<StreamReader>>,
