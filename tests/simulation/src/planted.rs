@@ -68,8 +68,8 @@ bugs! {
         "self.accounting.revoked(queued + letters.len());";
     "ingest-worker/src/infrastructure/kafka/parked.rs":
         "an unknown owner is given up before its time",
-        "waited >= self.owner_wait.saturating_add(parked.outage)" =>
-        "waited >= self.owner_wait.saturating_add(parked.outage) / 2";
+        "waited >= self.owner_wait.saturating_add(outage)" =>
+        "waited >= self.owner_wait.saturating_add(outage) / 2";
     "ingest-worker/src/infrastructure/kafka/batch.rs":
         "parked records count as published when Redis is unavailable",
         "batch.records.iter().map(parked_again).collect()" =>

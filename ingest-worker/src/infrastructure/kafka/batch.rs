@@ -247,7 +247,7 @@ mod tests {
                 keys: keys.clone(),
                 backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(1)),
                 retry_at: Instant::now(),
-                outage: Duration::ZERO,
+                outages_before: Duration::ZERO,
                 wait_expired: false,
             }));
             record

@@ -151,8 +151,10 @@ where
         tokio::select! {
             biased;
             () = stop.cancelled() => {}
-            mut delivered = self.in_flight.wait() => {
-                self.extend_waits(&mut delivered.0);
+            delivered = self.in_flight.wait() => {
+                if self.is_stuck {
+                    self.parked.extend_waits(Instant::now() - self.stuck_at + STUCK_AFTER);
+                }
                 if delivered.1.iter().any(|outcome| outcome.kind().is_none()) {
                     // What is parked now may block records of the next batch.
                     self.apply_outcomes(delivered);
@@ -170,17 +172,6 @@ where
         }
         if self.source.take_assignment_changed() {
             self.assignment_changed();
-        }
-    }
-
-    /// Extends the waits of parked records, those of the batch included, if it was stuck.
-    fn extend_waits(&mut self, batch: &mut Batch<S::Record>) {
-        if self.is_stuck {
-            let outage = Instant::now() - self.stuck_at + STUCK_AFTER;
-            self.parked.extend_waits(outage);
-            for parked in batch.records.iter_mut().filter_map(|r| r.state.parked.as_mut()) {
-                parked.outage += outage;
-            }
         }
     }
 

@@ -37,6 +37,8 @@ pub(crate) struct ParkedRecords {
     bytes: usize,
     next_order: u64,
     owner_wait: Duration,
+    /// The total time in which nothing could be published.
+    outages: Duration,
 }
 
 impl ParkedRecords {
@@ -49,6 +51,7 @@ impl ParkedRecords {
             bytes: 0,
             next_order: 0,
             owner_wait,
+            outages: Duration::ZERO,
         }
     }
 
@@ -95,7 +98,7 @@ impl ParkedRecords {
         Parking { reason, keys, .. }: Parking,
         now: Instant,
     ) -> ParkState {
-        let outage = before.as_ref().map_or(Duration::ZERO, |before| before.outage);
+        let outages_before = before.as_ref().map_or(self.outages, |before| before.outages_before);
         let (order, mut held, mut backoff) = match before {
             // It keeps its order, and the recipient that an earlier attempt has resolved.
             Some(before) if before.reason == reason => (before.order, before.keys, before.backoff),
@@ -113,7 +116,15 @@ impl ParkedRecords {
         // A record behind another one has not been tried; it need not wait once that one is gone.
         let delay = if reason == ParkReason::Order { Duration::ZERO } else { backoff.next_delay() };
         let retry_at = now + delay;
-        ParkState { order, reason, keys: held, backoff, retry_at, outage, wait_expired: false }
+        ParkState {
+            order,
+            reason,
+            keys: held,
+            backoff,
+            retry_at,
+            outages_before,
+            wait_expired: false,
+        }
     }
 
     /// Returns when the next attempt is due.
@@ -132,7 +143,8 @@ impl ParkedRecords {
             let Some(mut record) = self.remove(order) else { break };
             let waited = now.duration_since(record.state.since);
             if let Some(parked) = &mut record.state.parked {
-                parked.wait_expired = waited >= self.owner_wait.saturating_add(parked.outage);
+                let outage = self.outages.saturating_sub(parked.outages_before);
+                parked.wait_expired = waited >= self.owner_wait.saturating_add(outage);
             }
             records.push(record);
         }
@@ -140,14 +152,10 @@ impl ParkedRecords {
         records
     }
 
-    /// Extends all waits by an outage: the record that names an owner may be read, but could not be
-    /// processed.
+    /// Extends the waits of all records that were parked before, also of those in delivery, by an
+    /// outage: the record that names an owner may be read, but could not be processed.
     pub(crate) fn extend_waits(&mut self, outage: Duration) {
-        for record in self.records.values_mut() {
-            if let Some(parked) = &mut record.state.parked {
-                parked.outage += outage;
-            }
-        }
+        self.outages += outage;
     }
 
     /// Makes the records that wait for the owners of these entities due now.

@@ -79,8 +79,9 @@ pub(crate) struct ParkState {
     pub(crate) keys: Vec<OrderingKey>,
     pub(crate) backoff: shared::backoff::Backoff,
     pub(crate) retry_at: Instant,
-    /// Time in which nothing could be published; it does not count as waiting for an owner.
-    pub(crate) outage: Duration,
+    /// The total time in which nothing could be published, when it was first parked. Time added since
+    /// does not count as waiting for an owner.
+    pub(crate) outages_before: Duration,
     /// Whether it was parked for as long as its owner may stay unknown.
     pub(crate) wait_expired: bool,
 }
