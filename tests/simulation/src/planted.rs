@@ -180,10 +180,6 @@ bugs! {
         "a position that is reported is older than the frames before it",
         "                self.filtered = None;\n" => "";
     "ws-gateway/src/connection/transport.rs":
-        "the hub writes behind a part of a frame of the task",
-        "if writes.is_task_partial || !writes.rest.is_empty() {" =>
-        "if !writes.rest.is_empty() {";
-    "ws-gateway/src/connection/transport.rs":
         "the rest of a frame that the hub has written in part is dropped",
         "writes.rest = Bytes::from(frame).slice(written..);" => "drop(frame);";
     "ws-gateway/src/hub/outbox/flush.rs":
