@@ -4,5 +4,6 @@ mod error;
 mod owners;
 mod publish;
 mod store;
+mod watermarks;
 
 pub(crate) use store::{RedisStore, Retention};

@@ -1,5 +1,7 @@
 //! A member of the group, as the worker's loop sees it.
 
+mod rewind;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
@@ -9,8 +11,9 @@ use std::{
     time::Duration,
 };
 
-use ingest_worker::worker::pipeline::{
-    InFlightRecord, MAX_BATCH, Offsets, Partition, RecordSource,
+use ingest_worker::{
+    notification::publisher::TransientError,
+    worker::pipeline::{InFlightRecord, MAX_BATCH, Offsets, Partition, RecordSource, RewindTo},
 };
 use rdkafka::{Timestamp, message::OwnedMessage};
 use tokio::time::{Instant, sleep};
@@ -112,6 +115,10 @@ impl Source {
         for partition in assigned {
             let position = self.start_position(&partition);
             self.offsets().assign(&partition.0, partition.1);
+            if let Some(position) = position {
+                self.offsets().set_start(&partition.0, partition.1, position);
+            }
+            let position = position.unwrap_or(0);
             self.positions().insert(partition, position);
         }
         self.assignment_changed.store(true, Ordering::Relaxed);
@@ -140,8 +147,8 @@ impl Source {
         self.member.stored().remove(partition);
     }
 
-    fn start_position(&self, partition: &Partition) -> i64 {
-        self.cluster.state().committed.get(partition).copied().unwrap_or(0)
+    fn start_position(&self, partition: &Partition) -> Option<i64> {
+        self.cluster.state().committed.get(partition).copied()
     }
 
     /// Reads up to `limit` records that are ready.
@@ -281,6 +288,13 @@ impl RecordSource for Source {
                 self.member.stored().insert(partition, next);
             }
         }
+    }
+
+    fn rewind(
+        &self,
+        partitions: &[(Partition, RewindTo)],
+    ) -> Vec<Result<Option<i64>, TransientError>> {
+        partitions.iter().map(|(partition, to)| Ok(self.rewind_partition(partition, *to))).collect()
     }
 
     fn fatal_error(&self) -> Option<String> {
