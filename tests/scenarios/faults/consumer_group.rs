@@ -1,5 +1,7 @@
 //! Workers that join and leave the consumer group, or freeze until the group removes them.
 
+use std::time::Duration;
+
 use anyhow::{bail, ensure};
 use harness::{
     events, eventually,
@@ -8,6 +10,7 @@ use harness::{
 };
 use rdkafka::consumer::{Consumer as _, StreamConsumer};
 use support::event_generator::EventGenerator;
+use tokio::time::timeout;
 
 use crate::{
     context::Context,
@@ -21,8 +24,12 @@ scenarios![
     workers_with_the_consumer_group_protocol_lose_and_duplicate_nothing,
     a_static_member_resumes_its_partitions_at_once_after_a_restart,
     a_fenced_worker_exits_and_resumes_its_partitions_at_once_after_a_restart,
+    a_worker_whose_instance_id_is_in_use_exits_until_the_broker_releases_it,
     a_worker_removed_from_the_group_commits_nothing_when_it_resumes,
 ];
+
+/// More than the broker's session time-out, after which a member's instance id is released.
+const RESTART_LIMIT: Duration = Duration::from_secs(10);
 
 /// The group removes a dead member soon, and finished offsets are committed at once, so that a
 /// wrong commit has an effect.
@@ -130,6 +137,31 @@ async fn a_fenced_worker_exits_and_resumes_its_partitions_at_once_after_a_restar
         load.stack.workers[0].restart().await?;
         load.wait_for_recovery("fenced and restarted").await?;
     }
+    load.finish().await
+}
+
+/// The worker is killed and started again before its session times out.
+async fn a_worker_whose_instance_id_is_in_use_exits_until_the_broker_releases_it(
+    context: &Context,
+) -> anyhow::Result<()> {
+    context.durable_kafka().await?;
+    let worker_settings = vec![
+        ("KAFKA_PROPERTY_GROUP_PROTOCOL", "consumer".to_owned()),
+        ("KAFKA_PROPERTY_GROUP_INSTANCE_ID", "worker".to_owned()),
+    ];
+    let layout = Layout { worker_settings, ..Layout::default() };
+    let mut load = UnderLoad::start(context.own_stack(&layout).await?, "instance id").await?;
+    load.events.wait_for_sent(50).await?;
+    let worker = &mut load.stack.workers[0];
+    worker.kill().await?;
+    let restart = timeout(RESTART_LIMIT, worker.restart()).await;
+    ensure!(!matches!(restart, Ok(Ok(()))), "the worker joined before the broker's time-out");
+    let status = worker.wait_for_exit(RECOVERY_TIMEOUT).await?;
+    ensure!(status.code() == Some(1), "exited with {status}");
+    let log = worker.log()?;
+    ensure!(log.contains("UnreleasedInstanceId"), "expected the reason in: {log}");
+    worker.restart().await?;
+    load.wait_for_recovery("instance id in use").await?;
     load.finish().await
 }
 

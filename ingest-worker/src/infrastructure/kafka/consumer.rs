@@ -117,10 +117,10 @@ impl<'c> KafkaSource<'c> {
             }
         }
         self.rewind_recreated();
-        if records.is_empty() && !self.consumer.membership().assignment_changed() {
-            return Poll::Pending;
-        }
-        Poll::Ready(records)
+        let is_ready = !records.is_empty()
+            || self.consumer.membership().assignment_changed()
+            || self.fatal_error().is_some();
+        if is_ready { Poll::Ready(records) } else { Poll::Pending }
     }
 
     /// Reads recreated topics from their beginning.

@@ -26,8 +26,8 @@ pub trait RecordSource {
     type Record: SourceRecord;
 
     /// Waits for records and returns up to [`MAX_BATCH`] that are ready; returns early, possibly
-    /// without any, after a rebalance. Has to be polled for the member to stay in its group, even
-    /// while everything is paused. Cancel-safe.
+    /// without any, after a rebalance or a fatal error. Has to be polled for the member to stay in
+    /// its group, even while everything is paused. Cancel-safe.
     fn read(&mut self) -> impl Future<Output = Vec<InFlightRecord<Self::Record>>> + Send;
 
     /// Locks the offsets of all assigned partitions. The lock is not held while polling `read`.
