@@ -1,10 +1,17 @@
-import { useEffect, useState, useSyncExternalStore } from "react";
+import { useCallback, useEffect, useState, useSyncExternalStore } from "react";
 import { countdown, type Countdown } from "./countdown.ts";
 import type { Feed, Snapshot } from "./feed.ts";
+import type { ReadMarks } from "./read-state.ts";
 
 /** Returns the current snapshot; re-renders the component when it changes. */
 export function useNotifications(feed: Feed): Snapshot {
   return useSyncExternalStore(feed.subscribe, feed.snapshot, feed.snapshot);
+}
+
+/** Returns the number of unread notifications; re-renders the component when it changes. */
+export function useUnread(marks: ReadMarks): number | undefined {
+  const subscribe = useCallback((listener: () => void) => marks.onUnread(listener), [marks]);
+  return useSyncExternalStore(subscribe, () => marks.unread, () => undefined);
 }
 
 /** Returns the time left until `deadline`; re-renders every second. */

@@ -21,24 +21,18 @@ export interface ReadStateOptions {
  * counts, so the number is right after each change and not in between.
  */
 export class ReadMarks {
+  readonly #client: Client;
   readonly #options: ReadStateOptions;
   readonly #listeners = new Listeners();
-  readonly #subscriptions: Unsubscribe[];
+  #subscriptions: Unsubscribe[] | undefined;
   #state: ReadState | undefined;
   /** The ids of notifications that the gateway has not counted. */
   #later: string[] = [];
 
-  /** Starts the client. */
+  /** Does no I/O, so that it may be called on a server. */
   constructor(client: Client, options: ReadStateOptions) {
+    this.#client = client;
     this.#options = options;
-    this.#subscriptions = [
-      client.on(READ_STATE_EVENT, ({ data }) => this.#apply(data as unknown as ReadState)),
-      client.onAny(({ id }) => this.#count(id)),
-      client.onIncomplete(() => this.#refresh()),
-      client.onStatus(({ state }) => {
-        if (state === "open") this.#refresh();
-      }),
-    ];
   }
 
   /** The number of unread notifications; unknown until the gateway has answered. */
@@ -51,8 +45,9 @@ export class ReadMarks {
     return this.#state?.exact === true;
   }
 
-  /** Calls the listener with each new number. */
+  /** Calls the listener with each new number. The first listener connects. */
   onUnread(listener: (unread: number) => void): Unsubscribe {
+    this.#subscriptions ??= this.#subscribe(this.#client);
     return this.#listeners.add("unread", listener);
   }
 
@@ -73,7 +68,19 @@ export class ReadMarks {
 
   /** Ends the subscriptions to the client. */
   close(): void {
-    this.#subscriptions.forEach((unsubscribe) => unsubscribe());
+    this.#subscriptions?.forEach((unsubscribe) => unsubscribe());
+    this.#subscriptions = undefined;
+  }
+
+  #subscribe(client: Client): Unsubscribe[] {
+    return [
+      client.on(READ_STATE_EVENT, ({ data }) => this.#apply(data as unknown as ReadState)),
+      client.onAny(({ id }) => this.#count(id)),
+      client.onIncomplete(() => this.#refresh()),
+      client.onStatus(({ state }) => {
+        if (state === "open") this.#refresh();
+      }),
+    ];
   }
 
   /** Asks for the state; without an answer, it is asked for after the next connection. */

@@ -1,6 +1,7 @@
 import { onScopeDispose, shallowReadonly, shallowRef, type Ref } from "vue";
 import { countdown, type Countdown } from "./countdown.ts";
 import type { Feed, Snapshot } from "./feed.ts";
+import type { ReadMarks } from "./read-state.ts";
 
 /** Returns a ref of the current snapshot; rendering on a server does not connect. */
 export function useNotifications(feed: Feed): Readonly<Ref<Snapshot>> {
@@ -9,6 +10,15 @@ export function useNotifications(feed: Feed): Readonly<Ref<Snapshot>> {
     onScopeDispose(feed.subscribe(() => (snapshot.value = feed.snapshot())));
   }
   return shallowReadonly(snapshot);
+}
+
+/** Returns a ref of the number of unread notifications; a server does not connect. */
+export function useUnread(marks: ReadMarks): Readonly<Ref<number | undefined>> {
+  const unread = shallowRef(marks.unread);
+  if (typeof window !== "undefined") {
+    onScopeDispose(marks.onUnread((number) => (unread.value = number)));
+  }
+  return shallowReadonly(unread);
 }
 
 /** Returns a ref of the time left until `deadline`, updated every second. */

@@ -1,6 +1,6 @@
 import { beforeEach, expect, test, vi } from "vitest";
-import { connect, Feed, type Options } from "../src/index.ts";
-import { notifications } from "../src/svelte.ts";
+import { connect, Feed, ReadMarks, type Options } from "../src/index.ts";
+import { notifications, unread } from "../src/svelte.ts";
 import { FakeChannel, FakeLocks } from "./fake-tabs.ts";
 import { advance, FakeSocket, tokenFor, useFakes } from "./context.ts";
 
@@ -17,11 +17,13 @@ test("import and construction do nothing, in a browser and on a server", async (
     watch,
   );
   vi.resetModules();
-  const { connect, Feed, ladder } = await import("../src/index.ts");
+  const { connect, Feed, ladder, ReadMarks } = await import("../src/index.ts");
   await import("../src/svelte.ts");
   await import("../src/react.ts");
   // A server renders with a URL that is relative to the page.
-  const feed = new Feed(connect({ ...options, url: "/ws", shareAs: "u", transports: ladder() }));
+  const client = connect({ ...options, url: "/ws", shareAs: "u", transports: ladder() });
+  const feed = new Feed(client);
+  expect(new ReadMarks(client, { ...options, url: "/ws" }).unread).toBeUndefined();
   expect(feed.snapshot()).toEqual({ status: { state: "idle" }, notifications: [], complete: true });
   await advance(60_000);
   expect(used).not.toHaveBeenCalled();
@@ -37,6 +39,7 @@ test.each<[string, (client: ReturnType<typeof connect>) => void]>([
   ["start", (client) => client.start()],
   ["retry", (client) => client.retry()],
   ["a feed", (client) => new Feed(client).subscribe(() => {})],
+  ["a badge", (client) => new ReadMarks(client, options).onUnread(() => {})],
 ])("%s connects, and a second time changes nothing", async (_, start) => {
   const client = connect(options);
   for (let time = 0; time < 2; time += 1) start(client);
@@ -109,17 +112,23 @@ test.each(["connecting", "open", "waiting"])("a listener may close it while %s",
 });
 
 test("rendering on a server does not connect", async () => {
-  const feed = new Feed(connect(options));
-  const unsubscribe = notifications(feed).subscribe(() => {});
-  unsubscribe();
+  const client = connect(options);
+  notifications(new Feed(client)).subscribe(() => {})();
+  unread(new ReadMarks(client, options)).subscribe(() => {})();
   await advance(60_000);
   expect(token).not.toHaveBeenCalled();
 });
 
 test("components that mount twice, as in React's StrictMode, open one connection", async () => {
-  const feed = new Feed(connect(options));
-  feed.subscribe(() => {})();
+  const client = connect(options);
+  const feed = new Feed(client);
+  const marks = new ReadMarks(client, options);
+  for (let mount = 0; mount < 2; mount += 1) {
+    feed.subscribe(() => {})();
+    marks.onUnread(() => {})();
+  }
   feed.subscribe(() => {});
+  marks.onUnread(() => {});
   await advance(0);
   expect(FakeSocket.all).toHaveLength(1);
 });

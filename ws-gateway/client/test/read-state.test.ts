@@ -1,5 +1,8 @@
 import { beforeEach, expect, test, vi } from "vitest";
+import { effectScope } from "vue";
 import { ReadMarks } from "../src/index.ts";
+import { unread } from "../src/svelte.ts";
+import { useUnread } from "../src/vue.ts";
 import { advance, TestContext, tokenFor, useFakes } from "./context.ts";
 import { FakeRequest } from "./fake-fetch.ts";
 
@@ -58,6 +61,25 @@ test("marking as read on one device changes the number on another", async () => 
   receives(state("10-0", 1, "11-0"));
   expect(shown).toEqual([5, 6, 0, 1, 0]);
   expect(context.delivered).toEqual(["e-10-0", "e-11-0"]);
+});
+
+test("the badges of Svelte and Vue follow the number until they are unmounted", async () => {
+  vi.stubGlobal("window", new EventTarget());
+  vi.stubGlobal("document", new EventTarget());
+  const { marks } = await badge();
+  const numbers: (number | undefined)[] = [];
+  const unsubscribe = unread(marks).subscribe((number) => numbers.push(number));
+  const scope = effectScope();
+  const number = scope.run(() => useUnread(marks));
+  await FakeRequest.last.answers(state("1-0", 5, "2-0"));
+  expect([numbers, number?.value]).toEqual([[undefined, 5], 5]);
+  unsubscribe();
+  scope.stop();
+  const marking = marks.markRead();
+  await advance(0);
+  await FakeRequest.last.answers(state("2-0", 0, "2-0"));
+  await marking;
+  expect([numbers, number?.value]).toEqual([[undefined, 5], 5]);
 });
 
 test("a refusal rejects, and changes nothing", async () => {

@@ -1,8 +1,8 @@
 import { beforeEach, expect, test, vi } from "vitest";
 import { effectScope } from "vue";
-import { Feed } from "../src/index.ts";
+import { Feed, ReadMarks } from "../src/index.ts";
 import { MockGateway } from "../src/mock.ts";
-import { useCountdown, useNotifications } from "../src/vue.ts";
+import { useCountdown, useNotifications, useUnread } from "../src/vue.ts";
 import { advance, TestContext, timeIn, useFakes } from "./context.ts";
 
 beforeEach(() => {
@@ -39,8 +39,9 @@ test("the countdown is updated every second until its component is unmounted", a
 
 test("rendering on a server subscribes to nothing", () => {
   vi.unstubAllGlobals();
-  const feed = new Feed(new TestContext({ enabled: false }).client);
-  const subscribe = vi.spyOn(feed, "subscribe");
-  useNotifications(feed);
+  const { client } = new TestContext({ enabled: false });
+  const subscribe = vi.spyOn(client, "onAny");
+  useNotifications(new Feed(client));
+  useUnread(new ReadMarks(client, { url: "wss://live.example.org/ws", token: () => "t" }));
   expect(subscribe).not.toHaveBeenCalled();
 });
