@@ -276,8 +276,8 @@ var Connection = class {
     this.#openSince ??= Date.now();
     this.#liveness.start(ping_interval_s);
     if (resume !== "complete") this.#handler.onStart(last_event_id);
-    const transport = this.#transport?.name;
-    this.#handler.onStatus({ state: "open", connectionId: connection_id, resume, transport });
+    const transport2 = this.#transport?.name;
+    this.#handler.onStatus({ state: "open", connectionId: connection_id, resume, transport: transport2 });
     if (resume === "incomplete") this.#handler.onIncomplete();
   }
   /** Sends a new token. Without one, the current one stays valid until the next scheduled try. */
@@ -626,9 +626,9 @@ var webSocket = (url, token, events) => {
     }
   };
 };
-function parse(text) {
+function parse(text2) {
   try {
-    return JSON.parse(text);
+    return JSON.parse(text2);
   } catch {
     return void 0;
   }
@@ -824,215 +824,836 @@ function countdown(deadline, now = Date.now()) {
   const hours = Math.floor(left / 3600);
   const minutes = Math.floor(left / 60) % 60;
   const seconds = left % 60;
-  const text = [hours, minutes, seconds].map((part) => String(part).padStart(2, "0")).join(":");
-  return { over: left === 0, hours, minutes, seconds, text };
+  const text2 = [hours, minutes, seconds].map((part2) => String(part2).padStart(2, "0")).join(":");
+  return { over: left === 0, hours, minutes, seconds, text: text2 };
 }
 
-// tests/demo/labels.ts
-function waitingFor({ offline, code, message }) {
-  if (offline) return "Offline";
-  const isRefused = code !== void 0 && [...WAIT_CODES, ...TOKEN_CODES].includes(code);
-  return isRefused ? message : "Disconnected";
+// ws-gateway/client/src/http.ts
+var LOST = 1006;
+var TRY_AGAIN_LATER = 1013;
+function requestEvents(url, token, accept, signal) {
+  url.protocol = url.protocol.replace("ws", "http");
+  url.pathname = url.pathname.replace(/\/ws\/?$/, "/events");
+  const headers = { Accept: accept, Authorization: `Bearer ${token}` };
+  return fetch(url, { headers, signal, cache: "no-store" });
 }
-var labels = {
-  /** `cj_assessment_failed` becomes `CJ assessment failed`. */
-  name(name) {
-    const text = name.replaceAll("_", " ");
-    const capital = text.charAt(0).toUpperCase() + text.slice(1);
-    return capital.replace(/^Cj /, "CJ ");
-  },
-  status(status) {
-    switch (status.state) {
-      case "idle":
-      case "connecting":
-        return "Connecting";
-      case "open":
-        return status.resume === "complete" ? "Live, nothing missed" : "Live";
-      case "waiting":
-        return `${waitingFor(status)}, trying again`;
-      case "stopped":
-        return status.message ? `Stopped: ${status.message}` : "Stopped";
+function isOfType(response, type) {
+  return response.ok && response.headers.get("content-type")?.startsWith(type) === true;
+}
+async function reportRefusal(response, signal, events) {
+  const refusal = await response.json().catch(() => ({}));
+  if (signal.aborted) return;
+  const isOfGateway = refusal.error !== void 0;
+  const code = refusal.code ?? (isOfGateway ? TRY_AGAIN_LATER : LOST);
+  events.onClose(code, refusal.error ?? `HTTP status ${response.status}`);
+}
+function stateFrame(data) {
+  return { event: STATE_EVENT, data };
+}
+
+// ws-gateway/client/src/event-stream.ts
+var TYPE = "text/event-stream";
+var MAX_SILENCE_MS = 2e4;
+var eventStream = (url, token, events) => {
+  let current = new AbortController();
+  let lastChunk = 0;
+  async function run({ signal }) {
+    try {
+      const response = await requestEvents(url(), token, TYPE, signal);
+      if (!isOfType(response, TYPE)) return await reportRefusal(response, signal, events);
+      const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
+      let received2 = "";
+      for (; ; ) {
+        const chunk = await reader?.read();
+        if (signal.aborted) return;
+        if (!chunk || chunk.done) break;
+        lastChunk = Date.now();
+        events.onAlive?.();
+        const blocks = (received2 + chunk.value).split("\n\n");
+        received2 = blocks.pop() ?? "";
+        for (const block of blocks) {
+          if (!signal.aborted) onBlock(block);
+        }
+      }
+      if (!signal.aborted) events.onClose(LOST, "");
+    } catch (error) {
+      if (!signal.aborted) events.onClose(LOST, String(error));
     }
-  },
-  wait(status, now) {
-    if (status.state !== "waiting") return "";
-    return `in ${Math.max(0, Math.ceil((status.retryAt - now) / 1e3))} s`;
-  },
-  /** The message of a notification; some name only their file. */
-  message(data) {
-    const { message, filename } = data;
-    return String(message ?? filename ?? "");
-  },
-  latency(milliseconds, liveLimit) {
-    if (milliseconds <= liveLimit) return `${Math.round(milliseconds)} ms`;
-    return `caught up after ${(milliseconds / 1e3).toFixed(1)} s`;
+  }
+  function onBlock(block) {
+    const field = (name) => block.split("\n").filter((line) => line.startsWith(`${name}: `)).map((line) => line.slice(name.length + 2)).join("\n");
+    const data = parse2(field("data"));
+    if (data === void 0) return;
+    if (field("event") !== "close") return events.onFrame(data);
+    current.abort();
+    const { code, reason } = data;
+    events.onClose(code, reason);
+  }
+  function restart() {
+    current.abort();
+    current = new AbortController();
+    void run(current);
+  }
+  void run(current);
+  return {
+    name: "event_stream",
+    send(message) {
+      if (message.type === "ping") {
+        if (Date.now() - lastChunk < MAX_SILENCE_MS) events.onFrame({ type: "pong" });
+        return;
+      }
+      if (message.type === "auth") token = message.token;
+      restart();
+    },
+    close: () => current.abort()
+  };
+};
+function parse2(text2) {
+  try {
+    return JSON.parse(text2);
+  } catch {
+    return void 0;
+  }
+}
+
+// ws-gateway/client/src/long-poll.ts
+var TYPE2 = "application/json";
+var WAIT_S = 25;
+var PING_INTERVAL_S = 30;
+var LATENCY_MS = 1e4;
+var MIN_INTERVAL_MS = 1e3;
+var MAX_INTERVAL_MS = 8e3;
+var longPoll = (url, token, events) => {
+  let current = new AbortController();
+  let isOpen = false;
+  let position;
+  let repetitions = 0;
+  async function run(controller) {
+    const { signal } = controller;
+    const fail = (reason) => {
+      if (signal.aborted) return;
+      controller.abort();
+      events.onClose(LOST, reason);
+    };
+    while (!signal.aborted) {
+      const wait = isOpen ? WAIT_S : 0;
+      const begin = Date.now();
+      const timer = setTimeout(() => fail("poll timed out"), wait * 1e3 + LATENCY_MS);
+      try {
+        const target = url();
+        target.searchParams.set("wait", String(wait));
+        const response = await requestEvents(target, token, TYPE2, signal);
+        if (!isOfType(response, TYPE2)) return await reportRefusal(response, signal, events);
+        const answer = await response.json();
+        if (!signal.aborted) onAnswer(answer, controller);
+      } catch (error) {
+        fail(String(error));
+      } finally {
+        clearTimeout(timer);
+      }
+      if (repetitions === 0 || signal.aborted) continue;
+      const interval = Math.min(MIN_INTERVAL_MS * 2 ** (repetitions - 1), MAX_INTERVAL_MS);
+      const left = begin + interval - Date.now();
+      if (left > 0) await pause(left, signal);
+      else repetitions = 0;
+    }
+  }
+  function onAnswer(answer, controller) {
+    const { frames, next: last_event_id, resume, retry_after_ms } = answer;
+    const isRepeated = resume === "incomplete" || last_event_id === position;
+    repetitions = isRepeated ? repetitions + 1 : 0;
+    position = last_event_id;
+    if (!isOpen || resume === "incomplete") {
+      isOpen = true;
+      const data2 = { last_event_id, resume, connection_id: "", ping_interval_s: PING_INTERVAL_S };
+      events.onFrame(stateFrame({ state: "authenticated", ...data2 }));
+    }
+    for (const frame of frames) {
+      if (!controller.signal.aborted) events.onFrame(frame);
+    }
+    if (controller.signal.aborted) return;
+    events.onFrame(stateFrame({ state: "position", last_event_id }));
+    if (retry_after_ms === void 0 || controller.signal.aborted) return;
+    controller.abort();
+    const reason = "restarting";
+    const data = { state: "disconnected", reason, reconnect_after_ms: retry_after_ms };
+    events.onFrame(stateFrame(data));
+    events.onClose(1012, reason);
+  }
+  void run(current);
+  return {
+    name: "long_poll",
+    send(message) {
+      if (message.type === "ping") return events.onFrame({ type: "pong" });
+      if (message.type === "auth") token = message.token;
+      current.abort();
+      current = new AbortController();
+      void run(current);
+    },
+    close: () => current.abort()
+  };
+};
+function pause(ms, signal) {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    signal.addEventListener("abort", () => clearTimeout(timer));
+  });
+}
+
+// ws-gateway/client/src/ladder.ts
+var LIFE_TIMEOUT_MS = 3e3;
+var MAX_FAILURES = 2;
+var BETTER_AFTER_MS = 6e5;
+var STORAGE_KEY = "live-notifications transport";
+function ladder(transports = [webSocket, eventStream, longPoll]) {
+  let state;
+  return (url, token, events) => {
+    state ??= { memory: recall(), failures: 0 };
+    return new Ladder(transports, state, url, token, events);
+  };
+}
+var Ladder = class {
+  #transports;
+  #state;
+  #url;
+  #events;
+  #token;
+  #current;
+  #isAlive = false;
+  /** Incremented with each transport, so that events of earlier ones are ignored. */
+  #turn = 0;
+  #timer;
+  constructor(transports, state, url, token, events) {
+    this.#transports = transports;
+    this.#state = state;
+    this.#url = url;
+    this.#token = token;
+    this.#events = events;
+    const { index, until } = state.memory;
+    this.#open(Date.now() < until && index < transports.length ? index : 0);
+  }
+  get name() {
+    return this.#current?.name ?? "websocket";
+  }
+  send(message) {
+    if (message.type === "auth") this.#token = message.token;
+    if (this.#isAlive) this.#current?.send(message);
+  }
+  close() {
+    this.#turn += 1;
+    clearTimeout(this.#timer);
+    this.#current?.close();
+  }
+  #open(index) {
+    this.close();
+    const turn = this.#turn;
+    const isCurrent = () => turn === this.#turn;
+    const next = index + 1 < this.#transports.length ? index + 1 : void 0;
+    this.#isAlive = false;
+    if (next !== void 0) this.#timer = setTimeout(() => this.#giveUp(next), LIFE_TIMEOUT_MS);
+    try {
+      this.#current = this.#transports[index]?.(this.#url, this.#token, {
+        onAlive: () => isCurrent() && this.#onAlive(index),
+        onFrame: (frame) => {
+          if (isCurrent()) this.#onAlive(index);
+          if (isCurrent()) this.#events.onFrame(frame);
+        },
+        onClose: (code, reason) => isCurrent() && this.#onClose(code, reason, next)
+      });
+    } catch (error) {
+      if (next === void 0) throw error;
+      this.#open(next);
+    }
+  }
+  #giveUp(next) {
+    this.#state.failures += 1;
+    this.#open(next);
+  }
+  #onAlive(index) {
+    if (this.#isAlive) return;
+    this.#isAlive = true;
+    this.#state.failures = 0;
+    clearTimeout(this.#timer);
+    const { memory } = this.#state;
+    if (memory.index !== index || memory.until <= Date.now()) {
+      remember(this.#state.memory = { index, until: Date.now() + BETTER_AFTER_MS });
+    }
+    if (index === 0) return;
+    const left = this.#state.memory.until - Date.now();
+    this.#timer = setTimeout(() => this.#tryBetter(), left);
+  }
+  #tryBetter() {
+    this.#state.failures = MAX_FAILURES - 1;
+    this.#open(0);
+  }
+  #onClose(code, reason, next) {
+    clearTimeout(this.#timer);
+    if (!this.#isAlive && code === LOST) {
+      this.#state.failures += 1;
+      if (this.#state.failures >= MAX_FAILURES && next !== void 0) return this.#open(next);
+    }
+    this.#events.onClose(code, reason);
+  }
+};
+function recall() {
+  try {
+    const [index = 0, until = 0] = JSON.parse(sessionStorage.getItem(STORAGE_KEY) ?? "[]");
+    return { index, until };
+  } catch {
+    return { index: 0, until: 0 };
+  }
+}
+function remember({ index, until }) {
+  try {
+    sessionStorage.setItem(STORAGE_KEY, JSON.stringify([index, until]));
+  } catch {
+  }
+}
+
+// ws-gateway/client/src/read-state.ts
+var MAX_COUNTED = 256;
+var ReadMarks = class {
+  #client;
+  #options;
+  #listeners = new Listeners();
+  #subscriptions;
+  #state;
+  /** The ids of notifications that the gateway has not counted. */
+  #later = [];
+  /** Does no I/O, so that it may be called on a server. */
+  constructor(client, options) {
+    this.#client = client;
+    this.#options = options;
+  }
+  /** The number of unread notifications; unknown until the gateway has answered. */
+  get unread() {
+    return this.#state && this.#state.unread + this.#later.length;
+  }
+  /** Whether `unread` is the number of all: the history may no longer reach back far enough. */
+  get exact() {
+    return this.#state?.exact === true;
+  }
+  /** Calls the listener with each new number. The first listener connects. */
+  onUnread(listener) {
+    this.#subscriptions ??= this.#subscribe(this.#client);
+    return this.#listeners.add("unread", listener);
+  }
+  /**
+   * Marks the notifications up to this position as read, on every device; default: all. Rejects if
+   * the gateway cannot be reached.
+   */
+  async markRead(upTo = this.#later.at(-1) ?? this.#state?.last_event_id) {
+    const url = new URL(this.#options.url, globalThis.location?.href);
+    url.protocol = url.protocol.replace("ws", "http");
+    url.pathname = url.pathname.replace(/\/ws\/?$/, "/read");
+    if (upTo) url.searchParams.set("up_to", upTo);
+    const headers = { Authorization: `Bearer ${await this.#options.token()}` };
+    const response = await fetch(url, { method: "POST", headers, cache: "no-store" });
+    if (!response.ok) throw new Error(`marking as read failed with HTTP status ${response.status}`);
+    this.#apply(await response.json());
+  }
+  /** Ends the subscriptions to the client. */
+  close() {
+    this.#subscriptions?.forEach((unsubscribe) => unsubscribe());
+    this.#subscriptions = void 0;
+  }
+  #subscribe(client) {
+    return [
+      client.on(READ_STATE_EVENT, ({ data }) => this.#apply(data)),
+      client.onAny(({ id }) => this.#count(id)),
+      client.onIncomplete(() => this.#refresh()),
+      client.onStatus(({ state }) => {
+        if (state === "open") this.#refresh();
+      })
+    ];
+  }
+  /** Asks for the state; without an answer, it is asked for after the next connection. */
+  #refresh() {
+    this.markRead("").catch(() => {
+    });
+  }
+  #apply(state) {
+    const known = this.#state;
+    const isOlder = (key) => order(state[key]) < order(known?.[key]);
+    if (isOlder("up_to") || state.up_to === known?.up_to && isOlder("last_event_id")) return;
+    this.#state = state;
+    this.#later = this.#later.filter((id) => order(id) > order(state.last_event_id));
+    this.#listeners.emit("unread", this.unread);
+  }
+  #count(id) {
+    if (!id || order(id) <= order(this.#state?.last_event_id)) return;
+    this.#later.push(id);
+    if (this.#later.length > MAX_COUNTED) this.#refresh();
+    if (this.#state) this.#listeners.emit("unread", this.unread);
   }
 };
 
-// tests/demo/page.ts
-var MAX_ITEMS = 500;
-var LIVE_LIMIT_MS = 2e3;
-var element = (id) => document.getElementById(id);
-var list = element("notifications");
-var sentAt = /* @__PURE__ */ new Map();
-var arrivedEarly = /* @__PURE__ */ new Map();
-var hidden = /* @__PURE__ */ new Set();
-var received = 0;
-async function session() {
-  return (await fetch("/session")).json();
+// tests/demo/elements.ts
+function element(id) {
+  return document.getElementById(id);
 }
-async function start() {
-  const { url, user, events } = await session();
-  const token = async () => (await session()).token;
-  const client = connect({ url, token, shareAs: user });
-  client.onStatus(showStatus);
-  client.onAny(show);
-  client.onIncomplete(() => showHint("Notifications were missed: an app would now reload its state."));
-  showEvents(events);
-  showFilters();
-  connectControls(client, events);
-  setInterval(() => {
-    showStatus(client.status);
-    updateCountdowns();
-  }, 1e3);
-}
-function connectControls(client, events) {
-  element("retry").onclick = () => client.retry();
-  element("all").onclick = () => events.forEach((_, number) => void send(number));
-  element("clear").onclick = () => {
-    list.replaceChildren();
-    received = 0;
-    updateCount();
-  };
-  const toggle = element("switch");
-  toggle.onclick = async () => {
-    const cut = toggle.ariaChecked === "true";
-    await fetch(cut ? "/network/cut" : "/network/restore", { method: "POST" });
-    toggle.ariaChecked = String(!cut);
-    element("hint").hidden = !cut;
-    client.retry();
-  };
-}
-function showStatus(status) {
-  const state = element("state");
-  state.dataset.state = status.state;
-  element("retry").hidden = status.state !== "waiting";
-  const text = labels.status(status);
-  if (state.textContent !== text) state.textContent = text;
-  element("wait").textContent = labels.wait(status, Date.now());
-  if (status.state === "open") state.dataset.connection = status.connectionId;
-}
-function showHint(text) {
-  const hint = element("hint");
-  hint.textContent = text;
-  hint.hidden = false;
-}
-function showEvents(events) {
-  if (matchMedia("(max-width: 48rem)").matches) element("choose").removeAttribute("open");
-  for (const category of CATEGORIES) {
-    const title = document.createElement("h3");
-    title.textContent = labels.name(category);
-    colour(title, category);
-    const buttons = document.createElement("div");
-    events.forEach((event, number) => {
-      if (event.category === category) buttons.append(button(labels.name(event.name), () => send(number)));
-    });
-    const group = document.createElement("section");
-    group.append(title, buttons);
-    element("events").append(group);
-  }
-}
-function showFilters() {
-  for (const category of CATEGORIES) {
-    const filter = button(labels.name(category), () => {
-      if (!hidden.delete(category)) hidden.add(category);
-      filter.ariaPressed = String(!hidden.has(category));
-      for (const item of list.querySelectorAll(`[data-category="${category}"]`)) {
-        item.hidden = hidden.has(category);
-      }
-    });
-    filter.ariaPressed = "true";
-    colour(filter, category);
-    element("filters").append(filter);
-  }
-}
-function button(text, press) {
+function button(text2, press) {
   const button2 = document.createElement("button");
   button2.type = "button";
-  button2.textContent = text;
+  button2.textContent = text2;
   button2.onclick = press;
   return button2;
 }
 function colour(element2, category) {
   element2.style.setProperty("--of", `var(--${category})`);
 }
+
+// tests/demo/labels.ts
+var ENGLISH = {
+  skip: "Skip to what was received",
+  page: "Live notifications",
+  path: "event \u2192 Kafka \u2192 ingest-worker \u2192 Redis \u2192 ws-gateway \u2192 this page",
+  retry: "Retry now",
+  transport: "Transport",
+  automatic: "Automatic",
+  language: "Language",
+  network: "Network",
+  cut: "The network is cut. Send some events, then switch it on: they arrive in order, each once.",
+  send: "Send an event",
+  all: "Send all",
+  choose: "Choose one",
+  received: "Received",
+  read: "Mark all read",
+  clear: "Clear",
+  filters: "Categories to show",
+  empty: "Nothing yet. What you send appears here within milliseconds.",
+  source: "As received",
+  missed: "Notifications were missed: an app would now reload its state.",
+  timeIsOver: "The time to confirm is over",
+  latencyOf: "from the click to this page",
+  connecting: "Connecting",
+  live: "Live",
+  complete: "Live, nothing missed",
+  offline: "Offline",
+  lost: "Disconnected",
+  again: (cause) => `${cause}, trying again`,
+  stopped: "Stopped",
+  retryIn: (seconds) => `in ${seconds} s`,
+  over: (transport2) => `over ${transport2}`,
+  unread: (count3) => `${count3} unread`,
+  left: (time) => `${time} left to confirm`,
+  caughtUp: (seconds) => `caught up after ${seconds} s`,
+  transports: {
+    websocket: "WebSocket",
+    event_stream: "Event stream",
+    long_poll: "Long poll"
+  },
+  categories: {
+    batch_progress: "Batch progress",
+    processing_results: "Processing results",
+    file_operations: "File operations",
+    class_management: "Class management",
+    student_workflow: "Student workflow",
+    system_alerts: "System alerts"
+  }
+};
+var SWEDISH = {
+  skip: "Hoppa till det som har tagits emot",
+  page: "Direktaviseringar",
+  path: "h\xE4ndelse \u2192 Kafka \u2192 ingest-worker \u2192 Redis \u2192 ws-gateway \u2192 den h\xE4r sidan",
+  retry: "F\xF6rs\xF6k nu",
+  transport: "Transport",
+  automatic: "Automatisk",
+  language: "Spr\xE5k",
+  network: "N\xE4tverk",
+  cut: "N\xE4tverket \xE4r avbrutet. Skicka n\xE5gra h\xE4ndelser och sl\xE5 p\xE5 det: alla kommer fram, en g\xE5ng.",
+  send: "Skicka en h\xE4ndelse",
+  all: "Skicka alla",
+  choose: "V\xE4lj en",
+  received: "Mottaget",
+  read: "Markera alla som l\xE4sta",
+  clear: "Rensa",
+  filters: "Kategorier att visa",
+  empty: "Inget \xE4nnu. Det du skickar visas h\xE4r inom millisekunder.",
+  source: "Som mottaget",
+  missed: "Aviseringar har g\xE5tt f\xF6rlorade: en app skulle nu l\xE4sa in sina data p\xE5 nytt.",
+  timeIsOver: "Tiden f\xF6r att bekr\xE4fta \xE4r ute",
+  latencyOf: "fr\xE5n klicket till den h\xE4r sidan",
+  connecting: "Ansluter",
+  live: "Ansluten",
+  complete: "Ansluten, inget har missats",
+  offline: "Offline",
+  lost: "Fr\xE5nkopplad",
+  again: (cause) => `${cause}, f\xF6rs\xF6ker igen`,
+  stopped: "Stoppad",
+  retryIn: (seconds) => `om ${seconds} s`,
+  over: (transport2) => `via ${transport2}`,
+  unread: (count3) => count3 === 1 ? "1 ol\xE4st" : `${count3} ol\xE4sta`,
+  left: (time) => `${time} kvar att bekr\xE4fta`,
+  caughtUp: (seconds) => `i kapp efter ${seconds} s`,
+  transports: {
+    websocket: "WebSocket",
+    event_stream: "H\xE4ndelsestr\xF6m",
+    long_poll: "L\xE5ng pollning"
+  },
+  categories: {
+    batch_progress: "Omg\xE5ngens f\xF6rlopp",
+    processing_results: "Resultat",
+    file_operations: "Filer",
+    class_management: "Klasser",
+    student_workflow: "Elever",
+    system_alerts: "Systemlarm"
+  }
+};
+var LABELS = { en: ENGLISH, sv: SWEDISH };
+function statusText(labels2, status) {
+  switch (status.state) {
+    case "idle":
+    case "connecting":
+      return labels2.connecting;
+    case "open":
+      return status.resume === "complete" ? labels2.complete : labels2.live;
+    case "waiting":
+      return labels2.again(waitingFor(labels2, status));
+    case "stopped":
+      return status.message ? `${labels2.stopped}: ${status.message}` : labels2.stopped;
+  }
+}
+function waitingFor(labels2, status) {
+  const { offline, code, message } = status;
+  if (offline) return labels2.offline;
+  const isRefused = code !== void 0 && [...WAIT_CODES, ...TOKEN_CODES].includes(code);
+  return isRefused ? message : labels2.lost;
+}
+function statusDetail(labels2, status, now) {
+  if (status.state === "waiting") {
+    return labels2.retryIn(Math.max(0, Math.ceil((status.retryAt - now) / 1e3)));
+  }
+  if (status.state !== "open" || !status.transport) return "";
+  return labels2.over(labels2.transports[status.transport]);
+}
+function eventName(event) {
+  const text2 = event.replaceAll("_", " ");
+  return (text2.charAt(0).toUpperCase() + text2.slice(1)).replace(/^Cj /, "CJ ");
+}
+
+// ws-gateway/client/src/texts-english.ts
+var plurals = new Intl.PluralRules("en");
+var count = (number, one, other) => number === null ? other : `${number} ${plurals.select(number) === "one" ? one : other}`;
+var essays = (number) => count(number, "essay", "essays");
+var suggestions = (number) => count(number, "suggested match", "suggested matches");
+var confirmations = (number) => count(number, "match was confirmed", "matches were confirmed");
+var file = (name) => name === null ? "A file" : `The file ${name}`;
+var PHASES = {
+  spellcheck: "The spell check",
+  cj_assessment: "The assessment"
+};
+var ENGLISH2 = {
+  batch_file_added: ({ filename }) => `${file(filename)} was added`,
+  batch_file_removed: ({ filename }) => `${file(filename)} was removed`,
+  batch_essays_ready: ({ essay_count }) => `The batch is ready, with ${essays(essay_count)}`,
+  batch_validation_errors: ({ error_count }) => `${count(error_count, "error needs", "errors need")} your attention`,
+  batch_content_provisioning_completed: ({ provisioned_count: ready, expected_count: all }) => ready === null || all === null ? "The content of the essays is ready" : `The content of ${ready} of ${essays(all)} is ready`,
+  student_matches_suggested: ({ suggested_matches }) => `Please check ${suggestions(suggested_matches?.length ?? null)}`,
+  student_associations_confirmed: ({ confirmed_count }) => confirmations(confirmed_count),
+  validation_timeout_processed: ({ auto_confirmed_count }) => `Time is up: ${confirmations(auto_confirmed_count)} automatically`,
+  cj_assessment_completed: () => "The assessment is complete",
+  cj_assessment_failed: () => "The assessment failed and needs a manual review",
+  spellcheck_completed: ({ corrections_count }) => `The spell check is complete, with ${count(corrections_count, "correction", "corrections")}`,
+  batch_phase_outcome: ({ phase, status }) => `${PHASES[phase ?? ""] ?? `The phase ${phase ?? ""}`.trim()} has ended${status?.includes("fail") ? " with failures" : ""}`,
+  essay_content_provisioned: ({ filename }) => `${file(filename)} is ready`,
+  essay_validation_failed: ({ filename, error_message }) => `${file(filename)} could not be used${error_message === null ? "" : `: ${error_message}`}`,
+  class_created: ({ class_designation: name }) => name === null ? "A class was created" : `The class ${name} was created`,
+  student_created: ({ student_name: name }) => name === null ? "A student was added" : `The student ${name} was added`,
+  essay_student_association_updated: () => "An essay was matched with a student"
+};
+
+// ws-gateway/client/src/texts-swedish.ts
+var plurals2 = new Intl.PluralRules("sv");
+var count2 = (number, one, other) => number === null ? other : `${number} ${plurals2.select(number) === "one" ? one : other}`;
+var essays2 = (number) => count2(number, "uppsats", "uppsatser");
+var suggestions2 = (number) => count2(number, "f\xF6reslagen koppling", "f\xF6reslagna kopplingar");
+var file2 = (name) => name === null ? "En fil" : `Filen ${name}`;
+var PHASES2 = {
+  spellcheck: "Stavningskontrollen",
+  cj_assessment: "Bed\xF6mningen"
+};
+var SWEDISH2 = {
+  batch_file_added: ({ filename }) => `${file2(filename)} har lagts till`,
+  batch_file_removed: ({ filename }) => `${file2(filename)} har tagits bort`,
+  batch_essays_ready: ({ essay_count }) => `Omg\xE5ngen \xE4r klar, med ${essays2(essay_count)}`,
+  batch_validation_errors: ({ error_count }) => `${count2(error_count, "fel", "fel")} beh\xF6ver \xE5tg\xE4rdas`,
+  batch_content_provisioning_completed: ({ provisioned_count: ready, expected_count: all }) => ready === null || all === null ? "Uppsatsernas inneh\xE5ll \xE4r klart" : `Inneh\xE5llet i ${ready} av ${essays2(all)} \xE4r klart`,
+  student_matches_suggested: ({ suggested_matches }) => `Kontrollera ${suggestions2(suggested_matches?.length ?? null)}`,
+  student_associations_confirmed: ({ confirmed_count }) => count2(confirmed_count, "koppling har bekr\xE4ftats", "kopplingar har bekr\xE4ftats"),
+  validation_timeout_processed: ({ auto_confirmed_count: number }) => `Tiden \xE4r ute: ${count2(number, "koppling", "kopplingar")} bekr\xE4ftades automatiskt`,
+  cj_assessment_completed: () => "Bed\xF6mningen \xE4r klar",
+  cj_assessment_failed: () => "Bed\xF6mningen misslyckades och beh\xF6ver granskas manuellt",
+  spellcheck_completed: ({ corrections_count }) => `Stavningskontrollen \xE4r klar, med ${count2(corrections_count, "r\xE4ttning", "r\xE4ttningar")}`,
+  batch_phase_outcome: ({ phase, status }) => `${PHASES2[phase ?? ""] ?? `Steget ${phase ?? ""}`.trim()} \xE4r avslutat${status?.includes("fail") ? " med fel" : ""}`,
+  essay_content_provisioned: ({ filename }) => `${file2(filename)} \xE4r klar`,
+  essay_validation_failed: ({ filename, error_message }) => `${file2(filename)} kunde inte anv\xE4ndas${error_message === null ? "" : `: ${error_message}`}`,
+  class_created: ({ class_designation: name }) => name === null ? "En klass har skapats" : `Klassen ${name} har skapats`,
+  student_created: ({ student_name: name }) => name === null ? "En elev har lagts till" : `Eleven ${name} har lagts till`,
+  essay_student_association_updated: () => "En uppsats har kopplats till en elev"
+};
+
+// ws-gateway/client/src/texts.ts
+var LANGUAGES = { en: ENGLISH2, sv: SWEDISH2 };
+function text(notification, language2) {
+  const texts = LANGUAGES[language2];
+  const { event, data } = notification;
+  if (Object.hasOwn(texts, event)) return texts[event](data);
+  const message = data.message;
+  return typeof message === "string" ? message : event;
+}
+
+// tests/demo/received.ts
+var MAX_ITEMS = 500;
+var LIVE_LIMIT_MS = 2e3;
+var Received = class {
+  #list = element("notifications");
+  /** Newest first. */
+  #items = [];
+  /** By event id: when events were sent that have not arrived. */
+  #sentAt = /* @__PURE__ */ new Map();
+  #hidden = /* @__PURE__ */ new Set();
+  #count = 0;
+  #language = "en";
+  clear() {
+    this.#items = [];
+    this.#list.replaceChildren();
+    this.#count = 0;
+    this.#showCount();
+  }
+  /** Shows everything in this language. */
+  translate(language2) {
+    this.#language = language2;
+    this.#showFilters();
+    this.#items.forEach((item) => this.#render(item));
+  }
+  /** Adds a notification. */
+  show(notification) {
+    const template = element("notification");
+    const copy = template.content.cloneNode(true);
+    const item = {
+      element: copy.firstElementChild,
+      notification,
+      receivedAt: performance.now()
+    };
+    this.#render(item);
+    this.#items.unshift(item);
+    this.#list.prepend(item.element);
+    for (const { element: element2 } of this.#items.splice(MAX_ITEMS)) element2.remove();
+    this.#count += 1;
+    this.#showCount();
+    const sentAt = this.#sentAt.get(notification.event_id ?? "");
+    if (sentAt !== void 0) this.#measure(item, sentAt);
+  }
+  /** Measures the latency of an event, whose notification may have arrived before its id. */
+  sent(id, at) {
+    const item = this.#items.find(({ notification }) => notification.event_id === id);
+    if (item) this.#measure(item, at);
+    else this.#sentAt.set(id, at);
+  }
+  /** Shows the time that is left now. */
+  updateCountdowns() {
+    this.#items.forEach((item) => this.#renderCountdown(item));
+  }
+  get #labels() {
+    return LABELS[this.#language];
+  }
+  #render(item) {
+    const { notification } = item;
+    const { event, category, priority, timestamp } = notification;
+    const show = (selector, text2) => part(item, selector).textContent = text2;
+    item.element.dataset.category = category;
+    item.element.hidden = this.#hidden.has(category);
+    colour(item.element, category);
+    show(".title", eventName(event));
+    show(".priority", priority);
+    part(item, ".priority").dataset.priority = priority;
+    show(".message", text(notification, this.#language));
+    show(".category", this.#labels.categories[category]);
+    show("time", new Date(timestamp).toLocaleTimeString(this.#language));
+    show("summary", this.#labels.source);
+    show("pre", JSON.stringify(notification, null, 2));
+    this.#renderCountdown(item);
+    this.#renderLatency(item);
+  }
+  #renderCountdown(item) {
+    if (!is(item.notification, "student_matches_suggested")) return;
+    const { over, text: text2 } = countdown(item.notification.data.confirmation_deadline);
+    const shown = part(item, ".countdown");
+    shown.textContent = over ? this.#labels.timeIsOver : this.#labels.left(text2);
+    shown.hidden = false;
+  }
+  #measure(item, sentAt) {
+    this.#sentAt.delete(item.notification.event_id ?? "");
+    item.latency = item.receivedAt - sentAt;
+    this.#renderLatency(item);
+  }
+  #renderLatency(item) {
+    if (item.latency === void 0) return;
+    const isLate = item.latency > LIVE_LIMIT_MS;
+    const shown = part(item, ".latency");
+    shown.textContent = isLate ? this.#labels.caughtUp((item.latency / 1e3).toFixed(1)) : `${Math.round(item.latency)} ms`;
+    shown.toggleAttribute("data-late", isLate);
+    shown.title = this.#labels.latencyOf;
+  }
+  #showFilters() {
+    const filters = CATEGORIES.map((category) => {
+      const filter = button(this.#labels.categories[category], () => {
+        if (!this.#hidden.delete(category)) this.#hidden.add(category);
+        filter.ariaPressed = String(!this.#hidden.has(category));
+        this.#items.forEach((item) => this.#render(item));
+      });
+      filter.ariaPressed = String(!this.#hidden.has(category));
+      colour(filter, category);
+      return filter;
+    });
+    element("filters").replaceChildren(...filters);
+  }
+  #showCount() {
+    element("count").textContent = String(this.#count);
+    element("empty").hidden = this.#count > 0;
+  }
+};
+function part(item, selector) {
+  return item.element.querySelector(selector);
+}
+
+// tests/demo/page.ts
+var TRANSPORTS = {
+  websocket: webSocket,
+  event_stream: eventStream,
+  long_poll: longPoll,
+  automatic: ladder()
+};
+var TRANSPORT_KEY = "transport";
+var LANGUAGE_KEY = "language";
+var received = new Received();
+async function session() {
+  return (await fetch("/session")).json();
+}
+function labels() {
+  return LABELS[language()];
+}
+function language() {
+  return localStorage.getItem(LANGUAGE_KEY) === "sv" ? "sv" : "en";
+}
+function transport() {
+  const chosen = localStorage.getItem(TRANSPORT_KEY) ?? "";
+  return chosen in TRANSPORTS ? chosen : "websocket";
+}
+async function start() {
+  const { url, user, events } = await session();
+  const token = async () => (await session()).token;
+  const transports = (...attempt) => TRANSPORTS[transport()](...attempt);
+  const client = connect({ url, token, shareAs: user, transports });
+  const marks = new ReadMarks(client, { url, token });
+  showEvents(events);
+  translate(client, marks);
+  client.onStatus(() => showStatus(client));
+  client.onAny((notification) => received.show(notification));
+  client.onIncomplete(() => showHint(labels().missed));
+  marks.onUnread(() => showUnread(marks));
+  connectControls(client, marks, events);
+  setInterval(() => {
+    showStatus(client);
+    received.updateCountdowns();
+  }, 1e3);
+}
+function connectControls(client, marks, events) {
+  element("retry").onclick = () => client.retry();
+  element("all").onclick = () => events.forEach((_, number) => void send(number));
+  element("clear").onclick = () => received.clear();
+  element("read").onclick = () => void marks.markRead().catch((error) => showHint(String(error)));
+  element("network").onclick = () => void switchNetwork(client);
+  onChoice("language", LANGUAGE_KEY, () => translate(client, marks));
+  onChoice("transport", TRANSPORT_KEY, () => {
+    showChoices();
+    client.close();
+    client.start();
+  });
+}
+function onChoice(id, key, apply) {
+  const select = element(id);
+  select.onchange = () => {
+    localStorage.setItem(key, select.value);
+    apply();
+  };
+  addEventListener("storage", (change) => change.key === key && apply());
+}
+async function switchNetwork(client) {
+  const network = element("network");
+  const cut = network.ariaChecked === "true";
+  await fetch(cut ? "/network/cut" : "/network/restore", { method: "POST" });
+  network.ariaChecked = String(!cut);
+  showHint(cut ? labels().cut : "");
+  client.retry();
+}
+function translate(client, marks) {
+  document.documentElement.lang = language();
+  const texts = labels();
+  for (const labeled of document.querySelectorAll("[data-label]")) {
+    labeled.textContent = String(texts[labeled.dataset.label]);
+  }
+  for (const title of document.querySelectorAll("#events [data-category]")) {
+    title.textContent = texts.categories[title.dataset.category];
+  }
+  for (const option of element("transport").options) {
+    option.textContent = { ...texts.transports, automatic: texts.automatic }[option.value] ?? "";
+  }
+  element("filters").ariaLabel = texts.filters;
+  showHint("");
+  showChoices();
+  showStatus(client);
+  showUnread(marks);
+  received.translate(language());
+}
+function showChoices() {
+  element("language").value = language();
+  element("transport").value = transport();
+}
+function showStatus({ status }) {
+  const state = element("state");
+  state.dataset.state = status.state;
+  element("retry").hidden = status.state !== "waiting";
+  const text2 = statusText(labels(), status);
+  if (state.textContent !== text2) state.textContent = text2;
+  element("detail").textContent = statusDetail(labels(), status, Date.now());
+  if (status.state === "open") state.dataset.connection = status.connectionId;
+}
+function showUnread({ unread }) {
+  const badge = element("unread");
+  badge.hidden = unread === void 0;
+  badge.textContent = labels().unread(unread ?? 0);
+  element("read").disabled = !unread;
+  document.title = unread ? `(${unread}) ${labels().page}` : labels().page;
+}
+function showHint(text2) {
+  const hint = element("hint");
+  hint.textContent = text2;
+  hint.hidden = text2 === "";
+}
+function showEvents(events) {
+  if (matchMedia("(max-width: 48rem)").matches) element("choose").removeAttribute("open");
+  for (const category of CATEGORIES) {
+    const title = document.createElement("h3");
+    title.dataset.category = category;
+    colour(title, category);
+    const buttons = document.createElement("div");
+    buttons.lang = "en";
+    events.forEach((event, number) => {
+      if (event.category !== category) return;
+      buttons.append(button(eventName(event.name), () => void send(number)));
+    });
+    const group = document.createElement("section");
+    group.append(title, buttons);
+    element("events").append(group);
+  }
+}
 async function send(number) {
   const pressed = performance.now();
   const answer = await fetch(`/events/${number}`, { method: "POST" });
   const id = await answer.text();
-  if (!answer.ok) return showHint(id);
-  const shown = arrivedEarly.get(id);
-  if (!shown) {
-    sentAt.set(id, pressed);
-    return;
-  }
-  arrivedEarly.delete(id);
-  showLatency(shown.item, shown.at - pressed);
-}
-function show(notification) {
-  const at = performance.now();
-  const template = element("notification");
-  const item = template.content.cloneNode(true).firstElementChild;
-  const text = (selector, value) => {
-    item.querySelector(selector).textContent = value;
-  };
-  const { event, category, priority, event_id, data, timestamp } = notification;
-  item.dataset.category = category;
-  item.dataset.eventId = event_id ?? "";
-  item.hidden = hidden.has(category);
-  colour(item, category);
-  text(".title", labels.name(event));
-  text(".priority", priority);
-  item.querySelector(".priority").dataset.priority = priority;
-  text(".category", labels.name(category));
-  text(".message", labels.message(data));
-  text("time", new Date(timestamp).toLocaleTimeString());
-  text("pre", JSON.stringify(notification, null, 2));
-  if (is(notification, "student_matches_suggested")) {
-    item.dataset.deadline = notification.data.confirmation_deadline;
-  }
-  list.prepend(item);
-  while (list.childElementCount > MAX_ITEMS) list.lastElementChild?.remove();
-  received += 1;
-  updateCount();
-  updateCountdowns();
-  if (event_id) measureLatency(item, event_id, at);
-}
-function measureLatency(item, event, at) {
-  const pressed = sentAt.get(event);
-  if (pressed === void 0) {
-    arrivedEarly.set(event, { item, at });
-  } else {
-    sentAt.delete(event);
-    showLatency(item, at - pressed);
-  }
-}
-function showLatency(item, milliseconds) {
-  const latency = item.querySelector(".latency");
-  latency.textContent = labels.latency(milliseconds, LIVE_LIMIT_MS);
-  latency.toggleAttribute("data-late", milliseconds > LIVE_LIMIT_MS);
-  latency.title = "from the click to this page";
-}
-function updateCountdowns() {
-  for (const item of list.querySelectorAll("[data-deadline]")) {
-    const shown = item.querySelector(".countdown");
-    const left = countdown(item.dataset.deadline ?? "");
-    shown.textContent = left.over ? "The time to confirm is over" : `${left.text} left to confirm`;
-    shown.hidden = false;
-  }
-}
-function updateCount() {
-  element("count").textContent = String(received);
-  element("empty").hidden = received > 0;
+  if (answer.ok) received.sent(id, pressed);
+  else showHint(id);
 }
 void start();

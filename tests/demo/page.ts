@@ -3,14 +3,20 @@
 import {
   CATEGORIES,
   connect,
-  countdown,
-  is,
+  eventStream,
+  ladder,
+  longPoll,
+  ReadMarks,
+  webSocket,
   type Category,
   type Client,
-  type Notification,
-  type Status,
+  type OpenTransport,
+  type TransportName,
 } from "../../ws-gateway/client/src/index.ts";
-import { labels } from "./labels.ts";
+import type { Language } from "../../ws-gateway/client/src/texts.ts";
+import { button, colour, element } from "./elements.ts";
+import { eventName, LABELS, statusDetail, statusText, type Labels } from "./labels.ts";
+import { Received } from "./received.ts";
 
 /** The answer of `GET /session`: the URL, the user, and the events that can be sent. */
 interface Session {
@@ -20,72 +26,139 @@ interface Session {
   events: { name: string; category: Category }[];
 }
 
-/** The length of the list. */
-const MAX_ITEMS = 500;
-/** Above this latency a notification was resumed from history, not delivered live. */
-const LIVE_LIMIT_MS = 2_000;
+const TRANSPORTS: Record<TransportName | "automatic", OpenTransport> = {
+  websocket: webSocket,
+  event_stream: eventStream,
+  long_poll: longPoll,
+  automatic: ladder(),
+};
+/** What the user has chosen, in all tabs. */
+const TRANSPORT_KEY = "transport";
+const LANGUAGE_KEY = "language";
 
-const element = (id: string) => document.getElementById(id) as HTMLElement;
-const list = element("notifications");
-/** By event id: when an event was sent, and the items that arrived before the id was known. */
-const sentAt = new Map<string, number>();
-const arrivedEarly = new Map<string, { item: HTMLElement; at: number }>();
-const hidden = new Set<Category>();
-let received = 0;
+const received = new Received();
 
 async function session(): Promise<Session> {
   return (await fetch("/session")).json();
 }
 
+/** Returns the texts in the language that the user has chosen. */
+function labels(): Labels {
+  return LABELS[language()];
+}
+
+function language(): Language {
+  return localStorage.getItem(LANGUAGE_KEY) === "sv" ? "sv" : "en";
+}
+
+function transport(): keyof typeof TRANSPORTS {
+  const chosen = localStorage.getItem(TRANSPORT_KEY) ?? "";
+  return chosen in TRANSPORTS ? (chosen as keyof typeof TRANSPORTS) : "websocket";
+}
+
 async function start(): Promise<void> {
   const { url, user, events } = await session();
   const token = async () => (await session()).token;
-  const client = connect({ url, token, shareAs: user });
-  client.onStatus(showStatus);
-  client.onAny(show);
-  client.onIncomplete(() => showHint("Notifications were missed: an app would now reload its state."));
+  const transports: OpenTransport = (...attempt) => TRANSPORTS[transport()](...attempt);
+  const client = connect({ url, token, shareAs: user, transports });
+  const marks = new ReadMarks(client, { url, token });
   showEvents(events);
-  showFilters();
-  connectControls(client, events);
+  translate(client, marks);
+  client.onStatus(() => showStatus(client));
+  client.onAny((notification) => received.show(notification));
+  client.onIncomplete(() => showHint(labels().missed));
+  marks.onUnread(() => showUnread(marks));
+  connectControls(client, marks, events);
   setInterval(() => {
-    showStatus(client.status);
-    updateCountdowns();
+    showStatus(client);
+    received.updateCountdowns();
   }, 1000);
 }
 
-function connectControls(client: Client, events: Session["events"]): void {
+function connectControls(client: Client, marks: ReadMarks, events: Session["events"]): void {
   element("retry").onclick = () => client.retry();
   element("all").onclick = () => events.forEach((_, number) => void send(number));
-  element("clear").onclick = () => {
-    list.replaceChildren();
-    received = 0;
-    updateCount();
-  };
-  const toggle = element("switch");
-  toggle.onclick = async () => {
-    const cut = toggle.ariaChecked === "true";
-    await fetch(cut ? "/network/cut" : "/network/restore", { method: "POST" });
-    toggle.ariaChecked = String(!cut);
-    element("hint").hidden = !cut;
-    client.retry();
-  };
+  element("clear").onclick = () => received.clear();
+  element("read").onclick = () => void marks.markRead().catch((error) => showHint(String(error)));
+  element("network").onclick = () => void switchNetwork(client);
+  onChoice("language", LANGUAGE_KEY, () => translate(client, marks));
+  onChoice("transport", TRANSPORT_KEY, () => {
+    showChoices();
+    // The client resumes from its last position.
+    client.close();
+    client.start();
+  });
 }
 
-function showStatus(status: Status): void {
+/** Calls `apply` when the user chooses another value, in this tab or in another one. */
+function onChoice(id: string, key: string, apply: () => void): void {
+  const select = element(id) as HTMLSelectElement;
+  select.onchange = () => {
+    localStorage.setItem(key, select.value);
+    apply();
+  };
+  addEventListener("storage", (change) => change.key === key && apply());
+}
+
+async function switchNetwork(client: Client): Promise<void> {
+  const network = element("network");
+  const cut = network.ariaChecked === "true";
+  await fetch(cut ? "/network/cut" : "/network/restore", { method: "POST" });
+  network.ariaChecked = String(!cut);
+  showHint(cut ? labels().cut : "");
+  client.retry();
+}
+
+/** Shows everything in the language of the user. */
+function translate(client: Client, marks: ReadMarks): void {
+  document.documentElement.lang = language();
+  const texts = labels();
+  for (const labeled of document.querySelectorAll<HTMLElement>("[data-label]")) {
+    labeled.textContent = String(texts[labeled.dataset.label as keyof Labels]);
+  }
+  for (const title of document.querySelectorAll<HTMLElement>("#events [data-category]")) {
+    title.textContent = texts.categories[title.dataset.category as Category];
+  }
+  for (const option of (element("transport") as HTMLSelectElement).options) {
+    option.textContent = { ...texts.transports, automatic: texts.automatic }[option.value] ?? "";
+  }
+  element("filters").ariaLabel = texts.filters;
+  showHint("");
+  showChoices();
+  showStatus(client);
+  showUnread(marks);
+  received.translate(language());
+}
+
+function showChoices(): void {
+  (element("language") as HTMLSelectElement).value = language();
+  (element("transport") as HTMLSelectElement).value = transport();
+}
+
+function showStatus({ status }: Client): void {
   const state = element("state");
   state.dataset.state = status.state;
   element("retry").hidden = status.state !== "waiting";
-  const text = labels.status(status);
+  const text = statusText(labels(), status);
   // Screen readers announce each change, so the seconds are in another element.
   if (state.textContent !== text) state.textContent = text;
-  element("wait").textContent = labels.wait(status, Date.now());
+  element("detail").textContent = statusDetail(labels(), status, Date.now());
   if (status.state === "open") state.dataset.connection = status.connectionId;
 }
 
+function showUnread({ unread }: ReadMarks): void {
+  const badge = element("unread");
+  badge.hidden = unread === undefined;
+  badge.textContent = labels().unread(unread ?? 0);
+  (element("read") as HTMLButtonElement).disabled = !unread;
+  document.title = unread ? `(${unread}) ${labels().page}` : labels().page;
+}
+
+/** Shows a hint above the page; an empty one is hidden. */
 function showHint(text: string): void {
   const hint = element("hint");
   hint.textContent = text;
-  hint.hidden = false;
+  hint.hidden = text === "";
 }
 
 function showEvents(events: Session["events"]): void {
@@ -93,11 +166,13 @@ function showEvents(events: Session["events"]): void {
   if (matchMedia("(max-width: 48rem)").matches) element("choose").removeAttribute("open");
   for (const category of CATEGORIES) {
     const title = document.createElement("h3");
-    title.textContent = labels.name(category);
+    title.dataset.category = category;
     colour(title, category);
     const buttons = document.createElement("div");
+    buttons.lang = "en";
     events.forEach((event, number) => {
-      if (event.category === category) buttons.append(button(labels.name(event.name), () => send(number)));
+      if (event.category !== category) return;
+      buttons.append(button(eventName(event.name), () => void send(number)));
     });
     const group = document.createElement("section");
     group.append(title, buttons);
@@ -105,106 +180,12 @@ function showEvents(events: Session["events"]): void {
   }
 }
 
-function showFilters(): void {
-  for (const category of CATEGORIES) {
-    const filter = button(labels.name(category), () => {
-      if (!hidden.delete(category)) hidden.add(category);
-      filter.ariaPressed = String(!hidden.has(category));
-      for (const item of list.querySelectorAll<HTMLElement>(`[data-category="${category}"]`)) {
-        item.hidden = hidden.has(category);
-      }
-    });
-    filter.ariaPressed = "true";
-    colour(filter, category);
-    element("filters").append(filter);
-  }
-}
-
-function button(text: string, press: () => void): HTMLButtonElement {
-  const button = document.createElement("button");
-  button.type = "button";
-  button.textContent = text;
-  button.onclick = press;
-  return button;
-}
-
-function colour(element: HTMLElement, category: string): void {
-  element.style.setProperty("--of", `var(--${category})`);
-}
-
 async function send(number: number): Promise<void> {
   const pressed = performance.now();
   const answer = await fetch(`/events/${number}`, { method: "POST" });
   const id = await answer.text();
-  if (!answer.ok) return showHint(id);
-  const shown = arrivedEarly.get(id);
-  if (!shown) {
-    sentAt.set(id, pressed);
-    return;
-  }
-  arrivedEarly.delete(id);
-  showLatency(shown.item, shown.at - pressed);
-}
-
-function show(notification: Notification): void {
-  const at = performance.now();
-  const template = element("notification") as HTMLTemplateElement;
-  const item = (template.content.cloneNode(true) as DocumentFragment).firstElementChild as HTMLElement;
-  const text = (selector: string, value: string) => {
-    (item.querySelector(selector) as HTMLElement).textContent = value;
-  };
-  const { event, category, priority, event_id, data, timestamp } = notification;
-  item.dataset.category = category;
-  item.dataset.eventId = event_id ?? "";
-  item.hidden = hidden.has(category);
-  colour(item, category);
-  text(".title", labels.name(event));
-  text(".priority", priority);
-  (item.querySelector(".priority") as HTMLElement).dataset.priority = priority;
-  text(".category", labels.name(category));
-  text(".message", labels.message(data));
-  text("time", new Date(timestamp).toLocaleTimeString());
-  text("pre", JSON.stringify(notification, null, 2));
-  if (is(notification, "student_matches_suggested")) {
-    item.dataset.deadline = notification.data.confirmation_deadline;
-  }
-  list.prepend(item);
-  while (list.childElementCount > MAX_ITEMS) list.lastElementChild?.remove();
-  received += 1;
-  updateCount();
-  updateCountdowns();
-  if (event_id) measureLatency(item, event_id, at);
-}
-
-function measureLatency(item: HTMLElement, event: string, at: number): void {
-  const pressed = sentAt.get(event);
-  if (pressed === undefined) {
-    arrivedEarly.set(event, { item, at });
-  } else {
-    sentAt.delete(event);
-    showLatency(item, at - pressed);
-  }
-}
-
-function showLatency(item: HTMLElement, milliseconds: number): void {
-  const latency = item.querySelector(".latency") as HTMLElement;
-  latency.textContent = labels.latency(milliseconds, LIVE_LIMIT_MS);
-  latency.toggleAttribute("data-late", milliseconds > LIVE_LIMIT_MS);
-  latency.title = "from the click to this page";
-}
-
-function updateCountdowns(): void {
-  for (const item of list.querySelectorAll<HTMLElement>("[data-deadline]")) {
-    const shown = item.querySelector(".countdown") as HTMLElement;
-    const left = countdown(item.dataset.deadline ?? "");
-    shown.textContent = left.over ? "The time to confirm is over" : `${left.text} left to confirm`;
-    shown.hidden = false;
-  }
-}
-
-function updateCount(): void {
-  element("count").textContent = String(received);
-  element("empty").hidden = received > 0;
+  if (answer.ok) received.sent(id, pressed);
+  else showHint(id);
 }
 
 void start();

@@ -1,5 +1,5 @@
 //! The demo page, and with it the browser client, in Chromium against both services. The page that
-//! is built into the demo is used, so Node.js is not needed.
+//! is built into the demo is used, so most need no Node.js.
 
 use std::{net::Ipv4Addr, time::Duration};
 
@@ -21,6 +21,7 @@ use tokio::net::TcpListener;
 use crate::{context::Context, runner::scenarios};
 
 pub(crate) mod appearance;
+pub(crate) mod controls;
 pub(crate) mod networks;
 pub(crate) mod own_page;
 pub(crate) mod reconnect;
@@ -105,7 +106,7 @@ async fn the_page_shows_every_event_once_and_filters_by_category(
     ensure!(names == designed, "expected {designed:?}, got {names:?}");
     let timed = "[...document.querySelectorAll('.latency')].filter(l => l.textContent).length";
     tab.wait_for_value(timed, json!(DESIGNED), TIMEOUT).await?;
-    let countdown = "document.querySelector('[data-deadline] .countdown').textContent";
+    let countdown = "document.querySelector('.countdown:not([hidden])').textContent";
     let left = tab.value(countdown).await?;
     let starts = |left: &str| ["24:00:00", "23:59:"].iter().any(|time| left.starts_with(time));
     ensure!(left.as_str().is_some_and(starts), "expected a countdown from 24 h, got {left}");
@@ -130,7 +131,8 @@ async fn texts_of_producers_are_displayed_and_never_executed(
     stack.producer.send(&event).await?;
     expect_shown(&mut tab, &user, &[event.id], TIMEOUT).await?;
     let message = tab.value("document.querySelector('.message').textContent").await?;
-    ensure!(message == name, "expected the text {name}, got {message}");
+    let expected = format!("The file {name} was added");
+    ensure!(message == expected, "expected the text {expected}, got {message}");
     let elements = "document.querySelectorAll('#notifications :is(script, img)').length";
     ensure!(tab.value(elements).await? == 0, "the text has become markup");
     ensure!(tab.value("typeof ran").await? == "undefined", "a script in the text has run");
@@ -144,8 +146,9 @@ async fn tokens_are_renewed_on_the_open_connection(context: &Context) -> anyhow:
     let mut tab = open_page(&mut window, &site).await?;
     let connection = tab.value(CONNECTION).await?;
     ensure!(connection.is_string(), "expected a connection id, got {connection}");
-    // The page itself, the first token, and renewals for longer than any token is valid.
-    let expected = 2 + 3;
+    // The page itself, the first token, the unread badge, and renewals for longer than any token is
+    // valid.
+    let expected = 3 + 3;
     eventually("the tokens are renewed", TIMEOUT, async || {
         ensure!(site.sessions() >= expected, "{} of {expected} requests", site.sessions());
         Ok(())

@@ -109,6 +109,7 @@ const MODULES: &[fn() -> Vec<Scenario>] = &[
     demo_page::refusals::scenarios,
     demo_page::shared_connection::scenarios,
     demo_page::appearance::scenarios,
+    demo_page::controls::scenarios,
 ];
 
 fn main() -> ExitCode {

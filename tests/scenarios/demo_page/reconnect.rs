@@ -103,14 +103,14 @@ async fn the_network_switch_of_the_demo_shows_a_resume(context: &Context) -> any
     let site = start_site(stack, SiteContent::demo(&user)).await?;
     let mut window = browser.window().await?;
     let mut tab = open_page(&mut window, &site).await?;
-    tab.value(&click("#switch")).await?;
+    tab.value(&click("#network")).await?;
     tab.wait_for_value(STATE, json!("waiting"), TIMEOUT).await?;
     tab.value(&click("#all")).await?;
     wait_for_published(stack, &user, DESIGNED).await?;
     let shown = format!("{SHOWN}.length");
     let count = tab.value(&shown).await?;
     ensure!(count == 0, "the page shows {count} events although its network is off");
-    tab.value(&click("#switch")).await?;
+    tab.value(&click("#network")).await?;
     tab.wait_for_value(&shown, json!(DESIGNED), RESUME_TIMEOUT).await?;
     tab.wait_for_value(STATE_TEXT, json!("Live, nothing missed"), TIMEOUT).await
 }

@@ -122,7 +122,7 @@ async fn a_fresh_tab_connects_although_the_leader_has_a_stale_token(
     site.set_token(Some("stale".to_owned()));
     let mut first = window.open(site.origin()).await?;
     // Refused several times, so that its own next delay is long.
-    let retry_in = "parseInt(document.getElementById('wait').textContent.slice(3)) >= 7";
+    let retry_in = "parseInt(document.getElementById('detail').textContent.slice(3)) >= 7";
     first.wait_for_value(retry_in, json!(true), TIMEOUT).await?;
     site.set_token(None);
     let mut second = open_page(&mut window, &site).await?;
