@@ -1,11 +1,11 @@
 # The commands of this repository; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulate bench chaos contract fuzz lint setup up dev down
+.PHONY: help demo test simulate bench chaos contract frameworks fuzz lint setup up dev down
 CARGO := cargo
 export CARGO_TERM_COLOR ?= auto
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## run the whole pipeline with a demo page; ONCE=1 sends each event once and exits
 	@tests/setup.sh demo
@@ -36,6 +36,9 @@ chaos: setup ## run the fault scenarios in their long form, half an hour; SEED=n
 
 contract: ## generate schemas, client types, settings tables and topics from the Rust types
 	$(CARGO) run --locked --quiet --package contract
+
+frameworks: ## check the client in new Next.js, SvelteKit and Nuxt projects; ONLY="next nuxt"
+	@node ws-gateway/client/frameworks/run.mjs $(ONLY)
 
 fuzz: setup ## run each fuzz target for five minutes (SECONDS_EACH, TARGET); extends the corpus
 	@tests/fuzz.sh

@@ -1,0 +1,147 @@
+// Installs the packed client into new projects of three frameworks: `make frameworks`, or with the
+// names of some. Each renders on a server without a connection to the gateway, and shows a
+// notification in Chromium. A mock gateway answers long polls.
+
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { Chromium, waitFor } from "./chromium.mjs";
+
+const sources = fileURLToPath(new URL(".", import.meta.url));
+const client = join(sources, "..");
+const target = fileURLToPath(new URL("../../../target/frameworks", import.meta.url));
+
+/** `create`: the generator. Nuxt's does not load its template from npm's registry. */
+const FRAMEWORKS = {
+  next: {
+    create: [
+      "create-next-app@latest", "next", "--yes", "--typescript", "--no-eslint", "--no-tailwind",
+      "--app", "--no-src-dir", "--import-alias", "@/*", "--use-npm", "--skip-install",
+      "--disable-git",
+    ],
+    packages: [],
+    version: "next",
+    serve: ["node_modules/next/dist/bin/next", "start", "--hostname", "127.0.0.1", "--port"],
+  },
+  sveltekit: {
+    create: [
+      "sv@latest", "create", "sveltekit", "--template", "minimal", "--types", "ts", "--no-add-ons",
+      "--no-install",
+    ],
+    packages: [],
+    version: "@sveltejs/kit",
+    serve: ["node_modules/vite/bin/vite.js", "preview", "--host", "127.0.0.1", "--port"],
+  },
+  nuxt: {
+    create: undefined,
+    packages: ["nuxt@latest", "vue@latest"],
+    version: "nuxt",
+    node: 22,
+    serve: [".output/server/index.mjs"],
+  },
+};
+
+function run(folder, program, ...args) {
+  const CI = { CI: "1", NEXT_TELEMETRY_DISABLED: "1", NUXT_TELEMETRY_DISABLED: "1" };
+  const stdio = ["ignore", "pipe", "inherit"];
+  const options = { cwd: folder, env: { ...process.env, ...CI }, stdio, encoding: "utf8" };
+  try {
+    return execFileSync(program, args, options);
+  } catch (error) {
+    console.error(error.stdout);
+    throw error;
+  }
+}
+
+/** The module that each page imports. */
+const live = (port) => `import { connect, Feed, longPoll } from "@huleedu/live-notifications";
+
+const url = "ws://127.0.0.1:${port}/ws";
+export const feed = new Feed(connect({ url, token: () => "token", transports: longPoll }));
+`;
+
+/** Listens on loopback and counts connections. */
+async function listen(handler) {
+  const server = createServer(handler);
+  server.count = 0;
+  server.on("connection", () => (server.count += 1));
+  await once(server.listen(0, "127.0.0.1"), "listening");
+  return server;
+}
+
+/** Creates, installs and builds a project that connects to the port. */
+function build(name, tarball, port) {
+  const { create, packages } = FRAMEWORKS[name];
+  const project = join(target, name);
+  rmSync(project, { recursive: true, force: true });
+  if (create) run(target, "npx", "--yes", ...create);
+  cpSync(join(sources, name), project, { recursive: true });
+  writeFileSync(join(project, "live.ts"), live(port));
+  run(project, "npm", "install", "--no-audit", "--no-fund", tarball, ...packages);
+  run(project, "npm", "run", "build");
+  return project;
+}
+
+/** Serves a built project; returns its process and URL. */
+async function serve(name, project) {
+  const [program, ...args] = FRAMEWORKS[name].serve;
+  const free = await listen(() => {});
+  const { port } = free.address();
+  await new Promise((closed) => free.close(closed));
+  const env = { ...process.env, HOST: "127.0.0.1", PORT: String(port) };
+  const options = { cwd: project, env, stdio: ["ignore", "ignore", "inherit"] };
+  const parameters = args.length > 0 ? [...args, String(port)] : [];
+  const server = spawn(process.execPath, [program, ...parameters], options);
+  const url = `http://127.0.0.1:${port}/`;
+  await waitFor(`${name} serves`, 200, () => fetch(url).then((r) => r.status, () => undefined));
+  return { server, url };
+}
+
+async function check(name, tarball) {
+  let gateway;
+  const polls = await listen(async (request, response) => {
+    response.setHeader("Access-Control-Allow-Origin", "*");
+    response.setHeader("Access-Control-Allow-Headers", "Authorization");
+    if (request.method === "OPTIONS") return response.writeHead(204).end();
+    const url = `http://${request.headers.host}${request.url}`;
+    const answer = await gateway.respond(new Request(url));
+    response.writeHead(answer.status, { "Content-Type": "application/json" });
+    response.end(await answer.text());
+  });
+  const project = build(name, tarball, polls.address().port);
+  const mock = "node_modules/@huleedu/live-notifications/dist/mock.js";
+  gateway = new (await import(join(project, mock))).MockGateway();
+  const { server, url } = await serve(name, project);
+  const browser = new Chromium();
+  try {
+    const html = await (await fetch(url)).text();
+    if (!/<p id="state">idle/.test(html)) throw new Error(`${name}: not rendered: ${html}`);
+    if (polls.count > 0) throw new Error(`${name}: the server connected to the gateway`);
+    const page = await browser.open(url);
+    const value = (selector) => () =>
+      page(`document.querySelector(${JSON.stringify(selector)})?.textContent`);
+    await waitFor(`${name} connects`, "open", value("#state"));
+    gateway.send("class_created", { data: { class_designation: "9B" } });
+    await waitFor(`${name} shows it`, "The class 9B was created", value("li"));
+  } finally {
+    await browser.close();
+    server.kill();
+    polls.closeAllConnections();
+    polls.close();
+  }
+  const manifest = join(project, "node_modules", FRAMEWORKS[name].version, "package.json");
+  console.log(`${name} ${JSON.parse(readFileSync(manifest, "utf8")).version}: passed`);
+}
+
+mkdirSync(target, { recursive: true });
+const packed = run(client, "npm", "pack", "--silent", "--pack-destination", target);
+const tarball = join(target, packed.trim().split("\n").at(-1));
+const names = process.argv.slice(2);
+for (const name of names.length > 0 ? names : Object.keys(FRAMEWORKS)) {
+  const { node = 20 } = FRAMEWORKS[name];
+  if (Number.parseInt(process.versions.node) >= node) await check(name, tarball);
+  else console.log(`${name}: skipped, needs Node.js ${node}`);
+}
