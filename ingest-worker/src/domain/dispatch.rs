@@ -10,11 +10,10 @@ use super::{
     ordering::{BatchHolds, HeldKeys, ordering_keys},
     panics,
     recipients::{OwnerDirectory, OwnerLookup, Recipient, RecipientHints},
-    record::{DeadLetterReason, Outcome, ParkReason, Restore},
+    record::{DeadLetterReason, Outcome, ParkReason},
 };
 use crate::notification::publisher::{
-    OutgoingNotification, PublishOutcome, Published, Publisher, StoredWatermark, TransientError,
-    Watermark,
+    OutgoingNotification, PublishOutcome, Publisher, TransientError,
 };
 
 /// Publishes notifications to the users that a directory of owners resolves.
@@ -23,10 +22,6 @@ pub struct Dispatcher<P, D> {
     pub(crate) publisher: P,
     pub(super) directory: D,
 }
-
-/// The outcome per classification, in order, and what the servers hold of the watermarks; nothing
-/// if nothing was published.
-pub type Dispatched = (Vec<Outcome>, Vec<StoredWatermark>);
 
 /// What to do with each pending notification of a batch.
 struct Plan {
@@ -42,9 +37,8 @@ impl<P: Publisher, D: OwnerDirectory> Dispatcher<P, D> {
         Self { publisher, directory }
     }
 
-    /// Publishes all pending notifications but those that `held` keys block, and `watermarks` with
-    /// them. Stores the owners that any of them states. If it `is_repeated`, the notifications may
-    /// have been published by a call that has failed.
+    /// Publishes all pending notifications but those that `held` keys block; returns an outcome per
+    /// classification, in order. Stores the owners that any of them states.
     ///
     /// # Errors
     /// [`TransientError`] if a backend failed as a whole. Dispatching the same classifications
@@ -53,26 +47,23 @@ impl<P: Publisher, D: OwnerDirectory> Dispatcher<P, D> {
         &self,
         classifications: &[Classification],
         held: &HeldKeys,
-        watermarks: &[Watermark],
-        is_repeated: bool,
-    ) -> Result<Dispatched, TransientError> {
+    ) -> Result<Vec<Outcome>, TransientError> {
         let pending: Vec<&PendingNotification> =
             classifications.iter().filter_map(Classification::pending).collect();
         let hints: Vec<&RecipientHints> =
             pending.iter().map(|pending| &pending.recipient).collect();
         let mut owners = OwnerLookup::new(&hints);
-        let (outcomes, stored) = if owners.needs_answer() {
+        let outcomes = if owners.needs_answer() {
             owners.resolve(&self.directory).await?;
             let plan = Plan::new(&pending, &owners.recipients(&hints), held);
-            self.publish(&pending, plan, watermarks, is_repeated).await?
+            self.publish(&pending, plan).await?
         } else {
-            // No recipient depends on the directory, so both calls share one round trip. Owners are
-            // sent first: a server that has the watermark has them too.
+            // No recipient depends on the directory, so both calls share one round trip.
             let plan = Plan::new(&pending, &owners.recipients(&hints), held);
-            let publishing = self.publish(&pending, plan, watermarks, is_repeated);
+            let publishing = self.publish(&pending, plan);
             let (resolved, outcomes) = join(owners.resolve(&self.directory), publishing).await;
             resolved?;
-            let (mut outcomes, stored) = outcomes?;
+            let mut outcomes = outcomes?;
             // An event whose owner was not stored is not finished, although it may be published.
             for (pending, outcome) in pending.iter().zip(&mut outcomes) {
                 if let Some(error) = owners.refusal(&pending.recipient) {
@@ -80,9 +71,9 @@ impl<P: Publisher, D: OwnerDirectory> Dispatcher<P, D> {
                     *outcome = pending.refused(user, error.clone());
                 }
             }
-            (outcomes, stored)
+            outcomes
         };
-        Ok((in_order(classifications, outcomes), stored))
+        Ok(in_order(classifications, outcomes))
     }
 
     /// Publishes what is planned; returns the outcomes of all pending notifications.
@@ -90,19 +81,12 @@ impl<P: Publisher, D: OwnerDirectory> Dispatcher<P, D> {
         &self,
         pending: &[&PendingNotification],
         plan: Plan,
-        watermarks: &[Watermark],
-        is_repeated: bool,
-    ) -> Result<Dispatched, TransientError> {
-        let Plan { mut notifications, outcomes } = plan;
-        if is_repeated {
-            notifications.iter_mut().for_each(OutgoingNotification::set_restored);
-        }
-        // Without notifications, a watermark covers the owners that the batch states.
-        let is_empty = notifications.is_empty() && pending.is_empty();
-        let Published { outcomes: published, watermarks } = if is_empty {
-            Published::default()
+    ) -> Result<Vec<Outcome>, TransientError> {
+        let Plan { notifications, outcomes } = plan;
+        let published = if notifications.is_empty() {
+            Vec::new()
         } else {
-            self.publisher.publish(&notifications, watermarks).await?
+            self.publisher.publish(&notifications).await?
         };
         let mut published = notifications.iter().zip(published);
         let outcome = |(pending, outcome): (&&PendingNotification, Option<Outcome>)| {
@@ -112,7 +96,7 @@ impl<P: Publisher, D: OwnerDirectory> Dispatcher<P, D> {
                 pending.outcome(&sent.user, result)
             })
         };
-        Ok((pending.iter().zip(outcomes).map(outcome).collect(), watermarks))
+        Ok(pending.iter().zip(outcomes).map(outcome).collect())
     }
 }
 
@@ -183,8 +167,7 @@ impl PendingNotification {
         };
         let text = panics::catch("rendering", || notification.to_json(user));
         let text = text.map_err(Outcome::DeadLetter)?;
-        let is_silent = self.restore == Some(Restore::HistoryOnly);
-        Ok(OutgoingNotification { user: user.clone(), identity: self.identity, text, is_silent })
+        Ok(OutgoingNotification { user: user.clone(), identity: self.identity, text })
     }
 
     /// Returns the outcome if a backend refused what concerns the event; a retry may succeed.
@@ -195,9 +178,6 @@ impl PendingNotification {
 
     fn outcome(&self, user: &UserId, result: PublishOutcome) -> Outcome {
         match result {
-            PublishOutcome::Published if self.restore.is_some_and(Restore::was_finished) => {
-                Outcome::Restored
-            }
             PublishOutcome::Published => Outcome::Published,
             PublishOutcome::Duplicate => Outcome::Duplicate,
             PublishOutcome::Refused(error) => self.refused(Some(user), error),

@@ -71,9 +71,7 @@ impl Pipeline {
     /// Processes records as one batch.
     async fn process_batch(&self, records: &[Record<'_>]) -> Result<Vec<Outcome>, TransientError> {
         let records = records.iter().map(|record| self.classify(record));
-        let records = records.collect::<Vec<_>>();
-        let dispatched = self.dispatcher.dispatch(&records, &HeldKeys::default(), &[], false).await;
-        dispatched.map(|(outcomes, _)| outcomes)
+        self.dispatcher.dispatch(&records.collect::<Vec<_>>(), &HeldKeys::default()).await
     }
 
     async fn process(&self, record: Record<'_>) -> Outcome {

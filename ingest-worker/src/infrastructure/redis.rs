@@ -4,6 +4,5 @@ mod error;
 mod owners;
 mod publish;
 mod store;
-mod watermarks;
 
 pub(crate) use store::{RedisStore, Retention};

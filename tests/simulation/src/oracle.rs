@@ -44,13 +44,7 @@ impl Oracle {
         records.push(Record { expected: expected.clone(), produced_at, is_deleted: false });
         if let Expected::Notification(event) = expected {
             let (copies, id) = (Vec::new(), event.id);
-            let new = EventState {
-                event,
-                copies,
-                was_published: false,
-                is_claimed: false,
-                is_lost: false,
-            };
+            let new = EventState { event, copies, was_published: false, is_claimed: false };
             let known = state.events.entry(id).or_insert(new);
             known.copies.push((partition.clone(), offset));
         }
@@ -58,16 +52,6 @@ impl Oracle {
 
     /// Takes a message that a script has published on a user's channel.
     pub(crate) fn published(&self, channel: &str, message: &[u8]) {
-        self.appended(channel, message, false);
-    }
-
-    /// Takes a message that a script has added to a user's history only.
-    pub(crate) fn stored(&self, channel: &str, message: &[u8]) {
-        self.recorder.reach("a history was rebuilt");
-        self.appended(channel, message, true);
-    }
-
-    fn appended(&self, channel: &str, message: &[u8], is_silent: bool) {
         let frame: Value = serde_json::from_slice(message).unwrap_or_default();
         let user = channel.strip_prefix("ws:").unwrap_or_default();
         let id = frame["id"].as_str().and_then(|id| id.parse().ok());
@@ -75,12 +59,11 @@ impl Oracle {
         let (Some(id), Some(event)) = (id, event) else {
             return self.recorder.violate(format!("published without id or event: {frame}"));
         };
-        self.recorder
-            .trace(format_args!("published {event} to {user} as {id}, silently: {is_silent}"));
+        self.recorder.trace(format_args!("published {event} to {user} as {id}"));
         let mut state = self.state();
         let named = frame["user_id"].as_str();
         let category = frame["category"].as_str().unwrap_or_default().to_owned();
-        let entry = Entry { id, event: event.as_u128(), category, is_lost: false, is_silent };
+        let entry = Entry { id, event: event.as_u128(), category, is_lost: false };
         let mut violations = state.publish(user, entry, named);
         violations.extend(state.overtaken(event.as_u128(), self.owner_wait));
         if state.events.get(&event.as_u128()).is_some_and(|event| event.was_published) {
@@ -109,24 +92,9 @@ impl Oracle {
             self.recorder.trace(format_args!("lost {} of {user}", entry.id));
             if let Some(event) = state.events.get_mut(&entry.event) {
                 event.is_claimed = false;
-                event.is_lost = true;
             }
         }
         lost
-    }
-
-    /// Returns an event that a failover has lost and that is not restored, although Kafka has it.
-    pub(crate) fn not_restored(&self) -> Option<String> {
-        let state = self.state();
-        let has_record = |(partition, offset): &(Partition, i64)| {
-            state.record(partition, *offset).is_some_and(|record| !record.is_deleted)
-        };
-        let lost = state.events.values().find(|event| {
-            let has_recipient = event.event.names_user || !state.owners_lost;
-            let has_record = event.copies.iter().all(has_record);
-            event.is_lost && !event.is_claimed && has_recipient && has_record
-        })?;
-        Some(format!("{:?} is lost and not restored", lost.event))
     }
 
     pub(crate) fn all_keys_lost(&self) {
@@ -150,9 +118,7 @@ impl Oracle {
     /// Notes that Redis has lost a key.
     pub(crate) fn key_lost(&self, key: &str) {
         if let Some(batch) = key.strip_prefix(OWNERS) {
-            let mut state = self.state();
-            state.owners.remove(batch);
-            state.owners_lost = true;
+            self.state().owners.remove(batch);
         }
         let Some((_, identity)) =
             key.strip_prefix("ws:seen:{").and_then(|key| key.split_once("}:"))
@@ -208,7 +174,6 @@ impl Oracle {
 
     pub(crate) fn records_deleted(&self, partition: &Partition, begin: i64) {
         let mut state = self.state();
-        state.owners_lost = true;
         if let Some(records) = state.records.get_mut(partition) {
             let begin = usize::try_from(begin).unwrap_or(0);
             records.iter_mut().take(begin).for_each(|record| record.is_deleted = true);

@@ -12,8 +12,6 @@ export interface BatchContentProvisioningCompleted {
   event_id: string | null;
   id?: Position;
   priority: "standard";
-  /** True if the event was published before under another `id`, which Redis has lost; absent otherwise. */
-  restored?: boolean;
   /** When the event happened. */
   timestamp: string;
   /** The W3C `traceparent`; present only if tracing is enabled. */
@@ -54,8 +52,6 @@ export interface BatchEssaysReady {
   event_id: string | null;
   id?: Position;
   priority: "standard";
-  /** True if the event was published before under another `id`, which Redis has lost; absent otherwise. */
-  restored?: boolean;
   /** When the event happened. */
   timestamp: string;
   /** The W3C `traceparent`; present only if tracing is enabled. */
@@ -94,8 +90,6 @@ export interface BatchFileAdded {
   event_id: string | null;
   id?: Position;
   priority: "standard";
-  /** True if the event was published before under another `id`, which Redis has lost; absent otherwise. */
-  restored?: boolean;
   /** When the event happened. */
   timestamp: string;
   /** The W3C `traceparent`; present only if tracing is enabled. */
@@ -136,8 +130,6 @@ export interface BatchFileRemoved {
   event_id: string | null;
   id?: Position;
   priority: "standard";
-  /** True if the event was published before under another `id`, which Redis has lost; absent otherwise. */
-  restored?: boolean;
   /** When the event happened. */
   timestamp: string;
   /** The W3C `traceparent`; present only if tracing is enabled. */
@@ -168,8 +160,6 @@ export interface BatchPhaseOutcome {
   event_id: string | null;
   id?: Position;
   priority: "standard";
-  /** True if the event was published before under another `id`, which Redis has lost; absent otherwise. */
-  restored?: boolean;
   /** When the event happened. */
   timestamp: string;
   /** The W3C `traceparent`; present only if tracing is enabled. */
@@ -210,8 +200,6 @@ export interface BatchValidationErrors {
   event_id: string | null;
   id?: Position;
   priority: "immediate";
-  /** True if the event was published before under another `id`, which Redis has lost; absent otherwise. */
-  restored?: boolean;
   /** When the event happened. */
   timestamp: string;
   /** The W3C `traceparent`; present only if tracing is enabled. */
@@ -253,8 +241,6 @@ export interface CjAssessmentCompleted {
   event_id: string | null;
   id?: Position;
   priority: "standard";
-  /** True if the event was published before under another `id`, which Redis has lost; absent otherwise. */
-  restored?: boolean;
   /** When the event happened. */
   timestamp: string;
   /** The W3C `traceparent`; present only if tracing is enabled. */
@@ -297,8 +283,6 @@ export interface CjAssessmentFailed {
   event_id: string | null;
   id?: Position;
   priority: "immediate";
-  /** True if the event was published before under another `id`, which Redis has lost; absent otherwise. */
-  restored?: boolean;
   /** When the event happened. */
   timestamp: string;
   /** The W3C `traceparent`; present only if tracing is enabled. */
@@ -335,8 +319,6 @@ export interface ClassCreated {
   event_id: string | null;
   id?: Position;
   priority: "standard";
-  /** True if the event was published before under another `id`, which Redis has lost; absent otherwise. */
-  restored?: boolean;
   /** When the event happened. */
   timestamp: string;
   /** The W3C `traceparent`; present only if tracing is enabled. */
@@ -392,8 +374,6 @@ export interface EssayContentProvisioned {
   event_id: string | null;
   id?: Position;
   priority: "low";
-  /** True if the event was published before under another `id`, which Redis has lost; absent otherwise. */
-  restored?: boolean;
   /** When the event happened. */
   timestamp: string;
   /** The W3C `traceparent`; present only if tracing is enabled. */
@@ -432,8 +412,6 @@ export interface EssayStudentAssociationUpdated {
   event_id: string | null;
   id?: Position;
   priority: "standard";
-  /** True if the event was published before under another `id`, which Redis has lost; absent otherwise. */
-  restored?: boolean;
   /** When the event happened. */
   timestamp: string;
   /** The W3C `traceparent`; present only if tracing is enabled. */
@@ -476,8 +454,6 @@ export interface EssayValidationFailed {
   event_id: string | null;
   id?: Position;
   priority: "immediate";
-  /** True if the event was published before under another `id`, which Redis has lost; absent otherwise. */
-  restored?: boolean;
   /** When the event happened. */
   timestamp: string;
   /** The W3C `traceparent`; present only if tracing is enabled. */
@@ -521,8 +497,6 @@ export interface OtherNotification {
   id?: Position;
   /** The priority of the notification. */
   priority: Priority;
-  /** True if the event was published before under another `id`, which Redis has lost; absent otherwise. */
-  restored?: boolean;
   /** When the event happened. */
   timestamp: string;
   /** The W3C `traceparent`; present only if tracing is enabled. */
@@ -582,8 +556,6 @@ export interface SpellcheckCompleted {
   event_id: string | null;
   id?: Position;
   priority: "standard";
-  /** True if the event was published before under another `id`, which Redis has lost; absent otherwise. */
-  restored?: boolean;
   /** When the event happened. */
   timestamp: string;
   /** The W3C `traceparent`; present only if tracing is enabled. */
@@ -672,8 +644,6 @@ export interface StudentAssociationsConfirmed {
   event_id: string | null;
   id?: Position;
   priority: "standard";
-  /** True if the event was published before under another `id`, which Redis has lost; absent otherwise. */
-  restored?: boolean;
   /** When the event happened. */
   timestamp: string;
   /** The W3C `traceparent`; present only if tracing is enabled. */
@@ -710,8 +680,6 @@ export interface StudentCreated {
   event_id: string | null;
   id?: Position;
   priority: "low";
-  /** True if the event was published before under another `id`, which Redis has lost; absent otherwise. */
-  restored?: boolean;
   /** When the event happened. */
   timestamp: string;
   /** The W3C `traceparent`; present only if tracing is enabled. */
@@ -752,8 +720,6 @@ export interface StudentMatchesSuggested {
   event_id: string | null;
   id?: Position;
   priority: "immediate";
-  /** True if the event was published before under another `id`, which Redis has lost; absent otherwise. */
-  restored?: boolean;
   /** When the event happened. */
   timestamp: string;
   /** The W3C `traceparent`; present only if tracing is enabled. */
@@ -820,8 +786,6 @@ export interface ValidationTimeoutProcessed {
   event_id: string | null;
   id?: Position;
   priority: "standard";
-  /** True if the event was published before under another `id`, which Redis has lost; absent otherwise. */
-  restored?: boolean;
   /** When the event happened. */
   timestamp: string;
   /** The W3C `traceparent`; present only if tracing is enabled. */

@@ -5,7 +5,6 @@
 
 pub(crate) mod flush;
 mod probe;
-mod recent;
 pub mod socket_writer;
 
 use std::{
@@ -20,8 +19,6 @@ use std::{
 use tokio::time::Instant;
 
 use crate::protocol::{CloseReason, Frame};
-use probe::Probe;
-use recent::RecentFrames;
 use socket_writer::SocketWriter;
 
 /// An entry of the queue.
@@ -58,6 +55,18 @@ pub(crate) enum Due {
     Probe,
     /// Never: the connection has to be closed.
     Closed(CloseReason),
+}
+
+/// The state of the ping that checks whether the client is still there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Probe {
+    /// No ping is outstanding.
+    #[default]
+    None,
+    /// The ping has to be sent.
+    Requested,
+    /// The ping was sent and is not answered.
+    Pinged,
 }
 
 /// What became of an item.
@@ -121,8 +130,6 @@ struct State {
     is_writing: bool,
     /// Whether the client knows frames about the connection.
     takes_read_states: bool,
-    /// The last notifications that the connection was sent.
-    recent: RecentFrames,
 }
 
 impl State {
@@ -141,7 +148,6 @@ impl State {
     fn drop_stored(&mut self) {
         if let Some(dropped) = &mut self.replaying {
             *dropped = true;
-            self.recent = RecentFrames::default();
             self.queue.retain(|item| !item.is_stored());
             self.bytes = self.queue.iter().map(Item::bytes).sum();
         }
@@ -176,15 +182,11 @@ impl Outbox {
         self.state().takes_read_states
     }
 
-    /// Appends an item, unless the connection was sent the same notification under another id. If
-    /// there is no room, the connection is closed.
+    /// Appends an item. If there is no room, the connection is closed.
     pub(crate) fn push(&self, item: Item) -> Pushed {
         let mut state = self.state();
         if state.closed.is_some() {
             return Pushed::Refused;
-        }
-        if matches!(&item, Item::Frame(frame) if !state.recent.insert(frame)) {
-            return Pushed::Queued;
         }
         if !state.has_room_for(&item, &self.0.limits) {
             state.drop_stored();

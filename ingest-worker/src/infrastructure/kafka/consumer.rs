@@ -14,7 +14,7 @@ use futures_util::StreamExt as _;
 use rdkafka::{
     Message as _, Offset, TopicPartitionList,
     consumer::{Consumer as _, MessageStream, StreamConsumer},
-    error::{KafkaError, KafkaResult},
+    error::KafkaResult,
     message::BorrowedMessage,
     metadata::MetadataTopic,
 };
@@ -25,14 +25,9 @@ use super::{
     membership::Membership,
     offsets::{Offsets, Partition},
     record::InFlightRecord,
-    rewind,
-    source::{MAX_BATCH, RecordSource, RewindTo},
+    source::{MAX_BATCH, RecordSource},
 };
-use crate::{
-    config::Config,
-    metrics::Metrics,
-    notification::publisher::{System, TransientError},
-};
+use crate::{config::Config, metrics::Metrics};
 
 /// A member of the consumer group. Dropping it blocks until it has left the group.
 pub(crate) struct Consumer {
@@ -189,16 +184,6 @@ impl<'c> RecordSource for KafkaSource<'c> {
                 );
             }
         }
-    }
-
-    fn rewind(
-        &self,
-        partitions: &[(Partition, RewindTo)],
-    ) -> Vec<Result<Option<i64>, TransientError>> {
-        let failed =
-            |error: KafkaError| TransientError { system: System::Kafka, detail: error.to_string() };
-        let rewound = rewind::rewind(self.consumer, partitions);
-        rewound.into_iter().map(|result| result.map_err(failed)).collect()
     }
 
     fn fatal_error(&self) -> Option<String> {

@@ -1,7 +1,5 @@
 //! A member of the group, as the worker's loop sees it.
 
-mod rewind;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
@@ -11,9 +9,8 @@ use std::{
     time::Duration,
 };
 
-use ingest_worker::{
-    notification::publisher::TransientError,
-    worker::pipeline::{InFlightRecord, MAX_BATCH, Offsets, Partition, RecordSource, RewindTo},
+use ingest_worker::worker::pipeline::{
+    InFlightRecord, MAX_BATCH, Offsets, Partition, RecordSource,
 };
 use rdkafka::{Timestamp, message::OwnedMessage};
 use tokio::time::{Instant, sleep};
@@ -115,10 +112,6 @@ impl Source {
         for partition in assigned {
             let position = self.start_position(&partition);
             self.offsets().assign(&partition.0, partition.1);
-            if let Some(position) = position {
-                self.offsets().set_start(&partition.0, partition.1, position);
-            }
-            let position = position.unwrap_or(0);
             self.positions().insert(partition, position);
         }
         self.assignment_changed.store(true, Ordering::Relaxed);
@@ -147,8 +140,8 @@ impl Source {
         self.member.stored().remove(partition);
     }
 
-    fn start_position(&self, partition: &Partition) -> Option<i64> {
-        self.cluster.state().committed.get(partition).copied()
+    fn start_position(&self, partition: &Partition) -> i64 {
+        self.cluster.state().committed.get(partition).copied().unwrap_or(0)
     }
 
     /// Reads up to `limit` records that are ready.
@@ -288,13 +281,6 @@ impl RecordSource for Source {
                 self.member.stored().insert(partition, next);
             }
         }
-    }
-
-    fn rewind(
-        &self,
-        partitions: &[(Partition, RewindTo)],
-    ) -> Vec<Result<Option<i64>, TransientError>> {
-        partitions.iter().map(|(partition, to)| Ok(self.rewind_partition(partition, *to))).collect()
     }
 
     fn fatal_error(&self) -> Option<String> {

@@ -3,19 +3,7 @@
 
 use std::{future::poll_fn, task::Poll};
 
-use super::{Due, Outbox, State};
-
-/// The state of the ping that checks whether the client is still there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Probe {
-    /// No ping is outstanding.
-    #[default]
-    None,
-    /// The ping has to be sent.
-    Requested,
-    /// The ping was sent and is not answered.
-    Pinged,
-}
+use super::{Due, Outbox, Probe, State};
 
 impl State {
     /// Returns what is due before the queue.
