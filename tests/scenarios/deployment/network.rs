@@ -85,6 +85,12 @@ async fn clients_connect_through_a_gateway_without_a_request_timeout(
 async fn the_ingress_component_replaces_the_route(_: &Context) -> anyhow::Result<()> {
     let overlay = Overlay::with_component("production", "ingress").await?;
     ensure!(overlay.object("HTTPRoute", "ws-gateway").is_err(), "the route is still there");
+    let production = Overlay::render("production").await?;
+    let route = &production.object("HTTPRoute", "ws-gateway")?["spec"];
+    let ingress = &overlay.object("Ingress", "ws-gateway")?["spec"];
+    for host in [&ingress["rules"][0]["host"], &ingress["tls"][0]["hosts"][0]] {
+        ensure!(*host == route["hostnames"][0], "{host} is not the host of the route");
+    }
     let policy = overlay.object("NetworkPolicy", "ws-gateway")?;
     let admitted = admitted_namespace(policy);
     ensure!(admitted == "ingress-nginx", "expected namespace ingress-nginx, got {admitted}");

@@ -63,12 +63,12 @@ pub(crate) fn common(config: &Config) -> ClientConfig {
     client
 }
 
-/// Returns the configuration of a client that only queries the brokers. It logs critical messages
-/// only; the consumer logs the rest.
+/// Returns the configuration of a client that only queries the brokers. Of what librdkafka logs, it
+/// passes on critical messages only; the consumer logs the rest.
 pub(crate) fn query(config: &Config) -> ClientConfig {
     let mut client = common(config);
     set_properties(&mut client, config);
-    client.set("log_level", "2");
+    client.set_log_level(RDKafkaLogLevel::Critical);
     client
 }
 
