@@ -1,7 +1,7 @@
 //! The worker's script on a server that refuses some of its commands: either all of a notification
 //! is stored and published, or nothing.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use anyhow::ensure;
 use harness::{redis::Redis, workspace};
@@ -19,7 +19,7 @@ const COMMANDS: [&str; 8] = ["set", "get", "xadd", "pexpire", "del", "publish", 
 const KEYS: [&str; 3] = ["ws:stream:{u}", "ws:start:{u}", "ws:position:{u}"];
 const CLAIM: &str = "ws:seen:{u}:1";
 const TEXT: &str = r#"{"event":"x"}"#;
-const MINUTE: Duration = Duration::from_mins(1);
+const MINUTE_MS: u64 = 60_000;
 
 /// What a user's stream holds before the script runs.
 #[derive(Clone, Copy, Debug)]
@@ -128,10 +128,9 @@ impl Server {
     }
 
     async fn publish(&mut self) -> anyhow::Result<String> {
-        let minute = u64::try_from(MINUTE.as_millis())?;
         let mut call = cmd("EVALSHA");
         call.arg(&self.script).arg(4).arg(&KEYS).arg(CLAIM);
-        call.arg("ws:u").arg(minute).arg(minute).arg(256).arg(minute).arg(TEXT);
+        call.arg("ws:u").arg(MINUTE_MS).arg(MINUTE_MS).arg(256).arg(MINUTE_MS).arg(TEXT);
         Ok(call.query_async(&mut self.worker).await?)
     }
 

@@ -2,7 +2,7 @@
 //! origin to connect.
 
 use hyper::{
-    HeaderMap, StatusCode,
+    HeaderMap, Method, Request, StatusCode,
     header::{self, HeaderName, HeaderValue},
 };
 
@@ -16,8 +16,23 @@ use super::{
 /// hours.
 const MAX_AGE: &str = "7200";
 
+/// Returns the response to a request with another method than the path serves: the answer to a
+/// preflight, or a refusal with this message and these allowed methods.
+pub(super) fn respond(
+    state: &ServerState,
+    request: &Request<()>,
+    message: &str,
+    allowed: &'static str,
+) -> Response {
+    if *request.method() == Method::OPTIONS {
+        return preflight(state, request.headers());
+    }
+    let response = response::error(StatusCode::METHOD_NOT_ALLOWED, message);
+    response::with_header(response, header::ALLOW, allowed)
+}
+
 /// Returns the answer to a preflight: what a request may be.
-pub(super) fn preflight(state: &ServerState, headers: &HeaderMap) -> Response {
+fn preflight(state: &ServerState, headers: &HeaderMap) -> Response {
     if !admission::is_origin_allowed(state, headers) {
         return response::error(StatusCode::FORBIDDEN, "the origin is not allowed");
     }

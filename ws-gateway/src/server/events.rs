@@ -68,11 +68,7 @@ pub(super) async fn respond(
         Method::GET => {
             open(state, request, peer, activity).await.unwrap_or_else(|refused| *refused)
         }
-        Method::OPTIONS => cors::preflight(state, headers),
-        _ => {
-            let response = response::error(StatusCode::METHOD_NOT_ALLOWED, "use GET");
-            response::with_header(response, header::ALLOW, "GET, OPTIONS")
-        }
+        _ => cors::respond(state, request, "use GET", "GET, OPTIONS"),
     };
     let response = response::with_header(response, header::CACHE_CONTROL, "no-store, no-transform");
     // nginx would hold back a stream.

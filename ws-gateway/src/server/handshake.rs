@@ -55,13 +55,9 @@ where
         },
         "/events" => {
             // Boxed: its state would enlarge every pending connection.
-            let response = Box::pin(events::respond(state, &request, peer, activity)).await;
-            if response.status().is_success() { response } else { close_after(response) }
+            close_if_refused(Box::pin(events::respond(state, &request, peer, activity)).await)
         }
-        "/read" => {
-            let response = Box::pin(read::respond(state, &request)).await;
-            if response.status().is_success() { response } else { close_after(response) }
-        }
+        "/read" => close_if_refused(Box::pin(read::respond(state, &request)).await),
         path => {
             let health = Health {
                 redis_connected: state.history.is_available(),
@@ -70,6 +66,10 @@ where
             state.health.respond(request.method(), path, health)
         }
     }
+}
+
+fn close_if_refused(response: Response) -> Response {
+    if response.status().is_success() { response } else { close_after(response) }
 }
 
 /// Closes the connection after this response: each request that is refused then takes a TCP

@@ -24,11 +24,7 @@ pub(super) async fn respond(state: &ServerState, request: &Request<()>) -> Respo
     let headers = request.headers();
     let response = match *request.method() {
         Method::POST => read(state, request).await.unwrap_or_else(|refused| *refused),
-        Method::OPTIONS => cors::preflight(state, headers),
-        _ => {
-            let response = response::error(StatusCode::METHOD_NOT_ALLOWED, "use POST");
-            response::with_header(response, header::ALLOW, "POST, OPTIONS")
-        }
+        _ => cors::respond(state, request, "use POST", "POST, OPTIONS"),
     };
     let response = response::with_header(response, header::CACHE_CONTROL, "no-store");
     cors::allow(state, headers, response)
