@@ -82,7 +82,7 @@ impl Accounting {
     }
 
     /// Counts a dead letter that the topic refused.
-    pub(crate) fn letter_refused(&self, record: &RecordInfo<'_>, error: &TransientError) {
+    pub(crate) fn dead_letter_refused(&self, record: &RecordInfo<'_>, error: &TransientError) {
         self.park(record, ParkReason::DeadLetterRefused, Some(error));
     }
 

@@ -57,16 +57,16 @@ impl Pipeline {
         Self { processor, store, accounting, limits }
     }
 
-    /// Returns the loop that moves the records of `source` to Redis, or to `letters`.
+    /// Returns the loop that moves the records of `source` to Redis, or to `dead_letters`.
     pub fn consume<'c, S: RecordSource, L: DeadLetterSink>(
         &'c self,
         source: S,
-        letters: &'c L,
+        dead_letters: &'c L,
     ) -> ConsumeLoop<'c, S, RedisStore, RedisStore, L>
     where
         S::Record: 'c,
     {
-        ConsumeLoop::new(source, &self.processor, letters, &self.accounting, self.limits)
+        ConsumeLoop::new(source, &self.processor, dead_letters, &self.accounting, self.limits)
     }
 }
 

@@ -82,24 +82,24 @@ async fn a_record_waits_for_its_dead_letter_topic_and_the_next_is_delivered(
     for event in [before, after] {
         expect_notifications(&mut clients[0], &[event]).await.context("in this order")?;
     }
-    expect_parked_letter(&stack, 1.0).await?;
+    expect_parked_dead_letters(&stack, 1.0).await?;
     let errors = stack.workers[0].log()?.matches("dead letters cannot be written").count();
     ensure!(errors == 1, "expected one error, got {errors}");
     // The offset of the record was not committed: it is read again.
     stack.workers[0].stop().await?;
     stack.workers[0].restart().await?;
-    expect_parked_letter(&stack, 1.0).await?;
+    expect_parked_dead_letters(&stack, 1.0).await?;
     stack.kafka.create_topics(std::slice::from_ref(&topic)).await?;
     let is_ours = |letter: &OwnedMessage| letter.payload() == value;
     let complete = |letters: &[OwnedMessage]| letters.iter().any(is_ours);
     read_topic(&stack.kafka, &topic, RECOVERY_TIMEOUT, complete).await?;
-    expect_parked_letter(&stack, 0.0).await?;
+    expect_parked_dead_letters(&stack, 0.0).await?;
     expect_no_further_frames(&stack, &user, &mut clients).await?;
     stack.shut_down_and_check_logs().await
 }
 
 /// Waits until so many dead letters are parked because they could not be written.
-async fn expect_parked_letter(stack: &Stack, count: f64) -> anyhow::Result<()> {
+async fn expect_parked_dead_letters(stack: &Stack, count: f64) -> anyhow::Result<()> {
     let parked = r#"ingest_worker_parked_records{reason="dead_letter_refused"}"#;
     eventually("the dead letters are parked or written", RECOVERY_TIMEOUT, async || {
         let value = stack.workers[0].metric(parked).await?;

@@ -64,8 +64,8 @@ bugs! {
         "self.queue.iter_mut().take(0).map(|batch| batch.drop_revoked(&offsets)).sum();";
     "ingest-worker/src/infrastructure/kafka/consume_loop/outcomes.rs":
         "parked records of a revoked partition are not counted",
-        "self.accounting.revoked(queued + parked.len() + letters.len());" =>
-        "self.accounting.revoked(queued + letters.len());";
+        "self.accounting.revoked(queued + parked.len() + dead_letters.len());" =>
+        "self.accounting.revoked(queued + dead_letters.len());";
     "ingest-worker/src/infrastructure/kafka/parked.rs":
         "an unknown owner is given up before its time",
         "waited >= self.owner_wait.saturating_add(outage)" =>

@@ -65,8 +65,8 @@ pub struct ConsumeLoop<'c, S: RecordSource, P, D, L> {
     parked: ParkedRecords,
     /// Whether the last batch was fresh; fresh and parked records take turns.
     last_was_fresh: bool,
-    letters: DeadLetterQueue,
-    letters_in_flight: InFlight<'c, Vec<Written>>,
+    dead_letters: DeadLetterQueue,
+    dead_letters_in_flight: InFlight<'c, Vec<Written>>,
     pauses: Pauses,
     too_old: TooOldEvents,
 }
@@ -98,8 +98,8 @@ where
             ahead: (0, 0),
             parked: ParkedRecords::new(limits.owner_wait),
             last_was_fresh: false,
-            letters: DeadLetterQueue::default(),
-            letters_in_flight: InFlight::none(),
+            dead_letters: DeadLetterQueue::default(),
+            dead_letters_in_flight: InFlight::none(),
             pauses: Pauses::new(limits.max_parked),
             too_old: TooOldEvents::default(),
         }
@@ -131,8 +131,8 @@ where
                 );
             }
         }
-        if !self.letters_in_flight.is_empty()
-            && let Ok(written) = timeout_at(deadline, self.letters_in_flight.wait()).await
+        if !self.dead_letters_in_flight.is_empty()
+            && let Ok(written) = timeout_at(deadline, self.dead_letters_in_flight.wait()).await
         {
             self.apply_write_results(written);
         }
@@ -140,14 +140,15 @@ where
 
     /// Waits for the next event and handles it.
     async fn step(&mut self, stop: &CancellationToken) {
-        self.start_letters().await;
+        self.start_dead_letters().await;
         if self.in_flight.is_empty() {
             self.start_batch().await;
         }
         let is_busy = !self.in_flight.is_empty();
         let may_read = self.queue.is_empty() || self.is_stuck;
         let parked_due = self.parked.next_due().filter(|_| !is_busy);
-        let letter_due = self.letters.next_due().filter(|_| self.letters_in_flight.is_empty());
+        let dead_letter_due =
+            self.dead_letters.next_due().filter(|_| self.dead_letters_in_flight.is_empty());
         tokio::select! {
             biased;
             () = stop.cancelled() => {}
@@ -165,9 +166,9 @@ where
                 }
             }
             () = sleep_until(self.stuck_at), if is_busy && !self.is_stuck => self.set_stuck(true),
-            written = self.letters_in_flight.wait() => self.apply_write_results(written),
+            written = self.dead_letters_in_flight.wait() => self.apply_write_results(written),
             () = due(parked_due), if parked_due.is_some() => {}
-            () = due(letter_due), if letter_due.is_some() => {}
+            () = due(dead_letter_due), if dead_letter_due.is_some() => {}
             records = self.source.read(), if may_read => self.enqueue(records),
         }
         if self.source.take_assignment_changed() {
@@ -198,18 +199,18 @@ where
         (!records.is_empty()).then(|| self.processor.classify(records, true))
     }
 
-    async fn start_letters(&mut self) {
-        if !self.letters_in_flight.is_empty() || self.letters.next_due().is_none() {
+    async fn start_dead_letters(&mut self) {
+        if !self.dead_letters_in_flight.is_empty() || self.dead_letters.next_due().is_none() {
             return;
         }
-        let letters = self.letters.take_due(MAX_BATCH, Instant::now());
-        if !letters.is_empty() {
+        let dead_letters = self.dead_letters.take_due(MAX_BATCH, Instant::now());
+        if !dead_letters.is_empty() {
             let sink = self.sink;
             let write = async move {
-                let results = sink.write(&letters).await;
-                letters.into_iter().zip(results).collect()
+                let results = sink.write(&dead_letters).await;
+                dead_letters.into_iter().zip(results).collect()
             };
-            self.letters_in_flight.start(write.boxed()).await;
+            self.dead_letters_in_flight.start(write.boxed()).await;
         }
     }
 
@@ -247,7 +248,7 @@ where
     }
 
     fn update_pauses(&mut self) {
-        self.pauses.update(&self.source, self.is_full(), &self.parked, &self.letters);
+        self.pauses.update(&self.source, self.is_full(), &self.parked, &self.dead_letters);
     }
 }
 

@@ -3,7 +3,7 @@
 
 pub(crate) mod cli;
 mod header;
-mod letter;
 pub(crate) mod producer;
 pub(crate) mod queue;
 mod reader;
+mod record;

@@ -1,5 +1,5 @@
 //! The command that moves the group's committed offset past records that cannot be read. A dead
-//! letter says which records were skipped.
+//! dead letter says which records were skipped.
 
 use std::time::{Duration, Instant};
 
@@ -84,9 +84,9 @@ impl Skip {
         );
         // A commit that changes nothing shows whether the group accepts one.
         self.commit_when_empty(&client, from, group, interrupt)?;
-        let letters = DeadLetters::new(config).context("Kafka producer settings")?;
+        let dead_letters = DeadLetters::new(config).context("Kafka producer settings")?;
         Handle::current()
-            .block_on(letters.write_skipped(topic, *partition, from..*to))
+            .block_on(dead_letters.write_skipped(topic, *partition, from..*to))
             .context("nothing is skipped: the dead letter could not be written")?;
         self.commit(&client, *to).context("the dead letter is written, but nothing is skipped")?;
         println!("{group} continues at {topic}[{partition}]@{to}, {} offsets skipped", to - from);

@@ -154,8 +154,9 @@ impl State {
             let is_ordered = other.user == this.event.user
                 && (both_named || (other.batch.is_some() && other.batch == this.event.batch));
             // It may be on its way to the dead-letter topic.
-            let may_be_letter = !other.names_user && record.produced_at.elapsed() >= owner_wait;
-            is_ordered && !self.events[&other.id].was_published && !may_be_letter
+            let may_be_dead_letter =
+                !other.names_user && record.produced_at.elapsed() >= owner_wait;
+            is_ordered && !self.events[&other.id].was_published && !may_be_dead_letter
         });
         let (_, before) = overtaken?;
         Some(format!("{partition:?} {offset} was published before {before} of the same user"))

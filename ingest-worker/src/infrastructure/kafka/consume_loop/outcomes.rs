@@ -55,8 +55,8 @@ where
                     self.accounting.unparked(before);
                     if park_offset(&mut offsets, &record) {
                         let record = record.into_owned();
-                        let letter = DeadLetter::new(record, classification, rejection);
-                        self.letters.push(letter, now.1);
+                        let dead_letter = DeadLetter::new(record, classification, rejection);
+                        self.dead_letters.push(dead_letter, now.1);
                     } else {
                         self.accounting.revoked(1);
                     }
@@ -81,24 +81,24 @@ where
     /// revoked partitions: their next owner writes them.
     pub(super) fn apply_write_results(&mut self, written: Vec<Written>) {
         let now = (Timestamp::now(), Instant::now());
-        self.letters.written();
+        self.dead_letters.written();
         let mut offsets = self.source.offsets();
-        for (letter, result) in written {
-            let before = letter.was_refused().then_some(ParkReason::DeadLetterRefused);
+        for (dead_letter, result) in written {
+            let before = dead_letter.was_refused().then_some(ParkReason::DeadLetterRefused);
             if let Err(error) = result {
                 self.accounting.retried(&error);
-                let record = &letter.record;
+                let record = &dead_letter.record;
                 if !offsets.is_current(record.topic(), record.partition(), record.state.id) {
                     self.accounting.unparked(before);
                     self.accounting.revoked(1);
                     continue;
                 }
                 if before.is_none() {
-                    self.accounting.letter_refused(&info(record), &error);
+                    self.accounting.dead_letter_refused(&info(record), &error);
                 }
-                self.letters.push_refused(letter, now.1);
+                self.dead_letters.push_refused(dead_letter, now.1);
             } else {
-                let DeadLetter { record, classification, rejection, .. } = letter;
+                let DeadLetter { record, classification, rejection, .. } = dead_letter;
                 let outcome = Outcome::DeadLetter(rejection);
                 self.accounting.unparked(before);
                 self.accounting.finished(&info(&record), &classification, &outcome, now);
@@ -116,7 +116,7 @@ where
         let offsets = self.source.offsets();
         let queued: usize = self.queue.iter_mut().map(|batch| batch.drop_revoked(&offsets)).sum();
         let parked = self.parked.drop_revoked(&offsets);
-        let letters = self.letters.drop_revoked(&offsets);
+        let dead_letters = self.dead_letters.drop_revoked(&offsets);
         drop(offsets);
         self.queue.retain(|batch| !batch.records.is_empty());
         self.ahead = self
@@ -124,8 +124,8 @@ where
             .iter()
             .map(Batch::size)
             .fold((0, 0), |all, batch| (all.0 + batch.0, all.1 + batch.1));
-        self.accounting.revoked(queued + parked.len() + letters.len());
-        let refused = letters.iter().filter(|letter| letter.was_refused());
+        self.accounting.revoked(queued + parked.len() + dead_letters.len());
+        let refused = dead_letters.iter().filter(|dead_letter| dead_letter.was_refused());
         let refused = refused.map(|_| ParkReason::DeadLetterRefused);
         parked.into_iter().chain(refused).for_each(|reason| self.accounting.unparked(Some(reason)));
         self.pauses.assignment_changed(&self.source);

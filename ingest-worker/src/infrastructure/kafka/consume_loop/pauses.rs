@@ -35,10 +35,10 @@ impl Pauses {
         source: &impl RecordSource,
         all: bool,
         parked: &ParkedRecords,
-        letters: &DeadLetterQueue,
+        dead_letters: &DeadLetterQueue,
     ) {
-        let count = parked.len() + letters.len();
-        let bytes = parked.bytes() + letters.bytes();
+        let count = parked.len() + dead_letters.len();
+        let bytes = parked.bytes() + dead_letters.bytes();
         let share = if self.parked_full { 2 } else { 1 };
         self.parked_full = share * count >= self.max_parked || share * bytes >= MAX_PARKED_BYTES;
         let update = Some((all, self.parked_full, if self.parked_full { count } else { 0 }));
@@ -48,7 +48,7 @@ impl Pauses {
         let wanted = if all {
             source.offsets().assigned()
         } else if self.parked_full {
-            parked.partitions().chain(letters.partitions()).collect()
+            parked.partitions().chain(dead_letters.partitions()).collect()
         } else {
             BTreeSet::new()
         };

@@ -1,4 +1,4 @@
-//! The commands for the dead-letter topic: list its letters, or send records to their original
+//! The commands for the dead-letter topic: list its dead letters, or send records to their original
 //! topics again. Nothing is removed; what was replayed is noted in the topic itself.
 
 use std::{
@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     header,
-    producer::{LetterProducer, Quiet, acknowledged, producer_config},
+    producer::{DeadLetterProducer, Quiet, acknowledged, producer_config},
     reader::{Position, Reader, header_value},
 };
 use crate::{config::Config, domain::record::DeadLetterReason, infrastructure::kafka::headers};
@@ -27,13 +27,13 @@ use crate::{config::Config, domain::record::DeadLetterReason, infrastructure::ka
 /// A command for the dead-letter topic.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum DeadLettersCommand {
-    /// Print the origin and the reason of each letter, never its content
+    /// Print the origin and the reason of each dead letter, never its content
     List(Selection),
-    /// Send the records of letters to their original topics again, each letter once
+    /// Send the records of dead letters to their original topics again, each once
     Replay(Replay),
 }
 
-/// Which letters to replay, and how.
+/// Which dead letters to replay, and how.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Replay {
     #[command(flatten)]
@@ -41,7 +41,7 @@ pub struct Replay {
     /// Replay without confirmation
     #[arg(long)]
     yes: bool,
-    /// Replay letters that were replayed before as well
+    /// Replay dead letters that were replayed before as well
     #[arg(long)]
     again: bool,
     /// Print what would be replayed and stop
@@ -52,19 +52,20 @@ pub struct Replay {
 /// Which dead letters; without an option all of them.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Selection {
-    /// Only letters with this reason
+    /// Only dead letters with this reason
     #[arg(long)]
     reason: Option<DeadLetterReason>,
-    /// Only the letter at this position, as `list` prints it
+    /// Only the dead letter at this position, as `list` prints it
     #[arg(long, value_name = "PARTITION:OFFSET")]
     at: Option<Position>,
 }
 
 impl Selection {
-    fn contains(self, letter: &BorrowedMessage<'_>) -> bool {
+    fn contains(self, dead_letter: &BorrowedMessage<'_>) -> bool {
         let has_reason =
-            |reason: DeadLetterReason| header_value(letter, header::REASON) == reason.label();
-        self.reason.is_none_or(has_reason) && self.at.is_none_or(|at| at == Position::of(letter))
+            |reason: DeadLetterReason| header_value(dead_letter, header::REASON) == reason.label();
+        self.reason.is_none_or(has_reason)
+            && self.at.is_none_or(|at| at == Position::of(dead_letter))
     }
 }
 
@@ -87,8 +88,8 @@ impl DeadLettersCommand {
     }
 }
 
-/// Prints the selected letters; returns how many there are. Those that were replayed are printed
-/// with a note, or left out.
+/// Prints the selected dead letters; returns how many there are. Those that were replayed are
+/// printed with a note, or left out.
 fn list(
     reader: &Reader,
     selection: Selection,
@@ -97,10 +98,10 @@ fn list(
 ) -> anyhow::Result<usize> {
     let mut count = 0;
     let mut out = std::io::stdout().lock();
-    reader.for_each_letter(|letter| {
-        let position = Position::of(letter);
+    reader.for_each_dead_letter(|dead_letter| {
+        let position = Position::of(dead_letter);
         let was_replayed = replayed.contains(&position);
-        if !selection.contains(letter) || (was_replayed && !with_replayed) {
+        if !selection.contains(dead_letter) || (was_replayed && !with_replayed) {
             return Ok(());
         }
         let [reason, topic, partition, offset, written_at, detail] = [
@@ -111,7 +112,7 @@ fn list(
             header::TIMESTAMP,
             header::DETAIL,
         ]
-        .map(|name| header_value(letter, name));
+        .map(|name| header_value(dead_letter, name));
         let note = if was_replayed { "\treplayed" } else { "" };
         count += 1;
         writeln!(
@@ -136,18 +137,18 @@ impl Replay {
             return Ok(());
         }
         let client = producer_config(config).create_with_context(Quiet);
-        let producer: LetterProducer = client.context("Kafka producer settings")?;
+        let producer: DeadLetterProducer = client.context("Kafka producer settings")?;
         let mut sender = Sender { producer, reader, topics: HashMap::new() };
         let (mut sent, mut skipped, mut failed) = (0, 0, 0);
-        let result = reader.for_each_letter(|letter| {
-            let position = Position::of(letter);
+        let result = reader.for_each_dead_letter(|dead_letter| {
+            let position = Position::of(dead_letter);
             let was_replayed = replayed.contains(&position);
-            if !self.selection.contains(letter) || (was_replayed && !self.again) {
+            if !self.selection.contains(dead_letter) || (was_replayed && !self.again) {
                 return Ok(());
             }
-            if !header_value(letter, header::VALUE_OMITTED).is_empty() {
+            if !header_value(dead_letter, header::VALUE_OMITTED).is_empty() {
                 skipped += 1;
-            } else if let Err(error) = sender.send_to_original_topic(letter) {
+            } else if let Err(error) = sender.send_to_original_topic(dead_letter) {
                 eprintln!("{position}: {error:#}");
                 failed += 1;
             } else {
@@ -176,7 +177,7 @@ fn is_confirmed(count: usize) -> anyhow::Result<bool> {
 
 /// Sends records to their original topics.
 struct Sender<'r> {
-    producer: LetterProducer,
+    producer: DeadLetterProducer,
     reader: &'r Reader,
     /// The topics that were used, with the cause for those that take no records: each such topic
     /// costs one time limit, not one per record.
@@ -184,9 +185,9 @@ struct Sender<'r> {
 }
 
 impl Sender<'_> {
-    /// Sends the original record of a letter and waits until it is acknowledged.
-    fn send_to_original_topic(&mut self, letter: &BorrowedMessage<'_>) -> anyhow::Result<()> {
-        let topic = header_value(letter, header::TOPIC);
+    /// Sends the original record of a dead letter and waits until it is acknowledged.
+    fn send_to_original_topic(&mut self, dead_letter: &BorrowedMessage<'_>) -> anyhow::Result<()> {
+        let topic = header_value(dead_letter, header::TOPIC);
         ensure!(
             !topic.is_empty(),
             "has no header {}: it is no dead letter, or has more headers than can be read",
@@ -198,14 +199,15 @@ impl Sender<'_> {
             bail!("no record can be sent to {topic}: {cause}");
         }
         let mut headers = OwnedHeaders::new();
-        for original in headers::readable(letter.headers()) {
+        for original in headers::readable(dead_letter.headers()) {
             if !original.key.starts_with(header::PREFIX) {
                 headers = headers.insert(original);
             }
         }
         let mut record = FutureRecord::<[u8], [u8]>::to(&topic).headers(headers);
-        record.key = letter.key().filter(|_| header_value(letter, header::KEY_OMITTED).is_empty());
-        record.payload = letter.payload();
+        record.key =
+            dead_letter.key().filter(|_| header_value(dead_letter, header::KEY_OMITTED).is_empty());
+        record.payload = dead_letter.payload();
         send(&self.producer, record).map_err(|error| {
             if error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageTimedOut) {
                 *failure = Some(error.to_string());
@@ -215,8 +217,12 @@ impl Sender<'_> {
     }
 }
 
-/// Notes in the dead-letter topic that a letter was replayed.
-fn note_replayed(producer: &LetterProducer, topic: &str, position: Position) -> anyhow::Result<()> {
+/// Notes in the dead-letter topic that a dead letter was replayed.
+fn note_replayed(
+    producer: &DeadLetterProducer,
+    topic: &str,
+    position: Position,
+) -> anyhow::Result<()> {
     let text = position.to_string();
     let note = Header { key: header::REPLAYED, value: Some(&text) };
     let key = format!("replayed:{position}");
@@ -226,7 +232,7 @@ fn note_replayed(producer: &LetterProducer, topic: &str, position: Position) -> 
 }
 
 fn send<K: rdkafka::message::ToBytes + ?Sized>(
-    producer: &LetterProducer,
+    producer: &DeadLetterProducer,
     record: FutureRecord<'_, K, [u8]>,
 ) -> Result<(), KafkaError> {
     let delivery = producer.send_result(record).map_err(|(error, _)| error)?;

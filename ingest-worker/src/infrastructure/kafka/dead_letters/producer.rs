@@ -1,4 +1,4 @@
-//! Writes dead letters. A letter that the topic refuses is reduced until it is accepted, and a
+//! Writes dead letters. A dead letter that the topic refuses is reduced until it is accepted, and a
 //! producer that no longer works is replaced, so that every dead letter is written eventually.
 
 use std::{
@@ -22,8 +22,8 @@ use rdkafka::{
 use tracing::{debug, error, info, warn};
 
 use super::{
-    letter::{Letter, Omitted, Original},
     queue::{DeadLetter, DeadLetterSink},
+    record::{DeadLetterRecord, Omitted, Original},
 };
 use crate::{
     config::Config,
@@ -32,7 +32,7 @@ use crate::{
     notification::publisher::{System, TransientError},
 };
 
-/// Time limit for an acknowledgement; then the letter is retried with a new producer.
+/// Time limit for an acknowledgement; then the dead letter is retried with a new producer.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(10);
 
 /// The interval at which a replaced producer is checked until it is no longer in use.
@@ -45,22 +45,22 @@ pub(crate) struct DeadLetters {
     worker: String,
     client: ClientConfig,
     active: Arc<Mutex<Arc<Active>>>,
-    /// Whether the log says that the topic refuses letters.
+    /// Whether the log says that the topic refuses dead letters.
     refuses: Arc<AtomicBool>,
 }
 
 /// The producer in use.
 struct Active {
-    producer: LetterProducer,
+    producer: DeadLetterProducer,
     compresses: bool,
 }
 
-/// What an error says about a letter.
+/// What an error says about a dead letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Refusal {
-    /// The topic takes no letter of this size or form; a reduced one may be accepted.
+    /// The topic takes no dead letter of this size or form; a reduced one may be accepted.
     Content,
-    /// The topic takes no letter with this compression.
+    /// The topic takes no dead letter with this compression.
     Compression,
     /// The producer no longer works, or no broker is available.
     Producer,
@@ -92,8 +92,8 @@ impl DeadLetters {
         })
     }
 
-    /// Writes one letter, reduced as far as the topic requires.
-    async fn write_letter(
+    /// Writes one dead letter, reduced as far as the topic requires.
+    async fn write_one(
         &self,
         original: Original<'_>,
         rejection: &Rejection,
@@ -101,8 +101,8 @@ impl DeadLetters {
         let mut omitted = Omitted::Nothing;
         loop {
             let active = Arc::clone(&self.active());
-            let letter = Letter::new(&original, rejection, &self.worker, omitted);
-            let sent = active.producer.send_result(letter.to_record(&self.topic));
+            let dead_letter = DeadLetterRecord::new(&original, rejection, &self.worker, omitted);
+            let sent = active.producer.send_result(dead_letter.to_record(&self.topic));
             let written = match sent {
                 Ok(delivery) => acknowledged(delivery).await,
                 Err((error, _)) => Err(error),
@@ -137,9 +137,9 @@ impl DeadLetters {
         offsets: std::ops::Range<i64>,
     ) -> Result<(), KafkaError> {
         let original = Original::unread(topic, partition, offsets.start);
-        let letter = Letter::skipped(&original, &self.worker, offsets.end);
+        let dead_letter = DeadLetterRecord::skipped(&original, &self.worker, offsets.end);
         let active = Arc::clone(&self.active());
-        let sent = active.producer.send_result(letter.to_record(&self.topic));
+        let sent = active.producer.send_result(dead_letter.to_record(&self.topic));
         acknowledged(sent.map_err(|(error, _)| error)?).await
     }
 
@@ -174,7 +174,7 @@ impl DeadLetters {
         }
     }
 
-    /// Logs the first failure since a letter was accepted.
+    /// Logs the first failure since a dead letter was accepted.
     fn refused(&self, error: &KafkaError) {
         if !self.refuses.swap(true, Ordering::Relaxed) {
             error!(kafka.topic = self.topic, %error, "dead letters cannot be written, retrying");
@@ -198,7 +198,7 @@ impl DeadLetters {
         client.fetch_metadata(Some(&self.topic), METADATA_TIMEOUT).is_ok()
     }
 
-    /// Waits until every letter is acknowledged or has failed; blocks.
+    /// Waits until every dead letter is acknowledged or has failed; blocks.
     pub(crate) fn flush(&self, within: Duration) {
         let active = Arc::clone(&self.active());
         if let Err(error) = active.producer.flush(within) {
@@ -208,17 +208,17 @@ impl DeadLetters {
 }
 
 impl DeadLetterSink for DeadLetters {
-    async fn write(&self, letters: &[DeadLetter]) -> Vec<Result<(), TransientError>> {
+    async fn write(&self, dead_letters: &[DeadLetter]) -> Vec<Result<(), TransientError>> {
         // All are sent before the first acknowledgement is awaited.
-        let written = letters
-            .iter()
-            .map(|letter| self.write_letter(Original::from(&letter.record), &letter.rejection));
+        let written = dead_letters.iter().map(|dead_letter| {
+            self.write_one(Original::from(&dead_letter.record), &dead_letter.rejection)
+        });
         join_all(written).await
     }
 }
 
 impl Refusal {
-    fn of(error: &KafkaError, producer: &LetterProducer) -> Self {
+    fn of(error: &KafkaError, producer: &DeadLetterProducer) -> Self {
         match error.rdkafka_error_code() {
             Some(
                 RDKafkaErrorCode::MessageSizeTooLarge
@@ -233,10 +233,10 @@ impl Refusal {
     }
 }
 
-pub(crate) type LetterProducer = FutureProducer<Quiet>;
+pub(crate) type DeadLetterProducer = FutureProducer<Quiet>;
 
 /// A client context without logs of its own: the consumer logs unavailable brokers, and the retry
-/// logs letters that are not written.
+/// logs dead letters that are not written.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Quiet;
 
@@ -262,7 +262,7 @@ pub(in crate::infrastructure::kafka) fn producer_config(config: &Config) -> Clie
     client
         .set("enable.idempotence", "true")
         // A topic accepts or refuses a batch as a whole: others would be reduced with a large
-        // letter.
+        // dead letter.
         .set("batch.num.messages", "1")
         .set("message.timeout.ms", ACKNOWLEDGED_WITHIN.as_millis().to_string());
     client

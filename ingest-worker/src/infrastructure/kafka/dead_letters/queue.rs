@@ -46,14 +46,14 @@ impl DeadLetter {
 
 /// A topic for dead letters.
 ///
-/// An implementation guarantees that `Ok` means the letter is acknowledged, and that one letter
-/// does not affect another. A letter with an error may have been written; written again, it is
-/// there twice.
+/// An implementation guarantees that `Ok` means acknowledged, and that one dead letter does not
+/// affect another. A dead letter with an error may have been written; written again, it is there
+/// twice.
 pub trait DeadLetterSink: Send + Sync {
-    /// Writes `letters`; returns a result for each, in order.
+    /// Writes `dead_letters`; returns a result for each, in order.
     fn write(
         &self,
-        letters: &[DeadLetter],
+        dead_letters: &[DeadLetter],
     ) -> impl Future<Output = Vec<Result<(), TransientError>>> + Send;
 }
 
@@ -61,7 +61,7 @@ pub trait DeadLetterSink: Send + Sync {
 #[derive(Debug, Default)]
 pub(crate) struct DeadLetterQueue {
     /// Those that are not being written, by the time of their next attempt.
-    letters: BTreeMap<(Instant, u64), DeadLetter>,
+    dead_letters: BTreeMap<(Instant, u64), DeadLetter>,
     /// The partitions and bytes of those that are being written.
     in_flight: (Vec<Partition>, usize),
     /// The bytes of all of them.
@@ -71,71 +71,75 @@ pub(crate) struct DeadLetterQueue {
 
 impl DeadLetterQueue {
     pub(crate) fn len(&self) -> usize {
-        self.letters.len() + self.in_flight.0.len()
+        self.dead_letters.len() + self.in_flight.0.len()
     }
 
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Returns the partitions of the letters' records.
+    /// Returns the partitions of the dead letters' records.
     pub(crate) fn partitions(&self) -> impl Iterator<Item = Partition> {
-        let queued = self.letters.values().map(|letter| partition(&letter.record));
+        let queued = self.dead_letters.values().map(|dead_letter| partition(&dead_letter.record));
         queued.chain(self.in_flight.0.iter().cloned())
     }
 
-    /// Adds a letter that is due now.
-    pub(crate) fn push(&mut self, letter: DeadLetter, now: Instant) {
-        self.insert(letter, now);
+    /// Adds a dead letter that is due now.
+    pub(crate) fn push(&mut self, dead_letter: DeadLetter, now: Instant) {
+        self.insert(dead_letter, now);
     }
 
-    /// Adds a letter that was refused; it is due after its back-off.
-    pub(crate) fn push_refused(&mut self, mut letter: DeadLetter, now: Instant) {
-        let retry_at = now + letter.backoff.next_delay();
-        self.insert(letter, retry_at);
+    /// Adds a dead letter that was refused; it is due after its back-off.
+    pub(crate) fn push_refused(&mut self, mut dead_letter: DeadLetter, now: Instant) {
+        let retry_at = now + dead_letter.backoff.next_delay();
+        self.insert(dead_letter, retry_at);
     }
 
-    fn insert(&mut self, letter: DeadLetter, retry_at: Instant) {
+    fn insert(&mut self, dead_letter: DeadLetter, retry_at: Instant) {
         self.next_number += 1;
-        self.bytes += letter.record.memory();
-        self.letters.insert((retry_at, self.next_number), letter);
+        self.bytes += dead_letter.record.memory();
+        self.dead_letters.insert((retry_at, self.next_number), dead_letter);
     }
 
     /// Returns when the next attempt is due.
     pub(crate) fn next_due(&self) -> Option<Instant> {
-        self.letters.first_key_value().map(|((retry_at, _), _)| *retry_at)
+        self.dead_letters.first_key_value().map(|((retry_at, _), _)| *retry_at)
     }
 
-    /// Takes up to `max` letters that are due. They count as not acknowledged until
+    /// Takes up to `max` dead letters that are due. They count as not acknowledged until
     /// [`DeadLetterQueue::written`] is called.
     pub(crate) fn take_due(&mut self, max: usize, now: Instant) -> Vec<DeadLetter> {
         let mut due = Vec::new();
         while due.len() < max
-            && let Some(entry) = self.letters.first_entry()
+            && let Some(entry) = self.dead_letters.first_entry()
             && entry.key().0 <= now
         {
             due.push(entry.remove());
         }
-        self.in_flight.0.extend(due.iter().map(|letter| partition(&letter.record)));
-        self.in_flight.1 += due.iter().map(|letter| letter.record.memory()).sum::<usize>();
+        self.in_flight.0.extend(due.iter().map(|dead_letter| partition(&dead_letter.record)));
+        self.in_flight.1 +=
+            due.iter().map(|dead_letter| dead_letter.record.memory()).sum::<usize>();
         due
     }
 
-    /// Ends the attempt at the letters that were taken; refused ones are to be pushed again.
+    /// Ends the attempt at the dead letters that were taken; refused ones are to be pushed again.
     pub(crate) fn written(&mut self) {
         let (_, bytes) = std::mem::take(&mut self.in_flight);
         self.bytes -= bytes;
     }
 
-    /// Removes the letters whose partitions were revoked; their next owner writes them.
+    /// Removes the dead letters whose partitions were revoked; their next owner writes them.
     pub(crate) fn drop_revoked(&mut self, offsets: &Offsets) -> Vec<DeadLetter> {
-        let is_revoked = |letter: &DeadLetter| {
-            let record = &letter.record;
+        let is_revoked = |dead_letter: &DeadLetter| {
+            let record = &dead_letter.record;
             !offsets.is_current(record.topic(), record.partition(), record.state.id)
         };
-        let revoked: Vec<DeadLetter> =
-            self.letters.extract_if(.., |_, letter| is_revoked(letter)).map(|(_, l)| l).collect();
-        self.bytes -= revoked.iter().map(|letter| letter.record.memory()).sum::<usize>();
+        let revoked: Vec<DeadLetter> = self
+            .dead_letters
+            .extract_if(.., |_, dead_letter| is_revoked(dead_letter))
+            .map(|(_, l)| l)
+            .collect();
+        self.bytes -= revoked.iter().map(|dead_letter| dead_letter.record.memory()).sum::<usize>();
         revoked
     }
 }

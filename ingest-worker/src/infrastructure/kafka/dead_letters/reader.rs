@@ -62,8 +62,8 @@ impl fmt::Display for Position {
 }
 
 impl Position {
-    pub(super) fn of(letter: &BorrowedMessage<'_>) -> Self {
-        Self { partition: letter.partition(), offset: letter.offset() }
+    pub(super) fn of(dead_letter: &BorrowedMessage<'_>) -> Self {
+        Self { partition: dead_letter.partition(), offset: dead_letter.offset() }
     }
 }
 
@@ -140,7 +140,7 @@ impl Reader {
         Some(RDKafkaErrorCode::from(error).to_string())
     }
 
-    /// Returns the positions of the letters that were replayed.
+    /// Returns the positions of the dead letters that were replayed.
     pub(super) fn replayed(&self) -> anyhow::Result<HashSet<Position>> {
         let mut replayed = HashSet::new();
         self.read_all(|record| {
@@ -150,8 +150,8 @@ impl Reader {
         Ok(replayed)
     }
 
-    /// Calls `visit` with each letter, in the order of each partition.
-    pub(super) fn for_each_letter(
+    /// Calls `visit` with each dead letter, in the order of each partition.
+    pub(super) fn for_each_dead_letter(
         &self,
         mut visit: impl FnMut(&BorrowedMessage<'_>) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
@@ -224,16 +224,16 @@ impl Progress {
     }
 }
 
-/// Returns the position of the letter that was replayed, if the record is a note of that.
+/// Returns the position of the dead letter that was replayed, if the record is a note of that.
 fn replayed_position(record: &BorrowedMessage<'_>) -> Option<Position> {
-    // A letter that an earlier version wrote may have such a header of its record's.
-    let is_letter = !header_value(record, header::REASON).is_empty();
-    header_value(record, header::REPLAYED).parse().ok().filter(|_| !is_letter)
+    // A dead letter that an earlier version wrote may have such a header of its record's.
+    let is_dead_letter = !header_value(record, header::REASON).is_empty();
+    header_value(record, header::REPLAYED).parse().ok().filter(|_| !is_dead_letter)
 }
 
 /// Returns the text of a header that the worker has added, empty without one.
-pub(super) fn header_value(letter: &BorrowedMessage<'_>, name: &str) -> String {
-    let value = headers::added(letter.headers(), name);
+pub(super) fn header_value(dead_letter: &BorrowedMessage<'_>, name: &str) -> String {
+    let value = headers::added(dead_letter.headers(), name);
     value.map(|value| String::from_utf8_lossy(value).into_owned()).unwrap_or_default()
 }
 

@@ -150,7 +150,7 @@ struct TopicState {
 }
 
 impl DeadLetterTopic {
-    /// The offsets and reasons of acknowledged letters.
+    /// The offsets and reasons of acknowledged dead letters.
     pub(super) fn written(&self) -> Vec<(i64, &'static str)> {
         self.state.lock().unwrap().written.clone()
     }
@@ -165,17 +165,17 @@ impl DeadLetterTopic {
 }
 
 impl DeadLetterSink for DeadLetterTopic {
-    async fn write(&self, letters: &[DeadLetter]) -> Vec<Result<(), TransientError>> {
+    async fn write(&self, dead_letters: &[DeadLetter]) -> Vec<Result<(), TransientError>> {
         self.gate.pass().await;
         let mut state = self.state.lock().unwrap();
         state.attempts += 1;
-        let mut write = |letter: &DeadLetter| {
+        let mut write = |dead_letter: &DeadLetter| {
             if state.refuses {
                 return Err(error(System::Kafka));
             }
-            state.written.push((letter.record.offset(), letter.rejection.reason.label()));
+            state.written.push((dead_letter.record.offset(), dead_letter.rejection.reason.label()));
             Ok(())
         };
-        letters.iter().map(&mut write).collect()
+        dead_letters.iter().map(&mut write).collect()
     }
 }

@@ -117,7 +117,7 @@ async fn a_refused_dead_letter_is_retried_with_back_off_while_other_records_are_
             setup.sink.set_refuses(true);
             setup.broker.produce(0, "no JSON");
             let refused = ParkReason::DeadLetterRefused;
-            setup.until("the letter is parked", |setup| setup.parked(refused) == 1).await;
+            setup.until("the dead letter is parked", |setup| setup.parked(refused) == 1).await;
             sleep(Duration::from_mins(1)).await;
             assert!(
                 (10..=30).contains(&setup.sink.attempts()),
@@ -183,7 +183,7 @@ async fn the_loop_ends_with_the_fatal_error_of_its_source() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_letter_that_is_refused_after_a_revocation_is_written_by_the_next_owner_only() {
+async fn a_dead_letter_that_is_refused_after_a_revocation_is_written_by_the_next_owner_only() {
     let setup = Setup::new([0]);
     setup
         .run(async {
@@ -194,13 +194,13 @@ async fn a_letter_that_is_refused_after_a_revocation_is_written_by_the_next_owne
             setup.broker.revoke(0);
             sleep(Duration::from_secs(1)).await;
             setup.sink.gate.set_open(true);
-            setup.until("the letter is refused", |setup| setup.sink.attempts() == 1).await;
+            setup.until("the dead letter is refused", |setup| setup.sink.attempts() == 1).await;
             setup.sink.set_refuses(false);
             sleep(Duration::from_secs(10)).await;
             assert!(setup.sink.written().is_empty());
             assert_eq!(setup.metrics.revoked.get(), 1);
             setup.broker.assign(0);
-            setup.until("the letter is written", |s| !s.sink.written().is_empty()).await;
+            setup.until("the dead letter is written", |s| !s.sink.written().is_empty()).await;
             setup.committed(0, 1).await;
             assert_eq!(setup.sink.written(), [(0, "not_json")]);
         })

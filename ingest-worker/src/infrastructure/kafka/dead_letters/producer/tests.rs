@@ -15,7 +15,7 @@ use crate::{
     infrastructure::kafka::{dead_letters::header, headers},
 };
 
-const TOPIC: &str = "letters";
+const TOPIC: &str = "dead-letters";
 
 /// A broker that answers the first produce requests with errors, and a writer to it.
 fn refusing(
@@ -28,8 +28,8 @@ fn refusing(
     let arguments =
         ["ingest-worker", "--kafka-bootstrap-servers", &servers, "--dead-letter-topic", TOPIC];
     let (config, _) = shared::config::read::<Config, _, _>(command(), arguments).unwrap();
-    let letters = DeadLetters::new(&config).unwrap();
-    (cluster, letters)
+    let dead_letters = DeadLetters::new(&config).unwrap();
+    (cluster, dead_letters)
 }
 
 fn original() -> Original<'static> {
@@ -45,16 +45,16 @@ fn original() -> Original<'static> {
     }
 }
 
-async fn write(letters: &DeadLetters) -> Result<(), TransientError> {
-    letters.write_letter(original(), &DeadLetterReason::Malformed.with_detail("detail")).await
+async fn write(dead_letters: &DeadLetters) -> Result<(), TransientError> {
+    dead_letters.write_one(original(), &DeadLetterReason::Malformed.with_detail("detail")).await
 }
 
-/// The only letter in the topic.
+/// The only dead letter in the topic.
 fn read(cluster: &MockCluster<'_, DefaultProducerContext>) -> OwnedMessage {
     read_all(cluster, 1).remove(0)
 }
 
-/// The first letters in the topic.
+/// The first dead letters in the topic.
 fn read_all(cluster: &MockCluster<'_, DefaultProducerContext>, count: usize) -> Vec<OwnedMessage> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", cluster.bootstrap_servers())
@@ -66,22 +66,24 @@ fn read_all(cluster: &MockCluster<'_, DefaultProducerContext>, count: usize) -> 
     consumer.assign(&start).unwrap();
     // A poll may also end without a record.
     let polls = (0..30).filter_map(|_| consumer.poll(Duration::from_secs(1)));
-    let letters = polls.map(|letter| letter.unwrap().detach()).take(count).collect::<Vec<_>>();
-    assert_eq!(letters.len(), count, "the topic has fewer letters");
-    letters
+    let dead_letters =
+        polls.map(|dead_letter| dead_letter.unwrap().detach()).take(count).collect::<Vec<_>>();
+    assert_eq!(dead_letters.len(), count, "the topic has fewer dead letters");
+    dead_letters
 }
 
-fn header_names(letter: &OwnedMessage) -> Vec<&str> {
-    headers::readable(letter.headers()).map(|header| header.key).collect()
+fn header_names(dead_letter: &OwnedMessage) -> Vec<&str> {
+    headers::readable(dead_letter.headers()).map(|header| header.key).collect()
 }
 
 #[tokio::test]
-async fn a_letter_that_is_too_large_is_reduced_until_the_topic_accepts_it() {
-    let (cluster, letters) = refusing(&[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE; 3]);
-    write(&letters).await.unwrap();
-    let letter = read(&cluster);
-    assert_eq!([letter.key(), letter.payload()], [Some(&b"t:3:42"[..]), None]);
-    let names = header_names(&letter);
+async fn a_dead_letter_that_is_too_large_is_reduced_until_the_topic_accepts_it() {
+    let (cluster, dead_letters) =
+        refusing(&[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE; 3]);
+    write(&dead_letters).await.unwrap();
+    let dead_letter = read(&cluster);
+    assert_eq!([dead_letter.key(), dead_letter.payload()], [Some(&b"t:3:42"[..]), None]);
+    let names = header_names(&dead_letter);
     for name in [header::REASON, header::VALUE_OMITTED, header::HEADERS_OMITTED] {
         assert!(names.contains(&name), "{name} is not one of {names:?}");
     }
@@ -89,27 +91,30 @@ async fn a_letter_that_is_too_large_is_reduced_until_the_topic_accepts_it() {
 }
 
 #[tokio::test]
-async fn a_letter_that_is_too_large_does_not_reduce_another() {
-    let (cluster, letters) = refusing(&[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE]);
-    let (first, second) = join(write(&letters), write(&letters)).await;
+async fn a_dead_letter_that_is_too_large_does_not_reduce_another() {
+    let (cluster, dead_letters) = refusing(&[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE]);
+    let (first, second) = join(write(&dead_letters), write(&dead_letters)).await;
     first.and(second).unwrap();
-    let letters = read_all(&cluster, 2);
-    assert_eq!(letters.iter().filter(|letter| letter.payload().is_none()).count(), 1);
+    let dead_letters = read_all(&cluster, 2);
+    assert_eq!(
+        dead_letters.iter().filter(|dead_letter| dead_letter.payload().is_none()).count(),
+        1
+    );
 }
 
 #[tokio::test]
-async fn a_letter_whose_compression_is_unsupported_is_written_uncompressed() {
-    let (cluster, letters) =
+async fn a_dead_letter_whose_compression_is_unsupported_is_written_uncompressed() {
+    let (cluster, dead_letters) =
         refusing(&[RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNSUPPORTED_COMPRESSION_TYPE]);
-    write(&letters).await.unwrap();
-    assert!(!letters.active().compresses);
+    write(&dead_letters).await.unwrap();
+    assert!(!dead_letters.active().compresses);
     assert_eq!(read(&cluster).payload(), Some(&b"value"[..]));
 }
 
 #[tokio::test]
-async fn a_letter_that_is_refused_in_every_form_is_to_be_retried() {
-    let (cluster, letters) = refusing(&[RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_RECORD; 4]);
-    assert!(write(&letters).await.is_err());
-    write(&letters).await.unwrap();
+async fn a_dead_letter_that_is_refused_in_every_form_is_to_be_retried() {
+    let (cluster, dead_letters) = refusing(&[RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_RECORD; 4]);
+    assert!(write(&dead_letters).await.is_err());
+    write(&dead_letters).await.unwrap();
     assert_eq!(read(&cluster).payload(), Some(&b"value"[..]));
 }

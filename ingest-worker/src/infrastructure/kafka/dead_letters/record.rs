@@ -13,7 +13,8 @@ use crate::{
     infrastructure::kafka::record::OwnedRecord,
 };
 
-/// The parts of the original record that a letter leaves out; each step includes those before it.
+/// The parts of the original record that a dead letter leaves out; each step includes those before
+/// it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Omitted {
     Nothing,
@@ -65,13 +66,13 @@ impl<'a> From<&'a OwnedRecord> for Original<'a> {
 
 /// A dead letter with a part left out.
 #[derive(Debug)]
-pub(super) struct Letter<'a> {
+pub(super) struct DeadLetterRecord<'a> {
     key: Vec<u8>,
     value: Option<&'a [u8]>,
     headers: OwnedHeaders,
 }
 
-impl<'a> Letter<'a> {
+impl<'a> DeadLetterRecord<'a> {
     pub(super) fn new(
         original: &Original<'a>,
         rejection: &Rejection,
@@ -83,19 +84,19 @@ impl<'a> Letter<'a> {
             // A compacted topic takes no record without a key.
             key: key.map_or_else(|| original.origin().into_bytes(), <[u8]>::to_vec),
             value: original.value.filter(|_| omitted < Omitted::Value),
-            headers: original.letter_headers(rejection, worker, omitted),
+            headers: original.dead_letter_headers(rejection, worker, omitted),
         }
     }
 
-    /// The letter of records that are skipped unread, up to the offset `to`.
+    /// The dead letter of records that are skipped unread, up to the offset `to`.
     pub(super) fn skipped(original: &Original<'a>, worker: &str, to: i64) -> Self {
         let detail = format!("offsets {} to {} were skipped unread", original.offset, to - 1);
         let rejection = DeadLetterReason::Skipped.with_detail(detail);
-        let mut letter = Self::new(original, &rejection, worker, Omitted::Key);
+        let mut dead_letter = Self::new(original, &rejection, worker, Omitted::Key);
         let to = to.to_string();
-        letter.headers =
-            letter.headers.insert(Header { key: header::SKIPPED_TO, value: Some(&to) });
-        letter
+        dead_letter.headers =
+            dead_letter.headers.insert(Header { key: header::SKIPPED_TO, value: Some(&to) });
+        dead_letter
     }
 
     pub(super) fn to_record<'r>(&'r self, topic: &'r str) -> FutureRecord<'r, [u8], [u8]> {
@@ -120,7 +121,7 @@ impl Original<'_> {
         format!("{}:{}:{}", self.topic, self.partition, self.offset)
     }
 
-    fn letter_headers(&self, why: &Rejection, worker: &str, omitted: Omitted) -> OwnedHeaders {
+    fn dead_letter_headers(&self, why: &Rejection, worker: &str, omitted: Omitted) -> OwnedHeaders {
         let mut headers = OwnedHeaders::new();
         if omitted < Omitted::Headers {
             // One of the record's own must not pass for one of the worker's.
@@ -173,12 +174,12 @@ mod tests {
         }
     }
 
-    /// Returns value, key and header names of a letter.
+    /// Returns value, key and header names of a dead letter.
     fn parts(key: Option<&[u8]>, omitted: Omitted) -> (Option<Vec<u8>>, Vec<u8>, Vec<String>) {
         let why = DeadLetterReason::Malformed.with_detail("detail");
-        let letter = Letter::new(&original(key), &why, "worker", omitted);
-        let names = letter.headers.iter().map(|header| header.key.to_owned()).collect();
-        (letter.value.map(<[u8]>::to_vec), letter.key, names)
+        let dead_letter = DeadLetterRecord::new(&original(key), &why, "worker", omitted);
+        let names = dead_letter.headers.iter().map(|header| header.key.to_owned()).collect();
+        (dead_letter.value.map(<[u8]>::to_vec), dead_letter.key, names)
     }
 
     #[test]
@@ -205,8 +206,8 @@ mod tests {
         let headers = own.map(|(name, value)| (name, Some(value.as_bytes()))).to_vec();
         let original = Original { headers, ..original(None) };
         let why = DeadLetterReason::Malformed.with_detail("detail");
-        let letter = Letter::new(&original, &why, "worker", Omitted::Nothing);
-        let named = |name| letter.headers.iter().filter(move |header| header.key == name);
+        let dead_letter = DeadLetterRecord::new(&original, &why, "worker", Omitted::Nothing);
+        let named = |name| dead_letter.headers.iter().filter(move |header| header.key == name);
         assert_eq!(named(header::REPLAYED).count(), 0);
         assert_eq!(named(header::VALUE_OMITTED).count(), 0);
         let topics: Vec<_> = named(header::TOPIC).map(|header| header.value).collect();
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_letter_of_a_record_without_a_key_has_its_origin_as_key() {
+    fn a_dead_letter_of_a_record_without_a_key_has_its_origin_as_key() {
         let (_, key, names) = parts(None, Omitted::Nothing);
         assert_eq!(key, b"t:3:42");
         assert!(names.iter().any(|name| name == "dlq.key_omitted"));
