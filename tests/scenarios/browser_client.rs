@@ -169,8 +169,11 @@ async fn the_clients_of_a_killed_gateway_return_within_the_handshake_limit_of_an
     proxy.set_server(stack.gateways[1].address());
     stack.gateways[0].kill().await?;
     let page = wait_for_clients(&stack.gateways[1]).await?;
-    let refused = http::metric(&page, "websocket_connections_total{status=\"rate_limited\"}");
-    ensure!(refused == Some(0.0), "{refused:?} of {CLIENTS} handshakes were refused");
+    for status in ["rate_limited", "address_rate_limited"] {
+        let name = format!("websocket_connections_total{{status=\"{status}\"}}");
+        let refused = http::metric(&page, &name);
+        ensure!(refused == Some(0.0), "{refused:?} of {CLIENTS} handshakes were {status}");
+    }
     stack.gateways.remove(0);
     stack.shut_down_and_check_logs().await
 }

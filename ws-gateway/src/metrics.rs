@@ -33,6 +33,8 @@ shared::label! {
         ForbiddenOrigin = "forbidden_origin",
         /// More handshakes a second than are allowed.
         RateLimited = "rate_limited",
+        /// The address has taken its share of the handshakes a second.
+        AddressRateLimited = "address_rate_limited",
         /// The process has as many connections as are allowed.
         Full = "full",
         /// The address has as many connections as are allowed.
@@ -178,8 +180,8 @@ shared::metrics! {
     /// The metrics of the gateway. Cheap to clone.
     pub struct Metrics {
         /// Handshakes of every transport by outcome: accepted, unauthenticated, limit_reached,
-        /// forbidden_origin, rate_limited, full, address_full, malformed, head_too_large,
-        /// query_too_long, tls_failed,
+        /// forbidden_origin, rate_limited, address_rate_limited, full, address_full, malformed,
+        /// head_too_large, query_too_long, tls_failed,
         /// accept_failed (no file descriptor is left, most likely), evicted (it took long to
         /// send its request, and a new connection needed its slot).
         pub(crate) connections: Labeled<HandshakeResult, IntCounter> = "websocket_connections_total", ();

@@ -11,6 +11,7 @@ mod connection_limits;
 mod cors;
 mod events;
 mod handshake;
+mod handshake_rate;
 mod health_endpoints;
 mod open;
 mod pending;
@@ -20,7 +21,6 @@ mod response;
 mod settings;
 mod state;
 mod tls;
-mod token_bucket;
 mod upgrade;
 
 pub(crate) use accept::Server;

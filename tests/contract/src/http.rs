@@ -70,6 +70,7 @@ fn read_responses() -> Value {
         "400": refusal("The position is invalid"),
         "401": refusal("The token is missing, invalid, expired or revoked"),
         "403": refusal("The origin is not allowed"),
+        "429": refusal("A limit of the client's address is reached"),
         "503": refusal("A limit of the gateway is reached, or Redis is unavailable; see Retry-After"),
     })
 }

@@ -1,4 +1,4 @@
-//! Floods of connections that never complete their handshake.
+//! Floods of connections that never complete their handshake, or whose handshake is refused.
 
 use std::{
     net::SocketAddr,
@@ -10,23 +10,32 @@ use anyhow::{Context as _, ensure};
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use harness::{
     events::fresh_user,
+    eventually,
     stack::{Layout, Stack, TIMEOUT},
 };
 use support::raw_socket::{RawSocket, upgrade_request};
 use tokio::{
     sync::watch,
     task::JoinSet,
-    time::{interval, timeout},
+    time::{MissedTickBehavior, interval, timeout},
 };
 
 use crate::{context::Context, runner::scenarios};
 
-scenarios![clients_connect_within_a_second_during_a_flood_of_incomplete_handshakes];
+scenarios![
+    clients_connect_within_a_second_during_a_flood_of_incomplete_handshakes,
+    an_address_that_reconnects_without_a_pause_leaves_handshakes_for_others,
+];
 
 const HALF_OPEN: u16 = 10_000;
 const SLOW: u16 = 1_000;
 /// Clients that connect one after another during the flood, and as many after it.
 const CLIENTS: usize = 20;
+/// Connections of one address that reconnect after each refusal.
+const RECONNECTING: usize = 4;
+/// Handshakes of other addresses, at half the rate of the limit.
+const HANDSHAKES: u8 = 150;
+const HANDSHAKE_INTERVAL: Duration = Duration::from_millis(10);
 /// Connections of the flood that are opened concurrently.
 const CONCURRENT_CONNECTS: usize = 256;
 
@@ -102,6 +111,48 @@ async fn slow_senders(server: SocketAddr) -> anyhow::Result<JoinSet<()>> {
         });
     }
     Ok(senders)
+}
+
+async fn an_address_that_reconnects_without_a_pause_leaves_handshakes_for_others(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let gateway_settings = vec![("MAX_HANDSHAKES_PER_SECOND", "200".to_owned())];
+    let layout = Layout { workers: 0, gateway_settings, ..Layout::default() };
+    let stack = context.own_stack(&layout).await?;
+    let gateway = &stack.gateways[0];
+    let mut attackers = JoinSet::new();
+    for _ in 0..RECONNECTING {
+        attackers.spawn(reconnect_without_token(gateway.address()));
+    }
+    let refused = r#"websocket_connections_total{status="address_rate_limited"}"#;
+    eventually("the attackers are refused", TIMEOUT, async || {
+        ensure!(gateway.metric(refused).await? > 0.0, "no handshake was refused");
+        Ok(())
+    })
+    .await?;
+    let target = format!("/ws?token={}", stack.token(&fresh_user())?);
+    let mut ticks = interval(HANDSHAKE_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    for number in 1..=HANDSHAKES {
+        ticks.tick().await;
+        let mut socket = RawSocket::connect_from([127, 2, 0, number], gateway.address()).await?;
+        socket.send(upgrade_request(&target).as_bytes()).await?;
+        let head = socket.response_head().await?;
+        ensure!(head.starts_with("HTTP/1.1 101 "), "handshake {number}: {head}");
+    }
+    println!("{} handshakes of the attackers were refused", gateway.metric(refused).await?);
+    ensure!(attackers.try_join_next().is_none(), "an attacker has ended");
+    attackers.shutdown().await;
+    stack.shut_down_and_check_logs().await
+}
+
+/// Sends a handshake without a token after each refusal.
+async fn reconnect_without_token(server: SocketAddr) -> anyhow::Result<()> {
+    loop {
+        let mut socket = RawSocket::connect(server).await?;
+        socket.send(upgrade_request("/ws").as_bytes()).await?;
+        socket.response_head().await?;
+    }
 }
 
 async fn handshake_latency(stack: &Stack) -> anyhow::Result<Duration> {

@@ -9,6 +9,7 @@ use hyper::{
 
 use super::{
     connection_limits::{ConnectionPermit, LimitExceeded},
+    handshake_rate::RateExceeded,
     response::{self, Response},
     state::ServerState,
 };
@@ -23,38 +24,44 @@ const RETRY_HANDSHAKE: &str = "1";
 /// Seconds after which a client may try again: connections end in their own time.
 const RETRY_CONNECTION: &str = "5";
 
-/// Checks the origin and the rate of handshakes.
-pub(super) fn check(state: &ServerState, headers: &HeaderMap) -> Result<(), Box<Response>> {
+/// Checks the origin and the rate of handshakes. Returns the address of the client.
+pub(super) fn check(
+    state: &ServerState,
+    peer: IpAddr,
+    headers: &HeaderMap,
+) -> Result<IpAddr, Box<Response>> {
     if !is_origin_allowed(state, headers) {
         state.count(HandshakeResult::ForbiddenOrigin);
         return Err(response::error(StatusCode::FORBIDDEN, "the origin is not allowed").into());
     }
-    if !state.handshakes.try_acquire() {
-        state.count(HandshakeResult::RateLimited);
-        let limit = state.settings.max_handshakes_per_second;
-        return Err(unavailable("handshakes a second", limit, RETRY_HANDSHAKE));
+    let client = state.settings.trusted_proxies.client(peer, headers);
+    match state.handshakes.try_acquire(client) {
+        Ok(()) => Ok(client),
+        Err(RateExceeded::Total) => {
+            state.count(HandshakeResult::RateLimited);
+            let limit = state.settings.max_handshakes_per_second;
+            Err(unavailable("handshakes a second", limit, RETRY_HANDSHAKE))
+        }
+        Err(RateExceeded::PerAddress) => {
+            state.count(HandshakeResult::AddressRateLimited);
+            Err(address_exceeds("rate of handshakes", RETRY_HANDSHAKE))
+        }
     }
-    Ok(())
 }
 
 /// Takes one of the connections that the process and the client's address may have.
 pub(super) fn acquire(
     state: &ServerState,
-    peer: IpAddr,
-    headers: &HeaderMap,
+    client: IpAddr,
 ) -> Result<ConnectionPermit, Box<Response>> {
-    let settings = &state.settings;
-    let client = settings.trusted_proxies.client(peer, headers);
     state.limits.acquire(client).map_err(|exceeded| match exceeded {
         LimitExceeded::Total => {
             state.count(HandshakeResult::Full);
-            unavailable("connections", settings.max_connections, RETRY_CONNECTION)
+            unavailable("connections", state.settings.max_connections, RETRY_CONNECTION)
         }
         LimitExceeded::PerAddress => {
             state.count(HandshakeResult::AddressFull);
-            let message = "connection limit per client address reached";
-            let response = response::error(StatusCode::TOO_MANY_REQUESTS, message);
-            response::with_header(response, header::RETRY_AFTER, RETRY_CONNECTION).into()
+            address_exceeds("connection limit", RETRY_CONNECTION)
         }
     })
 }
@@ -80,6 +87,12 @@ fn unavailable(
 ) -> Box<Response> {
     let message = format!("limit of {what} reached (limit: {limit})");
     let response = response::error(StatusCode::SERVICE_UNAVAILABLE, &message);
+    response::with_header(response, header::RETRY_AFTER, retry_after).into()
+}
+
+fn address_exceeds(limit: &str, retry_after: &'static str) -> Box<Response> {
+    let message = format!("{limit} per client address reached");
+    let response = response::error(StatusCode::TOO_MANY_REQUESTS, &message);
     response::with_header(response, header::RETRY_AFTER, retry_after).into()
 }
 

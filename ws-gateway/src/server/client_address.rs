@@ -7,12 +7,15 @@ use std::{
 };
 
 use hyper::{HeaderMap, header::HeaderName};
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The prefix length of `::ffff:0:0/96`, the range of IPv4-mapped IPv6 addresses.
 const IPV4_MAPPED_PREFIX: u8 = 96;
+
+/// Bits of an IPv6 address that an internet provider assigns to one customer at least.
+const IPV6_SUBNET_PREFIX: u8 = 64;
 
 /// The networks of the proxies whose `X-Forwarded-For` is trusted; none by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,6 +45,14 @@ impl TrustedProxies {
 
     fn contain(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&address))
+    }
+}
+
+/// Returns what one client has to itself: an IPv4 address, or an IPv6 network of 64 bits.
+pub(super) fn subnet(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => Ipv6Net::new_assert(address, IPV6_SUBNET_PREFIX).network().into(),
     }
 }
 

@@ -7,11 +7,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use ipnet::Ipv6Net;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Bits of an IPv6 address that an internet provider assigns to one customer at least.
-const IPV6_SUBNET_PREFIX: u8 = 64;
+use super::client_address::subnet;
 
 /// Both limits of a server.
 #[derive(Debug)]
@@ -96,14 +94,6 @@ impl Drop for AddressPermit {
                 counts.remove(&self.subnet);
             }
         }
-    }
-}
-
-/// Returns what one client has to itself: an IPv4 address, or an IPv6 network of 64 bits.
-fn subnet(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(address) => Ipv6Net::new_assert(address, IPV6_SUBNET_PREFIX).network().into(),
     }
 }
 

@@ -88,8 +88,8 @@ async fn open(
         let message = format!("accept {EVENT_STREAM} or {JSON}");
         return Err(response::error(StatusCode::NOT_ACCEPTABLE, &message).into());
     };
-    admission::check(state, headers)?;
-    let permit = admission::acquire(state, peer, headers)?;
+    let client = admission::check(state, peer, headers)?;
+    let permit = admission::acquire(state, client)?;
     let identity = admission::authenticate(state, auth::bearer(headers)).await;
     let identity = identity.map_err(|error| unauthenticated(error.message()))?;
     // From now on, the connection's own limits hold instead of those of a pending one.

@@ -57,7 +57,7 @@ where
             // Boxed: its state would enlarge every pending connection.
             close_if_refused(Box::pin(events::respond(state, &request, peer, activity)).await)
         }
-        "/read" => close_if_refused(Box::pin(read::respond(state, &request)).await),
+        "/read" => close_if_refused(Box::pin(read::respond(state, &request, peer)).await),
         path => {
             let health = Health {
                 redis_connected: state.history.is_available(),
@@ -120,12 +120,12 @@ where
         let response = response::error(StatusCode::METHOD_NOT_ALLOWED, "use GET");
         return Err(response::with_header(response, header::ALLOW, "GET").into());
     }
-    admission::check(state, headers)?;
+    let client = admission::check(state, peer, headers)?;
     if !is_upgrade(headers) {
         return Err(refuse_plain_request(state, &request).await.into());
     }
     let accept = accept_key(headers).inspect_err(|_| state.count(HandshakeResult::Malformed))?;
-    let permit = admission::acquire(state, peer, headers)?;
+    let permit = admission::acquire(state, client)?;
     let handshake = read_handshake(state, &request).await;
     let mut response = switching_protocols(accept);
     if handshake.options.control_frames {

@@ -1,7 +1,7 @@
 //! `POST /read`: marks notifications as read, for clients that receive events over HTTP, and returns
 //! the read state.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use hyper::{Method, Request, StatusCode, header};
 use serde_json::value::RawValue;
@@ -20,19 +20,23 @@ use crate::{auth, hub::read_requests::ReadRequest};
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Returns the response to a request.
-pub(super) async fn respond(state: &ServerState, request: &Request<()>) -> Response {
+pub(super) async fn respond(state: &ServerState, request: &Request<()>, peer: IpAddr) -> Response {
     let headers = request.headers();
     let response = match *request.method() {
-        Method::POST => read(state, request).await.unwrap_or_else(|refused| *refused),
+        Method::POST => read(state, request, peer).await.unwrap_or_else(|refused| *refused),
         _ => cors::respond(state, request, "use POST", "POST, OPTIONS"),
     };
     let response = response::with_header(response, header::CACHE_CONTROL, "no-store");
     cors::allow(state, headers, response)
 }
 
-async fn read(state: &ServerState, request: &Request<()>) -> Result<Response, Box<Response>> {
+async fn read(
+    state: &ServerState,
+    request: &Request<()>,
+    peer: IpAddr,
+) -> Result<Response, Box<Response>> {
     let headers = request.headers();
-    admission::check(state, headers)?;
+    admission::check(state, peer, headers)?;
     let Ok(up_to) = Query::read(request.uri().query().unwrap_or_default()).up_to.transpose() else {
         let message = "up_to has the form 1754471730123-0";
         return Err(response::error(StatusCode::BAD_REQUEST, message).into());

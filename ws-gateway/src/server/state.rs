@@ -6,10 +6,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     connection_limits::ConnectionLimits,
+    handshake_rate::HandshakeRate,
     health_endpoints::HealthEndpoints,
     pending::{PendingConnections, Slot},
     settings::ServerSettings,
-    token_bucket::TokenBucket,
 };
 use crate::{connection::ConnectionSettings, hub::Hub, metrics::HandshakeResult, redis::History};
 
@@ -20,7 +20,7 @@ pub(super) struct ServerState {
     pub(super) hub: Hub,
     pub(super) history: History,
     pub(super) health: HealthEndpoints,
-    pub(super) handshakes: TokenBucket,
+    pub(super) handshakes: HandshakeRate,
     pub(super) pending: PendingConnections,
     pub(super) limits: ConnectionLimits,
     /// Tracks every request and every socket.
@@ -42,7 +42,7 @@ impl ServerState {
             hub,
             history,
             health: HealthEndpoints::new(&settings),
-            handshakes: TokenBucket::new(settings.max_handshakes_per_second),
+            handshakes: HandshakeRate::new(settings.max_handshakes_per_second),
             pending: PendingConnections::new(settings.max_pending_connections),
             limits: ConnectionLimits::new(
                 settings.max_connections,
