@@ -14,8 +14,8 @@ use tracing::trace;
 /// How long a client has to read the last frames and to reply.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The same for a client that is too slow: the close frame waits behind what it has not read yet,
-/// up to the size of both sides' socket buffers.
+/// The same for a client that is too slow, and for an event stream: the close frame or event waits
+/// behind what the client has not read yet, up to the size of both sides' socket buffers.
 pub(super) const SLOW_CLIENT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Sends the close frame and waits within a time limit for the client to close.

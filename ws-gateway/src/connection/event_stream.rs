@@ -16,7 +16,7 @@ use super::{
     channel::{Channel, Reconnect},
     close,
 };
-use crate::protocol::{Disconnect, Position, position_of};
+use crate::protocol::{CloseReason, Disconnect, Position, position_of};
 
 /// The interval of comments, below the idle time-outs of proxies.
 const COMMENT_INTERVAL: Duration = Duration::from_secs(15);
@@ -125,7 +125,11 @@ impl Channel for EventStream {
         let close = serde_json::to_string(&close).expect("a number and a string serialise");
         writeln!(events, "event: {CLOSE_EVENT}").expect("a string has room");
         push_data(&mut events, &close);
-        drop(timeout(close::TIMEOUT, self.send(events.into())).await);
+        let limit = match reason {
+            CloseReason::Restarting => close::TIMEOUT,
+            _ => close::SLOW_CLIENT_TIMEOUT,
+        };
+        drop(timeout(limit, self.send(events.into())).await);
     }
 }
 
@@ -148,7 +152,6 @@ mod tests {
     use futures_util::FutureExt as _;
 
     use super::*;
-    use crate::protocol::CloseReason;
 
     fn position(text: &str) -> Position {
         text.parse().unwrap()
@@ -194,6 +197,18 @@ mod tests {
         assert_eq!(stream.receive().now_or_never(), None);
         drop(chunks);
         assert_eq!(stream.receive().await, Err(Disconnect::ByClient));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_event_waits_as_long_as_the_close_frame_of_a_slow_websocket() {
+        let (mut stream, mut chunks) = opened().await;
+        stream.ping().await.unwrap();
+        let closed = tokio::spawn(stream.close(Disconnect::ByGateway(CloseReason::Revoked), None));
+        tokio::time::sleep(4 * close::TIMEOUT).await;
+        assert_eq!(chunks.recv().await.unwrap(), COMMENT);
+        let chunk = chunks.recv().await.expect("the last event");
+        assert!(chunk.starts_with(b"event: close\n"), "{chunk:?}");
+        closed.await.unwrap();
     }
 
     #[tokio::test]
