@@ -17,6 +17,7 @@ mod open;
 mod pending;
 mod query;
 mod read;
+mod repeated;
 mod response;
 mod settings;
 mod state;

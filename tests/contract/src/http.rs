@@ -67,7 +67,7 @@ fn read_responses() -> Value {
     let refusal = |description: &str| json_response("Refusal", description);
     json!({
         "200": json_response(READ_STATE, "What the user has read, after the request"),
-        "400": refusal("The position is invalid"),
+        "400": refusal("The position is invalid, or the request names two tokens or two positions"),
         "401": refusal("The token is missing, invalid, expired or revoked"),
         "403": refusal("The origin is not allowed"),
         "429": refusal("A limit of the client's address is reached"),
@@ -88,6 +88,7 @@ fn responses() -> Value {
                 "application/json": {"schema": reference(ANSWER)},
             },
         },
+        "400": refusal("The request is not valid, or names two tokens or two positions"),
         "401": refusal("The token is missing, invalid, expired or revoked"),
         "403": refusal("The origin is not allowed"),
         "406": refusal("Neither content type is accepted"),

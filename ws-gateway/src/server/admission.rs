@@ -111,6 +111,14 @@ pub(super) fn lists(
     name: &HeaderName,
     is_wanted: impl Fn(&str) -> bool,
 ) -> bool {
+    entries(headers, name).any(is_wanted)
+}
+
+/// Returns the entries of a comma-separated header.
+pub(super) fn entries<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> impl Iterator<Item = &'a str> {
     let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).any(|entry| is_wanted(entry.trim()))
+    values.flat_map(|value| value.split(',')).map(str::trim)
 }

@@ -17,6 +17,7 @@ use super::{
     admission, cors,
     open::{OpenConnection, register},
     query::Query,
+    repeated::LAST_EVENT_ID,
     response::{self, Response},
     state::ServerState,
 };
@@ -132,7 +133,7 @@ fn read(request: &Request<()>) -> Option<EventsRequest> {
     let query = request.uri().query().unwrap_or_default();
     let Query { mut resume_from, filter, wait, .. } = Query::read(query);
     // What a browser adds when it reconnects is newer than the URL.
-    if let Some(last) = headers.get("last-event-id").filter(|last| !last.is_empty()) {
+    if let Some(last) = headers.get(LAST_EVENT_ID).filter(|last| !last.is_empty()) {
         resume_from = ResumeFrom::read(last.to_str().unwrap_or("-"));
     }
     let wait = wait.unwrap_or(DEFAULT_WAIT).min(MAX_WAIT);

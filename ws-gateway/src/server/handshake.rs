@@ -16,7 +16,7 @@ use super::{
     events,
     health_endpoints::Health,
     query::Query,
-    read,
+    read, repeated,
     response::{self, Response},
     state::ServerState,
     upgrade::{self, Handshake},
@@ -38,7 +38,7 @@ pub(super) async fn respond<S>(
 where
     S: Transport,
 {
-    if let Some(rule) = broken_http_rule(&request) {
+    if let Some(rule) = broken_http_rule(&request).or_else(|| repeated::broken_rule(&request)) {
         state.count(HandshakeResult::Malformed);
         return close_after(response::error(StatusCode::BAD_REQUEST, rule));
     }

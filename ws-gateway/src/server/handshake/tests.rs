@@ -178,6 +178,7 @@ async fn an_upgrade_that_breaks_a_rule_of_http_gets_400() {
         upgrade_with(header::HOST, "another.example.org"),
         upgrade_with(header::TRANSFER_ENCODING, "chunked"),
         upgrade_with(header::CONTENT_LENGTH, "7"),
+        get("/ws?token=a.b.c&token=d.e.f", &UPGRADE),
     ] {
         let text = format!("{request:?}");
         assert_eq!(status(&state, request).await, StatusCode::BAD_REQUEST, "{text}");
