@@ -55,7 +55,13 @@ async fn pods_resolve_names_on_every_common_distribution(_: &Context) -> anyhow:
                 to && ports == 2
             })
         };
-        for (peer, port) in [("kube-dns", 53), ("169.254.20.10/32", 53), ("openshift-dns", 5353)] {
+        let peers = [
+            ("kube-dns", 53),
+            ("node-local-dns", 53),
+            ("169.254.20.10/32", 53),
+            ("openshift-dns", 5353),
+        ];
+        for (peer, port) in peers {
             ensure!(allows(peer, port), "{}: no DNS at {peer}, UDP and TCP", overlay.name);
         }
     }
