@@ -10,6 +10,13 @@ use super::*;
 use super::{outbox::Item, registration::Registration};
 use crate::protocol::CloseReason;
 
+impl Hub {
+    /// Returns a text that is the same for equal states only.
+    pub(crate) fn fingerprint(&self) -> String {
+        format!("{:?}", self.state())
+    }
+}
+
 fn hub(policy: LimitPolicy) -> Hub {
     let mut limits = Limits { policy, ..Limits::SMALL };
     limits.outbox.max_delay = Duration::from_millis(500);

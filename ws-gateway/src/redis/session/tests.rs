@@ -17,9 +17,11 @@ use crate::{
 
 mod fake_redis;
 mod foreign_frames;
+mod orders;
 mod refused_channel;
+mod stepped;
 
-use fake_redis::{FakeRedis, State};
+use fake_redis::FakeRedis;
 
 fn user(id: &str) -> UserId {
     UserId::new(id).unwrap()
@@ -50,21 +52,7 @@ struct TestContext {
 
 fn context() -> TestContext {
     let metrics = Metrics::new(&Registry::new());
-    let mut limits = Limits::SMALL;
-    limits.outbox.capacity = 64;
-    let hub = Hub::new(limits, metrics.clone());
-    let redis = FakeRedis(Arc::new(Mutex::new(State {
-        hub: hub.clone(),
-        users: HashMap::new(),
-        subscribed: BTreeSet::new(),
-        refused_channel: None,
-        is_unavailable: false,
-        is_silent: false,
-        during_positions: None,
-        during_check: None,
-        frame_bytes: 0,
-        largest_reply: 0,
-    })));
+    let (hub, redis) = FakeRedis::new(metrics.clone());
     let lost = Arc::new(Notify::new());
     let session = Session::new(redis.clone(), hub.clone(), metrics.clone(), Arc::clone(&lost));
     TestContext { hub, metrics, redis, session, lost }

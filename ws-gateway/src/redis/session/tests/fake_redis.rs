@@ -32,6 +32,26 @@ pub(super) struct UserKeys {
 }
 
 impl FakeRedis {
+    /// Returns an empty Redis and the hub that it publishes to.
+    pub(super) fn new(metrics: Metrics) -> (Hub, Self) {
+        let mut limits = Limits::SMALL;
+        limits.outbox.capacity = 64;
+        let hub = Hub::new(limits, metrics);
+        let state = State {
+            hub: hub.clone(),
+            users: HashMap::new(),
+            subscribed: BTreeSet::new(),
+            refused_channel: None,
+            is_unavailable: false,
+            is_silent: false,
+            during_positions: None,
+            during_check: None,
+            frame_bytes: 0,
+            largest_reply: 0,
+        };
+        (hub, Self(Arc::new(Mutex::new(state))))
+    }
+
     pub(super) fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.0.lock().unwrap()
     }
