@@ -26,7 +26,7 @@ shared::label! {
         TooSlow = "too_slow",
         /// The client neither answered pings nor sent anything.
         KeepaliveTimeout = "keepalive_timeout",
-        /// Redis did not confirm the subscription in time.
+        /// Redis did not confirm the subscription, or return the history, in time.
         SubscriptionTimeout = "subscription_timeout",
         /// A message exceeds the size limit.
         TooBig = "too_big",

@@ -32,14 +32,15 @@ use super::{
 use crate::{
     hub::{Replay, ReplayPage, ResumeFrom, outbox::Outbox, registration::Registration},
     metrics::Metrics,
-    protocol::{Position, Resume},
+    protocol::{CloseReason, Position, Resume},
 };
 pub(super) use page::{Page, PageRequest};
 
 /// The maximum number of entries read for one client, several times the default stream length.
 const MAX_ENTRIES: usize = 4096;
 
-/// How long a page may take while Redis is unavailable; then the resume is incomplete.
+/// How long a page may take; then the connection is closed, so that the client resumes again. An
+/// incomplete resume would have it reload everything, although the history may be there.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The delays between attempts to read a page. The session detects a dead connection within
@@ -50,9 +51,8 @@ const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_
 /// connections by default, so that a read does not fail while it waits for one.
 const MAX_READS: usize = 8;
 
-/// How long a resume waits for those of other clients while none of their pages is read; then it
-/// is incomplete. While pages are read, it waits for its turn: the history is there, and a client
-/// that takes it for lost would reload everything.
+/// How long a resume waits for those of other clients while none of their pages is read; then the
+/// connection is closed. While pages are read, it waits for its turn.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Reads pages of a user's stream.
@@ -233,11 +233,12 @@ struct Pages<R> {
 
 impl<R: ReadPage> Pages<R> {
     /// Reads the next page. It is the last when the stream has ended and the queue continues it,
-    /// or when the rest cannot be read.
+    /// or when the rest cannot be read. Does not return if Redis does not reply in time: the
+    /// connection is closed.
     async fn next(&mut self) -> ReplayPage {
         let queue = Arc::clone(&self.queue);
         let Some(_permit) = queue.permit().await else {
-            return self.unreadable("no other page was read in time");
+            self.time_out("no other page was read in time").await
         };
         let page = match timeout(PAGE_TIMEOUT, self.reader.page(&self.request)).await {
             Ok(Ok(mut page)) => {
@@ -246,9 +247,15 @@ impl<R: ReadPage> Pages<R> {
             }
             Ok(Err(kind)) => {
                 self.metrics.redis_user_errors.of(kind).inc();
-                return self.unreadable(kind.label());
+                let error = kind.label();
+                debug!(user.id = %self.request.user, error, "history cannot be read");
+                let replayed_to = self.replayed_to;
+                return ReplayPage {
+                    replayed_to,
+                    ..ReplayPage::without_history(Resume::Incomplete)
+                };
             }
-            Err(_) => return self.unreadable("Redis did not return the page in time"),
+            Err(_) => self.time_out("Redis did not return the page in time").await,
         };
         queue.record_read();
         self.metrics.malformed_frames.inc_by(page.malformed as u64);
@@ -269,10 +276,10 @@ impl<R: ReadPage> Pages<R> {
         }
     }
 
-    fn unreadable(&self, reason: &str) -> ReplayPage {
-        debug!(user.id = %self.request.user, reason, "history cannot be read");
-        let replayed_to = self.replayed_to;
-        ReplayPage { replayed_to, ..ReplayPage::without_history(Resume::Incomplete) }
+    async fn time_out(&self, reason: &str) -> ! {
+        debug!(user.id = %self.request.user, reason, "history was not read in time");
+        self.outbox.close(CloseReason::SubscriptionTimeout);
+        std::future::pending().await
     }
 }
 

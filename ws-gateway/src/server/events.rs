@@ -42,7 +42,7 @@ const RETRY_AFTER: &str = "2";
 const RETRY_UNREADABLE_MS: RangeInclusive<u64> = 2_000..=5_000;
 
 /// Why a client is not served before its subscription is confirmed.
-const UNCONFIRMED: &str = "the subscription is not confirmed";
+const NO_REPLY: &str = "Redis did not reply in time";
 
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 const EVENT_STREAM: &str = "text/event-stream";
@@ -106,7 +106,7 @@ async fn open(
         let options = ClientOptions { control_frames: false, filter };
         let connection = Connection::new(poll, registration, &identity, options, settings);
         open.close(connection.run(replay, shutdown).await);
-        return answered(answer.await.map_err(|_| unavailable(UNCONFIRMED))?, resume_from);
+        return answered(answer.await.map_err(|_| unavailable(NO_REPLY))?, resume_from);
     }
     let (stream, chunks) = EventStream::new();
     let options = ClientOptions { control_frames: true, filter };
@@ -156,7 +156,7 @@ fn answered(answer: Answer, resume_from: ResumeFrom) -> Result<Response, Box<Res
             makes_no_progress.then(|| rand::random_range(RETRY_UNREADABLE_MS))
         }
     };
-    let Some(resume) = resume else { return Err(unavailable(UNCONFIRMED)) };
+    let Some(resume) = resume else { return Err(unavailable(NO_REPLY)) };
     let frames = frames.iter().map(Utf8Bytes::as_str);
     let answer = PollAnswer::new(frames, next, resume, retry_after_ms);
     Ok(response::json(StatusCode::OK, &answer))
@@ -189,4 +189,28 @@ pub(super) fn unauthenticated(message: &str) -> Box<Response> {
 pub(super) fn unavailable(message: &str) -> Box<Response> {
     let response = response::error(StatusCode::SERVICE_UNAVAILABLE, message);
     response::with_header(response, header::RETRY_AFTER, RETRY_AFTER).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::protocol::Position;
+
+    #[tokio::test]
+    async fn a_poll_whose_history_is_unreadable_and_that_reaches_no_newer_position_is_delayed() {
+        let next = Some(Position::START);
+        for after in ["0-0", "7-0"] {
+            let (frames, end) = (Vec::new(), Disconnect::Answered);
+            let answer = Answer { frames, next, resume: Some(Resume::Incomplete), end };
+            let response = answered(answer, ResumeFrom::read(after)).unwrap();
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            let body: Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!((&body["resume"], &body["next"]), (&json!("incomplete"), &json!("0-0")));
+            let delay = body["retry_after_ms"].as_u64().expect("a delay");
+            assert!((2_000..=5_000).contains(&delay), "{delay}");
+        }
+    }
 }

@@ -1,17 +1,12 @@
 use std::{collections::VecDeque, sync::Mutex};
 
-use futures_util::StreamExt;
 use prometheus::Registry;
 use shared::user::UserId;
 use tokio::time::Instant;
-use uuid::Uuid;
 
 use super::*;
 use crate::{
-    hub::{
-        self, Hub, Subscribed,
-        outbox::{Item, Limits, Pushed},
-    },
+    hub::outbox::{Item, Limits, Pushed},
     metrics::RedisUserError,
     protocol::Frame,
 };
@@ -100,14 +95,28 @@ async fn a_gap_before_or_between_pages_is_incomplete() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_about_the_user_or_no_reply_ends_the_replay_as_incomplete() {
+async fn an_error_about_the_user_ends_the_replay_as_incomplete() {
     let mut failing = pages([Ok(page(true, &[7], true)), Err(RedisUserError::WrongType)]);
     failing.next().await;
     let end = failing.next().await;
     assert_eq!((end.resume, end.is_last, end.replayed_to), (Resume::Incomplete, true, at(7)));
     assert_eq!(failing.metrics.redis_user_errors.of(RedisUserError::WrongType).get(), 1);
-    let silent = pages([]).next().await;
-    assert_eq!(silent, ReplayPage::without_history(Resume::Incomplete));
+}
+
+/// Waits until the connection is closed because its next page is not read.
+async fn timed_out(pages: &mut Pages<FakeReader>) -> (CloseReason, Duration) {
+    let (start, outbox) = (Instant::now(), pages.outbox.clone());
+    tokio::select! {
+        page = pages.next() => panic!("{page:?}"),
+        reason = outbox.closed() => (reason, start.elapsed()),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_without_a_reply_closes_the_connection_so_that_it_resumes_again() {
+    let mut pages = pages([Ok(page(true, &[1], true))]);
+    pages.next().await;
+    assert_eq!(timed_out(&mut pages).await, (CloseReason::SubscriptionTimeout, PAGE_TIMEOUT));
 }
 
 #[tokio::test(start_paused = true)]
@@ -125,26 +134,7 @@ async fn a_resume_waits_for_those_of_others_as_long_as_their_pages_are_read() {
     let (first, ()) = tokio::join!(pages.next(), reads);
     assert_eq!((first.resume, first.is_last), (Resume::Complete, false));
     let _others = queue.permits.acquire().await.unwrap();
-    let start = Instant::now();
-    let last = pages.next().await;
-    assert_eq!((last.resume, last.is_last), (Resume::Incomplete, true));
-    assert_eq!(start.elapsed(), QUEUE_TIMEOUT);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_resume_while_redis_is_unavailable_is_incomplete_after_a_time_limit() {
-    let metrics = Metrics::new(&Registry::new());
-    let hub = Hub::new(hub::Limits::SMALL, metrics.clone());
-    let (_reader, current) = watch::channel(None);
-    let history = History::new(current, 1000, metrics);
-    let mut registration = hub.register(&UserId::new("u").unwrap(), Uuid::new_v4()).unwrap();
-    let subscribed = hub.plan(hub.take_changed()).subscribe.remove(0).subscription;
-    assert_eq!(hub.mark_subscribed(&subscribed), Subscribed::Live);
-    let start = Instant::now();
-    let resume = ResumeFrom::Position(Position::START);
-    let page = history.replay(&mut registration, resume).next().await;
-    assert_eq!(page, Some(ReplayPage::without_history(Resume::Incomplete)));
-    assert_eq!(start.elapsed(), PAGE_TIMEOUT);
+    assert_eq!(timed_out(&mut pages).await, (CloseReason::SubscriptionTimeout, QUEUE_TIMEOUT));
 }
 
 #[tokio::test]
