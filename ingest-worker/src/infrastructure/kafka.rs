@@ -3,6 +3,7 @@
 
 pub(crate) mod batch;
 pub(crate) mod client_config;
+mod client_context;
 pub(crate) mod consume_loop;
 pub(crate) mod consumer;
 pub(crate) mod dead_letters;
@@ -20,6 +21,7 @@ mod retry;
 pub(crate) mod skip;
 mod source;
 mod statistics;
+mod topic_config;
 mod tracing;
 
 // Public through `worker::pipeline`.

@@ -230,6 +230,16 @@ impl Service {
     /// # Errors
     /// When it does not become ready in time.
     pub async fn restart(&mut self) -> anyhow::Result<()> {
+        self.start_again().await?;
+        self.wait_until_ready().await
+    }
+
+    /// Restarts the service on the same ports after it has exited, and waits until it listens, ready
+    /// or not.
+    ///
+    /// # Errors
+    /// When it does not listen in time.
+    pub async fn start_again(&mut self) -> anyhow::Result<()> {
         ensure!(!self.process.is_running(), "{} is still running", self.name);
         self.settings.insert("ADMIN_PORT".into(), self.admin.port().to_string());
         if let Some(public) = self.public {
@@ -239,7 +249,7 @@ impl Service {
         let log = self.folder.join(log_name(&self.name, self.starts));
         self.process = launch(self.binary, &log, &self.settings)?;
         addresses(&self.name, &self.process).await?;
-        self.wait_until_ready().await
+        Ok(())
     }
 }
 

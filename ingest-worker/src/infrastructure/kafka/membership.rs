@@ -17,7 +17,7 @@ use rdkafka::{
     error::{KafkaError, KafkaResult},
     types::RDKafkaErrorCode,
 };
-use tracing::{debug, info, warn};
+use tracing::{debug, field, info, warn};
 
 use super::{
     offset_reset::{OffsetReset, recreated_topic},
@@ -127,6 +127,12 @@ impl Membership {
         self.recreated.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns whether an error belongs to an outage that was logged; it is as soon as the caller
+    /// logs the error.
+    fn is_known_outage(&self, code: Option<RDKafkaErrorCode>) -> bool {
+        code.is_some_and(is_outage) && self.outage_logged.swap(true, Ordering::Relaxed)
+    }
+
     /// Logs that the brokers answer again, if the opposite was logged.
     pub(super) fn end_outage(&self) {
         if self.outage_logged.swap(false, Ordering::Relaxed) {
@@ -148,9 +154,7 @@ impl ClientContext for Membership {
             // It is repeated ten times a second; `health::unreadable` logs it with its partition.
             self.batch_failed.store(true, Ordering::Relaxed);
         }
-        let is_known_outage =
-            code.is_some_and(is_outage) && self.outage_logged.swap(true, Ordering::Relaxed);
-        if is_batch || is_known_outage {
+        if is_batch || self.is_known_outage(code) {
             debug!(%error, reason, "Kafka client error");
         } else {
             warn!(%error, reason, "Kafka client error");
@@ -220,8 +224,14 @@ impl ConsumerContext for Membership {
             Ok(()) if !partition_failed() => {}
             result => {
                 self.metrics.commit_failures.inc();
-                let error = result.err().map(tracing::field::display);
-                warn!(error, partitions = offsets.count(), "offset commit failed");
+                let error = result.err();
+                let code = error.as_ref().and_then(KafkaError::rdkafka_error_code);
+                let (error, partitions) = (error.map(field::display), offsets.count());
+                if self.outage_logged.load(Ordering::Relaxed) || self.is_known_outage(code) {
+                    debug!(error, partitions, "offset commit failed");
+                } else {
+                    warn!(error, partitions, "offset commit failed");
+                }
             }
         }
     }

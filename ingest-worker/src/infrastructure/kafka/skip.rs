@@ -14,7 +14,7 @@ use shared::config::duration;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use super::{client_config, dead_letters::producer::DeadLetters};
+use super::{client_config, client_context::CommandContext, dead_letters::producer::DeadLetters};
 use crate::{config::Config, domain::routes::ROUTES};
 
 /// Time limit for the brokers to answer a request.
@@ -68,8 +68,8 @@ impl Skip {
         let group = &config.settings.kafka_consumer_group;
         let is_consumed = ROUTES.iter().any(|route| config.topic(route.topic) == *topic);
         ensure!(is_consumed, "--topic must be a topic that the workers consume, not {topic:?}");
-        let client = client_config::without_membership(config).create();
-        let client: BaseConsumer = client.context("Kafka consumer settings")?;
+        let client = client_config::without_membership(config).create_with_context(CommandContext);
+        let client: BaseConsumer<CommandContext> = client.context("Kafka consumer settings")?;
         let (first, end) =
             client.fetch_watermarks(topic, *partition, BROKER_TIMEOUT).with_context(|| {
                 let brokers = &config.settings.kafka_bootstrap_servers;
@@ -93,7 +93,7 @@ impl Skip {
         Ok(())
     }
 
-    fn committed(&self, client: &BaseConsumer) -> KafkaResult<Option<i64>> {
+    fn committed(&self, client: &BaseConsumer<CommandContext>) -> KafkaResult<Option<i64>> {
         let mut list = TopicPartitionList::new();
         list.add_partition(&self.topic, self.partition);
         let committed = client.committed_offsets(list, BROKER_TIMEOUT)?;
@@ -101,7 +101,7 @@ impl Skip {
         Ok(element.and_then(|element| element.offset().to_raw()).filter(|offset| *offset >= 0))
     }
 
-    fn commit(&self, client: &BaseConsumer, offset: i64) -> KafkaResult<()> {
+    fn commit(&self, client: &BaseConsumer<CommandContext>, offset: i64) -> KafkaResult<()> {
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(&self.topic, self.partition, Offset::Offset(offset))?;
         client.commit(&list, CommitMode::Sync)
@@ -109,7 +109,7 @@ impl Skip {
 
     fn commit_when_empty(
         &self,
-        client: &BaseConsumer,
+        client: &BaseConsumer<CommandContext>,
         offset: i64,
         group: &str,
         interrupt: &CancellationToken,

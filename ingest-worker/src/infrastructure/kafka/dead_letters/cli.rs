@@ -19,10 +19,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     header,
-    producer::{DeadLetterProducer, Quiet, acknowledged, producer_config},
+    producer::{DeadLetterProducer, acknowledged, producer_config},
     reader::{Position, Reader, header_value},
 };
-use crate::{config::Config, domain::record::DeadLetterReason, infrastructure::kafka::headers};
+use crate::{
+    config::Config,
+    domain::record::DeadLetterReason,
+    infrastructure::kafka::{client_context::QuietContext, headers},
+};
 
 /// A command for the dead-letter topic.
 #[derive(Clone, Debug, clap::Subcommand)]
@@ -136,7 +140,7 @@ impl Replay {
         if count == 0 || self.dry_run || !(self.yes || is_confirmed(count)?) {
             return Ok(());
         }
-        let client = producer_config(config).create_with_context(Quiet);
+        let client = producer_config(config).create_with_context(QuietContext);
         let producer: DeadLetterProducer = client.context("Kafka producer settings")?;
         let mut sender = Sender { producer, reader, topics: HashMap::new() };
         let (mut sent, mut skipped, mut failed) = (0, 0, 0);

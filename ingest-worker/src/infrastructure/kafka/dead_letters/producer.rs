@@ -13,8 +13,7 @@ use std::{
 
 use futures_util::future::join_all;
 use rdkafka::{
-    ClientConfig, ClientContext,
-    config::RDKafkaLogLevel,
+    ClientConfig,
     error::KafkaError,
     producer::{FutureProducer, Producer as _, future_producer::DeliveryFuture},
     types::RDKafkaErrorCode,
@@ -28,7 +27,10 @@ use super::{
 use crate::{
     config::Config,
     domain::record::Rejection,
-    infrastructure::kafka::client_config::{self, METADATA_TIMEOUT, set_properties},
+    infrastructure::kafka::{
+        client_config::{self, METADATA_TIMEOUT, set_properties},
+        client_context::QuietContext,
+    },
     notification::publisher::{System, TransientError},
 };
 
@@ -82,7 +84,8 @@ impl DeadLetters {
     pub(crate) fn new(config: &Config) -> Result<Self, KafkaError> {
         let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "unknown-host".into());
         let client = producer_config(config);
-        let active = Active { producer: client.create_with_context(Quiet)?, compresses: true };
+        let active =
+            Active { producer: client.create_with_context(QuietContext)?, compresses: true };
         Ok(Self {
             topic: config.settings.dead_letter_topic.clone(),
             worker: format!("{}@{host}", config.settings.kafka_consumer_client_id),
@@ -153,7 +156,7 @@ impl DeadLetters {
         if !compresses {
             client.set("compression.type", "none");
         }
-        match client.create_with_context(Quiet) {
+        match client.create_with_context(QuietContext) {
             Ok(producer) => {
                 debug!(kafka.topic = self.topic, compresses, "replacing the dead-letter producer");
                 let retired = mem::replace(&mut *active, Arc::new(Active { producer, compresses }));
@@ -233,22 +236,7 @@ impl Refusal {
     }
 }
 
-pub(crate) type DeadLetterProducer = FutureProducer<Quiet>;
-
-/// A client context without logs of its own: the consumer logs unavailable brokers, and the retry
-/// logs dead letters that are not written.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Quiet;
-
-impl ClientContext for Quiet {
-    fn error(&self, error: KafkaError, reason: &str) {
-        debug!(%error, reason, "dead-letter producer error");
-    }
-
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        debug!(?level, facility, message, "dead-letter producer log");
-    }
-}
+pub(crate) type DeadLetterProducer = FutureProducer<QuietContext>;
 
 /// Returns the settings of an idempotent producer that waits for every in-sync replica.
 pub(in crate::infrastructure::kafka) fn producer_config(config: &Config) -> ClientConfig {

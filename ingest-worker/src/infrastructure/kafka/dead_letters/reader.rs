@@ -9,9 +9,8 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use rdkafka::{
-    ClientContext, Message as _, Offset, TopicPartitionList,
-    client::DefaultClientContext,
-    consumer::{BaseConsumer, Consumer as _, ConsumerContext},
+    Message as _, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer as _},
     error::KafkaError,
     message::BorrowedMessage,
     metadata::MetadataTopic,
@@ -24,6 +23,7 @@ use crate::{
     config::Config,
     infrastructure::kafka::{
         client_config::{self, set_properties},
+        client_context::CommandContext,
         headers,
     },
 };
@@ -67,22 +67,9 @@ impl Position {
     }
 }
 
-/// Logs errors of the client, but not the ends of partitions, which are reported as errors.
-struct LogContext;
-
-impl ClientContext for LogContext {
-    fn error(&self, error: KafkaError, reason: &str) {
-        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
-            DefaultClientContext.error(error, reason);
-        }
-    }
-}
-
-impl ConsumerContext for LogContext {}
-
 /// A reader of the dead-letter topic.
 pub(super) struct Reader {
-    consumer: BaseConsumer<LogContext>,
+    consumer: BaseConsumer<CommandContext>,
     pub(super) topic: String,
     servers: String,
     /// The first offset and the end of each partition.
@@ -103,7 +90,9 @@ impl Reader {
         // A reader without a group membership; a static member's name belongs to a worker.
         client.remove("group.instance.id");
         let mut reader = Self {
-            consumer: client.create_with_context(LogContext).context("Kafka consumer settings")?,
+            consumer: client
+                .create_with_context(CommandContext)
+                .context("Kafka consumer settings")?,
             topic: settings.dead_letter_topic.clone(),
             servers: settings.kafka_bootstrap_servers.clone(),
             extent: HashMap::new(),

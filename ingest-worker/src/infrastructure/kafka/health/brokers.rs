@@ -11,13 +11,14 @@ use rdkafka::{
 use shared::admin::Readiness;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{debug, info};
 
 use super::fatal::FatalError;
 use crate::{
     config::Config,
     infrastructure::kafka::{
         client_config::{self, METADATA_TIMEOUT},
+        client_context::QuietContext,
         consumer::Consumer,
         dead_letters::producer::DeadLetters,
     },
@@ -46,6 +47,7 @@ pub(crate) async fn watch(
         let clients = Arc::clone(&clients);
         let check = tokio::task::spawn_blocking(move || clients.check(topics_logged));
         let reachable = check.await.unwrap_or(Reachable::NoClient);
+        debug!(?reachable, "brokers checked");
         topics_logged |= reachable == Reachable::EveryClient;
         failed = if reachable == Reachable::NewClientOnly { failed + 1 } else { 0 };
         readiness.set("kafka", reachable == Reachable::EveryClient);
@@ -110,6 +112,6 @@ fn new_client_reaches_brokers(config: &Config) -> bool {
 
 /// Creates a client that neither joins the group nor commits: it shows what a restarted worker
 /// could do.
-pub(crate) fn new_client(config: &Config) -> KafkaResult<BaseConsumer> {
-    client_config::without_membership(config).create()
+pub(crate) fn new_client(config: &Config) -> KafkaResult<BaseConsumer<QuietContext>> {
+    client_config::without_membership(config).create_with_context(QuietContext)
 }

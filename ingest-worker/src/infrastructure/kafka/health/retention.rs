@@ -3,10 +3,9 @@
 
 use std::time::Duration;
 
-use anyhow::Context as _;
 use rdkafka::{
-    admin::{AdminClient, AdminOptions, ConfigResource, OwnedResourceSpecifier, ResourceSpecifier},
-    client::DefaultClientContext,
+    admin::{ConfigResource, OwnedResourceSpecifier},
+    error::KafkaResult,
 };
 use shared::backoff::Backoff;
 use tokio::time::sleep;
@@ -15,7 +14,7 @@ use tracing::{debug, warn};
 
 use crate::{
     config::Config,
-    infrastructure::kafka::client_config::{self, METADATA_TIMEOUT},
+    infrastructure::kafka::{client_config, topic_config},
 };
 
 /// Delays between attempts while no broker answers.
@@ -38,10 +37,7 @@ pub(crate) async fn check(config: Config, topics: Vec<String>, stop: Cancellatio
                      that loses its committed offsets publishes old events again"
                 );
             }
-            Err(error) => debug!(
-                error = format!("{error:#}"),
-                "reading the retention of topics failed, retrying"
-            ),
+            Err(error) => debug!(%error, "reading the retention of topics failed, retrying"),
         }
         tokio::select! {
             () = stop.cancelled() => return,
@@ -50,12 +46,9 @@ pub(crate) async fn check(config: Config, topics: Vec<String>, stop: Cancellatio
     }
 }
 
-async fn topics_kept_longer(config: &Config, topics: &[String]) -> anyhow::Result<Vec<String>> {
-    let client: AdminClient<DefaultClientContext> =
-        client_config::query(config).create().context("create the admin client")?;
-    let resources: Vec<_> = topics.iter().map(|topic| ResourceSpecifier::Topic(topic)).collect();
-    let options = AdminOptions::new().request_timeout(Some(METADATA_TIMEOUT));
-    let described = client.describe_configs(&resources, &options).await?;
+async fn topics_kept_longer(config: &Config, topics: &[String]) -> KafkaResult<Vec<String>> {
+    let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+    let described = topic_config::describe(&client_config::query(config), &topics).await?;
     // A topic that does not exist yet has no configuration.
     let described = described.into_iter().filter_map(Result::ok);
     let claims = config.settings.idempotency_ttl;
@@ -63,8 +56,8 @@ async fn topics_kept_longer(config: &Config, topics: &[String]) -> anyhow::Resul
 }
 
 fn keeps_longer(topic: &ConfigResource, claims: Duration) -> bool {
-    let entry = topic.entries.iter().find(|entry| entry.name == "retention.ms");
-    let retention = entry.and_then(|entry| entry.value.as_deref()?.parse::<i64>().ok());
+    let retention = topic_config::value(topic, "retention.ms");
+    let retention = retention.and_then(|value| value.parse::<i64>().ok());
     // -1 is without limit.
     let longer = |ms| u64::try_from(ms).map_or(true, |ms| Duration::from_millis(ms) > claims);
     retention.is_some_and(longer)
@@ -79,21 +72,10 @@ fn name(topic: ConfigResource) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use rdkafka::admin::{ConfigEntry, ConfigSource};
-
     use super::*;
 
     fn topic(retention_ms: &str) -> ConfigResource {
-        let entry = ConfigEntry {
-            name: "retention.ms".into(),
-            value: Some(retention_ms.into()),
-            source: ConfigSource::DynamicTopic,
-            is_read_only: false,
-            is_default: false,
-            is_sensitive: false,
-        };
-        let specifier = OwnedResourceSpecifier::Topic("t".into());
-        ConfigResource { specifier, entries: vec![entry] }
+        topic_config::topic_with("retention.ms", retention_ms)
     }
 
     #[test]

@@ -1,0 +1,40 @@
+//! Contexts of the Kafka clients beside the consumer, whose context is
+//! [`super::membership::Membership`].
+
+use rdkafka::{
+    ClientContext, client::DefaultClientContext, config::RDKafkaLogLevel,
+    consumer::ConsumerContext, error::KafkaError, types::RDKafkaErrorCode,
+};
+use tracing::debug;
+
+/// The context of clients that work beside the consumer. It logs at debug level only: the consumer
+/// logs an outage of the brokers, once for the whole worker, and the caller what failed for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct QuietContext;
+
+impl ClientContext for QuietContext {
+    fn error(&self, error: KafkaError, reason: &str) {
+        debug!(%error, reason, "Kafka client error");
+    }
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        debug!(?level, facility, message, "the Kafka client logged a message");
+    }
+}
+
+impl ConsumerContext for QuietContext {}
+
+/// The context of an operator command: logs errors, which name the cause when no broker answers,
+/// but not the ends of partitions, which are reported as errors.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CommandContext;
+
+impl ClientContext for CommandContext {
+    fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
+            DefaultClientContext.error(error, reason);
+        }
+    }
+}
+
+impl ConsumerContext for CommandContext {}
