@@ -79,6 +79,7 @@ pub struct Notification {
     event_id: Option<Uuid>,
     correlation_id: Option<String>,
     trace: Option<String>,
+    is_restored: bool,
     data: Box<RawValue>,
 }
 
@@ -144,6 +145,11 @@ pub struct Data<D> {
 /// A notification as published. The publish script adds the key `id`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Frame<'a, D> {
+    /// True if the event was published before under another `id`, which Redis has lost; absent
+    /// otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "bool")]
+    restored: Option<bool>,
     /// The name of the event.
     event: &'a str,
     /// The category of the notification.
@@ -196,6 +202,7 @@ impl Notification {
             event_id: None,
             correlation_id: None,
             trace: None,
+            is_restored: false,
             data: to_raw_value(&data).expect("the data of an event is an object"),
         }
     }
@@ -211,6 +218,11 @@ impl Notification {
     /// Sets the `traceparent`.
     pub fn set_traceparent(&mut self, traceparent: String) {
         self.trace = Some(traceparent);
+    }
+
+    /// Marks the notification as one that was published before, and that Redis may have lost.
+    pub fn set_restored(&mut self) {
+        self.is_restored = true;
     }
 
     /// Cuts the lists in the data so that the JSON takes at most `limit` bytes for any recipient.
@@ -231,6 +243,7 @@ impl Notification {
     #[must_use]
     pub fn to_json(&self, user: &UserId) -> String {
         let frame = Frame {
+            restored: self.is_restored.then_some(true),
             event: &self.event,
             category: self.category,
             priority: self.priority,

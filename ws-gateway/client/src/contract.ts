@@ -12,6 +12,8 @@ export interface BatchContentProvisioningCompleted {
   event_id: string | null;
   id?: Position;
   priority: "standard";
+  /** True if the event was published before under another `id`, which Redis has lost; absent otherwise. */
+  restored?: boolean;
   /** When the event happened. */
   timestamp: string;
   /** The W3C `traceparent`; present only if tracing is enabled. */
@@ -52,6 +54,8 @@ export interface BatchEssaysReady {
   event_id: string | null;
   id?: Position;
   priority: "standard";
+  /** True if the event was published before under another `id`, which Redis has lost; absent otherwise. */
+  restored?: boolean;
   /** When the event happened. */
   timestamp: string;
   /** The W3C `traceparent`; present only if tracing is enabled. */
@@ -90,6 +94,8 @@ export interface BatchFileAdded {
   event_id: string | null;
   id?: Position;
   priority: "standard";
+  /** True if the event was published before under another `id`, which Redis has lost; absent otherwise. */
+  restored?: boolean;
   /** When the event happened. */
   timestamp: string;
   /** The W3C `traceparent`; present only if tracing is enabled. */
@@ -130,6 +136,8 @@ export interface BatchFileRemoved {
   event_id: string | null;
   id?: Position;
   priority: "standard";
+  /** True if the event was published before under another `id`, which Redis has lost; absent otherwise. */
+  restored?: boolean;
   /** When the event happened. */
   timestamp: string;
   /** The W3C `traceparent`; present only if tracing is enabled. */
@@ -160,6 +168,8 @@ export interface BatchPhaseOutcome {
   event_id: string | null;
   id?: Position;
   priority: "standard";
+  /** True if the event was published before under another `id`, which Redis has lost; absent otherwise. */
+  restored?: boolean;
   /** When the event happened. */
   timestamp: string;
   /** The W3C `traceparent`; present only if tracing is enabled. */
@@ -200,6 +210,8 @@ export interface BatchValidationErrors {
   event_id: string | null;
   id?: Position;
   priority: "immediate";
+  /** True if the event was published before under another `id`, which Redis has lost; absent otherwise. */
+  restored?: boolean;
   /** When the event happened. */
   timestamp: string;
   /** The W3C `traceparent`; present only if tracing is enabled. */
@@ -241,6 +253,8 @@ export interface CjAssessmentCompleted {
   event_id: string | null;
   id?: Position;
   priority: "standard";
+  /** True if the event was published before under another `id`, which Redis has lost; absent otherwise. */
+  restored?: boolean;
   /** When the event happened. */
   timestamp: string;
   /** The W3C `traceparent`; present only if tracing is enabled. */
@@ -283,6 +297,8 @@ export interface CjAssessmentFailed {
   event_id: string | null;
   id?: Position;
   priority: "immediate";
+  /** True if the event was published before under another `id`, which Redis has lost; absent otherwise. */
+  restored?: boolean;
   /** When the event happened. */
   timestamp: string;
   /** The W3C `traceparent`; present only if tracing is enabled. */
@@ -319,6 +335,8 @@ export interface ClassCreated {
   event_id: string | null;
   id?: Position;
   priority: "standard";
+  /** True if the event was published before under another `id`, which Redis has lost; absent otherwise. */
+  restored?: boolean;
   /** When the event happened. */
   timestamp: string;
   /** The W3C `traceparent`; present only if tracing is enabled. */
@@ -374,6 +392,8 @@ export interface EssayContentProvisioned {
   event_id: string | null;
   id?: Position;
   priority: "low";
+  /** True if the event was published before under another `id`, which Redis has lost; absent otherwise. */
+  restored?: boolean;
   /** When the event happened. */
   timestamp: string;
   /** The W3C `traceparent`; present only if tracing is enabled. */
@@ -412,6 +432,8 @@ export interface EssayStudentAssociationUpdated {
   event_id: string | null;
   id?: Position;
   priority: "standard";
+  /** True if the event was published before under another `id`, which Redis has lost; absent otherwise. */
+  restored?: boolean;
   /** When the event happened. */
   timestamp: string;
   /** The W3C `traceparent`; present only if tracing is enabled. */
@@ -454,6 +476,8 @@ export interface EssayValidationFailed {
   event_id: string | null;
   id?: Position;
   priority: "immediate";
+  /** True if the event was published before under another `id`, which Redis has lost; absent otherwise. */
+  restored?: boolean;
   /** When the event happened. */
   timestamp: string;
   /** The W3C `traceparent`; present only if tracing is enabled. */
@@ -497,6 +521,8 @@ export interface OtherNotification {
   id?: Position;
   /** The priority of the notification. */
   priority: Priority;
+  /** True if the event was published before under another `id`, which Redis has lost; absent otherwise. */
+  restored?: boolean;
   /** When the event happened. */
   timestamp: string;
   /** The W3C `traceparent`; present only if tracing is enabled. */
@@ -556,6 +582,8 @@ export interface SpellcheckCompleted {
   event_id: string | null;
   id?: Position;
   priority: "standard";
+  /** True if the event was published before under another `id`, which Redis has lost; absent otherwise. */
+  restored?: boolean;
   /** When the event happened. */
   timestamp: string;
   /** The W3C `traceparent`; present only if tracing is enabled. */
@@ -644,6 +672,8 @@ export interface StudentAssociationsConfirmed {
   event_id: string | null;
   id?: Position;
   priority: "standard";
+  /** True if the event was published before under another `id`, which Redis has lost; absent otherwise. */
+  restored?: boolean;
   /** When the event happened. */
   timestamp: string;
   /** The W3C `traceparent`; present only if tracing is enabled. */
@@ -680,6 +710,8 @@ export interface StudentCreated {
   event_id: string | null;
   id?: Position;
   priority: "low";
+  /** True if the event was published before under another `id`, which Redis has lost; absent otherwise. */
+  restored?: boolean;
   /** When the event happened. */
   timestamp: string;
   /** The W3C `traceparent`; present only if tracing is enabled. */
@@ -720,6 +752,8 @@ export interface StudentMatchesSuggested {
   event_id: string | null;
   id?: Position;
   priority: "immediate";
+  /** True if the event was published before under another `id`, which Redis has lost; absent otherwise. */
+  restored?: boolean;
   /** When the event happened. */
   timestamp: string;
   /** The W3C `traceparent`; present only if tracing is enabled. */
@@ -786,6 +820,8 @@ export interface ValidationTimeoutProcessed {
   event_id: string | null;
   id?: Position;
   priority: "standard";
+  /** True if the event was published before under another `id`, which Redis has lost; absent otherwise. */
+  restored?: boolean;
   /** When the event happened. */
   timestamp: string;
   /** The W3C `traceparent`; present only if tracing is enabled. */

@@ -121,6 +121,7 @@ impl<C: Channel> Connection<C> {
             return Some(frame);
         }
         self.settings.metrics.messages_filtered.inc();
+        self.registration.outbox().forget(&frame);
         if let Some(position) = frame.position.filter(|_| self.options.control_frames) {
             if let Some(filtered) = &mut self.filtered {
                 filtered.position = position;

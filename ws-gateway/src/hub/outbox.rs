@@ -5,7 +5,9 @@
 
 pub(crate) mod flush;
 mod probe;
+mod recent;
 pub mod socket_writer;
+mod urgent;
 
 use std::{
     collections::VecDeque,
@@ -19,6 +21,8 @@ use std::{
 use tokio::time::Instant;
 
 use crate::protocol::{CloseReason, Frame};
+use probe::Probe;
+use recent::RecentFrames;
 use socket_writer::SocketWriter;
 
 /// An entry of the queue.
@@ -55,18 +59,6 @@ pub(crate) enum Due {
     Probe,
     /// Never: the connection has to be closed.
     Closed(CloseReason),
-}
-
-/// The state of the ping that checks whether the client is still there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Probe {
-    /// No ping is outstanding.
-    #[default]
-    None,
-    /// The ping has to be sent.
-    Requested,
-    /// The ping was sent and is not answered.
-    Pinged,
 }
 
 /// What became of an item.
@@ -130,6 +122,8 @@ struct State {
     is_writing: bool,
     /// Whether the client knows frames about the connection.
     takes_read_states: bool,
+    /// The last notifications that the connection was sent.
+    recent: RecentFrames,
 }
 
 impl State {
@@ -148,6 +142,7 @@ impl State {
     fn drop_stored(&mut self) {
         if let Some(dropped) = &mut self.replaying {
             *dropped = true;
+            self.recent = RecentFrames::default();
             self.queue.retain(|item| !item.is_stored());
             self.bytes = self.queue.iter().map(Item::bytes).sum();
         }
@@ -182,11 +177,15 @@ impl Outbox {
         self.state().takes_read_states
     }
 
-    /// Appends an item. If there is no room, the connection is closed.
+    /// Appends an item, unless the connection was sent the same notification under another id. If
+    /// there is no room, the connection is closed.
     pub(crate) fn push(&self, item: Item) -> Pushed {
         let mut state = self.state();
         if state.closed.is_some() {
             return Pushed::Refused;
+        }
+        if matches!(&item, Item::Frame(frame) if !state.recent.insert(frame)) {
+            return Pushed::Queued;
         }
         if !state.has_room_for(&item, &self.0.limits) {
             state.drop_stored();

@@ -22,6 +22,10 @@ pub struct Frame {
     pub(crate) is_read_state: bool,
     /// The producer's time of the event.
     pub(crate) event_time: Option<SystemTime>,
+    /// Whether it was published before under another id, which Redis has lost.
+    pub(crate) is_restored: bool,
+    /// A hash of the notification without its id; none for a frame of another publisher.
+    pub(crate) content_hash: Option<u64>,
     /// Present if deliveries are traced.
     pub(crate) trace_context: Option<Box<TraceContext>>,
 }
@@ -58,9 +62,21 @@ impl Frame {
     fn new(position: Option<Position>, text: Utf8Bytes) -> Self {
         let head = position.and_then(|_| Head::of(&text));
         let low_priority = head.as_ref().is_some_and(Head::is_low_priority);
-        let event_time = head.and_then(|head| head.event_time());
         let is_read_state = text.starts_with(READ_STATE_HEAD);
-        Self { text, position, low_priority, is_read_state, event_time, trace_context: None }
+        let event_time = head.as_ref().and_then(Head::event_time);
+        let content = position.and_then(|_| Content::of(&text));
+        let is_restored = content.as_ref().is_some_and(|content| content.is_restored);
+        let content_hash = content.and_then(|content| content.hash(head.as_ref()));
+        Self {
+            text,
+            position,
+            low_priority,
+            is_read_state,
+            event_time,
+            is_restored,
+            content_hash,
+            trace_context: None,
+        }
     }
 
     /// Returns the times of a notification; none for a frame of another publisher.
@@ -92,6 +108,41 @@ pub(crate) fn position_of(text: &str) -> Option<Position> {
     if rest.starts_with(',') { id.parse().ok() } else { None }
 }
 
+/// Marks a notification that was published before under another id, which Redis has lost.
+const RESTORED: &str = ",\"restored\":true";
+
+/// What a notification has in common with the same one under another id.
+struct Content<'a> {
+    text: &'a str,
+    is_restored: bool,
+}
+
+impl<'a> Content<'a> {
+    fn of(text: &'a str) -> Option<Self> {
+        let (_, text) = field(text, "{\"id\":\"")?;
+        let restored = text.strip_prefix(RESTORED);
+        Some(Self { text: restored.unwrap_or(text), is_restored: restored.is_some() })
+    }
+
+    /// Returns a hash without the trace context, which belongs to the delivery.
+    fn hash(&self, head: Option<&Head<'_>>) -> Option<u64> {
+        let Some(trace) = head.and_then(|head| head.trace) else { return Some(hash(0, self.text)) };
+        let (before, after) = self.text.split_once(trace)?;
+        Some(hash(hash(0, before), after))
+    }
+}
+
+/// Hashes eight bytes at a time: the whole text of each notification is hashed.
+fn hash(seed: u64, text: &str) -> u64 {
+    const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mix = |hash: u64, word: u64| (hash.rotate_left(23) ^ word).wrapping_mul(FACTOR);
+    let (words, rest) = text.as_bytes().as_chunks::<8>();
+    let hashed = words.iter().fold(seed, |hash, word| mix(hash, u64::from_le_bytes(*word)));
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    mix(mix(hashed, u64::from_le_bytes(last)), text.len() as u64)
+}
+
 /// The fields at the beginning of a notification, in the order in which they are written. A text
 /// in another order has none.
 #[derive(Debug)]
@@ -105,6 +156,7 @@ struct Head<'a> {
 impl<'a> Head<'a> {
     fn of(text: &'a str) -> Option<Self> {
         let (_, rest) = field(text, "{\"id\":\"")?;
+        let rest = rest.strip_prefix(RESTORED).unwrap_or(rest);
         let (_, rest) = field(rest, ",\"event\":\"")?;
         let (_, rest) = field(rest, ",\"category\":\"")?;
         let (priority, rest) = field(rest, ",\"priority\":\"")?;

@@ -264,6 +264,7 @@ impl<R: ReadPage> Pages<R> {
         let ends = !page.more && self.outbox.end_replay();
         let gives_up = !ends && self.read >= MAX_ENTRIES;
         let is_complete = page.reaches_back && !gives_up;
+        self.outbox.remember(&page.frames);
         // The client's own position may be ahead of everything that will be published.
         let newest = page.frames.last().and_then(|frame| frame.position);
         let newest = if page.reaches_back { Some(page.newest) } else { newest };
