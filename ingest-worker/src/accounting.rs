@@ -15,7 +15,7 @@ use crate::{
         classify::Classification,
         record::{IgnoreReason, Outcome, ParkReason, Parking, Rejection},
     },
-    metrics::Metrics,
+    metrics::{Metrics, RewindReason},
     notification::publisher::TransientError,
 };
 
@@ -52,14 +52,40 @@ impl Accounting {
         Self { metrics, readiness }
     }
 
-    /// Counts records that were read; takes the time at which each was written.
-    pub(crate) fn read(&self, written_at: impl ExactSizeIterator<Item = Option<Timestamp>>) {
+    /// Counts records that were read; takes the time at which each was written, and how many were
+    /// finished before.
+    pub(crate) fn read(
+        &self,
+        written_at: impl ExactSizeIterator<Item = Option<Timestamp>>,
+        rewound: usize,
+    ) {
+        self.metrics.rewound.inc_by(rewound as u64);
         self.metrics.consumed.inc_by(written_at.len() as u64);
         self.metrics.in_flight.add(signed(written_at.len()));
         let now = Timestamp::now();
         for written_at in written_at.flatten() {
             self.metrics.kafka_wait.observe(seconds_between(written_at, now));
         }
+    }
+
+    /// Counts and logs that a partition is read again from offset `from` to before `until`.
+    pub(crate) fn rewound(
+        &self,
+        (topic, partition): &(String, i32),
+        from: i64,
+        until: i64,
+        reason: RewindReason,
+    ) {
+        self.metrics.rewinds.of(reason).inc();
+        let reason = reason.label();
+        warn!(
+            kafka.topic = topic,
+            kafka.partition = partition,
+            from,
+            until,
+            reason,
+            "Redis has lost data, reading the partition again to restore them"
+        );
     }
 
     /// Counts unfinished records that were dropped because their partition was revoked.
@@ -136,7 +162,7 @@ impl Accounting {
             }
             Outcome::Ignored(reason) => self.metrics.ignored.of(*reason).inc(),
             Outcome::DeadLetter(rejection) => self.dead_lettered(record, classification, rejection),
-            Outcome::Duplicate | Outcome::Parked(_) => {}
+            Outcome::Restored | Outcome::Duplicate | Outcome::Parked(_) => {}
         }
         debug!(
             kafka.topic = record.topic,

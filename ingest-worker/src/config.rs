@@ -77,6 +77,9 @@ pub struct Settings {
     /// of offsets and are older than IDEMPOTENCY_TTL
     #[arg(long, env = "MAX_EVENT_AGE", value_parser = positive_duration)]
     pub(crate) max_event_age: Option<Duration>,
+    /// Age of the oldest events from which histories are rebuilt after Redis has lost all keys; 0: they are not rebuilt
+    #[arg(long, env = "REWIND_LIMIT", default_value = "1h", value_parser = duration)]
+    pub(crate) rewind_limit: Duration,
     /// Time limit of a graceful shutdown
     #[arg(long, env = "SHUTDOWN_GRACE", default_value = "20s", value_parser = positive_duration)]
     pub(crate) shutdown_grace: Duration,

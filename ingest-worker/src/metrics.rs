@@ -21,6 +21,8 @@ shared::label! {
         Publish = "publish",
         /// Store and look up owners.
         Owners = "owners",
+        /// Read how far each partition is published.
+        Watermarks = "watermarks",
     }
 }
 
@@ -43,6 +45,16 @@ shared::label! {
 }
 
 shared::label! {
+    /// Why a partition is read again.
+    pub(crate) enum RewindReason as "reason" {
+        /// Its watermark in Redis is below what was finished: a failover or an older snapshot.
+        Behind = "behind",
+        /// Its watermark is missing: Redis was flushed, or is empty.
+        Missing = "missing",
+    }
+}
+
+shared::label! {
     /// A Redis key with the name of the worker's, but of a type that the worker does not write.
     pub(crate) enum WrongTypeKey as "key" {
         /// The claim of an event; replaced.
@@ -61,15 +73,21 @@ shared::metrics! {
     pub struct Metrics {
         /// Records read from Kafka.
         pub(crate) consumed: IntCounter = "ingest_worker_consumed_records_total", ();
-        /// Finished records by event type and outcome: published, duplicate, ignored,
-        /// dead_lettered.
+        /// Finished records by event type and outcome: published, restored (published before, lost
+        /// by Redis and stored again), duplicate, ignored, dead_lettered.
         pub(crate) outcomes: Labeled<(RoutedType, OutcomeKind), IntCounter> = "ingest_worker_outcomes_total", ();
+        /// Partitions that are read again because Redis has lost data, by reason: behind (a failover
+        /// or an older snapshot), missing (flushed or empty).
+        pub(crate) rewinds: Labeled<RewindReason, IntCounter> = "ingest_worker_rewinds_total", ();
+        /// Records that were finished before and are read again because Redis has lost data.
+        pub(crate) rewound: IntCounter = "ingest_worker_rewound_records_total", ();
         /// Records that were read and have no outcome yet: queued, being delivered, or parked.
         pub(crate) in_flight: IntGauge = "ingest_worker_in_flight_records", ();
         /// Records that were read and dropped without an outcome because their partition was
         /// revoked; the partition's next owner reads them again.
         pub(crate) revoked: IntCounter = "ingest_worker_revoked_records_total", ();
-        /// Ignored records by reason: no_route, by_rule, other_source, too_old.
+        /// Ignored records by reason: no_route, by_rule, other_source, too_old,
+        /// rewound (only read again to restore what Redis has lost).
         pub(crate) ignored: Labeled<IgnoreReason, IntCounter> = "ingest_worker_ignored_total", ();
         /// Records written to the dead-letter topic by reason: not_json, no_envelope, malformed,
         /// recipient_unknown, internal; skipped: by `offsets skip`.
@@ -110,7 +128,7 @@ shared::metrics! {
         pub(crate) delivery: Histogram = "ingest_worker_delivery_seconds", ROUND_TRIP_BUCKETS;
         /// Batches processed.
         pub(crate) batches: IntCounter = "ingest_worker_batches_total", ();
-        /// Seconds of a round trip to Redis, by call: publish, owners.
+        /// Seconds of a round trip to Redis, by call: publish, owners, watermarks.
         pub(crate) redis_round_trips: Labeled<RedisCall, Histogram> =
             "ingest_worker_redis_round_trip_seconds", ROUND_TRIP_BUCKETS;
         /// Errors of Redis by kind: unreachable, loading, read_only, out_of_memory, refused

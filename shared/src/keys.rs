@@ -93,6 +93,13 @@ impl Keys {
         format!("{}/probe", self.prefix)
     }
 
+    /// Returns how the names of the keys begin that hold how far each Kafka partition is published.
+    /// A number follows, so that there is a key on each master.
+    #[must_use]
+    pub fn watermark_prefix(&self) -> String {
+        format!("{}:watermark:", self.prefix)
+    }
+
     /// Returns the key that holds the owner's user id of a batch.
     #[must_use]
     pub fn batch_owner(&self, batch_id: &str) -> String {

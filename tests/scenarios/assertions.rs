@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{bail, ensure};
+use anyhow::{Context as _, bail, ensure};
 use harness::{
     client::{Client, Closed},
     events::{self, Event, fresh_user},
@@ -32,7 +32,9 @@ pub(crate) async fn expect_notifications(
     let mut expected: Vec<&Event> = events.iter().collect();
     while !expected.is_empty() {
         let mut frame = client.next_notification(TIMEOUT).await?;
-        let id = frame.as_object_mut().and_then(|fields| fields.remove("id"));
+        let fields = frame.as_object_mut().context("a notification is an object")?;
+        fields.remove("restored");
+        let id = fields.remove("id");
         ensure!(id.as_ref().is_some_and(Value::is_string), "expected an id in {frame}");
         let Some(index) = expected.iter().position(|event| frame["event_id"] == *event.id) else {
             bail!("unexpected or duplicate notification: {frame}");

@@ -18,7 +18,7 @@ use super::{
     logging::{EventSource, LogOnce, traceparent, truncate_for_log},
     panics,
     recipients::{OwnedEntity, RecipientHints},
-    record::{DeadLetterReason, IgnoreReason, Outcome, Record, Rejection},
+    record::{DeadLetterReason, IgnoreReason, Outcome, Record, Rejection, Restore},
     routes::{Route, RoutedType, Routes},
 };
 use crate::notification::publisher::EventIdentity;
@@ -68,6 +68,7 @@ pub(crate) struct PendingNotification {
     /// Or why there is none: the event is processed only for the owner that it states.
     pub(super) notification: Result<Notification, IgnoreReason>,
     pub(super) wait_expired: bool,
+    pub(super) restore: Option<Restore>,
     /// Its number in the order of reading; the highest for a record that was never parked.
     pub(super) order: u64,
 }
@@ -200,13 +201,16 @@ impl Classifier {
             .unwrap_or(now);
         let payload = (route.parse)(envelope.data, happened_at)?;
         let event_id = event_id(record.event_id).or_else(|| event_id(envelope.event_id.as_deref()));
-        let notification = match payload.notification {
+        let mut notification = match payload.notification {
             Some(notification) => Ok(notification
                 .with_ids(event_id, envelope.correlation_id.as_deref())
                 .limited_to(self.max_size)
                 .map_err(|error| DeadLetterReason::Malformed.with_detail(error.to_string()))?),
             None => Err(IgnoreReason::ByRule),
         };
+        if let (Ok(notification), Some(_)) = (&mut notification, record.restore) {
+            notification.set_restored();
+        }
         if notification.is_err() {
             self.log_ignored(route.event_type, IgnoreReason::ByRule);
         }
@@ -215,6 +219,7 @@ impl Classifier {
             identity: self.identity.identity(envelope, route.event_type, event_id),
             notification,
             wait_expired: record.wait_expired,
+            restore: record.restore,
             order: record.order.unwrap_or(u64::MAX),
         })
     }

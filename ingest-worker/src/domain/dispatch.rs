@@ -10,10 +10,11 @@ use super::{
     ordering::{BatchHolds, HeldKeys, ordering_keys},
     panics,
     recipients::{OwnerDirectory, OwnerLookup, Recipient, RecipientHints},
-    record::{DeadLetterReason, Outcome, ParkReason},
+    record::{DeadLetterReason, Outcome, ParkReason, Restore},
 };
 use crate::notification::publisher::{
-    OutgoingNotification, PublishOutcome, Publisher, TransientError,
+    OutgoingNotification, PublishOutcome, Published, Publisher, StoredWatermark, TransientError,
+    Watermark,
 };
 
 /// Publishes notifications to the users that a directory of owners resolves.
@@ -22,6 +23,10 @@ pub struct Dispatcher<P, D> {
     pub(crate) publisher: P,
     pub(super) directory: D,
 }
+
+/// The outcome per classification, in order, and what the servers hold of the watermarks; nothing
+/// if nothing was published.
+pub type Dispatched = (Vec<Outcome>, Vec<StoredWatermark>);
 
 /// What to do with each pending notification of a batch.
 struct Plan {
@@ -37,8 +42,9 @@ impl<P: Publisher, D: OwnerDirectory> Dispatcher<P, D> {
         Self { publisher, directory }
     }
 
-    /// Publishes all pending notifications but those that `held` keys block; returns an outcome per
-    /// classification, in order. Stores the owners that any of them states.
+    /// Publishes all pending notifications but those that `held` keys block, and `watermarks` with
+    /// them. Stores the owners that any of them states. If it `is_repeated`, the notifications may
+    /// have been published by a call that has failed.
     ///
     /// # Errors
     /// [`TransientError`] if a backend failed as a whole. Dispatching the same classifications
@@ -47,23 +53,26 @@ impl<P: Publisher, D: OwnerDirectory> Dispatcher<P, D> {
         &self,
         classifications: &[Classification],
         held: &HeldKeys,
-    ) -> Result<Vec<Outcome>, TransientError> {
+        watermarks: &[Watermark],
+        is_repeated: bool,
+    ) -> Result<Dispatched, TransientError> {
         let pending: Vec<&PendingNotification> =
             classifications.iter().filter_map(Classification::pending).collect();
         let hints: Vec<&RecipientHints> =
             pending.iter().map(|pending| &pending.recipient).collect();
         let mut owners = OwnerLookup::new(&hints);
-        let outcomes = if owners.needs_answer() {
+        let (outcomes, stored) = if owners.needs_answer() {
             owners.resolve(&self.directory).await?;
             let plan = Plan::new(&pending, &owners.recipients(&hints), held);
-            self.publish(&pending, plan).await?
+            self.publish(&pending, plan, watermarks, is_repeated).await?
         } else {
-            // No recipient depends on the directory, so both calls share one round trip.
+            // No recipient depends on the directory, so both calls share one round trip. Owners are
+            // sent first: a server that has the watermark has them too.
             let plan = Plan::new(&pending, &owners.recipients(&hints), held);
-            let publishing = self.publish(&pending, plan);
+            let publishing = self.publish(&pending, plan, watermarks, is_repeated);
             let (resolved, outcomes) = join(owners.resolve(&self.directory), publishing).await;
             resolved?;
-            let mut outcomes = outcomes?;
+            let (mut outcomes, stored) = outcomes?;
             // An event whose owner was not stored is not finished, although it may be published.
             for (pending, outcome) in pending.iter().zip(&mut outcomes) {
                 if let Some(error) = owners.refusal(&pending.recipient) {
@@ -71,9 +80,9 @@ impl<P: Publisher, D: OwnerDirectory> Dispatcher<P, D> {
                     *outcome = pending.refused(user, error.clone());
                 }
             }
-            outcomes
+            (outcomes, stored)
         };
-        Ok(in_order(classifications, outcomes))
+        Ok((in_order(classifications, outcomes), stored))
     }
 
     /// Publishes what is planned; returns the outcomes of all pending notifications.
@@ -81,12 +90,19 @@ impl<P: Publisher, D: OwnerDirectory> Dispatcher<P, D> {
         &self,
         pending: &[&PendingNotification],
         plan: Plan,
-    ) -> Result<Vec<Outcome>, TransientError> {
-        let Plan { notifications, outcomes } = plan;
-        let published = if notifications.is_empty() {
-            Vec::new()
+        watermarks: &[Watermark],
+        is_repeated: bool,
+    ) -> Result<Dispatched, TransientError> {
+        let Plan { mut notifications, outcomes } = plan;
+        if is_repeated {
+            notifications.iter_mut().for_each(OutgoingNotification::set_restored);
+        }
+        // Without notifications, a watermark covers the owners that the batch states.
+        let is_empty = notifications.is_empty() && pending.is_empty();
+        let Published { outcomes: published, watermarks } = if is_empty {
+            Published::default()
         } else {
-            self.publisher.publish(&notifications).await?
+            self.publisher.publish(&notifications, watermarks).await?
         };
         let mut published = notifications.iter().zip(published);
         let outcome = |(pending, outcome): (&&PendingNotification, Option<Outcome>)| {
@@ -96,7 +112,7 @@ impl<P: Publisher, D: OwnerDirectory> Dispatcher<P, D> {
                 pending.outcome(&sent.user, result)
             })
         };
-        Ok(pending.iter().zip(outcomes).map(outcome).collect())
+        Ok((pending.iter().zip(outcomes).map(outcome).collect(), watermarks))
     }
 }
 
@@ -167,7 +183,8 @@ impl PendingNotification {
         };
         let text = panics::catch("rendering", || notification.to_json(user));
         let text = text.map_err(Outcome::DeadLetter)?;
-        Ok(OutgoingNotification { user: user.clone(), identity: self.identity, text })
+        let is_silent = self.restore == Some(Restore::HistoryOnly);
+        Ok(OutgoingNotification { user: user.clone(), identity: self.identity, text, is_silent })
     }
 
     /// Returns the outcome if a backend refused what concerns the event; a retry may succeed.
@@ -178,6 +195,9 @@ impl PendingNotification {
 
     fn outcome(&self, user: &UserId, result: PublishOutcome) -> Outcome {
         match result {
+            PublishOutcome::Published if self.restore.is_some_and(Restore::was_finished) => {
+                Outcome::Restored
+            }
             PublishOutcome::Published => Outcome::Published,
             PublishOutcome::Duplicate => Outcome::Duplicate,
             PublishOutcome::Refused(error) => self.refused(Some(user), error),

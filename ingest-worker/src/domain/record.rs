@@ -24,6 +24,28 @@ pub struct Record<'a> {
     pub order: Option<u64>,
     /// Whether its partition was rewound, so that it may have been processed before.
     pub is_reread: bool,
+    /// Set if its notification may have been published before, and Redis may have lost it.
+    pub restore: Option<Restore>,
+}
+
+/// What becomes of a notification that may have been published before, unless Redis still has its
+/// claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restore {
+    /// Its record was not finished: it is published.
+    Unfinished,
+    /// Its record was finished: it is published again, as subscribers may not have received it.
+    Publish,
+    /// Its record was finished: it is added to the user's history only.
+    HistoryOnly,
+}
+
+impl Restore {
+    /// Returns whether the record was finished before it is read again.
+    #[must_use]
+    pub fn was_finished(self) -> bool {
+        self != Self::Unfinished
+    }
 }
 
 /// The result of processing a record.
@@ -31,6 +53,8 @@ pub struct Record<'a> {
 pub enum Outcome {
     /// Its notification was published.
     Published,
+    /// Its notification was published before, lost by Redis, and is stored again.
+    Restored,
     /// Its notification had been published before.
     Duplicate,
     /// It is no notification.
@@ -71,6 +95,8 @@ shared::label! {
     pub(crate) enum OutcomeKind as "outcome" {
         /// Its notification was published.
         Published = "published",
+        /// Its notification was published before, lost by Redis, and is stored again.
+        Restored = "restored",
         /// Its notification had been published before.
         Duplicate = "duplicate",
         /// It is no notification.
@@ -95,6 +121,7 @@ impl Outcome {
     pub(crate) fn kind(&self) -> Option<OutcomeKind> {
         match self {
             Self::Published => Some(OutcomeKind::Published),
+            Self::Restored => Some(OutcomeKind::Restored),
             Self::Duplicate => Some(OutcomeKind::Duplicate),
             Self::Ignored(_) => Some(OutcomeKind::Ignored),
             Self::DeadLetter(_) => Some(OutcomeKind::DeadLettered),
@@ -114,6 +141,8 @@ shared::label! {
         OtherSource = "other_source",
         /// It is older than `MAX_EVENT_AGE`, or read again after its claim has expired.
         TooOld = "too_old",
+        /// It was finished without a notification before its partition was rewound.
+        Rewound = "rewound",
     }
 }
 

@@ -71,7 +71,9 @@ impl Pipeline {
     /// Processes records as one batch.
     async fn process_batch(&self, records: &[Record<'_>]) -> Result<Vec<Outcome>, TransientError> {
         let records = records.iter().map(|record| self.classify(record));
-        self.dispatcher.dispatch(&records.collect::<Vec<_>>(), &HeldKeys::default()).await
+        let records = records.collect::<Vec<_>>();
+        let dispatched = self.dispatcher.dispatch(&records, &HeldKeys::default(), &[], false).await;
+        dispatched.map(|(outcomes, _)| outcomes)
     }
 
     async fn process(&self, record: Record<'_>) -> Outcome {

@@ -4,5 +4,7 @@ mod error;
 mod owners;
 mod publish;
 mod store;
+mod watermark_store;
+mod watermarks;
 
 pub(crate) use store::{RedisStore, Retention};

@@ -1,6 +1,6 @@
 //! The boundary through which notifications leave the worker, each published once.
 
-use std::{fmt, future::Future};
+use std::{collections::BTreeMap, fmt, future::Future, sync::Arc};
 
 use shared::user::UserId;
 use uuid::Uuid;
@@ -38,6 +38,47 @@ pub struct OutgoingNotification {
     pub identity: EventIdentity,
     /// The notification, a JSON object without the `id` that publishing assigns.
     pub text: String,
+    /// Whether it is only added to the user's history, and sent to no subscriber.
+    pub is_silent: bool,
+}
+
+impl OutgoingNotification {
+    /// Marks it as one that may have been published before.
+    pub fn set_restored(&mut self) {
+        const MARK: &str = "\"restored\":true,";
+        if !self.text[1..].starts_with(MARK) {
+            self.text.insert_str(1, MARK);
+        }
+    }
+}
+
+/// How far a source of notifications is published, as kept by each server of a store.
+///
+/// It is replaced in the same request as notifications are published, after these: a server that
+/// has a value has everything that was published before this value was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watermark {
+    /// Names the source.
+    pub source: Arc<str>,
+    /// The value that is replaced; a server that has another one keeps it.
+    pub stored: StoredWatermark,
+    /// Begins the new value. The store appends the number of the attempt, and replaces the values
+    /// of other attempts with this token too.
+    pub token: String,
+    /// Ends the new value.
+    pub position: String,
+}
+
+/// The value of a watermark on each server, by the key that holds it there.
+pub type StoredWatermark = BTreeMap<Arc<str>, Option<String>>;
+
+/// The result of [`Publisher::publish`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Published {
+    /// An outcome for each notification, in order.
+    pub outcomes: Vec<PublishOutcome>,
+    /// What the servers now hold of each watermark, in order; empty if none was written.
+    pub watermarks: Vec<StoredWatermark>,
 }
 
 /// The result of publishing one [`OutgoingNotification`].
@@ -80,7 +121,7 @@ pub struct TransientError {
 /// identity, that a user's notifications are published in the order given, and that
 /// [`PublishOutcome::Published`] and [`PublishOutcome::Duplicate`] mean it is stored.
 pub trait Publisher: Send + Sync {
-    /// Publishes all of `notifications`; returns an outcome for each, in order.
+    /// Publishes all of `notifications`, then replaces `watermarks`.
     ///
     /// # Errors
     /// [`TransientError`] if the store as a whole is unavailable; any of them may have been
@@ -88,7 +129,17 @@ pub trait Publisher: Send + Sync {
     fn publish(
         &self,
         notifications: &[OutgoingNotification],
-    ) -> impl Future<Output = Result<Vec<PublishOutcome>, TransientError>> + Send;
+        watermarks: &[Watermark],
+    ) -> impl Future<Output = Result<Published, TransientError>> + Send;
+
+    /// Returns what the servers hold of the watermark of each source, in order.
+    ///
+    /// # Errors
+    /// As [`Publisher::publish`].
+    fn watermarks(
+        &self,
+        sources: &[Arc<str>],
+    ) -> impl Future<Output = Result<Vec<StoredWatermark>, TransientError>> + Send;
 }
 
 /// An in-memory publisher that can be made to fail.
@@ -106,7 +157,8 @@ impl Publisher for FakePublisher {
     async fn publish(
         &self,
         notifications: &[OutgoingNotification],
-    ) -> Result<Vec<PublishOutcome>, TransientError> {
+        _: &[Watermark],
+    ) -> Result<Published, TransientError> {
         if self.fails.load(std::sync::atomic::Ordering::Relaxed) {
             return Err(TransientError { system: System::Redis, detail: "outage".into() });
         }
@@ -124,6 +176,14 @@ impl Publisher for FakePublisher {
             published.push(new.clone());
             PublishOutcome::Published
         };
-        Ok(notifications.iter().map(publish).collect())
+        let outcomes = notifications.iter().map(publish).collect();
+        Ok(Published { outcomes, watermarks: Vec::new() })
+    }
+
+    async fn watermarks(
+        &self,
+        sources: &[Arc<str>],
+    ) -> Result<Vec<StoredWatermark>, TransientError> {
+        Ok(vec![StoredWatermark::new(); sources.len()])
     }
 }

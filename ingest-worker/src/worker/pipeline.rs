@@ -16,7 +16,7 @@ use crate::{
 pub use crate::{
     infrastructure::kafka::{
         Admitted, ConsumeLoop, DeadLetter, DeadLetterSink, InFlightId, InFlightRecord, MAX_BATCH,
-        Offsets, OwnedRecord, Partition, RecordSource, SourceRecord,
+        Offsets, OwnedRecord, Partition, RecordSource, RewindTo, SourceRecord,
     },
     metrics::Metrics,
 };
@@ -51,8 +51,12 @@ impl Pipeline {
                 .with_traceparent(tracer.is_some());
         let dispatcher = Dispatcher::new(store.clone(), store.clone());
         let accounting = Accounting::new(metrics.clone(), readiness);
-        let limits =
-            Limits { owner_wait: settings.owner_wait, max_parked: settings.owner_wait_limit.get() };
+        let limits = Limits {
+            group: settings.kafka_consumer_group.clone(),
+            rewind_limit: settings.rewind_limit,
+            owner_wait: settings.owner_wait,
+            max_parked: settings.owner_wait_limit.get(),
+        };
         let processor = BatchProcessor { classifier, dispatcher, metrics, tracer };
         Self { processor, store, accounting, limits }
     }
@@ -66,7 +70,7 @@ impl Pipeline {
     where
         S::Record: 'c,
     {
-        ConsumeLoop::new(source, &self.processor, dead_letters, &self.accounting, self.limits)
+        ConsumeLoop::new(source, &self.processor, dead_letters, &self.accounting, &self.limits)
     }
 }
 

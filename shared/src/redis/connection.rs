@@ -132,6 +132,15 @@ impl RedisConnection {
         try_join_all(self.nodes.iter().map(run)).await
     }
 
+    /// Returns a key on each master: `prefix` and a number.
+    #[must_use]
+    pub fn key_on_each_master(&self, prefix: &str) -> Vec<String> {
+        match &self.topology {
+            Topology::Cluster(map) => map.key_for_each_master(prefix),
+            Topology::Standalone | Topology::Sentinel(_) => vec![format!("{prefix}0")],
+        }
+    }
+
     /// Checks that every server responds and is still the master.
     ///
     /// # Errors

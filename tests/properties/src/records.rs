@@ -1,7 +1,7 @@
 //! Properties of processing a record: it never panics, every record has one outcome, and what is
 //! published is a notification of the contract.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use futures_util::FutureExt as _;
 use ingest_worker::{
@@ -14,7 +14,10 @@ use ingest_worker::{
         record::{Outcome, Record},
         routes::{NotificationSource, ROUTES, Routes},
     },
-    notification::publisher::{OutgoingNotification, PublishOutcome, Publisher, TransientError},
+    notification::publisher::{
+        OutgoingNotification, PublishOutcome, Published, Publisher, StoredWatermark,
+        TransientError, Watermark,
+    },
 };
 use serde_json::Value;
 use shared::{time::Timestamp, user::UserId};
@@ -34,9 +37,15 @@ impl Publisher for &Collector {
     async fn publish(
         &self,
         deliveries: &[OutgoingNotification],
-    ) -> Result<Vec<PublishOutcome>, TransientError> {
+        _: &[Watermark],
+    ) -> Result<Published, TransientError> {
         self.0.lock().expect("the lock is not poisoned").extend_from_slice(deliveries);
-        Ok(vec![PublishOutcome::Published; deliveries.len()])
+        let outcomes = vec![PublishOutcome::Published; deliveries.len()];
+        Ok(Published { outcomes, watermarks: Vec::new() })
+    }
+
+    async fn watermarks(&self, _: &[Arc<str>]) -> Result<Vec<StoredWatermark>, TransientError> {
+        Ok(Vec::new())
     }
 }
 
@@ -80,8 +89,10 @@ fn outcome(collector: &Collector, topic: &str, value: &[u8]) -> Outcome {
     let dispatcher = Dispatcher::new(collector, EveryOwnerKnown);
     let record = Record { topic, value: Some(value), wait_expired: true, ..Record::default() };
     let classification = classifier.classify(&record, Timestamp::UNIX_EPOCH);
-    let outcomes = dispatcher.dispatch(&[classification], &HeldKeys::default()).now_or_never();
-    let outcomes = outcomes.expect("dispatching does not wait").expect("dispatching does not fail");
+    let (classifications, held) = ([classification], HeldKeys::default());
+    let done = dispatcher.dispatch(&classifications, &held, &[], false).now_or_never();
+    let (outcomes, _) =
+        done.expect("dispatching does not wait").expect("dispatching does not fail");
     let [outcome] = <[Outcome; 1]>::try_from(outcomes).expect("a record has one outcome");
     outcome
 }
@@ -98,7 +109,7 @@ fn check_outcome(outcome: &Outcome, published: &[OutgoingNotification]) {
             let detail = &rejection.detail;
             assert!(detail.len() < 200 && !detail.contains(char::is_control), "{detail:?}");
         }
-        Outcome::Duplicate | Outcome::Parked(_) => {
+        Outcome::Duplicate | Outcome::Restored | Outcome::Parked(_) => {
             panic!("unexpected outcome {outcome:?}")
         }
     }

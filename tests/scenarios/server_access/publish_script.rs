@@ -130,7 +130,8 @@ impl Server {
     async fn publish(&mut self) -> anyhow::Result<String> {
         let mut call = cmd("EVALSHA");
         call.arg(&self.script).arg(4).arg(&KEYS).arg(CLAIM);
-        call.arg("ws:u").arg(MINUTE_MS).arg(MINUTE_MS).arg(256).arg(MINUTE_MS).arg(TEXT);
+        call.arg("ws:u").arg(MINUTE_MS).arg(MINUTE_MS).arg(256).arg(MINUTE_MS).arg(1);
+        call.arg(TEXT);
         Ok(call.query_async(&mut self.worker).await?)
     }
 

@@ -165,8 +165,10 @@ impl System {
         if let Some(client) = self.clients.iter().position(has_revoked_token) {
             return Some(format!("client {client} is connected with a revoked token"));
         }
-        let (client, id) = self.sim.oracle.undelivered().into_iter().next()?;
-        Some(format!("client {client} has not received {id}"))
+        if let Some((client, id)) = self.sim.oracle.undelivered().into_iter().next() {
+            return Some(format!("client {client} has not received {id}"));
+        }
+        self.sim.oracle.not_restored()
     }
 }
 

@@ -44,7 +44,13 @@ impl Oracle {
         records.push(Record { expected: expected.clone(), produced_at, is_deleted: false });
         if let Expected::Notification(event) = expected {
             let (copies, id) = (Vec::new(), event.id);
-            let new = EventState { event, copies, was_published: false, is_claimed: false };
+            let new = EventState {
+                event,
+                copies,
+                was_published: false,
+                is_claimed: false,
+                is_lost: false,
+            };
             let known = state.events.entry(id).or_insert(new);
             known.copies.push((partition.clone(), offset));
         }
@@ -52,6 +58,16 @@ impl Oracle {
 
     /// Takes a message that a script has published on a user's channel.
     pub(crate) fn published(&self, channel: &str, message: &[u8]) {
+        self.appended(channel, message, false);
+    }
+
+    /// Takes a message that a script has added to a user's history only.
+    pub(crate) fn stored(&self, channel: &str, message: &[u8]) {
+        self.recorder.reach("a history was rebuilt");
+        self.appended(channel, message, true);
+    }
+
+    fn appended(&self, channel: &str, message: &[u8], is_silent: bool) {
         let frame: Value = serde_json::from_slice(message).unwrap_or_default();
         let user = channel.strip_prefix("ws:").unwrap_or_default();
         let id = frame["id"].as_str().and_then(|id| id.parse().ok());
@@ -59,11 +75,12 @@ impl Oracle {
         let (Some(id), Some(event)) = (id, event) else {
             return self.recorder.violate(format!("published without id or event: {frame}"));
         };
-        self.recorder.trace(format_args!("published {event} to {user} as {id}"));
+        self.recorder
+            .trace(format_args!("published {event} to {user} as {id}, silently: {is_silent}"));
         let mut state = self.state();
         let named = frame["user_id"].as_str();
         let category = frame["category"].as_str().unwrap_or_default().to_owned();
-        let entry = Entry { id, event: event.as_u128(), category, is_lost: false };
+        let entry = Entry { id, event: event.as_u128(), category, is_lost: false, is_silent };
         let mut violations = state.publish(user, entry, named);
         violations.extend(state.overtaken(event.as_u128(), self.owner_wait));
         if state.events.get(&event.as_u128()).is_some_and(|event| event.was_published) {
@@ -92,9 +109,24 @@ impl Oracle {
             self.recorder.trace(format_args!("lost {} of {user}", entry.id));
             if let Some(event) = state.events.get_mut(&entry.event) {
                 event.is_claimed = false;
+                event.is_lost = true;
             }
         }
         lost
+    }
+
+    /// Returns an event that a failover has lost and that is not restored, although Kafka has it.
+    pub(crate) fn not_restored(&self) -> Option<String> {
+        let state = self.state();
+        let has_record = |(partition, offset): &(Partition, i64)| {
+            state.record(partition, *offset).is_some_and(|record| !record.is_deleted)
+        };
+        let lost = state.events.values().find(|event| {
+            let has_recipient = event.event.names_user || !state.owners_lost;
+            let has_record = event.copies.iter().all(has_record);
+            event.is_lost && !event.is_claimed && has_recipient && has_record
+        })?;
+        Some(format!("{:?} is lost and not restored", lost.event))
     }
 
     pub(crate) fn all_keys_lost(&self) {
@@ -118,7 +150,9 @@ impl Oracle {
     /// Notes that Redis has lost a key.
     pub(crate) fn key_lost(&self, key: &str) {
         if let Some(batch) = key.strip_prefix(OWNERS) {
-            self.state().owners.remove(batch);
+            let mut state = self.state();
+            state.owners.remove(batch);
+            state.owners_lost = true;
         }
         let Some((_, identity)) =
             key.strip_prefix("ws:seen:{").and_then(|key| key.split_once("}:"))
@@ -174,6 +208,7 @@ impl Oracle {
 
     pub(crate) fn records_deleted(&self, partition: &Partition, begin: i64) {
         let mut state = self.state();
+        state.owners_lost = true;
         if let Some(records) = state.records.get_mut(partition) {
             let begin = usize::try_from(begin).unwrap_or(0);
             records.iter_mut().take(begin).for_each(|record| record.is_deleted = true);

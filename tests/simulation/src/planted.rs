@@ -72,8 +72,8 @@ bugs! {
         "waited >= self.owner_wait.saturating_add(outage) / 2";
     "ingest-worker/src/infrastructure/kafka/batch.rs":
         "parked records count as published when Redis is unavailable",
-        "batch.records.iter().map(parked_again).collect()" =>
-        "batch.records.iter().map(parked_again).map(|_| Outcome::Published).collect()";
+        "batch.records.iter_mut().map(parked_again).collect()" =>
+        "batch.records.iter_mut().map(parked_again).map(|_| Outcome::Published).collect()";
     "ingest-worker/src/infrastructure/kafka/consume_loop/pauses.rs":
         "the number of parked records has no limit",
         "share * count >= self.max_parked || " => "";

@@ -56,7 +56,7 @@ fn a_seed_repeats_its_trace() {
 /// A state stands in for a failure, as no seed fails.
 #[test]
 fn a_shrunk_case_fails_as_before_with_fewer_faults_and_records() {
-    const STATE: &str = "a failover lost notifications";
+    const STATE: &str = "a worker crashed";
     let fails = |report: &Report| report.reached.iter().any(|state| state == STATE);
     let runner = runner();
     let has_many_faults = |case: &Case| case.plan().faults.len() > 5;

@@ -4,8 +4,11 @@
 //! then pauses. The source is polled all the time, so that the worker stays in its group. Offsets
 //! are stored up to the first unfinished record of each partition.
 
+mod completed;
 mod outcomes;
 mod pauses;
+mod restore;
+mod watermarks;
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -15,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{
-    batch::{Batch, BatchProcessor, Delivered},
+    batch::{Batch, BatchProcessor},
     dead_letters::queue::{DeadLetter, DeadLetterQueue, DeadLetterSink},
     in_flight::InFlight,
     parked::ParkedRecords,
@@ -27,7 +30,9 @@ use crate::{
     domain::recipients::OwnerDirectory,
     notification::publisher::{Publisher, TransientError},
 };
+use completed::Completed;
 use pauses::Pauses;
+use watermarks::Watermarks;
 
 /// Time after which the batch in progress counts as stuck. Until then nothing is read behind it
 /// but the next batch.
@@ -38,8 +43,12 @@ const STUCK_AFTER: Duration = Duration::from_secs(1);
 const MAX_AHEAD: (usize, usize) = (16_384, 32 << 20);
 
 /// What the loop takes from the settings.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Limits {
+    /// The consumer group, which names the watermarks.
+    pub(crate) group: String,
+    /// The oldest records that are read again after Redis has lost all keys; zero for none.
+    pub(crate) rewind_limit: Duration,
     /// How long the owner of a record may stay unknown.
     pub(crate) owner_wait: Duration,
     /// Parked records and dead letters beyond which their partitions are paused.
@@ -55,7 +64,8 @@ pub struct ConsumeLoop<'c, S: RecordSource, P, D, L> {
     processor: &'c BatchProcessor<P, D>,
     sink: &'c L,
     accounting: &'c Accounting,
-    in_flight: InFlight<'c, Delivered<S::Record>>,
+    in_flight: InFlight<'c, Completed<S::Record>>,
+    watermarks: Watermarks,
     /// When the batch in progress counts as stuck.
     stuck_at: Instant,
     is_stuck: bool,
@@ -84,7 +94,7 @@ where
         processor: &'c BatchProcessor<P, D>,
         sink: &'c L,
         accounting: &'c Accounting,
-        limits: Limits,
+        limits: &Limits,
     ) -> Self {
         Self {
             source,
@@ -92,6 +102,7 @@ where
             sink,
             accounting,
             in_flight: InFlight::none(),
+            watermarks: Watermarks::new(&limits.group, limits.rewind_limit),
             stuck_at: Instant::now(),
             is_stuck: false,
             queue: VecDeque::new(),
@@ -123,8 +134,10 @@ where
     /// owner of their partition.
     pub async fn drain(mut self, deadline: Instant) {
         if !self.in_flight.is_empty() {
-            if let Ok(delivered) = timeout_at(deadline, self.in_flight.wait()).await {
-                self.apply_outcomes(delivered);
+            if let Ok(completed) = timeout_at(deadline, self.in_flight.wait()).await {
+                if let Completed::Batch(delivered) = completed {
+                    self.apply_outcomes(delivered);
+                }
             } else {
                 warn!(
                     "batch not finished within two thirds of SHUTDOWN_GRACE; it will be read again"
@@ -136,13 +149,15 @@ where
         {
             self.apply_write_results(written);
         }
+        // The next owners of the partitions find them complete.
+        timeout_at(deadline, self.write_last_watermarks()).await.ok();
     }
 
     /// Waits for the next event and handles it.
     async fn step(&mut self, stop: &CancellationToken) {
         self.start_dead_letters().await;
         if self.in_flight.is_empty() {
-            self.start_batch().await;
+            self.start_next().await;
         }
         let is_busy = !self.in_flight.is_empty();
         let may_read = self.queue.is_empty() || self.is_stuck;
@@ -152,23 +167,12 @@ where
         tokio::select! {
             biased;
             () = stop.cancelled() => {}
-            delivered = self.in_flight.wait() => {
-                if self.is_stuck {
-                    self.parked.extend_waits(Instant::now() - self.stuck_at + STUCK_AFTER);
-                }
-                if delivered.1.iter().any(|outcome| outcome.kind().is_none()) {
-                    // What is parked now may block records of the next batch.
-                    self.apply_outcomes(delivered);
-                } else {
-                    // Redis works on the next batch while this one is counted.
-                    self.start_batch().await;
-                    self.apply_outcomes(delivered);
-                }
-            }
+            completed = self.in_flight.wait() => self.complete(completed).await,
             () = sleep_until(self.stuck_at), if is_busy && !self.is_stuck => self.set_stuck(true),
             written = self.dead_letters_in_flight.wait() => self.apply_write_results(written),
             () = due(parked_due), if parked_due.is_some() => {}
             () = due(dead_letter_due), if dead_letter_due.is_some() => {}
+            () = sleep_until(self.watermarks.next_due()), if !is_busy => {}
             records = self.source.read(), if may_read => self.enqueue(records),
         }
         if self.source.take_assignment_changed() {
@@ -176,14 +180,22 @@ where
         }
     }
 
+    /// Extends the waits of parked records if Redis was stuck.
+    fn extend_waits(&mut self) {
+        if self.is_stuck {
+            self.parked.extend_waits(Instant::now() - self.stuck_at + STUCK_AFTER);
+        }
+    }
+
     async fn start_batch(&mut self) {
         let fresh = if self.last_was_fresh { None } else { self.next_fresh() };
         let next = fresh.or_else(|| self.next_parked()).or_else(|| self.next_fresh());
-        let Some(batch) = next else { return };
+        let Some(mut batch) = next else { return };
+        batch.watermarks = self.watermarks_of(&batch);
         self.last_was_fresh = !batch.is_retry;
         self.stuck_at = Instant::now() + STUCK_AFTER;
         let delivery = self.processor.deliver(batch, self.parked.held());
-        self.in_flight.start(delivery.boxed()).await;
+        self.in_flight.start(delivery.map(Completed::Batch).boxed()).await;
     }
 
     fn next_fresh(&mut self) -> Option<Batch<S::Record>> {
@@ -224,7 +236,8 @@ where
             let copied = |record: InFlightRecord<S::Record>| record.into_owned().into_batch();
             records = records.into_iter().map(copied).collect();
         }
-        self.accounting.read(records.iter().map(InFlightRecord::written_at));
+        let rewound = records.iter().filter(|record| record.state.was_finished()).count();
+        self.accounting.read(records.iter().map(InFlightRecord::written_at), rewound);
         let batch = self.processor.classify(records, false);
         let (records, bytes) = batch.size();
         self.ahead = (self.ahead.0 + records, self.ahead.1 + bytes);

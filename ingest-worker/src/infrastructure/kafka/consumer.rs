@@ -5,7 +5,7 @@
 use std::{
     collections::BTreeSet,
     future::poll_fn,
-    sync::MutexGuard,
+    sync::{Arc, MutexGuard},
     task::{Context, Poll},
     time::Duration,
 };
@@ -14,10 +14,11 @@ use futures_util::StreamExt as _;
 use rdkafka::{
     Message as _, Offset, TopicPartitionList,
     consumer::{Consumer as _, MessageStream, StreamConsumer},
-    error::KafkaResult,
+    error::{KafkaError, KafkaResult},
     message::BorrowedMessage,
     metadata::MetadataTopic,
 };
+use tokio::task::spawn_blocking;
 use tracing::{debug, warn};
 
 use super::{
@@ -25,9 +26,14 @@ use super::{
     membership::Membership,
     offsets::{Offsets, Partition},
     record::InFlightRecord,
-    source::{MAX_BATCH, RecordSource},
+    rewind,
+    source::{MAX_BATCH, RecordSource, RewindTo},
 };
-use crate::{config::Config, metrics::Metrics};
+use crate::{
+    config::Config,
+    metrics::Metrics,
+    notification::publisher::{System, TransientError},
+};
 
 /// A member of the consumer group. Dropping it blocks until it has left the group.
 pub(crate) struct Consumer {
@@ -58,7 +64,7 @@ impl Consumer {
     }
 
     /// Returns the source of this member's records; there should be only one.
-    pub(crate) fn source(&self) -> KafkaSource<'_> {
+    pub(crate) fn source(self: &Arc<Self>) -> KafkaSource<'_> {
         KafkaSource { consumer: self, stream: self.client.stream() }
     }
 
@@ -91,7 +97,7 @@ impl Consumer {
 
 /// The records of a [`Consumer`].
 pub(crate) struct KafkaSource<'c> {
-    consumer: &'c Consumer,
+    consumer: &'c Arc<Consumer>,
     stream: MessageStream<'c, Membership>,
 }
 
@@ -184,6 +190,18 @@ impl<'c> RecordSource for KafkaSource<'c> {
                 );
             }
         }
+    }
+
+    async fn rewind(
+        &mut self,
+        partitions: &[(Partition, RewindTo)],
+    ) -> Vec<Result<Option<i64>, TransientError>> {
+        let failed =
+            |error: KafkaError| TransientError { system: System::Kafka, detail: error.to_string() };
+        let (consumer, partitions) = (Arc::clone(self.consumer), partitions.to_vec());
+        let rewind = spawn_blocking(move || rewind::rewind(&consumer.client, &partitions));
+        let rewound = rewind.await.expect("a rewind does not panic");
+        rewound.into_iter().map(|result| result.map_err(failed)).collect()
     }
 
     fn fatal_error(&self) -> Option<String> {

@@ -176,6 +176,9 @@ impl ClientContext for Membership {
 
     fn stats_raw(&self, json: &[u8]) {
         let positions = statistics::fetch_positions(json).filter(|_| self.is_caught_up());
+        for ((topic, partition), position) in positions.iter().flatten() {
+            self.offsets().set_start(topic, *partition, *position);
+        }
         *self.positions() = positions.unwrap_or_default();
     }
 }

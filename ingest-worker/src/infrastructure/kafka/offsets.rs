@@ -2,7 +2,11 @@
 //! that of the first unfinished record. Costs the same for every record, however many have been
 //! finished behind a parked one. Knows nothing of how offsets are stored.
 
+mod restore;
+
 use std::collections::{BTreeSet, HashMap, VecDeque};
+
+use crate::domain::record::Restore;
 
 /// A partition of a topic.
 pub type Partition = (String, i32);
@@ -23,6 +27,8 @@ pub struct Admitted {
     pub is_reread: bool,
     /// The position that a reset of the partition has left, on the first record after it.
     pub reset_from: Option<i64>,
+    /// Set if the record is read again because Redis has lost data.
+    pub restore: Option<Restore>,
 }
 
 /// The unfinished records of all assigned partitions.
@@ -49,6 +55,16 @@ struct Assigned {
     reset_from: Option<i64>,
     /// Offsets below this one may have been read before the partition was rewound.
     reread_until: i64,
+    /// The position before the first record was read, if it is known.
+    start: Option<i64>,
+    /// Offsets below this one are restored to the histories only.
+    silent_until: i64,
+    /// Offsets below this one were finished before Redis lost data.
+    restored_until: i64,
+    /// Offsets below this one were read before Redis lost data, so that they may be published.
+    read_until: i64,
+    /// The position that Redis has; without it, everything that is finished is committed.
+    confirmed: Option<i64>,
 }
 
 impl Offsets {
@@ -84,12 +100,17 @@ impl Offsets {
             assigned.reset_from = None;
             assigned.release_from(offset);
             assigned.reread_until = if offset < from { from } else { 0 };
+            assigned.end_restore();
         }
+        assigned.start.get_or_insert(offset);
         assigned.in_flight.push_back(Some(offset));
         assigned.next = Some(offset + 1);
         let index = assigned.first + assigned.in_flight.len() as u64 - 1;
         let id = InFlightId { epoch: assigned.epoch, index };
-        Some(Admitted { id, is_reread: offset < assigned.reread_until, reset_from })
+        let restore = assigned.restore(offset);
+        let was_finished = restore.is_some_and(Restore::was_finished);
+        let is_reread = was_finished || offset < assigned.reread_until;
+        Some(Admitted { id, is_reread, reset_from, restore })
     }
 
     /// Notes that `position` was out of range and the client continues elsewhere.
@@ -152,15 +173,17 @@ impl Offsets {
 
     /// Returns whether a record still counts: its partition was not revoked since it was read.
     pub(crate) fn is_current(&self, topic: &str, partition: i32, id: InFlightId) -> bool {
-        let assigned = self.topics.get(topic).and_then(|partitions| partitions.get(&partition));
-        assigned.is_some_and(|assigned| assigned.epoch == id.epoch)
+        self.get(topic, partition).is_some_and(|assigned| assigned.epoch == id.epoch)
     }
 
     /// Returns whether a partition has unfinished records.
     #[must_use]
     pub fn is_in_flight(&self, (topic, partition): &Partition) -> bool {
-        let assigned = self.topics.get(topic).and_then(|partitions| partitions.get(partition));
-        assigned.is_some_and(|a| !a.in_flight.is_empty() || !a.parked.is_empty())
+        self.get(topic, *partition).is_some_and(|a| !a.in_flight.is_empty() || !a.parked.is_empty())
+    }
+
+    fn get(&self, topic: &str, partition: i32) -> Option<&Assigned> {
+        self.topics.get(topic)?.get(&partition)
     }
 
     /// Returns the number of unfinished records of all partitions.
@@ -206,9 +229,11 @@ impl Assigned {
         }
     }
 
-    fn committable(&self) -> Option<i64> {
+    /// Returns the offset before which every record is finished, counting parked records from
+    /// `parked_from` on.
+    fn unfinished(&self, parked_from: i64) -> Option<i64> {
         let in_flight = self.in_flight.front().copied().flatten();
-        let parked = self.parked.first().map(|(offset, _)| *offset);
+        let parked = self.parked.range((parked_from, 0)..).next().map(|(offset, _)| *offset);
         in_flight.into_iter().chain(parked).min().or(self.next)
     }
 }

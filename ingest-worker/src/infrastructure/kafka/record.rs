@@ -15,7 +15,7 @@ use super::{
 };
 use crate::domain::{
     ordering::OrderingKey,
-    record::{ParkReason, Record},
+    record::{ParkReason, Record, Restore},
 };
 
 /// A record as a [`super::source::RecordSource`] yields it.
@@ -63,6 +63,8 @@ pub(crate) struct RecordState {
     pub(crate) unread_headers: usize,
     /// Whether it may have been processed before its partition was rewound.
     pub(crate) is_reread: bool,
+    /// Set if its notification may have been published before, and Redis may have lost it.
+    pub(crate) restore: Option<Restore>,
     /// Its trace, if tracing is enabled.
     pub(crate) span: Option<EventSpan>,
     /// Set once it has been parked.
@@ -79,11 +81,18 @@ pub(crate) struct ParkState {
     pub(crate) keys: Vec<OrderingKey>,
     pub(crate) backoff: shared::backoff::Backoff,
     pub(crate) retry_at: Instant,
-    /// The total time in which nothing could be published, when it was first parked. Time added since
-    /// does not count as waiting for an owner.
+    /// The total time in which nothing could be published, when it was first parked. Time added
+    /// since does not count as waiting for an owner.
     pub(crate) outages_before: Duration,
     /// Whether it was parked for as long as its owner may stay unknown.
     pub(crate) wait_expired: bool,
+}
+
+impl RecordState {
+    /// Whether the record was finished before it is read again.
+    pub(crate) fn was_finished(&self) -> bool {
+        self.restore.is_some_and(Restore::was_finished)
+    }
 }
 
 impl<R: SourceRecord> InFlightRecord<R> {
@@ -105,6 +114,7 @@ impl<R: SourceRecord> InFlightRecord<R> {
             headers,
             unread_headers,
             is_reread: admitted.is_reread,
+            restore: admitted.restore,
             span: None,
             parked: None,
         };
@@ -126,6 +136,7 @@ impl<R: SourceRecord> InFlightRecord<R> {
         let parked = self.state.parked.as_deref();
         Record {
             is_reread: self.state.is_reread,
+            restore: self.state.restore,
             order: parked.map(|parked| parked.order),
             wait_expired: parked.is_some_and(|parked| parked.wait_expired),
             ..record

@@ -1,11 +1,12 @@
 //! The boundary to the Kafka client: what the consume loop needs of a consumer in a group.
 
-use std::{collections::BTreeSet, future::Future, sync::MutexGuard};
+use std::{collections::BTreeSet, future::Future, sync::MutexGuard, time::Duration};
 
 use super::{
     offsets::{Offsets, Partition},
     record::{InFlightRecord, SourceRecord},
 };
+use crate::notification::publisher::TransientError;
 
 /// Most records that are read, and delivered, at once. Larger pipelines to Redis gain nothing.
 pub const MAX_BATCH: usize = 256;
@@ -41,8 +42,49 @@ pub trait RecordSource {
     /// Lets the member commit everything that [`Offsets::take_committable`] yields.
     fn store_offsets(&self);
 
+    /// Reads assigned partitions again from earlier positions, with [`Offsets::begin_restore`].
+    /// Returns these; `None` for a partition without a record to read again.
+    ///
+    /// # Errors
+    /// If the client does not reach a broker; nothing has changed for the partition.
+    fn rewind(
+        &mut self,
+        partitions: &[(Partition, RewindTo)],
+    ) -> impl Future<Output = Vec<Result<Option<i64>, TransientError>>> + Send;
+
     /// Returns the error from which this member cannot recover, if there was one.
     fn fatal_error(&self) -> Option<String>;
+}
+
+/// Where a partition is read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RewindTo {
+    /// From this offset, which a watermark states.
+    Offset {
+        /// The offset.
+        from: i64,
+        /// Records below this offset are restored to the histories only.
+        silent_until: i64,
+    },
+    /// From the first record that is at most so old: a watermark is missing.
+    Age {
+        /// The age.
+        max: Duration,
+        /// The offset that another watermark states: it is read from there at the latest, and
+        /// records below it are restored to the histories only. Without it, all that were finished.
+        silent_until: Option<i64>,
+    },
+}
+
+impl RewindTo {
+    /// Returns the offset below which records are restored to the histories only.
+    #[must_use]
+    pub fn silent_until(self) -> Option<i64> {
+        match self {
+            Self::Offset { silent_until, .. } => Some(silent_until),
+            Self::Age { silent_until, .. } => silent_until,
+        }
+    }
 }
 
 #[cfg(test)]

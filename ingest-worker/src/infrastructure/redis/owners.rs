@@ -27,7 +27,9 @@ impl OwnerDirectory for RedisStore {
             set.arg(self.owner_key(owned)).arg(user.as_str()).arg("PX").arg(lifetime);
             commands.push(set);
         }
-        let mut found = self.run(RedisCall::Owners, commands, !learned.is_empty()).await?;
+        let connection = self.connect().await?;
+        let writes = !learned.is_empty();
+        let mut found = self.run(&connection, RedisCall::Owners, commands, writes).await?;
         let stored = found.split_off(requested.len());
         let mut answers = OwnerAnswers::default();
         let is_full = |result: &RedisResult<Value>| {

@@ -1,7 +1,12 @@
 //! The publisher on Redis: one script call per user and round trip, so that a user's notifications
 //! stay in order even if Redis refuses some of a pipeline's commands.
 
-use std::{collections::HashMap, iter, ops::Range};
+use std::{
+    collections::HashMap,
+    iter,
+    ops::Range,
+    sync::{Arc, atomic::Ordering},
+};
 
 use redis::{Cmd, RedisResult, Value, cmd};
 use shared::{keys::POSITION_LIFETIME, metrics::Label as _, time::millis, user::UserId};
@@ -12,7 +17,10 @@ use super::{
 };
 use crate::{
     metrics::{RedisCall, WrongTypeKey},
-    notification::publisher::{OutgoingNotification, PublishOutcome, Publisher, TransientError},
+    notification::publisher::{
+        OutgoingNotification, PublishOutcome, Published, Publisher, StoredWatermark,
+        TransientError, Watermark,
+    },
 };
 
 /// Bytes of notifications in one round trip. At 2 Mbit/s it takes a second, which is less than the
@@ -27,6 +35,7 @@ const UNSUPPORTED_USER: &str = "in Redis Cluster a user id may not begin with }"
 #[derive(Debug, PartialEq)]
 struct UserCall<'a> {
     user: &'a UserId,
+    is_silent: bool,
     positions: Vec<usize>,
 }
 
@@ -44,20 +53,38 @@ impl Publisher for RedisStore {
     async fn publish(
         &self,
         notifications: &[OutgoingNotification],
-    ) -> Result<Vec<PublishOutcome>, TransientError> {
-        let script = self.script().await?;
+        written: &[Watermark],
+    ) -> Result<Published, TransientError> {
+        // The same for all round trips: after a failover between two of them, the watermark would
+        // cover what the first has lost.
+        let connection = self.connect().await?;
+        let keys = &connection.watermarks;
+        let attempt = self.attempts.fetch_add(1, Ordering::Relaxed);
+        let mut replacing = keys.commands(written, attempt);
+        let mut stored = Vec::new();
         let mut progress = Progress {
             outcomes: vec![PublishOutcome::Invalid(UNSUPPORTED_USER); notifications.len()],
             refused: HashMap::new(),
             calls: 0,
             out_of_memory: 0,
         };
-        for range in round_trips(notifications) {
+        let only_watermarks = notifications.is_empty().then_some(0..0);
+        for range in round_trips(notifications).chain(only_watermarks) {
+            let is_last = range.end == notifications.len();
             let mut calls = calls_by_user(notifications, range);
             calls.retain(|call| self.client.supports_user(call.user) && progress.may_send(call));
-            let commands =
-                calls.iter().map(|call| self.command(&script, call, notifications)).collect();
-            let results = self.run(RedisCall::Publish, commands, true).await?;
+            let mut commands: Vec<Cmd> = calls
+                .iter()
+                .map(|call| self.command(&connection.script, call, notifications))
+                .collect();
+            if is_last {
+                commands.append(&mut replacing);
+            }
+            let mut results = self.run(&connection, RedisCall::Publish, commands, true).await?;
+            let replies = results.split_off(calls.len());
+            if !replies.is_empty() {
+                stored = self.replaced(keys, written, replies).await?;
+            }
             for (call, result) in calls.iter().zip(results) {
                 self.record(call, result, &mut progress).await?;
             }
@@ -65,7 +92,14 @@ impl Publisher for RedisStore {
         if progress.calls > 0 && progress.out_of_memory == progress.calls {
             return Err(error::transient_code(OUT_OF_MEMORY));
         }
-        Ok(progress.outcomes)
+        Ok(Published { outcomes: progress.outcomes, watermarks: stored })
+    }
+
+    async fn watermarks(
+        &self,
+        sources: &[Arc<str>],
+    ) -> Result<Vec<StoredWatermark>, TransientError> {
+        self.read_watermarks(sources).await
     }
 }
 
@@ -92,7 +126,8 @@ impl RedisStore {
             .arg(millis(self.retention.seen))
             .arg(millis(self.retention.history))
             .arg(self.retention.history_length)
-            .arg(millis(self.retention.history.saturating_add(POSITION_LIFETIME)));
+            .arg(millis(self.retention.history.saturating_add(POSITION_LIFETIME)))
+            .arg(i32::from(!call.is_silent));
         for &position in &call.positions {
             command.arg(&notifications[position].text);
         }
@@ -200,59 +235,17 @@ fn calls_by_user(notifications: &[OutgoingNotification], range: Range<usize>) ->
     let mut calls: Vec<UserCall<'_>> = Vec::with_capacity(range.len());
     let mut call_of_user = HashMap::with_capacity(range.len());
     for position in range {
-        let user = &notifications[position].user;
-        let call = *call_of_user.entry(user).or_insert(calls.len());
+        let OutgoingNotification { user, is_silent, .. } = &notifications[position];
+        let call = *call_of_user.entry((user, is_silent)).or_insert(calls.len());
         match calls.get_mut(call) {
             Some(call) => call.positions.push(position),
-            None => calls.push(UserCall { user, positions: vec![position] }),
+            None => {
+                calls.push(UserCall { user, is_silent: *is_silent, positions: vec![position] });
+            }
         }
     }
     calls
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::notification::publisher::EventIdentity;
-
-    fn notification(user: &str, bytes: usize) -> OutgoingNotification {
-        let user = UserId::new(user).unwrap();
-        let text = "x".repeat(bytes);
-        OutgoingNotification { user, identity: EventIdentity::Content([0; 32]), text }
-    }
-
-    #[test]
-    fn a_users_notifications_share_a_call_and_keep_their_order() {
-        let notifications = ["a", "b", "a", "c", "b", "a"].map(|user| notification(user, 1));
-        let calls = calls_by_user(&notifications, 1..6);
-        let calls: Vec<_> = calls.iter().map(|c| (c.user.as_str(), &*c.positions)).collect();
-        assert_eq!(calls, [("b", &[1, 4][..]), ("a", &[2, 5]), ("c", &[3])]);
-    }
-
-    #[test]
-    fn a_round_trip_is_bounded_in_bytes_and_holds_at_least_one_notification() {
-        let sizes = [MAX_BYTES / 2, MAX_BYTES / 2, 1, MAX_BYTES + 1, 1];
-        let notifications = sizes.map(|bytes| notification("u", bytes));
-        let ranges: Vec<_> = round_trips(&notifications).collect();
-        assert_eq!(ranges, [0..2, 2..3, 3..4, 4..5]);
-        assert_eq!(round_trips(&[]).count(), 0);
-    }
-
-    #[test]
-    fn after_a_refusal_the_users_later_notifications_are_refused_and_other_users_are_not() {
-        let notifications = ["a", "a", "b"].map(|user| notification(user, 1));
-        let mut progress = Progress {
-            outcomes: vec![PublishOutcome::Published; 3],
-            refused: HashMap::new(),
-            calls: 0,
-            out_of_memory: 0,
-        };
-        let error = error::transient_code("NOPERM");
-        progress.refuse(&notifications[0].user, &[0], error.clone());
-        let calls = calls_by_user(&notifications, 1..3);
-        let sent: Vec<bool> = calls.iter().map(|call| progress.may_send(call)).collect();
-        assert_eq!(sent, [false, true]);
-        let refused = PublishOutcome::Refused(error);
-        assert_eq!(progress.outcomes, [refused.clone(), refused, PublishOutcome::Published]);
-    }
-}
+mod tests;

@@ -5,11 +5,12 @@
 -- KEYS[4..] the claim of each notification
 -- ARGV[1] channel    ARGV[2] lifetime of a claim, ms    ARGV[3] lifetime of the stream, ms
 -- ARGV[4] most entries of the stream    ARGV[5] lifetime of the position, ms
--- ARGV[6..] the text of each notification, a JSON object
+-- ARGV[6] 1, or 0 to rebuild the history: claim and append only
+-- ARGV[7..] the text of each notification, a JSON object
 --
--- Returns a line per notification: its stream id, followed by the kind of each key of the wrong type
--- that was in its way; `duplicate`; or, in the last line, `-` and the error with which Redis refused
--- a command. A refusal leaves nothing of its notification behind and ends the script.
+-- Returns a line per notification: its stream id, followed by the kind of each key of the wrong
+-- type that was in its way; `duplicate`; or, in the last line, `-` and the error with which Redis
+-- refused a command. A refusal leaves nothing of its notification behind and ends the script.
 --
 -- No functions, and one string as reply: closures and reply tables would cost a tenth more.
 local call, lines, appended, latest = redis.pcall, {}, false, nil
@@ -18,7 +19,7 @@ if redis.acl_check_cmd and not redis.acl_check_cmd('PUBLISH', ARGV[1], '') then
   return '-NOPERM no permission to publish to the channel'
 end
 for i = 4, #KEYS do
-  local text, wrong_type, refusal = ARGV[i + 2], '', false
+  local text, wrong_type, refusal = ARGV[i + 3], '', false
   local claim = call('SET', KEYS[i], '', 'NX', 'PX', ARGV[2])
   if not claim then
     local held = call('GET', KEYS[i])
@@ -71,7 +72,10 @@ for i = 4, #KEYS do
       end
     end
     if type(id) == 'string' then
-      local sent = call('PUBLISH', ARGV[1], '{"id":"' .. id .. '",' .. string.sub(text, 2))
+      local sent = 0
+      if ARGV[6] == '1' then
+        sent = call('PUBLISH', ARGV[1], '{"id":"' .. id .. '",' .. string.sub(text, 2))
+      end
       if type(sent) == 'number' then
         lines[i - 3] = id .. wrong_type
         appended = id

@@ -1,14 +1,20 @@
 //! The connection to Redis that the publisher and the owner directory share. A connection on which
 //! a command failed with an outage is dropped; the next call opens a new one.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use redis::{Cmd, RedisError, RedisResult, Value, cmd};
 use shared::redis::{RedisClient, RedisConnection, ReplicaAck};
 use tokio::sync::Mutex;
 use tracing::info;
 
-use super::error;
+use super::{
+    error,
+    watermarks::{REPLACE_WATERMARKS, WatermarkKeys},
+};
 use crate::{
     metrics::{Metrics, RedisCall},
     notification::publisher::TransientError,
@@ -35,13 +41,18 @@ pub struct RedisStore {
     pub(super) metrics: Metrics,
     replica_ack: Option<ReplicaAck>,
     connection: Arc<Mutex<Option<Connection>>>,
+    /// Attempts to publish, so that no two watermarks are equal.
+    pub(super) attempts: Arc<AtomicU64>,
 }
 
+/// Connections to all masters. It does not reconnect: what it has written is what its servers have,
+/// as long as its commands succeed.
 #[derive(Clone, Debug)]
-struct Connection {
+pub(super) struct Connection {
     commands: RedisConnection,
     /// SHA-1 under which every server has the publish script.
-    script: Arc<str>,
+    pub(super) script: Arc<str>,
+    pub(super) watermarks: WatermarkKeys,
 }
 
 const PUBLISH_ONCE: &str = include_str!("publish_once.lua");
@@ -56,7 +67,8 @@ impl RedisStore {
         replica_ack: Option<ReplicaAck>,
         metrics: Metrics,
     ) -> Self {
-        Self { client, retention, metrics, replica_ack, connection: Arc::default() }
+        let (connection, attempts) = Default::default();
+        Self { client, retention, metrics, replica_ack, connection, attempts }
     }
 
     /// Checks that Redis can be used; connects if there is no connection.
@@ -70,11 +82,6 @@ impl RedisStore {
         }
     }
 
-    /// Returns the SHA-1 of the publish script, which every server has loaded.
-    pub(super) async fn script(&self) -> Result<Arc<str>, TransientError> {
-        Ok(self.connect().await?.script)
-    }
-
     /// Runs commands in one round trip and returns a result for each. An error among the results
     /// concerns its command alone.
     ///
@@ -82,11 +89,11 @@ impl RedisStore {
     /// [`TransientError`] if Redis as a whole is unavailable; some commands may have run.
     pub(super) async fn run(
         &self,
+        connection: &Connection,
         call: RedisCall,
         commands: Vec<Cmd>,
         writes: bool,
     ) -> Result<Vec<RedisResult<Value>>, TransientError> {
-        let connection = self.connect().await?;
         let timer = self.metrics.redis_round_trips.of(call).start_timer();
         let results = match self.replica_ack {
             Some(replica_ack) if writes => {
@@ -122,7 +129,8 @@ impl RedisStore {
         error::transient(error)
     }
 
-    async fn connect(&self) -> Result<Connection, TransientError> {
+    /// Returns the present connection, or connects.
+    pub(super) async fn connect(&self) -> Result<Connection, TransientError> {
         let mut slot = self.connection.lock().await;
         if let Some(connection) = &*slot {
             return Ok(connection.clone());
@@ -134,10 +142,19 @@ impl RedisStore {
 
     async fn open(&self) -> RedisResult<Connection> {
         let commands = self.client.connect().await?;
-        let loaded = commands.run_on_all_nodes(cmd("SCRIPT").arg("LOAD").arg(PUBLISH_ONCE)).await?;
-        let script: String =
-            redis::from_redis_value(loaded.into_iter().next().unwrap_or_default())?;
+        let script = load(&commands, PUBLISH_ONCE).await?;
+        let replace = load(&commands, REPLACE_WATERMARKS).await?;
+        let keys = commands.key_on_each_master(&self.client.keys.watermark_prefix());
+        let keys = keys.into_iter().map(Arc::from).collect();
+        let watermarks = WatermarkKeys { script: replace, keys };
         info!(redis = ?commands, "connected to Redis");
-        Ok(Connection { commands, script: script.into() })
+        Ok(Connection { commands, script, watermarks })
     }
+}
+
+/// Loads a script into every server and returns its SHA-1.
+async fn load(connection: &RedisConnection, script: &str) -> RedisResult<Arc<str>> {
+    let loaded = connection.run_on_all_nodes(cmd("SCRIPT").arg("LOAD").arg(script)).await?;
+    let script: String = redis::from_redis_value(loaded.into_iter().next().unwrap_or_default())?;
+    Ok(script.into())
 }

@@ -25,7 +25,10 @@ use ingest_worker::{
         record::Record,
         routes::{NotificationSource, Routes},
     },
-    notification::publisher::{OutgoingNotification, PublishOutcome, Publisher, TransientError},
+    notification::publisher::{
+        OutgoingNotification, PublishOutcome, Published, Publisher, StoredWatermark,
+        TransientError, Watermark,
+    },
 };
 use load::events::{Kind, Writer};
 use shared::{time::Timestamp, user::UserId};
@@ -70,8 +73,14 @@ impl Publisher for NullRedis {
     async fn publish(
         &self,
         deliveries: &[OutgoingNotification],
-    ) -> Result<Vec<PublishOutcome>, TransientError> {
-        Ok(vec![PublishOutcome::Published; deliveries.len()])
+        _: &[Watermark],
+    ) -> Result<Published, TransientError> {
+        let outcomes = vec![PublishOutcome::Published; deliveries.len()];
+        Ok(Published { outcomes, watermarks: Vec::new() })
+    }
+
+    async fn watermarks(&self, _: &[Arc<str>]) -> Result<Vec<StoredWatermark>, TransientError> {
+        Ok(Vec::new())
     }
 }
 
@@ -97,8 +106,9 @@ fn dispatch_records(times: usize) -> anyhow::Result<()> {
         let now = Timestamp::now();
         let classifications: Vec<_> =
             (0..BATCH).map(|_| classifier.classify(&record, now)).collect();
-        let outcomes = dispatcher.dispatch(&classifications, &HeldKeys::default()).now_or_never();
-        let outcomes =
+        let held = HeldKeys::default();
+        let outcomes = dispatcher.dispatch(&classifications, &held, &[], false).now_or_never();
+        let (outcomes, _) =
             outcomes.context("dispatching does not wait")?.context("dispatching does not fail")?;
         anyhow::ensure!(outcomes.len() == BATCH, "an outcome per record");
     }

@@ -1,5 +1,8 @@
 //! A member of the group, as the worker's loop sees it.
 
+mod message;
+mod rewind;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
@@ -9,20 +12,18 @@ use std::{
     time::Duration,
 };
 
-use ingest_worker::worker::pipeline::{
-    InFlightRecord, MAX_BATCH, Offsets, Partition, RecordSource,
+use ingest_worker::{
+    notification::publisher::TransientError,
+    worker::pipeline::{InFlightRecord, MAX_BATCH, Offsets, Partition, RecordSource, RewindTo},
 };
-use rdkafka::{Timestamp, message::OwnedMessage};
+use rdkafka::message::OwnedMessage;
 use tokio::time::{Instant, sleep};
 
 use super::{
     cluster::Cluster,
     group::{Changes, MemberId},
 };
-use crate::{
-    process::Process,
-    simulation::{START_MS, trace},
-};
+use crate::{process::Process, simulation::trace};
 
 /// How long a member may be silent.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(6);
@@ -112,6 +113,10 @@ impl Source {
         for partition in assigned {
             let position = self.start_position(&partition);
             self.offsets().assign(&partition.0, partition.1);
+            if let Some(position) = position {
+                self.offsets().set_start(&partition.0, partition.1, position);
+            }
+            let position = position.unwrap_or(0);
             self.positions().insert(partition, position);
         }
         self.assignment_changed.store(true, Ordering::Relaxed);
@@ -140,8 +145,8 @@ impl Source {
         self.member.stored().remove(partition);
     }
 
-    fn start_position(&self, partition: &Partition) -> i64 {
-        self.cluster.state().committed.get(partition).copied().unwrap_or(0)
+    fn start_position(&self, partition: &Partition) -> Option<i64> {
+        self.cluster.state().committed.get(partition).copied()
     }
 
     /// Reads up to `limit` records that are ready.
@@ -160,7 +165,7 @@ impl Source {
             while records.len() < limit && !paused.contains(partition) {
                 let Some(value) = log.value(*position) else { break };
                 let admitted = self.offsets().read(&partition.0, partition.1, *position);
-                let message = message(partition, *position, value.clone(), key_bytes);
+                let message = message::new(partition, *position, value.clone(), key_bytes);
                 records.extend(admitted.map(|admitted| InFlightRecord::new(message, &admitted)));
                 *position += 1;
             }
@@ -180,24 +185,6 @@ impl Source {
     fn positions(&self) -> MutexGuard<'_, BTreeMap<Partition, i64>> {
         self.positions.lock().expect("not poisoned")
     }
-}
-
-fn message(
-    (topic, partition): &Partition,
-    offset: i64,
-    value: Vec<u8>,
-    key_bytes: usize,
-) -> OwnedMessage {
-    let written_at = Timestamp::CreateTime(i64::try_from(START_MS).unwrap_or(0));
-    OwnedMessage::new(
-        Some(value),
-        Some(vec![0; key_bytes]),
-        topic.clone(),
-        written_at,
-        *partition,
-        offset,
-        None,
-    )
 }
 
 /// Commits, and ends the session of a process that does not run.
@@ -281,6 +268,13 @@ impl RecordSource for Source {
                 self.member.stored().insert(partition, next);
             }
         }
+    }
+
+    async fn rewind(
+        &mut self,
+        partitions: &[(Partition, RewindTo)],
+    ) -> Vec<Result<Option<i64>, TransientError>> {
+        partitions.iter().map(|(partition, to)| Ok(self.rewind_partition(partition, *to))).collect()
     }
 
     fn fatal_error(&self) -> Option<String> {

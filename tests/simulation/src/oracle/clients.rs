@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{
     Oracle,
     filter::Filter,
-    state::{Client, State},
+    state::{Client, Entry, State},
 };
 use crate::redis::store::Id;
 
@@ -103,6 +103,7 @@ impl Oracle {
         }
         receiver.newest = Some(id);
         receiver.received.insert(id);
+        receiver.events.extend(state.event_of(&receiver.user, id));
         let missing = state.missing(&receiver).find(|missing| *missing < id);
         if let Some(missing) = missing {
             self.recorder
@@ -122,12 +123,21 @@ impl Oracle {
 }
 
 impl State {
+    fn event_of(&self, user: &str, id: Id) -> Option<u128> {
+        let entries = self.entries.get(user)?;
+        entries.iter().rev().find(|entry| entry.id == id).map(|entry| entry.event)
+    }
+
     fn missing<'a>(&'a self, client: &'a Client) -> impl Iterator<Item = Id> + 'a {
         let entries = self.entries.get(&client.user).into_iter().flatten();
-        let expected = entries.filter(|entry| {
-            client.expects_delivery && !entry.is_lost && client.required.passes(&entry.category)
-        });
+        let is_due = |entry: &&Entry| {
+            let is_published = !entry.is_lost && !entry.is_silent;
+            // Received under an id that a failover has lost.
+            let is_new = !client.events.contains(&entry.event);
+            let passes = client.required.passes(&entry.category);
+            client.expects_delivery && is_published && is_new && passes
+        };
         let is_missing = |id: &Id| !client.received.contains(id) && !client.waived.contains(id);
-        expected.map(|entry| entry.id).filter(is_missing)
+        entries.filter(is_due).map(|entry| entry.id).filter(is_missing)
     }
 }

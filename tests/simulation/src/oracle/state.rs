@@ -53,6 +53,8 @@ pub(super) struct State {
     pub(super) stored_owners: BTreeSet<String>,
     /// The ids of the tokens that were ever revoked.
     pub(super) revoked: BTreeSet<String>,
+    /// Whether owners were lost in Redis or Kafka, so that an event may have no recipient any more.
+    pub(super) owners_lost: bool,
 }
 
 pub(super) struct Record {
@@ -69,6 +71,8 @@ pub(super) struct EventState {
     pub(super) was_published: bool,
     /// Whether Redis knows that it was published.
     pub(super) is_claimed: bool,
+    /// Whether a failover has lost it, and it is not restored.
+    pub(super) is_lost: bool,
 }
 
 pub(super) struct Entry {
@@ -77,6 +81,8 @@ pub(super) struct Entry {
     pub(super) category: String,
     /// Whether a failover has lost it.
     pub(super) is_lost: bool,
+    /// Whether it was added to the history only.
+    pub(super) is_silent: bool,
 }
 
 /// A client, across all of its connections.
@@ -84,6 +90,8 @@ pub(super) struct Entry {
 pub(super) struct Client {
     pub(super) user: String,
     pub(super) received: BTreeSet<Id>,
+    /// The events of these.
+    pub(super) events: BTreeSet<u128>,
     /// The newest id on the present connection.
     pub(super) newest: Option<Id>,
     /// Whether notifications have to be delivered: from the first confirmed connection on.
@@ -129,6 +137,7 @@ impl State {
         if state.event.user != user || named != Some(user) {
             violations.push(format!("{:?} was published to {user}", state.event));
         }
+        state.is_lost = false;
         if std::mem::replace(&mut state.is_claimed, true) {
             violations.push(format!("{:?} was published twice", state.event));
         }

@@ -7,6 +7,11 @@ use super::{
     store::{Id, Refusal, Value, WRONG_TYPE},
 };
 
+/// The hash of the publish script.
+const PUBLISH_ONCE: &str = "publish-once";
+/// The hash of the script that replaces watermarks.
+pub const REPLACE_WATERMARKS: &str = "replace-watermarks";
+
 /// Runs a command that is not about its connection.
 pub fn run(db: &mut impl Database, command: &[Vec<u8>]) -> Reply {
     let name = text(&command[0]).to_ascii_uppercase();
@@ -26,12 +31,13 @@ pub fn run(db: &mut impl Database, command: &[Vec<u8>]) -> Reply {
             let (seconds, micros) = (now / 1000, now % 1000 * 1000);
             Ok(Reply::Array([seconds, micros].map(|part| Reply::text(part.to_string())).into()))
         }
-        "SCRIPT" => Ok(Reply::text(db.load_script())),
-        "EVALSHA" if !db.has_script() => Err("NOSCRIPT No matching script".into()),
-        "EVALSHA" => {
-            let (keys, args) = keys_and_args(command);
-            Ok(Reply::text(scripts::publish_once(db, &keys, &args)))
+        "SCRIPT" => {
+            db.load_scripts();
+            let replaces_watermarks = text(&command[2]).contains("HSET");
+            Ok(Reply::text(if replaces_watermarks { REPLACE_WATERMARKS } else { PUBLISH_ONCE }))
         }
+        "EVALSHA" => run_script(db, command),
+        "HMGET" => hash_fields(db, command),
         "EVAL" => {
             let (keys, args) = keys_and_args(command);
             scripts::newest_position(db, &keys, &args).map(Reply::text)
@@ -61,6 +67,25 @@ fn set(db: &mut impl Database, command: &[Vec<u8>]) -> Result<Reply, Refusal> {
     let lifetime = command.get(4).map(|ms| text(ms).parse().unwrap_or(0));
     db.store().set(&text(&command[1]), Value::Text(command[2].clone()), lifetime, false);
     Ok(Reply::Ok)
+}
+
+fn run_script(db: &mut impl Database, command: &[Vec<u8>]) -> Result<Reply, Refusal> {
+    if !db.has_scripts() {
+        return Err("NOSCRIPT No matching script".into());
+    }
+    let (keys, args) = keys_and_args(command);
+    Ok(Reply::text(if text(&command[1]) == REPLACE_WATERMARKS {
+        scripts::replace_watermarks(db, &keys[0], &args)
+    } else {
+        scripts::publish_once(db, &keys, &args)
+    }))
+}
+
+fn hash_fields(db: &mut impl Database, command: &[Vec<u8>]) -> Result<Reply, Refusal> {
+    let key = text(&command[1]);
+    let fields = command[2..].iter();
+    let values = fields.map(|field| db.store().hash_get(&key, &text(field)).map(bulk));
+    values.collect::<Result<_, _>>().map(Reply::Array)
 }
 
 fn add_to_set(db: &mut impl Database, key: &str) -> Result<Reply, Refusal> {

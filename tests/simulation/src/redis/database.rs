@@ -28,9 +28,12 @@ pub trait Database {
     /// If the server refuses.
     fn publish(&mut self, channel: &str, message: &[u8]) -> Result<i64, Refusal>;
 
-    /// Whether the publish script is loaded under its hash.
-    fn has_script(&mut self) -> bool;
+    /// Takes a message that is stored for a channel, and published to no subscriber.
+    fn stored(&mut self, channel: &str, message: &[u8]);
 
-    /// Loads the publish script; returns its hash.
-    fn load_script(&mut self) -> String;
+    /// Whether the scripts are loaded under their hashes.
+    fn has_scripts(&mut self) -> bool;
+
+    /// Loads the scripts.
+    fn load_scripts(&mut self);
 }

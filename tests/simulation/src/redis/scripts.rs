@@ -1,4 +1,4 @@
-//! The scripts of both services by their meaning. The property test in `tests/redis.rs` compares
+//! The scripts of both services by their meaning. The property test in `tests/redis` compares
 //! them with the Lua scripts on a real server.
 
 use super::{
@@ -11,9 +11,11 @@ pub(super) fn publish_once(db: &mut impl Database, keys: &[String], args: &[Vec<
     let number = |index: usize| String::from_utf8_lossy(&args[index]).parse().unwrap_or(0);
     let [claim_ms, stream_ms, max_length, position_ms] = [1, 2, 3, 4].map(number);
     let channel = String::from_utf8_lossy(&args[0]).into_owned();
-    let script = PublishOnce { keys, channel, claim_ms, stream_ms, max_length, position_ms };
+    let publishes = args[5] == b"1";
+    let script =
+        PublishOnce { keys, channel, publishes, claim_ms, stream_ms, max_length, position_ms };
     let (mut lines, mut appended) = (Vec::new(), None);
-    for (claim, text) in keys[3..].iter().zip(&args[5..]) {
+    for (claim, text) in keys[3..].iter().zip(&args[6..]) {
         match script.publish(db, claim, text, &mut appended) {
             Ok(line) => lines.push(line),
             Err(refusal) => {
@@ -34,6 +36,7 @@ pub(super) fn publish_once(db: &mut impl Database, keys: &[String], args: &[Vec<
 struct PublishOnce<'a> {
     keys: &'a [String],
     channel: String,
+    publishes: bool,
     claim_ms: u64,
     stream_ms: u64,
     max_length: u64,
@@ -61,7 +64,9 @@ impl PublishOnce<'_> {
         let sent = self.append(db, text, &mut foreign).and_then(|id| {
             let mut message = format!("{{\"id\":\"{id}\",").into_bytes();
             message.extend(&text[1..]);
-            if let Err(refusal) = db.publish(&self.channel, &message) {
+            if !self.publishes {
+                db.stored(&self.channel, &message);
+            } else if let Err(refusal) = db.publish(&self.channel, &message) {
                 db.store().delete_entry(&self.keys[0], id);
                 return Err(refusal);
             }
@@ -111,6 +116,29 @@ impl PublishOnce<'_> {
         }
         Ok(id)
     }
+}
+
+/// `replace_watermarks.lua` of the worker.
+pub(super) fn replace_watermarks(db: &mut impl Database, key: &str, args: &[Vec<u8>]) -> String {
+    let mut lines = Vec::new();
+    for watermark in args.chunks_exact(4) {
+        let [field, expected, prefix, new] = watermark else { continue };
+        let field = String::from_utf8_lossy(field);
+        let present = db.store().hash_get(key, &field);
+        if present.is_err() {
+            db.allow(Write::Other).map(|()| db.store().delete(key)).ok();
+        }
+        let mut value = present.ok().flatten().unwrap_or_default();
+        if value == *expected || value.starts_with(prefix) {
+            let set = db.allow(Write::AddsMemory);
+            value = match set.and_then(|()| db.store().hash_set(key, &field, new)) {
+                Ok(()) => new.clone(),
+                Err(refusal) => format!("-{refusal}").into_bytes(),
+            };
+        }
+        lines.push(String::from_utf8_lossy(&value).into_owned());
+    }
+    lines.join("\n")
 }
 
 /// `newest_position.lua` of the gateway.

@@ -22,9 +22,6 @@ use crate::{
 /// How many writes a failover can go back.
 const SNAPSHOTS: usize = 24;
 
-/// The hash under which the publish script is loaded.
-const SCRIPT: &str = "publish-once";
-
 /// A simulated Redis. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Server {
@@ -272,12 +269,15 @@ impl Database for NodeDatabase<'_> {
         Ok(receivers)
     }
 
-    fn has_script(&mut self) -> bool {
+    fn stored(&mut self, channel: &str, message: &[u8]) {
+        self.sim.oracle.stored(channel, message);
+    }
+
+    fn has_scripts(&mut self) -> bool {
         self.state.nodes[self.node].has_script
     }
 
-    fn load_script(&mut self) -> String {
+    fn load_scripts(&mut self) {
         self.state.nodes[self.node].has_script = true;
-        SCRIPT.into()
     }
 }

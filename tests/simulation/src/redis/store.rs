@@ -27,6 +27,7 @@ pub(crate) enum Value {
     Stream(Stream),
     /// A sorted set: scores by member.
     Sorted(BTreeMap<String, u64>),
+    Hash(BTreeMap<String, Vec<u8>>),
     /// A type that neither service writes.
     Set,
 }
@@ -117,6 +118,24 @@ impl Store {
         {
             entry.expires = expires;
         }
+    }
+
+    /// Returns a field of a hash.
+    pub(crate) fn hash_get(&self, key: &str, field: &str) -> Result<Option<Vec<u8>>, Refusal> {
+        match self.value(key) {
+            None => Ok(None),
+            Some(Value::Hash(fields)) => Ok(fields.get(field).cloned()),
+            Some(_) => Err(WRONG_TYPE.into()),
+        }
+    }
+
+    pub(crate) fn hash_set(&mut self, key: &str, field: &str, value: &[u8]) -> Result<(), Refusal> {
+        if self.value(key).is_none() {
+            self.set(key, Value::Hash(BTreeMap::new()), None, false);
+        }
+        let Some(Value::Hash(fields)) = self.value_mut(key) else { return Err(WRONG_TYPE.into()) };
+        fields.insert(field.to_owned(), value.to_vec());
+        Ok(())
     }
 
     /// Appends an entry. Without `create` returns `None` if there is no stream.

@@ -77,8 +77,8 @@ where
         }
     }
 
-    /// Finishes the dead letters that were acknowledged and queues the others again, except those of
-    /// revoked partitions: their next owner writes them.
+    /// Finishes the dead letters that were acknowledged and queues the others again, except those
+    /// of revoked partitions: their next owner writes them.
     pub(super) fn apply_write_results(&mut self, written: Vec<Written>) {
         let now = (Timestamp::now(), Instant::now());
         self.dead_letters.written();

@@ -4,6 +4,7 @@
 mod backends;
 mod flow;
 mod parking;
+mod restore;
 
 use std::{future::Future, time::Duration};
 
@@ -54,7 +55,12 @@ impl Setup {
             sink: DeadLetterTopic::default(),
             metrics: Metrics::new(&Registry::new()),
             readiness: Readiness::default(),
-            limits: Limits { owner_wait: OWNER_WAIT, max_parked: 1_000 },
+            limits: Limits {
+                group: "g".into(),
+                rewind_limit: Duration::from_hours(1),
+                owner_wait: OWNER_WAIT,
+                max_parked: 1_000,
+            },
         }
     }
 
@@ -74,7 +80,7 @@ impl Setup {
         let accounting = Accounting::new(self.metrics.clone(), self.readiness.clone());
         let source = self.broker.source();
         let mut consume =
-            ConsumeLoop::new(source, &processor, &self.sink, &accounting, self.limits);
+            ConsumeLoop::new(source, &processor, &self.sink, &accounting, &self.limits);
         let stop = CancellationToken::new();
         let scripted = async {
             script.await;

@@ -44,7 +44,8 @@ async fn a_member_reads_its_partitions_and_commits_up_to_the_first_unfinished_re
     let arguments = ["ingest-worker", "--kafka-bootstrap-servers", &servers];
     let (config, _) = config::read::<Config, _, _>(command(), arguments).expect("valid settings");
     let metrics = Metrics::new(&Registry::new());
-    let consumer = Consumer::subscribe(&config, vec!["t".into()], metrics).expect("a consumer");
+    let consumer = Consumer::subscribe(&config, vec!["t".into()], metrics);
+    let consumer = Arc::new(consumer.expect("a consumer"));
     let mut source = consumer.source();
     let mut records = Vec::new();
     while records.len() < 5 {

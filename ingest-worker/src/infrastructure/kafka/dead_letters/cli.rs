@@ -77,8 +77,8 @@ impl DeadLettersCommand {
     /// Runs the command until `interrupt`, with standard input and output. Blocks.
     ///
     /// # Errors
-    /// When the brokers do not answer, a record could not be sent, or the command was interrupted. A
-    /// record that cannot be sent does not keep the others from being sent.
+    /// When the brokers do not answer, a record could not be sent, or the command was interrupted.
+    /// A record that cannot be sent does not keep the others from being sent.
     pub(crate) fn run(&self, config: &Config, interrupt: CancellationToken) -> anyhow::Result<()> {
         let reader = Reader::connect(config, interrupt)?;
         let replayed = reader.replayed()?;

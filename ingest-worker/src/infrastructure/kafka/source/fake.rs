@@ -12,10 +12,13 @@ use std::{
 use rdkafka::{Timestamp, message::OwnedMessage};
 use tokio::sync::Notify;
 
-use super::{MAX_BATCH, RecordSource};
-use crate::infrastructure::kafka::{
-    offsets::{Offsets, Partition},
-    record::InFlightRecord,
+use super::{MAX_BATCH, RecordSource, RewindTo};
+use crate::{
+    infrastructure::kafka::{
+        offsets::{Offsets, Partition},
+        record::InFlightRecord,
+    },
+    notification::publisher::TransientError,
 };
 
 pub(crate) const TOPIC: &str = "t";
@@ -85,7 +88,7 @@ impl FakeBroker {
         FakeSource {
             broker: self.clone(),
             offsets: Mutex::default(),
-            positions: BTreeMap::new(),
+            positions: Mutex::default(),
             assignment_changed: AtomicBool::new(false),
         }
     }
@@ -104,7 +107,7 @@ impl FakeBroker {
 pub(crate) struct FakeSource {
     broker: FakeBroker,
     offsets: Mutex<Offsets>,
-    positions: BTreeMap<i32, usize>,
+    positions: Mutex<BTreeMap<i32, usize>>,
     assignment_changed: AtomicBool,
 }
 
@@ -117,20 +120,26 @@ impl FakeSource {
                 Rebalance::Assign(partition) => {
                     offsets.assign(TOPIC, partition);
                     let committed = state.committed.get(&partition).copied().unwrap_or(0);
-                    self.positions.insert(partition, committed.try_into().unwrap());
+                    offsets.set_start(TOPIC, partition, committed);
+                    self.positions().insert(partition, committed.try_into().unwrap());
                 }
                 Rebalance::Revoke(partition) => {
                     offsets.revoke(TOPIC, partition);
-                    self.positions.remove(&partition);
+                    self.positions().remove(&partition);
                     state.paused.remove(&partition);
                 }
             }
         }
     }
 
+    fn positions(&self) -> MutexGuard<'_, BTreeMap<i32, usize>> {
+        self.positions.lock().unwrap()
+    }
+
     fn take(&mut self, state: &State) -> Vec<InFlightRecord<OwnedMessage>> {
         let mut records = Vec::new();
-        let active = self.positions.iter_mut().filter(|(p, _)| !state.paused.contains(*p));
+        let mut positions = self.positions();
+        let active = positions.iter_mut().filter(|(p, _)| !state.paused.contains(*p));
         for (&partition, position) in active {
             let log = state.logs.get(&partition).map_or(&[][..], Vec::as_slice);
             for value in log.iter().skip(*position).take(MAX_BATCH - records.len()) {
@@ -199,6 +208,25 @@ impl RecordSource for FakeSource {
         for (_, partition, offset) in self.offsets().take_committable() {
             state.committed.insert(partition, offset);
         }
+    }
+
+    async fn rewind(
+        &mut self,
+        partitions: &[(Partition, RewindTo)],
+    ) -> Vec<Result<Option<i64>, TransientError>> {
+        let rewind = |((topic, partition), to): &(Partition, RewindTo)| {
+            let from = match to {
+                RewindTo::Offset { from, .. } => *from,
+                RewindTo::Age { .. } => 0,
+            };
+            if !self.offsets().may_restore(topic, *partition, from, to.silent_until()) {
+                return Ok(None);
+            }
+            self.positions().insert(*partition, usize::try_from(from).unwrap());
+            self.offsets().begin_restore(topic, *partition, from, to.silent_until());
+            Ok(Some(from))
+        };
+        partitions.iter().map(rewind).collect()
     }
 
     fn fatal_error(&self) -> Option<String> {

@@ -1,7 +1,7 @@
 //! In-memory backends that can fail, refuse and hang.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard},
 };
 
@@ -12,7 +12,8 @@ use crate::{
     domain::recipients::{OwnedEntity, OwnerAnswers, OwnerDirectory},
     infrastructure::kafka::dead_letters::queue::{DeadLetter, DeadLetterSink},
     notification::publisher::{
-        OutgoingNotification, PublishOutcome, Publisher, System, TransientError,
+        OutgoingNotification, PublishOutcome, Published, Publisher, StoredWatermark, System,
+        TransientError, Watermark,
     },
 };
 
@@ -41,7 +42,8 @@ impl Gate {
     }
 }
 
-/// A publisher that keeps the order of each user even when it refuses some notifications.
+/// A publisher that keeps the order of each user even when it refuses some notifications. Its gate
+/// holds calls with notifications.
 #[derive(Clone, Default)]
 pub(super) struct Store {
     state: Arc<Mutex<StoreState>>,
@@ -51,13 +53,35 @@ pub(super) struct Store {
 #[derive(Default)]
 struct StoreState {
     published: Vec<u128>,
-    seen: HashSet<(UserId, u128)>,
     outage: bool,
     refused: HashSet<String>,
     calls: usize,
+    data: Data,
+}
+
+/// What a failover goes back in.
+#[derive(Clone, Default)]
+pub(super) struct Data {
+    seen: HashSet<(UserId, u128)>,
+    watermarks: BTreeMap<Arc<str>, String>,
 }
 
 impl Store {
+    /// What a replica has now.
+    pub(super) fn snapshot(&self) -> Data {
+        self.state().data.clone()
+    }
+
+    /// Makes a replica the master.
+    pub(super) fn fail_over_to(&self, data: Data) {
+        self.state().data = data;
+    }
+
+    /// The value of a watermark.
+    pub(super) fn watermark(&self, source: &str) -> String {
+        self.state().data.watermarks[source].clone()
+    }
+
     /// The ids of the events that were published, in order.
     pub(super) fn published(&self) -> Vec<u128> {
         self.state().published.clone()
@@ -82,14 +106,38 @@ impl Store {
     }
 }
 
+impl Data {
+    /// Data without claims, and this value of a watermark.
+    pub(super) fn with_watermark(source: &Arc<str>, value: &str) -> Self {
+        let watermarks = [(Arc::clone(source), value.to_owned())].into();
+        Self { watermarks, ..Self::default() }
+    }
+
+    fn stored(&self, source: &Arc<str>) -> StoredWatermark {
+        [("server".into(), self.watermarks.get(source).cloned())].into()
+    }
+
+    fn replace(&mut self, watermark: &Watermark) -> StoredWatermark {
+        let Watermark { source, stored, token, position } = watermark;
+        let present = self.watermarks.get(source);
+        if present == stored["server"].as_ref() || present.is_some_and(|p| p.starts_with(token)) {
+            self.watermarks.insert(Arc::clone(source), format!("{token}.1 {position}"));
+        }
+        self.stored(source)
+    }
+}
+
 impl Publisher for Store {
     async fn publish(
         &self,
         notifications: &[OutgoingNotification],
-    ) -> Result<Vec<PublishOutcome>, TransientError> {
-        self.gate.pass().await;
+        watermarks: &[Watermark],
+    ) -> Result<Published, TransientError> {
+        if !notifications.is_empty() {
+            self.gate.pass().await;
+        }
         let mut state = self.state();
-        state.calls += 1;
+        state.calls += usize::from(!notifications.is_empty());
         if state.outage {
             return Err(error(System::Redis));
         }
@@ -99,13 +147,28 @@ impl Publisher for Store {
             }
             let frame: serde_json::Value = serde_json::from_str(&sent.text).unwrap();
             let id: uuid::Uuid = frame["event_id"].as_str().unwrap().parse().unwrap();
-            if !state.seen.insert((sent.user.clone(), id.as_u128())) {
+            if !state.data.seen.insert((sent.user.clone(), id.as_u128())) {
                 return PublishOutcome::Duplicate;
             }
-            state.published.push(id.as_u128());
+            if !sent.is_silent {
+                state.published.push(id.as_u128());
+            }
             PublishOutcome::Published
         };
-        Ok(notifications.iter().map(publish).collect())
+        let outcomes = notifications.iter().map(publish).collect();
+        let watermarks = watermarks.iter().map(|watermark| state.data.replace(watermark)).collect();
+        Ok(Published { outcomes, watermarks })
+    }
+
+    async fn watermarks(
+        &self,
+        sources: &[Arc<str>],
+    ) -> Result<Vec<StoredWatermark>, TransientError> {
+        let state = self.state();
+        if state.outage {
+            return Err(error(System::Redis));
+        }
+        Ok(sources.iter().map(|source| state.data.stored(source)).collect())
     }
 }
 

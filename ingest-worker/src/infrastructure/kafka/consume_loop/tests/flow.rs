@@ -177,7 +177,7 @@ async fn the_loop_ends_with_the_fatal_error_of_its_source() {
     let processor = setup.processor();
     let accounting = Accounting::new(setup.metrics.clone(), setup.readiness.clone());
     let source = setup.broker.source();
-    let mut consume = ConsumeLoop::new(source, &processor, &setup.sink, &accounting, setup.limits);
+    let mut consume = ConsumeLoop::new(source, &processor, &setup.sink, &accounting, &setup.limits);
     let error = consume.run(&CancellationToken::new()).await.expect_err("the source has failed");
     assert_eq!(error.to_string(), "fenced");
 }

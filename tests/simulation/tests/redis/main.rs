@@ -1,6 +1,6 @@
 //! The simulated Redis against a real server: the same random operations, the same replies.
 
-use std::collections::HashMap;
+mod replies;
 
 use harness::redis::Redis;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
@@ -12,9 +12,15 @@ use simulation::redis::{
     store::Store,
 };
 
+use replies::Ids;
+
 const PUBLISH_ONCE: &str =
-    include_str!("../../../ingest-worker/src/infrastructure/redis/publish_once.lua");
-const NEWEST_POSITION: &str = include_str!("../../../ws-gateway/src/redis/newest_position.lua");
+    include_str!("../../../../ingest-worker/src/infrastructure/redis/publish_once.lua");
+const REPLACE_WATERMARKS: &str =
+    include_str!("../../../../ingest-worker/src/infrastructure/redis/replace_watermarks.lua");
+const NEWEST_POSITION: &str = include_str!("../../../../ws-gateway/src/redis/newest_position.lua");
+
+const WATERMARKS: &str = "ws:watermark:0";
 
 const SEEDS: u64 = 10;
 const OPERATIONS: usize = 200;
@@ -40,13 +46,13 @@ impl Database for Simulated {
         Ok(0)
     }
 
-    fn has_script(&mut self) -> bool {
+    fn stored(&mut self, _: &str, _: &[u8]) {}
+
+    fn has_scripts(&mut self) -> bool {
         true
     }
 
-    fn load_script(&mut self) -> String {
-        String::new()
-    }
+    fn load_scripts(&mut self) {}
 }
 
 /// A command as the services send it; a script is named by its text.
@@ -67,7 +73,9 @@ impl Operations {
         let user = self.random.random_range(0..3);
         let [stream, start, position, owner] =
             ["stream", "start", "position", "owner"].map(|kind| format!("ws:{kind}:{{{user}}}"));
-        match self.random.random_range(0..100) {
+        match self.random.random_range(0..110_u32) {
+            100..105 => command(&["HMGET", WATERMARKS, "a", "b"]),
+            105..110 => self.replace_watermarks(),
             0..40 => self.publish(user, &[&stream, &start, &position]),
             40..50 => command(&[
                 "EVAL",
@@ -85,12 +93,10 @@ impl Operations {
             70..75 => command(&["SET", &owner, "teacher", "PX", "60000"]),
             75..80 => command(&["GET", &owner]),
             80..85 => command(&["GET", &stream]),
-            85..88 => command(&[
-                "ZADD",
-                "ws:revoked",
-                &self.number().to_string(),
-                &self.number().to_string(),
-            ]),
+            85..88 => {
+                let [score, member] = [self.number(), self.number()].map(|n| n.to_string());
+                command(&["ZADD", "ws:revoked", &score, &member])
+            }
             88..90 => command(&[
                 "ZREVRANGEBYSCORE",
                 "ws:revoked",
@@ -106,7 +112,7 @@ impl Operations {
                 command(&["XADD", &stream, &format!("99999999999999-{}", self.events), "n", "{}"])
             }
             98 => command(&["FLUSHALL"]),
-            _ => command(&[
+            99.. => command(&[
                 "MEMORY",
                 if self.random.random_range(0..2) == 0 { "full" } else { "free" },
             ]),
@@ -120,7 +126,18 @@ impl Operations {
         parts.extend(keys.iter().map(|key| (*key).to_owned()));
         parts.extend(events.iter().map(|event| seen(user, *event)));
         parts.extend(command(&["ws:channel", "60000", "60000", "1000", "60000"]));
+        parts.push(self.random.random_range(0..2).to_string());
         parts.extend(events.iter().map(|event| format!("{{\"event\":{event}}}")));
+        parts
+    }
+
+    fn replace_watermarks(&mut self) -> Command {
+        let mut parts = command(&["EVAL", REPLACE_WATERMARKS, "1", WATERMARKS]);
+        for field in ["a", "b"] {
+            let expected = if self.random.random_range(0..3) == 0 { "" } else { "t.1 5" };
+            let number = self.random.random_range(1..3);
+            parts.extend(command(&[field, expected, "t.", &format!("t.{number} 5")]));
+        }
         parts
     }
 
@@ -132,7 +149,8 @@ impl Operations {
 
     fn any_key(&mut self, user: u32) -> String {
         let event = self.number();
-        match self.random.random_range(0..6) {
+        match self.random.random_range(0..7) {
+            6 => WATERMARKS.to_owned(),
             0 => seen(user, event),
             5 => "ws:revoked".into(),
             1 => format!("ws:start:{{{user}}}"),
@@ -149,77 +167,6 @@ impl Operations {
 
 fn seen(user: u32, event: u32) -> String {
     format!("ws:seen:{{{user}}}:{event}")
-}
-
-/// Names stream ids by the order in which they were assigned, as their times differ.
-#[derive(Default)]
-struct Ids(HashMap<String, usize>);
-
-impl Ids {
-    fn rename(&mut self, text: &str) -> String {
-        let mut words = Vec::new();
-        for word in text.split_inclusive([' ', '\n']) {
-            let (id, rest) = word.split_at(word.trim_end().len());
-            let is_id = id.split_once('-').is_some_and(|(ms, seq)| {
-                ms != "0" && ms.parse::<u64>().is_ok() && seq.parse::<u64>().is_ok()
-            });
-            let next = self.0.len();
-            words.push(if is_id {
-                format!("#{}{rest}", self.0.entry(id.to_owned()).or_insert(next))
-            } else {
-                word.to_owned()
-            });
-        }
-        words.concat()
-    }
-
-    /// Keeps the code of an error only.
-    fn error(text: &str) -> String {
-        text.split(' ').next().unwrap_or_default().to_owned()
-    }
-
-    fn text(&mut self, bytes: &[u8]) -> String {
-        let text = String::from_utf8_lossy(bytes);
-        let lines = text.lines().map(|line| {
-            if let Some(error) = line.strip_prefix('-') {
-                format!("-{}", Self::error(error))
-            } else {
-                self.rename(line)
-            }
-        });
-        lines.collect::<Vec<_>>().join("\n")
-    }
-
-    fn of_real(&mut self, reply: Result<Value, RedisError>) -> String {
-        match reply {
-            Err(error) => format!("error {}", error.code().unwrap_or("?")),
-            Ok(Value::Nil) => "nil".into(),
-            Ok(Value::Okay) => "ok".into(),
-            Ok(Value::Int(_)) => "number".into(),
-            Ok(Value::BulkString(bytes)) => self.text(&bytes),
-            Ok(Value::SimpleString(text)) => self.text(text.as_bytes()),
-            Ok(Value::Array(items)) => {
-                let items = items.into_iter().map(|item| self.of_real(Ok(item)));
-                format!("[{}]", items.collect::<Vec<_>>().join(", "))
-            }
-            Ok(other) => format!("{other:?}"),
-        }
-    }
-
-    fn of_simulated(&mut self, reply: Reply) -> String {
-        match reply {
-            Reply::Error(error) => format!("error {}", Self::error(&error)),
-            Reply::Nil => "nil".into(),
-            Reply::Ok => "ok".into(),
-            Reply::Int(_) => "number".into(),
-            Reply::Bulk(bytes) => self.text(&bytes),
-            Reply::Array(items) => {
-                let items = items.into_iter().map(|item| self.of_simulated(item));
-                format!("[{}]", items.collect::<Vec<_>>().join(", "))
-            }
-            other => format!("{other:?}"),
-        }
-    }
 }
 
 async fn run_real(
@@ -248,6 +195,9 @@ fn run_simulated(simulated: &mut Simulated, command: &Command) -> Reply {
     let mut parts: Vec<Vec<u8>> = command.iter().map(|part| part.clone().into_bytes()).collect();
     if command[1..].first().is_some_and(|script| script == PUBLISH_ONCE) {
         parts[0] = b"EVALSHA".to_vec();
+    }
+    if command[1..].first().is_some_and(|script| script == REPLACE_WATERMARKS) {
+        (parts[0], parts[1]) = ("EVALSHA".into(), commands::REPLACE_WATERMARKS.into());
     }
     simulated.store.now += 1;
     commands::run(simulated, &parts)

@@ -1,0 +1,19 @@
+//! The result of an operation on Redis, of which one at a time is in progress.
+
+use crate::{
+    infrastructure::kafka::{
+        batch::{Delivered, WatermarkWrite},
+        offsets::Partition,
+    },
+    notification::publisher::StoredWatermark,
+};
+
+/// An operation on Redis that has completed.
+pub(super) enum Completed<R> {
+    /// A batch was delivered.
+    Batch(Delivered<R>),
+    /// The watermarks of these partitions were read.
+    Read(Vec<(Partition, StoredWatermark)>),
+    /// Watermarks were written.
+    Written(WatermarkWrite),
+}

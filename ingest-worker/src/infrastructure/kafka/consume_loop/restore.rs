@@ -1,0 +1,177 @@
+//! Restores what Redis has lost: compares watermarks, and reads partitions again whose watermark is
+//! behind or missing. Claims drop what has survived.
+
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::{ConsumeLoop, STUCK_AFTER, completed::Completed};
+use crate::{
+    domain::recipients::OwnerDirectory,
+    infrastructure::kafka::{
+        batch::{Batch, WatermarkWrite},
+        dead_letters::queue::DeadLetterSink,
+        offsets::Partition,
+        source::{RecordSource, RewindTo},
+    },
+    metrics::RewindReason,
+    notification::publisher::Publisher,
+};
+
+impl<'c, S, P, D, L> ConsumeLoop<'c, S, P, D, L>
+where
+    S: RecordSource,
+    S::Record: 'c,
+    P: Publisher,
+    D: OwnerDirectory,
+    L: DeadLetterSink,
+{
+    /// Starts the next operation on Redis. Partitions are compared before their records are
+    /// published.
+    pub(super) async fn start_next(&mut self) {
+        let unknown = self.watermarks.unknown(&self.source.offsets());
+        if !unknown.is_empty() && self.watermarks.may_compare() {
+            self.start_comparison(unknown).await;
+        } else if self.watermarks.is_sync_due() {
+            self.start_sync().await;
+        } else {
+            self.start_batch().await;
+        }
+    }
+
+    async fn start_comparison(&mut self, partitions: Vec<Partition>) {
+        let sources: Vec<Arc<str>> =
+            partitions.iter().map(|partition| self.watermarks.source(partition)).collect();
+        self.stuck_at = Instant::now() + STUCK_AFTER;
+        let processor = self.processor;
+        let read = async move {
+            let stored = processor.watermarks(&sources).await;
+            Completed::Read(partitions.into_iter().zip(stored).collect())
+        };
+        self.in_flight.start(read.boxed()).await;
+    }
+
+    async fn start_sync(&mut self) {
+        let mut write = self.watermarks.all(&self.source.offsets());
+        if write.watermarks.is_empty() {
+            return self.start_batch().await;
+        }
+        self.stuck_at = Instant::now() + STUCK_AFTER;
+        let processor = self.processor;
+        let sync = async move {
+            processor.write_watermarks(&mut write).await;
+            Completed::Written(write)
+        };
+        self.in_flight.start(sync.boxed()).await;
+    }
+
+    /// Writes the watermarks of all partitions, so that their next owners find nothing to restore.
+    pub(super) async fn write_last_watermarks(&mut self) {
+        let mut write = self.watermarks.all(&self.source.offsets());
+        if !write.watermarks.is_empty() {
+            self.processor.write_watermarks(&mut write).await;
+            self.watermarks.compare_written(write, &mut self.source.offsets());
+            self.source.store_offsets();
+        }
+    }
+
+    /// Returns the watermarks to write with a batch.
+    pub(super) fn watermarks_of(&self, batch: &Batch<S::Record>) -> WatermarkWrite {
+        let mut partitions: Vec<(&str, i32)> = Vec::new();
+        for record in &batch.records {
+            let partition = (record.topic(), record.partition());
+            if partitions.last() != Some(&partition) {
+                partitions.push(partition);
+            }
+        }
+        self.watermarks.of(partitions, &self.source.offsets())
+    }
+
+    /// Applies the result of an operation on Redis, and starts the next one as soon as possible.
+    pub(super) async fn complete(&mut self, completed: Completed<S::Record>) {
+        match completed {
+            Completed::Batch((mut batch, outcomes)) => {
+                self.extend_waits();
+                let write = std::mem::take(&mut batch.watermarks);
+                let lost = self.watermarks.compare_written(write, &mut self.source.offsets());
+                let has_parked = outcomes.iter().any(|outcome| outcome.kind().is_none());
+                // What is parked now may block records of the next batch.
+                if lost.is_empty() && !has_parked {
+                    // Redis works on the next batch while this one is counted.
+                    self.start_next().await;
+                }
+                self.apply_outcomes((batch, outcomes));
+                self.restore(lost).await;
+            }
+            Completed::Read(read) => {
+                self.extend_waits();
+                let mut lost = Vec::new();
+                for (partition, stored) in read {
+                    let offsets = self.source.offsets();
+                    let to = self.watermarks.compare(&partition, stored, &offsets);
+                    lost.extend(to.map(|to| (partition, to)));
+                }
+                self.end_stuck();
+                self.restore(lost).await;
+            }
+            Completed::Written(write) => {
+                self.extend_waits();
+                if write.stored.is_empty() {
+                    // The masters have changed.
+                    for partition in &write.partitions {
+                        self.watermarks.forget(partition);
+                    }
+                }
+                let lost = self.watermarks.compare_written(write, &mut self.source.offsets());
+                self.source.store_offsets();
+                self.end_stuck();
+                self.restore(lost).await;
+            }
+        }
+    }
+
+    /// Reads partitions again.
+    async fn restore(&mut self, lost: Vec<(Partition, RewindTo)>) {
+        if lost.is_empty() {
+            return;
+        }
+        let rewound = self.source.rewind(&lost).await;
+        for ((partition, to), rewound) in lost.into_iter().zip(rewound) {
+            let reason = match to {
+                RewindTo::Offset { .. } => RewindReason::Behind,
+                RewindTo::Age { .. } => RewindReason::Missing,
+            };
+            let (topic, id) = (&partition.0, partition.1);
+            match rewound {
+                Ok(Some(from)) => {
+                    let offsets = self.source.offsets();
+                    let until = offsets.restored_until(topic, id);
+                    self.watermarks.restoring(&partition, &offsets);
+                    drop(offsets);
+                    self.accounting.rewound(&partition, from, until, reason);
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    self.accounting.retried(&error);
+                    if self.watermarks.forget(&partition) {
+                        warn!(
+                            kafka.topic = topic,
+                            kafka.partition = id,
+                            %error,
+                            "partition not rewound, retrying"
+                        );
+                    }
+                }
+            }
+        }
+        self.assignment_changed();
+    }
+
+    fn end_stuck(&mut self) {
+        if self.is_stuck {
+            self.set_stuck(false);
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Redis loses data: the loop notices, reads again what is lost, and nothing else is processed
+//! twice.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::sleep;
+
+use super::{backends::Data, *};
+use crate::metrics::RewindReason;
+
+/// Longer than the interval at which watermarks are compared.
+const SYNC: Duration = Duration::from_secs(2);
+
+fn rewinds(setup: &Setup, reason: RewindReason) -> u64 {
+    setup.metrics.rewinds.of(reason).get()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_failover_loses_is_published_again_while_no_record_arrives() {
+    let setup = Setup::new([0]);
+    let script = async {
+        setup.broker.produce(0, of_user(1, "u"));
+        setup.published(&[1]).await;
+        sleep(SYNC).await;
+        let replica = setup.store.snapshot();
+        setup.broker.produce(0, of_user(2, "u"));
+        setup.broker.produce(0, b"not JSON");
+        setup.broker.produce(0, of_user(3, "u"));
+        setup.published(&[1, 2, 3]).await;
+        setup.committed(0, 4).await;
+        sleep(SYNC).await;
+        setup.store.fail_over_to(replica);
+        setup.published(&[1, 2, 3, 2, 3]).await;
+        sleep(SYNC).await;
+        assert_eq!(setup.broker.committed(0), 4);
+    };
+    setup.run(script).await;
+    assert_eq!(setup.sink.written(), [(2, "not_json")]);
+    assert_eq!(rewinds(&setup, RewindReason::Behind), 1);
+    assert_eq!(setup.metrics.rewound.get(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failover_under_load_is_noticed_by_the_next_batch() {
+    let setup = Setup::new([0]);
+    let script = async {
+        let mut replica = setup.store.snapshot();
+        for id in 1..=20 {
+            setup.broker.produce(0, of_user(id, "u"));
+            setup.until("it is published", |setup| setup.store.published().contains(&id)).await;
+            if id == 7 {
+                replica = setup.store.snapshot();
+            }
+        }
+        setup.store.fail_over_to(replica);
+        setup.broker.produce(0, of_user(21, "u"));
+        let expected: Vec<u128> = (1..=20).chain([21]).chain(8..=20).collect();
+        setup.published(&expected).await;
+        setup.committed(0, 21).await;
+    };
+    setup.run(script).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flush_rebuilds_histories_and_publishes_nothing() {
+    let setup = Setup::new([0]);
+    let script = async {
+        setup.broker.produce(0, of_user(1, "u"));
+        setup.broker.produce(0, of_user(2, "u"));
+        setup.published(&[1, 2]).await;
+        setup.store.fail_over_to(Data::default());
+        setup.broker.produce(0, of_user(3, "u"));
+        setup.published(&[1, 2, 3]).await;
+        setup.until("the claims are restored", |setup| setup.metrics.rewound.get() >= 2).await;
+        // Their claims are back.
+        setup.broker.produce(0, of_user(2, "u"));
+        setup.committed(0, 4).await;
+        assert_eq!(setup.store.published(), [1, 2, 3]);
+    };
+    setup.run(script).await;
+    assert_eq!(rewinds(&setup, RewindReason::Missing), 1);
+}
+
+/// A replica that has not received the first watermark is not distinguished from an empty server.
+#[tokio::test(start_paused = true)]
+async fn what_is_lost_together_with_the_first_watermark_is_rebuilt_without_publishing() {
+    let setup = Setup::new([0]);
+    let script = async {
+        let replica = setup.store.snapshot();
+        setup.broker.produce(0, of_user(1, "u"));
+        setup.published(&[1]).await;
+        setup.committed(0, 1).await;
+        setup.store.fail_over_to(replica);
+        setup.until("it is rebuilt", |setup| setup.metrics.rewound.get() == 1).await;
+        setup.broker.produce(0, of_user(2, "u"));
+        setup.published(&[1, 2]).await;
+    };
+    setup.run(script).await;
+    assert_eq!(rewinds(&setup, RewindReason::Missing), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_offset_is_committed_that_redis_does_not_have() {
+    let setup = Setup::new([0]);
+    let script = async {
+        setup.broker.produce(0, of_user(1, "u"));
+        setup.published(&[1]).await;
+        assert_eq!(setup.broker.committed(0), 0);
+        setup.committed(0, 1).await;
+        assert!(setup.store.watermark("g/t/0").ends_with(" 1"));
+    };
+    setup.run(script).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_owner_restores_what_a_failover_has_lost() {
+    let setup = Setup::new([0]);
+    let mut replica = None;
+    let before = async {
+        setup.broker.produce(0, of_user(1, "u"));
+        setup.published(&[1]).await;
+        sleep(SYNC).await;
+        replica = Some(setup.store.snapshot());
+        setup.broker.produce(0, of_user(2, "u"));
+        setup.committed(0, 2).await;
+    };
+    setup.run(before).await;
+    setup.store.fail_over_to(replica.expect("a snapshot"));
+    setup.broker.assign(0);
+    setup.run(setup.published(&[1, 2, 2])).await;
+    assert_eq!(setup.broker.committed(0), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_of_the_worker_restores_nothing() {
+    let setup = Setup::new([0]);
+    let before = async {
+        setup.broker.produce(0, of_user(1, "u"));
+        setup.committed(0, 1).await;
+    };
+    setup.run(before).await;
+    setup.broker.assign(0);
+    setup.run(sleep(SYNC)).await;
+    assert_eq!(rewinds(&setup, RewindReason::Behind) + rewinds(&setup, RewindReason::Missing), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rewind_that_is_interrupted_is_completed_by_the_next_owner() {
+    let setup = Setup::new([0]);
+    let script = async {
+        for id in 1..=3 {
+            setup.broker.produce(0, of_user(id, "u"));
+        }
+        setup.published(&[1, 2, 3]).await;
+        setup.committed(0, 3).await;
+        sleep(SYNC).await;
+        // Every write is refused to the user, so that the restored records stay parked.
+        setup.store.refuse(Some("u"));
+        let gone = Arc::from("g/t/0");
+        setup.store.fail_over_to(Data::with_watermark(&gone, "x.1 0"));
+        setup.until("it is parked", |setup| setup.parked(ParkReason::RedisRefused) == 3).await;
+        sleep(SYNC).await;
+    };
+    setup.run(script).await;
+    setup.store.refuse(None);
+    setup.broker.assign(0);
+    setup.run(setup.published(&[1, 2, 3, 1, 2, 3])).await;
+    assert_eq!(setup.broker.committed(0), 3);
+}

@@ -1,0 +1,266 @@
+//! How far each assigned partition is published, as Redis has it, compared with how far it is
+//! finished here. A watermark that is behind, or missing, means that Redis has lost what is in
+//! between.
+//!
+//! A watermark is written in the same pipeline as a batch, after its scripts, and says what was
+//! finished before that batch. It replaces the value that the batch before has written, and no
+//! other: a server that went back in time has an older value, keeps it, and is noticed.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::{
+    infrastructure::kafka::{
+        batch::WatermarkWrite,
+        offsets::{Offsets, Partition},
+        source::RewindTo,
+    },
+    notification::publisher::{StoredWatermark, Watermark},
+};
+
+/// How often the watermarks of all partitions are compared, and written if they are behind.
+const SYNC_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Precedes the offset up to which records are read again for the histories only.
+const HISTORY_ONLY_UNTIL: &str = "history-until";
+
+/// The watermarks of the assigned partitions.
+#[derive(Debug)]
+pub(super) struct Watermarks {
+    group: Arc<str>,
+    /// The oldest records that are read again if a watermark is missing; zero for none.
+    limit: Duration,
+    /// Begins the tokens of this process.
+    process: String,
+    last_token: u64,
+    tracked: HashMap<Partition, Tracked>,
+    /// The partitions that were forgotten and not written since.
+    forgotten: BTreeSet<Partition>,
+    /// When all of them are written and compared next.
+    sync_at: Instant,
+    /// When a partition can be compared that could not be read again.
+    compare_at: Instant,
+}
+
+#[derive(Debug)]
+struct Tracked {
+    /// The assignment in which it was compared.
+    epoch: u64,
+    /// What each server has.
+    stored: StoredWatermark,
+    /// The token of the next value: the same until its outcome is known.
+    token: String,
+    /// Whether something may have been published without a watermark after it.
+    is_unproven: bool,
+}
+
+impl Watermarks {
+    pub(super) fn new(group: &str, limit: Duration) -> Self {
+        Self {
+            group: group.into(),
+            limit,
+            process: Uuid::new_v4().simple().to_string()[..12].to_owned(),
+            last_token: 0,
+            tracked: HashMap::new(),
+            forgotten: BTreeSet::new(),
+            sync_at: Instant::now() + SYNC_INTERVAL,
+            compare_at: Instant::now(),
+        }
+    }
+
+    /// Returns when the next comparison is due.
+    pub(super) fn next_due(&self) -> Instant {
+        if self.compare_at > Instant::now() { self.compare_at } else { self.sync_at }
+    }
+
+    /// Returns whether the watermarks of all partitions are due.
+    pub(super) fn is_sync_due(&self) -> bool {
+        self.sync_at <= Instant::now()
+    }
+
+    /// Returns whether unknown partitions can be compared now.
+    pub(super) fn may_compare(&self) -> bool {
+        self.compare_at <= Instant::now()
+    }
+
+    /// Returns the partitions that have to be compared before anything of them is published.
+    pub(super) fn unknown(&self, offsets: &Offsets) -> Vec<Partition> {
+        let is_unknown = |partition: &Partition| {
+            let position = offsets.finished_to(&partition.0, partition.1);
+            position.is_some_and(|(epoch, _)| {
+                self.tracked.get(partition).is_none_or(|tracked| tracked.epoch != epoch)
+            })
+        };
+        offsets.assigned().into_iter().filter(is_unknown).collect()
+    }
+
+    /// Returns the name of a partition's watermark.
+    pub(super) fn source(&self, (topic, partition): &Partition) -> Arc<str> {
+        format!("{}/{topic}/{partition}", self.group).into()
+    }
+
+    /// Returns the watermarks of those partitions that have been compared.
+    pub(super) fn of<'p>(
+        &self,
+        partitions: impl IntoIterator<Item = (&'p str, i32)>,
+        offsets: &Offsets,
+    ) -> WatermarkWrite {
+        let partitions: BTreeSet<(&str, i32)> = partitions.into_iter().collect();
+        let watermark = |(topic, id): (&str, i32)| {
+            let (epoch, next) = offsets.finished_to(topic, id)?;
+            let partition = (topic.to_owned(), id);
+            let tracked = self.tracked.get(&partition).filter(|tracked| tracked.epoch == epoch)?;
+            let position = match offsets.silent_until(topic, id) {
+                Some(until) => format!("{next} {HISTORY_ONLY_UNTIL} {until}"),
+                None => next.to_string(),
+            };
+            let (source, stored) = (self.source(&partition), tracked.stored.clone());
+            let token = tracked.token.clone();
+            Some((partition, Watermark { source, stored, token, position }))
+        };
+        let (partitions, watermarks) = partitions.into_iter().filter_map(watermark).unzip();
+        WatermarkWrite { partitions, watermarks, stored: Vec::new() }
+    }
+
+    /// Returns the watermarks of all partitions, and schedules the next time.
+    pub(super) fn all(&mut self, offsets: &Offsets) -> WatermarkWrite {
+        self.sync_at = Instant::now() + SYNC_INTERVAL;
+        let assigned = offsets.assigned();
+        self.tracked.retain(|partition, _| assigned.contains(partition));
+        self.of(assigned.iter().map(|(topic, id)| (topic.as_str(), *id)), offsets)
+    }
+
+    /// Takes what the servers hold of a partition that was unknown. Returns from where the
+    /// partition has to be read again, if Redis has lost data.
+    pub(super) fn compare(
+        &mut self,
+        partition: &Partition,
+        stored: StoredWatermark,
+        offsets: &Offsets,
+    ) -> Option<RewindTo> {
+        let (epoch, position) = offsets.finished_to(&partition.0, partition.1)?;
+        if stored.values().any(Option::is_none) {
+            // Before anything is published, so that its loss is noticed.
+            self.sync_at = Instant::now();
+        }
+        let lost = self.lost(stored.values(), position);
+        self.track(partition, Tracked { epoch, ..Tracked::new(stored) });
+        lost
+    }
+
+    /// Takes what the servers hold after watermarks were written. Returns the partitions that have
+    /// to be read again.
+    pub(super) fn compare_written(
+        &mut self,
+        write: WatermarkWrite,
+        offsets: &mut Offsets,
+    ) -> Vec<(Partition, RewindTo)> {
+        let WatermarkWrite { partitions, watermarks, stored } = write;
+        let written = partitions.into_iter().zip(watermarks).zip(stored);
+        let compare =
+            |((partition, written), stored): ((Partition, Watermark), StoredWatermark)| {
+                let (epoch, position) = offsets.finished_to(&partition.0, partition.1)?;
+                let tracked =
+                    self.tracked.get(&partition).filter(|tracked| tracked.epoch == epoch)?;
+                let prefix = format!("{}.", written.token);
+                let is_new = |value: &Option<String>| {
+                    value.as_ref().is_some_and(|value| value.starts_with(&prefix))
+                };
+                let is_other = |(key, value): &(&Arc<str>, &Option<String>)| {
+                    !is_new(value) && written.stored.get(*key) != Some(value)
+                };
+                let is_written = stored.values().all(is_new);
+                let lost = if is_written && tracked.is_unproven {
+                    // The servers may have lost what was published since the value before.
+                    self.lost(written.stored.values(), position)
+                } else {
+                    let others = stored.iter().filter(is_other).map(|(_, value)| value);
+                    self.lost(others, i64::MAX)
+                };
+                let confirmed = stored.values().map(|value| Some(parse(value.as_deref()?)?.0));
+                let confirmed = confirmed.min().flatten().filter(|_| is_written);
+                offsets.set_confirmed(&partition.0, partition.1, confirmed);
+                let is_unproven = !is_written && lost.is_none();
+                if is_written {
+                    self.forgotten.remove(&partition);
+                }
+                let tracked = Tracked { epoch, is_unproven, ..Tracked::new(stored) };
+                self.track(&partition, tracked);
+                Some((partition, lost?))
+            };
+        written.filter_map(compare).collect()
+    }
+
+    /// Forgets what the servers hold, to compare again after a while. Returns whether that is news
+    /// for the partition: it was not forgotten since it was last written.
+    pub(super) fn forget(&mut self, partition: &Partition) -> bool {
+        self.tracked.remove(partition);
+        self.compare_at = Instant::now() + SYNC_INTERVAL;
+        self.forgotten.insert(partition.clone())
+    }
+
+    /// Follows a partition into the epoch in which it is restored.
+    pub(super) fn restoring(&mut self, partition: &Partition, offsets: &Offsets) {
+        let position = offsets.finished_to(&partition.0, partition.1);
+        if let (Some(tracked), Some((epoch, _))) = (self.tracked.get_mut(partition), position) {
+            tracked.epoch = epoch;
+        }
+    }
+
+    fn track(&mut self, partition: &Partition, tracked: Tracked) {
+        self.last_token += 1;
+        let token = format!("{}-{}", self.process, self.last_token);
+        self.tracked.insert(partition.clone(), Tracked { token, ..tracked });
+    }
+
+    /// Returns from where a partition has to be read again, if one of the values is below `needed`
+    /// or missing.
+    fn lost<'v>(
+        &self,
+        values: impl Iterator<Item = &'v Option<String>>,
+        needed: i64,
+    ) -> Option<RewindTo> {
+        let (mut is_missing, mut oldest) = (false, None::<(i64, i64)>);
+        for value in values {
+            match value.as_deref().and_then(parse) {
+                Some((next, silent)) if next < needed => {
+                    let (from, silent_until) = oldest.get_or_insert((next, silent));
+                    (*from, *silent_until) = (next.min(*from), silent.min(*silent_until));
+                }
+                Some(_) => {}
+                None => is_missing = true,
+            }
+        }
+        match oldest {
+            _ if is_missing && !self.limit.is_zero() => {
+                let silent_until = oldest.map(|(from, silent_until)| from.max(silent_until));
+                Some(RewindTo::Age { max: self.limit, silent_until })
+            }
+            Some((from, silent_until)) => Some(RewindTo::Offset { from, silent_until }),
+            None => None,
+        }
+    }
+}
+
+impl Tracked {
+    fn new(stored: StoredWatermark) -> Self {
+        Self { epoch: 0, stored, token: String::new(), is_unproven: false }
+    }
+}
+
+/// Reads the offset of a value, and the one below which only histories are restored.
+fn parse(value: &str) -> Option<(i64, i64)> {
+    let mut words = value.split(' ').skip(1);
+    let next = words.next()?.parse().ok()?;
+    let silent_until = match words.next() {
+        Some(HISTORY_ONLY_UNTIL) => words.next()?.parse().ok()?,
+        _ => 0,
+    };
+    Some((next, silent_until))
+}

@@ -1,0 +1,28 @@
+//! Partitions that are read again because Redis has lost data.
+
+use ingest_worker::worker::pipeline::{Partition, RecordSource as _, RewindTo};
+
+use super::Source;
+use crate::simulation::trace;
+
+impl Source {
+    pub(super) fn rewind_partition(&self, partition: &Partition, to: RewindTo) -> Option<i64> {
+        let begin = self.cluster.state().logs[partition].begin;
+        let from = match to {
+            RewindTo::Offset { from, .. } => from.max(begin),
+            RewindTo::Age { .. } => begin,
+        };
+        if !self.offsets().may_restore(&partition.0, partition.1, from, to.silent_until()) {
+            return None;
+        }
+        let sim = &self.cluster.sim;
+        trace!(sim, "kafka member {}: {partition:?} is rewound: {to:?}", self.member.id());
+        sim.reach(match to {
+            RewindTo::Offset { .. } => "a partition was rewound to its watermark",
+            RewindTo::Age { .. } => "a partition was rewound without a watermark",
+        });
+        self.positions().insert(partition.clone(), from);
+        self.offsets().begin_restore(&partition.0, partition.1, from, to.silent_until());
+        Some(from)
+    }
+}

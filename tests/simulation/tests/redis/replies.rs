@@ -1,0 +1,77 @@
+//! Replies of both servers as comparable texts.
+
+use std::collections::HashMap;
+
+use redis::{RedisError, Value};
+use simulation::redis::reply::Reply;
+
+/// Names stream ids by the order in which they were assigned, as their times differ.
+#[derive(Default)]
+pub(crate) struct Ids(HashMap<String, usize>);
+
+impl Ids {
+    fn rename(&mut self, text: &str) -> String {
+        let mut words = Vec::new();
+        for word in text.split_inclusive([' ', '\n']) {
+            let (id, rest) = word.split_at(word.trim_end().len());
+            let is_id = id.split_once('-').is_some_and(|(ms, seq)| {
+                ms != "0" && ms.parse::<u64>().is_ok() && seq.parse::<u64>().is_ok()
+            });
+            let next = self.0.len();
+            words.push(if is_id {
+                format!("#{}{rest}", self.0.entry(id.to_owned()).or_insert(next))
+            } else {
+                word.to_owned()
+            });
+        }
+        words.concat()
+    }
+
+    /// Keeps the code of an error only.
+    fn error(text: &str) -> String {
+        text.split(' ').next().unwrap_or_default().to_owned()
+    }
+
+    fn text(&mut self, bytes: &[u8]) -> String {
+        let text = String::from_utf8_lossy(bytes);
+        let lines = text.lines().map(|line| {
+            if let Some(error) = line.strip_prefix('-') {
+                format!("-{}", Self::error(error))
+            } else {
+                self.rename(line)
+            }
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    pub(crate) fn of_real(&mut self, reply: Result<Value, RedisError>) -> String {
+        match reply {
+            Err(error) => format!("error {}", error.code().unwrap_or("?")),
+            Ok(Value::Nil) => "nil".into(),
+            Ok(Value::Okay) => "ok".into(),
+            Ok(Value::Int(_)) => "number".into(),
+            Ok(Value::BulkString(bytes)) => self.text(&bytes),
+            Ok(Value::SimpleString(text)) => self.text(text.as_bytes()),
+            Ok(Value::Array(items)) => {
+                let items = items.into_iter().map(|item| self.of_real(Ok(item)));
+                format!("[{}]", items.collect::<Vec<_>>().join(", "))
+            }
+            Ok(other) => format!("{other:?}"),
+        }
+    }
+
+    pub(crate) fn of_simulated(&mut self, reply: Reply) -> String {
+        match reply {
+            Reply::Error(error) => format!("error {}", Self::error(&error)),
+            Reply::Nil => "nil".into(),
+            Reply::Ok => "ok".into(),
+            Reply::Int(_) => "number".into(),
+            Reply::Bulk(bytes) => self.text(&bytes),
+            Reply::Array(items) => {
+                let items = items.into_iter().map(|item| self.of_simulated(item));
+                format!("[{}]", items.collect::<Vec<_>>().join(", "))
+            }
+            other => format!("{other:?}"),
+        }
+    }
+}
