@@ -7,6 +7,7 @@ pub(crate) mod kafka;
 pub(crate) mod network;
 pub(crate) mod random;
 pub(crate) mod redis;
+pub(crate) mod restoring;
 pub(crate) mod silent_subscription;
 
 use harness::{http, stack::Stack};

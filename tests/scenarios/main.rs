@@ -97,6 +97,7 @@ const MODULES: &[fn() -> Vec<Scenario>] = &[
     faults::kafka::scenarios,
     faults::consumer_group::scenarios,
     faults::random::scenarios,
+    faults::restoring::scenarios,
     slow_clients::scenarios,
     topologies::sentinel::scenarios,
     topologies::cluster::scenarios,

@@ -7,6 +7,7 @@ mod server;
 mod topology;
 
 use std::{
+    fs::File,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
@@ -143,6 +144,31 @@ impl Redis {
         config.exec_async(&mut self.connection().await?).await?;
         eventually("redis-server has loaded", START_LIMIT, async || Ok(ping(self.port).await?))
             .await
+    }
+
+    /// Returns how many bytes its log of writes has. Every write that was answered is in it.
+    ///
+    /// # Errors
+    /// When there is no log.
+    pub fn log_bytes(&self) -> anyhow::Result<u64> {
+        Ok(std::fs::metadata(self.log()?)?.len())
+    }
+
+    /// Removes what was written after the log had `bytes`, of a server that is killed.
+    ///
+    /// # Errors
+    /// When the log cannot be written.
+    pub fn truncate_log(&self, bytes: u64) -> anyhow::Result<()> {
+        Ok(File::options().write(true).open(self.log()?)?.set_len(bytes)?)
+    }
+
+    /// Returns the file to which writes are appended.
+    fn log(&self) -> anyhow::Result<PathBuf> {
+        let folder = std::fs::read_dir(self.folder.join("appendonlydir"))?;
+        let files: Vec<PathBuf> =
+            folder.map(|file| Ok(file?.path())).collect::<std::io::Result<_>>()?;
+        let is_log = |file: &PathBuf| file.to_string_lossy().ends_with(".incr.aof");
+        files.into_iter().find(is_log).context("the server has a log")
     }
 
     /// Restarts the server after [`Redis::kill`], on the same port without its data.

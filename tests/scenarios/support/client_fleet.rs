@@ -230,6 +230,12 @@ impl ClientFleet {
         self.observations().close_codes.clone()
     }
 
+    /// Returns the ids of the events that were sent to each user.
+    #[must_use]
+    pub fn sent(&self) -> Vec<(String, Vec<String>)> {
+        self.observations().checker.sent()
+    }
+
     /// Returns every `reconnect_after_ms` that a gateway has sent.
     #[must_use]
     pub fn reconnect_delays_ms(&self) -> Vec<u64> {

@@ -59,6 +59,15 @@ impl DeliveryChecker {
         Ok(())
     }
 
+    /// Returns the ids of the events that were sent to each user.
+    #[must_use]
+    pub fn sent(&self) -> Vec<(String, Vec<String>)> {
+        let user = |(user, events): (&String, &UserEvents)| {
+            (user.clone(), events.sent.iter().cloned().collect())
+        };
+        self.users.iter().map(user).collect()
+    }
+
     /// Returns how many distinct events were delivered, summed over all users.
     #[must_use]
     pub fn delivered(&self) -> usize {

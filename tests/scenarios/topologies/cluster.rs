@@ -6,24 +6,31 @@ use anyhow::ensure;
 use harness::{
     events::{self, fresh_user},
     eventually,
+    process::Signal,
     producer::header,
     proxy::Fault,
-    redis::{Cluster, Redis, stream_key},
+    redis::{Cluster, Redis, RedisTopology as _, stream_key},
     stack::{Layout, Stack, TIMEOUT},
     workspace,
 };
+use redis::cmd;
 
 use crate::{
     assertions::{
         expect_delivery, expect_no_further_frames, expect_notifications, wait_for_dead_letters,
     },
     context::Context,
+    faults::restoring::{
+        case::{User, send},
+        receiver::Receiver,
+    },
     runner::scenarios,
-    under_load::UnderLoad,
+    under_load::{RECOVERY_TIMEOUT, UnderLoad},
 };
 
 scenarios![
     a_killed_cluster_master_costs_no_event,
+    what_a_stale_replica_lacks_is_restored_also_after_a_slot_has_moved,
     broken_links_between_nodes_cost_no_event,
     a_slot_migration_costs_no_event,
     a_slot_migration_that_does_not_end_delays_only_the_users_of_the_slot,
@@ -54,6 +61,66 @@ async fn a_killed_cluster_master_costs_no_event(context: &Context) -> anyhow::Re
     load.check_delivery_with_duplicates().await?;
     expect_delivery(&load.stack).await?;
     load.shut_down().await
+}
+
+/// The replica of one master misses events while it is frozen, and takes over. Meanwhile one user's
+/// slot moves to another master.
+async fn what_a_stale_replica_lacks_is_restored_also_after_a_slot_has_moved(
+    context: &Context,
+) -> anyhow::Result<()> {
+    const KEPT: usize = 5;
+    const LOST: usize = 20;
+    let stack = stack_on_cluster(context, &[1, 0, 0], &Layout::default()).await?;
+    let redis = &stack.redis;
+    let mut users: Vec<User> = (0..12).map(|_| User::fresh()).collect();
+    send(&stack, &mut users, KEPT).await?;
+    let mut of_first = Vec::new();
+    for user in &users {
+        let slot = redis.slot(&stream_key(&user.id)).await?;
+        if redis.node_of(slot).await? == 0 {
+            of_first.push((user.id.clone(), slot));
+        }
+    }
+    ensure!(of_first.len() > 1, "too few users have keys on the first master");
+    let (user, moved) = &of_first[0];
+    freeze_replica(redis, 3, &stream_key(user)).await?;
+    send(&stack, &mut users, LOST).await?;
+    redis.begin_migration(*moved, 0, 1).await?;
+    redis.end_migration(*moved, 0, 1).await?;
+    redis.node(0).kill().await?;
+    redis.node(3).signal(Signal::CONT)?;
+    eventually("the replica takes over", RECOVERY_TIMEOUT, async || {
+        ensure!(redis.node_of(of_first[1].1).await? == 3);
+        Ok(())
+    })
+    .await?;
+    let (mut lost, mut restored, mut missing, mut twice) = (0, 0, 0, 0);
+    for user in &users {
+        let counts = user.restored(&stack).await?;
+        (lost, restored) = (lost + counts.0, restored + counts.1);
+        let received = Receiver::resume(&stack, user, KEPT).await?.drain(&stack).await?;
+        ensure!(received.is_complete, "{}: the resume is incomplete", user.id);
+        (missing, twice) = (missing + received.missing, twice + received.twice);
+    }
+    eprintln!(
+        "stale replica of a cluster master: sent {}, lost by Redis {lost}, restored \
+         {restored}, missing {missing}, twice {twice}",
+        users.len() * (KEPT + LOST)
+    );
+    let expected = (of_first.len() - 1) * LOST;
+    ensure!((lost, restored) == (expected, expected), "expected {expected} lost and restored");
+    ensure!((missing, twice) == (0, 0), "{missing} missing, {twice} twice");
+    stack.shut_down_and_check_logs().await
+}
+
+/// Freezes a replica of the master that holds a key, once it has all writes so far.
+async fn freeze_replica(redis: &Cluster, replica: usize, key: &str) -> anyhow::Result<()> {
+    let mut master = redis.connection_for(key).await?;
+    cmd("WAIT").arg(1).arg(5_000).exec_async(&mut master).await?;
+    redis.node(replica).signal(Signal::STOP)?;
+    // Otherwise it would read from its socket what it has missed.
+    cmd("CLIENT").arg("KILL").arg("TYPE").arg("replica").exec_async(&mut master).await?;
+    Ok(())
 }
 
 async fn broken_links_between_nodes_cost_no_event(context: &Context) -> anyhow::Result<()> {

@@ -1,0 +1,134 @@
+//! What Redis loses comes back from Kafka: a server goes back in time, is flushed or comes back
+//! empty, while workers are killed or join and clients are away. Each case prints a row.
+
+pub(crate) mod case;
+pub(crate) mod receiver;
+
+use anyhow::ensure;
+use harness::stack::Layout;
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
+
+use crate::{
+    context::Context,
+    run_profile::{RunProfile, seed},
+    runner::scenarios,
+    under_load::UnderLoad,
+};
+use case::{Case, Loss, Meanwhile};
+
+scenarios![
+    an_older_snapshot_is_completed_for_clients_that_were_away,
+    a_power_failure_that_takes_the_last_second_costs_no_event,
+    a_redis_that_comes_back_empty_gets_its_histories_back,
+    a_flush_is_repaired_without_notifying_connected_clients,
+    a_worker_that_is_killed_while_it_restores_is_completed_by_the_next,
+    a_rebalance_while_workers_restore_loses_and_repeats_nothing,
+    random_losses_are_restored,
+];
+
+/// Few enough records that a case takes seconds.
+const SMALL: Case = Case {
+    users: 12,
+    kept: 10,
+    lost: 20,
+    loss: Loss::OlderSnapshot,
+    meanwhile: Meanwhile::Nothing,
+};
+/// Enough records that restoring them takes longer than killing or adding a worker; fewer for each
+/// user than a gateway remembers for a connection.
+const LARGE: Case = Case { users: 120, lost: 100, ..SMALL };
+
+async fn an_older_snapshot_is_completed_for_clients_that_were_away(
+    context: &Context,
+) -> anyhow::Result<()> {
+    run(context, 1, "older snapshot", LARGE).await
+}
+
+async fn a_redis_that_comes_back_empty_gets_its_histories_back(
+    context: &Context,
+) -> anyhow::Result<()> {
+    run(context, 1, "empty restart", Case { loss: Loss::EmptyRestart, ..SMALL }).await
+}
+
+async fn a_flush_is_repaired_without_notifying_connected_clients(
+    context: &Context,
+) -> anyhow::Result<()> {
+    run(context, 1, "flush", Case { loss: Loss::Flush, ..SMALL }).await
+}
+
+async fn a_worker_that_is_killed_while_it_restores_is_completed_by_the_next(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let mut stack = context.own_stack(&layout()).await?;
+    let case = Case { meanwhile: Meanwhile::WorkerKilled, ..LARGE };
+    case.run(&mut stack, "worker killed").await?;
+    let rewinds =
+        stack.workers[0].metric(r#"ingest_worker_rewinds_total{reason="behind"}"#).await?;
+    ensure!(rewinds > 0.0, "the killed worker had restored everything");
+    stack.shut_down_and_check_logs().await
+}
+
+async fn a_rebalance_while_workers_restore_loses_and_repeats_nothing(
+    context: &Context,
+) -> anyhow::Result<()> {
+    run(context, 2, "rebalance", Case { meanwhile: Meanwhile::WorkerAdded, ..LARGE }).await
+}
+
+/// Histories are rebuilt from the beginning of the scenario.
+fn layout() -> Layout {
+    Layout { worker_settings: vec![("REWIND_LIMIT", "1h".to_owned())], ..Layout::default() }
+}
+
+async fn run(context: &Context, workers: usize, name: &str, case: Case) -> anyhow::Result<()> {
+    let mut stack = context.own_stack(&Layout { workers, ..layout() }).await?;
+    case.run(&mut stack, name).await?;
+    stack.shut_down_and_check_logs().await
+}
+
+/// Redis does not write its log to the disk at once: what it wrote in the last second is gone.
+async fn a_power_failure_that_takes_the_last_second_costs_no_event(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let stack = context.own_stack(&layout()).await?;
+    let mut load = UnderLoad::start(stack, "power failure").await?;
+    for _ in 0..RunProfile::current().pick(1, 10) {
+        load.events.wait_for_sent(200).await?;
+        let on_disk = load.stack.redis.log_bytes()?;
+        load.events.wait_for_sent(100).await?;
+        load.stack.redis.kill().await?;
+        load.stack.redis.truncate_log(on_disk)?;
+        load.stack.redis.restart().await?;
+        load.wait_for_recovery("last second").await?;
+    }
+    load.events.wait_for_sent(200).await?;
+    load.events.stop_and_flush().await?;
+    load.clients.violations(&load.stack).await?.ensure_none()?;
+    let (mut sent, mut restored) = (0, 0);
+    for (user, events) in load.clients.sent() {
+        let entries = case::history(&load.stack, &user, &events).await?;
+        sent += events.len();
+        restored += entries.iter().filter(|(_, is_restored)| *is_restored).count();
+    }
+    eprintln!("power failure: sent {sent}, restored {restored}, missing 0, twice 0");
+    ensure!(restored > 0, "Redis has lost nothing");
+    load.shut_down().await
+}
+
+async fn random_losses_are_restored(context: &Context) -> anyhow::Result<()> {
+    let layout = Layout { workers: 2, ..layout() };
+    let mut stack = context.own_stack(&layout.with_static_membership()).await?;
+    let mut random = StdRng::seed_from_u64(seed("random losses"));
+    for number in 1..=RunProfile::current().pick(3, 100) {
+        let losses = [Loss::OlderSnapshot, Loss::EmptyRestart, Loss::Flush];
+        let meanwhile = [Meanwhile::Nothing, Meanwhile::WorkerKilled, Meanwhile::LostAgain];
+        let case = Case {
+            users: random.random_range(2..20),
+            kept: random.random_range(1..20),
+            lost: random.random_range(1..100),
+            loss: *losses.choose(&mut random).unwrap_or(&Loss::Flush),
+            meanwhile: *meanwhile.choose(&mut random).unwrap_or(&Meanwhile::Nothing),
+        };
+        case.run(&mut stack, &format!("run {number}")).await?;
+    }
+    stack.shut_down_and_check_logs().await
+}

@@ -1,0 +1,240 @@
+//! One loss: events are sent, Redis loses some of them, and every client has to receive each once.
+
+use std::{
+    collections::{HashMap, HashSet},
+    time::Instant,
+};
+
+use anyhow::{Context as _, ensure};
+use harness::{
+    events::{self, fresh_user},
+    eventually,
+    redis::RedisTopology,
+    stack::Stack,
+};
+use redis::cmd;
+use serde_json::Value;
+
+use super::receiver::Receiver;
+use crate::{assertions::wait_for_published, under_load::RECOVERY_TIMEOUT};
+
+/// The hash of the watermarks on a single server.
+const WATERMARKS: &str = "ws:watermark:0";
+
+/// How Redis loses data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Loss {
+    /// It restarts with the data that it had some time before.
+    OlderSnapshot,
+    /// It restarts without data.
+    EmptyRestart,
+    /// All keys are deleted.
+    Flush,
+}
+
+/// What happens while the worker restores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Meanwhile {
+    Nothing,
+    /// The first worker is killed and restarted.
+    WorkerKilled,
+    /// Another worker joins the group.
+    WorkerAdded,
+    /// Redis loses the same data again.
+    LostAgain,
+}
+
+/// A case; `kept` and `lost` are events of each user.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Case {
+    pub(super) users: usize,
+    pub(super) kept: usize,
+    pub(super) lost: usize,
+    pub(super) loss: Loss,
+    pub(super) meanwhile: Meanwhile,
+}
+
+/// A user, and what is known before Redis loses data.
+pub(crate) struct User {
+    pub(crate) id: String,
+    /// The ids of the events that were sent.
+    pub(crate) events: Vec<String>,
+    /// The position after the first of them.
+    pub(crate) position: String,
+    /// The positions of all of them.
+    published: HashSet<String>,
+}
+
+impl User {
+    /// Waits until the user's history has every event once. Returns how many were lost and how many
+    /// restored.
+    pub(crate) async fn restored(
+        &self,
+        stack: &Stack<impl RedisTopology>,
+    ) -> anyhow::Result<(usize, usize)> {
+        let entries = history(stack, &self.id, &self.events).await?;
+        let kept = entries.iter().filter(|(id, _)| self.published.contains(id)).count();
+        Ok((self.published.len() - kept, entries.len() - kept))
+    }
+
+    pub(crate) fn fresh() -> Self {
+        Self {
+            id: fresh_user(),
+            events: Vec::new(),
+            position: String::new(),
+            published: HashSet::new(),
+        }
+    }
+}
+
+impl Case {
+    /// Runs the case with fresh users: one is connected all the time, half of the others resume
+    /// while data are restored, the rest afterwards.
+    pub(super) async fn run(self, stack: &mut Stack, name: &str) -> anyhow::Result<()> {
+        let mut users: Vec<User> = (0..self.users).map(|_| User::fresh()).collect();
+        let connected = stack.client(&users[0].id).await?;
+        send(stack, &mut users, self.kept).await?;
+        wait_for_watermarks(stack).await?;
+        let snapshot = stack.redis.log_bytes()?;
+        send(stack, &mut users, self.lost).await?;
+
+        let lost_at = Instant::now();
+        self.loss.apply(stack, snapshot).await?;
+        let (early, late) = users[1..].split_at((self.users - 1) / 2);
+        let mut receivers = vec![Receiver::connected(connected, &users[0])];
+        for user in early {
+            receivers.push(Receiver::resume(stack, user, self.kept).await?);
+        }
+        self.interfere(stack, snapshot).await.context("while data are restored")?;
+        let (mut lost, mut restored) = (0, 0);
+        for user in &users {
+            let counts = user.restored(stack).await?;
+            (lost, restored) = (lost + counts.0, restored + counts.1);
+        }
+        let took = lost_at.elapsed();
+        for user in late {
+            receivers.push(Receiver::resume(stack, user, self.kept).await?);
+        }
+        let is_behind = self.loss == Loss::OlderSnapshot;
+        let (mut missing, mut twice) = (0, 0);
+        for receiver in receivers {
+            let received = receiver.drain(stack).await?;
+            ensure!(received.is_complete || !is_behind, "{name}: a resume was incomplete");
+            (missing, twice) = (missing + received.missing, twice + received.twice);
+        }
+        let sent = self.users * (self.kept + self.lost);
+        eprintln!(
+            "{name}, {self:?}: sent {sent}, lost by Redis {lost}, restored {restored}, \
+             missing {missing}, twice {twice}, after {took:?}"
+        );
+        let lost_by_each = if is_behind { self.lost } else { self.kept + self.lost };
+        ensure!(lost == self.users * lost_by_each, "{name}: Redis has lost {lost} events");
+        ensure!(restored == lost, "{name}: expected {lost} restored events, got {restored}");
+        ensure!((missing, twice) == (0, 0), "{name}: {missing} missing, {twice} twice");
+        if self.meanwhile == Meanwhile::WorkerAdded {
+            stack.stop_last_worker().await?;
+        }
+        Ok(())
+    }
+
+    async fn interfere(self, stack: &mut Stack, snapshot: u64) -> anyhow::Result<()> {
+        match self.meanwhile {
+            Meanwhile::Nothing => Ok(()),
+            Meanwhile::WorkerKilled => {
+                stack.workers[0].kill().await?;
+                stack.workers[0].restart().await
+            }
+            Meanwhile::WorkerAdded => stack.start_another_worker().await,
+            Meanwhile::LostAgain => self.loss.apply(stack, snapshot).await,
+        }
+    }
+}
+
+impl Loss {
+    async fn apply(self, stack: &mut Stack, snapshot: u64) -> anyhow::Result<()> {
+        match self {
+            Self::OlderSnapshot => {
+                stack.redis.kill().await?;
+                stack.redis.truncate_log(snapshot)?;
+                stack.redis.restart().await
+            }
+            Self::EmptyRestart => {
+                stack.redis.kill().await?;
+                stack.redis.restart_empty().await
+            }
+            Self::Flush => {
+                Ok(cmd("FLUSHALL").exec_async(&mut stack.redis.connection().await?).await?)
+            }
+        }
+    }
+}
+
+/// Sends so many events to each user, and waits until they are published.
+pub(crate) async fn send(
+    stack: &Stack<impl RedisTopology>,
+    users: &mut [User],
+    count: usize,
+) -> anyhow::Result<()> {
+    let mut cases = events::designed()?;
+    // A gateway may delay notifications of low priority.
+    cases.retain(|case| !case.may_wait());
+    let mut sent = Vec::new();
+    for (number, case) in (0..count).zip(cases.iter().cycle()) {
+        for user in users.iter_mut() {
+            let event = case.fresh(&user.id).with_context(|| format!("event {number}"))?;
+            user.events.push(event.id.clone());
+            sent.push(event);
+        }
+    }
+    stack.producer.send_all(&sent).await?;
+    for user in users {
+        let entries = wait_for_published(stack, &user.id, user.events.len()).await?;
+        let positions: Vec<String> = entries.into_iter().map(|(id, _)| id).collect();
+        if user.position.is_empty() {
+            user.position.clone_from(positions.last().context("the stream has entries")?);
+        }
+        user.published = positions.into_iter().collect();
+    }
+    Ok(())
+}
+
+/// Waits until Redis has a watermark of each partition. A worker that has read nothing of a
+/// partition writes the first one when the client reports its position.
+async fn wait_for_watermarks(stack: &Stack) -> anyhow::Result<()> {
+    eventually("each partition has a watermark", RECOVERY_TIMEOUT, async || {
+        let mut assigned = 0.0;
+        for worker in &stack.workers {
+            assigned += worker.metric("ingest_worker_assigned_partitions").await?;
+        }
+        let mut fields = cmd("HLEN");
+        let written: f64 =
+            fields.arg(WATERMARKS).query_async(&mut stack.redis.connection().await?).await?;
+        ensure!(written >= assigned, "{written} of {assigned} have");
+        Ok(())
+    })
+    .await
+}
+
+/// Waits until the history of a user has every event, each once. Returns the position of each
+/// entry, and whether it may have been published before.
+pub(crate) async fn history(
+    stack: &Stack<impl RedisTopology>,
+    user: &str,
+    events: &[String],
+) -> anyhow::Result<Vec<(String, bool)>> {
+    eventually("the history is complete", RECOVERY_TIMEOUT, async || {
+        let (mut copies, mut entries) = (HashMap::<String, u32>::new(), Vec::new());
+        for (position, text) in stack.stream(user).await? {
+            let frame: Value = serde_json::from_str(&text)?;
+            let id = frame["event_id"].as_str().context("an entry without event id")?;
+            *copies.entry(id.to_owned()).or_default() += 1;
+            entries.push((position, frame["restored"] == true));
+        }
+        let missing = events.iter().filter(|id| !copies.contains_key(*id)).count();
+        ensure!(missing == 0, "{missing} of {} events are missing", events.len());
+        let twice = copies.values().filter(|copies| **copies > 1).count();
+        ensure!(twice == 0, "{twice} events are stored twice");
+        Ok(entries)
+    })
+    .await
+}
