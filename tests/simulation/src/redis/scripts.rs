@@ -105,14 +105,18 @@ impl PublishOnce<'_> {
         db.allow(Write::AddsMemory)?;
         let id = db.store().append(stream, text, None, true)?.expect("the stream is created");
         db.store().expire(stream, self.stream_ms);
-        match db.store().get(&self.keys[2]) {
-            Err(_) => foreign.push_str(" position"),
-            Ok(None) => {}
-            Ok(Some(before)) => {
-                let start = [&before[..], b" ", id.to_string().as_bytes()].concat();
-                // The script ignores a refusal here.
-                set(db, &self.keys[1], Value::Text(start), Some(self.position_ms), false).ok();
+        let before = match db.store().get(&self.keys[2]) {
+            Err(_) => {
+                foreign.push_str(" position");
+                None
             }
+            Ok(None) => self.publishes.then(|| b"0-0".to_vec()),
+            Ok(before) => before,
+        };
+        if let Some(before) = before {
+            let start = [&before[..], b" ", id.to_string().as_bytes()].concat();
+            // The script ignores a refusal here.
+            set(db, &self.keys[1], Value::Text(start), Some(self.position_ms), false).ok();
         }
         Ok(id)
     }
