@@ -113,11 +113,9 @@ impl Keys {
     }
 }
 
-/// How long a user's newest position is kept after the last notification, at least.
-pub const POSITION_LIFETIME: Duration = Duration::from_hours(8 * 24);
-
-/// How long a user's read cursor is kept after the last request for it.
-pub const READ_LIFETIME: Duration = Duration::from_hours(90 * 24);
+/// How long a user's read cursor is kept after the last request for it, and the newest position
+/// after the last notification, at least.
+pub const POSITION_LIFETIME: Duration = Duration::from_hours(90 * 24);
 
 /// The field of a stream entry that holds the JSON of the notification.
 pub const STREAM_FIELD: &str = "n";

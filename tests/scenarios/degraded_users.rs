@@ -110,10 +110,11 @@ async fn a_redis_that_refuses_writes_degrades_only_users_without_history(
         let mut resumed = stack.connection(0, &old)?.query("last_event_id", "1-1").open().await?;
         let state = resumed.expect_authenticated(TIMEOUT).await?;
         ensure!(state["resume"] == "complete", "{kind}: expected a complete resume, got {state}");
+        expect_refused_read(&stack, &mut resumed, kind).await?;
         run(&mut redis, end).await?;
+        let read = resumed.next_frame(TIMEOUT).await?;
+        ensure!(read["data"]["up_to"] == "1-1", "{kind}: expected the cursor at 1-1, got {read}");
         ensure!(outages(&stack).await? <= before, "{kind}: the session with Redis ended");
-        let errors = format!("gateway_redis_user_errors_total{{kind=\"{kind}\"}}");
-        ensure!(stack.gateways[0].metric(&errors).await? > 0.0, "expected {errors} above 0");
         eventually("the user has a position", TIMEOUT, async || {
             let (_, position) = connect(&stack, &new).await?;
             ensure!(position != "0-0", "{kind}: still without a position");
@@ -122,6 +123,18 @@ async fn a_redis_that_refuses_writes_degrades_only_users_without_history(
         .await?;
     }
     stack.shut_down_and_check_logs().await
+}
+
+/// Marks the first notification as read, which Redis refuses.
+async fn expect_refused_read(stack: &Stack, client: &mut Client, kind: &str) -> anyhow::Result<()> {
+    let errors = format!("gateway_redis_user_errors_total{{kind=\"{kind}\"}}");
+    let before = stack.gateways[0].metric(&errors).await?;
+    client.send_json(&json!({"type": "read", "up_to": "1-1"})).await?;
+    eventually("the read cursor is refused", TIMEOUT, async || {
+        ensure!(stack.gateways[0].metric(&errors).await? > before, "no error of {kind}");
+        Ok(())
+    })
+    .await
 }
 
 async fn a_user_who_reconnects_at_once_always_gets_a_position(

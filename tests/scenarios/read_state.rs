@@ -23,6 +23,10 @@ use crate::{
 scenarios![
     every_device_has_the_same_read_state_after_random_reads_publishes_and_trims,
     a_client_without_the_subprotocol_is_sent_no_read_state,
+    the_first_notification_is_counted_exactly_even_before_the_user_first_connects,
+    unread_notifications_that_have_expired_make_the_count_inexact,
+    foreign_values_in_redis_do_not_keep_a_user_from_reading,
+    a_notification_from_the_future_is_neither_counted_nor_read,
 ];
 
 /// Three devices of a user, on both gateways, and what they have to be sent.
@@ -84,7 +88,7 @@ impl<'a> Devices<'a> {
                 socket.send_json(&json!({"type": "read", "up_to": up_to})).await?;
                 None
             }
-            None => Some(self.post(up_to.as_deref()).await?),
+            None => Some(post(self.stack, &self.user, up_to.as_deref()).await?),
         };
         let expected = self.expected();
         for frame in self.next_frames().await? {
@@ -93,16 +97,6 @@ impl<'a> Devices<'a> {
         }
         ensure!(answer.is_none_or(|answer| answer == expected), "expected {expected} as answer");
         Ok(())
-    }
-
-    async fn post(&self, up_to: Option<&str>) -> anyhow::Result<Value> {
-        let path = up_to.map_or("/read".to_owned(), |up_to| format!("/read?up_to={up_to}"));
-        let bearer = format!("Bearer {}", self.stack.token(&self.user)?);
-        let address = self.stack.gateways[0].address();
-        let headers = [("authorization", &*bearer)];
-        let response = http::request(Method::POST, address, &path, &headers).await?;
-        ensure!(response.status() == StatusCode::OK, "POST {path}: {}", response.status());
-        Ok(serde_json::from_slice(response.body())?)
     }
 
     fn expected(&self) -> Value {
@@ -127,6 +121,40 @@ impl<'a> Devices<'a> {
             self.stream.next_frame(TIMEOUT).await?.1,
         ])
     }
+}
+
+async fn post(stack: &Stack, user: &str, up_to: Option<&str>) -> anyhow::Result<Value> {
+    let path = up_to.map_or("/read".to_owned(), |up_to| format!("/read?up_to={up_to}"));
+    let bearer = format!("Bearer {}", stack.token(user)?);
+    let address = stack.gateways[0].address();
+    let headers = [("authorization", &*bearer)];
+    let response = http::request(Method::POST, address, &path, &headers).await?;
+    ensure!(response.status() == StatusCode::OK, "POST {path}: {}", response.status());
+    Ok(serde_json::from_slice(response.body())?)
+}
+
+/// Publishes notifications to a new user. Returns the user and the ids.
+async fn user_with_history(stack: &Stack, count: usize) -> anyhow::Result<(String, Vec<String>)> {
+    let (user, case) = (fresh_user(), &events::designed()?[0]);
+    let events: Vec<Event> =
+        (0..count).map(|_| case.fresh(&user)).collect::<anyhow::Result<_>>()?;
+    stack.producer.send_all(&events).await?;
+    let stream = wait_for_published(stack, &user, count).await?;
+    Ok((user, stream.into_iter().map(|(id, _)| id).collect()))
+}
+
+async fn expect_read_state(
+    stack: &Stack,
+    user: &str,
+    up_to: Option<&str>,
+    (read, unread, exact, newest): (&str, usize, bool, &str),
+) -> anyhow::Result<()> {
+    let state = post(stack, user, up_to).await?;
+    let expected = json!({
+        "up_to": read, "unread": unread, "exact": exact, "last_event_id": newest,
+    });
+    ensure!(state == expected, "expected {expected}, got {state}");
+    Ok(())
 }
 
 async fn every_device_has_the_same_read_state_after_random_reads_publishes_and_trims(
@@ -164,4 +192,59 @@ async fn a_client_without_the_subprotocol_is_sent_no_read_state(
     let state = knows.next_frame(TIMEOUT).await?;
     ensure!(state["event"] == "read_state", "expected a read state, got {state}");
     expect_no_further_frames(stack, &user, &mut [other]).await
+}
+
+async fn the_first_notification_is_counted_exactly_even_before_the_user_first_connects(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let stack = context.stack().await?;
+    let (user, ids) = user_with_history(stack, 3).await?;
+    expect_read_state(stack, &user, None, ("0-0", 3, true, &ids[2])).await?;
+    let _client = stack.client(&user).await?;
+    expect_read_state(stack, &user, Some(&ids[0]), (&ids[0], 2, true, &ids[2])).await
+}
+
+async fn unread_notifications_that_have_expired_make_the_count_inexact(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let stack = context.stack().await?;
+    let (user, ids) = user_with_history(stack, 3).await?;
+    expect_read_state(stack, &user, Some(&ids[0]), (&ids[0], 2, true, &ids[2])).await?;
+    let mut redis = stack.redis.connection().await?;
+    redis::cmd("DEL").arg(stream_key(&user)).exec_async(&mut redis).await?;
+    expect_read_state(stack, &user, None, (&ids[0], 0, false, &ids[2])).await?;
+    expect_read_state(stack, &user, Some(&ids[2]), (&ids[2], 0, true, &ids[2])).await
+}
+
+async fn foreign_values_in_redis_do_not_keep_a_user_from_reading(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let stack = context.stack().await?;
+    let mut redis = stack.redis.connection().await?;
+    for key in ["start", "position", "read"] {
+        for value in [None, Some("x\",\"a\":\""), Some("99999999999999999999-0 1 y"), Some("7-")] {
+            let (user, ids) = user_with_history(stack, 3).await?;
+            let name = format!("ws:{key}:{{{user}}}");
+            redis::cmd("DEL").arg(&name).exec_async(&mut redis).await?;
+            let command = if value.is_some() { "SET" } else { "LPUSH" };
+            let value = value.unwrap_or("of another type");
+            redis::cmd(command).arg(&name).arg(value).exec_async(&mut redis).await?;
+            expect_read_state(stack, &user, Some(&ids[0]), (&ids[0], 2, true, &ids[2])).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn a_notification_from_the_future_is_neither_counted_nor_read(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let stack = context.stack().await?;
+    let (user, ids) = user_with_history(stack, 2).await?;
+    let future = "99999999999999-0";
+    let mut redis = stack.redis.connection().await?;
+    let mut foreign = redis::cmd("XADD");
+    foreign.arg(stream_key(&user)).arg(future).arg("n").arg("{}");
+    foreign.exec_async(&mut redis).await?;
+    expect_read_state(stack, &user, None, ("0-0", 2, true, &ids[1])).await?;
+    expect_read_state(stack, &user, Some(future), (&ids[1], 0, true, &ids[1])).await
 }

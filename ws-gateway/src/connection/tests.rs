@@ -197,8 +197,8 @@ async fn pings_filters_and_unknown_messages_do_not_stop_delivery() {
     }
     harness.say(r#"{"type":"ping"}"#).await;
     assert_eq!(harness.json().await, json!({"type": "pong"}));
-    let [(_, read)] = &harness.hub.read_requests().take(9)[..] else { panic!("one user") };
-    assert_eq!(read.up_to, "9-0".parse().ok());
+    let [taken] = &harness.hub.read_requests().take(9)[..] else { panic!("one user") };
+    assert_eq!(taken.request.up_to, "9-0".parse().ok());
     harness.hub.deliver("u", frame(1));
     harness.say(r#"{"type":"auth","token":"a.b.c"}"#).await;
     let refused = harness.json().await;

@@ -1,15 +1,22 @@
-//! Requests to move the read cursors of users, which the Redis side serves. Those of one user are
-//! merged, so that their number is bounded by that of the users.
+//! Requests to move the read cursors of users, which the Redis side serves, oldest first. Those of
+//! one user are merged, so that their number is bounded by that of the users.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
-use shared::user::UserId;
-use tokio::sync::{Notify, oneshot};
+use shared::{backoff::Backoff, user::UserId};
+use tokio::{
+    sync::{Notify, oneshot},
+    time::{Instant, timeout_at},
+};
 
 use crate::protocol::Position;
+
+/// The delays between attempts for a user whose keys cannot be read or written.
+const RETRY: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_mins(1));
 
 /// What was requested for a user since the last request was served.
 #[derive(Debug, Default)]
@@ -20,45 +27,115 @@ pub(crate) struct ReadRequest {
     pub(crate) answers: Vec<oneshot::Sender<String>>,
 }
 
+/// A request that was taken to be served.
+#[derive(Debug)]
+pub(crate) struct TakenRequest {
+    pub(crate) user: UserId,
+    pub(crate) request: ReadRequest,
+    backoff: Backoff,
+}
+
 /// The requests that are not served yet.
 #[derive(Debug, Default)]
 pub(crate) struct ReadRequests {
-    by_user: Mutex<HashMap<UserId, ReadRequest>>,
-    /// Notified when `by_user` is no longer empty.
+    state: Mutex<State>,
+    /// Notified when a request may be due earlier than those before.
     added: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: HashMap<UserId, Waiting>,
+    /// The users in the order in which they are served: by the time from which on they may be, and
+    /// a number.
+    order: BTreeMap<(Instant, u64), UserId>,
+    added: u64,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    request: ReadRequest,
+    place: (Instant, u64),
+    backoff: Backoff,
 }
 
 impl ReadRequests {
     /// Requests that the read cursor of a user is moved forward, and that the read state is
     /// published to every connection of the user.
     pub(crate) fn add(&self, user: &UserId, request: ReadRequest) {
-        let mut by_user = self.by_user();
-        let merged = by_user.entry(user.clone()).or_default();
-        merged.up_to = merged.up_to.max(request.up_to);
-        merged.answers.retain(|answer| !answer.is_closed());
-        merged.answers.extend(request.answers);
-        drop(by_user);
+        let mut state = self.state();
+        if let Some(waiting) = state.waiting.get_mut(user) {
+            waiting.request.merge(request);
+        } else {
+            state.insert(user.clone(), request, Instant::now(), RETRY);
+            drop(state);
+            self.added.notify_one();
+        }
+    }
+
+    /// Puts back a request that could not be served. The user is tried again after a back-off.
+    pub(crate) fn retry(&self, taken: TakenRequest) {
+        let TakenRequest { user, mut request, mut backoff } = taken;
+        let mut state = self.state();
+        if let Some(later) = state.waiting.remove(&user) {
+            state.order.remove(&later.place);
+            request.merge(later.request);
+        }
+        state.insert(user, request, Instant::now() + backoff.next_delay(), backoff);
+        drop(state);
         self.added.notify_one();
     }
 
     /// Waits until [`ReadRequests::take`] has requests to return.
-    pub(crate) async fn added(&self) {
-        while self.by_user().is_empty() {
-            self.added.notified().await;
+    pub(crate) async fn due(&self) {
+        loop {
+            let first = self.state().order.first_key_value().map(|((due, _), _)| *due);
+            match first {
+                Some(due) if due <= Instant::now() => return,
+                // The time-out is the time at which it is due.
+                Some(due) => drop(timeout_at(due, self.added.notified()).await),
+                None => self.added.notified().await,
+            }
         }
     }
 
-    /// Takes the requests of at most `users` users.
+    /// Takes the requests of at most `users` users, those that have waited longest.
     #[must_use]
-    pub(crate) fn take(&self, users: usize) -> Vec<(UserId, ReadRequest)> {
-        let mut by_user = self.by_user();
-        let taken: Vec<UserId> = by_user.keys().take(users).cloned().collect();
-        taken.into_iter().filter_map(|user| by_user.remove_entry(&user)).collect()
+    pub(crate) fn take(&self, users: usize) -> Vec<TakenRequest> {
+        let (mut state, now) = (self.state(), Instant::now());
+        let mut taken = Vec::new();
+        while taken.len() < users
+            && let Some(entry) = state.order.first_entry()
+            && entry.key().0 <= now
+        {
+            let user = entry.remove();
+            if let Some(Waiting { request, backoff, .. }) = state.waiting.remove(&user) {
+                taken.push(TakenRequest { user, request, backoff });
+            }
+        }
+        taken
     }
 
-    fn by_user(&self) -> MutexGuard<'_, HashMap<UserId, ReadRequest>> {
-        // The map is consistent after every step, so a panic elsewhere does not invalidate it.
-        self.by_user.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        // The state is consistent after every step, so a panic elsewhere does not invalidate it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn insert(&mut self, user: UserId, request: ReadRequest, due: Instant, backoff: Backoff) {
+        self.added += 1;
+        let place = (due, self.added);
+        self.order.insert(place, user.clone());
+        self.waiting.insert(user, Waiting { request, place, backoff });
+    }
+}
+
+impl ReadRequest {
+    fn merge(&mut self, other: Self) {
+        self.up_to = self.up_to.max(other.up_to);
+        self.answers.retain(|answer| !answer.is_closed());
+        self.answers.extend(other.answers);
     }
 }
 
@@ -66,25 +143,62 @@ impl ReadRequests {
 mod tests {
     use super::*;
 
-    #[tokio::test]
+    fn user(id: &str) -> UserId {
+        UserId::new(id).unwrap()
+    }
+
+    fn add(requests: &ReadRequests, id: &str, up_to: &str) -> oneshot::Receiver<String> {
+        let (answer, waiting) = oneshot::channel();
+        requests.add(&user(id), ReadRequest { up_to: up_to.parse().ok(), answers: vec![answer] });
+        waiting
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn the_requests_of_a_user_are_merged_and_the_greatest_position_counts() {
         let requests = ReadRequests::default();
-        let [user, other] = ["u", "v"].map(|id| UserId::new(id).unwrap());
-        let request = |up_to: &str| {
-            let (answer, waiting) = oneshot::channel();
-            let answers = vec![answer];
-            requests.add(&user, ReadRequest { up_to: up_to.parse().ok(), answers });
-            waiting
-        };
-        drop(request("7-0"));
-        let _waiting = [request("9-1"), request("8-0")];
-        requests.add(&user, ReadRequest::default());
-        requests.add(&other, ReadRequest::default());
-        requests.added().await;
-        let mut taken = requests.take(1);
-        taken.extend(requests.take(1));
-        let merged = &taken.iter().find(|(of, _)| *of == user).unwrap().1;
-        assert_eq!((merged.up_to, merged.answers.len()), ("9-1".parse().ok(), 2));
-        assert_eq!((taken.len(), requests.take(1).len()), (2, 0));
+        drop(add(&requests, "u", "7-0"));
+        let _waiting = [add(&requests, "u", "9-1"), add(&requests, "u", "8-0")];
+        requests.add(&user("u"), ReadRequest::default());
+        requests.due().await;
+        let taken = requests.take(9).remove(0);
+        assert_eq!((taken.request.up_to, taken.request.answers.len()), ("9-1".parse().ok(), 2));
+        assert!(requests.take(9).is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn users_are_served_in_the_order_of_their_first_requests() {
+        let requests = ReadRequests::default();
+        for id in ["a", "b", "c", "a", "b", "d"] {
+            requests.add(&user(id), ReadRequest::default());
+        }
+        let mut served = Vec::new();
+        for _ in 0..6 {
+            for taken in requests.take(1) {
+                // Each user asks again at once.
+                requests.add(&taken.user, ReadRequest::default());
+                served.push(taken.user.to_string());
+            }
+        }
+        assert_eq!(served, ["a", "b", "c", "d", "a", "b"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_user_who_cannot_be_served_is_tried_again_after_a_back_off_and_delays_no_other() {
+        let requests = ReadRequests::default();
+        let _first = add(&requests, "u", "9-0");
+        let start = Instant::now();
+        for _ in 0..8 {
+            requests.due().await;
+            let failed = requests.take(1).remove(0);
+            let _later = add(&requests, "u", "8-0");
+            requests.retry(failed);
+            assert!(requests.take(1).is_empty(), "the later request waits as well");
+        }
+        assert!(start.elapsed() > Duration::from_secs(3), "{:?}", start.elapsed());
+        requests.add(&user("v"), ReadRequest::default());
+        requests.due().await;
+        assert_eq!(requests.take(9).remove(0).user, user("v"));
+        requests.due().await;
+        assert_eq!(requests.take(9).remove(0).request.up_to, "9-0".parse().ok());
     }
 }

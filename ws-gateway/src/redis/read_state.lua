@@ -1,11 +1,17 @@
 -- Moves the read cursor of a user forward, never back; publishes the read state and returns it.
 --
 -- KEYS[1] the user's stream    KEYS[2] how the stream begins    KEYS[3] the user's newest position
--- KEYS[4] the read cursor
+-- KEYS[4] the read cursor, how many notifications are unread, and up to which they were counted
 -- ARGV[1] channel    ARGV[2] position to move to, '' for none    ARGV[3] lifetime of the cursor, ms
+--
+-- A history may be megabytes, so each notification is counted once. Values that no gateway or
+-- worker wrote are ignored, and positions from the future, which Redis did not assign.
+local stream, latest = KEYS[1], (redis.call('TIME')[1] + 60) * 1000
+
 local function parts(position)
   local ms, seq = string.match(position or '', '^(%d+)%-(%d+)$')
-  return tonumber(ms) or 0, tonumber(seq) or 0
+  ms, seq = tonumber(ms), tonumber(seq)
+  if ms and ms <= latest and seq < 2 ^ 64 then return ms, seq end
 end
 
 local function is_before(a, b)
@@ -14,24 +20,60 @@ local function is_before(a, b)
   return a_ms < b_ms or (a_ms == b_ms and a_seq < b_seq)
 end
 
-local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
-local newest = last and last[1] or redis.call('GET', KEYS[3]) or '0-0'
-local cursor = string.match(redis.call('GET', KEYS[4]) or '', '^%d+%-%d+$') or '0-0'
-local up_to = is_before(newest, ARGV[2]) and newest or ARGV[2]
-if is_before(cursor, up_to) then cursor = up_to end
-if cursor ~= '0-0' then redis.call('SET', KEYS[4], cursor, 'PX', ARGV[3]) end
+local function valid(position) return parts(position) and position or '0-0' end
 
-local unread = #redis.call('XRANGE', KEYS[1], '(' .. cursor, '+')
+local function get(key)
+  local value = redis.pcall('GET', key)
+  return type(value) == 'string' and value or ''
+end
+
+local function count(after, up_to)
+  return #redis.call('XRANGE', stream, '(' .. after, up_to)
+end
+
+local oldest = redis.pcall('XRANGE', stream, '-', '+', 'COUNT', 1)
+if oldest.err and not string.find(oldest.err, 'WRONGTYPE') then return oldest end
+local first, last = oldest[1] and oldest[1][1], nil
+if first then
+  local youngest = redis.call('XREVRANGE', stream, string.format('%.0f', latest), '-', 'COUNT', 1)
+  last = youngest[1] and youngest[1][1]
+end
+local newest = last or valid(get(KEYS[3]))
+local stored, known, counted = string.match(get(KEYS[4]), '^(%S+) (%d+) (%S+)$')
+stored, counted = valid(stored), valid(counted)
+-- A client may name a later position to mark all as read.
+local cursor = ARGV[2] == '' and '0-0' or parts(ARGV[2]) and ARGV[2] or newest
+if is_before(newest, cursor) then cursor = newest end
+if is_before(cursor, stored) then cursor = stored end
+
+local unread = 0
+if last and is_before(cursor, last) then
+  if is_before(cursor, first) then
+    unread = redis.call('XLEN', stream) - count(last, '+')
+  elseif is_before(stored, first) or is_before(counted, stored) then
+    unread = count(cursor, last)
+  else
+    unread = known + count(counted, last) - count(stored, cursor)
+  end
+end
+
 local exact = not is_before(cursor, newest)
 if not exact and last then
-  local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1][1]
-  local before, start = string.match(redis.call('GET', KEYS[2]) or '', '^(%S+) (%S+)$')
+  local before, start = string.match(get(KEYS[2]), '^(%S+) (%S+)$')
+  before = valid(before)
   -- Nothing is missing before the first entry of a user's first stream, nor between the position
   -- before a stream and its first entry.
-  local is_whole = start == first and (parts(before) == 0 or not is_before(cursor, before))
+  local is_first = parts(before) == 0 and parts(cursor) == 0
+  local is_whole = start == first and (is_first or not is_before(cursor, before))
   exact = is_whole or not is_before(cursor, first)
+end
+
+if cursor ~= '0-0' then
+  local value = string.format('%s %d %s', cursor, unread, newest)
+  local set = redis.pcall('SET', KEYS[4], value, 'PX', ARGV[3])
+  if set.err and cursor ~= stored then return set end
 end
 local state = string.format('{"up_to":"%s","unread":%d,"exact":%s,"last_event_id":"%s"}',
   cursor, unread, tostring(exact), newest)
-redis.call('PUBLISH', ARGV[1], '{"event":"read_state","data":' .. state .. '}')
-return state
+local sent = redis.pcall('PUBLISH', ARGV[1], '{"event":"read_state","data":' .. state .. '}')
+return type(sent) == 'number' and state or sent

@@ -28,6 +28,6 @@ fn after_a_lost_session_the_read_states_are_requested_of_users_that_have_one() {
         assert_eq!(hub.mark_subscribed(&entry(&hub, id)), Subscribed::Live);
     }
     let requested: Vec<UserId> =
-        hub.read_requests().take(9).into_iter().map(|(user, _)| user).collect();
+        hub.read_requests().take(9).into_iter().map(|taken| taken.user).collect();
     assert_eq!(requested, [user("u")]);
 }

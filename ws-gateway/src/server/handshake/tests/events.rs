@@ -48,6 +48,7 @@ async fn a_poll_whose_history_is_not_read_in_time_is_refused_and_may_resume_agai
     let response = poll_subscribed(&state, poll("/events?after=7-0", &token())).await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(response.headers().contains_key(header::RETRY_AFTER));
+    let state = super::state(settings());
     let invalid = body(poll_subscribed(&state, poll("/events?after=x", &token())).await).await;
     assert_eq!(invalid["resume"], "incomplete");
     assert_eq!(invalid["retry_after_ms"], Value::Null, "the next poll has a position");

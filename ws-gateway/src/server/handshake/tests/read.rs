@@ -1,6 +1,7 @@
 //! Requests to mark notifications as read.
 
 use super::*;
+use crate::hub::read_requests::TakenRequest;
 
 fn post(uri: &str) -> Request<()> {
     let bearer = format!("Bearer {}", token());
@@ -14,8 +15,8 @@ async fn a_request_is_answered_with_the_read_state_or_503() {
     let state = state(settings());
     let redis = async {
         let requests = state.hub.read_requests();
-        requests.added().await;
-        for (user, request) in requests.take(1) {
+        requests.due().await;
+        for TakenRequest { user, request, .. } in requests.take(1) {
             assert_eq!((user.as_str(), request.up_to), ("u", "7-0".parse().ok()));
             for answer in request.answers {
                 answer.send(r#"{"unread":0}"#.into()).unwrap();
