@@ -1,6 +1,7 @@
 //! Kafka: the consumer, the loop that moves its records through the domain, dead letters, and
 //! checks of the clients' health.
 
+mod backward_commits;
 pub(crate) mod batch;
 pub(crate) mod client_config;
 mod client_context;

@@ -7,13 +7,13 @@ use std::{
     future::poll_fn,
     sync::{Arc, MutexGuard},
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures_util::StreamExt as _;
 use rdkafka::{
     Message as _, Offset, TopicPartitionList,
-    consumer::{Consumer as _, MessageStream, StreamConsumer},
+    consumer::{CommitMode, Consumer as _, MessageStream, StreamConsumer},
     error::{KafkaError, KafkaResult},
     message::BorrowedMessage,
     metadata::MetadataTopic,
@@ -177,9 +177,15 @@ impl<'c> RecordSource for KafkaSource<'c> {
     }
 
     fn store_offsets(&self) {
+        let (client, membership) = (&self.consumer.client, self.consumer.membership());
+        let (mut backwards, now) = (TopicPartitionList::new(), Instant::now());
         for (topic, partition, next) in self.offsets().take_committable() {
+            let mut result = Ok(());
+            if membership.backward_commits().is_due(topic, partition, next, now) {
+                result = backwards.add_partition_offset(topic, partition, Offset::Offset(next));
+            }
             // The client stores the offset of the last finished record and commits the next one.
-            if let Err(error) = self.consumer.client.store_offset(topic, partition, next - 1) {
+            if let Err(error) = result.and(client.store_offset(topic, partition, next - 1)) {
                 // The partition was revoked; its next owner reads the record again.
                 debug!(
                     topic,
@@ -189,6 +195,11 @@ impl<'c> RecordSource for KafkaSource<'c> {
                     "an offset was not stored for the next commit"
                 );
             }
+        }
+        if backwards.count() > 0
+            && let Err(error) = client.commit(&backwards, CommitMode::Async)
+        {
+            debug!(%error, "offsets of rewound partitions were not committed, retrying");
         }
     }
 

@@ -8,6 +8,7 @@ use std::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::Instant,
 };
 
 use rdkafka::{
@@ -20,6 +21,7 @@ use rdkafka::{
 use tracing::{debug, field, info, warn};
 
 use super::{
+    backward_commits::BackwardCommits,
     offset_reset::{OffsetReset, recreated_topic},
     offsets::{Admitted, Offsets, Partition},
     statistics,
@@ -36,6 +38,7 @@ pub(crate) struct Membership {
     is_caught_up: AtomicBool,
     /// Whether a batch of records could not be read since this was last taken.
     batch_failed: AtomicBool,
+    backward_commits: Mutex<BackwardCommits>,
     /// Topics that were created again and are to be read from their beginning.
     recreated: Mutex<Vec<String>>,
     /// Where each partition is fetched next, if nothing fetched is unread.
@@ -51,6 +54,7 @@ impl Membership {
             outage_logged: AtomicBool::new(false),
             is_caught_up: AtomicBool::new(true),
             batch_failed: AtomicBool::new(false),
+            backward_commits: Mutex::default(),
             recreated: Mutex::default(),
             fetch_positions: Mutex::default(),
             metrics,
@@ -69,11 +73,23 @@ impl Membership {
 
     /// Tracks a record that was read; `None` if its partition is not assigned any more.
     pub(super) fn admit(&self, topic: &str, partition: i32, offset: i64) -> Option<Admitted> {
-        let admitted = self.offsets().read(topic, partition, offset);
-        if let Some(from) = admitted.as_ref().and_then(|admitted| admitted.reset_from) {
+        let admitted = self.offsets().read(topic, partition, offset)?;
+        if let Some(from) = admitted.reset_from {
+            if admitted.is_truncated {
+                self.metrics.offset_resets.inc();
+            }
+            if offset < from {
+                let partition = (topic.to_owned(), partition);
+                self.backward_commits().rewound(partition, from, Instant::now());
+            }
             OffsetReset { topic, partition, from }.report_resumed(offset, &self.metrics);
         }
-        admitted
+        Some(admitted)
+    }
+
+    /// Locks the partitions that were rewound.
+    pub(super) fn backward_commits(&self) -> MutexGuard<'_, BackwardCommits> {
+        self.backward_commits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns whether partitions were assigned or revoked since the last call of
@@ -188,9 +204,10 @@ impl ConsumerContext for Membership {
         // The batch in flight is still published, but no longer committed: the partitions' next
         // owners read its records again, as duplicates.
         if let Rebalance::Revoke(list) = rebalance {
-            let mut offsets = self.offsets();
-            for (topic, partition) in partitions(list) {
-                offsets.revoke(&topic, partition);
+            let (mut offsets, mut commits) = (self.offsets(), self.backward_commits());
+            for partition in partitions(list) {
+                commits.revoked(&partition);
+                offsets.revoke(&partition.0, partition.1);
             }
         }
     }

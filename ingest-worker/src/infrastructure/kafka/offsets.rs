@@ -27,6 +27,9 @@ pub struct Admitted {
     pub is_reread: bool,
     /// The position that a reset of the partition has left, on the first record after it.
     pub reset_from: Option<i64>,
+    /// Whether the client did not report this reset: records that it had read were lost, and it
+    /// continues at the end of what is left.
+    pub is_truncated: bool,
     /// Set if the record is read again because Redis has lost data.
     pub restore: Option<Restore>,
 }
@@ -95,7 +98,10 @@ impl Offsets {
         let assigned = self.get_mut(topic, partition)?;
         // Records that were fetched before a reset continue where the last one ended.
         let is_before_reset = |from| offset < from && assigned.next.is_some_and(|n| n <= offset);
+        let truncated_from = assigned.next.filter(|next| offset < *next);
+        let is_truncated = assigned.reset_from.is_none() && truncated_from.is_some();
         let reset_from = assigned.reset_from.filter(|from| !is_before_reset(*from));
+        let reset_from = if is_truncated { truncated_from } else { reset_from };
         if let Some(from) = reset_from {
             assigned.reset_from = None;
             assigned.release_from(offset);
@@ -110,7 +116,7 @@ impl Offsets {
         let restore = assigned.restore(offset);
         let was_finished = restore.is_some_and(Restore::was_finished);
         let is_reread = was_finished || offset < assigned.reread_until;
-        Some(Admitted { id, is_reread, reset_from, restore })
+        Some(Admitted { id, is_reread, reset_from, is_truncated, restore })
     }
 
     /// Notes that `position` was out of range and the client continues elsewhere.

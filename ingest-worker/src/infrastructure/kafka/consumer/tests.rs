@@ -65,3 +65,40 @@ async fn a_member_reads_its_partitions_and_commits_up_to_the_first_unfinished_re
     tokio::task::spawn_blocking(move || drop(consumer)).await.expect("it leaves the group");
     assert_eq!(committed(&servers, &group), Some(3));
 }
+
+/// As after a truncation of the log, whose end the client finds by itself.
+#[tokio::test]
+async fn offsets_below_the_committed_one_are_committed_after_a_rewind() {
+    let cluster = MockCluster::new(1).expect("a broker");
+    cluster.create_topic("t", 1, 1).expect("a topic");
+    let servers = cluster.bootstrap_servers();
+    produce(&servers, 5);
+    let arguments = ["ingest-worker", "--kafka-bootstrap-servers", &servers];
+    let (config, _) = config::read::<Config, _, _>(command(), arguments).expect("valid settings");
+    let metrics = Metrics::new(&Registry::new());
+    let consumer = Consumer::subscribe(&config, vec!["t".into()], metrics);
+    let consumer = Arc::new(consumer.expect("a consumer"));
+    let mut source = consumer.source();
+    let group = config.settings.kafka_consumer_group;
+    // The last is committed by the client's periodic commit again.
+    for ends in [&[5][..], &[2, 4]] {
+        let mut records = Vec::new();
+        while records.len() < 5 {
+            let read = timeout(LIMIT, source.read()).await.expect("the records are read");
+            records.extend(read.into_iter().map(|record| (record.offset(), record.state.id)));
+        }
+        for &end in ends {
+            for (offset, id) in records.iter().filter(|(offset, _)| *offset < end) {
+                source.offsets().finish("t", 0, *offset, *id);
+            }
+            source.store_offsets();
+            let begun = Instant::now();
+            while committed(&servers, &group) != Some(end) {
+                assert!(begun.elapsed() < LIMIT, "{end} is not committed");
+            }
+        }
+        let beginning = Offset::Offset(0);
+        consumer.client.seek("t", 0, beginning, LIMIT).expect("the partition is assigned");
+    }
+    assert_eq!(consumer.membership().metrics().offset_resets.get(), 1);
+}

@@ -117,6 +117,22 @@ fn a_record_fetched_before_a_reset_is_no_rewind() {
 }
 
 #[test]
+fn a_record_below_the_position_is_a_rewind_although_the_client_reports_none() {
+    let mut offsets = assigned();
+    let parked = read(&mut offsets, 50);
+    offsets.park("t", 0, 50, parked);
+    let last = read(&mut offsets, 99);
+    offsets.finish("t", 0, 99, last);
+    let first = offsets.read("t", 0, 10).expect("the partition is assigned");
+    assert_eq!((first.reset_from, first.is_truncated), (Some(100), true));
+    let second = offsets.read("t", 0, 11).expect("the partition is assigned");
+    assert_eq!((second.reset_from, second.is_truncated), (None, false));
+    offsets.finish("t", 0, 10, first.id);
+    offsets.finish("t", 0, 11, second.id);
+    assert_eq!(offsets.take_committable(), [("t", 0, 12)]);
+}
+
+#[test]
 fn records_below_the_position_of_a_rewind_are_read_again() {
     let mut offsets = assigned();
     offsets.reset("t", 0, 2);
