@@ -1,6 +1,6 @@
 //! The size limit of a notification: lists in its data are cut to fit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -47,22 +47,23 @@ fn cut_lists(data: &RawValue, budget: usize) -> Option<Box<RawValue>> {
     let mut lists: Vec<String> = lists.map(|(name, _)| name.clone()).collect();
     lists.sort_by_key(|name| fields[name].get().len());
     fields.insert("truncated".into(), to_raw_value(&true).ok()?);
-    for name in &lists {
-        // As long as any count.
-        fields.insert(count_of(name), number(usize::MAX));
-    }
+    // A field of that name stays as it is.
+    let counts = lists.iter().map(|name| count_of(name)).filter(|name| !fields.contains_key(name));
+    let counts: BTreeSet<String> = counts.collect();
+    // As long as any count.
+    fields.extend(counts.iter().map(|name| (name.clone(), number(usize::MAX))));
     let mut left = budget.checked_sub(length_without_lists(&fields))?;
     for (index, name) in lists.iter().enumerate() {
         let share = left / (lists.len() - index);
-        let length = fields[name].get().len();
+        let (length, count_field) = (fields[name].get().len(), counts.get(&count_of(name)));
         if length <= share {
-            fields.remove(&count_of(name));
+            count_field.and_then(|field| fields.remove(field));
             left -= length;
         } else {
             let (kept, count) = cut(&fields[name], share)?;
             left = left.saturating_sub(kept.get().len());
             fields.insert(name.clone(), kept);
-            fields.insert(count_of(name), number(count));
+            fields.extend(count_field.map(|field| (field.clone(), number(count))));
         }
     }
     to_raw_value(&fields).ok()
@@ -150,6 +151,18 @@ mod tests {
         let cut = limited(&json!({"a": long, "b": long}), LIMIT).unwrap();
         let lengths = ["a", "b"].map(|name| cut[name].as_array().unwrap().len());
         assert!(lengths.iter().all(|kept| (50..80).contains(kept)), "{lengths:?}");
+    }
+
+    #[test]
+    fn a_field_with_the_name_of_a_count_is_not_replaced() {
+        let long = vec!["x".repeat(100); 1_000];
+        let data =
+            json!({"a": long, "a_count": [1], "b": [1], "b_count": 7, "c": [], "c_count": "c"});
+        let cut = limited(&data, LIMIT).unwrap();
+        assert_eq!(cut["truncated"], true);
+        for field in ["a_count", "b", "b_count", "c", "c_count"] {
+            assert_eq!(cut[field], data[field], "{field}");
+        }
     }
 
     #[test]
