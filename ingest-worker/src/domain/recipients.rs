@@ -128,14 +128,18 @@ impl OwnerLookup {
     }
 
     /// Returns the recipient of each event, in order. The owner of an entity is the one that an
-    /// earlier event of the batch states, else the stored one, else the one that a later event
+    /// earlier event of the batch states, else the stored one, else the one that the next event
     /// states, so that a recipient does not depend on which events are read together.
     pub(super) fn recipients(&self, events: &[&RecipientHints]) -> Vec<Recipient> {
         let needs_owners = events.iter().any(|hints| hints.user.is_none());
-        let mut stated = HashMap::new();
+        let (mut stated, mut first_stated) = (HashMap::new(), HashMap::new());
+        for hints in events.iter().filter(|_| needs_owners).rev() {
+            let user = hints.user.iter();
+            first_stated.extend(user.flat_map(|user| hints.owned.iter().map(move |o| (o, user))));
+        }
         let mut recipients = Vec::with_capacity(events.len());
         for hints in events {
-            recipients.push(self.recipient(hints, &stated));
+            recipients.push(self.recipient(hints, &stated, &first_stated));
             if let Some(user) = hints.user.as_ref().filter(|_| needs_owners) {
                 stated.extend(hints.owned.iter().map(|owned| (owned, user)));
             }
@@ -147,13 +151,15 @@ impl OwnerLookup {
         &self,
         hints: &RecipientHints,
         stated: &HashMap<&OwnedEntity, &UserId>,
+        first_stated: &HashMap<&OwnedEntity, &UserId>,
     ) -> Recipient {
         if let Some(error) = self.refusal(hints) {
             return Recipient::Refused(error.clone());
         }
         let known = |owned| {
             let earlier = stated.get(owned).copied();
-            earlier.or_else(|| self.answers.found.get(owned)).or_else(|| self.learned.get(owned))
+            let stored = || self.answers.found.get(owned);
+            earlier.or_else(stored).or_else(|| first_stated.get(owned).copied())
         };
         let owner = || hints.owned.iter().find_map(known);
         let user = hints.user.as_ref().or_else(owner).cloned();

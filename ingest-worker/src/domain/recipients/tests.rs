@@ -77,6 +77,14 @@ async fn a_recipient_does_not_depend_on_which_events_are_read_together() {
 }
 
 #[tokio::test]
+async fn an_event_whose_owner_is_stated_later_goes_to_the_first_owner() {
+    let states = |user| event(Some(user), &[class("c")]);
+    let events = [event(None, &[class("c")]), states("u1"), states("u2")];
+    let users = resolved(&FakeDirectory::default(), &events).await;
+    assert_eq!(users, ["u1", "u1", "u2"].map(|user| Some(user.to_owned())));
+}
+
+#[tokio::test]
 async fn an_event_with_an_entity_that_the_directory_refuses_has_no_recipient_yet() {
     let directory = FakeDirectory::default();
     let system = crate::notification::publisher::System::Redis;
