@@ -128,6 +128,12 @@ impl Config {
     pub(crate) fn topic(&self, topic: Topic) -> String {
         self.topics.get(topic.setting).cloned().unwrap_or_else(|| topic.default.to_owned())
     }
+
+    /// Returns whether workers consume a topic, with any source of notifications.
+    pub(crate) fn consumes(&self, topic: &str) -> bool {
+        let mut routes = ROUTES.iter();
+        routes.any(|route| self.topic(route.topic) == topic || route.other_topics.contains(&topic))
+    }
 }
 
 /// Returns the command line, from which help and the settings table are made.
@@ -199,6 +205,9 @@ impl Validate for Config {
         }
         for (setting, topic) in self.topics.iter().filter(|(_, topic)| *topic == dead_letters) {
             problems.push(format!("DEAD_LETTER_TOPIC and {setting} are the same topic: {topic}"));
+        }
+        if problems.is_empty() && self.consumes(dead_letters) {
+            problems.push(format!("DEAD_LETTER_TOPIC is a topic that is consumed: {dead_letters}"));
         }
         let response_timeout = self.settings.redis.redis_response_timeout;
         // Owners and notifications of a batch wait one after the other on the same connection.
@@ -279,5 +288,13 @@ mod tests {
             panic!("expected invalid settings");
         };
         assert_eq!(problems, ["DEAD_LETTER_TOPIC and CLASS_CREATED_TOPIC are the same topic: t"]);
+        let fixed = "huleedu.class.student.created.v1";
+        let arguments = ["ingest-worker", "--dead-letter-topic", fixed];
+        let Err(ConfigError::Invalid(problems)) =
+            config::read::<Config, _, _>(command(), arguments)
+        else {
+            panic!("expected invalid settings");
+        };
+        assert_eq!(problems, [format!("DEAD_LETTER_TOPIC is a topic that is consumed: {fixed}")]);
     }
 }

@@ -1,5 +1,5 @@
 //! The command that moves the group's committed offset past records that cannot be read. A dead
-//! dead letter says which records were skipped.
+//! letter says which records were skipped.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::{client_config, client_context::CommandContext, dead_letters::producer::DeadLetters};
-use crate::{config::Config, domain::routes::ROUTES};
+use crate::config::Config;
 
 /// Time limit for the brokers to answer a request.
 const BROKER_TIMEOUT: Duration = Duration::from_secs(8);
@@ -66,7 +66,7 @@ impl Skip {
     fn run(&self, config: &Config, interrupt: &CancellationToken) -> anyhow::Result<()> {
         let Self { topic, partition, to, .. } = self;
         let group = &config.settings.kafka_consumer_group;
-        let is_consumed = ROUTES.iter().any(|route| config.topic(route.topic) == *topic);
+        let is_consumed = config.consumes(topic);
         ensure!(is_consumed, "--topic must be a topic that the workers consume, not {topic:?}");
         let client = client_config::without_membership(config).create_with_context(CommandContext);
         let client: BaseConsumer<CommandContext> = client.context("Kafka consumer settings")?;
