@@ -1,22 +1,20 @@
 //! `ingest-worker`: reads the settings, then runs the worker or an operator's command.
 
-use std::process::ExitCode;
-
 use ingest_worker::{cli, worker::Worker};
 use shared::{lifecycle, telemetry};
 
 // Batches are processed one after another, so a second thread would only add wake-ups.
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
+async fn main() {
     let (config, command) = match cli::read() {
         Ok(read) => read,
         Err(error) => error.exit(),
     };
     telemetry::init(&config.settings.telemetry);
     if let Some(command) = command {
-        return lifecycle::exit_code(command.run(config)).await;
+        lifecycle::run(command.run(config)).await;
     }
     let shutdown = lifecycle::shutdown_on_signals();
     let worker = async { Worker::connect(config).await?.run(shutdown).await };
-    lifecycle::exit_code(Box::pin(worker)).await
+    lifecycle::run(Box::pin(worker)).await;
 }

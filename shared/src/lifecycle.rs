@@ -2,7 +2,6 @@
 
 use std::{
     future::Future,
-    process::ExitCode,
     time::{Duration, Instant},
 };
 
@@ -63,14 +62,15 @@ pub async fn wait_for_tasks(tasks: &TaskTracker, grace: Duration) -> bool {
     ended
 }
 
-/// Runs a service and returns the exit code of the process: 0 after a clean shutdown, 1 after an
-/// error, which is logged.
-pub async fn exit_code(service: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
-    match service.await {
-        Ok(()) => ExitCode::SUCCESS,
+/// Runs a service, then exits the process: with code 0 after a clean shutdown, with 1 after an error,
+/// which is logged. Returning from `main` instead would wait for blocking calls of other threads,
+/// such as those of a Kafka client whose broker does not reply, longer than the grace period.
+pub async fn run(service: impl Future<Output = anyhow::Result<()>>) -> ! {
+    std::process::exit(match service.await {
+        Ok(()) => 0,
         Err(error) => {
             error!(error = format!("{error:#}"), "exiting after an error");
-            ExitCode::FAILURE
+            1
         }
-    }
+    })
 }

@@ -1,25 +1,23 @@
 //! Reads the settings, starts the logs, and runs the gateway or the command that the arguments
 //! name.
 
-use std::process::ExitCode;
-
 use shared::{lifecycle, telemetry};
 use ws_gateway::{cli, gateway::Gateway};
 
 #[tokio::main]
-async fn main() -> ExitCode {
+async fn main() {
     let (config, command) = match cli::read() {
         Ok(parsed) => parsed,
         Err(error) => error.exit(),
     };
     telemetry::init(&config.telemetry);
     if let Some(command) = command {
-        return lifecycle::exit_code(command.run(&config)).await;
+        lifecycle::run(command.run(&config)).await;
     }
     let shutdown = lifecycle::shutdown_on_signals();
     let service = async {
         Gateway::bind(config).await?.run(shutdown).await;
         Ok(())
     };
-    lifecycle::exit_code(Box::pin(service)).await
+    lifecycle::run(Box::pin(service)).await;
 }
