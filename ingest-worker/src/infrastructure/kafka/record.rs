@@ -61,6 +61,8 @@ pub(crate) struct RecordState {
     headers: HeaderIndex,
     /// The number of its headers that were not read; the record lacks them.
     pub(crate) unread_headers: usize,
+    /// Whether its value was too large to be copied.
+    pub(crate) lacks_value: bool,
     /// Whether it may have been processed before its partition was rewound.
     pub(crate) is_reread: bool,
     /// Set if its notification may have been published before, and Redis may have lost it.
@@ -104,7 +106,7 @@ impl<R: SourceRecord> InFlightRecord<R> {
         let (body, headers) = if unread_headers == 0 {
             (Body::Fresh(message), headers)
         } else {
-            let message = copy(&message);
+            let message = copy(&message, message.payload());
             let headers = HeaderIndex::of(message.headers());
             (Body::Owned(message), headers)
         };
@@ -113,6 +115,7 @@ impl<R: SourceRecord> InFlightRecord<R> {
             since: Instant::now(),
             headers,
             unread_headers,
+            lacks_value: false,
             is_reread: admitted.is_reread,
             restore: admitted.restore,
             span: None,
@@ -123,11 +126,21 @@ impl<R: SourceRecord> InFlightRecord<R> {
 
     /// Returns the record in memory of its own.
     pub(crate) fn into_owned(self) -> OwnedRecord {
-        let body = match self.body {
-            Body::Fresh(message) => copy(&message),
+        self.into_owned_up_to(usize::MAX)
+    }
+
+    /// As [`Self::into_owned`], but without a value of more than `max_value` bytes.
+    pub(crate) fn into_owned_up_to(self, max_value: usize) -> OwnedRecord {
+        let Self { body, mut state } = self;
+        let body = match body {
+            Body::Fresh(message) => {
+                let value = message.payload();
+                state.lacks_value = value.is_some_and(|value| value.len() > max_value);
+                copy(&message, value.filter(|_| !state.lacks_value))
+            }
             Body::Owned(message) => message,
         };
-        InFlightRecord { body: Body::Owned(body), state: self.state }
+        InFlightRecord { body: Body::Owned(body), state }
     }
 
     /// Returns the view of it that the domain takes.
@@ -205,14 +218,14 @@ fn record<'m, M: Message>(message: &'m M, headers: &HeaderIndex) -> Record<'m> {
     }
 }
 
-/// Copies a record with those of its headers that are read.
-fn copy<M: Message>(message: &M) -> OwnedMessage {
+/// Copies a record with this value and those of its headers that are read.
+fn copy<M: Message>(message: &M, value: Option<&[u8]>) -> OwnedMessage {
     let headers = headers::readable(message.headers());
     let copied = headers.fold(None, |copied: Option<OwnedHeaders>, header| {
         Some(copied.unwrap_or_default().insert(header))
     });
     OwnedMessage::new(
-        message.payload().map(<[u8]>::to_vec),
+        value.map(<[u8]>::to_vec),
         message.key().map(<[u8]>::to_vec),
         message.topic().to_owned(),
         message.timestamp(),
@@ -231,64 +244,4 @@ fn headers_of<M: Message>(message: &M) -> Vec<(&str, Option<&[u8]>)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use rdkafka::{Timestamp, message::Header};
-
-    use super::*;
-    use crate::infrastructure::kafka::offsets::Offsets;
-
-    fn record(headers: OwnedHeaders) -> InFlightRecord<OwnedMessage> {
-        let mut offsets = Offsets::default();
-        offsets.assign("t", 0);
-        let admitted = offsets.read("t", 0, 7).expect("an assigned partition");
-        let (value, key) = (Some(b"value".to_vec()), Some(b"key".to_vec()));
-        let message = OwnedMessage::new(
-            value,
-            key,
-            "t".into(),
-            Timestamp::CreateTime(1),
-            0,
-            7,
-            Some(headers),
-        );
-        InFlightRecord::new(message, &admitted)
-    }
-
-    fn with(headers: OwnedHeaders, key: &str) -> OwnedHeaders {
-        headers.insert(Header { key, value: Some("v") })
-    }
-
-    #[test]
-    fn headers_over_the_limit_are_left_out_of_a_record_and_counted() {
-        let flood =
-            (0..3 * headers::MAX_HEADERS).fold(OwnedHeaders::new(), |all, _| with(all, "n"));
-        let record = record(flood);
-        assert_eq!(record.state.unread_headers, 2 * headers::MAX_HEADERS);
-        let few = self::record(with(OwnedHeaders::new(), "n")).into_owned();
-        let parked = record.into_owned();
-        assert_eq!(parked.headers().len(), headers::MAX_HEADERS);
-        assert_eq!(parked.memory() - few.memory(), 2 * (headers::MAX_HEADERS - 1));
-    }
-
-    #[test]
-    fn the_memory_of_a_record_contains_its_key_and_headers() {
-        let one = record(with(OwnedHeaders::new(), "name"));
-        let none = record(OwnedHeaders::new());
-        assert_eq!(one.memory() - none.memory(), 5);
-        assert!(none.memory() > mem::size_of::<RecordState>() + "valuekey".len());
-    }
-
-    #[test]
-    fn a_record_that_is_copied_keeps_what_it_was_read_with() {
-        let headers = ["a", "event_id", "traceparent"].into_iter().fold(OwnedHeaders::new(), with);
-        let fresh = record(headers);
-        let (id, trace) = (fresh.record().event_id, fresh.record().traceparent);
-        assert_eq!((id, trace), (Some("v"), Some("v")));
-        let copied = fresh.into_owned();
-        assert_eq!((copied.topic(), copied.partition(), copied.offset()), ("t", 0, 7));
-        assert_eq!((copied.key(), copied.value()), (Some(&b"key"[..]), Some(&b"value"[..])));
-        assert!(copied.written_at().is_some());
-        assert_eq!((copied.record().event_id, copied.record().traceparent), (Some("v"), Some("v")));
-        assert_eq!(copied.headers().len(), 3);
-    }
-}
+mod tests;

@@ -13,7 +13,7 @@ use crate::{
     },
     infrastructure::kafka::{
         batch::{Batch, Delivered},
-        dead_letters::queue::{DeadLetter, DeadLetterSink},
+        dead_letters::queue::{self as dead_letters, DeadLetter, DeadLetterSink},
         offsets::Offsets,
         record::{InFlightRecord, SourceRecord},
         source::RecordSource,
@@ -54,7 +54,7 @@ where
                 Outcome::DeadLetter(rejection) => {
                     self.accounting.unparked(before);
                     if park_offset(&mut offsets, &record) {
-                        let record = record.into_owned();
+                        let record = record.into_owned_up_to(dead_letters::MAX_BYTES);
                         let dead_letter = DeadLetter::new(record, classification, rejection);
                         self.dead_letters.push(dead_letter, now.1);
                     } else {

@@ -21,7 +21,7 @@ use rdkafka::{
 use tracing::{debug, error, info, warn};
 
 use super::{
-    queue::{DeadLetter, DeadLetterSink},
+    queue::{DeadLetter, DeadLetterSink, MAX_BYTES},
     record::{DeadLetterRecord, Omitted, Original},
 };
 use crate::{
@@ -101,7 +101,7 @@ impl DeadLetters {
         original: Original<'_>,
         rejection: &Rejection,
     ) -> Result<(), TransientError> {
-        let mut omitted = Omitted::Nothing;
+        let mut omitted = if original.lacks_value { Omitted::Value } else { Omitted::Nothing };
         loop {
             let active = Arc::clone(&self.active());
             let dead_letter = DeadLetterRecord::new(&original, rejection, &self.worker, omitted);
@@ -242,7 +242,7 @@ pub(crate) type DeadLetterProducer = FutureProducer<QuietContext>;
 pub(in crate::infrastructure::kafka) fn producer_config(config: &Config) -> ClientConfig {
     let mut client = client_config::common(config);
     // Compressed, a record of the largest size has room for the headers.
-    client.set("compression.type", "zstd").set("message.max.bytes", "4194304");
+    client.set("compression.type", "zstd").set("message.max.bytes", MAX_BYTES.to_string());
     set_properties(&mut client, config);
     for name in CONSUMER_ONLY {
         client.remove(name);

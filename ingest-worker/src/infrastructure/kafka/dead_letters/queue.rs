@@ -18,6 +18,9 @@ use crate::{
 /// Delays between attempts at one dead letter.
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
 
+/// The size of the largest record that is written, in bytes.
+pub(crate) const MAX_BYTES: usize = 4 << 20;
+
 /// A record that cannot be processed, and why.
 #[derive(Debug)]
 pub struct DeadLetter {

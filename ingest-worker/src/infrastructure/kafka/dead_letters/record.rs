@@ -47,6 +47,8 @@ pub(super) struct Original<'a> {
     pub(super) headers: Vec<(&'a str, Option<&'a [u8]>)>,
     /// The number of headers that are missing in `headers`.
     pub(super) unread_headers: usize,
+    /// Whether `value` is missing because of its size.
+    pub(super) lacks_value: bool,
 }
 
 impl<'a> From<&'a OwnedRecord> for Original<'a> {
@@ -60,6 +62,7 @@ impl<'a> From<&'a OwnedRecord> for Original<'a> {
             value: record.value(),
             headers: record.headers(),
             unread_headers: record.state.unread_headers,
+            lacks_value: record.state.lacks_value,
         }
     }
 }
@@ -110,8 +113,18 @@ impl<'a> Original<'a> {
     /// A record of which only the position is known.
     pub(super) fn unread(topic: &'a str, partition: i32, offset: i64) -> Self {
         let (written_at, key, value, headers) = (None, None, None, Vec::new());
-        let unread_headers = 0;
-        Self { topic, partition, offset, written_at, key, value, headers, unread_headers }
+        let (unread_headers, lacks_value) = (0, false);
+        Self {
+            topic,
+            partition,
+            offset,
+            written_at,
+            key,
+            value,
+            headers,
+            unread_headers,
+            lacks_value,
+        }
     }
 }
 
@@ -171,6 +184,7 @@ mod tests {
             value: Some(b"value"),
             headers: vec![("trace", Some(b"00"))],
             unread_headers: 0,
+            lacks_value: false,
         }
     }
 

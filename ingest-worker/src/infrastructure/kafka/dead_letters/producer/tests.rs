@@ -42,6 +42,7 @@ fn original() -> Original<'static> {
         value: Some(b"value"),
         headers: vec![("original", Some(b"v"))],
         unread_headers: 0,
+        lacks_value: false,
     }
 }
 
@@ -88,6 +89,17 @@ async fn a_dead_letter_that_is_too_large_is_reduced_until_the_topic_accepts_it()
         assert!(names.contains(&name), "{name} is not one of {names:?}");
     }
     assert!(!names.contains(&"original"));
+}
+
+#[tokio::test]
+async fn a_record_that_was_copied_without_its_value_is_written_as_such() {
+    let (cluster, dead_letters) = refusing(&[]);
+    let original = Original { value: None, lacks_value: true, ..original() };
+    let rejection = DeadLetterReason::Malformed.with_detail("detail");
+    dead_letters.write_one(original, &rejection).await.unwrap();
+    let dead_letter = read(&cluster);
+    assert_eq!([dead_letter.key(), dead_letter.payload()], [Some(&b"key"[..]), None]);
+    assert!(header_names(&dead_letter).contains(&header::VALUE_OMITTED));
 }
 
 #[tokio::test]
