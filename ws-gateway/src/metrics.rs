@@ -103,6 +103,8 @@ shared::label! {
         WrongType = "wrong_type",
         /// The user's keys are in different slots of Redis Cluster.
         CrossSlot = "cross_slot",
+        /// The slot of the user's keys is being moved, or no server of the cluster serves it.
+        SlotMoving = "slot_moving",
         /// Redis is out of memory and does not evict.
         OutOfMemory = "out_of_memory",
         /// The server is a read-only replica.
@@ -266,8 +268,8 @@ shared::metrics! {
         /// (until a gap is closed), not_connected (the user has just left).
         pub(crate) frames: Labeled<Delivery, IntCounter> = "gateway_frames_total", ();
         /// Replies from Redis about one user that could not be used, by kind: wrong_type,
-        /// cross_slot, out_of_memory, read_only, too_few_replicas, persistence_failed, unreadable,
-        /// other. Without its position, a user is served live frames and cannot resume.
+        /// cross_slot, slot_moving, out_of_memory, read_only, too_few_replicas,
+        /// persistence_failed, no_permission, unreadable, other. Without its position, a user is served live frames and cannot resume.
         pub(crate) redis_user_errors: Labeled<RedisUserError, IntCounter> = "gateway_redis_user_errors_total", ();
         /// Values from Redis that were skipped: frames and entries that are not readable or have
         /// an implausible position, and unreadable revocations.

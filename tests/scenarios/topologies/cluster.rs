@@ -162,7 +162,7 @@ async fn a_slot_migration_that_does_not_end_delays_only_the_users_of_the_slot(
     let case = &events::designed()?[0];
     let (other, known, new) = (fresh_user(), fresh_user(), fresh_user());
     let mut others = [stack.client(&other).await?];
-    let mut waiting = [stack.client(&known).await?, stack.client(&new).await?];
+    let mut waiting = vec![stack.client(&known).await?, stack.client(&new).await?];
     // The slot of one user has keys, so that the script is refused with TRYAGAIN; that of the other
     // is empty, so that it is refused with ASK.
     let first = case.fresh(&known)?;
@@ -175,12 +175,20 @@ async fn a_slot_migration_that_does_not_end_delays_only_the_users_of_the_slot(
         stack.redis.begin_migration(slot, from, (from + 1) % 3).await?;
         migrations.push((slot, from));
     }
+    // The position of a user who connects meanwhile cannot be read.
+    waiting.pop();
+    wait_for_subscriptions(&stack, 2.0).await?;
+    waiting.push(stack.client(&new).await?);
     let refused = [case.fresh(&known)?, case.fresh(&new)?];
     for _ in 0..5 {
         let event = case.fresh(&other)?;
         stack.producer.send_all(&refused).await?;
         stack.producer.send_all(std::slice::from_ref(&event)).await?;
         expect_notifications(&mut others[0], &[event]).await?;
+    }
+    for gateway in &stack.gateways {
+        let outages = gateway.metric("gateway_redis_outages_total").await?;
+        ensure!(outages == 0.0, "expected no session to be lost, got {outages}");
     }
     for (slot, from) in migrations {
         stack.redis.end_migration(slot, from, (from + 1) % 3).await?;
@@ -189,6 +197,19 @@ async fn a_slot_migration_that_does_not_end_delays_only_the_users_of_the_slot(
         expect_notifications(client, &[event]).await?;
     }
     stack.shut_down_and_check_logs().await
+}
+
+/// Waits until the gateways are subscribed to at most this number of channels.
+async fn wait_for_subscriptions(stack: &Stack<Cluster>, max: f64) -> anyhow::Result<()> {
+    eventually("the subscriptions are up to date", TIMEOUT, async || {
+        let mut subscriptions = 0.0;
+        for gateway in &stack.gateways {
+            subscriptions += gateway.metric("gateway_redis_subscriptions").await?;
+        }
+        ensure!(subscriptions <= max, "{subscriptions} users are subscribed");
+        Ok(())
+    })
+    .await
 }
 
 async fn a_user_whose_keys_hash_to_different_slots_delays_no_other_user(

@@ -4,6 +4,11 @@ use redis::{RedisError, RedisResult, Value};
 
 use crate::metrics::RedisUserError;
 
+/// How the error begins with which Redis refuses a command of a script by its access rules.
+const SCRIPT_NOT_PERMITTED: &str = "ACL failure in script";
+/// How the error begins about the slot of a key; the code stands for the whole cluster as well.
+const SLOT_NOT_SERVED: &str = "Hash slot not served";
+
 /// The part of a reply that is about one user.
 pub(super) type UserReply<T> = Result<T, RedisUserError>;
 
@@ -20,6 +25,7 @@ pub(super) fn user_reply<T>(reply: RedisResult<T>) -> RedisResult<UserReply<T>> 
 
 /// Returns the kind of an error about one user's keys or channel; none if it concerns every user.
 fn user_error(error: &RedisError) -> Option<RedisUserError> {
+    let says = |text: &str| error.detail().is_some_and(|detail| detail.starts_with(text));
     Some(match error.code()? {
         "WRONGTYPE" => RedisUserError::WrongType,
         "CROSSSLOT" => RedisUserError::CrossSlot,
@@ -28,8 +34,11 @@ fn user_error(error: &RedisError) -> Option<RedisUserError> {
         "NOREPLICAS" => RedisUserError::TooFewReplicas,
         "MISCONF" => RedisUserError::PersistenceFailed,
         "NOPERM" => RedisUserError::NoPermission,
-        "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "MOVED" | "ASK" | "TRYAGAIN" | "BUSY"
-        | "NOAUTH" | "WRONGPASS" | "NOPROTO" => return None,
+        "ERR" if says(SCRIPT_NOT_PERMITTED) => RedisUserError::NoPermission,
+        "ASK" | "TRYAGAIN" => RedisUserError::SlotMoving,
+        "CLUSTERDOWN" if says(SLOT_NOT_SERVED) => RedisUserError::SlotMoving,
+        "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "MOVED" | "BUSY" | "NOAUTH" | "WRONGPASS"
+        | "NOPROTO" => return None,
         _ => RedisUserError::Other,
     })
 }
@@ -75,6 +84,10 @@ mod tests {
             ("MISCONF", RedisUserError::PersistenceFailed),
             ("NOPERM", RedisUserError::NoPermission),
             ("ERR", RedisUserError::Other),
+            ("ERR ACL failure in script: No permissions", RedisUserError::NoPermission),
+            ("TRYAGAIN Multiple keys request during rehashing", RedisUserError::SlotMoving),
+            ("ASK 866 127.0.0.1:7001", RedisUserError::SlotMoving),
+            ("CLUSTERDOWN Hash slot not served", RedisUserError::SlotMoving),
             ("SOMETHING", RedisUserError::Other),
         ] {
             assert_eq!(user_reply::<Value>(Err(server_error(code))).unwrap(), Err(kind), "{code}");
