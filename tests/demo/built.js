@@ -1112,6 +1112,8 @@ function remember({ index, until }) {
 
 // ws-gateway/client/src/read-state.ts
 var MAX_COUNTED = 256;
+var MIN_INTERVAL_MS2 = 1e3;
+var MAX_INTERVAL_MS2 = 6e4;
 var ReadMarks = class {
   #client;
   #options;
@@ -1120,6 +1122,13 @@ var ReadMarks = class {
   #state;
   /** The ids of notifications that the gateway has not counted. */
   #later = [];
+  /** Whether the state is to be asked for, and may then be older than the known one: Redis may have
+   * lost its data. */
+  #isStale = false;
+  /** Whether a request for the state is sent, or the next one has to wait. */
+  #isAsking = false;
+  #failures = 0;
+  #timer;
   /** Does no I/O, so that it may be called on a server. */
   constructor(client, options) {
     this.#client = client;
@@ -1156,6 +1165,8 @@ var ReadMarks = class {
   close() {
     this.#subscriptions?.forEach((unsubscribe) => unsubscribe());
     this.#subscriptions = void 0;
+    clearTimeout(this.#timer);
+    this.#isAsking = false;
   }
   #subscribe(client) {
     return [
@@ -1167,15 +1178,35 @@ var ReadMarks = class {
       })
     ];
   }
-  /** Asks for the state; without an answer, it is asked for after the next connection. */
+  /** Asks for the state until it is known, one request at a time. */
   #refresh() {
-    this.markRead("").catch(() => {
-    });
+    this.#isStale = true;
+    if (!this.#isAsking) void this.#ask();
+  }
+  async #ask() {
+    this.#isAsking = true;
+    let delay = MIN_INTERVAL_MS2;
+    try {
+      await this.markRead("");
+      this.#failures = 0;
+    } catch {
+      delay = Math.min(delay * 2 ** this.#failures, MAX_INTERVAL_MS2) * (1 + Math.random());
+      this.#failures += 1;
+    }
+    if (!this.#subscriptions) {
+      this.#isAsking = false;
+      return;
+    }
+    this.#timer = setTimeout(() => {
+      this.#isAsking = false;
+      if (this.#isStale) void this.#ask();
+    }, delay);
   }
   #apply(state) {
-    const known = this.#state;
+    const known = this.#isStale ? void 0 : this.#state;
     const isOlder = (key) => order(state[key]) < order(known?.[key]);
     if (isOlder("up_to") || state.up_to === known?.up_to && isOlder("last_event_id")) return;
+    this.#isStale = false;
     this.#state = state;
     this.#later = this.#later.filter((id) => order(id) > order(state.last_event_id));
     this.#listeners.emit("unread", this.unread);

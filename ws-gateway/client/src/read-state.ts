@@ -7,6 +7,9 @@ import { order } from "./resume-state.ts";
 
 /** More notifications than this are counted by the gateway only. */
 const MAX_COUNTED = 256;
+/** The least time from an answer to the next request for the state, doubling with each failure. */
+const MIN_INTERVAL_MS = 1_000;
+const MAX_INTERVAL_MS = 60_000;
 
 /** The gateway that the client is connected to. */
 export interface ReadStateOptions {
@@ -28,6 +31,13 @@ export class ReadMarks {
   #state: ReadState | undefined;
   /** The ids of notifications that the gateway has not counted. */
   #later: string[] = [];
+  /** Whether the state is to be asked for, and may then be older than the known one: Redis may have
+   * lost its data. */
+  #isStale = false;
+  /** Whether a request for the state is sent, or the next one has to wait. */
+  #isAsking = false;
+  #failures = 0;
+  #timer: ReturnType<typeof setTimeout> | undefined;
 
   /** Does no I/O, so that it may be called on a server. */
   constructor(client: Client, options: ReadStateOptions) {
@@ -70,6 +80,8 @@ export class ReadMarks {
   close(): void {
     this.#subscriptions?.forEach((unsubscribe) => unsubscribe());
     this.#subscriptions = undefined;
+    clearTimeout(this.#timer);
+    this.#isAsking = false;
   }
 
   #subscribe(client: Client): Unsubscribe[] {
@@ -83,16 +95,38 @@ export class ReadMarks {
     ];
   }
 
-  /** Asks for the state; without an answer, it is asked for after the next connection. */
+  /** Asks for the state until it is known, one request at a time. */
   #refresh(): void {
-    this.markRead("").catch(() => {});
+    this.#isStale = true;
+    if (!this.#isAsking) void this.#ask();
+  }
+
+  async #ask(): Promise<void> {
+    this.#isAsking = true;
+    let delay = MIN_INTERVAL_MS;
+    try {
+      await this.markRead("");
+      this.#failures = 0;
+    } catch {
+      delay = Math.min(delay * 2 ** this.#failures, MAX_INTERVAL_MS) * (1 + Math.random());
+      this.#failures += 1;
+    }
+    if (!this.#subscriptions) {
+      this.#isAsking = false;
+      return;
+    }
+    this.#timer = setTimeout(() => {
+      this.#isAsking = false;
+      if (this.#isStale) void this.#ask();
+    }, delay);
   }
 
   #apply(state: ReadState): void {
-    const known = this.#state;
+    const known = this.#isStale ? undefined : this.#state;
     const isOlder = (key: "up_to" | "last_event_id") => order(state[key]) < order(known?.[key]);
     // The answer and the frames of one change arrive in any order.
     if (isOlder("up_to") || (state.up_to === known?.up_to && isOlder("last_event_id"))) return;
+    this.#isStale = false;
     this.#state = state;
     this.#later = this.#later.filter((id) => order(id) > order(state.last_event_id));
     this.#listeners.emit("unread", this.unread);

@@ -91,3 +91,43 @@ test("a refusal rejects, and changes nothing", async () => {
   await marking;
   expect(marks.unread).toBe(5);
 });
+
+test("the state is asked for again after a failure, with growing delays", async () => {
+  const { marks, shown } = await badge();
+  for (const delay of [2_000, 4_000, 8_000]) {
+    const asked = FakeRequest.all.length;
+    await FakeRequest.last.answers({ error: "limit reached" }, 503);
+    await advance(delay);
+    expect(FakeRequest.all.length).toBe(asked + 1);
+  }
+  await FakeRequest.last.answers(state("1-0", 5, "2-0"));
+  expect([marks.unread, shown]).toEqual([5, [5]]);
+  const asked = FakeRequest.all.length;
+  await advance(600_000);
+  expect(FakeRequest.all.length).toBe(asked);
+});
+
+test("many uncounted notifications are asked for at most once a second", async () => {
+  const { context, marks } = await badge();
+  await FakeRequest.last.answers(state("1-0", 0, "1-0"));
+  const asked = FakeRequest.all.length;
+  for (let number = 2; number < 1_202; number += 1) {
+    context.socket.receivesNotification(`${number}-0`);
+  }
+  await advance(1_000);
+  expect(FakeRequest.all.length).toBe(asked + 1);
+  await advance(60_000);
+  expect(FakeRequest.all.length).toBe(asked + 1);
+  await FakeRequest.last.answers(state("1-0", 256, "1201-0"));
+  expect(marks.unread).toBe(256);
+});
+
+test("after a loss of data the state of the gateway counts, also if it is older", async () => {
+  const { context, marks } = await badge();
+  await FakeRequest.last.answers(state("7-0", 0, "9-0"));
+  await advance(1_000);
+  context.socket.receivesAuthenticated({ resume: "incomplete" });
+  await advance(1_000);
+  await FakeRequest.last.answers(state("0-0", 2, "9-0"));
+  expect(marks.unread).toBe(2);
+});
