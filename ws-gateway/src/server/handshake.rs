@@ -57,7 +57,7 @@ where
             // Boxed: its state would enlarge every pending connection.
             close_if_refused(Box::pin(events::respond(state, &request, peer, activity)).await)
         }
-        "/read" => close_if_refused(Box::pin(read::respond(state, &request, peer)).await),
+        "/read" => close_if_refused(Box::pin(read::respond(state, &request, peer, activity)).await),
         path => {
             let health = Health {
                 redis_connected: state.history.is_available(),

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use tokio::{sync::oneshot, time::timeout};
 
 use super::{
+    activity::Activity,
     admission, cors,
     events::{unauthenticated, unavailable},
     query::Query,
@@ -20,10 +21,17 @@ use crate::{auth, hub::read_requests::ReadRequest};
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Returns the response to a request.
-pub(super) async fn respond(state: &ServerState, request: &Request<()>, peer: IpAddr) -> Response {
+pub(super) async fn respond(
+    state: &ServerState,
+    request: &Request<()>,
+    peer: IpAddr,
+    activity: &Activity,
+) -> Response {
     let headers = request.headers();
     let response = match *request.method() {
-        Method::POST => read(state, request, peer).await.unwrap_or_else(|refused| *refused),
+        Method::POST => {
+            read(state, request, peer, activity).await.unwrap_or_else(|refused| *refused)
+        }
         _ => cors::respond(state, request, "use POST", "POST, OPTIONS"),
     };
     let response = response::with_header(response, header::CACHE_CONTROL, "no-store");
@@ -34,6 +42,7 @@ async fn read(
     state: &ServerState,
     request: &Request<()>,
     peer: IpAddr,
+    activity: &Activity,
 ) -> Result<Response, Box<Response>> {
     let headers = request.headers();
     admission::check(state, peer, headers)?;
@@ -43,6 +52,8 @@ async fn read(
     };
     let identity = admission::authenticate(state, auth::bearer(headers)).await;
     let identity = identity.map_err(|error| unauthenticated(error.message()))?;
+    // The client may send further requests on this connection, each within the time limit of its own.
+    let _active = activity.begin();
     let (answer, read_state) = oneshot::channel();
     let request = ReadRequest { up_to, answers: vec![answer] };
     state.hub.read_requests().add(&identity.user, request);

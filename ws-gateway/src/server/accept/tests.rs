@@ -92,3 +92,34 @@ async fn pipelined_requests_behind_a_refused_one_are_not_answered() {
         assert_eq!(refused.get(), 1, "{path}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_marks_as_read_from_time_to_time_is_kept_open() {
+    let server = server(1);
+    let state = std::sync::Arc::clone(&server.state);
+    let redis = tokio::spawn(async move {
+        let requests = state.hub.read_requests();
+        loop {
+            requests.due().await;
+            for answer in requests.take(1).into_iter().flat_map(|taken| taken.request.answers) {
+                // Redis takes its time.
+                tokio::time::sleep(Duration::from_secs(4)).await;
+                answer.send("{}".into()).unwrap();
+            }
+        }
+    });
+    let (mut client, stream) = tokio::io::duplex(1 << 16);
+    server.serve(stream, IpAddr::from([127, 0, 0, 1]));
+    let request = format!(
+        "POST /read HTTP/1.1\r\nHost: gateway.example.org\r\nAuthorization: Bearer {}\r\n\r\n",
+        token()
+    );
+    for number in 0..5 {
+        client.write_all(request.as_bytes()).await.unwrap();
+        let mut response = [0; 1024];
+        let length = client.read(&mut response).await.unwrap();
+        assert!(response[..length].starts_with(b"HTTP/1.1 200 "), "request {number}");
+        tokio::time::sleep(Duration::from_secs(4)).await;
+    }
+    redis.abort();
+}
