@@ -1,7 +1,7 @@
 //! A record that cannot be processed delays no other record, neither of other partitions nor of its
 //! own. Each scenario measures the latency of other records meanwhile.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use anyhow::{Context as _, bail, ensure};
 use futures_util::future::try_join_all;
@@ -113,7 +113,7 @@ async fn an_invalid_header_name_or_an_oversized_key_delays_no_other_record(
 async fn a_dead_letter_topic_with_other_rules_delays_no_other_record(
     context: &Context,
 ) -> anyhow::Result<()> {
-    const SMALL_LETTERS: usize = 20;
+    const SMALL: usize = 20;
     let dead_letters = format!("strict-dead-letters-{}", Uuid::new_v4().simple());
     let rules = [
         ("cleanup.policy", "compact"),
@@ -126,19 +126,37 @@ async fn a_dead_letter_topic_with_other_rules_delays_no_other_record(
     let topic = case()?.topic;
     let (key, large) = (fresh_user(), (0..100_000).map(|_| rand::random()).collect::<Vec<u8>>());
     // Sent together, so that they could share a batch; a large one is among them.
-    let small = Record { topic: &topic, value: Some(MALFORMED), ..Record::default() };
-    let large = Record { key: Some(&key), value: Some(&large), ..small };
-    let mut records = vec![small; SMALL_LETTERS];
-    records.insert(SMALL_LETTERS / 2, large);
+    let value = Some(MALFORMED);
+    let small = Record { topic: &topic, key: Some(&key), value, ..Record::default() };
+    let large = Record { value: Some(&large), ..small };
+    let tombstone = Record { value: None, ..small };
+    let mut records = vec![small; SMALL];
+    records.splice(SMALL / 2..SMALL / 2, [large, tombstone]);
     try_join_all(records.into_iter().map(|record| stack.producer.send_record(record))).await?;
     expect_no_delay(&stack, "a dead-letter topic with other rules").await?;
-    let all = |letters: &[OwnedMessage]| letters.len() > SMALL_LETTERS;
+    let all = |letters: &[OwnedMessage]| letters.len() > SMALL + 1;
     let letters = read_topic(&stack.kafka, &dead_letters, TIMEOUT, all).await?;
     let with = |name| letters.iter().filter(|l| header(l, name) == Some("true")).count();
     let forms = ["dlq.value_omitted", "dlq.headers_omitted", "dlq.key_omitted"].map(with);
-    let expected = [1, 0, SMALL_LETTERS];
-    ensure!(forms == expected, "expected {expected:?} letters without a part, got {forms:?}");
+    let expected = [1, 0, 0];
+    ensure!(forms == expected, "expected {expected:?} dead letters without a part, got {forms:?}");
+    expect_to_survive_compaction(&letters, &key)?;
     stack.shut_down_and_check_logs().await
+}
+
+/// Compaction keeps the last record of each key, and removes those without a value.
+fn expect_to_survive_compaction(letters: &[OwnedMessage], record_key: &str) -> anyhow::Result<()> {
+    let keys: HashSet<_> = letters.iter().map(OwnedMessage::key).collect();
+    ensure!(keys.len() == letters.len(), "dead letters share their keys: {keys:?}");
+    ensure!(letters.iter().all(|letter| letter.payload().is_some()), "one is a tombstone");
+    let with = |name, value| letters.iter().filter(|l| header(l, name) == Some(value)).count();
+    let counts = [with("dlq.key", record_key), with("dlq.value_null", "true")];
+    let expected = [letters.len(), 1];
+    ensure!(
+        counts == expected,
+        "expected {expected:?} with the record's key or none, got {counts:?}"
+    );
+    Ok(())
 }
 
 async fn redis_keys_of_a_wrong_type_delay_no_other_record(context: &Context) -> anyhow::Result<()> {

@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use rdkafka::{ClientConfig, config::RDKafkaLogLevel};
 
-use super::librdkafka_workaround;
+use super::{dead_letters::queue, librdkafka_workaround};
 use crate::config::Config;
 
 /// Longest wait for a broker's answer to a metadata request.
 pub(crate) const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Time limit for an acknowledgement; then the dead letter is retried with a new producer.
+const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Returns the configuration of the consumer.
 pub(crate) fn consumer(config: &Config) -> ClientConfig {
@@ -47,6 +50,24 @@ pub(crate) fn consumer(config: &Config) -> ClientConfig {
     // `offset_reset` needs these messages.
     let contexts = client.get("debug").map_or_else(String::new, |set| format!("{set},"));
     client.set("debug", contexts + "topic").set_log_level(RDKafkaLogLevel::Debug);
+    client
+}
+
+/// Returns the configuration of an idempotent producer that waits for every in-sync replica.
+pub(crate) fn producer(config: &Config) -> ClientConfig {
+    let mut client = common(config);
+    // Compressed, a record of the largest size has room for the headers.
+    client.set("compression.type", "zstd").set("message.max.bytes", queue::MAX_BYTES.to_string());
+    set_properties(&mut client, config);
+    for name in CONSUMER_ONLY {
+        client.remove(name);
+    }
+    client
+        .set("enable.idempotence", "true")
+        // A topic accepts or refuses a batch as a whole: others would be reduced with a large
+        // dead letter.
+        .set("batch.num.messages", "1")
+        .set("message.timeout.ms", ACKNOWLEDGED_WITHIN.as_millis().to_string());
     client
 }
 
@@ -109,4 +130,16 @@ pub(super) const FIXED: [(&str, &str); 3] = [
     ("enable.auto.commit", "true"),
     ("enable.auto.offset.store", "false"),
     ("check.crcs", "false"),
+];
+
+/// Properties of consumers that a deployment may set and a producer would warn of.
+const CONSUMER_ONLY: [&str; 8] = [
+    "fetch.wait.max.ms",
+    "max.poll.interval.ms",
+    "session.timeout.ms",
+    "heartbeat.interval.ms",
+    "group.instance.id",
+    "group.protocol",
+    "group.remote.assignor",
+    "partition.assignment.strategy",
 ];

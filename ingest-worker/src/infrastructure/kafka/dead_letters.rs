@@ -2,6 +2,7 @@
 //! headers.
 
 pub(crate) mod cli;
+mod compaction;
 mod header;
 pub(crate) mod producer;
 pub(crate) mod queue;

@@ -6,10 +6,7 @@ use rdkafka::{
 };
 use shared::config::Secret;
 
-use super::{
-    client_config::{FIXED, consumer, property, uses_consumer_protocol},
-    dead_letters::producer::producer_config,
-};
+use super::client_config::{FIXED, consumer, producer, property, uses_consumer_protocol};
 use crate::config::Config;
 
 /// Properties that librdkafka rejects together with the group protocol of KIP-848.
@@ -54,7 +51,7 @@ pub(crate) fn property_problems(config: &Config) -> Vec<String> {
 /// Returns a message for each client that cannot be created, for example because two properties
 /// conflict. librdkafka names the properties, not their values.
 pub(crate) fn client_problems(config: &Config) -> Vec<String> {
-    let [mut consumer, mut producer] = [consumer(config), producer_config(config)];
+    let [mut consumer, mut producer] = [consumer(config), producer(config)];
     // Without servers nothing connects.
     consumer.remove("bootstrap.servers");
     producer.remove("bootstrap.servers");

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use rdkafka::{
-    Message as _,
+    ClientConfig, Message as _,
     error::KafkaError,
     message::{BorrowedMessage, Header, OwnedHeaders},
     producer::FutureRecord,
@@ -19,13 +19,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     header,
-    producer::{DeadLetterProducer, acknowledged, producer_config},
+    producer::{DeadLetterProducer, acknowledged, is_compression_unsupported},
     reader::{Position, Reader, header_value},
 };
 use crate::{
     config::Config,
     domain::record::DeadLetterReason,
-    infrastructure::kafka::{client_context::QuietContext, headers},
+    infrastructure::kafka::{client_config, client_context::QuietContext, headers},
 };
 
 /// A command for the dead-letter topic.
@@ -140,9 +140,10 @@ impl Replay {
         if count == 0 || self.dry_run || !(self.yes || is_confirmed(count)?) {
             return Ok(());
         }
-        let client = producer_config(config).create_with_context(QuietContext);
-        let producer: DeadLetterProducer = client.context("Kafka producer settings")?;
-        let mut sender = Sender { producer, reader, topics: HashMap::new() };
+        let client = client_config::producer(config);
+        let producer = client.create_with_context(QuietContext);
+        let producer = producer.context("Kafka producer settings")?;
+        let mut sender = Sender { client, producer, reader, topics: HashMap::new() };
         let (mut sent, mut skipped, mut failed) = (0, 0, 0);
         let result = reader.for_each_dead_letter(|dead_letter| {
             let position = Position::of(dead_letter);
@@ -156,7 +157,7 @@ impl Replay {
                 eprintln!("{position}: {error:#}");
                 failed += 1;
             } else {
-                note_replayed(&sender.producer, &reader.topic, position)?;
+                sender.note_replayed(position)?;
                 sent += 1;
             }
             Ok(())
@@ -181,6 +182,7 @@ fn is_confirmed(count: usize) -> anyhow::Result<bool> {
 
 /// Sends records to their original topics.
 struct Sender<'r> {
+    client: ClientConfig,
     producer: DeadLetterProducer,
     reader: &'r Reader,
     /// The topics that were used, with the cause for those that take no records: each such topic
@@ -198,8 +200,7 @@ impl Sender<'_> {
             header::TOPIC
         );
         let failure = self.topics.entry(topic.clone());
-        let failure = failure.or_insert_with(|| self.reader.topic_failure(&topic));
-        if let Some(cause) = failure {
+        if let Some(cause) = failure.or_insert_with(|| self.reader.topic_failure(&topic)) {
             bail!("no record can be sent to {topic}: {cause}");
         }
         let mut headers = OwnedHeaders::new();
@@ -208,39 +209,53 @@ impl Sender<'_> {
                 headers = headers.insert(original);
             }
         }
-        let mut record = FutureRecord::<[u8], [u8]>::to(&topic).headers(headers);
-        record.key =
-            dead_letter.key().filter(|_| header_value(dead_letter, header::KEY_OMITTED).is_empty());
-        record.payload = dead_letter.payload();
-        send(&self.producer, record).map_err(|error| {
+        let has = |name| !header_value(dead_letter, name).is_empty();
+        let key = headers::added(dead_letter.headers(), header::KEY)
+            .or_else(|| dead_letter.key().filter(|_| !has(header::KEY_OMITTED)));
+        let value = dead_letter.payload().filter(|_| !has(header::VALUE_NULL));
+        self.send(&topic, key, value, &headers).map_err(|error| {
             if error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageTimedOut) {
-                *failure = Some(error.to_string());
+                self.topics.insert(topic.clone(), Some(error.to_string()));
             }
             anyhow!("the record could not be sent to {topic}: {error}")
         })
     }
-}
 
-/// Notes in the dead-letter topic that a dead letter was replayed.
-fn note_replayed(
-    producer: &DeadLetterProducer,
-    topic: &str,
-    position: Position,
-) -> anyhow::Result<()> {
-    let text = position.to_string();
-    let note = Header { key: header::REPLAYED, value: Some(&text) };
-    let key = format!("replayed:{position}");
-    let record = FutureRecord::<str, [u8]>::to(topic).key(&key);
-    let record = record.headers(OwnedHeaders::new().insert(note));
-    send(producer, record).context("the replay could not be noted in the dead-letter topic")
-}
+    /// Notes in the dead-letter topic that a dead letter was replayed. In a compacted topic, a note
+    /// without a value would be a tombstone.
+    fn note_replayed(&mut self, position: Position) -> anyhow::Result<()> {
+        let (text, key) = (position.to_string(), format!("replayed:{position}"));
+        let note = Header { key: header::REPLAYED, value: Some(&text) };
+        let headers = OwnedHeaders::new().insert(note);
+        let topic = &self.reader.topic;
+        self.send(topic, Some(key.as_bytes()), Some(text.as_bytes()), &headers)
+            .context("the replay could not be noted in the dead-letter topic")
+    }
 
-fn send<K: rdkafka::message::ToBytes + ?Sized>(
-    producer: &DeadLetterProducer,
-    record: FutureRecord<'_, K, [u8]>,
-) -> Result<(), KafkaError> {
-    let delivery = producer.send_result(record).map_err(|(error, _)| error)?;
-    Handle::current().block_on(acknowledged(delivery))
+    /// Sends a record and waits until it is acknowledged; uncompressed, if its topic does not
+    /// support the compression.
+    fn send(
+        &mut self,
+        topic: &str,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &OwnedHeaders,
+    ) -> Result<(), KafkaError> {
+        let send = |producer: &DeadLetterProducer| {
+            let mut record = FutureRecord::to(topic).headers(headers.clone());
+            (record.key, record.payload) = (key, value);
+            let delivery = producer.send_result(record).map_err(|(error, _)| error)?;
+            Handle::current().block_on(acknowledged(delivery))
+        };
+        match send(&self.producer) {
+            Err(error) if is_compression_unsupported(&error) => {
+                self.client.set("compression.type", "none");
+                self.producer = self.client.create_with_context(QuietContext)?;
+                send(&self.producer)
+            }
+            result => result,
+        }
+    }
 }
 
 #[cfg(test)]

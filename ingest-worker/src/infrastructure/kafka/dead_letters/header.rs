@@ -21,6 +21,12 @@ pub(crate) const HEADERS_OMITTED: &str = "dlq.headers_omitted";
 /// Present if the record has no key, or one that was too large; the dead letter's key is its
 /// origin.
 pub(crate) const KEY_OMITTED: &str = "dlq.key_omitted";
+/// The record's key, in a dead letter whose own key is its origin: in a compacted topic, a later
+/// one with the same key would replace it.
+pub(crate) const KEY: &str = "dlq.key";
+/// Present if the record has no value and the dead letter's is empty: in a compacted topic, one
+/// without a value would be a tombstone.
+pub(crate) const VALUE_NULL: &str = "dlq.value_null";
 /// In a dead letter of skipped records: the offset after the last one.
 pub(crate) const SKIPPED_TO: &str = "dlq.skipped_to";
 /// The number of headers that the dead letter lacks because they were not read: their names are not

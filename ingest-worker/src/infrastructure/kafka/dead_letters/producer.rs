@@ -21,21 +21,19 @@ use rdkafka::{
 use tracing::{debug, error, info, warn};
 
 use super::{
-    queue::{DeadLetter, DeadLetterSink, MAX_BYTES},
+    compaction::Compaction,
+    queue::{DeadLetter, DeadLetterSink},
     record::{DeadLetterRecord, Omitted, Original},
 };
 use crate::{
     config::Config,
     domain::record::Rejection,
     infrastructure::kafka::{
-        client_config::{self, METADATA_TIMEOUT, set_properties},
+        client_config::{self, METADATA_TIMEOUT},
         client_context::QuietContext,
     },
     notification::publisher::{System, TransientError},
 };
-
-/// Time limit for an acknowledgement; then the dead letter is retried with a new producer.
-const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(10);
 
 /// The interval at which a replaced producer is checked until it is no longer in use.
 const RETIRE_POLL: Duration = Duration::from_millis(50);
@@ -47,6 +45,7 @@ pub(crate) struct DeadLetters {
     worker: String,
     client: ClientConfig,
     active: Arc<Mutex<Arc<Active>>>,
+    compaction: Arc<Compaction>,
     /// Whether the log says that the topic refuses dead letters.
     refuses: Arc<AtomicBool>,
 }
@@ -62,8 +61,6 @@ struct Active {
 enum Refusal {
     /// The topic takes no dead letter of this size or form; a reduced one may be accepted.
     Content,
-    /// The topic takes no dead letter with this compression.
-    Compression,
     /// The producer no longer works, or no broker is available.
     Producer,
     /// Any other refusal.
@@ -83,7 +80,7 @@ impl DeadLetters {
     /// When a Kafka property is unknown or has an invalid value.
     pub(crate) fn new(config: &Config) -> Result<Self, KafkaError> {
         let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "unknown-host".into());
-        let client = producer_config(config);
+        let client = client_config::producer(config);
         let active =
             Active { producer: client.create_with_context(QuietContext)?, compresses: true };
         Ok(Self {
@@ -91,6 +88,7 @@ impl DeadLetters {
             worker: format!("{}@{host}", config.settings.kafka_consumer_client_id),
             client,
             active: Arc::new(Mutex::new(Arc::new(active))),
+            compaction: Arc::new(Compaction::new(config)),
             refuses: Arc::default(),
         })
     }
@@ -100,23 +98,21 @@ impl DeadLetters {
         &self,
         original: Original<'_>,
         rejection: &Rejection,
+        is_compacted: bool,
     ) -> Result<(), TransientError> {
         let mut omitted = if original.lacks_value { Omitted::Value } else { Omitted::Nothing };
         loop {
-            let active = Arc::clone(&self.active());
-            let dead_letter = DeadLetterRecord::new(&original, rejection, &self.worker, omitted);
-            let sent = active.producer.send_result(dead_letter.to_record(&self.topic));
-            let written = match sent {
-                Ok(delivery) => acknowledged(delivery).await,
-                Err((error, _)) => Err(error),
-            };
-            let Err(error) = written else {
+            let mut dead_letter =
+                DeadLetterRecord::new(&original, rejection, &self.worker, omitted);
+            if is_compacted {
+                dead_letter = dead_letter.for_compacted_topic(&original);
+            }
+            let Err((error, active)) = self.send(&dead_letter).await else {
                 self.accepted();
                 return Ok(());
             };
             match (Refusal::of(&error, &active.producer), omitted.next()) {
                 (Refusal::Content, Some(next)) => omitted = next,
-                (Refusal::Compression, _) if active.compresses => self.replace(&active, false),
                 (refusal, _) => {
                     self.refused(&error);
                     if refusal == Refusal::Producer {
@@ -125,6 +121,28 @@ impl DeadLetters {
                     let detail = format!("dead-letter topic: {error}");
                     return Err(TransientError { system: System::Kafka, detail });
                 }
+            }
+        }
+    }
+
+    /// Sends a dead letter and waits until it is acknowledged; uncompressed, if the topic does not
+    /// support the compression. An error comes with the producer that was in use.
+    async fn send(
+        &self,
+        dead_letter: &DeadLetterRecord<'_>,
+    ) -> Result<(), (KafkaError, Arc<Active>)> {
+        loop {
+            let active = Arc::clone(&self.active());
+            let written = match active.producer.send_result(dead_letter.to_record(&self.topic)) {
+                Ok(delivery) => acknowledged(delivery).await,
+                Err((error, _)) => Err(error),
+            };
+            match written {
+                Ok(()) => return Ok(()),
+                Err(error) if active.compresses && is_compression_unsupported(&error) => {
+                    self.replace(&active, false);
+                }
+                Err(error) => return Err((error, active)),
             }
         }
     }
@@ -141,9 +159,7 @@ impl DeadLetters {
     ) -> Result<(), KafkaError> {
         let original = Original::unread(topic, partition, offsets.start);
         let dead_letter = DeadLetterRecord::skipped(&original, &self.worker, offsets.end);
-        let active = Arc::clone(&self.active());
-        let sent = active.producer.send_result(dead_letter.to_record(&self.topic));
-        acknowledged(sent.map_err(|(error, _)| error)?).await
+        self.send(&dead_letter).await.map_err(|(error, _)| error)
     }
 
     /// Replaces the producer, unless that has happened since `failed` was in use.
@@ -212,9 +228,14 @@ impl DeadLetters {
 
 impl DeadLetterSink for DeadLetters {
     async fn write(&self, dead_letters: &[DeadLetter]) -> Vec<Result<(), TransientError>> {
+        let is_compacted = self.compaction.is_compacted().await;
         // All are sent before the first acknowledgement is awaited.
         let written = dead_letters.iter().map(|dead_letter| {
-            self.write_one(Original::from(&dead_letter.record), &dead_letter.rejection)
+            self.write_one(
+                Original::from(&dead_letter.record),
+                &dead_letter.rejection,
+                is_compacted,
+            )
         });
         join_all(written).await
     }
@@ -228,7 +249,6 @@ impl Refusal {
                 | RDKafkaErrorCode::MessageBatchTooLarge
                 | RDKafkaErrorCode::InvalidRecord,
             ) => Self::Content,
-            Some(RDKafkaErrorCode::UnsupportedCompressionType) => Self::Compression,
             Some(RDKafkaErrorCode::MessageTimedOut | RDKafkaErrorCode::Fatal) => Self::Producer,
             _ if producer.client().fatal_error().is_some() => Self::Producer,
             _ => Self::Other,
@@ -238,35 +258,10 @@ impl Refusal {
 
 pub(crate) type DeadLetterProducer = FutureProducer<QuietContext>;
 
-/// Returns the settings of an idempotent producer that waits for every in-sync replica.
-pub(in crate::infrastructure::kafka) fn producer_config(config: &Config) -> ClientConfig {
-    let mut client = client_config::common(config);
-    // Compressed, a record of the largest size has room for the headers.
-    client.set("compression.type", "zstd").set("message.max.bytes", MAX_BYTES.to_string());
-    set_properties(&mut client, config);
-    for name in CONSUMER_ONLY {
-        client.remove(name);
-    }
-    client
-        .set("enable.idempotence", "true")
-        // A topic accepts or refuses a batch as a whole: others would be reduced with a large
-        // dead letter.
-        .set("batch.num.messages", "1")
-        .set("message.timeout.ms", ACKNOWLEDGED_WITHIN.as_millis().to_string());
-    client
+/// Returns whether a topic takes no records with this compression.
+pub(super) fn is_compression_unsupported(error: &KafkaError) -> bool {
+    error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnsupportedCompressionType)
 }
-
-/// Properties of consumers that a deployment may set and a producer would warn of.
-const CONSUMER_ONLY: [&str; 8] = [
-    "fetch.wait.max.ms",
-    "max.poll.interval.ms",
-    "session.timeout.ms",
-    "heartbeat.interval.ms",
-    "group.instance.id",
-    "group.protocol",
-    "group.remote.assignor",
-    "partition.assignment.strategy",
-];
 
 /// Waits for the brokers' acknowledgement.
 pub(super) async fn acknowledged(delivery: DeliveryFuture) -> Result<(), KafkaError> {

@@ -1,6 +1,8 @@
 //! The content of a dead letter: the original record with the reason in headers, reduced step by
 //! step where the topic refuses it as too large.
 
+use std::mem;
+
 use rdkafka::{
     message::{Header, OwnedHeaders},
     producer::FutureRecord,
@@ -91,6 +93,21 @@ impl<'a> DeadLetterRecord<'a> {
         }
     }
 
+    /// Returns it in a form that compaction keeps, and that replaces no other: its key is its
+    /// origin, and it has a value.
+    pub(super) fn for_compacted_topic(mut self, original: &Original<'_>) -> Self {
+        let key = mem::replace(&mut self.key, original.origin().into_bytes());
+        if key != self.key {
+            self.headers = self.headers.insert(Header { key: header::KEY, value: Some(&key) });
+        }
+        if original.value.is_none() && !original.lacks_value {
+            let null = Header { key: header::VALUE_NULL, value: Some("true") };
+            self.headers = self.headers.insert(null);
+        }
+        self.value = self.value.or(Some(b""));
+        self
+    }
+
     /// The dead letter of records that are skipped unread, up to the offset `to`.
     pub(super) fn skipped(original: &Original<'a>, worker: &str, to: i64) -> Self {
         let detail = format!("offsets {} to {} were skipped unread", original.offset, to - 1);
@@ -99,6 +116,8 @@ impl<'a> DeadLetterRecord<'a> {
         let to = to.to_string();
         dead_letter.headers =
             dead_letter.headers.insert(Header { key: header::SKIPPED_TO, value: Some(&to) });
+        // Without a value it would be a tombstone, which a compacted topic removes.
+        dead_letter.value = Some(b"");
         dead_letter
     }
 
@@ -173,6 +192,7 @@ mod tests {
     use rdkafka::message::Headers as _;
 
     use super::*;
+    use crate::infrastructure::kafka::headers;
 
     fn original(key: Option<&[u8]>) -> Original<'_> {
         Original {
@@ -226,6 +246,23 @@ mod tests {
         assert_eq!(named(header::VALUE_OMITTED).count(), 0);
         let topics: Vec<_> = named(header::TOPIC).map(|header| header.value).collect();
         assert_eq!(topics, [Some(&b"t"[..])]);
+    }
+
+    #[test]
+    fn dead_letters_in_a_compacted_topic_differ_in_their_keys_and_have_values() {
+        let why = DeadLetterReason::NotJson.with_detail("detail");
+        for (offset, value) in [(0, Some(&b"value"[..])), (1, None)] {
+            let original = Original { offset, value, ..original(Some(b"key")) };
+            let dead_letter = DeadLetterRecord::new(&original, &why, "worker", Omitted::Nothing)
+                .for_compacted_topic(&original);
+            assert_eq!(dead_letter.key, format!("t:3:{offset}").into_bytes());
+            assert_eq!(dead_letter.value, value.or(Some(b"")));
+            let added = |name| headers::added(Some(&dead_letter.headers), name);
+            assert_eq!(added(header::KEY), Some(&b"key"[..]));
+            assert_eq!(added(header::VALUE_NULL).is_some(), value.is_none());
+        }
+        let skipped = DeadLetterRecord::skipped(&Original::unread("t", 3, 42), "worker", 43);
+        assert_eq!((&skipped.key[..], skipped.value), (&b"t:3:42"[..], Some(&b""[..])));
     }
 
     #[test]

@@ -1,10 +1,12 @@
 use std::time::Duration;
 
 use rdkafka::{
-    ClientConfig,
+    ClientConfig, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer as _},
+    message::OwnedMessage,
     mocking::MockCluster,
     producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer as _},
+    types::{RDKafkaApiKey, RDKafkaRespErr},
 };
 use tokio::task::spawn_blocking;
 
@@ -74,6 +76,40 @@ async fn a_dead_letter_that_cannot_be_sent_does_not_keep_the_others_from_being_s
         assert!(error.starts_with("3 could not be sent"), "{error}");
         assert_eq!(sent(&cluster), 1, "the dead letter is sent once");
     }
+}
+
+/// The records of a topic.
+fn read(cluster: &MockCluster<'_, DefaultProducerContext>, topic: &str) -> Vec<OwnedMessage> {
+    let mut client = ClientConfig::new();
+    client.set("bootstrap.servers", cluster.bootstrap_servers()).set("group.id", "test");
+    let consumer: BaseConsumer = client.create().unwrap();
+    let end = consumer.fetch_watermarks(topic, 0, LIMIT).unwrap().1;
+    let mut start = TopicPartitionList::new();
+    start.add_partition_offset(topic, 0, Offset::Beginning).unwrap();
+    consumer.assign(&start).unwrap();
+    (0..end).map(|_| consumer.poll(LIMIT).expect("a record").unwrap().detach()).collect()
+}
+
+#[tokio::test]
+async fn a_dead_letter_of_a_compacted_topic_is_replayed_as_it_was_and_its_note_has_a_value() {
+    let origin = [(header::TOPIC, ORIGINAL), (header::REASON, "not_json")];
+    let dead_letter =
+        [origin[0], origin[1], (header::KEY, "original"), (header::VALUE_NULL, "true")];
+    let cluster = with_dead_letters(&[&dead_letter]);
+    replay(&cluster).await.unwrap();
+    let sent = read(&cluster, ORIGINAL).remove(0);
+    assert_eq!((sent.key(), sent.payload()), (Some(&b"original"[..]), None));
+    let note = read(&cluster, DEAD_LETTERS).remove(1);
+    assert!(note.payload().is_some(), "a note without a value is a tombstone");
+}
+
+#[tokio::test]
+async fn a_record_is_replayed_uncompressed_to_a_topic_that_does_not_support_the_compression() {
+    let cluster = with_dead_letters(&[&[(header::TOPIC, ORIGINAL), (header::REASON, "malformed")]]);
+    let unsupported = RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNSUPPORTED_COMPRESSION_TYPE;
+    cluster.request_errors(RDKafkaApiKey::Produce, &[unsupported]);
+    replay(&cluster).await.unwrap();
+    assert_eq!(sent(&cluster), 1);
 }
 
 #[tokio::test]

@@ -47,7 +47,8 @@ fn original() -> Original<'static> {
 }
 
 async fn write(dead_letters: &DeadLetters) -> Result<(), TransientError> {
-    dead_letters.write_one(original(), &DeadLetterReason::Malformed.with_detail("detail")).await
+    let rejection = DeadLetterReason::Malformed.with_detail("detail");
+    dead_letters.write_one(original(), &rejection, false).await
 }
 
 /// The only dead letter in the topic.
@@ -96,7 +97,7 @@ async fn a_record_that_was_copied_without_its_value_is_written_as_such() {
     let (cluster, dead_letters) = refusing(&[]);
     let original = Original { value: None, lacks_value: true, ..original() };
     let rejection = DeadLetterReason::Malformed.with_detail("detail");
-    dead_letters.write_one(original, &rejection).await.unwrap();
+    dead_letters.write_one(original, &rejection, false).await.unwrap();
     let dead_letter = read(&cluster);
     assert_eq!([dead_letter.key(), dead_letter.payload()], [Some(&b"key"[..]), None]);
     assert!(header_names(&dead_letter).contains(&header::VALUE_OMITTED));
@@ -121,6 +122,10 @@ async fn a_dead_letter_whose_compression_is_unsupported_is_written_uncompressed(
     write(&dead_letters).await.unwrap();
     assert!(!dead_letters.active().compresses);
     assert_eq!(read(&cluster).payload(), Some(&b"value"[..]));
+    let (cluster, dead_letters) =
+        refusing(&[RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNSUPPORTED_COMPRESSION_TYPE]);
+    dead_letters.write_skipped("t", 3, 42..43).await.unwrap();
+    assert_eq!(read(&cluster).payload(), Some(&b""[..]));
 }
 
 #[tokio::test]
