@@ -1,4 +1,5 @@
-//! An outage of Redis: its duration, and which of its errors were logged.
+//! An outage of Redis, from the end of a session until another has closed every gap: its duration,
+//! and which of its errors were logged.
 
 use std::fmt;
 
@@ -8,7 +9,7 @@ use tracing::info;
 
 use crate::metrics::Metrics;
 
-/// The time without a session.
+/// The time without a session that has closed every gap.
 #[derive(Debug)]
 pub(super) struct Outage {
     /// When the last session ended; none before the first.
@@ -32,26 +33,14 @@ impl Outage {
         !std::mem::replace(logged, true)
     }
 
-    pub(super) fn begin_repair(self) -> Repair {
-        Repair { outage: self, since: Instant::now() }
-    }
-}
-
-/// The time from the start of a session until every gap is closed.
-#[derive(Debug)]
-pub(super) struct Repair {
-    outage: Outage,
-    since: Instant,
-}
-
-impl Repair {
-    /// Observes and logs the end of the repair; `redis` is the connection of the session.
-    pub(super) fn finish(self, metrics: &Metrics, redis: &impl fmt::Debug) {
-        let Some(lost_at) = self.outage.since else {
+    /// Observes and logs the end of the outage; `repairing_since` is when the session began, in which
+    /// every gap is closed now, and `redis` its connection.
+    pub(super) fn end(&self, repairing_since: Instant, metrics: &Metrics, redis: &impl fmt::Debug) {
+        let Some(lost_at) = self.since else {
             info!(?redis, "connected to Redis");
             return;
         };
-        let (outage, repair) = (lost_at.elapsed(), self.since.elapsed());
+        let (outage, repair) = (lost_at.elapsed(), repairing_since.elapsed());
         metrics.outage_duration.observe(outage.as_secs_f64());
         metrics.repair_duration.observe(repair.as_secs_f64());
         let (outage_ms, repair_ms) = (millis(outage), millis(repair));

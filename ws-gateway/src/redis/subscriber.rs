@@ -7,7 +7,7 @@ use redis::{ErrorKind, RedisError};
 use shared::{admin::Readiness, backoff::Backoff, redis::RedisClient};
 use tokio::{
     sync::{Notify, watch},
-    time::sleep,
+    time::{Instant, sleep},
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{debug, error, warn};
@@ -123,18 +123,19 @@ impl Subscriber {
         }
     }
 
-    /// Runs a session. Returns the outage that its end begins, and whether Redis refused it.
+    /// Runs a session. Returns the outage after it, which is the one before it if the session ends
+    /// before every gap is closed, and whether Redis refused it.
     async fn serve(
         &self,
         backend: RedisBackend,
         lost: Arc<Notify>,
         probe: Probe,
-        outage: Outage,
+        mut outage: Outage,
         backoff: &mut Backoff,
     ) -> (Outage, bool) {
         let reader = StreamReader::new(&backend, &self.handler);
         let probe_channels = backend.probe_channels.clone();
-        let repair = outage.begin_repair();
+        let repairing_since = Instant::now();
         let mut session = Session::new(backend, self.hub.clone(), self.metrics.clone(), lost);
         self.readiness.set(READINESS, true);
         self.readiness.report(SESSION, true);
@@ -143,11 +144,14 @@ impl Subscriber {
         let error = match session.start().await {
             Ok(()) => {
                 backoff.reset();
-                repair.finish(&self.metrics, &reader);
-                tokio::select! {
+                outage.end(repairing_since, &self.metrics, &reader);
+                let error = tokio::select! {
                     error = session.run() => error,
                     error = probe.run(&probe_channels, &self.redis, &self.metrics) => error,
-                }
+                };
+                self.metrics.redis_outages.inc();
+                outage = Outage::begin();
+                error
             }
             Err(error) => error,
         };
@@ -156,14 +160,15 @@ impl Subscriber {
         self.readiness.report(SESSION, false);
         self.metrics.redis_connected.set(0);
         self.metrics.subscriptions.set(0);
-        self.metrics.redis_outages.inc();
         let (users, refused) = (self.hub.mark_disconnected(), is_refusal(&error));
-        if refused {
+        if !outage.first_seen(refused) {
+            debug!(%error, users, "Redis connection lost, reconnecting");
+        } else if refused {
             error!(%error, "Redis refuses a command that the gateway needs, retrying");
         } else {
             warn!(%error, users, "Redis connection lost, reconnecting");
         }
-        (Outage::begin(), refused)
+        (outage, refused)
     }
 }
 
