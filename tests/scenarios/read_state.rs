@@ -27,6 +27,7 @@ scenarios![
     unread_notifications_that_have_expired_make_the_count_inexact,
     foreign_values_in_redis_do_not_keep_a_user_from_reading,
     a_notification_from_the_future_is_neither_counted_nor_read,
+    the_first_frame_of_a_connection_has_the_read_state_and_publishes_none,
 ];
 
 /// Three devices of a user, on both gateways, and what they have to be sent.
@@ -247,4 +248,22 @@ async fn a_notification_from_the_future_is_neither_counted_nor_read(
     foreign.exec_async(&mut redis).await?;
     expect_read_state(stack, &user, None, ("0-0", 2, true, &ids[1])).await?;
     expect_read_state(stack, &user, Some(future), (&ids[1], 0, true, &ids[1])).await
+}
+
+async fn the_first_frame_of_a_connection_has_the_read_state_and_publishes_none(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let stack = context.stack().await?;
+    let (user, ids) = user_with_history(stack, 3).await?;
+    expect_read_state(stack, &user, Some(&ids[0]), (&ids[0], 2, true, &ids[2])).await?;
+    let mut first = stack.connection(0, &user)?.open().await?;
+    let state = first.expect_authenticated(TIMEOUT).await?;
+    let expected = json!({
+        "unread": 2, "read_up_to": ids[0], "exact": true, "counted_to": ids[2]
+    });
+    for (name, value) in expected.as_object().context("an object")? {
+        ensure!(state[name] == *value, "expected {expected}, got {state}");
+    }
+    let second = stack.client_at(1, &user).await?;
+    expect_no_further_frames(stack, &user, &mut [first, second]).await
 }

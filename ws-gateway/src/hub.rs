@@ -31,8 +31,8 @@ use crate::{
 };
 use outbox::Outbox;
 use read_requests::{ReadRequest, ReadRequests};
-pub(crate) use replay::ResumeFrom;
 pub use replay::{Replay, ReplayPage};
+pub(crate) use replay::{ResumeFrom, with_read_state};
 pub(crate) use subscription::{PendingSubscription, Subscription, SubscriptionPlan};
 use token_index::TokenIndex;
 pub(crate) use user::Resync;

@@ -20,7 +20,7 @@ pub(crate) use frame::{Times, TraceContext, position_of};
 pub use poll_answer::PollAnswer;
 pub(crate) use position::InvalidPosition;
 pub use position::Position;
-pub use read_state::{READ_STATE_EVENT, ReadState, ReadStateFrame};
+pub use read_state::{READ_STATE_EVENT, ReadState, ReadStateFrame, ReadSummary};
 
 /// The subprotocol of clients that receive frames about the connection.
 pub const SUBPROTOCOL: &str = "huleedu.v1";

@@ -618,15 +618,23 @@ export interface SpellcheckCompletedData {
 export type State = {
   /** The connection's id, as in the gateway's logs. */
   connection_id: string;
+  /** The newest notification that was counted: a client adds those after it. */
+  counted_to?: Position;
+  /** Whether `unread` is the number of all; false if the history no longer reaches back to `read_up_to`. */
+  exact?: boolean;
   /** The newest position. After a resume, a client uses the positions of the frames that follow instead. */
   last_event_id: Position;
   /** The interval between pings of the gateway, in seconds. */
   ping_interval_s: number;
+  /** The position up to which the user has read; `0-0`: nothing. */
+  read_up_to?: Position;
   /** Whether the client missed notifications. */
   resume: Resume;
   state: "authenticated";
   /** When the token expires. The connection is closed soon after, unless it gets a new one. */
   token_expires_at: string;
+  /** The number of notifications after `read_up_to` that the history holds. */
+  unread?: number;
 } | {
   /** The connection's id, as in the gateway's logs. */
   connection_id: string;

@@ -156,7 +156,7 @@ async fn live_frames_wait_behind_the_history_and_none_is_sent_twice() {
     let (start, started) = tokio::sync::oneshot::channel::<()>();
     let page = async move {
         started.await.unwrap();
-        ReplayPage { resume, frames, replayed_to: frame(3).position, is_last: true }
+        ReplayPage { resume, frames, replayed_to: frame(3).position, is_last: true, read: None }
     };
     let mut harness = connect(false, Box::pin(stream::once(page))).await;
     harness.hub.deliver("u", frame(2));

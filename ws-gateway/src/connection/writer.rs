@@ -17,7 +17,7 @@ use crate::{
         ReplayPage,
         outbox::{Drained, Item},
     },
-    protocol::{Disconnect, Frame, Position, Resume, State},
+    protocol::{Disconnect, Frame, Position, ReadSummary, Resume, State},
 };
 
 /// How long a client with a filter waits for the position of frames that it is not sent.
@@ -25,7 +25,7 @@ const POSITION_DELAY: Duration = Duration::from_secs(5);
 
 impl<C: Channel> Connection<C> {
     pub(super) async fn send_page(&mut self, page: ReplayPage) -> ControlFlow<Disconnect> {
-        let ReplayPage { resume, frames, replayed_to, is_last } = page;
+        let ReplayPage { resume, frames, replayed_to, is_last, read } = page;
         let is_first = !mem::replace(&mut self.is_authenticated, true);
         if is_first {
             self.settings.metrics.resumes.of(resume).inc();
@@ -40,7 +40,7 @@ impl<C: Channel> Connection<C> {
         }
         let mut texts = Vec::with_capacity(1);
         if self.options.control_frames && (is_first || resume == Resume::Incomplete) {
-            texts.push(self.authenticated(resume));
+            texts.push(self.authenticated(resume, read));
         }
         for frame in frames {
             texts.extend(self.wanted(frame).map(|frame| frame.text));
@@ -91,7 +91,7 @@ impl<C: Channel> Connection<C> {
                 Item::Gap => {
                     self.channel.set_resume(Resume::Incomplete);
                     if self.options.control_frames {
-                        batch.texts.push(self.authenticated(Resume::Incomplete));
+                        batch.texts.push(self.authenticated(Resume::Incomplete, None));
                     }
                 }
             }
@@ -138,13 +138,14 @@ impl<C: Channel> Connection<C> {
         self.registration.position().max(self.replayed_to.unwrap_or_default())
     }
 
-    fn authenticated(&self, resume: Resume) -> Utf8Bytes {
+    fn authenticated(&self, resume: Resume, read: Option<ReadSummary>) -> Utf8Bytes {
         let state = State::Authenticated {
             connection_id: self.registration.connection(),
             last_event_id: self.newest_position(),
             resume,
             ping_interval_s: whole_seconds(self.settings.ping_interval),
             token_expires_at: timestamp(self.token_expires_at),
+            read,
         };
         state.to_text()
     }

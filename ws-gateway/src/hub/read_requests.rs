@@ -25,6 +25,8 @@ pub(crate) struct ReadRequest {
     pub(crate) up_to: Option<Position>,
     /// What is sent the read state as JSON; dropped if there is none.
     pub(crate) answers: Vec<oneshot::Sender<String>>,
+    /// Whether the read state is not published, as only `answers` asked for it.
+    pub(crate) is_silent: bool,
 }
 
 /// A request that was taken to be served.
@@ -76,6 +78,9 @@ impl ReadRequests {
     /// Puts back a request that could not be served. The user is tried again after a back-off.
     pub(crate) fn retry(&self, taken: TakenRequest) {
         let TakenRequest { user, mut request, mut backoff } = taken;
+        if request.is_obsolete() {
+            return;
+        }
         let mut state = self.state();
         if let Some(later) = state.waiting.remove(&user) {
             state.order.remove(&later.place);
@@ -132,8 +137,15 @@ impl State {
 }
 
 impl ReadRequest {
+    /// Returns whether no client waits for its result any more.
+    fn is_obsolete(&self) -> bool {
+        let is_answered = self.answers.iter().all(oneshot::Sender::is_closed);
+        self.is_silent && self.up_to.is_none() && is_answered
+    }
+
     fn merge(&mut self, other: Self) {
         self.up_to = self.up_to.max(other.up_to);
+        self.is_silent &= other.is_silent;
         self.answers.retain(|answer| !answer.is_closed());
         self.answers.extend(other.answers);
     }
@@ -149,7 +161,10 @@ mod tests {
 
     fn add(requests: &ReadRequests, id: &str, up_to: &str) -> oneshot::Receiver<String> {
         let (answer, waiting) = oneshot::channel();
-        requests.add(&user(id), ReadRequest { up_to: up_to.parse().ok(), answers: vec![answer] });
+        requests.add(
+            &user(id),
+            ReadRequest { up_to: up_to.parse().ok(), answers: vec![answer], is_silent: false },
+        );
         waiting
     }
 
@@ -163,6 +178,18 @@ mod tests {
         let taken = requests.take(9).remove(0);
         assert_eq!((taken.request.up_to, taken.request.answers.len()), ("9-1".parse().ok(), 2));
         assert!(requests.take(9).is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_question_that_no_client_waits_for_is_not_tried_again() {
+        let requests = ReadRequests::default();
+        for (up_to, is_kept) in [("", false), ("7-0", true)] {
+            let (answer, _) = oneshot::channel();
+            let (up_to, answers) = (up_to.parse().ok(), vec![answer]);
+            requests.add(&user("u"), ReadRequest { up_to, answers, is_silent: true });
+            requests.retry(requests.take(1).remove(0));
+            assert_eq!(!requests.state().waiting.is_empty(), is_kept);
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -12,12 +12,15 @@ use super::{
 };
 use crate::{
     auth::Credential,
-    protocol::{CloseReason, Position},
+    protocol::{CloseReason, Position, ReadSummary},
 };
 
 /// How long a connection waits for its subscription: longer than the outages of Redis that are
 /// repaired in place. The client may reach Redis through another gateway.
 const CONFIRMATION_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long the first frame of a connection waits for what the user has read.
+const READ_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A registered connection. Dropping it removes the connection from the hub.
 #[derive(Debug)]
@@ -88,8 +91,21 @@ impl Registration {
 
     /// Moves the read cursor of the user forward, and has the read state sent.
     pub(crate) fn request_read_state(&self, up_to: Option<Position>) {
-        let request = ReadRequest { up_to, answers: Vec::new() };
+        let request = ReadRequest { up_to, ..ReadRequest::default() };
         self.hub.read_requests().add(&self.user, request);
+    }
+
+    /// Returns what the user has read, if Redis answers in time.
+    pub(crate) fn read(&self) -> impl Future<Output = Option<ReadSummary>> + Send + use<> {
+        let (hub, user) = (self.hub.clone(), self.user.clone());
+        async move {
+            let (answer, read) = oneshot::channel();
+            let answers = vec![answer];
+            let request = ReadRequest { answers, is_silent: true, ..ReadRequest::default() };
+            hub.read_requests().add(&user, request);
+            let read = timeout(READ_TIMEOUT, read).await.ok()?.ok()?;
+            ReadSummary::read(&read)
+        }
     }
 
     /// Returns the user.

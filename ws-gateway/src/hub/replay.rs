@@ -2,9 +2,9 @@
 
 use std::pin::Pin;
 
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt as _, stream};
 
-use crate::protocol::{Frame, Position, Resume};
+use crate::protocol::{Frame, Position, ReadSummary, Resume};
 
 /// The position that a client resumes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,14 +40,31 @@ pub struct ReplayPage {
     pub(crate) replayed_to: Option<Position>,
     /// Whether live frames follow.
     pub(crate) is_last: bool,
+    /// On the first page, what the user has read, if that is known.
+    pub(crate) read: Option<ReadSummary>,
 }
 
 impl ReplayPage {
     /// Returns the only page of a client that is sent no history.
     #[must_use]
     pub fn without_history(resume: Resume) -> Self {
-        Self { resume, frames: Vec::new(), replayed_to: None, is_last: true }
+        Self { resume, frames: Vec::new(), replayed_to: None, is_last: true, read: None }
     }
+}
+
+/// Adds to the first page what the user has read: counted after the subscription, so that the client
+/// is sent every later notification.
+pub(crate) fn with_read_state(
+    mut replay: Replay,
+    read: impl Future<Output = Option<ReadSummary>> + Send + 'static,
+) -> Replay {
+    let first = async move {
+        let page = replay.next().await;
+        let read = read.await;
+        let first = page.map(|page| ReplayPage { read, ..page });
+        stream::iter(first).chain(replay)
+    };
+    Box::pin(stream::once(first).flatten())
 }
 
 /// The pages of one connection, at least one. It begins when the user is subscribed.

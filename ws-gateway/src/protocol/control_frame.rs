@@ -7,7 +7,7 @@ use shared::time::TimestampSchema;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 use uuid::Uuid;
 
-use super::position::Position;
+use super::{position::Position, read_state::ReadSummary};
 
 shared::label! {
     /// The result of a resume.
@@ -43,6 +43,9 @@ pub enum State {
         /// When the token expires. The connection is closed soon after, unless it gets a new one.
         #[schemars(with = "TimestampSchema")]
         token_expires_at: Timestamp,
+        /// What the user has read; absent after a gap, and if Redis does not return it in time.
+        #[serde(flatten)]
+        read: Option<ReadSummary>,
     },
     /// A new token was accepted.
     Connected {
@@ -112,6 +115,9 @@ mod tests {
             resume: Resume::Complete,
             ping_interval_s: 30,
             token_expires_at: Timestamp::UNIX_EPOCH,
+            read: ReadSummary::read(
+                r#"{"up_to":"7-0","unread":3,"exact":true,"last_event_id":"9-0"}"#,
+            ),
         };
         let frame: serde_json::Value = serde_json::from_str(&state.to_text()).unwrap();
         assert_eq!(frame["event"], "connection_state");
@@ -124,6 +130,10 @@ mod tests {
                 "resume": "complete",
                 "ping_interval_s": 30,
                 "token_expires_at": "1970-01-01T00:00:00Z",
+                "read_up_to": "7-0",
+                "unread": 3,
+                "exact": true,
+                "counted_to": "9-0",
             })
         );
     }

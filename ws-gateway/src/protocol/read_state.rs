@@ -1,7 +1,7 @@
 //! The read state of a user: what the user has read, on any device.
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::position::Position;
 
@@ -12,7 +12,7 @@ pub const READ_STATE_EVENT: &str = "read_state";
 pub(super) const READ_STATE_HEAD: &str = r#"{"event":"read_state","#;
 
 /// What a user has read.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 pub struct ReadState {
     /// The position up to which the user has read; `0-0`: nothing.
     pub up_to: Position,
@@ -22,6 +22,28 @@ pub struct ReadState {
     pub exact: bool,
     /// The newest notification that was counted: a client adds those after it.
     pub last_event_id: Position,
+}
+
+/// The read state in the first frame of a connection.
+#[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct ReadSummary {
+    /// The number of notifications after `read_up_to` that the history holds.
+    pub unread: u64,
+    /// The position up to which the user has read; `0-0`: nothing.
+    pub read_up_to: Position,
+    /// Whether `unread` is the number of all; false if the history no longer reaches back to
+    /// `read_up_to`.
+    pub exact: bool,
+    /// The newest notification that was counted: a client adds those after it.
+    pub counted_to: Position,
+}
+
+impl ReadSummary {
+    /// Reads a read state as `read_state.lua` returns it; none if it is not one.
+    pub(crate) fn read(text: &str) -> Option<Self> {
+        let ReadState { up_to, unread, exact, last_event_id } = serde_json::from_str(text).ok()?;
+        Some(Self { unread, read_up_to: up_to, exact, counted_to: last_event_id })
+    }
 }
 
 /// A frame with a read state. It is sent to each connection of the user whenever the state is

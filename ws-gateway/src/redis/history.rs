@@ -274,6 +274,7 @@ impl<R: ReadPage> Pages<R> {
             replayed_to: self.replayed_to,
             frames: page.frames,
             is_last: ends || gives_up,
+            read: None,
         }
     }
 

@@ -2,7 +2,8 @@
 --
 -- KEYS[1] the user's stream    KEYS[2] how the stream begins    KEYS[3] the user's newest position
 -- KEYS[4] the read cursor, how many notifications are unread, and up to which they were counted
--- ARGV[1] channel    ARGV[2] position to move to, '' for none    ARGV[3] lifetime of the cursor, ms
+-- ARGV[1] channel, '' for none    ARGV[2] position to move to, '' for none
+-- ARGV[3] lifetime of the cursor, ms
 --
 -- A history may be megabytes, so each notification is counted once. Values that no gateway or
 -- worker wrote are ignored, and positions from the future, which Redis did not assign.
@@ -75,5 +76,6 @@ if cursor ~= '0-0' then
 end
 local state = string.format('{"up_to":"%s","unread":%d,"exact":%s,"last_event_id":"%s"}',
   cursor, unread, tostring(exact), newest)
+if ARGV[1] == '' then return state end
 local sent = redis.pcall('PUBLISH', ARGV[1], '{"event":"read_state","data":' .. state .. '}')
 return type(sent) == 'number' and state or sent

@@ -17,7 +17,6 @@ use super::{
 use crate::{
     hub::read_requests::{ReadRequest, ReadRequests, TakenRequest},
     metrics::Metrics,
-    protocol::Position,
 };
 
 const READ_STATE: &str = include_str!("read_state.lua");
@@ -39,7 +38,7 @@ pub(super) async fn serve(
         let reader = readers.wait_for(Option::is_some).await.ok().and_then(|r| r.clone());
         let Some(reader) = reader else { return };
         let taken = requests.take(MAX_USERS);
-        let command = |taken: &TakenRequest| command(keys, &taken.user, taken.request.up_to);
+        let command = |taken: &TakenRequest| command(keys, &taken.user, &taken.request);
         match reader.run(taken.iter().map(command).collect()).await {
             Ok(replies) => {
                 for (taken, reply) in taken.into_iter().zip(replies) {
@@ -73,12 +72,13 @@ fn answer(request: ReadRequest, state: &str) {
     }
 }
 
-fn command(keys: &Keys, user: &UserId, up_to: Option<Position>) -> Cmd {
+fn command(keys: &Keys, user: &UserId, request: &ReadRequest) -> Cmd {
     let mut script = cmd("EVAL");
     script.arg(READ_STATE).arg(4);
     script.arg(keys.stream(user)).arg(keys.start(user)).arg(keys.position(user));
-    script.arg(keys.read(user)).arg(keys.channel(user));
-    script.arg(up_to.map(|position| position.to_string()).unwrap_or_default());
+    script.arg(keys.read(user));
+    script.arg(if request.is_silent { String::new() } else { keys.channel(user) });
+    script.arg(request.up_to.map(|position| position.to_string()).unwrap_or_default());
     script.arg(time::millis(POSITION_LIFETIME));
     script
 }

@@ -1,6 +1,6 @@
-//! Whether a response of an HTTP connection is in progress: a stream, a long poll, or one that waits
-//! for Redis. Until it is, and after it has ended, the connection is pending: it holds a slot and has
-//! a deadline.
+//! Whether a response of an HTTP connection is in progress: a stream, a long poll, or one that
+//! waits for Redis. Until it is, and after it has ended, the connection is pending: it holds a slot
+//! and has a deadline.
 
 use std::sync::{Arc, OnceLock};
 

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     auth,
     connection::{Answer, ClientOptions, Connection, EventStream, LongPoll, Reconnect},
-    hub::ResumeFrom,
+    hub::{ResumeFrom, with_read_state},
     metrics::ClientTransport,
     protocol::{CloseReason, Disconnect, Filter, PollAnswer, Remedy, Resume},
 };
@@ -97,7 +97,7 @@ async fn open(
     let active = activity.begin();
     let id = Uuid::new_v4();
     let mut registration = register(state, &identity, id).await.map_err(closed)?;
-    let replay = state.history.replay(&mut registration, resume_from);
+    let mut replay = state.history.replay(&mut registration, resume_from);
     let (settings, shutdown) = (Arc::clone(&state.connection), state.shutdown.clone());
     let open = OpenConnection::new(id, identity.user.clone(), transport, Arc::clone(&settings));
     if transport == ClientTransport::LongPoll {
@@ -108,6 +108,7 @@ async fn open(
         open.close(connection.run(replay, shutdown).await);
         return answered(answer.await.map_err(|_| unavailable(NO_REPLY))?, resume_from);
     }
+    replay = with_read_state(replay, registration.read());
     let (stream, chunks) = EventStream::new();
     let options = ClientOptions { control_frames: true, filter };
     let connection = Connection::new(stream, registration, &identity, options, settings);

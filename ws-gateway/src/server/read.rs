@@ -1,5 +1,5 @@
-//! `POST /read`: marks notifications as read, for clients that receive events over HTTP, and returns
-//! the read state.
+//! `POST /read`: marks notifications as read, for clients that receive events over HTTP, and
+//! returns the read state.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -52,10 +52,10 @@ async fn read(
     };
     let identity = admission::authenticate(state, auth::bearer(headers)).await;
     let identity = identity.map_err(|error| unauthenticated(error.message()))?;
-    // The client may send further requests on this connection, each within the time limit of its own.
+    // Further requests on this connection have a time limit of their own.
     let _active = activity.begin();
     let (answer, read_state) = oneshot::channel();
-    let request = ReadRequest { up_to, answers: vec![answer] };
+    let request = ReadRequest { up_to, answers: vec![answer], is_silent: false };
     state.hub.read_requests().add(&identity.user, request);
     let read_state = timeout(READ_TIMEOUT, read_state).await.ok().and_then(Result::ok);
     let read_state = read_state.and_then(|text| RawValue::from_string(text).ok());

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     auth::{AuthError, Identity},
     connection::{ClientOptions, Connection, FrameLimiter, Transport, close},
-    hub::ResumeFrom,
+    hub::{ResumeFrom, with_read_state},
     metrics::ClientTransport,
     protocol::CloseReason,
 };
@@ -51,7 +51,10 @@ pub(super) async fn run<S>(
         Ok(registration) => registration,
         Err(reason) => return close(socket, reason.frame()).await,
     };
-    let replay = state.history.replay(&mut registration, resume_from);
+    let mut replay = state.history.replay(&mut registration, resume_from);
+    if options.control_frames {
+        replay = with_read_state(replay, registration.read());
+    }
     let settings = Arc::clone(&state.connection);
     let open = OpenConnection::new(
         id,

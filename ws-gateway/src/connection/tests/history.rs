@@ -9,6 +9,7 @@ async fn the_pages_of_the_history_are_sent_one_after_the_other() {
         frames: ids.map(frame).into(),
         replayed_to: frame(ids[1]).position,
         is_last,
+        read: None,
     };
     let pages = [
         page([1, 2], Resume::Complete, false),
@@ -37,7 +38,13 @@ async fn a_page_of_the_history_is_read_only_when_the_one_before_is_on_the_socket
         let large = format!("{{\"id\":\"1-0\",\"data\":\"{}\"}}", "x".repeat(200_000));
         let frames = vec![Frame::published(large.into())];
         let replayed_to = frames[0].position;
-        let page = ReplayPage { resume: Resume::Complete, frames, replayed_to, is_last: false };
+        let page = ReplayPage {
+            resume: Resume::Complete,
+            frames,
+            replayed_to,
+            is_last: false,
+            read: None,
+        };
         Some((page, read))
     });
     let mut harness = connect(false, Box::pin(pages)).await;

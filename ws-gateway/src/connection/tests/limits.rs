@@ -100,7 +100,7 @@ async fn resuming() -> Harness {
     let page = || {
         let large = format!("{{\"id\":\"1-0\",\"data\":\"{}\"}}", "x".repeat(200_000));
         let (frames, replayed_to) = (vec![Frame::published(large.into())], frame(1).position);
-        ReplayPage { resume: Resume::Complete, frames, replayed_to, is_last: false }
+        ReplayPage { resume: Resume::Complete, frames, replayed_to, is_last: false, read: None }
     };
     let harness = connect(false, Box::pin(stream::repeat_with(page))).await;
     time::sleep(Duration::from_secs(1)).await;
