@@ -22,8 +22,6 @@ pub struct Frame {
     pub(crate) is_read_state: bool,
     /// The producer's time of the event.
     pub(crate) event_time: Option<SystemTime>,
-    /// Whether it was published before under another id, which Redis has lost.
-    pub(crate) is_restored: bool,
     /// A hash of the notification without its id; none for a frame of another publisher.
     pub(crate) content_hash: Option<u64>,
     /// Present if deliveries are traced.
@@ -64,16 +62,13 @@ impl Frame {
         let low_priority = head.as_ref().is_some_and(Head::is_low_priority);
         let is_read_state = text.starts_with(READ_STATE_HEAD);
         let event_time = head.as_ref().and_then(Head::event_time);
-        let content = position.and_then(|_| Content::of(&text));
-        let is_restored = content.as_ref().is_some_and(|content| content.is_restored);
-        let content_hash = content.and_then(|content| content.hash(head.as_ref()));
+        let content_hash = head.as_ref().and_then(|head| head.content_hash(&text));
         Self {
             text,
             position,
             low_priority,
             is_read_state,
             event_time,
-            is_restored,
             content_hash,
             trace_context: None,
         }
@@ -111,27 +106,6 @@ pub(crate) fn position_of(text: &str) -> Option<Position> {
 /// Marks a notification that was published before under another id, which Redis has lost.
 const RESTORED: &str = ",\"restored\":true";
 
-/// What a notification has in common with the same one under another id.
-struct Content<'a> {
-    text: &'a str,
-    is_restored: bool,
-}
-
-impl<'a> Content<'a> {
-    fn of(text: &'a str) -> Option<Self> {
-        let (_, text) = field(text, "{\"id\":\"")?;
-        let restored = text.strip_prefix(RESTORED);
-        Some(Self { text: restored.unwrap_or(text), is_restored: restored.is_some() })
-    }
-
-    /// Returns a hash without the trace context, which belongs to the delivery.
-    fn hash(&self, head: Option<&Head<'_>>) -> Option<u64> {
-        let Some(trace) = head.and_then(|head| head.trace) else { return Some(hash(0, self.text)) };
-        let (before, after) = self.text.split_once(trace)?;
-        Some(hash(hash(0, before), after))
-    }
-}
-
 /// Hashes eight bytes at a time: the whole text of each notification is hashed.
 fn hash(seed: u64, text: &str) -> u64 {
     const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -168,6 +142,16 @@ impl<'a> Head<'a> {
 
     fn is_low_priority(&self) -> bool {
         self.priority == "low"
+    }
+
+    /// Returns a hash of what a notification has in common with the same one under another id; the
+    /// trace context belongs to the delivery. None without a time, which every worker writes.
+    fn content_hash(&self, text: &str) -> Option<u64> {
+        let (_, text) = self.timestamp.and_then(|_| field(text, "{\"id\":\""))?;
+        let text = text.strip_prefix(RESTORED).unwrap_or(text);
+        let Some(trace) = self.trace else { return Some(hash(0, text)) };
+        let (before, after) = text.split_once(trace)?;
+        Some(hash(hash(0, before), after))
     }
 
     fn event_time(&self) -> Option<SystemTime> {
