@@ -189,13 +189,6 @@ async fn a_dead_letter_topic_that_is_created_again_is_written_to(
 async fn an_outage_of_the_brokers_is_one_warning_of_each_worker(
     context: &Context,
 ) -> anyhow::Result<()> {
-    // What the checks of each worker log at debug level. The lag is that of assigned partitions; the
-    // retention is read once a broker answers.
-    const CHECKS: [[&str; 2]; 2] = [
-        ["brokers checked", "consumer lag could not be measured"],
-        ["brokers checked", "reading the retention of topics failed"],
-    ];
-    const CHECKED_WITHIN: Duration = Duration::from_mins(2);
     let worker_settings = vec![
         ("LOG_LEVEL", "DEBUG".to_owned()),
         // Longer than the topics keep records, of which a worker would warn.
@@ -214,18 +207,7 @@ async fn an_outage_of_the_brokers_is_one_warning_of_each_worker(
     kafka
         .kill_and_restart_after(async {
             workers[1].start_again().await?;
-            let logged = [workers[0].log()?.len(), 0];
-            eventually("each check is made twice", CHECKED_WITHIN, async || {
-                for ((worker, checks), logged) in workers.iter().zip(CHECKS).zip(logged) {
-                    let log = worker.log()?;
-                    for check in checks {
-                        let count = log[logged..].matches(check).count();
-                        ensure!(count >= 2, "{}: {count} times {check:?}", worker.name());
-                    }
-                }
-                Ok(())
-            })
-            .await
+            wait_for_checks(workers).await
         })
         .await?;
     stack.producer.send(&after).await?;
@@ -238,6 +220,29 @@ async fn an_outage_of_the_brokers_is_one_warning_of_each_worker(
     }
     expect_no_further_frames(&stack, &user, &mut clients).await?;
     stack.shut_down_and_check_logs().await
+}
+
+/// Waits until two workers have made each periodic check twice; the second has just been started.
+async fn wait_for_checks(workers: &[Service]) -> anyhow::Result<()> {
+    // What the checks of each worker log at debug level. The lag is that of assigned partitions; the
+    // retention is read once a broker answers.
+    const CHECKS: [[&str; 2]; 2] = [
+        ["brokers checked", "consumer lag could not be measured"],
+        ["brokers checked", "reading the retention of topics failed"],
+    ];
+    const CHECKED_WITHIN: Duration = Duration::from_mins(2);
+    let logged = [workers[0].log()?.len(), 0];
+    eventually("each check is made twice", CHECKED_WITHIN, async || {
+        for ((worker, checks), logged) in workers.iter().zip(CHECKS).zip(logged) {
+            let log = worker.log()?;
+            for check in checks {
+                let count = log[logged..].matches(check).count();
+                ensure!(count >= 2, "{}: {count} times {check:?}", worker.name());
+            }
+        }
+        Ok(())
+    })
+    .await
 }
 
 /// Checks that a worker has logged an outage of the brokers at warning level, and nothing else at
