@@ -156,6 +156,9 @@ export class MockGateway {
     const position = { last_event_id: this.position, resume, ping_interval_s: 30 };
     this.#state(connection, { state: "authenticated", ...this.#session(), ...position });
     for (const frame of frames) connection.events.onFrame(frame);
+    if (resume === "incomplete" && frames.length === 0) {
+      this.#state(connection, { state: "position", last_event_id: this.position });
+    }
   }
 
   #session(): Pick<Authenticated, "connection_id" | "token_expires_at"> {

@@ -35,10 +35,9 @@ export class ResumeState {
 
   /** Takes the newest position of a history that did not, or not completely, resume. */
   start(newest: string): void {
-    // The rest of the history follows, unless it is empty or ends before the position.
+    // Only moves back: frames follow, or their position, and move it forward.
     const { position } = this;
-    const isAhead = order(position) > order(newest);
-    if (!position || isAhead || newest.startsWith("0-")) this.setPosition(newest);
+    if (!position || order(position) > order(newest)) this.setPosition(newest);
   }
 
   /** Moves the position forward, to the id of a notification. */

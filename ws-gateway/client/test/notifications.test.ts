@@ -92,6 +92,18 @@ test("an incomplete resume is reported, and keeps the position", async () => {
   expect(context.socket.url.searchParams.get("last_event_id")).toBe("0-77");
 });
 
+test("a gap is reported once, also if nothing follows it but the position after it", async () => {
+  const context = await connected();
+  context.socket.closes();
+  await advance(LOST_SPREAD_MS);
+  context.socket.receivesAuthenticated({ resume: "incomplete", last_event_id: "9-0" });
+  context.socket.receivesState({ state: "position", last_event_id: "9-0" });
+  context.socket.closes();
+  await advance(LOST_SPREAD_MS);
+  expect(context.socket.url.searchParams.get("last_event_id")).toBe("9-0");
+  expect(context.incompleteCount).toBe(1);
+});
+
 test("only a position that is later than the current one replaces it", async () => {
   const storage = fakeStorage();
   const context = await connected({ storage });

@@ -38,6 +38,9 @@ impl<C: Channel> Connection<C> {
         if let Some(position) = reached {
             self.channel.set_position(position);
         }
+        // No frame would move the client's position over the gap, so the next resume would report it
+        // again.
+        let moves_position = is_last && resume == Resume::Incomplete && frames.is_empty();
         let mut texts = Vec::with_capacity(1);
         if self.options.control_frames && (is_first || resume == Resume::Incomplete) {
             texts.push(self.authenticated(resume, read));
@@ -51,6 +54,9 @@ impl<C: Channel> Connection<C> {
         let Drained { items, due } = self.registration.outbox().drain();
         let (queued, written) = self.batch(items).into_parts();
         texts.extend(queued);
+        if let Some(last_event_id) = reached.filter(|_| moves_position) {
+            texts.push(State::Position { last_event_id }.to_text());
+        }
         self.send(texts).await?;
         // The history is late because the client was disconnected; its latency is not observed.
         written.observe(due, &self.settings);

@@ -55,7 +55,8 @@ pub enum State {
         #[schemars(with = "TimestampSchema")]
         token_expires_at: Timestamp,
     },
-    /// The client's position has advanced over notifications that its filter held back.
+    /// The client's position has advanced over notifications that its filter held back, or that an
+    /// incomplete resume reported as missed.
     Position {
         /// The position to resume from.
         last_event_id: Position,

@@ -31,6 +31,28 @@ async fn the_pages_of_the_history_are_sent_one_after_the_other() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_incomplete_resume_without_frames_moves_the_position_over_the_gap() {
+    let pages = |frames: &[u64]| {
+        let frames: Vec<_> = frames.iter().map(|ms| frame(*ms)).collect();
+        let resume = Resume::Incomplete;
+        Box::pin(stream::iter([ReplayPage { frames, ..ReplayPage::without_history(resume) }]))
+    };
+    let mut harness = connect(true, pages(&[])).await;
+    harness.hub.deliver("u", frame(7));
+    assert_eq!(harness.json().await["data"]["last_event_id"], "7-0");
+    assert_eq!(harness.json().await["id"], "7-0");
+    let position = harness.json().await;
+    assert_eq!(position["data"]["state"], "position");
+    assert_eq!(position["data"]["last_event_id"], "7-0");
+    // A frame moves the position itself.
+    let mut harness = connect(true, pages(&[3])).await;
+    harness.json().await;
+    assert_eq!(harness.json().await["id"], "3-0");
+    harness.hub.deliver("u", frame(8));
+    assert_eq!(harness.json().await["id"], "8-0");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_page_of_the_history_is_read_only_when_the_one_before_is_on_the_socket() {
     let (read, reads) = tokio::sync::watch::channel(0);
     let pages = stream::unfold(read, |read| async move {
