@@ -138,6 +138,8 @@ var Connection = class {
   #timer;
   /** When the attempt in progress is given up. */
   #deadline;
+  /** Whether the attempt replaced one that was given up after the tab woke up. */
+  #isFresh;
   #openSince;
   #waiting;
   #tokenReplaced = false;
@@ -174,13 +176,14 @@ var Connection = class {
   /** Checks the connection after the network or the tab was suspended; ends a delay. */
   check() {
     if (this.#waiting) void this.open();
-    else if (this.#deadline !== void 0) {
-      const left = Math.max(this.#deadline - Date.now(), 0);
-      this.#limit(
-        Math.min(left, WAKE_TIMEOUT_MS),
-        () => this.#transport ? this.open() : this.#onTokenTimeout()
-      );
-    } else if (this.#openSince !== void 0) this.#liveness.probe();
+    else if (this.#openSince !== void 0) this.#liveness.probe();
+    else if (this.#deadline !== void 0 && !this.#isFresh) {
+      this.#limit(Math.min(this.#deadline - Date.now(), WAKE_TIMEOUT_MS), () => {
+        if (!this.#transport) return this.#onTokenTimeout();
+        void this.open();
+        this.#isFresh = true;
+      });
+    }
   }
   /** Handles the browser's `offline` event: a loopback gateway may still be reachable. */
   checkOffline() {
@@ -202,9 +205,9 @@ var Connection = class {
     clearTimeout(this.#timer);
     this.#liveness.stop();
     this.#renewal.stop();
-    this.#deadline = this.#openSince = this.#requestedDelay = this.#waiting = void 0;
     this.#transport?.close();
-    this.#transport = void 0;
+    this.#deadline = this.#openSince = this.#requestedDelay = void 0;
+    this.#transport = this.#waiting = this.#isFresh = void 0;
   }
   /** Limits the attempt in progress. */
   #limit(ms, onTimeout) {
@@ -356,8 +359,7 @@ var ResumeState = class {
   /** Takes the newest position of a history that did not, or not completely, resume. */
   start(newest) {
     const { position } = this;
-    const isAhead = order(position) > order(newest);
-    if (!position || isAhead || newest.startsWith("0-")) this.setPosition(newest);
+    if (!position || order(position) > order(newest)) this.setPosition(newest);
   }
   /** Moves the position forward, to the id of a notification. */
   advance(id) {
@@ -757,7 +759,7 @@ var Client = class {
       this.#resume.load(`live-notifications ${url} ${subject(token)}`);
     }
     const { position } = this.#resume;
-    if (position !== void 0) url.searchParams.set("last_event_id", position);
+    if (position) url.searchParams.set("last_event_id", position);
     if (this.#categories.length > 0 && !this.#tabs) {
       url.searchParams.set("categories", this.#categories.join());
     }
@@ -1004,11 +1006,13 @@ function pause(ms, signal) {
 var LIFE_TIMEOUT_MS = 3e3;
 var MAX_FAILURES = 2;
 var BETTER_AFTER_MS = 6e5;
+var RETURN_AFTER_MS = 3e4;
+var CONTINUE_MS = 15e3;
 var STORAGE_KEY = "live-notifications transport";
 function ladder(transports = [webSocket, eventStream, longPoll]) {
   let state;
   return (url, token, events) => {
-    state ??= { memory: recall(), failures: 0 };
+    state ??= { memory: recall(), progress: { index: 0, until: 0 }, failures: 0 };
     return new Ladder(transports, state, url, token, events);
   };
 }
@@ -1029,8 +1033,9 @@ var Ladder = class {
     this.#url = url;
     this.#token = token;
     this.#events = events;
-    const { index, until } = state.memory;
-    this.#open(Date.now() < until && index < transports.length ? index : 0);
+    const starts = [state.progress, state.memory];
+    const start2 = starts.find(({ until }) => Date.now() < until);
+    this.#open(start2 && start2.index < transports.length ? start2.index : 0);
   }
   get name() {
     return this.#current?.name ?? "websocket";
@@ -1044,13 +1049,14 @@ var Ladder = class {
     clearTimeout(this.#timer);
     this.#current?.close();
   }
-  #open(index) {
+  #open(index, limit = LIFE_TIMEOUT_MS) {
     this.close();
+    this.#state.progress = { index, until: Date.now() + CONTINUE_MS };
     const turn = this.#turn;
     const isCurrent = () => turn === this.#turn;
     const next = index + 1 < this.#transports.length ? index + 1 : void 0;
     this.#isAlive = false;
-    if (next !== void 0) this.#timer = setTimeout(() => this.#giveUp(next), LIFE_TIMEOUT_MS);
+    if (next !== void 0) this.#timer = setTimeout(() => this.#giveUp(next), limit);
     try {
       this.#current = this.#transports[index]?.(this.#url, this.#token, {
         onAlive: () => isCurrent() && this.#onAlive(index),
@@ -1067,16 +1073,17 @@ var Ladder = class {
   }
   #giveUp(next) {
     this.#state.failures += 1;
-    this.#open(next);
+    this.#open(next, LIFE_TIMEOUT_MS / 2);
   }
   #onAlive(index) {
     if (this.#isAlive) return;
     this.#isAlive = true;
-    this.#state.failures = 0;
+    this.#state.failures = this.#state.progress.until = 0;
     clearTimeout(this.#timer);
     const { memory } = this.#state;
     if (memory.index !== index || memory.until <= Date.now()) {
-      remember(this.#state.memory = { index, until: Date.now() + BETTER_AFTER_MS });
+      const pause2 = pauseAfter(memory, index);
+      remember(this.#state.memory = { index, until: Date.now() + pause2, pause: pause2 });
     }
     if (index === 0) return;
     const left = this.#state.memory.until - Date.now();
@@ -1088,24 +1095,31 @@ var Ladder = class {
   }
   #onClose(code, reason, next) {
     clearTimeout(this.#timer);
-    if (!this.#isAlive && code === LOST) {
+    this.#state.progress.until = 0;
+    if (!this.#isAlive && code === LOST && next !== void 0) {
       this.#state.failures += 1;
-      if (this.#state.failures >= MAX_FAILURES && next !== void 0) return this.#open(next);
+      if (this.#state.failures >= MAX_FAILURES) return this.#open(next);
+    } else {
+      this.#state.failures = 0;
     }
     this.#events.onClose(code, reason);
   }
 };
+function pauseAfter(memory, index) {
+  if (memory.index === index) return Math.min(2 * memory.pause, BETTER_AFTER_MS);
+  return memory.index < index ? RETURN_AFTER_MS : BETTER_AFTER_MS;
+}
 function recall() {
   try {
-    const [index = 0, until = 0] = JSON.parse(sessionStorage.getItem(STORAGE_KEY) ?? "[]");
-    return { index, until };
+    const [index, until, pause2] = JSON.parse(sessionStorage.getItem(STORAGE_KEY) ?? "");
+    return { index, until, pause: pause2 };
   } catch {
-    return { index: 0, until: 0 };
+    return { index: Infinity, until: 0, pause: BETTER_AFTER_MS };
   }
 }
-function remember({ index, until }) {
+function remember({ index, until, pause: pause2 }) {
   try {
-    sessionStorage.setItem(STORAGE_KEY, JSON.stringify([index, until]));
+    sessionStorage.setItem(STORAGE_KEY, JSON.stringify([index, until, pause2]));
   } catch {
   }
 }

@@ -187,7 +187,7 @@ export class Client {
       this.#resume.load(`live-notifications ${url} ${subject(token)}`);
     }
     const { position } = this.#resume;
-    if (position !== undefined) url.searchParams.set("last_event_id", position);
+    if (position) url.searchParams.set("last_event_id", position);
     if (this.#categories.length > 0 && !this.#tabs) {
       url.searchParams.set("categories", this.#categories.join());
     }

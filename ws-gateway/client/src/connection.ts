@@ -20,7 +20,8 @@ import type { OpenTransport, Transport } from "./transport.ts";
 const TOKEN_TIMEOUT_MS = 8_000;
 /** Covers connecting and authentication. */
 const CONNECT_TIMEOUT_MS = 15_000;
-/** An attempt in progress when the tab wakes up may be dead: it gets this much longer at most. */
+/** An attempt in progress when the tab wakes up may be dead: it gets this much longer at most. The
+ * next one keeps its own limit, so that frequent wakes do not prevent a connection. */
 const WAKE_TIMEOUT_MS = 5_000;
 /** The longest delay that a gateway may request. */
 const MAX_REQUESTED_DELAY_MS = 60_000;
@@ -64,6 +65,8 @@ export class Connection {
   #timer: Timer | undefined;
   /** When the attempt in progress is given up. */
   #deadline: number | undefined;
+  /** Whether the attempt replaced one that was given up after the tab woke up. */
+  #isFresh: boolean | undefined;
   #openSince: number | undefined;
   #waiting: Waiting | undefined;
   #tokenReplaced = false;
@@ -104,12 +107,14 @@ export class Connection {
   /** Checks the connection after the network or the tab was suspended; ends a delay. */
   check(): void {
     if (this.#waiting) void this.open();
-    else if (this.#deadline !== undefined) {
-      const left = Math.max(this.#deadline - Date.now(), 0);
-      this.#limit(Math.min(left, WAKE_TIMEOUT_MS), () =>
-        this.#transport ? this.open() : this.#onTokenTimeout(),
-      );
-    } else if (this.#openSince !== undefined) this.#liveness.probe();
+    else if (this.#openSince !== undefined) this.#liveness.probe();
+    else if (this.#deadline !== undefined && !this.#isFresh) {
+      this.#limit(Math.min(this.#deadline - Date.now(), WAKE_TIMEOUT_MS), () => {
+        if (!this.#transport) return this.#onTokenTimeout();
+        void this.open();
+        this.#isFresh = true;
+      });
+    }
   }
 
   /** Handles the browser's `offline` event: a loopback gateway may still be reachable. */
@@ -135,9 +140,9 @@ export class Connection {
     clearTimeout(this.#timer);
     this.#liveness.stop();
     this.#renewal.stop();
-    this.#deadline = this.#openSince = this.#requestedDelay = this.#waiting = undefined;
     this.#transport?.close();
-    this.#transport = undefined;
+    this.#deadline = this.#openSince = this.#requestedDelay = undefined;
+    this.#transport = this.#waiting = this.#isFresh = undefined;
   }
 
   /** Limits the attempt in progress. */

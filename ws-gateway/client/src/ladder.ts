@@ -7,25 +7,38 @@ import { longPoll } from "./long-poll.ts";
 import type { OpenTransport, Transport, TransportEvents, TransportName } from "./transport.ts";
 import { webSocket } from "./websocket.ts";
 
-/** How long a transport may show no life. Two of them fit into the 5 s in which a page behind a
- * proxy should show its first notification, if one fails at once. */
+/** How long a transport may show no life: half as long after one that showed none, so that both fit
+ * into the 5 s in which a page behind a proxy should show its first notification. */
 const LIFE_TIMEOUT_MS = 3_000;
 /** After this many failures without life, the next transport is tried. */
 const MAX_FAILURES = 2;
 /** How long the better transports are not tried after another one worked. */
 const BETTER_AFTER_MS = 600_000;
+/** The same after the loss of a better one that had worked, twice as long each time: a gateway that
+ * refuses for now looks like a network that lets no WebSocket through. */
+const RETURN_AFTER_MS = 30_000;
+/** How long an attempt continues where the one before was cut off. */
+const CONTINUE_MS = 15_000;
 const STORAGE_KEY = "live-notifications transport";
 
-/** Which transport worked, for the session where storage is available. */
-interface Memory {
+/** Which transport to begin with, until when. */
+interface Start {
   index: number;
-  /** When the better ones are tried again. */
   until: number;
+}
+
+/** Which transport worked, for the session where storage is available; until the better ones are
+ * tried again. */
+interface Memory extends Start {
+  /** How long they were not tried the last time. */
+  pause: number;
 }
 
 /** What outlives an attempt to connect. */
 interface LadderState {
   memory: Memory;
+  /** Where an attempt is that has neither shown life nor failed. */
+  progress: Start;
   /** How often in a row a transport ended without life. */
   failures: number;
 }
@@ -39,7 +52,7 @@ export function ladder(
 ): OpenTransport {
   let state: LadderState | undefined;
   return (url, token, events) => {
-    state ??= { memory: recall(), failures: 0 };
+    state ??= { memory: recall(), progress: { index: 0, until: 0 }, failures: 0 };
     return new Ladder(transports, state, url, token, events);
   };
 }
@@ -68,8 +81,9 @@ class Ladder implements Transport {
     this.#url = url;
     this.#token = token;
     this.#events = events;
-    const { index, until } = state.memory;
-    this.#open(Date.now() < until && index < transports.length ? index : 0);
+    const starts: Start[] = [state.progress, state.memory];
+    const start = starts.find(({ until }) => Date.now() < until);
+    this.#open(start && start.index < transports.length ? start.index : 0);
   }
 
   get name(): TransportName {
@@ -87,13 +101,14 @@ class Ladder implements Transport {
     this.#current?.close();
   }
 
-  #open(index: number): void {
+  #open(index: number, limit = LIFE_TIMEOUT_MS): void {
     this.close();
+    this.#state.progress = { index, until: Date.now() + CONTINUE_MS };
     const turn = this.#turn;
     const isCurrent = () => turn === this.#turn;
     const next = index + 1 < this.#transports.length ? index + 1 : undefined;
     this.#isAlive = false;
-    if (next !== undefined) this.#timer = setTimeout(() => this.#giveUp(next), LIFE_TIMEOUT_MS);
+    if (next !== undefined) this.#timer = setTimeout(() => this.#giveUp(next), limit);
     try {
       this.#current = this.#transports[index]?.(this.#url, this.#token, {
         onAlive: () => isCurrent() && this.#onAlive(index),
@@ -111,17 +126,18 @@ class Ladder implements Transport {
 
   #giveUp(next: number): void {
     this.#state.failures += 1;
-    this.#open(next);
+    this.#open(next, LIFE_TIMEOUT_MS / 2);
   }
 
   #onAlive(index: number): void {
     if (this.#isAlive) return;
     this.#isAlive = true;
-    this.#state.failures = 0;
+    this.#state.failures = this.#state.progress.until = 0;
     clearTimeout(this.#timer);
     const { memory } = this.#state;
     if (memory.index !== index || memory.until <= Date.now()) {
-      remember((this.#state.memory = { index, until: Date.now() + BETTER_AFTER_MS }));
+      const pause = pauseAfter(memory, index);
+      remember((this.#state.memory = { index, until: Date.now() + pause, pause }));
     }
     if (index === 0) return;
     const left = this.#state.memory.until - Date.now();
@@ -136,26 +152,37 @@ class Ladder implements Transport {
 
   #onClose(code: number, reason: string, next: number | undefined): void {
     clearTimeout(this.#timer);
-    if (!this.#isAlive && code === LOST) {
+    this.#state.progress.until = 0;
+    if (!this.#isAlive && code === LOST && next !== undefined) {
       this.#state.failures += 1;
-      if (this.#state.failures >= MAX_FAILURES && next !== undefined) return this.#open(next);
+      if (this.#state.failures >= MAX_FAILURES) return this.#open(next);
+    } else {
+      // The gateway has answered, or no transport works: the network is not the cause.
+      this.#state.failures = 0;
     }
     this.#events.onClose(code, reason);
   }
 }
 
+/** Returns how long the transports better than `index`, which works now, are not tried. */
+function pauseAfter(memory: Memory, index: number): number {
+  if (memory.index === index) return Math.min(2 * memory.pause, BETTER_AFTER_MS);
+  return memory.index < index ? RETURN_AFTER_MS : BETTER_AFTER_MS;
+}
+
 function recall(): Memory {
   try {
-    const [index = 0, until = 0] = JSON.parse(sessionStorage.getItem(STORAGE_KEY) ?? "[]");
-    return { index, until };
+    const [index, until, pause] = JSON.parse(sessionStorage.getItem(STORAGE_KEY) ?? "");
+    return { index, until, pause };
   } catch {
-    return { index: 0, until: 0 };
+    // Nothing has worked so far, or storage is forbidden.
+    return { index: Infinity, until: 0, pause: BETTER_AFTER_MS };
   }
 }
 
-function remember({ index, until }: Memory): void {
+function remember({ index, until, pause }: Memory): void {
   try {
-    sessionStorage.setItem(STORAGE_KEY, JSON.stringify([index, until]));
+    sessionStorage.setItem(STORAGE_KEY, JSON.stringify([index, until, pause]));
   } catch {
     // Forbidden, or outside a browser.
   }

@@ -1,5 +1,5 @@
 import { beforeEach, expect, test, vi } from "vitest";
-import { eventStream, ladder, longPoll, type Options } from "../src/index.ts";
+import { ladder, type Options } from "../src/index.ts";
 import { advance, fakeStorage, TestContext, tokenFor, useFakes } from "./context.ts";
 import { FakeRequest, notification, useFakeFetch } from "./fake-fetch.ts";
 
@@ -83,6 +83,40 @@ test("behind a proxy that buffers streams the first notification comes within 5 
   expect(Date.now() - begin).toBeLessThan(5_000);
 });
 
+test.each([
+  ["once", 100, 1],
+  ["every 0.8 s", 800, Infinity],
+])("a tab that wakes up %s shows its first notification within 5 s", async (_, interval, wakes) => {
+  const window = new EventTarget();
+  vi.stubGlobal("window", window);
+  vi.stubGlobal("document", new EventTarget());
+  const context = await started();
+  const begin = Date.now();
+  const polls = () => FakeRequest.all.filter(({ url }) => url.searchParams.has("wait"));
+  for (let wake = 1; polls().length === 0 && Date.now() - begin < 60_000; wake += 1) {
+    await advance(interval);
+    if (wake <= wakes) window.dispatchEvent(new Event("pageshow"));
+  }
+  await polls()[0]?.answers({ frames: [notification("5-0")], next: "5-0", resume: "none" });
+  expect(context.delivered).toEqual(["e-5-0"]);
+  expect(Date.now() - begin).toBeLessThan(5_000);
+});
+
+test("an attempt that is cut off as the tab wakes up continues at the same transport", async () => {
+  vi.stubGlobal("window", new EventTarget());
+  vi.stubGlobal("document", new EventTarget());
+  const context = await started();
+  await advance(4_000);
+  window.dispatchEvent(new Event("pageshow"));
+  await advance(5_000);
+  const [, first, second] = FakeRequest.all;
+  expect(first?.aborted).toBe(true);
+  expect(second?.headers["Accept"]).toBe("application/json");
+  await second?.answers({ frames: [], next: "5-0", resume: "none" });
+  expect(transport(context)).toBe("long_poll");
+  expect(context.attempts).toBe(1);
+});
+
 test("a WebSocket that shows no life is given up", async () => {
   const context = await started();
   await advance(LIFE_MS);
@@ -113,6 +147,36 @@ test("what worked is remembered, and the better transport tried after 10 minutes
   expect(context.delivered).toEqual(["e-5-0", "e-6-0"]);
 });
 
+test("a WebSocket that had worked is tried again after 30 s, then ever later", async () => {
+  const context = await started();
+  context.socket.receivesAuthenticated();
+  await advance(1_000);
+  context.socket.closes();
+  await advance(10_000);
+  // The gateway refuses for now, which a browser reports as a failed WebSocket.
+  context.socket.closes();
+  await advance(1_000);
+  context.socket.closes();
+  await advance(0);
+  for (const pause of [30_000, 60_000, 120_000, 240_000, 480_000, 600_000, 600_000]) {
+    const { attempts } = context;
+    await FakeRequest.last.streams();
+    await FakeRequest.last.receivesAuthenticated();
+    expect(transport(context)).toBe("event_stream");
+    await keepAlive(FakeRequest.last, pause - 15_000);
+    expect(context.attempts).toBe(attempts);
+    await keepAlive(FakeRequest.last, 15_000);
+    expect(context.attempts).toBe(attempts + 1);
+    context.socket.closes();
+    await advance(0);
+  }
+  await FakeRequest.last.streams();
+  await FakeRequest.last.receivesAuthenticated();
+  await keepAlive(FakeRequest.last, BETTER_AFTER_MS);
+  context.socket.receivesAuthenticated({ resume: "complete" });
+  expect(transport(context)).toBe("websocket");
+});
+
 /** Advances the clock while the gateway sends comments. */
 async function keepAlive(stream: FakeRequest, ms: number): Promise<void> {
   for (let passed = 0; passed < ms; passed += 15_000) {
@@ -141,6 +205,12 @@ test("a gateway that refuses for now is asked again, over the same transports", 
   await FakeRequest.last.answers({ error: "limit of connections reached (limit: 1)" }, 503);
   expect(context.client.status).toMatchObject({ state: "waiting", code: 1013 });
   expect(FakeRequest.all).toHaveLength(1);
+  // It refused the WebSockets as well, so that no single failure shows a fault of the network.
+  context.client.retry();
+  await advance(0);
+  context.socket.closes();
+  expect(context.state).toBe("waiting");
+  expect(FakeRequest.all).toHaveLength(1);
 });
 
 test("the page of a proxy in place of a stream is a failure", async () => {
@@ -150,124 +220,4 @@ test("the page of a proxy in place of a stream is a failure", async () => {
   expect(FakeRequest.last.headers["Accept"]).toBe("application/json");
   await FakeRequest.last.fails();
   expect(context.state).toBe("waiting");
-});
-
-test("an event may arrive in parts, and an invalid one is ignored", async () => {
-  const context = await started({ transports: eventStream });
-  const stream = FakeRequest.last;
-  await stream.streams();
-  await stream.receivesAuthenticated();
-  const text = JSON.stringify(notification("5-0"));
-  await stream.receives(`id: 5-0\ndata: ${text.slice(0, 9)}`);
-  await stream.receives(`${text.slice(9)}\n`);
-  expect(context.delivered).toEqual([]);
-  await stream.receives("\ndata: {not JSON\n\nid: 6-0\n\n");
-  await stream.receivesNotification("7-0");
-  expect(context.delivered).toEqual(["e-5-0", "e-7-0"]);
-});
-
-test("the last event of a stream is what a close frame is for a WebSocket", async () => {
-  const context = await started({ transports: eventStream });
-  const stream = FakeRequest.last;
-  await stream.streams();
-  await stream.receivesAuthenticated();
-  const data = { state: "disconnected", reason: "restarting", reconnect_after_ms: 700 };
-  await stream.receivesFrame({ event: "connection_state", data });
-  await stream.receives('event: close\ndata: {"code":1012,"reason":"restarting: reconnect"}\n\n');
-  expect(context.client.status).toMatchObject({ state: "waiting", code: 1012 });
-  await advance(700);
-  expect(FakeRequest.all).toHaveLength(2);
-});
-
-test("a silent stream is opened again", async () => {
-  await started({ transports: eventStream });
-  const stream = FakeRequest.last;
-  await stream.streams();
-  await stream.receivesAuthenticated();
-  await advance(35_000);
-  expect(stream.aborted).toBe(true);
-  expect(FakeRequest.all).toHaveLength(2);
-});
-
-test("a new token or filter opens the stream anew, from the last position", async () => {
-  const context = await started({ transports: eventStream });
-  const stream = FakeRequest.last;
-  await stream.streams();
-  await stream.receivesAuthenticated();
-  await stream.receivesNotification("5-0");
-  context.client.filter(["system_alerts"]);
-  expect(stream.aborted).toBe(true);
-  const { searchParams } = FakeRequest.last.url;
-  expect(searchParams.get("categories")).toBe("system_alerts");
-  expect(searchParams.get("last_event_id")).toBe("5-0");
-  expect(context.state).toBe("open");
-});
-
-test("a refused token is replaced at once", async () => {
-  const context = await started({ transports: longPoll });
-  await FakeRequest.last.answers({ error: "Authentication token has expired", code: 1008 }, 401);
-  expect(context.tokens).toBe(2);
-  expect(FakeRequest.last.headers["Authorization"]).toBe(`Bearer ${tokenFor("u", "2")}`);
-});
-
-test("each poll continues at the position of the last answer, also without frames", async () => {
-  const context = await started({ transports: longPoll });
-  expect(FakeRequest.last.url.searchParams.get("wait")).toBe("0");
-  await FakeRequest.last.answers({ frames: [], next: "4-0", resume: "none" });
-  expect(transport(context)).toBe("long_poll");
-  const { searchParams } = FakeRequest.last.url;
-  expect([searchParams.get("last_event_id"), searchParams.get("wait")]).toEqual(["4-0", "25"]);
-  await FakeRequest.last.answers({ frames: [], next: "9-0", resume: "complete" });
-  expect(FakeRequest.last.url.searchParams.get("last_event_id")).toBe("9-0");
-  await FakeRequest.last.answers({ frames: [], next: "2-0", resume: "incomplete" });
-  expect(context.incompleteCount).toBe(1);
-  await advance(1_000);
-  expect(FakeRequest.last.url.searchParams.get("last_event_id")).toBe("2-0");
-});
-
-test("incomplete or empty polls answered at once are 1 s apart, then up to 8 s", async () => {
-  const context = await started({ transports: longPoll });
-  const answer = { frames: [], next: "4-0", resume: "incomplete" };
-  for (const [index, interval] of [1_000, 2_000, 4_000, 8_000, 8_000].entries()) {
-    await FakeRequest.last.answers(answer);
-    expect(context.incompleteCount).toBe(index + 1);
-    await advance(interval - 1);
-    expect(FakeRequest.all).toHaveLength(index + 1);
-    await advance(1);
-    expect(FakeRequest.all).toHaveLength(index + 2);
-  }
-  const frames = [notification("5-0")];
-  await FakeRequest.last.answers({ frames, next: "5-0", resume: "complete" });
-  expect(FakeRequest.all).toHaveLength(7);
-  await advance(25_000);
-  const empty = { frames: [], next: "5-0", resume: "complete" };
-  await FakeRequest.last.answers(empty);
-  expect(FakeRequest.all).toHaveLength(8);
-  await FakeRequest.last.answers(empty);
-  await advance(999);
-  expect(FakeRequest.all).toHaveLength(8);
-  context.client.close();
-  expect(vi.getTimerCount()).toBe(0);
-});
-
-test("a poll that names a delay ends the connection until then", async () => {
-  const context = await started({ transports: longPoll });
-  await FakeRequest.last.answers({ frames: [], next: "4-0", resume: "none" });
-  const answer = { frames: [], next: "4-0", resume: "complete", retry_after_ms: 700 };
-  await FakeRequest.last.answers(answer);
-  expect(context.client.status).toMatchObject({ state: "waiting", code: 1012 });
-  await advance(700);
-  expect(FakeRequest.all).toHaveLength(3);
-});
-
-test("a poll that hangs, and a closed client, abort the request", async () => {
-  const context = await started({ transports: longPoll });
-  await FakeRequest.last.answers({ frames: [], next: "4-0", resume: "none" });
-  const hanging = FakeRequest.last;
-  await advance(35_000);
-  expect(hanging.aborted).toBe(true);
-  expect(context.state).toBe("waiting");
-  await advance(20_000);
-  context.client.close();
-  expect(FakeRequest.last.aborted).toBe(true);
 });

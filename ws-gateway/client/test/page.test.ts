@@ -44,6 +44,31 @@ test("a connection attempt is given up 5 s after the tab wakes up", async () => 
   expect(context.attempts).toBe(2);
 });
 
+test("an attempt that began because the tab woke up has its own limit", async () => {
+  const context = new TestContext();
+  await advance(0);
+  const wakeEvery = async (interval: number, times: number) => {
+    for (let time = 0; time < times; time += 1) {
+      dispatch("online");
+      await advance(interval);
+    }
+  };
+  await wakeEvery(1_000, 5);
+  expect(context.attempts).toBe(2);
+  await wakeEvery(800, 15);
+  expect(context.attempts).toBe(2);
+  context.socket.receivesAuthenticated();
+  expect(context.state).toBe("open");
+  context.socket.answersPings = false;
+  dispatch("online");
+  await advance(5_000);
+  expect(context.attempts).toBe(3);
+  // A later attempt may be dead again.
+  dispatch("online");
+  await advance(5_000);
+  expect(context.attempts).toBe(4);
+});
+
 test("a connection attempt from before a suspension is given up at once", async () => {
   const context = new TestContext();
   await advance(0);
