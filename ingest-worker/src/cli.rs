@@ -1,9 +1,12 @@
 //! The command line: runs the worker, or one of the commands for operators.
 
+use anyhow::Context as _;
 use clap::{FromArgMatches as _, Subcommand};
+use prometheus::Registry;
 use shared::{
     config::{self, ConfigError},
     healthcheck, lifecycle,
+    redis::RedisClient,
 };
 
 use crate::{
@@ -11,6 +14,8 @@ use crate::{
     infrastructure::kafka::{
         dead_letters::cli::DeadLettersCommand, property_check, skip::OffsetsCommand,
     },
+    metrics::Metrics,
+    worker::pipeline,
 };
 
 /// A command for operators; without one the worker runs.
@@ -58,7 +63,10 @@ impl OperatorCommand {
             }
             Self::Offsets(command) => {
                 let interrupt = lifecycle::shutdown_on_signals();
-                tokio::task::spawn_blocking(move || command.run(&config, &interrupt)).await?
+                let redis = RedisClient::new(&config.settings.redis).context("REDIS_URL")?;
+                let store = pipeline::store(&config, redis, Metrics::new(&Registry::new()));
+                let run = move || command.run(&config, &store, &interrupt);
+                tokio::task::spawn_blocking(run).await?
             }
             Self::Healthcheck => {
                 let Settings { bind_address, admin_port, .. } = config.settings;

@@ -148,14 +148,11 @@ async fn a_dead_letter_topic_with_other_rules_delays_no_other_record(
 fn expect_to_survive_compaction(letters: &[OwnedMessage], record_key: &str) -> anyhow::Result<()> {
     let keys: HashSet<_> = letters.iter().map(OwnedMessage::key).collect();
     ensure!(keys.len() == letters.len(), "dead letters share their keys: {keys:?}");
-    ensure!(letters.iter().all(|letter| letter.payload().is_some()), "one is a tombstone");
+    ensure!(letters.iter().all(|letter| letter.payload().is_some()), "one has no value");
     let with = |name, value| letters.iter().filter(|l| header(l, name) == Some(value)).count();
     let counts = [with("dlq.key", record_key), with("dlq.value_null", "true")];
     let expected = [letters.len(), 1];
-    ensure!(
-        counts == expected,
-        "expected {expected:?} with the record's key or none, got {counts:?}"
-    );
+    ensure!(counts == expected, "expected {expected:?} with `dlq.key` or no value, got {counts:?}");
     Ok(())
 }
 
@@ -191,18 +188,17 @@ async fn redis_keys_of_a_wrong_type_delay_no_other_record(context: &Context) -> 
     stack.shut_down_and_check_logs().await
 }
 
-/// A batch that the client cannot decompress blocks its partition only, until it is skipped.
+/// A damaged batch blocks its partition only, until it is skipped. The record before it is parked.
 async fn an_unreadable_batch_delays_no_other_partition_and_can_be_skipped(
     context: &Context,
 ) -> anyhow::Result<()> {
-    let mut stack = context.own_broker(&Layout::default()).await?;
+    let worker_settings = vec![("OWNER_WAIT", "5m".to_owned())];
+    let layout = Layout { worker_settings, ..Layout::default() };
+    let mut stack = context.own_broker(&layout).await?;
     let user = fresh_user();
     let mut clients = [stack.client(&user).await?];
     stack.workers[0].stop().await?;
-    let [lost, mut behind] = [case()?.fresh(&user)?, case()?.fresh(&user)?];
-    behind.key.clone_from(&lost.key);
-    let (partition, offset) = write_damaged(&stack, &lost).await?;
-    stack.producer.send(&behind).await?;
+    let ([lost, behind], partition, offset) = write_blocked(&stack, &user).await?;
     stack.workers[0].restart().await?;
     let labels = format!("partition=\"{partition}\",topic=\"{}\"", lost.topic);
     let reported = format!("ingest_worker_unreadable_offset{{{labels}}} {offset}");
@@ -216,23 +212,26 @@ async fn an_unreadable_batch_delays_no_other_partition_and_can_be_skipped(
     let to = expect_one_report(&stack, &lost.topic, offset)?;
     ensure!(to == offset + 1, "expected {} as the next readable offset, got {to}", offset + 1);
 
-    let [partition, offset, to] =
-        [partition.into(), offset, to].map(|number: i64| number.to_string());
+    let [partition, from, to] =
+        [partition.into(), offset - 1, to].map(|number: i64| number.to_string());
     let place = ["--topic", &lost.topic, "--partition", &partition, "--to", &to];
     let skip = [&["offsets", "skip"][..], &place].concat();
-    let refused = stack.workers[0].run_command(&skip, "").await;
-    let refused = refused.err().context("skipped while the group has a member")?.to_string();
-    ensure!(refused.contains("has active members"), "expected the reason, got {refused}");
+    let skip_all = [&skip[..], &["--readable"]].concat();
+    for (command, reason) in [(&skip, "can be read"), (&skip_all, "has active members")] {
+        let refused = stack.workers[0].run_command(command, "").await;
+        let refused = refused.err().context("the records were skipped")?.to_string();
+        ensure!(refused.contains(reason), "expected {reason:?}, got {refused}");
+    }
     stack.workers[0].stop().await?;
-    let output = stack.workers[0].run_command(&skip, "").await?.stdout;
-    ensure!(output.contains("1 offsets skipped"), "expected one skipped offset, got {output}");
+    let output = stack.workers[0].run_command(&skip_all, "").await?.stdout;
+    ensure!(output.contains("2 offsets skipped"), "expected two skipped offsets, got {output}");
     stack.workers[0].restart().await?;
     expect_notifications(&mut clients[0], &[behind]).await?;
     expect_no_further_frames(&stack, &user, &mut clients).await?;
     let one = |letters: &[OwnedMessage]| !letters.is_empty();
     let letters = read_topic(&stack.kafka, &stack.dead_letter_topic, TIMEOUT, one).await?;
     let names = ["reason", "topic", "partition", "offset", "skipped_to"];
-    let values = ["skipped", &*lost.topic, &*partition, &*offset, &*to];
+    let values = ["skipped", &*lost.topic, &*partition, &*from, &*to];
     for (name, expected) in names.into_iter().zip(values) {
         let value = header(&letters[0], &format!("dlq.{name}"));
         ensure!(value == Some(expected), "{name}: expected {expected}, got {value:?}");
@@ -240,17 +239,27 @@ async fn an_unreadable_batch_delays_no_other_partition_and_can_be_skipped(
     stack.shut_down_and_check_logs().await
 }
 
-/// Writes an event in a compressed batch of its own and damages it on the broker's disk; returns
-/// partition and offset.
-async fn write_damaged(stack: &Stack, event: &Event) -> anyhow::Result<(i32, i64)> {
-    Producer::with(&stack.kafka, &[("compression.type", "gzip")])?.send(event).await?;
-    let is_ours = |record: &OwnedMessage| record.key() == Some(event.key.as_bytes());
-    let written = |records: &[OwnedMessage]| records.iter().any(is_ours);
-    let records = read_topic(&stack.kafka, &event.topic, TIMEOUT, written).await?;
-    let record = records.into_iter().find(is_ours).context("the event was read")?;
+/// Writes three events to one partition: one that is parked, one whose batch is damaged on the
+/// broker's disk, and one behind it. Returns the last two, partition and offset of the damaged one.
+async fn write_blocked(stack: &Stack, user: &str) -> anyhow::Result<([Event; 2], i32, i64)> {
+    let fresh = || case()?.fresh(user);
+    let [mut parked, lost, mut behind] = [fresh()?, fresh()?, fresh()?];
+    parked.envelope["data"]["user_id"] = Value::Null;
+    for event in [&mut parked, &mut behind] {
+        event.key.clone_from(&lost.key);
+    }
+    stack.producer.send(&parked).await?;
+    Producer::with(&stack.kafka, &[("compression.type", "gzip")])?.send(&lost).await?;
+    let is_lost = |record: &OwnedMessage| {
+        String::from_utf8_lossy(record.payload().unwrap_or_default()).contains(&lost.id)
+    };
+    let written = |records: &[OwnedMessage]| records.iter().any(is_lost);
+    let records = read_topic(&stack.kafka, &lost.topic, TIMEOUT, written).await?;
+    let record = records.into_iter().find(is_lost).context("the event was read")?;
     let (partition, offset) = (record.partition(), record.offset());
-    stack.kafka.damage_batch(&event.topic, partition, offset).await?;
-    Ok((partition, offset))
+    stack.kafka.damage_batch(&lost.topic, partition, offset).await?;
+    stack.producer.send(&behind).await?;
+    Ok(([lost, behind], partition, offset))
 }
 
 /// Checks that events of other topics, and of other partitions of `topic`, are delivered at once.

@@ -69,6 +69,13 @@ pub struct Watermark {
     pub position: String,
 }
 
+impl Watermark {
+    /// Returns the name of the source that is a partition, as a group reads it.
+    pub(crate) fn source_of(group: &str, topic: &str, partition: i32) -> Arc<str> {
+        format!("{group}/{topic}/{partition}").into()
+    }
+}
+
 /// The value of a watermark on each server, by the key that holds it there.
 pub type StoredWatermark = BTreeMap<Arc<str>, Option<String>>;
 

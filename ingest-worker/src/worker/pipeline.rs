@@ -41,8 +41,7 @@ impl Pipeline {
         tracer: Option<Tracer>,
     ) -> Self {
         let settings = &config.settings;
-        let store =
-            RedisStore::new(redis, retention(settings), config.replica_ack(), metrics.clone());
+        let store = store(config, redis, metrics.clone());
         let routes = Routes::new(settings.notification_source, |topic| config.topic(topic));
         let classifier =
             Classifier::new(routes, settings.idempotency_identity, settings.max_event_age)
@@ -72,6 +71,11 @@ impl Pipeline {
     {
         ConsumeLoop::new(source, &self.processor, dead_letters, &self.accounting, &self.limits)
     }
+}
+
+/// Returns the store on `redis`.
+pub(crate) fn store(config: &Config, redis: RedisClient, metrics: Metrics) -> RedisStore {
+    RedisStore::new(redis, retention(&config.settings), config.replica_ack(), metrics)
 }
 
 fn retention(settings: &Settings) -> Retention {

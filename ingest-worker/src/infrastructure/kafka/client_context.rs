@@ -1,5 +1,5 @@
 //! Contexts of the Kafka clients beside the consumer, whose context is
-//! [`super::membership::Membership`].
+//! [`super::membership::Membership`], and what the errors of clients mean.
 
 use rdkafka::{
     ClientContext, client::DefaultClientContext, config::RDKafkaLogLevel,
@@ -38,3 +38,27 @@ impl ClientContext for CommandContext {
 }
 
 impl ConsumerContext for CommandContext {}
+
+/// Returns whether the client repeats an error until a broker answers.
+pub(super) fn is_outage(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::AllBrokersDown
+            | RDKafkaErrorCode::BrokerTransportFailure
+            | RDKafkaErrorCode::OperationTimedOut
+            | RDKafkaErrorCode::Resolve
+    )
+}
+
+/// Returns whether the client could not read a batch of records: it is damaged, too large, or
+/// compressed by an unsupported codec.
+pub(crate) fn is_batch_error(code: Option<RDKafkaErrorCode>, reason: &str) -> bool {
+    matches!(
+        code,
+        Some(
+            RDKafkaErrorCode::BadCompression
+                | RDKafkaErrorCode::BadMessage
+                | RDKafkaErrorCode::MessageSizeTooLarge
+        )
+    ) || reason.starts_with("Decompression")
+}

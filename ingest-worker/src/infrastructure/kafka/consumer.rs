@@ -174,6 +174,7 @@ impl<'c> RecordSource for KafkaSource<'c> {
         if let Err(error) = result {
             warn!(%error, paused, "partitions could not be paused or resumed");
         }
+        self.consumer.membership().set_paused(partitions, paused);
     }
 
     fn store_offsets(&self) {

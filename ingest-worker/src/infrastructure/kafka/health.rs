@@ -6,4 +6,4 @@ pub(crate) mod fatal;
 pub(crate) mod lag;
 pub(crate) mod retention;
 mod stalled;
-mod unreadable;
+pub(crate) mod unreadable;

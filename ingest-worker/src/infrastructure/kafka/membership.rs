@@ -22,6 +22,7 @@ use tracing::{debug, field, info, warn};
 
 use super::{
     backward_commits::BackwardCommits,
+    client_context::{is_batch_error, is_outage},
     offset_reset::{OffsetReset, recreated_topic},
     offsets::{Admitted, Offsets, Partition},
     statistics,
@@ -36,6 +37,7 @@ pub(crate) struct Membership {
     outage_logged: AtomicBool,
     /// Whether everything that was fetched has been read.
     is_caught_up: AtomicBool,
+    paused: Mutex<BTreeSet<Partition>>,
     /// Whether a batch of records could not be read since this was last taken.
     batch_failed: AtomicBool,
     backward_commits: Mutex<BackwardCommits>,
@@ -53,6 +55,7 @@ impl Membership {
             assignment_changed: AtomicBool::new(false),
             outage_logged: AtomicBool::new(false),
             is_caught_up: AtomicBool::new(true),
+            paused: Mutex::default(),
             batch_failed: AtomicBool::new(false),
             backward_commits: Mutex::default(),
             recreated: Mutex::default(),
@@ -108,14 +111,30 @@ impl Membership {
         self.is_caught_up.store(caught_up, Ordering::Relaxed);
     }
 
-    /// Returns whether unread records can only be at the brokers: nothing is queued or paused.
+    /// Returns whether unread records of partitions that are not paused can only be at the brokers.
     pub(crate) fn is_caught_up(&self) -> bool {
-        self.is_caught_up.load(Ordering::Relaxed) && self.metrics.batch_stuck.get() == 0
+        self.is_caught_up.load(Ordering::Relaxed)
     }
 
-    /// Returns where each partition is fetched next, as of the client's last statistics. Empty
-    /// while records are unread: a paused partition is fetched again from the last record that was
-    /// read.
+    /// Notes that partitions were paused or resumed.
+    pub(super) fn set_paused(&self, partitions: &BTreeSet<Partition>, paused: bool) {
+        let mut all = self.paused();
+        if paused {
+            // After the pause they are fetched again from the last record that was read.
+            self.positions().retain(|partition, _| !partitions.contains(partition));
+            all.extend(partitions.iter().cloned());
+        } else {
+            all.retain(|partition| !partitions.contains(partition));
+        }
+    }
+
+    /// Locks the partitions that are paused.
+    pub(crate) fn paused(&self) -> MutexGuard<'_, BTreeSet<Partition>> {
+        self.paused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns where each partition is fetched next, as of the client's last statistics, unless it
+    /// was paused since; empty while fetched records are unread.
     pub(crate) fn fetch_positions(&self) -> BTreeMap<Partition, i64> {
         if self.is_caught_up() { self.positions().clone() } else { BTreeMap::new() }
     }
@@ -195,7 +214,10 @@ impl ClientContext for Membership {
         for ((topic, partition), position) in positions.iter().flatten() {
             self.offsets().set_start(topic, *partition, *position);
         }
-        *self.positions() = positions.unwrap_or_default();
+        let mut positions = positions.unwrap_or_default();
+        let paused = self.paused();
+        positions.retain(|partition, _| !paused.contains(partition));
+        *self.positions() = positions;
     }
 }
 
@@ -207,6 +229,7 @@ impl ConsumerContext for Membership {
             let (mut offsets, mut commits) = (self.offsets(), self.backward_commits());
             for partition in partitions(list) {
                 commits.revoked(&partition);
+                self.paused().remove(&partition);
                 offsets.revoke(&partition.0, partition.1);
             }
         }
@@ -255,30 +278,6 @@ impl ConsumerContext for Membership {
             }
         }
     }
-}
-
-/// Returns whether the client repeats an error until a broker answers.
-fn is_outage(code: RDKafkaErrorCode) -> bool {
-    matches!(
-        code,
-        RDKafkaErrorCode::AllBrokersDown
-            | RDKafkaErrorCode::BrokerTransportFailure
-            | RDKafkaErrorCode::OperationTimedOut
-            | RDKafkaErrorCode::Resolve
-    )
-}
-
-/// Returns whether the client could not read a batch of records: it is damaged, too large, or
-/// compressed by an unsupported codec.
-pub(crate) fn is_batch_error(code: Option<RDKafkaErrorCode>, reason: &str) -> bool {
-    matches!(
-        code,
-        Some(
-            RDKafkaErrorCode::BadCompression
-                | RDKafkaErrorCode::BadMessage
-                | RDKafkaErrorCode::MessageSizeTooLarge
-        )
-    ) || reason.starts_with("Decompression")
 }
 
 fn partitions(list: &TopicPartitionList) -> BTreeSet<Partition> {

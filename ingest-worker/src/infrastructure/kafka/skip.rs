@@ -1,9 +1,12 @@
 //! The command that moves the group's committed offset past records that cannot be read. A dead
 //! letter says which records were skipped.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use rdkafka::{
     Offset, TopicPartitionList,
     consumer::{BaseConsumer, CommitMode, Consumer as _},
@@ -13,9 +16,16 @@ use rdkafka::{
 use shared::config::duration;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
-use super::{client_config, client_context::CommandContext, dead_letters::producer::DeadLetters};
-use crate::config::Config;
+use super::{
+    client_config, client_context::CommandContext, dead_letters::producer::DeadLetters,
+    health::unreadable::first_readable,
+};
+use crate::{
+    config::Config,
+    notification::publisher::{Publisher, StoredWatermark, TransientError, Watermark},
+};
 
 /// Time limit for the brokers to answer a request.
 const BROKER_TIMEOUT: Duration = Duration::from_secs(8);
@@ -43,6 +53,9 @@ pub struct Skip {
     /// Offset of the first record that is not skipped
     #[arg(long)]
     to: i64,
+    /// Skip records that can be read as well: they are neither published nor dead-lettered
+    #[arg(long)]
+    readable: bool,
     /// How long to wait for the last worker to leave the group; a static member that has stopped
     /// stays in it until its session times out
     #[arg(long, default_value = "0s", value_parser = duration)]
@@ -55,15 +68,25 @@ impl OffsetsCommand {
     /// # Errors
     /// When the brokers do not answer, the offset is not above the committed one, or the group has
     /// members.
-    pub fn run(&self, config: &Config, interrupt: &CancellationToken) -> anyhow::Result<()> {
+    pub(crate) fn run(
+        &self,
+        config: &Config,
+        publisher: &impl Publisher,
+        interrupt: &CancellationToken,
+    ) -> anyhow::Result<()> {
         match self {
-            Self::Skip(skip) => skip.run(config, interrupt),
+            Self::Skip(skip) => skip.run(config, publisher, interrupt),
         }
     }
 }
 
 impl Skip {
-    fn run(&self, config: &Config, interrupt: &CancellationToken) -> anyhow::Result<()> {
+    fn run(
+        &self,
+        config: &Config,
+        publisher: &impl Publisher,
+        interrupt: &CancellationToken,
+    ) -> anyhow::Result<()> {
         let Self { topic, partition, to, .. } = self;
         let group = &config.settings.kafka_consumer_group;
         let is_consumed = config.consumes(topic);
@@ -82,14 +105,51 @@ impl Skip {
             "--to must be above {from}, the offset that {group} reads next, and at most {end}, the \
              end of {topic}[{partition}]"
         );
+        self.check_unreadable(config, from)?;
         // A commit that changes nothing shows whether the group accepts one.
         self.commit_when_empty(&client, from, group, interrupt)?;
+        Handle::current()
+            .block_on(self.advance_watermark(publisher, group))
+            .context("nothing is skipped: Redis does not take the partition's watermark")?;
         let dead_letters = DeadLetters::new(config).context("Kafka producer settings")?;
         Handle::current()
             .block_on(dead_letters.write_skipped(topic, *partition, from..*to))
             .context("nothing is skipped: the dead letter could not be written")?;
         self.commit(&client, *to).context("the dead letter is written, but nothing is skipped")?;
         println!("{group} continues at {topic}[{partition}]@{to}, {} offsets skipped", to - from);
+        Ok(())
+    }
+
+    /// Fails if the first of the records could be processed.
+    fn check_unreadable(&self, config: &Config, from: i64) -> anyhow::Result<()> {
+        let partition = (self.topic.clone(), self.partition);
+        let readable = if self.readable { None } else { first_readable(config, &partition, from)? };
+        if let Some(offset) = readable.filter(|offset| *offset < self.to) {
+            bail!(
+                "the record at offset {offset} can be read and is not finished: start the workers \
+                 until the committed offset is that of the unreadable batch, or skip it too with \
+                 --readable"
+            );
+        }
+        Ok(())
+    }
+
+    /// Makes Redis hold that everything before the skipped records' end is published. From a lower
+    /// watermark the workers would read the skipped records again, as what Redis has lost.
+    async fn advance_watermark(
+        &self,
+        publisher: &impl Publisher,
+        group: &str,
+    ) -> anyhow::Result<()> {
+        let source = Watermark::source_of(group, &self.topic, self.partition);
+        let failed = |error: TransientError| anyhow!("{error}");
+        let stored = publisher.watermarks(&[Arc::clone(&source)]).await.map_err(failed)?;
+        let stored = stored.into_iter().next().unwrap_or_default();
+        let (token, position) = (Uuid::new_v4().simple().to_string(), self.to.to_string());
+        let watermark = Watermark { source, stored, token: token.clone(), position };
+        let written = publisher.publish(&[], &[watermark]).await.map_err(failed)?;
+        let mut values = written.watermarks.iter().flat_map(StoredWatermark::values).flatten();
+        ensure!(values.all(|value| value.starts_with(&token)), "it was not replaced everywhere");
         Ok(())
     }
 

@@ -102,7 +102,7 @@ impl Watermarks {
 
     /// Returns the name of a partition's watermark.
     pub(super) fn source(&self, (topic, partition): &Partition) -> Arc<str> {
-        format!("{}/{topic}/{partition}", self.group).into()
+        Watermark::source_of(&self.group, topic, *partition)
     }
 
     /// Returns the watermarks of those partitions that have been compared.

@@ -74,9 +74,10 @@ impl Lag {
         if !consumer.membership().is_caught_up() {
             return None;
         }
-        let unread = partitions.into_iter().filter(|offsets| !offsets.is_in_flight);
-        let unread: Vec<Position> = unread.filter_map(PartitionOffsets::unread).collect();
         let membership = consumer.membership();
+        let paused = membership.paused().clone();
+        let unread = partitions.into_iter().filter(|offsets| !paused.contains(&offsets.partition));
+        let unread: Vec<Position> = unread.filter_map(PartitionOffsets::unread).collect();
         let stalled = self.stalled.check(config, unread.clone());
         let suspects = self.stalled.suspects(membership.take_batch_failed());
         let metrics = membership.metrics();

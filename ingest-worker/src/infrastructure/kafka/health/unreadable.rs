@@ -9,7 +9,7 @@ use std::{
 };
 
 use rdkafka::{
-    ClientContext, Offset, TopicPartitionList,
+    ClientContext, Message as _, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer as _, ConsumerContext},
     error::{KafkaError, KafkaResult},
 };
@@ -21,7 +21,7 @@ use crate::{
     config::Config,
     infrastructure::kafka::{
         client_config::{self, METADATA_TIMEOUT},
-        membership::is_batch_error,
+        client_context::is_batch_error,
         offsets::Partition,
     },
 };
@@ -101,27 +101,27 @@ fn damage_at(config: &Config, partition: &Partition, offset: i64) -> Option<Dama
     })
 }
 
-fn probe(
+/// Returns the first record from `offset` on that a new client can read, unless a damaged batch or
+/// nothing comes first; blocks.
+pub(crate) fn first_readable(
     config: &Config,
-    (topic, partition): &Partition,
+    partition: &Partition,
     offset: i64,
-) -> KafkaResult<Option<Damage>> {
-    let mut settings = client_config::without_membership(config);
-    // Also reports damage in records that are not compressed.
-    settings.set("check.crcs", "true");
-    let client: BaseConsumer<BatchError> = settings.create_with_context(BatchError::default())?;
-    let read = |at| {
-        let mut list = TopicPartitionList::new();
-        list.add_partition_offset(topic, *partition, Offset::Offset(at))?;
-        client.assign(&list)?;
-        Ok::<_, KafkaError>(read_one(&client))
-    };
+) -> KafkaResult<Option<i64>> {
+    let client = probing_client(config)?;
+    let read = read_at(&client, partition, offset)?;
+    Ok(if let Read::Record(offset) = read { Some(offset) } else { None })
+}
+
+fn probe(config: &Config, partition: &Partition, offset: i64) -> KafkaResult<Option<Damage>> {
+    let client = probing_client(config)?;
+    let read = |at| read_at(&client, partition, at);
     let Read::Unreadable(cause) = read(offset)? else { return Ok(None) };
-    let (_, end) = client.fetch_watermarks(topic, *partition, METADATA_TIMEOUT)?;
+    let (_, end) = client.fetch_watermarks(&partition.0, partition.1, METADATA_TIMEOUT)?;
     let mut next_readable = None;
     for at in offset + 1..end.min(offset + MAX_BATCH_RECORDS) {
         match read(at)? {
-            Read::Record => next_readable = Some(at),
+            Read::Record(_) => next_readable = Some(at),
             Read::Unreadable(_) => continue,
             Read::Nothing => {}
         }
@@ -132,9 +132,28 @@ fn probe(
 
 /// What comes first when a partition is read.
 enum Read {
-    Record,
+    /// A record at this offset.
+    Record(i64),
     Unreadable(String),
     Nothing,
+}
+
+fn probing_client(config: &Config) -> KafkaResult<BaseConsumer<BatchError>> {
+    let mut settings = client_config::without_membership(config);
+    // Also reports damage in records that are not compressed.
+    settings.set("check.crcs", "true");
+    settings.create_with_context(BatchError::default())
+}
+
+fn read_at(
+    client: &BaseConsumer<BatchError>,
+    (topic, partition): &Partition,
+    offset: i64,
+) -> KafkaResult<Read> {
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, *partition, Offset::Offset(offset))?;
+    client.assign(&list)?;
+    Ok(read_one(client))
 }
 
 fn read_one(client: &BaseConsumer<BatchError>) -> Read {
@@ -142,8 +161,8 @@ fn read_one(client: &BaseConsumer<BatchError>) -> Read {
     let deadline = Instant::now() + PROBE_TIMEOUT;
     while let Some(left) = deadline.checked_duration_since(Instant::now()) {
         // Connection errors are retried by the client.
-        if let Some(Ok(_)) = client.poll(left) {
-            return Read::Record;
+        if let Some(Ok(record)) = client.poll(left) {
+            return Read::Record(record.offset());
         }
         if let Some(cause) = client.context().take() {
             return Read::Unreadable(cause);
