@@ -239,6 +239,15 @@ impl Plan {
         Some(parked.min(fitting) + 2 * self.batch * (partitions + 1))
     }
 
+    /// Returns how long records may wait for owners that stay unknown, if all of them do: as many
+    /// at a time as a partition's share of those that may be parked.
+    pub(crate) fn owner_waits(&self) -> Duration {
+        let partitions = u64::try_from(self.partitions).unwrap_or(1);
+        let share = (self.max_parked / partitions).max(1);
+        let waits = (self.max_records as u64).div_ceil(share);
+        self.owner_wait * u32::try_from(waits).unwrap_or(u32::MAX)
+    }
+
     /// Whether Redis may lack a part of a user's history, or may not be read in time.
     pub(crate) fn may_lose_history(&self) -> bool {
         let expires = self.history_ttl < Duration::from_hours(1);

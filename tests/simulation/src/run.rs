@@ -59,7 +59,7 @@ async fn simulate(sim: &Sim) {
     system.inject_faults().await;
     producer.await.expect("the producer does not panic");
     sleep_until(system.stalled_until.get() + DETECTION).await;
-    await_rest(sim, &system, RECOVERY).await;
+    await_rest(sim, &system, RECOVERY + sim.plan.owner_waits()).await;
     system.probe_at_rest();
     await_rest(sim, &system, HEALTHY).await;
     system.gateways.iter().for_each(Gateway::check_queues);
