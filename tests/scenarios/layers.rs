@@ -49,7 +49,7 @@ const WORKER: Layers = &[
     ("accounting", &["domain", "notification", "metrics"]),
     ("infrastructure", &["accounting", "domain", "notification", "metrics", "config"]),
     ("worker", &["infrastructure", "accounting", "domain", "notification", "metrics", "config"]),
-    ("cli", &["infrastructure", "domain", "config"]),
+    ("cli", &["infrastructure", "domain", "metrics", "config", "worker"]),
     ("main", &["cli", "worker"]),
 ];
 
