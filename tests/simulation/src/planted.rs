@@ -138,8 +138,8 @@ bugs! {
         "while lost < 2 {" => "while lost < u64::MAX {";
     "ws-gateway/src/redis/history.rs":
         "a history that cannot be read counts as complete",
-        "ReplayPage::without_history(Resume::Incomplete) }" =>
-        "ReplayPage::without_history(Resume::Complete) }";
+        "..ReplayPage::without_history(Resume::Incomplete)" =>
+        "..ReplayPage::without_history(Resume::Complete)";
     "ws-gateway/src/connection/writer.rs":
         "queued frames that the history contained are sent again",
         "        position <= replayed_to\n    }" =>

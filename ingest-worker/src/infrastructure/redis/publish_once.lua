@@ -64,8 +64,8 @@ for i = 4, #KEYS do
       id = call('XADD', KEYS[1], '*', 'n', text)
       call('PEXPIRE', KEYS[1], ARGV[3])
       -- A client at the position before the stream has missed nothing up to this entry. Without one
-      -- it is the first notification of the user, unless it is restored.
-      local before = call('GET', KEYS[3]) or ARGV[6] == '1' and '0-0'
+      -- it is the first notification of the user, unless it is restored; no position is before it.
+      local before = call('GET', KEYS[3]) or ARGV[6] == '1' and '-'
       if type(before) == 'table' then
         wrong_type = wrong_type .. ' position'
       elseif before and type(id) == 'string' then

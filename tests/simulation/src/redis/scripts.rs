@@ -110,7 +110,7 @@ impl PublishOnce<'_> {
                 foreign.push_str(" position");
                 None
             }
-            Ok(None) => self.publishes.then(|| b"0-0".to_vec()),
+            Ok(None) => self.publishes.then(|| b"-".to_vec()),
             Ok(before) => before,
         };
         if let Some(before) = before {
