@@ -182,6 +182,7 @@ async fn a_thousand_unknown_key_ids_cause_few_requests_to_the_issuer(
     let settings = vec![
         ("JWT_JWKS_URL", issuer.url("/jwks.json")),
         ("JWT_ALGORITHM", "HS256,EdDSA".to_owned()),
+        ("MAX_HANDSHAKES_PER_SECOND", "100000".to_owned()),
     ];
     let stack = gateway_with(context, settings).await?;
     let address = stack.gateways[0].address();

@@ -164,9 +164,9 @@ impl<R: RedisTopology> Stack<R> {
             ("KAFKA_BOOTSTRAP_SERVERS".into(), self.kafka.bootstrap_servers().into()),
             ("KAFKA_CONSUMER_GROUP".into(), group.into()),
             ("DEAD_LETTER_TOPIC".into(), self.dead_letter_topic.clone()),
-            // The topics have the events of all scenarios. The first worker of a group restores
-            // those that are not older, as its Redis is empty.
-            ("REWIND_LIMIT".into(), "1m".into()),
+            // The topics have the events of all scenarios, of which an empty Redis lacks those
+            // before a partition's first watermark.
+            ("REWIND_LIMIT".into(), "0s".into()),
         ]);
         let name = format!("ingest-worker-{}", self.workers.len() + 1);
         let own = |value: &String| value.replace(layout::WORKER, &name);

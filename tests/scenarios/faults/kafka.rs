@@ -230,7 +230,7 @@ async fn wait_for_checks(workers: &[Service]) -> anyhow::Result<()> {
         ["brokers checked", "consumer lag could not be measured"],
         ["brokers checked", "reading the retention of topics failed"],
     ];
-    const CHECKED_WITHIN: Duration = Duration::from_mins(2);
+    const CHECKED_WITHIN: Duration = Duration::from_mins(4);
     let logged = [workers[0].log()?.len(), 0];
     eventually("each check is made twice", CHECKED_WITHIN, async || {
         for ((worker, checks), logged) in workers.iter().zip(CHECKS).zip(logged) {

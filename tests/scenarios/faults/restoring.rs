@@ -36,7 +36,7 @@ const SMALL: Case = Case {
 };
 /// Enough records that restoring them takes longer than killing or adding a worker; fewer for each
 /// user than a gateway remembers for a connection.
-const LARGE: Case = Case { users: 120, lost: 100, ..SMALL };
+const LARGE: Case = Case { users: 40, lost: 100, ..SMALL };
 
 async fn an_older_snapshot_is_completed_for_clients_that_were_away(
     context: &Context,
@@ -59,7 +59,7 @@ async fn a_flush_is_repaired_without_notifying_connected_clients(
 async fn a_worker_that_is_killed_while_it_restores_is_completed_by_the_next(
     context: &Context,
 ) -> anyhow::Result<()> {
-    let mut stack = context.own_stack(&layout()).await?;
+    let mut stack = context.own_broker(&layout()).await?;
     let case = Case { meanwhile: Meanwhile::WorkerKilled, ..LARGE };
     case.run(&mut stack, "worker killed").await?;
     let rewinds =
@@ -74,13 +74,13 @@ async fn a_rebalance_while_workers_restore_loses_and_repeats_nothing(
     run(context, 2, "rebalance", Case { meanwhile: Meanwhile::WorkerAdded, ..LARGE }).await
 }
 
-/// Histories are rebuilt from the beginning of the scenario.
+/// Histories are rebuilt from the beginning of the scenario, on a broker without other records.
 fn layout() -> Layout {
     Layout { worker_settings: vec![("REWIND_LIMIT", "1h".to_owned())], ..Layout::default() }
 }
 
 async fn run(context: &Context, workers: usize, name: &str, case: Case) -> anyhow::Result<()> {
-    let mut stack = context.own_stack(&Layout { workers, ..layout() }).await?;
+    let mut stack = context.own_broker(&Layout { workers, ..layout() }).await?;
     case.run(&mut stack, name).await?;
     stack.shut_down_and_check_logs().await
 }
@@ -89,7 +89,7 @@ async fn run(context: &Context, workers: usize, name: &str, case: Case) -> anyho
 async fn a_power_failure_that_takes_the_last_second_costs_no_event(
     context: &Context,
 ) -> anyhow::Result<()> {
-    let stack = context.own_stack(&layout()).await?;
+    let stack = context.own_broker(&layout()).await?;
     let mut load = UnderLoad::start(stack, "power failure").await?;
     for _ in 0..RunProfile::current().pick(1, 10) {
         load.events.wait_for_sent(200).await?;
@@ -116,7 +116,7 @@ async fn a_power_failure_that_takes_the_last_second_costs_no_event(
 
 async fn random_losses_are_restored(context: &Context) -> anyhow::Result<()> {
     let layout = Layout { workers: 2, ..layout() };
-    let mut stack = context.own_stack(&layout.with_static_membership()).await?;
+    let mut stack = context.own_broker(&layout.with_static_membership()).await?;
     let mut random = StdRng::seed_from_u64(seed("random losses"));
     for number in 1..=RunProfile::current().pick(3, 100) {
         let losses = [Loss::OlderSnapshot, Loss::EmptyRestart, Loss::Flush];

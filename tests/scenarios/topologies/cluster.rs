@@ -70,9 +70,11 @@ async fn what_a_stale_replica_lacks_is_restored_also_after_a_slot_has_moved(
 ) -> anyhow::Result<()> {
     const KEPT: usize = 5;
     const LOST: usize = 20;
-    let stack = stack_on_cluster(context, &[1, 0, 0], &Layout::default()).await?;
+    let worker_settings = vec![("REWIND_LIMIT", "1m".to_owned())];
+    let layout = Layout { worker_settings, ..Layout::default() };
+    let stack = stack_on_cluster(context, &[1, 0, 0], &layout).await?;
     let redis = &stack.redis;
-    let mut users: Vec<User> = (0..12).map(|_| User::fresh()).collect();
+    let mut users: Vec<User> = (0..30).map(|_| User::fresh()).collect();
     send(&stack, &mut users, KEPT).await?;
     let mut of_first = Vec::new();
     for user in &users {
