@@ -51,7 +51,7 @@ local unread = 0
 if last and is_before(cursor, last) then
   if is_before(cursor, first) then
     unread = redis.call('XLEN', stream) - count(last, '+')
-  elseif is_before(stored, first) or is_before(counted, stored) then
+  elseif is_before(stored, first) or is_before(counted, stored) or is_before(last, counted) then
     unread = count(cursor, last)
   else
     unread = known + count(counted, last) - count(stored, cursor)
