@@ -88,7 +88,10 @@ async fn a_planned_failover_costs_no_event(context: &Context) -> anyhow::Result<
 async fn a_failover_to_a_stale_replica_is_restored_from_kafka(
     context: &Context,
 ) -> anyhow::Result<()> {
-    let stack = stack_on_sentinel(context, 1, &Layout::default()).await?;
+    // Partitions without a watermark on the replica are restored as well.
+    let worker_settings = vec![("REWIND_LIMIT", "1m".to_owned())];
+    let layout = Layout { worker_settings, ..Layout::default() };
+    let stack = stack_on_sentinel(context, 1, &layout).await?;
     let user = fresh_user();
     let mut clients = [stack.client(&user).await?];
     let kept = events::one_of_each(&user)?;
