@@ -17,12 +17,13 @@
 //! | [`admin`], [`healthcheck`] | liveness, readiness and metrics over HTTP, and the image's health check |
 //! | [`telemetry`], [`trace`] | structured logs and OpenTelemetry spans |
 //! | [`mod@metrics`] | Prometheus metrics with typed labels |
-//! | [`backoff`] | exponential back-off with jitter |
+//! | [`backoff`], [`due_queue`] | exponential back-off with jitter, and what waits for it |
 //! | [`redis`] | connections to standalone, Sentinel and Cluster deployments |
 
 pub mod admin;
 pub mod backoff;
 pub mod config;
+pub mod due_queue;
 pub mod envelope;
 pub mod events;
 pub mod healthcheck;

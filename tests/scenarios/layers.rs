@@ -25,6 +25,7 @@ type Layers = &'static [(&'static str, &'static [&'static str])];
 
 const SHARED: Layers = &[
     ("backoff", &[]),
+    ("due_queue", &[]),
     ("user", &[]),
     ("time", &[]),
     ("config", &[]),

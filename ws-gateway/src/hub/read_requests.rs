@@ -2,12 +2,16 @@
 //! one user are merged, so that their number is bounded by that of the users.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use shared::{backoff::Backoff, user::UserId};
+use shared::{
+    backoff::Backoff,
+    due_queue::{DueQueue, Place},
+    user::UserId,
+};
 use tokio::{
     sync::{Notify, oneshot},
     time::{Instant, timeout_at},
@@ -48,16 +52,14 @@ pub(crate) struct ReadRequests {
 #[derive(Debug, Default)]
 struct State {
     waiting: HashMap<UserId, Waiting>,
-    /// The users in the order in which they are served: by the time from which on they may be, and
-    /// a number.
-    order: BTreeMap<(Instant, u64), UserId>,
-    added: u64,
+    /// The users in the order in which they are served.
+    order: DueQueue<UserId>,
 }
 
 #[derive(Debug)]
 struct Waiting {
     request: ReadRequest,
-    place: (Instant, u64),
+    place: Place,
     backoff: Backoff,
 }
 
@@ -83,7 +85,7 @@ impl ReadRequests {
         }
         let mut state = self.state();
         if let Some(later) = state.waiting.remove(&user) {
-            state.order.remove(&later.place);
+            state.order.remove(later.place);
             request.merge(later.request);
         }
         state.insert(user, request, Instant::now() + backoff.next_delay(), backoff);
@@ -94,7 +96,7 @@ impl ReadRequests {
     /// Waits until [`ReadRequests::take`] has requests to return.
     pub(crate) async fn due(&self) {
         loop {
-            let first = self.state().order.first_key_value().map(|((due, _), _)| *due);
+            let first = self.state().order.next_due();
             match first {
                 Some(due) if due <= Instant::now() => return,
                 // The time-out is the time at which it is due.
@@ -107,18 +109,13 @@ impl ReadRequests {
     /// Takes the requests of at most `users` users, those that have waited longest.
     #[must_use]
     pub(crate) fn take(&self, users: usize) -> Vec<TakenRequest> {
-        let (mut state, now) = (self.state(), Instant::now());
-        let mut taken = Vec::new();
-        while taken.len() < users
-            && let Some(entry) = state.order.first_entry()
-            && entry.key().0 <= now
-        {
-            let user = entry.remove();
-            if let Some(Waiting { request, backoff, .. }) = state.waiting.remove(&user) {
-                taken.push(TakenRequest { user, request, backoff });
-            }
-        }
-        taken
+        let mut state = self.state();
+        let due = state.order.take_due(users, Instant::now()).into_iter();
+        let taken = due.filter_map(|user| {
+            let Waiting { request, backoff, .. } = state.waiting.remove(&user)?;
+            Some(TakenRequest { user, request, backoff })
+        });
+        taken.collect()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -129,9 +126,7 @@ impl ReadRequests {
 
 impl State {
     fn insert(&mut self, user: UserId, request: ReadRequest, due: Instant, backoff: Backoff) {
-        self.added += 1;
-        let place = (due, self.added);
-        self.order.insert(place, user.clone());
+        let place = self.order.insert(due, user.clone());
         self.waiting.insert(user, Waiting { request, place, backoff });
     }
 }

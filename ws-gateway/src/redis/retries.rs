@@ -1,9 +1,9 @@
 //! Users without a position, each to be tried again after a back-off of its own.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
-use shared::backoff::Backoff;
-use tokio::time::{Instant, sleep_until};
+use shared::{backoff::Backoff, due_queue::DueQueue};
+use tokio::time::Instant;
 
 use crate::hub::Subscription;
 
@@ -12,11 +12,7 @@ const POLICY: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins
 
 /// The users to try again, by the time of the next attempt.
 #[derive(Debug, Default)]
-pub(super) struct Retries {
-    /// The number distinguishes users that are due at the same time.
-    due: BTreeMap<(Instant, u64), Retry>,
-    added: u64,
-}
+pub(super) struct Retries(DueQueue<Retry>);
 
 /// A user and the delays between its attempts.
 #[derive(Debug)]
@@ -34,30 +30,18 @@ impl Retry {
 impl Retries {
     /// Schedules the next attempt for a user.
     pub(super) fn schedule(&mut self, mut retry: Retry) {
-        self.added += 1;
         let at = Instant::now() + retry.backoff.next_delay();
-        self.due.insert((at, self.added), retry);
+        self.0.insert(at, retry);
     }
 
     /// Waits until an attempt is due.
     pub(super) async fn due(&self) {
-        match self.due.first_key_value() {
-            Some(((at, _), _)) => sleep_until(*at).await,
-            None => std::future::pending().await,
-        }
+        self.0.due().await;
     }
 
     /// Takes at most `limit` users whose attempt is due.
     pub(super) fn take_due(&mut self, limit: usize) -> Vec<Retry> {
-        let now = Instant::now();
-        let mut taken = Vec::new();
-        while taken.len() < limit
-            && let Some(entry) = self.due.first_entry()
-            && entry.key().0 <= now
-        {
-            taken.push(entry.remove());
-        }
-        taken
+        self.0.take_due(limit, Instant::now())
     }
 }
 

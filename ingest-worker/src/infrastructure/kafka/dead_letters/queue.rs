@@ -1,9 +1,9 @@
 //! Records on their way to the dead-letter topic. Other records are processed while they wait for
 //! its acknowledgement; one that is refused is retried with a back-off of its own.
 
-use std::{collections::BTreeMap, future::Future, time::Duration};
+use std::{future::Future, time::Duration};
 
-use shared::backoff::Backoff;
+use shared::{backoff::Backoff, due_queue::DueQueue};
 use tokio::time::Instant;
 
 use crate::{
@@ -64,12 +64,11 @@ pub trait DeadLetterSink: Send + Sync {
 #[derive(Debug, Default)]
 pub(crate) struct DeadLetterQueue {
     /// Those that are not being written, by the time of their next attempt.
-    dead_letters: BTreeMap<(Instant, u64), DeadLetter>,
+    dead_letters: DueQueue<DeadLetter>,
     /// The partitions and bytes of those that are being written.
     in_flight: (Vec<Partition>, usize),
     /// The bytes of all of them.
     bytes: usize,
-    next_number: u64,
 }
 
 impl DeadLetterQueue {
@@ -83,7 +82,7 @@ impl DeadLetterQueue {
 
     /// Returns the partitions of the dead letters' records.
     pub(crate) fn partitions(&self) -> impl Iterator<Item = Partition> {
-        let queued = self.dead_letters.values().map(|dead_letter| partition(&dead_letter.record));
+        let queued = self.dead_letters.iter().map(|dead_letter| partition(&dead_letter.record));
         queued.chain(self.in_flight.0.iter().cloned())
     }
 
@@ -99,26 +98,19 @@ impl DeadLetterQueue {
     }
 
     fn insert(&mut self, dead_letter: DeadLetter, retry_at: Instant) {
-        self.next_number += 1;
         self.bytes += dead_letter.record.memory();
-        self.dead_letters.insert((retry_at, self.next_number), dead_letter);
+        self.dead_letters.insert(retry_at, dead_letter);
     }
 
     /// Returns when the next attempt is due.
     pub(crate) fn next_due(&self) -> Option<Instant> {
-        self.dead_letters.first_key_value().map(|((retry_at, _), _)| *retry_at)
+        self.dead_letters.next_due()
     }
 
     /// Takes up to `max` dead letters that are due. They count as not acknowledged until
     /// [`DeadLetterQueue::written`] is called.
     pub(crate) fn take_due(&mut self, max: usize, now: Instant) -> Vec<DeadLetter> {
-        let mut due = Vec::new();
-        while due.len() < max
-            && let Some(entry) = self.dead_letters.first_entry()
-            && entry.key().0 <= now
-        {
-            due.push(entry.remove());
-        }
+        let due = self.dead_letters.take_due(max, now);
         self.in_flight.0.extend(due.iter().map(|dead_letter| partition(&dead_letter.record)));
         self.in_flight.1 +=
             due.iter().map(|dead_letter| dead_letter.record.memory()).sum::<usize>();
@@ -137,11 +129,7 @@ impl DeadLetterQueue {
             let record = &dead_letter.record;
             !offsets.is_current(record.topic(), record.partition(), record.state.id)
         };
-        let revoked: Vec<DeadLetter> = self
-            .dead_letters
-            .extract_if(.., |_, dead_letter| is_revoked(dead_letter))
-            .map(|(_, l)| l)
-            .collect();
+        let revoked = self.dead_letters.extract_if(is_revoked);
         self.bytes -= revoked.iter().map(|dead_letter| dead_letter.record.memory()).sum::<usize>();
         revoked
     }
