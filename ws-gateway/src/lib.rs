@@ -9,6 +9,8 @@ pub mod auth;
 pub mod cli;
 pub mod config;
 pub mod connection;
+#[cfg(test)]
+mod exhaustive;
 mod files;
 pub mod gateway;
 pub mod hub;

@@ -2,14 +2,11 @@
 //! take their lock once in each call, so orders of calls are all that threads can do. A call is a
 //! step; every sequence of steps is tried, each state once.
 
-use std::{
-    collections::{BTreeSet, VecDeque},
-    sync::atomic::{AtomicBool, Ordering},
-    task::{Wake, Waker},
-};
+use std::{collections::VecDeque, task::Waker};
 
 use super::*;
 use crate::{
+    exhaustive::{self, Woken, explore},
     hub::outbox::{Due, Item, Limits, Pushed},
     protocol::Frame,
 };
@@ -68,15 +65,6 @@ impl Socket for FakeSocket {
     }
 }
 
-#[derive(Debug, Default)]
-struct Woken(AtomicBool);
-
-impl Wake for Woken {
-    fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 /// What the connection's task does next, as `select_loop.rs` and `wire.rs` have it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Next {
@@ -124,7 +112,7 @@ struct World {
 impl World {
     /// Equal states have equal wakers, so all worlds share `woken`.
     fn new(capacity: usize, woken: &Arc<Woken>) -> Self {
-        woken.0.store(true, Ordering::Relaxed);
+        woken.set(true);
         let socket = SharedSocket::new(FakeSocket { capacity, sent: Mutex::default() });
         let outbox = Outbox::new(LIMITS);
         outbox.set_writer(socket.writer().unwrap());
@@ -143,7 +131,7 @@ impl World {
     }
 
     fn can(&self, step: Step) -> bool {
-        let runs = self.woken.0.load(Ordering::Relaxed);
+        let runs = self.woken.get();
         match step {
             Step::Push => self.pushed < TEXTS.len(),
             Step::Flush => self.to_flush,
@@ -154,34 +142,6 @@ impl World {
         }
     }
 
-    fn act(&mut self, step: Step) {
-        match step {
-            Step::Push => {
-                let frame = Item::Frame(Frame::published(TEXTS[self.pushed].into()));
-                self.to_flush |= self.outbox.push(frame) == Pushed::ToFlush;
-                self.pushed += 1;
-            }
-            Step::Flush => {
-                self.to_flush = false;
-                drop(self.outbox.flush());
-            }
-            Step::Ping => {
-                self.is_pinged = true;
-                self.buffer.extend(PONG);
-                self.woken.0.store(true, Ordering::Relaxed);
-            }
-            Step::Task => self.act_as_task(),
-            Step::WritePong => drop(self.write_buffer()),
-            Step::Read => {
-                let mut sent = self.socket.0.socket.sent();
-                self.received.extend(sent.0.drain(..));
-                if let Some(waker) = sent.1.take() {
-                    waker.wake();
-                }
-            }
-        }
-    }
-
     fn act_as_task(&mut self) {
         self.next = match self.next {
             Next::Wait => match self.poll_due() {
@@ -189,7 +149,7 @@ impl World {
                 Poll::Ready(due) => panic!("{due:?}"),
                 Poll::Pending => {
                     let is_blocked = self.buffer.is_empty() || self.write_buffer().is_pending();
-                    self.woken.0.store(!is_blocked, Ordering::Relaxed);
+                    self.woken.set(!is_blocked);
                     Next::Wait
                 }
             },
@@ -215,7 +175,7 @@ impl World {
             Next::WriteBuffer => match self.write_buffer() {
                 Poll::Ready(()) if self.buffer.is_empty() => Next::Wait,
                 poll => {
-                    self.woken.0.store(poll.is_ready(), Ordering::Relaxed);
+                    self.woken.set(poll.is_ready());
                     Next::WriteBuffer
                 }
             },
@@ -223,13 +183,13 @@ impl World {
     }
 
     fn poll_due(&self) -> Poll<Due> {
-        let waker = Waker::from(Arc::clone(&self.woken));
+        let waker = self.woken.waker();
         std::pin::pin!(self.outbox.due(None, true)).poll(&mut Context::from_waker(&waker))
     }
 
     /// Writes a part of the buffer; flushes if it is empty.
     fn write_buffer(&mut self) -> Poll<()> {
-        let waker = Waker::from(Arc::clone(&self.woken));
+        let waker = self.woken.waker();
         let (socket, context) = (Pin::new(&mut self.socket), &mut Context::from_waker(&waker));
         if self.buffer.is_empty() {
             return socket.poll_flush(context).map(Result::unwrap);
@@ -238,9 +198,52 @@ impl World {
         self.buffer.drain(..written);
         Poll::Ready(())
     }
+}
+
+impl exhaustive::World for World {
+    type Step = Step;
+
+    fn steps(&self) -> Vec<Step> {
+        STEPS.into_iter().filter(|step| self.can(*step)).collect()
+    }
+
+    fn act(&mut self, step: Step) {
+        match step {
+            Step::Push => {
+                let frame = Item::Frame(Frame::published(TEXTS[self.pushed].into()));
+                self.to_flush |= self.outbox.push(frame) == Pushed::ToFlush;
+                self.pushed += 1;
+            }
+            Step::Flush => {
+                self.to_flush = false;
+                drop(self.outbox.flush());
+            }
+            Step::Ping => {
+                self.is_pinged = true;
+                self.buffer.extend(PONG);
+                self.woken.set(true);
+            }
+            Step::Task => self.act_as_task(),
+            Step::WritePong => drop(self.write_buffer()),
+            Step::Read => {
+                let mut sent = self.socket.0.socket.sent();
+                self.received.extend(sent.0.drain(..));
+                if let Some(waker) = sent.1.take() {
+                    waker.wake();
+                }
+            }
+        }
+    }
+
+    fn fingerprint(&self) -> String {
+        format!("{self:?}")
+    }
 
     /// Checks that nothing is left, lost or mixed once no step is possible.
-    fn check_end(&self, steps: &[Step]) {
+    fn check(&self, steps: &[Step]) {
+        if !self.steps().is_empty() {
+            return;
+        }
         let mut frames = [PONG, b"\x81\x011", b"\x81\x012", b"\x81\x013"];
         let mut rest = &self.received[..];
         while let Some(frame) = frames.iter_mut().find(|f| !f.is_empty() && rest.starts_with(f)) {
@@ -262,33 +265,11 @@ fn text(item: &Item) -> &str {
     }
 }
 
-/// Tries every sequence of steps; returns the number of states.
-fn explore(capacity: usize) -> usize {
-    let (mut seen, mut open) = (BTreeSet::new(), vec![Vec::new()]);
-    let woken = Arc::default();
-    while let Some(steps) = open.pop() {
-        let mut world = World::new(capacity, &woken);
-        for step in &steps {
-            world.act(*step);
-        }
-        if !seen.insert(format!("{world:?}")) {
-            continue;
-        }
-        let before = open.len();
-        for step in STEPS.into_iter().filter(|step| world.can(*step)) {
-            open.push([&steps[..], &[step]].concat());
-        }
-        if open.len() == before {
-            world.check_end(&steps);
-        }
-    }
-    seen.len()
-}
-
 #[tokio::test(start_paused = true)]
 async fn no_order_of_calls_loses_mixes_or_reorders_frames() {
     for capacity in 1..=8 {
-        let states = explore(capacity);
+        let woken = Arc::default();
+        let states = explore(|| World::new(capacity, &woken));
         assert!(states > 500, "{states} states with a buffer of {capacity} bytes");
     }
 }

@@ -4,25 +4,16 @@
 
 use std::{
     pin::Pin,
-    sync::atomic::{AtomicBool, Ordering},
-    task::{Context, Wake, Waker},
+    task::{Context, Waker},
 };
 
 use super::{stepped::Stepped, *};
+use crate::exhaustive::{self, Woken, explore};
 
 const USER: &str = "u";
 /// The stream holds entry 1 from the start, and these are published.
 const PUBLISHED: [u64; 2] = [2, 3];
 const CONNECTIONS: usize = 2;
-
-#[derive(Debug, Default)]
-struct Woken(AtomicBool);
-
-impl Wake for Woken {
-    fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
@@ -67,13 +58,14 @@ impl World {
     fn new(metrics: &Metrics) -> Self {
         let (hub, redis) = FakeRedis::new(metrics.clone());
         redis.state().users.entry(user(USER)).or_default().stream.push(1);
-        let backend = Stepped::new(redis);
+        let (backend, woken) = (Stepped::new(redis), Arc::<Woken>::default());
+        woken.set(true);
         Self {
             session: session(&backend, &hub, metrics),
             metrics: metrics.clone(),
             hub,
             backend,
-            woken: Arc::new(Woken(AtomicBool::new(true))),
+            woken,
             open: VecDeque::new(),
             connected: 0,
             published: 0,
@@ -88,13 +80,47 @@ impl World {
             Step::Close => !self.open.is_empty(),
             Step::Publish => self.published < PUBLISHED.len(),
             Step::Push => !self.pushed.is_empty(),
-            Step::Poll => self.woken.0.load(Ordering::Relaxed),
+            Step::Poll => self.woken.get(),
             Step::Redis => {
                 let calls = self.backend.calls();
                 calls.waits && !calls.may_continue
             }
             Step::Lose => !self.is_lost,
         }
+    }
+
+    fn poll(&mut self) {
+        self.woken.set(false);
+        let waker = self.woken.waker();
+        assert!(self.session.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        let mut calls = self.backend.calls();
+        if !calls.waits {
+            calls.log.clear();
+        }
+        drop(calls);
+        self.confirm();
+    }
+
+    fn confirm(&mut self) {
+        let mut context = Context::from_waker(Waker::noop());
+        for connection in self.open.iter_mut().filter(|open| open.position.is_none()) {
+            if connection.confirmation.as_mut().poll(&mut context).is_ready() {
+                connection.position = Some(connection.registration.position());
+            }
+        }
+    }
+
+    /// Returns whether neither the session nor Redis has anything left to do.
+    fn is_quiet(&self) -> bool {
+        ![Step::Push, Step::Poll, Step::Redis].into_iter().any(|step| self.can(step))
+    }
+}
+
+impl exhaustive::World for World {
+    type Step = Step;
+
+    fn steps(&self) -> Vec<Step> {
+        STEPS.into_iter().filter(|step| self.can(*step)).collect()
     }
 
     fn act(&mut self, step: Step) {
@@ -120,7 +146,7 @@ impl World {
             Step::Poll => self.poll(),
             Step::Redis => {
                 self.backend.calls().may_continue = true;
-                self.woken.0.store(true, Ordering::Relaxed);
+                self.woken.set(true);
             }
             Step::Lose => {
                 self.is_lost = true;
@@ -129,33 +155,11 @@ impl World {
                 let _users = self.hub.mark_disconnected();
                 self.backend.reset();
                 self.session = session(&self.backend, &self.hub, &self.metrics);
-                self.woken.0.store(true, Ordering::Relaxed);
+                self.woken.set(true);
             }
         }
     }
 
-    fn poll(&mut self) {
-        self.woken.0.store(false, Ordering::Relaxed);
-        let waker = Waker::from(Arc::clone(&self.woken));
-        assert!(self.session.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
-        let mut calls = self.backend.calls();
-        if !calls.waits {
-            calls.log.clear();
-        }
-        drop(calls);
-        self.confirm();
-    }
-
-    fn confirm(&mut self) {
-        let mut context = Context::from_waker(Waker::noop());
-        for connection in self.open.iter_mut().filter(|open| open.position.is_none()) {
-            if connection.confirmation.as_mut().poll(&mut context).is_ready() {
-                connection.position = Some(connection.registration.position());
-            }
-        }
-    }
-
-    /// Returns a text that is the same for equal states only.
     fn fingerprint(&self) -> String {
         let state = self.backend.redis.state();
         let stream = state.users.get(USER).map(|keys| keys.stream.len());
@@ -172,13 +176,11 @@ impl World {
         )
     }
 
-    /// Returns whether neither the session nor Redis has anything left to do.
-    fn is_quiet(&self) -> bool {
-        ![Step::Push, Step::Poll, Step::Redis].into_iter().any(|step| self.can(step))
-    }
-
     /// Checks that no open connection misses anything.
     fn check(&self, steps: &[Step]) {
+        if !self.is_quiet() {
+            return;
+        }
         let is_subscribed = self.backend.redis.state().subscribed.contains(USER);
         assert_eq!(is_subscribed, !self.open.is_empty(), "subscribed after {steps:?}");
         for connection in &self.open {
@@ -218,21 +220,6 @@ fn no_order_of_connects_calls_and_frames_loses_or_repeats_a_frame() {
     let runtime = runtime.enable_time().start_paused(true).build().unwrap();
     let _clock = runtime.enter();
     let metrics = Metrics::new(&Registry::new());
-    let (mut seen, mut open) = (HashSet::new(), vec![Vec::new()]);
-    while let Some(steps) = open.pop() {
-        let mut world = World::new(&metrics);
-        for step in &steps {
-            world.act(*step);
-        }
-        if !seen.insert(world.fingerprint()) {
-            continue;
-        }
-        for step in STEPS.into_iter().filter(|step| world.can(*step)) {
-            open.push([&steps[..], &[step]].concat());
-        }
-        if world.is_quiet() {
-            world.check(&steps);
-        }
-    }
-    assert!(seen.len() > 5_000, "{} states", seen.len());
+    let states = explore(|| World::new(&metrics));
+    assert!(states > 5_000, "{states} states");
 }
