@@ -8,3 +8,4 @@ pub(crate) mod producer;
 pub(crate) mod queue;
 mod reader;
 mod record;
+mod replaceable;

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use rdkafka::{
-    ClientConfig, Message as _,
+    Message as _,
     error::KafkaError,
     message::{BorrowedMessage, Header, OwnedHeaders},
     producer::FutureRecord,
@@ -19,13 +19,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     header,
-    producer::{DeadLetterProducer, acknowledged, is_compression_unsupported},
     reader::{Position, Reader, header_value},
+    replaceable::ReplaceableProducer,
 };
 use crate::{
     config::Config,
     domain::record::DeadLetterReason,
-    infrastructure::kafka::{client_config, client_context::QuietContext, headers},
+    infrastructure::kafka::{client_config, headers},
 };
 
 /// A command for the dead-letter topic.
@@ -140,10 +140,9 @@ impl Replay {
         if count == 0 || self.dry_run || !(self.yes || is_confirmed(count)?) {
             return Ok(());
         }
-        let client = client_config::producer(config);
-        let producer = client.create_with_context(QuietContext);
+        let producer = ReplaceableProducer::new(client_config::producer(config));
         let producer = producer.context("Kafka producer settings")?;
-        let mut sender = Sender { client, producer, reader, topics: HashMap::new() };
+        let mut sender = Sender { producer, reader, topics: HashMap::new() };
         let (mut sent, mut skipped, mut failed) = (0, 0, 0);
         let result = reader.for_each_dead_letter(|dead_letter| {
             let position = Position::of(dead_letter);
@@ -182,8 +181,7 @@ fn is_confirmed(count: usize) -> anyhow::Result<bool> {
 
 /// Sends records to their original topics.
 struct Sender<'r> {
-    client: ClientConfig,
-    producer: DeadLetterProducer,
+    producer: ReplaceableProducer,
     reader: &'r Reader,
     /// The topics that were used, with the cause for those that take no records: each such topic
     /// costs one time limit, not one per record.
@@ -223,7 +221,7 @@ impl Sender<'_> {
 
     /// Notes in the dead-letter topic that a dead letter was replayed. In a compacted topic, a note
     /// without a value would be a tombstone.
-    fn note_replayed(&mut self, position: Position) -> anyhow::Result<()> {
+    fn note_replayed(&self, position: Position) -> anyhow::Result<()> {
         let (text, key) = (position.to_string(), format!("replayed:{position}"));
         let note = Header { key: header::REPLAYED, value: Some(&text) };
         let headers = OwnedHeaders::new().insert(note);
@@ -232,29 +230,20 @@ impl Sender<'_> {
             .context("the replay could not be noted in the dead-letter topic")
     }
 
-    /// Sends a record and waits until it is acknowledged; uncompressed, if its topic does not
-    /// support the compression.
+    /// Sends a record and waits until it is acknowledged.
     fn send(
-        &mut self,
+        &self,
         topic: &str,
         key: Option<&[u8]>,
         value: Option<&[u8]>,
         headers: &OwnedHeaders,
     ) -> Result<(), KafkaError> {
-        let send = |producer: &DeadLetterProducer| {
+        let record = || {
             let mut record = FutureRecord::to(topic).headers(headers.clone());
             (record.key, record.payload) = (key, value);
-            let delivery = producer.send_result(record).map_err(|(error, _)| error)?;
-            Handle::current().block_on(acknowledged(delivery))
+            record
         };
-        match send(&self.producer) {
-            Err(error) if is_compression_unsupported(&error) => {
-                self.client.set("compression.type", "none");
-                self.producer = self.client.create_with_context(QuietContext)?;
-                send(&self.producer)
-            }
-            result => result,
-        }
+        Handle::current().block_on(self.producer.send(record)).map_err(|(error, _)| error)
     }
 }
 

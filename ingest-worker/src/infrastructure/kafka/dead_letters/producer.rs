@@ -2,28 +2,27 @@
 //! producer that no longer works is replaced, so that every dead letter is written eventually.
 
 use std::{
-    fmt, mem,
+    fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
-    thread,
     time::Duration,
 };
 
 use futures_util::future::join_all;
 use rdkafka::{
-    ClientConfig,
     error::KafkaError,
-    producer::{FutureProducer, Producer as _, future_producer::DeliveryFuture},
+    producer::{FutureProducer, Producer as _},
     types::RDKafkaErrorCode,
 };
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
 use super::{
     compaction::Compaction,
     queue::{DeadLetter, DeadLetterSink},
     record::{DeadLetterRecord, Omitted, Original},
+    replaceable::ReplaceableProducer,
 };
 use crate::{
     config::Config,
@@ -35,25 +34,15 @@ use crate::{
     notification::publisher::{System, TransientError},
 };
 
-/// The interval at which a replaced producer is checked until it is no longer in use.
-const RETIRE_POLL: Duration = Duration::from_millis(50);
-
 /// A writer to the dead-letter topic. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct DeadLetters {
     topic: String,
     worker: String,
-    client: ClientConfig,
-    active: Arc<Mutex<Arc<Active>>>,
+    producer: ReplaceableProducer,
     compaction: Arc<Compaction>,
     /// Whether the log says that the topic refuses dead letters.
     refuses: Arc<AtomicBool>,
-}
-
-/// The producer in use.
-struct Active {
-    producer: DeadLetterProducer,
-    compresses: bool,
 }
 
 /// What an error says about a dead letter.
@@ -80,14 +69,10 @@ impl DeadLetters {
     /// When a Kafka property is unknown or has an invalid value.
     pub(crate) fn new(config: &Config) -> Result<Self, KafkaError> {
         let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "unknown-host".into());
-        let client = client_config::producer(config);
-        let active =
-            Active { producer: client.create_with_context(QuietContext)?, compresses: true };
         Ok(Self {
             topic: config.settings.dead_letter_topic.clone(),
             worker: format!("{}@{host}", config.settings.kafka_consumer_client_id),
-            client,
-            active: Arc::new(Mutex::new(Arc::new(active))),
+            producer: ReplaceableProducer::new(client_config::producer(config))?,
             compaction: Arc::new(Compaction::new(config)),
             refuses: Arc::default(),
         })
@@ -107,7 +92,8 @@ impl DeadLetters {
             if is_compacted {
                 dead_letter = dead_letter.for_compacted_topic(&original);
             }
-            let Err((error, active)) = self.send(&dead_letter).await else {
+            let record = || dead_letter.to_record(&self.topic);
+            let Err((error, active)) = self.producer.send(record).await else {
                 self.accepted();
                 return Ok(());
             };
@@ -116,33 +102,11 @@ impl DeadLetters {
                 (refusal, _) => {
                     self.refused(&error);
                     if refusal == Refusal::Producer {
-                        self.replace(&active, active.compresses);
+                        self.producer.replace(&active);
                     }
                     let detail = format!("dead-letter topic: {error}");
                     return Err(TransientError { system: System::Kafka, detail });
                 }
-            }
-        }
-    }
-
-    /// Sends a dead letter and waits until it is acknowledged; uncompressed, if the topic does not
-    /// support the compression. An error comes with the producer that was in use.
-    async fn send(
-        &self,
-        dead_letter: &DeadLetterRecord<'_>,
-    ) -> Result<(), (KafkaError, Arc<Active>)> {
-        loop {
-            let active = Arc::clone(&self.active());
-            let written = match active.producer.send_result(dead_letter.to_record(&self.topic)) {
-                Ok(delivery) => acknowledged(delivery).await,
-                Err((error, _)) => Err(error),
-            };
-            match written {
-                Ok(()) => return Ok(()),
-                Err(error) if active.compresses && is_compression_unsupported(&error) => {
-                    self.replace(&active, false);
-                }
-                Err(error) => return Err((error, active)),
             }
         }
     }
@@ -159,32 +123,8 @@ impl DeadLetters {
     ) -> Result<(), KafkaError> {
         let original = Original::unread(topic, partition, offsets.start);
         let dead_letter = DeadLetterRecord::skipped(&original, &self.worker, offsets.end);
-        self.send(&dead_letter).await.map_err(|(error, _)| error)
-    }
-
-    /// Replaces the producer, unless that has happened since `failed` was in use.
-    fn replace(&self, failed: &Arc<Active>, compresses: bool) {
-        let mut active = self.active();
-        if !Arc::ptr_eq(&active, failed) {
-            return;
-        }
-        let mut client = self.client.clone();
-        if !compresses {
-            client.set("compression.type", "none");
-        }
-        match client.create_with_context(QuietContext) {
-            Ok(producer) => {
-                debug!(kafka.topic = self.topic, compresses, "replacing the dead-letter producer");
-                let retired = mem::replace(&mut *active, Arc::new(Active { producer, compresses }));
-                // The last reference is dropped on this thread, as that blocks.
-                thread::spawn(move || {
-                    while Arc::strong_count(&retired) > 1 {
-                        thread::sleep(RETIRE_POLL);
-                    }
-                });
-            }
-            Err(error) => warn!(%error, "cannot replace the dead-letter producer"),
-        }
+        let sent = self.producer.send(|| dead_letter.to_record(&self.topic)).await;
+        sent.map_err(|(error, _)| error)
     }
 
     fn accepted(&self) {
@@ -200,18 +140,13 @@ impl DeadLetters {
         }
     }
 
-    fn active(&self) -> MutexGuard<'_, Arc<Active>> {
-        // Each change is a single assignment, so a poisoned value is still consistent.
-        self.active.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Returns whether the brokers answer and the producer works; blocks.
     pub(crate) fn reaches_brokers(&self) -> bool {
-        let active = Arc::clone(&self.active());
+        let active = self.producer.active();
         let client = active.producer.client();
         if let Some((code, reason)) = client.fatal_error() {
             warn!(%code, reason, "the dead-letter producer has failed");
-            self.replace(&active, active.compresses);
+            self.producer.replace(&active);
             return false;
         }
         client.fetch_metadata(Some(&self.topic), METADATA_TIMEOUT).is_ok()
@@ -219,7 +154,7 @@ impl DeadLetters {
 
     /// Waits until every dead letter is acknowledged or has failed; blocks.
     pub(crate) fn flush(&self, within: Duration) {
-        let active = Arc::clone(&self.active());
+        let active = self.producer.active();
         if let Err(error) = active.producer.flush(within) {
             warn!(%error, "some dead letters were not acknowledged");
         }
@@ -242,7 +177,7 @@ impl DeadLetterSink for DeadLetters {
 }
 
 impl Refusal {
-    fn of(error: &KafkaError, producer: &DeadLetterProducer) -> Self {
+    fn of(error: &KafkaError, producer: &FutureProducer<QuietContext>) -> Self {
         match error.rdkafka_error_code() {
             Some(
                 RDKafkaErrorCode::MessageSizeTooLarge
@@ -253,22 +188,6 @@ impl Refusal {
             _ if producer.client().fatal_error().is_some() => Self::Producer,
             _ => Self::Other,
         }
-    }
-}
-
-pub(crate) type DeadLetterProducer = FutureProducer<QuietContext>;
-
-/// Returns whether a topic takes no records with this compression.
-pub(super) fn is_compression_unsupported(error: &KafkaError) -> bool {
-    error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnsupportedCompressionType)
-}
-
-/// Waits for the brokers' acknowledgement.
-pub(super) async fn acknowledged(delivery: DeliveryFuture) -> Result<(), KafkaError> {
-    match delivery.await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err((error, _))) => Err(error),
-        Err(_) => Err(KafkaError::Canceled),
     }
 }
 

@@ -1,6 +1,6 @@
 use futures_util::future::join;
 use rdkafka::{
-    Message as _, Offset, TopicPartitionList,
+    ClientConfig, Message as _, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer as _},
     message::OwnedMessage,
     mocking::MockCluster,
@@ -120,7 +120,7 @@ async fn a_dead_letter_whose_compression_is_unsupported_is_written_uncompressed(
     let (cluster, dead_letters) =
         refusing(&[RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNSUPPORTED_COMPRESSION_TYPE]);
     write(&dead_letters).await.unwrap();
-    assert!(!dead_letters.active().compresses);
+    assert!(!dead_letters.producer.active().compresses);
     assert_eq!(read(&cluster).payload(), Some(&b"value"[..]));
     let (cluster, dead_letters) =
         refusing(&[RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNSUPPORTED_COMPRESSION_TYPE]);
