@@ -5,7 +5,7 @@ use rdkafka::{
     ClientConfig,
     consumer::BaseConsumer,
     mocking::MockCluster,
-    producer::{BaseProducer, BaseRecord, Producer as _},
+    producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer as _},
 };
 use shared::config;
 use tokio::time::timeout;
@@ -35,9 +35,8 @@ fn committed(servers: &str, group: &str) -> Option<i64> {
     committed.find_partition("t", 0).and_then(|element| element.offset().to_raw())
 }
 
-#[tokio::test]
-async fn a_member_reads_its_partitions_and_commits_up_to_the_first_unfinished_record() {
-    let cluster = MockCluster::new(1).expect("a broker");
+/// Returns the member of a group, whose name follows, that reads a topic with five records.
+fn member(cluster: &MockCluster<'_, DefaultProducerContext>) -> (Arc<Consumer>, String) {
     cluster.create_topic("t", 1, 1).expect("a topic");
     let servers = cluster.bootstrap_servers();
     produce(&servers, 5);
@@ -45,7 +44,14 @@ async fn a_member_reads_its_partitions_and_commits_up_to_the_first_unfinished_re
     let (config, _) = config::read::<Config, _, _>(command(), arguments).expect("valid settings");
     let metrics = Metrics::new(&Registry::new());
     let consumer = Consumer::subscribe(&config, vec!["t".into()], metrics);
-    let consumer = Arc::new(consumer.expect("a consumer"));
+    (Arc::new(consumer.expect("a consumer")), config.settings.kafka_consumer_group)
+}
+
+#[tokio::test]
+async fn a_member_reads_its_partitions_and_commits_up_to_the_first_unfinished_record() {
+    let cluster = MockCluster::new(1).expect("a broker");
+    let servers = cluster.bootstrap_servers();
+    let (consumer, group) = member(&cluster);
     let mut source = consumer.source();
     let mut records = Vec::new();
     while records.len() < 5 {
@@ -61,7 +67,6 @@ async fn a_member_reads_its_partitions_and_commits_up_to_the_first_unfinished_re
     source.store_offsets();
     assert_eq!(source.fatal_error(), None);
     drop((records, source));
-    let group = config.settings.kafka_consumer_group;
     tokio::task::spawn_blocking(move || drop(consumer)).await.expect("it leaves the group");
     assert_eq!(committed(&servers, &group), Some(3));
 }
@@ -70,16 +75,9 @@ async fn a_member_reads_its_partitions_and_commits_up_to_the_first_unfinished_re
 #[tokio::test]
 async fn offsets_below_the_committed_one_are_committed_after_a_rewind() {
     let cluster = MockCluster::new(1).expect("a broker");
-    cluster.create_topic("t", 1, 1).expect("a topic");
     let servers = cluster.bootstrap_servers();
-    produce(&servers, 5);
-    let arguments = ["ingest-worker", "--kafka-bootstrap-servers", &servers];
-    let (config, _) = config::read::<Config, _, _>(command(), arguments).expect("valid settings");
-    let metrics = Metrics::new(&Registry::new());
-    let consumer = Consumer::subscribe(&config, vec!["t".into()], metrics);
-    let consumer = Arc::new(consumer.expect("a consumer"));
+    let (consumer, group) = member(&cluster);
     let mut source = consumer.source();
-    let group = config.settings.kafka_consumer_group;
     // The last is committed by the client's periodic commit again.
     for ends in [&[5][..], &[2, 4]] {
         let mut records = Vec::new();
