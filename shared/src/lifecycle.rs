@@ -62,8 +62,8 @@ pub async fn wait_for_tasks(tasks: &TaskTracker, grace: Duration) -> bool {
     ended
 }
 
-/// Runs a service, then exits the process: with code 0 after a clean shutdown, with 1 after an error,
-/// which is logged. Returning from `main` instead would wait for blocking calls of other threads,
+/// Runs a service, then exits the process: with code 0 after a clean shutdown, with 1 after an
+/// error, which is logged. Returning from `main` instead would wait for blocking calls of other threads,
 /// such as those of a Kafka client whose broker does not reply, longer than the grace period.
 pub async fn run(service: impl Future<Output = anyhow::Result<()>>) -> ! {
     std::process::exit(match service.await {

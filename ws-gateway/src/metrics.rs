@@ -269,7 +269,8 @@ shared::metrics! {
         pub(crate) frames: Labeled<Delivery, IntCounter> = "gateway_frames_total", ();
         /// Replies from Redis about one user that could not be used, by kind: wrong_type,
         /// cross_slot, slot_moving, out_of_memory, read_only, too_few_replicas,
-        /// persistence_failed, no_permission, unreadable, other. Without its position, a user is served live frames and cannot resume.
+        /// persistence_failed, no_permission, unreadable, other. Without its position, a user is
+        /// served live frames and cannot resume.
         pub(crate) redis_user_errors: Labeled<RedisUserError, IntCounter> = "gateway_redis_user_errors_total", ();
         /// Values from Redis that were skipped: frames and entries that are not readable or have
         /// an implausible position, and unreadable revocations.

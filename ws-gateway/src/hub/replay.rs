@@ -52,8 +52,8 @@ impl ReplayPage {
     }
 }
 
-/// Adds to the first page what the user has read: counted after the subscription, so that the client
-/// is sent every later notification.
+/// Adds to the first page what the user has read: counted after the subscription, so that the
+/// client is sent every later notification.
 pub(crate) fn with_read_state(
     mut replay: Replay,
     read: impl Future<Output = Option<ReadSummary>> + Send + 'static,

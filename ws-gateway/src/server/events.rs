@@ -41,7 +41,7 @@ const RETRY_AFTER: &str = "2";
 /// position: Redis does not serve this user for now.
 const RETRY_UNREADABLE_MS: RangeInclusive<u64> = 2_000..=5_000;
 
-/// Why a client is not served before its subscription is confirmed.
+/// Why a client is not served whose subscription is not confirmed, or whose history is not read.
 const NO_REPLY: &str = "Redis did not reply in time";
 
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");

@@ -1,5 +1,5 @@
-//! What is sent before the queue, or not at all: the close of the connection, the ping of a probe, and
-//! restored notifications that the client has. The connection's task sends a ping, which it cannot
+//! What is sent before the queue, or not at all: the close of the connection, the ping of a probe,
+//! and restored notifications that the client has. The connection's task sends a ping, which it cannot
 //! while a write waits for the client.
 
 use std::{future::poll_fn, task::Poll};
