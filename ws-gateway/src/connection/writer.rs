@@ -52,9 +52,12 @@ impl<C: Channel> Connection<C> {
             return self.send(texts).await;
         }
         let Drained { items, due } = self.registration.outbox().drain();
+        // After a gap in the queue, the user's position may be smaller than those of the queue.
+        let newest_queued = items.iter().filter_map(Item::position).max();
         let (queued, written) = self.batch(items).into_parts();
         texts.extend(queued);
-        if let Some(last_event_id) = reached.filter(|_| moves_position) {
+        let is_ahead = |position: &Position| moves_position && Some(*position) >= newest_queued;
+        if let Some(last_event_id) = reached.filter(is_ahead) {
             texts.push(State::Position { last_event_id }.to_text());
         }
         self.send(texts).await?;

@@ -20,7 +20,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::protocol::{CloseReason, Frame};
+use crate::protocol::{CloseReason, Frame, Position};
 use probe::Probe;
 use recent::RecentFrames;
 use socket_writer::SocketWriter;
@@ -35,9 +35,12 @@ pub(crate) enum Item {
 }
 
 impl Item {
-    /// Returns whether the user's stream has it as well.
-    fn is_stored(&self) -> bool {
-        matches!(self, Self::Frame(frame) if frame.position.is_some())
+    /// Returns the position of a frame that the user's stream has as well.
+    pub(crate) fn position(&self) -> Option<Position> {
+        match self {
+            Self::Frame(frame) => frame.position,
+            Self::Gap => None,
+        }
     }
 
     fn bytes(&self) -> usize {
@@ -143,7 +146,7 @@ impl State {
         if let Some(dropped) = &mut self.replaying {
             *dropped = true;
             self.recent = RecentFrames::default();
-            self.queue.retain(|item| !item.is_stored());
+            self.queue.retain(|item| item.position().is_none());
             self.bytes = self.queue.iter().map(Item::bytes).sum();
         }
     }

@@ -53,6 +53,30 @@ async fn an_incomplete_resume_without_frames_moves_the_position_over_the_gap() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_position_of_an_incomplete_resume_is_not_behind_the_frames_after_it() {
+    let page = ReplayPage::without_history(Resume::Incomplete);
+    let (read, is_read) = tokio::sync::oneshot::channel::<()>();
+    let pages = stream::once(async move {
+        is_read.await.ok();
+        page
+    });
+    let mut harness = connect(true, Box::pin(pages)).await;
+    harness.hub.deliver("u", frame(7));
+    // Redis has lost the stream.
+    harness.hub.read_again("u");
+    let subscription =
+        harness.hub.plan(harness.hub.take_changed()).subscribe.remove(0).subscription;
+    harness.hub.report_gap(&subscription, Resync::At("0-5".parse().unwrap()));
+    read.send(()).unwrap();
+    assert_eq!(harness.json().await["data"]["state"], "authenticated");
+    assert_eq!(harness.json().await["id"], "7-0");
+    assert_eq!(harness.json().await["data"]["last_event_id"], "0-5");
+    assert_eq!(harness.hub.mark_subscribed(&subscription), Subscribed::Live);
+    harness.hub.deliver("u", frame(8));
+    assert_eq!(harness.json().await["id"], "8-0");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_page_of_the_history_is_read_only_when_the_one_before_is_on_the_socket() {
     let (read, reads) = tokio::sync::watch::channel(0);
     let pages = stream::unfold(read, |read| async move {
