@@ -4,8 +4,10 @@ use redis::{RedisError, RedisResult, Value};
 
 use crate::metrics::RedisUserError;
 
-/// How the error begins with which Redis refuses a command of a script by its access rules.
-const SCRIPT_NOT_PERMITTED: &str = "ACL failure in script";
+/// How the error begins with which Redis refuses a command of a script by its access rules, from
+/// 7.2 on and before.
+const SCRIPT_NOT_PERMITTED: [&str; 2] =
+    ["ACL failure in script", "The user executing the script can't"];
 /// How the error begins about the slot of a key; the code stands for the whole cluster as well.
 const SLOT_NOT_SERVED: &str = "Hash slot not served";
 
@@ -34,7 +36,7 @@ fn user_error(error: &RedisError) -> Option<RedisUserError> {
         "NOREPLICAS" => RedisUserError::TooFewReplicas,
         "MISCONF" => RedisUserError::PersistenceFailed,
         "NOPERM" => RedisUserError::NoPermission,
-        "ERR" if says(SCRIPT_NOT_PERMITTED) => RedisUserError::NoPermission,
+        "ERR" if SCRIPT_NOT_PERMITTED.into_iter().any(says) => RedisUserError::NoPermission,
         "ASK" | "TRYAGAIN" => RedisUserError::SlotMoving,
         "CLUSTERDOWN" if says(SLOT_NOT_SERVED) => RedisUserError::SlotMoving,
         "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "MOVED" | "BUSY" | "NOAUTH" | "WRONGPASS"
@@ -85,6 +87,10 @@ mod tests {
             ("NOPERM", RedisUserError::NoPermission),
             ("ERR", RedisUserError::Other),
             ("ERR ACL failure in script: No permissions", RedisUserError::NoPermission),
+            (
+                "ERR The user executing the script can't run this command or subcommand",
+                RedisUserError::NoPermission,
+            ),
             ("TRYAGAIN Multiple keys request during rehashing", RedisUserError::SlotMoving),
             ("ASK 866 127.0.0.1:7001", RedisUserError::SlotMoving),
             ("CLUSTERDOWN Hash slot not served", RedisUserError::SlotMoving),
