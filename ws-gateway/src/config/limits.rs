@@ -38,8 +38,9 @@ pub(crate) struct LimitSettings {
     /// `10.0.0.0/8,fd00::/8`; unset: none
     #[arg(long, env = "TRUSTED_PROXIES")]
     pub(crate) trusted_proxies: Option<TrustedProxies>,
-    /// Maximum number of handshakes per second; above it they get 503 with Retry-After. A client
-    /// address or IPv6 /64 network that has taken as many of them as are left gets 429
+    /// Maximum number of handshakes per second; above it they get 503 with Retry-After. A user, or
+    /// a client address or network without a good token, that has taken as many of them as are
+    /// left gets 429
     #[arg(long, env = "MAX_HANDSHAKES_PER_SECOND", default_value = "1000")]
     pub(crate) max_handshakes_per_second: NonZeroU32,
     /// Maximum number of connections that are not WebSockets yet; above it the oldest is closed

@@ -16,7 +16,8 @@ use super::{
 use crate::{
     auth::{AuthError, Identity, TokenResult},
     connection::ConnectionSettings,
-    metrics::HandshakeResult,
+    metrics::{HandshakeResult, ReadResult},
+    protocol::CloseReason,
 };
 
 /// Seconds after which a client may try again: after a second the handshake limit has refilled.
@@ -24,29 +25,25 @@ const RETRY_HANDSHAKE: &str = "1";
 /// Seconds after which a client may try again: connections end in their own time.
 const RETRY_CONNECTION: &str = "5";
 
+/// Why a request is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    ForbiddenOrigin,
+    Rate(RateExceeded),
+    Token(AuthError),
+}
+
 /// Checks the origin and the rate of handshakes. Returns the address of the client.
 pub(super) fn check(
     state: &ServerState,
     peer: IpAddr,
     headers: &HeaderMap,
-) -> Result<IpAddr, Box<Response>> {
+) -> Result<IpAddr, Refusal> {
     if !is_origin_allowed(state, headers) {
-        state.count(HandshakeResult::ForbiddenOrigin);
-        return Err(response::error(StatusCode::FORBIDDEN, "the origin is not allowed").into());
+        return Err(Refusal::ForbiddenOrigin);
     }
     let client = state.settings.trusted_proxies.client(peer, headers);
-    match state.handshakes.try_acquire(client) {
-        Ok(()) => Ok(client),
-        Err(RateExceeded::Total) => {
-            state.count(HandshakeResult::RateLimited);
-            let limit = state.settings.max_handshakes_per_second;
-            Err(unavailable("handshakes a second", limit, RETRY_HANDSHAKE))
-        }
-        Err(RateExceeded::PerAddress) => {
-            state.count(HandshakeResult::AddressRateLimited);
-            Err(address_exceeds("rate of handshakes", RETRY_HANDSHAKE))
-        }
-    }
+    state.handshakes.try_acquire(client).map(|()| client).map_err(Refusal::Rate)
 }
 
 /// Takes one of the connections that the process and the client's address may have.
@@ -61,23 +58,72 @@ pub(super) fn acquire(
         }
         LimitExceeded::PerAddress => {
             state.count(HandshakeResult::AddressFull);
-            address_exceeds("connection limit", RETRY_CONNECTION)
+            exceeds("connection limit per client address", RETRY_CONNECTION)
         }
     })
 }
 
-/// Checks the token of a request.
+/// Checks the token of a request and the share of its user in the rate of handshakes.
 pub(super) async fn authenticate(
     state: &ServerState,
+    client: IpAddr,
     token: Option<&str>,
-) -> Result<Identity, AuthError> {
+) -> Result<Identity, Refusal> {
     let ConnectionSettings { authenticator, metrics, .. } = &*state.connection;
     let identity = authenticator.authenticate(token).await;
     metrics.jwt_validations.of(TokenResult::from(&identity)).inc();
-    if identity.is_err() {
-        state.count(HandshakeResult::Unauthenticated);
+    let identity = identity.map_err(Refusal::Token)?;
+    state.handshakes.assign(client, &identity.user).map_err(Refusal::Rate)?;
+    Ok(identity)
+}
+
+impl Refusal {
+    /// Returns the response, and counts a refused handshake.
+    pub(super) fn of_handshake(self, state: &ServerState) -> Box<Response> {
+        state.count(self.into());
+        self.response(state)
     }
-    identity
+
+    pub(super) fn response(self, state: &ServerState) -> Box<Response> {
+        match self {
+            Self::ForbiddenOrigin => {
+                response::error(StatusCode::FORBIDDEN, "the origin is not allowed").into()
+            }
+            Self::Rate(RateExceeded::Total) => {
+                let limit = state.settings.max_handshakes_per_second;
+                unavailable("handshakes a second", limit, RETRY_HANDSHAKE)
+            }
+            Self::Rate(RateExceeded::PerAddress) => {
+                exceeds("rate of handshakes per client address", RETRY_HANDSHAKE)
+            }
+            Self::Rate(RateExceeded::PerUser) => {
+                exceeds("rate of handshakes per user", RETRY_HANDSHAKE)
+            }
+            Self::Token(error) => unauthenticated(error.message()),
+        }
+    }
+}
+
+impl From<Refusal> for HandshakeResult {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::ForbiddenOrigin => Self::ForbiddenOrigin,
+            Refusal::Rate(RateExceeded::Total) => Self::RateLimited,
+            Refusal::Rate(RateExceeded::PerAddress) => Self::AddressRateLimited,
+            Refusal::Rate(RateExceeded::PerUser) => Self::UserRateLimited,
+            Refusal::Token(_) => Self::Unauthenticated,
+        }
+    }
+}
+
+impl From<Refusal> for ReadResult {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::ForbiddenOrigin => Self::ForbiddenOrigin,
+            Refusal::Rate(_) => Self::RateLimited,
+            Refusal::Token(_) => Self::Unauthenticated,
+        }
+    }
 }
 
 fn unavailable(
@@ -90,10 +136,16 @@ fn unavailable(
     response::with_header(response, header::RETRY_AFTER, retry_after).into()
 }
 
-fn address_exceeds(limit: &str, retry_after: &'static str) -> Box<Response> {
-    let message = format!("{limit} per client address reached");
-    let response = response::error(StatusCode::TOO_MANY_REQUESTS, &message);
+fn exceeds(limit: &str, retry_after: &'static str) -> Box<Response> {
+    let response = response::error(StatusCode::TOO_MANY_REQUESTS, &format!("{limit} reached"));
     response::with_header(response, header::RETRY_AFTER, retry_after).into()
+}
+
+/// Returns the response to a request whose token is refused.
+pub(super) fn unauthenticated(message: &str) -> Box<Response> {
+    let reason = CloseReason::Unauthenticated;
+    let response = response::refusal(StatusCode::UNAUTHORIZED, reason, message);
+    response::with_header(response, header::WWW_AUTHENTICATE, "Bearer").into()
 }
 
 /// Whether the browser origin of a request, if it has one, may connect.

@@ -17,6 +17,11 @@ const IPV4_MAPPED_PREFIX: u8 = 96;
 /// Bits of an IPv6 address that an internet provider assigns to one customer at least.
 const IPV6_SUBNET_PREFIX: u8 = 64;
 
+/// Prefix lengths of the networks that one client may have: an address or a small network.
+const IPV4_NETWORK_PREFIXES: [u8; 2] = [32, 24];
+/// Prefix lengths that internet providers assign to a customer.
+const IPV6_NETWORK_PREFIXES: [u8; 3] = [IPV6_SUBNET_PREFIX, 56, 48];
+
 /// The networks of the proxies whose `X-Forwarded-For` is trusted; none by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TrustedProxies(Vec<IpNet>);
@@ -53,6 +58,19 @@ pub(super) fn subnet(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(address) => Ipv6Net::new_assert(address, IPV6_SUBNET_PREFIX).network().into(),
+    }
+}
+
+/// Returns the networks that one client may have to itself, the smallest first: an IPv4 address or
+/// its /24, or what an IPv6 client is assigned, a /64, /56 or /48.
+pub(super) fn networks(address: IpAddr) -> Vec<IpNet> {
+    match address {
+        IpAddr::V4(address) => IPV4_NETWORK_PREFIXES
+            .map(|prefix| Ipv4Net::new_assert(address, prefix).trunc().into())
+            .into(),
+        IpAddr::V6(address) => IPV6_NETWORK_PREFIXES
+            .map(|prefix| Ipv6Net::new_assert(address, prefix).trunc().into())
+            .into(),
     }
 }
 

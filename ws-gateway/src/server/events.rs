@@ -14,7 +14,8 @@ use uuid::Uuid;
 use super::{
     accept_header as accept,
     activity::Activity,
-    admission, cors,
+    admission::{self, Refusal, unauthenticated},
+    cors,
     open::{OpenConnection, register},
     query::Query,
     repeated::LAST_EVENT_ID,
@@ -89,10 +90,11 @@ async fn open(
         let message = format!("accept {EVENT_STREAM} or {JSON}");
         return Err(response::error(StatusCode::NOT_ACCEPTABLE, &message).into());
     };
-    let client = admission::check(state, peer, headers)?;
+    let refused = |refusal: Refusal| refusal.of_handshake(state);
+    let client = admission::check(state, peer, headers).map_err(refused)?;
     let permit = admission::acquire(state, client)?;
-    let identity = admission::authenticate(state, auth::bearer(headers)).await;
-    let identity = identity.map_err(|error| unauthenticated(error.message()))?;
+    let identity = admission::authenticate(state, client, auth::bearer(headers)).await;
+    let identity = identity.map_err(refused)?;
     // From now on, the connection's own limits hold instead of those of a pending one.
     let active = activity.begin();
     let id = Uuid::new_v4();
@@ -178,12 +180,6 @@ fn closed(reason: CloseReason) -> Box<Response> {
     }
     let message = "connection limit per user reached";
     response::refusal(StatusCode::TOO_MANY_REQUESTS, reason, message).into()
-}
-
-pub(super) fn unauthenticated(message: &str) -> Box<Response> {
-    let reason = CloseReason::Unauthenticated;
-    let response = response::refusal(StatusCode::UNAUTHORIZED, reason, message);
-    response::with_header(response, header::WWW_AUTHENTICATE, "Bearer").into()
 }
 
 /// Returns the response to a client that Redis keeps from being served.

@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::{
     activity::Activity,
-    admission::{self, lists},
+    admission::{self, Refusal, lists},
     events,
     health_endpoints::Health,
     query::Query,
@@ -120,13 +120,14 @@ where
         let response = response::error(StatusCode::METHOD_NOT_ALLOWED, "use GET");
         return Err(response::with_header(response, header::ALLOW, "GET").into());
     }
-    let client = admission::check(state, peer, headers)?;
+    let refused = |refusal: Refusal| refusal.of_handshake(state);
+    let client = admission::check(state, peer, headers).map_err(refused)?;
     if !is_upgrade(headers) {
-        return Err(refuse_plain_request(state, &request).await.into());
+        return Err(refuse_plain_request(state, &request, client).await);
     }
     let accept = accept_key(headers).inspect_err(|_| state.count(HandshakeResult::Malformed))?;
     let permit = admission::acquire(state, client)?;
-    let handshake = read_handshake(state, &request).await;
+    let handshake = read_handshake(state, &request, client).await?;
     let mut response = switching_protocols(accept);
     if handshake.options.control_frames {
         response = response::with_header(response, header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL);
@@ -137,25 +138,46 @@ where
     Ok(response.into())
 }
 
-async fn refuse_plain_request(state: &ServerState, request: &Request<()>) -> Response {
-    if let Err(error) = read_handshake(state, request).await.identity {
-        let response = response::error(StatusCode::UNAUTHORIZED, error.message());
-        return response::with_header(response, header::WWW_AUTHENTICATE, "Bearer");
+async fn refuse_plain_request(
+    state: &ServerState,
+    request: &Request<()>,
+    client: IpAddr,
+) -> Box<Response> {
+    match read_handshake(state, request, client).await {
+        Err(refused) => return refused,
+        Ok(Handshake { identity: Err(error), .. }) => {
+            let response = response::error(StatusCode::UNAUTHORIZED, error.message());
+            return response::with_header(response, header::WWW_AUTHENTICATE, "Bearer").into();
+        }
+        Ok(_) => {}
     }
     state.count(HandshakeResult::Malformed);
     let response = response::error(StatusCode::UPGRADE_REQUIRED, "upgrade to a WebSocket");
     let response = response::with_header(response, header::UPGRADE, "websocket");
-    response::with_header(response, header::CONNECTION, "Upgrade")
+    response::with_header(response, header::CONNECTION, "Upgrade").into()
 }
 
-async fn read_handshake(state: &ServerState, request: &Request<()>) -> Handshake {
+/// Reads what a handshake asks for. A refused token is a part of that, as it is reported after the
+/// handshake.
+async fn read_handshake(
+    state: &ServerState,
+    request: &Request<()>,
+    client: IpAddr,
+) -> Result<Handshake, Box<Response>> {
     let query = request.uri().query().unwrap_or_default();
     let token = auth::token(request.headers(), query);
-    let identity = admission::authenticate(state, token.as_deref()).await;
+    let identity = match admission::authenticate(state, client, token.as_deref()).await {
+        Ok(identity) => Ok(identity),
+        Err(refusal) => {
+            let response = refusal.of_handshake(state);
+            let Refusal::Token(error) = refusal else { return Err(response) };
+            Err(error)
+        }
+    };
     let control_frames =
         lists(request.headers(), &header::SEC_WEBSOCKET_PROTOCOL, |entry| entry == SUBPROTOCOL);
     let Query { resume_from, filter, .. } = Query::read(query);
-    Handshake { identity, resume_from, options: ClientOptions { control_frames, filter } }
+    Ok(Handshake { identity, resume_from, options: ClientOptions { control_frames, filter } })
 }
 
 fn is_upgrade(headers: &HeaderMap) -> bool {

@@ -9,13 +9,14 @@ use tokio::{sync::oneshot, time::timeout};
 
 use super::{
     activity::Activity,
-    admission, cors,
-    events::{unauthenticated, unavailable},
+    admission::{self, Refusal},
+    cors,
+    events::unavailable,
     query::Query,
     response::{self, Response},
     state::ServerState,
 };
-use crate::{auth, hub::read_requests::ReadRequest};
+use crate::{auth, hub::read_requests::ReadRequest, metrics::ReadResult};
 
 /// How long a request waits for Redis.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
@@ -45,13 +46,19 @@ async fn read(
     activity: &Activity,
 ) -> Result<Response, Box<Response>> {
     let headers = request.headers();
-    admission::check(state, peer, headers)?;
+    let count = |result| state.connection.metrics.read_requests.of(result).inc();
+    let refused = |refusal: Refusal| {
+        count(refusal.into());
+        refusal.response(state)
+    };
+    let client = admission::check(state, peer, headers).map_err(refused)?;
     let Ok(up_to) = Query::read(request.uri().query().unwrap_or_default()).up_to.transpose() else {
+        count(ReadResult::Malformed);
         let message = "up_to has the form 1754471730123-0";
         return Err(response::error(StatusCode::BAD_REQUEST, message).into());
     };
-    let identity = admission::authenticate(state, auth::bearer(headers)).await;
-    let identity = identity.map_err(|error| unauthenticated(error.message()))?;
+    let identity = admission::authenticate(state, client, auth::bearer(headers)).await;
+    let identity = identity.map_err(refused)?;
     // Further requests on this connection have a time limit of their own.
     let _active = activity.begin();
     let (answer, read_state) = oneshot::channel();
@@ -59,6 +66,8 @@ async fn read(
     state.hub.read_requests().add(&identity.user, request);
     let read_state = timeout(READ_TIMEOUT, read_state).await.ok().and_then(Result::ok);
     let read_state = read_state.and_then(|text| RawValue::from_string(text).ok());
+    let result = if read_state.is_some() { ReadResult::Answered } else { ReadResult::Unavailable };
+    count(result);
     let read_state = read_state.ok_or_else(|| unavailable("the read state is not available"))?;
     Ok(response::json(StatusCode::OK, &read_state))
 }
