@@ -62,10 +62,12 @@ struct Assigned {
     start: Option<i64>,
     /// Offsets below this one are restored to the histories only.
     silent_until: i64,
-    /// Offsets below this one were finished before Redis lost data.
+    /// All offsets below this one were finished before Redis lost data.
     restored_until: i64,
     /// Offsets below this one were read before Redis lost data, so that they may be published.
     read_until: i64,
+    /// Those below `read_until` that were not finished. As many as were in flight or parked.
+    never_finished: BTreeSet<i64>,
     /// The position that Redis has; without it, everything that is finished is committed.
     confirmed: Option<i64>,
 }

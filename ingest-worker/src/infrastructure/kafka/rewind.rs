@@ -98,8 +98,7 @@ fn positions(
                 silent_until.into_iter().chain(found).min().unwrap_or(i64::MAX)
             }
         };
-        let may_restore = offsets.may_restore(topic, *partition, from, to.silent_until());
-        Ok(may_restore.then_some(from))
+        Ok(offsets.restore_start(topic, *partition, from))
     };
     Ok(partitions.iter().map(position).collect())
 }

@@ -1,6 +1,8 @@
 //! Positions of partitions that are read again because Redis has lost data: nothing below what was
 //! committed is committed again, and each record states how its notification is restored.
 
+use std::collections::BTreeSet;
+
 use super::{Assigned, Offsets};
 use crate::domain::record::Restore;
 
@@ -12,8 +14,8 @@ impl Offsets {
         }
     }
 
-    /// Begins to read a partition again from `position` on, to restore what Redis has lost: offsets
-    /// below `silent_until` to the histories only, without it all that were finished. Its
+    /// Begins to read a partition again from `position` on, to restore what Redis has lost: records
+    /// below `silent_until` that were finished to the histories only, without it all of them. Its
     /// unfinished records are stale, and no offset below those committed so far is committed.
     pub fn begin_restore(
         &mut self,
@@ -25,13 +27,16 @@ impl Offsets {
         let epoch = self.last_epoch + 1;
         let Some(assigned) = self.get_mut(topic, partition) else { return };
         let until = assigned.finished_before().or(assigned.start).unwrap_or(position);
+        let read_until = assigned.next.unwrap_or(until).max(assigned.read_until);
+        let not_published = assigned.not_published_again().min(read_until);
         *assigned = Assigned {
             epoch,
             start: Some(position),
-            silent_until: silent_until.or(assigned.finished_to()).unwrap_or(position),
+            silent_until: silent_until.unwrap_or(not_published),
             restored_until: until,
             reread_until: assigned.reread_until,
-            read_until: assigned.next.unwrap_or(until).max(assigned.read_until),
+            read_until,
+            never_finished: assigned.never_finished(),
             ..Assigned::default()
         };
         self.last_epoch = epoch;
@@ -44,21 +49,13 @@ impl Offsets {
         Some((assigned.epoch, assigned.finished_to()?))
     }
 
-    /// Returns whether reading a partition again from `from` on may restore something: for all
-    /// histories what was finished, else what was read.
+    /// Returns the position from which a partition has to be read again to restore everything from
+    /// `from` on; `None` if nothing was read there. No unfinished record is before it.
     #[must_use]
-    pub fn may_restore(
-        &self,
-        topic: &str,
-        partition: i32,
-        from: i64,
-        silent_until: Option<i64>,
-    ) -> bool {
-        let position = self.get(topic, partition).and_then(|assigned| match silent_until {
-            None => assigned.finished_to(),
-            Some(_) => assigned.next.or(assigned.start),
-        });
-        position.is_some_and(|position| from < position)
+    pub fn restore_start(&self, topic: &str, partition: i32, from: i64) -> Option<i64> {
+        let assigned = self.get(topic, partition)?;
+        let from = from.min(assigned.finished_to()?);
+        (from < assigned.position()?).then_some(from)
     }
 
     /// Returns the offset below which finished records of a partition are restored; 0 for none.
@@ -70,7 +67,7 @@ impl Offsets {
     /// is.
     pub(crate) fn silent_until(&self, topic: &str, partition: i32) -> Option<i64> {
         let assigned = self.get(topic, partition)?;
-        Some(assigned.silent_until).filter(|until| assigned.finished_to() < Some(*until))
+        Some(assigned.silent_until).filter(|until| assigned.restored_silently_to() < *until)
     }
 
     /// Returns whether no record of a partition was finished since its assignment.
@@ -111,17 +108,53 @@ impl Assigned {
     /// Restores nothing any more: after a reset, the offsets may be those of another log.
     pub(super) fn end_restore(&mut self) {
         (self.silent_until, self.restored_until, self.read_until) = (0, 0, 0);
+        self.never_finished.clear();
         self.confirmed = None;
     }
 
     /// Returns how the notification of a record is restored.
     pub(super) fn restore(&self, offset: i64) -> Option<Restore> {
         match offset {
-            _ if offset >= self.restored_until => {
-                (offset < self.read_until).then_some(Restore::Unfinished)
-            }
+            _ if offset >= self.read_until => None,
+            _ if self.never_finished.contains(&offset) => Some(Restore::Unfinished),
             _ if offset < self.silent_until => Some(Restore::HistoryOnly),
             _ => Some(Restore::Publish),
         }
+    }
+
+    /// Returns the offset of the next record to read.
+    fn position(&self) -> Option<i64> {
+        self.next.or(self.start)
+    }
+
+    /// Returns the offsets of the records that are in flight or parked.
+    fn in_progress(&self) -> impl Iterator<Item = i64> {
+        let parked = self.parked.iter().map(|(offset, _)| *offset);
+        self.in_flight.iter().flatten().copied().chain(parked)
+    }
+
+    /// Returns the offsets of the records that were read and not finished, also before Redis lost
+    /// data.
+    fn never_finished(&self) -> BTreeSet<i64> {
+        let was_finished = |offset| self.restore(offset).is_some_and(Restore::was_finished);
+        let unread = self.never_finished.range(self.position().unwrap_or(0)..).copied();
+        self.in_progress().filter(|offset| !was_finished(*offset)).chain(unread).collect()
+    }
+
+    /// Returns the first offset that has not been published again, if the restore does that.
+    fn not_published_again(&self) -> i64 {
+        let publish = |offset: &i64| self.restore(*offset) == Some(Restore::Publish);
+        let unread = self.position().unwrap_or(0).max(self.silent_until);
+        self.in_progress().filter(publish).chain([unread]).min().unwrap_or(unread)
+    }
+
+    /// Returns the first offset that has not been restored to the histories, if the restore does
+    /// that.
+    fn restored_silently_to(&self) -> i64 {
+        let is_silent = |offset: &i64| self.restore(*offset) == Some(Restore::HistoryOnly);
+        let in_flight = self.in_flight.iter().flatten().copied();
+        let parked = self.parked.range(..(self.silent_until, 0)).map(|(offset, _)| *offset);
+        let unfinished = in_flight.take_while(|offset| *offset < self.silent_until).chain(parked);
+        unfinished.filter(is_silent).chain(self.position()).min().unwrap_or(0)
     }
 }

@@ -219,9 +219,8 @@ impl RecordSource for FakeSource {
                 RewindTo::Offset { from, .. } => *from,
                 RewindTo::Age { .. } => 0,
             };
-            if !self.offsets().may_restore(topic, *partition, from, to.silent_until()) {
-                return Ok(None);
-            }
+            let start = self.offsets().restore_start(topic, *partition, from);
+            let Some(from) = start else { return Ok(None) };
             self.positions().insert(*partition, usize::try_from(from).unwrap());
             self.offsets().begin_restore(topic, *partition, from, to.silent_until());
             Ok(Some(from))

@@ -12,9 +12,7 @@ impl Source {
             RewindTo::Offset { from, .. } => from.max(begin),
             RewindTo::Age { .. } => begin,
         };
-        if !self.offsets().may_restore(&partition.0, partition.1, from, to.silent_until()) {
-            return None;
-        }
+        let from = self.offsets().restore_start(&partition.0, partition.1, from)?;
         let sim = &self.cluster.sim;
         trace!(sim, "kafka member {}: {partition:?} is rewound: {to:?}", self.member.id());
         sim.reach(match to {

@@ -81,6 +81,36 @@ async fn a_flush_rebuilds_histories_and_publishes_nothing() {
     assert_eq!(rewinds(&setup, RewindReason::Missing), 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_flush_behind_an_unfinished_record_rebuilds_what_was_finished_and_no_dead_letter() {
+    for parked_at in [0, 1] {
+        let setup = Setup::new([0]);
+        let script = async {
+            if parked_at == 1 {
+                setup.broker.produce(0, of_user(1, "u"));
+            }
+            setup.broker.produce(0, of_batch(2, "b"));
+            setup.until("2 is parked", |s| s.parked(ParkReason::OwnerUnknown) == 1).await;
+            setup.broker.produce(0, b"not JSON");
+            setup.broker.produce(0, of_user(3, "u"));
+            setup.until("3 is published", |s| s.store.published().ends_with(&[3])).await;
+            setup.until("a dead letter is written", |s| !s.sink.written().is_empty()).await;
+            sleep(SYNC).await;
+            let before = setup.store.published();
+            setup.store.fail_over_to(Data::default());
+            sleep(2 * SYNC).await;
+            assert_eq!(rewinds(&setup, RewindReason::Missing), 1);
+            // The claims are back, and the parked record is published once its owner is known.
+            setup.broker.produce(0, of_user(3, "u"));
+            setup.owners.state("b", "u");
+            setup.published(&[&before[..], &[2]].concat()).await;
+            setup.committed(0, parked_at + 4).await;
+        };
+        setup.run(script).await;
+        assert_eq!(setup.sink.written(), [(parked_at + 1, "not_json")]);
+    }
+}
+
 /// A replica that has not received the first watermark is not distinguished from an empty server.
 #[tokio::test(start_paused = true)]
 async fn what_is_lost_together_with_the_first_watermark_is_rebuilt_without_publishing() {
