@@ -20,6 +20,8 @@ pub struct Frame {
     pub low_priority: bool,
     /// Whether it is a read state, which only clients that negotiated it are sent.
     pub(crate) is_read_state: bool,
+    /// Whether it may have been published before under another id.
+    pub(crate) is_restored: bool,
     /// The producer's time of the event.
     pub(crate) event_time: Option<SystemTime>,
     /// A hash of the notification without its id; none for a frame of another publisher.
@@ -61,6 +63,7 @@ impl Frame {
         let head = position.and_then(|_| Head::of(&text));
         let low_priority = head.as_ref().is_some_and(Head::is_low_priority);
         let is_read_state = text.starts_with(READ_STATE_HEAD);
+        let is_restored = head.as_ref().is_some_and(|head| head.is_restored);
         let event_time = head.as_ref().and_then(Head::event_time);
         let content_hash = head.as_ref().and_then(|head| head.content_hash(&text));
         Self {
@@ -68,6 +71,7 @@ impl Frame {
             position,
             low_priority,
             is_read_state,
+            is_restored,
             event_time,
             content_hash,
             trace_context: None,
@@ -121,6 +125,7 @@ fn hash(seed: u64, text: &str) -> u64 {
 /// in another order has none.
 #[derive(Debug)]
 struct Head<'a> {
+    is_restored: bool,
     priority: &'a str,
     timestamp: Option<&'a str>,
     /// The W3C traceparent.
@@ -130,14 +135,15 @@ struct Head<'a> {
 impl<'a> Head<'a> {
     fn of(text: &'a str) -> Option<Self> {
         let (_, rest) = field(text, "{\"id\":\"")?;
-        let rest = rest.strip_prefix(RESTORED).unwrap_or(rest);
-        let (_, rest) = field(rest, ",\"event\":\"")?;
+        let restored = rest.strip_prefix(RESTORED);
+        let (_, rest) = field(restored.unwrap_or(rest), ",\"event\":\"")?;
         let (_, rest) = field(rest, ",\"category\":\"")?;
         let (priority, rest) = field(rest, ",\"priority\":\"")?;
         let timestamp = field(rest, ",\"timestamp\":\"");
         let trace = timestamp.and_then(|(_, rest)| field(rest, ",\"trace\":\""));
-        let value = |(value, _)| value;
-        Some(Self { priority, timestamp: timestamp.map(value), trace: trace.map(value) })
+        let (is_restored, value) = (restored.is_some(), |(value, _)| value);
+        let (timestamp, trace) = (timestamp.map(value), trace.map(value));
+        Some(Self { is_restored, priority, timestamp, trace })
     }
 
     fn is_low_priority(&self) -> bool {

@@ -6,14 +6,24 @@ use std::collections::VecDeque;
 
 use crate::protocol::Frame;
 
-/// The number of notifications that are remembered for each connection, 10 bytes each: more than a
-/// failover loses of one user within seconds.
-const MAX_RECENT: usize = 128;
+/// The bytes for notifications that were sent once, and for restored ones: 512 each, more than the
+/// history of a user has by default.
+const MAX_BYTES: usize = 5 << 10;
+const MAX_HASHES: usize = MAX_BYTES / (size_of::<u64>() + size_of::<u16>());
 
 /// The notifications that a connection was sent. Allocates nothing before the first one.
 #[derive(Debug, Default)]
-pub(super) struct RecentFrames(Option<Box<Hashes>>);
+pub(super) struct RecentFrames(Option<Box<Known>>);
 
+#[derive(Debug, Default)]
+struct Known {
+    sent: Hashes,
+    /// Apart from the others: a long restore would make the connection forget those that are
+    /// restored next.
+    restored: Hashes,
+}
+
+/// Hashes in the order of sending.
 #[derive(Debug, Default)]
 struct Hashes {
     hashes: VecDeque<u64>,
@@ -25,25 +35,42 @@ impl RecentFrames {
     /// Adds a frame; returns false if it is known.
     pub(super) fn insert(&mut self, frame: &Frame) -> bool {
         let Some(hash) = frame.content_hash else { return true };
-        let part = part(hash);
-        let Hashes { hashes, parts } = &mut **self.0.get_or_insert_default();
-        if parts.contains(&part) && hashes.contains(&hash) {
+        let known = &mut **self.0.get_or_insert_default();
+        if known.sent.contains(hash) || known.restored.contains(hash) {
             return false;
         }
-        if hashes.len() == MAX_RECENT {
-            hashes.pop_front();
-            parts.pop_front();
-        }
-        hashes.push_back(hash);
-        parts.push_back(part);
+        let hashes = if frame.is_restored { &mut known.restored } else { &mut known.sent };
+        hashes.push(hash);
         true
     }
 
     /// Removes a frame.
     pub(super) fn remove(&mut self, frame: &Frame) {
         if let (Some(hash), Some(known)) = (frame.content_hash, &mut self.0) {
-            known.hashes.retain(|known| *known != hash);
-            known.parts = known.hashes.iter().map(|hash| part(*hash)).collect();
+            known.sent.remove(hash);
+            known.restored.remove(hash);
+        }
+    }
+}
+
+impl Hashes {
+    fn contains(&self, hash: u64) -> bool {
+        self.parts.contains(&part(hash)) && self.hashes.contains(&hash)
+    }
+
+    fn push(&mut self, hash: u64) {
+        if self.hashes.len() == MAX_HASHES {
+            self.hashes.pop_front();
+            self.parts.pop_front();
+        }
+        self.hashes.push_back(hash);
+        self.parts.push_back(part(hash));
+    }
+
+    fn remove(&mut self, hash: u64) {
+        if self.contains(hash) {
+            self.hashes.retain(|known| *known != hash);
+            self.parts = self.hashes.iter().map(|hash| part(*hash)).collect();
         }
     }
 }
@@ -79,12 +106,34 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_notifications_is_bounded() {
-        let mut recent = RecentFrames::default();
-        for event in 0..=MAX_RECENT {
+    fn a_restore_of_more_than_is_remembered_repeats_only_what_was_forgotten() {
+        let (mut recent, sent) = (RecentFrames::default(), MAX_HASHES + 20);
+        for event in 0..sent {
             assert!(recent.insert(&frame(r#"1-0""#, event)));
         }
+        let repeated = (0..sent).filter(|event| recent.insert(&restored(*event)));
+        assert_eq!(repeated.count(), 20);
+        let known = recent.0.expect("frames are known");
+        assert_eq!((known.sent.hashes.len(), known.restored.hashes.len()), (MAX_HASHES, 20));
+    }
+
+    #[test]
+    fn the_number_of_restored_notifications_is_bounded() {
+        let mut recent = RecentFrames::default();
+        for event in 0..=MAX_HASHES {
+            assert!(recent.insert(&restored(event)));
+        }
         assert!(recent.insert(&restored(0)), "the oldest is forgotten");
-        assert_eq!(recent.0.map(|known| known.hashes.len()), Some(MAX_RECENT));
+        assert_eq!(recent.0.map(|known| known.restored.hashes.len()), Some(MAX_HASHES));
+    }
+
+    #[test]
+    fn a_removed_notification_is_not_known() {
+        let mut recent = RecentFrames::default();
+        for sent in [frame(r#"1-0""#, 1), restored(2)] {
+            assert!(recent.insert(&sent));
+            recent.remove(&sent);
+            assert!(recent.insert(&sent));
+        }
     }
 }
