@@ -23,7 +23,7 @@ use tracing::{debug, field, info, warn};
 use super::{
     backward_commits::BackwardCommits,
     client_context::{is_batch_error, is_outage},
-    offset_reset::{OffsetReset, recreated_topic},
+    offset_reset::{OffsetReset, topic_id},
     offsets::{Admitted, Offsets, Partition},
     statistics,
 };
@@ -41,8 +41,8 @@ pub(crate) struct Membership {
     /// Whether a batch of records could not be read since this was last taken.
     batch_failed: AtomicBool,
     backward_commits: Mutex<BackwardCommits>,
-    /// Topics that were created again and are to be read from their beginning.
-    recreated: Mutex<Vec<String>>,
+    /// The ids of topics that the client has logged. It holds locks of its own while it logs.
+    topic_ids: Mutex<Vec<(String, String)>>,
     /// Where each partition is fetched next, if nothing fetched is unread.
     fetch_positions: Mutex<BTreeMap<Partition, i64>>,
     metrics: Metrics,
@@ -58,7 +58,7 @@ impl Membership {
             paused: Mutex::default(),
             batch_failed: AtomicBool::new(false),
             backward_commits: Mutex::default(),
-            recreated: Mutex::default(),
+            topic_ids: Mutex::default(),
             fetch_positions: Mutex::default(),
             metrics,
         }
@@ -148,18 +148,27 @@ impl Membership {
         self.batch_failed.swap(false, Ordering::Relaxed)
     }
 
-    /// Returns the partitions of topics that were created again since the last call.
+    /// Returns the partitions of topics that were created again since the last call; they are to be
+    /// read from their beginning.
     pub(super) fn take_recreated(&self) -> Vec<Partition> {
-        let topics = std::mem::take(&mut *self.recreated());
-        let partitions = topics.into_iter().flat_map(|topic| {
-            let partitions = self.offsets().rewind(&topic);
-            partitions.into_iter().map(move |partition| (topic.clone(), partition))
-        });
-        partitions.collect()
+        let (ids, mut partitions) = (std::mem::take(&mut *self.topic_ids()), Vec::new());
+        for (topic, id) in ids {
+            let mut offsets = self.offsets();
+            if offsets.set_topic_id(&topic, id) {
+                self.metrics.offset_resets.inc();
+                warn!(
+                    kafka.topic = topic,
+                    "topic was created again, consuming it from its beginning"
+                );
+                let rewound = offsets.rewind(&topic).into_iter();
+                partitions.extend(rewound.map(|partition| (topic.clone(), partition)));
+            }
+        }
+        partitions
     }
 
-    fn recreated(&self) -> MutexGuard<'_, Vec<String>> {
-        self.recreated.lock().unwrap_or_else(PoisonError::into_inner)
+    fn topic_ids(&self) -> MutexGuard<'_, Vec<(String, String)>> {
+        self.topic_ids.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns whether an error belongs to an outage that was logged; it is as soon as the caller
@@ -202,10 +211,8 @@ impl ClientContext for Membership {
             self.offsets().reset(reset.topic, reset.partition, reset.from);
             reset.report(message, &self.metrics);
         }
-        if let Some(topic) = recreated_topic(facility, message) {
-            self.metrics.offset_resets.inc();
-            warn!(kafka.topic = topic, "topic was created again, consuming it from its beginning");
-            self.recreated().push(topic.to_owned());
+        if let Some((topic, id)) = topic_id(facility, message) {
+            self.topic_ids().push((topic.to_owned(), id.to_owned()));
         }
     }
 

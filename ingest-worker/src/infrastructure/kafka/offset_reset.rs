@@ -68,12 +68,12 @@ impl<'a> OffsetReset<'a> {
 /// The facility of messages about a topic's metadata; the client's debug context `topic` has them.
 const METADATA: &str = "METADATA";
 
-/// Returns the topic of a log message such as `[thrd:main]: Topic t changed id from A to B`, unless
-/// the client has not known an id before.
-pub(super) fn recreated_topic<'a>(facility: &str, message: &'a str) -> Option<&'a str> {
-    const UNKNOWN: &str = "AAAAAAAAAAAAAAAAAAAAAA";
+/// Returns the topic, and its id, of a log message such as `[thrd:main]: Topic t changed id from A
+/// to B`. The client logs it for the first id that it knows, too.
+pub(super) fn topic_id<'a>(facility: &str, message: &'a str) -> Option<(&'a str, &'a str)> {
     let (topic, ids) = message.split_once("Topic ")?.1.split_once(" changed id from ")?;
-    (facility == METADATA && !ids.starts_with(UNKNOWN)).then_some(topic)
+    let (_, id) = ids.split_once(" to ")?;
+    (facility == METADATA).then_some((topic, id))
 }
 
 #[cfg(test)]
@@ -142,12 +142,10 @@ mod tests {
 
     // That the client words it so, the scenario of a recreated topic shows.
     #[test]
-    fn a_topic_whose_id_changes_was_created_again() {
-        let message = "[thrd:main]: Topic a.b-1 changed id from Zm9vYmFyZm9vYmFyZm9vYg to B";
-        assert_eq!(recreated_topic("METADATA", message), Some("a.b-1"));
-        assert_eq!(recreated_topic("TOPIC", message), None);
-        let first = "[thrd:main]: Topic t changed id from AAAAAAAAAAAAAAAAAAAAAA to B";
-        assert_eq!(recreated_topic("METADATA", first), None);
+    fn the_client_logs_the_id_of_a_topic() {
+        let message = "[thrd:main]: Topic a.b-1 changed id from AAAAAAAAAAAAAAAAAAAAAA to Zm9v-_";
+        assert_eq!(topic_id("METADATA", message), Some(("a.b-1", "Zm9v-_")));
+        assert_eq!(topic_id("TOPIC", message), None);
     }
 
     #[test]

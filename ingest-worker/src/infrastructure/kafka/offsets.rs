@@ -38,6 +38,8 @@ pub struct Admitted {
 #[derive(Debug, Default)]
 pub struct Offsets {
     topics: HashMap<String, HashMap<i32, Assigned>>,
+    /// The ids that the brokers give topics.
+    topic_ids: HashMap<String, String>,
     last_epoch: u64,
 }
 

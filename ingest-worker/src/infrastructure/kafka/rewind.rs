@@ -68,7 +68,7 @@ fn positions(
     for ((topic, partition), to) in partitions {
         let time = match to {
             // Out of range, the client would apply `KAFKA_AUTO_OFFSET_RESET`.
-            RewindTo::Offset { .. } => Offset::Beginning,
+            RewindTo::Offset { .. } | RewindTo::Beginning => Offset::Beginning,
             RewindTo::Age { max, .. } => Offset::Offset(since(*max)),
         };
         times.add_partition_offset(topic, *partition, time)?;
@@ -93,7 +93,8 @@ fn positions(
             }
             (RewindTo::Offset { from, .. }, _) => from.max(found.unwrap_or(0)),
             // A group that has committed nothing has not lost anything.
-            (RewindTo::Age { .. }, None) => return Ok(None),
+            (RewindTo::Age { .. } | RewindTo::Beginning, None) => return Ok(None),
+            (RewindTo::Beginning, Some(_)) => found.unwrap_or(0),
             (RewindTo::Age { silent_until, .. }, Some(_)) => {
                 silent_until.into_iter().chain(found).min().unwrap_or(i64::MAX)
             }

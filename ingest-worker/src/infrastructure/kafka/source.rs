@@ -66,6 +66,9 @@ pub enum RewindTo {
         /// Records below this offset are restored to the histories only.
         silent_until: i64,
     },
+    /// From the first record of the log: a watermark is that of another topic with the same name,
+    /// so that Redis has nothing of this one.
+    Beginning,
     /// From the first record that is at most so old: a watermark is missing.
     Age {
         /// The age.
@@ -82,6 +85,7 @@ impl RewindTo {
     pub fn silent_until(self) -> Option<i64> {
         match self {
             Self::Offset { silent_until, .. } => Some(silent_until),
+            Self::Beginning => Some(0),
             Self::Age { silent_until, .. } => silent_until,
         }
     }

@@ -140,7 +140,7 @@ where
         let rewound = self.source.rewind(&lost).await;
         for ((partition, to), rewound) in lost.into_iter().zip(rewound) {
             let reason = match to {
-                RewindTo::Offset { .. } => RewindReason::Behind,
+                RewindTo::Offset { .. } | RewindTo::Beginning => RewindReason::Behind,
                 RewindTo::Age { .. } => RewindReason::Missing,
             };
             let (topic, id) = (&partition.0, partition.1);

@@ -15,6 +15,7 @@ use std::{
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::watermark_value::Position;
 use crate::{
     infrastructure::kafka::{
         batch::WatermarkWrite,
@@ -26,9 +27,6 @@ use crate::{
 
 /// How often the watermarks of all partitions are compared, and written if they are behind.
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Precedes the offset up to which records are read again for the histories only.
-const HISTORY_ONLY_UNTIL: &str = "history-until";
 
 /// The watermarks of the assigned partitions.
 #[derive(Debug)]
@@ -116,10 +114,9 @@ impl Watermarks {
             let (epoch, next) = offsets.finished_to(topic, id)?;
             let partition = (topic.to_owned(), id);
             let tracked = self.tracked.get(&partition).filter(|tracked| tracked.epoch == epoch)?;
-            let position = match offsets.silent_until(topic, id) {
-                Some(until) => format!("{next} {HISTORY_ONLY_UNTIL} {until}"),
-                None => next.to_string(),
-            };
+            let (silent_until, topic_id) =
+                (offsets.silent_until(topic, id), offsets.topic_id(topic));
+            let position = Position { next, silent_until, topic_id }.to_string();
             let (source, stored) = (self.source(&partition), tracked.stored.clone());
             let token = tracked.token.clone();
             Some((partition, Watermark { source, stored, token, position }))
@@ -149,7 +146,7 @@ impl Watermarks {
             // Before anything is published, so that its loss is noticed.
             self.sync_at = Instant::now();
         }
-        let lost = self.lost(stored.values(), position);
+        let lost = self.lost(stored.values(), position, offsets.topic_id(&partition.0));
         self.track(partition, Tracked { epoch, ..Tracked::new(stored) });
         lost
     }
@@ -166,6 +163,7 @@ impl Watermarks {
         let compare =
             |((partition, written), stored): ((Partition, Watermark), StoredWatermark)| {
                 let (epoch, position) = offsets.finished_to(&partition.0, partition.1)?;
+                let topic_id = offsets.topic_id(&partition.0);
                 let tracked =
                     self.tracked.get(&partition).filter(|tracked| tracked.epoch == epoch)?;
                 let prefix = format!("{}.", written.token);
@@ -178,12 +176,13 @@ impl Watermarks {
                 let is_written = stored.values().all(is_new);
                 let lost = if is_written && tracked.is_unproven {
                     // The servers may have lost what was published since the value before.
-                    self.lost(written.stored.values(), position)
+                    self.lost(written.stored.values(), position, topic_id)
                 } else {
                     let others = stored.iter().filter(is_other).map(|(_, value)| value);
-                    self.lost(others, i64::MAX)
+                    self.lost(others, i64::MAX, topic_id)
                 };
-                let confirmed = stored.values().map(|value| Some(parse(value.as_deref()?)?.0));
+                let confirmed =
+                    stored.values().map(|value| Some(Position::of(value.as_deref()?)?.next));
                 let confirmed = confirmed.min().flatten().filter(|_| is_written);
                 offsets.set_confirmed(&partition.0, partition.1, confirmed);
                 let is_unproven = !is_written && lost.is_none();
@@ -219,17 +218,22 @@ impl Watermarks {
         self.tracked.insert(partition.clone(), Tracked { token, ..tracked });
     }
 
-    /// Returns from where a partition has to be read again, if one of the values is below `needed`
-    /// or missing.
+    /// Returns from where a partition has to be read again, if one of the values is below `needed`,
+    /// of another topic, or missing.
     fn lost<'v>(
         &self,
         values: impl Iterator<Item = &'v Option<String>>,
         needed: i64,
+        topic_id: Option<&str>,
     ) -> Option<RewindTo> {
         let (mut is_missing, mut oldest) = (false, None::<(i64, i64)>);
         for value in values {
-            match value.as_deref().and_then(parse) {
-                Some((next, silent)) if next < needed => {
+            match value.as_deref().and_then(Position::of) {
+                Some(position) if position.is_of_other_topic(topic_id) => {
+                    return Some(RewindTo::Beginning);
+                }
+                Some(Position { next, silent_until, .. }) if next < needed => {
+                    let silent = silent_until.unwrap_or(0);
                     let (from, silent_until) = oldest.get_or_insert((next, silent));
                     (*from, *silent_until) = (next.min(*from), silent.min(*silent_until));
                 }
@@ -252,15 +256,4 @@ impl Tracked {
     fn new(stored: StoredWatermark) -> Self {
         Self { epoch: 0, stored, token: String::new(), is_unproven: false }
     }
-}
-
-/// Reads the offset of a value, and the one below which only histories are restored.
-fn parse(value: &str) -> Option<(i64, i64)> {
-    let mut words = value.split(' ').skip(1);
-    let next = words.next()?.parse().ok()?;
-    let silent_until = match words.next() {
-        Some(HISTORY_ONLY_UNTIL) => words.next()?.parse().ok()?,
-        _ => 0,
-    };
-    Some((next, silent_until))
 }

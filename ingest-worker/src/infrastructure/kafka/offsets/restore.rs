@@ -7,6 +7,17 @@ use super::{Assigned, Offsets};
 use crate::domain::record::Restore;
 
 impl Offsets {
+    /// Notes the id of a topic. Returns whether it had another one: it was created again.
+    pub fn set_topic_id(&mut self, topic: &str, id: String) -> bool {
+        let before = self.topic_ids.insert(topic.to_owned(), id);
+        before.is_some_and(|before| before != self.topic_ids[topic])
+    }
+
+    /// Returns the id of a topic, if it is known.
+    pub(crate) fn topic_id(&self, topic: &str) -> Option<&str> {
+        self.topic_ids.get(topic).map(String::as_str)
+    }
+
     /// Notes where the member begins to read a partition, unless it is known.
     pub fn set_start(&mut self, topic: &str, partition: i32, position: i64) {
         if let Some(assigned) = self.get_mut(topic, partition) {
@@ -43,9 +54,9 @@ impl Offsets {
     }
 
     /// Returns the assignment of a partition, and the offset before which every record is finished
-    /// in it; `None` while that is unknown.
+    /// in it; `None` while that is unknown, as between a reset and the next record.
     pub(crate) fn finished_to(&self, topic: &str, partition: i32) -> Option<(u64, i64)> {
-        let assigned = self.get(topic, partition)?;
+        let assigned = self.get(topic, partition).filter(|a| a.reset_from.is_none())?;
         Some((assigned.epoch, assigned.finished_to()?))
     }
 

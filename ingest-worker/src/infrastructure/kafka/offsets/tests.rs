@@ -206,6 +206,24 @@ fn nothing_is_committed_between_a_reset_and_the_next_record() {
 }
 
 #[test]
+fn a_topic_with_another_id_was_created_again() {
+    let mut offsets = Offsets::default();
+    let created_again = ["a", "a", "b"].map(|id| offsets.set_topic_id("t", id.to_owned()));
+    assert_eq!(created_again, [false, false, true]);
+    assert_eq!((offsets.topic_id("t"), offsets.topic_id("other")), (Some("b"), None));
+}
+
+#[test]
+fn no_position_is_known_between_a_reset_and_the_next_record() {
+    let mut offsets = assigned();
+    read(&mut offsets, 5);
+    offsets.rewind("t");
+    assert_eq!(offsets.finished_to("t", 0), None);
+    read(&mut offsets, 0);
+    assert_eq!(offsets.finished_to("t", 0).map(|(_, position)| position), Some(0));
+}
+
+#[test]
 fn a_restore_repeats_what_was_finished_behind_an_unfinished_record_and_not_that_record() {
     let mut offsets = assigned();
     let [parked, _, finished] = [5, 6, 7].map(|offset| read(&mut offsets, offset));

@@ -40,6 +40,7 @@ struct State {
     rebalances: VecDeque<Rebalance>,
     paused: BTreeSet<i32>,
     fatal_error: Option<String>,
+    topic_id: Option<String>,
 }
 
 #[derive(Clone, Copy)]
@@ -70,6 +71,11 @@ impl FakeBroker {
         self.change(|state| state.rebalances.push_back(Rebalance::Revoke(partition)));
     }
 
+    /// Sets the id of [`TOPIC`] for members that join later.
+    pub(crate) fn set_topic_id(&self, id: &str) {
+        self.change(|state| state.topic_id = Some(id.to_owned()));
+    }
+
     pub(crate) fn fail(&self, error: &str) {
         self.change(|state| state.fatal_error = Some(error.to_owned()));
     }
@@ -85,9 +91,11 @@ impl FakeBroker {
 
     /// A member of the group.
     pub(crate) fn source(&self) -> FakeSource {
+        let (mut offsets, topic_id) = (Offsets::default(), self.state().topic_id.clone());
+        topic_id.map(|id| offsets.set_topic_id(TOPIC, id));
         FakeSource {
             broker: self.clone(),
-            offsets: Mutex::default(),
+            offsets: offsets.into(),
             positions: Mutex::default(),
             assignment_changed: AtomicBool::new(false),
         }
@@ -217,7 +225,7 @@ impl RecordSource for FakeSource {
         let rewind = |((topic, partition), to): &(Partition, RewindTo)| {
             let from = match to {
                 RewindTo::Offset { from, .. } => *from,
-                RewindTo::Age { .. } => 0,
+                RewindTo::Age { .. } | RewindTo::Beginning => 0,
             };
             let start = self.offsets().restore_start(topic, *partition, from);
             let Some(from) = start else { return Ok(None) };

@@ -111,6 +111,26 @@ async fn a_flush_behind_an_unfinished_record_rebuilds_what_was_finished_and_no_d
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_watermark_of_a_former_topic_means_that_redis_has_nothing_of_this_one() {
+    let setup = Setup::new([0]);
+    setup.broker.set_topic_id("present");
+    let script = async {
+        for id in 1..=3 {
+            setup.broker.produce(0, of_user(id, "u"));
+        }
+        setup.committed(0, 3).await;
+        sleep(SYNC).await;
+        let former = Data::with_watermark(&Arc::from("g/t/0"), "x.1 100 topic-id former");
+        setup.store.fail_over_to(former);
+        setup.published(&[1, 2, 3, 1, 2, 3]).await;
+        sleep(SYNC).await;
+        assert!(setup.store.watermark("g/t/0").ends_with(" 3 topic-id present"));
+    };
+    setup.run(script).await;
+    assert_eq!(rewinds(&setup, RewindReason::Behind), 1);
+}
+
 /// A replica that has not received the first watermark is not distinguished from an empty server.
 #[tokio::test(start_paused = true)]
 async fn what_is_lost_together_with_the_first_watermark_is_rebuilt_without_publishing() {

@@ -1,0 +1,83 @@
+//! The value of a watermark after its token: the position of a partition, as a line of words.
+
+use std::fmt;
+
+/// Precedes the offset up to which records are read again for the histories only.
+const HISTORY_ONLY_UNTIL: &str = "history-until";
+
+/// Precedes the id of the topic.
+const TOPIC_ID: &str = "topic-id";
+
+/// A position of a partition.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Position<'a> {
+    /// The first offset that is not finished.
+    pub(super) next: i64,
+    /// Offsets below this one are restored to the histories only; none if that is not under way.
+    pub(super) silent_until: Option<i64>,
+    /// The id of the topic. Kafka draws it at random when a topic is created, so that it also
+    /// differs between clusters; none if the brokers are older than topic ids.
+    pub(super) topic_id: Option<&'a str>,
+}
+
+impl<'a> Position<'a> {
+    /// Parses a value; `None` if no worker wrote it.
+    pub(super) fn of(value: &'a str) -> Option<Self> {
+        let mut words = value.split(' ').skip(1);
+        let next = words.next()?.parse().ok()?;
+        let mut position = Self { next, silent_until: None, topic_id: None };
+        while let Some(name) = words.next() {
+            let word = words.next()?;
+            match name {
+                HISTORY_ONLY_UNTIL => position.silent_until = Some(word.parse().ok()?),
+                TOPIC_ID => position.topic_id = Some(word),
+                _ => {}
+            }
+        }
+        Some(position)
+    }
+
+    /// Returns whether its offset is that of another topic than the one with this id, which has the
+    /// same name: it was deleted and created again, or is on another cluster.
+    pub(super) fn is_of_other_topic(&self, topic_id: Option<&str>) -> bool {
+        self.topic_id.zip(topic_id).is_some_and(|(stored, present)| stored != present)
+    }
+}
+
+impl fmt::Display for Position<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.next)?;
+        if let Some(until) = self.silent_until {
+            write!(f, " {HISTORY_ONLY_UNTIL} {until}")?;
+        }
+        if let Some(id) = self.topic_id {
+            write!(f, " {TOPIC_ID} {id}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_is_read_as_it_was_written() {
+        for (silent_until, topic_id) in [(None, None), (Some(9), None), (Some(9), Some("a-_1"))] {
+            let position = Position { next: 7, silent_until, topic_id };
+            assert_eq!(Position::of(&format!("token.1 {position}")), Some(position));
+        }
+        for foreign in ["", "token.1", "token.1 x", "token.1 7 history-until", "token.1 7 topic-id"]
+        {
+            assert_eq!(Position::of(foreign), None, "{foreign:?}");
+        }
+    }
+
+    #[test]
+    fn a_position_without_topic_id_may_be_that_of_any_topic() {
+        let of = |topic_id| Position { next: 7, silent_until: None, topic_id };
+        assert!(of(Some("a")).is_of_other_topic(Some("b")));
+        assert!(!of(Some("a")).is_of_other_topic(Some("a")));
+        assert!(!of(Some("a")).is_of_other_topic(None) && !of(None).is_of_other_topic(Some("a")));
+    }
+}
