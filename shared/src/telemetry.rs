@@ -98,7 +98,8 @@ where
 #[cfg(test)]
 pub(crate) mod tests {
     use std::{
-        io,
+        env, io,
+        process::Command,
         sync::{Arc, Mutex},
     };
 
@@ -136,5 +137,29 @@ pub(crate) mod tests {
         ] {
             assert_eq!(LogLevel::from_str(name, true), Ok(level), "{name}");
         }
+    }
+
+    /// The test runs itself in a process of its own, since a process has one logger.
+    #[test]
+    fn a_service_logs_the_messages_of_libraries_as_its_own() {
+        const IS_SERVICE: &str = "TEST_IS_SERVICE";
+        if env::var_os(IS_SERVICE).is_some() {
+            let settings =
+                TelemetrySettings { log_level: LogLevel::Info, log_format: LogFormat::Json };
+            init(&settings);
+            for brokers in 1..=3 {
+                log::error!(target: "rdkafka::client", "{brokers} brokers are down");
+            }
+            return;
+        }
+        let name = "telemetry::tests::a_service_logs_the_messages_of_libraries_as_its_own";
+        let run = Command::new(env::current_exe().unwrap())
+            .args(["--exact", name, "--nocapture"])
+            .env(IS_SERVICE, "1")
+            .output()
+            .unwrap();
+        let text = String::from_utf8(run.stderr).unwrap();
+        let line: serde_json::Value = serde_json::from_str(text.trim()).expect(&text);
+        assert_eq!((&line["level"], &line["library"]), (&"WARN".into(), &"rdkafka::client".into()));
     }
 }
