@@ -17,13 +17,13 @@ use crate::{
 use case::{Case, Loss, Meanwhile};
 
 scenarios![
+    random_losses_are_restored,
     an_older_snapshot_is_completed_for_clients_that_were_away,
     a_power_failure_that_takes_the_last_second_costs_no_event,
     a_redis_that_comes_back_empty_gets_its_histories_back,
     a_flush_is_repaired_without_notifying_connected_clients,
     a_worker_that_is_killed_while_it_restores_is_completed_by_the_next,
     a_rebalance_while_workers_restore_loses_and_repeats_nothing,
-    random_losses_are_restored,
 ];
 
 /// Few enough records that a case takes seconds.

@@ -31,6 +31,8 @@ pub(super) fn spawn(port: u16, folder: &Path, arguments: &[&str]) -> anyhow::Res
     command
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
         .args(["--appendonly", "yes", "--appendfsync", "no", "--daemonize", "no"])
+        // One log, which `Redis::truncate_log` cuts.
+        .args(["--auto-aof-rewrite-percentage", "0"])
         .args(arguments)
         .arg("--dir")
         .arg(folder);
