@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use harness::{kafka::Kafka, usage};
+use harness::{kafka::Kafka, stack::Stack, usage};
 use load::{plan::ClientPlan, processes::ClientProcesses, tag::RunId, tokens::Tokens};
 
 use crate::{
@@ -14,11 +14,11 @@ use crate::{
 
 /// Size of a measurement.
 #[derive(Clone, Copy)]
-struct Size {
-    sockets: usize,
+pub(crate) struct Size {
+    pub(crate) sockets: usize,
     /// Frames to each socket per run.
-    rounds: u64,
-    runs: usize,
+    pub(crate) rounds: u64,
+    pub(crate) runs: usize,
 }
 
 pub(crate) async fn measure(env: &Env) -> anyhow::Result<Vec<Figure>> {
@@ -68,29 +68,39 @@ pub(crate) async fn measure(env: &Env) -> anyhow::Result<Vec<Figure>> {
 /// Returns frames per second of the gateway's CPU time for each run, and lost notifications.
 async fn gateway(
     env: &Env,
-    Size { sockets, rounds, runs }: Size,
+    size: Size,
     settings: Vec<(&'static str, String)>,
 ) -> anyhow::Result<(Vec<f64>, u64)> {
     let kafka = Kafka::start_embedded().await?;
     env.on_stack_of(kafka, (0, 1), settings, async |stack| {
-        let mut redis = stack.redis.connection().await?;
-        let mut clients = ClientProcesses::start(env::plan(stack, sockets)).await?;
-        clients.connect(CONNECT).await?;
-        let (mut values, mut number) = (Vec::new(), 0);
-        for _ in 0..runs {
-            let before = env::used(&stack.gateways[0])?.cpu;
-            for _ in 0..rounds {
-                env::publish_round(&mut redis, &clients.plan, number, ("standard", 0)).await?;
-                number += 1;
-                env::arrived(&clients, number * sockets as u64).await?;
-            }
-            let cpu = env::used(&stack.gateways[0])?.cpu.saturating_sub(before);
-            values.push(per_cpu_second(rounds * sockets as u64, cpu));
-        }
-        let stats = clients.finish(number * sockets as u64).await?;
-        Ok((values, stats.missing))
+        let (times, missing) = deliver(stack, size).await?;
+        let frames = size.rounds * size.sockets as u64;
+        Ok((times.into_iter().map(|cpu| per_cpu_second(frames, cpu)).collect(), missing))
     })
     .await
+}
+
+/// Publishes notifications to users with one socket each. Returns the CPU time of all gateways for
+/// each run, and lost notifications.
+pub(crate) async fn deliver(
+    stack: &Stack,
+    Size { sockets, rounds, runs }: Size,
+) -> anyhow::Result<(Vec<Duration>, u64)> {
+    let mut redis = stack.redis.connection().await?;
+    let mut clients = ClientProcesses::start(env::plan(stack, sockets)).await?;
+    clients.connect(CONNECT).await?;
+    let (mut times, mut number) = (Vec::new(), 0);
+    for _ in 0..runs {
+        let before = env::used_by_all(&stack.gateways)?.cpu;
+        for _ in 0..rounds {
+            env::publish_round(&mut redis, &clients.plan, number, ("standard", 0)).await?;
+            number += 1;
+            env::arrived(&clients, number * sockets as u64).await?;
+        }
+        times.push(env::used_by_all(&stack.gateways)?.cpu.saturating_sub(before));
+    }
+    let stats = clients.finish(number * sockets as u64).await?;
+    Ok((times, stats.missing))
 }
 
 /// Returns frames per second of the baseline server's CPU time for each run.

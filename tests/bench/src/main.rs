@@ -27,6 +27,7 @@ mod parked;
 mod plot;
 mod reconnect;
 mod report;
+mod scale;
 mod script;
 mod slow_clients;
 mod soak;
@@ -51,7 +52,7 @@ const fn group(
     Group { names, run, limit: Duration::from_secs(60 * minutes) }
 }
 
-const GROUPS: [Group; 14] = [
+const GROUPS: [Group; 15] = [
     group(&["idle_kib_per_connection", "idle_us_per_connection_second"], 4, |env| {
         Box::pin(idle::measure(env))
     }),
@@ -62,6 +63,7 @@ const GROUPS: [Group; 14] = [
     group(&["connects_per_second"], 4, |env| Box::pin(connects::measure(env))),
     group(&["worker_events_per_second"], 4, |env| Box::pin(worker::measure(env))),
     group(&["parked_us_per_record"], 8, |env| Box::pin(parked::measure(env))),
+    group(&["scale_us_per_event", "scale_us_per_delivery"], 8, |env| Box::pin(scale::measure(env))),
     group(&["immediate_under_backlog"], 3, |env| Box::pin(immediate::measure(env))),
     group(&["latency"], 8, |env| Box::pin(latency::measure(env))),
     group(&["slow_clients"], 3, |env| Box::pin(slow_clients::measure(env))),

@@ -49,44 +49,52 @@ pub(crate) async fn measure(env: &Env) -> anyhow::Result<Vec<Figure>> {
     .await
 }
 
-/// Fills the topic while the worker is stopped, and lets it catch up; returns events per second and
-/// CPU time per event in microseconds.
+/// Fills the topic while the workers are stopped, and lets them catch up; returns events per second
+/// and the CPU time of all workers per event in microseconds.
 pub(crate) async fn drain(
     stack: &mut Stack,
     plan: &ClientPlan,
     events: u64,
 ) -> anyhow::Result<(f64, f64)> {
     fill(stack, plan, events).await?;
-    let worker = &stack.workers[0];
+    let workers = &stack.workers;
     // From the first published event: joining the group is not measured.
-    let (first, begun) = progress(worker, |count| count > 0.0).await?;
-    let before = env::used(worker)?.cpu;
-    let (last, ended) = progress(worker, |count| count >= float(events)).await?;
-    let cpu = env::used(worker)?.cpu.saturating_sub(before);
-    ensure!(last > first, "the worker was done before the first poll");
+    let (first, begun) = progress(workers, |count| count > 0.0).await?;
+    let before = env::used_by_all(workers)?.cpu;
+    let (last, ended) = progress(workers, |count| count >= float(events)).await?;
+    let cpu = env::used_by_all(workers)?.cpu.saturating_sub(before);
+    ensure!(last > first, "the workers were done before the first poll");
     let took = (ended - begun).as_secs_f64();
     Ok(((last - first) / took, cpu.as_secs_f64() * 1e6 / (last - first)))
 }
 
-/// Stops the worker, sends events, and restarts it.
+/// Stops the workers, sends events, and restarts them.
 pub(crate) async fn fill(stack: &mut Stack, plan: &ClientPlan, events: u64) -> anyhow::Result<()> {
-    stack.workers[0].stop().await?;
+    for worker in &mut stack.workers {
+        worker.stop().await?;
+    }
     let schedule = Schedule::new(plan, Kind::File, 0, events);
     let kafka = stack.kafka.client_config();
     let sending = move || schedule.send(&kafka, &SendProgress::default());
     let sent = tokio::task::spawn_blocking(sending).await??;
     ensure!(sent.failed == 0, "{} events were not acknowledged", sent.failed);
-    stack.workers[0].restart().await
+    for worker in &mut stack.workers {
+        worker.restart().await?;
+    }
+    Ok(())
 }
 
 /// Waits until the published count satisfies `is_reached`; returns count and time.
 async fn progress(
-    worker: &Service,
+    workers: &[Service],
     is_reached: impl Fn(f64) -> bool,
 ) -> anyhow::Result<(f64, Instant)> {
     let begun = Instant::now();
     loop {
-        let count = published(worker).await?;
+        let mut count = 0.0;
+        for worker in workers {
+            count += published(worker).await?;
+        }
         if is_reached(count) {
             return Ok((count, Instant::now()));
         }
