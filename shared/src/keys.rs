@@ -93,6 +93,18 @@ impl Keys {
         format!("{}/probe", self.prefix)
     }
 
+    /// Returns the pub/sub channel of operators' requests to all gateways.
+    #[must_use]
+    pub fn request_channel(&self) -> String {
+        format!("{}/gateways", self.prefix)
+    }
+
+    /// Returns the pub/sub channel on which gateways answer the operator's request with this id.
+    #[must_use]
+    pub fn answer_channel(&self, request: impl std::fmt::Display) -> String {
+        format!("{}/gateways/{request}", self.prefix)
+    }
+
     /// Returns how the names of the keys begin that hold how far each Kafka partition is published.
     /// A number follows, so that there is a key on each master.
     #[must_use]
@@ -136,6 +148,8 @@ mod tests {
         assert_eq!(keys.revocations(), "ws:revoked");
         assert_eq!(keys.revocation_channel(), "ws/revoked");
         assert_eq!(keys.user_of(&keys.revocation_channel()), None);
+        assert_eq!(keys.request_channel(), "ws/gateways");
+        assert_eq!(keys.answer_channel(7), "ws/gateways/7");
         assert_eq!(keys.batch_owner("b"), "ws:owner:batch:b");
         assert_eq!(keys.class_owner("c"), "ws:owner:class:c");
     }

@@ -69,7 +69,7 @@ const GATEWAY: Layers = &[
         "gateway",
         &["config", "server", "connection", "redis", "files", "hub", "protocol", "auth", "metrics"],
     ),
-    ("cli", &["config", "redis", "auth"]),
+    ("cli", &["config", "redis", "protocol", "auth"]),
     ("main", &["cli", "gateway"]),
 ];
 

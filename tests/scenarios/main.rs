@@ -23,6 +23,7 @@ mod limits;
 mod load_tester;
 mod metrics;
 mod offsets;
+mod operator_commands;
 mod parked_records;
 mod producers;
 mod read_state;
@@ -72,6 +73,7 @@ const MODULES: &[fn() -> Vec<Scenario>] = &[
     signing_keys::scenarios,
     signing_keys::issuer_access::scenarios,
     revocation::scenarios,
+    operator_commands::scenarios,
     tls::scenarios,
     limits::scenarios,
     load_tester::scenarios,

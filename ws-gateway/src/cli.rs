@@ -1,5 +1,7 @@
 //! The command line: runs the gateway, or one of the commands for operators.
 
+mod operator;
+
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -17,11 +19,17 @@ use crate::{
     redis,
 };
 
+use operator::{Connections, Disconnect};
+
 /// A command for operators; without one the gateway runs.
 #[derive(Clone, Debug, Subcommand)]
 pub enum OperatorCommand {
     /// Revoke tokens: close their connections at every gateway and refuse them from then on
     Revoke(Revoke),
+    /// List connections of all gateways: of a user, or the first of each gateway
+    Connections(Connections),
+    /// Close the connections of a user at every gateway
+    Disconnect(Disconnect),
     /// Exit with 0 if the gateway of this host is ready, with 1 if it is not
     Healthcheck,
 }
@@ -58,10 +66,13 @@ impl OperatorCommand {
     /// Runs the command; prints its result on standard output.
     ///
     /// # Errors
-    /// If the user or token id is invalid, Redis is unavailable, or the gateway is not ready.
+    /// If the user or token id is invalid, Redis is unavailable, a gateway does not answer, or the
+    /// gateway is not ready.
     pub async fn run(self, config: &Config) -> anyhow::Result<()> {
         match self {
             Self::Revoke(revoke) => revoke.run(config).await,
+            Self::Connections(connections) => connections.run(config).await,
+            Self::Disconnect(disconnect) => disconnect.run(config).await,
             Self::Healthcheck => healthcheck::run(config.bind_address, config.admin_port).await,
         }
     }
@@ -104,7 +115,7 @@ mod tests {
         let matches = command.try_get_matches_from([&["ws-gateway", "revoke"], arguments].concat());
         match OperatorCommand::from_arg_matches(&matches.ok()?).ok()? {
             OperatorCommand::Revoke(revoke) => revoke.revocation(leeway).ok(),
-            OperatorCommand::Healthcheck => None,
+            _ => None,
         }
     }
 

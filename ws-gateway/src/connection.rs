@@ -99,6 +99,9 @@ impl<C: Channel> Connection<C> {
         if options.control_frames {
             registration.outbox().accept_read_state();
         }
+        if !options.filter.passes_all() {
+            registration.outbox().note_filter(&options.filter);
+        }
         channel.watch(registration.outbox().clone());
         Box::new(Self {
             channel,

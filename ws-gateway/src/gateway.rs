@@ -88,6 +88,7 @@ impl Gateway {
     pub async fn run(self, shutdown: CancellationToken) {
         let Self { config, listener, admin, redis, readiness, metrics, key_material, keys, tracer } =
             self;
+        let name = name(listener.local_addr().ok());
         let (last, background) = (CancellationToken::new(), TaskTracker::new());
         let certificate = key_material.certificate();
         key_material.spawn(&keys, &background, readiness.clone(), &last);
@@ -97,6 +98,7 @@ impl Gateway {
         let server = server.with_certificate(certificate);
         readiness.set(READINESS, true);
         background.spawn(admin.run(last.clone()));
+        let subscriber = subscriber.with_name(name);
         background.spawn(subscriber.run(last.clone()));
         let unready = async {
             shutdown.cancelled().await;
@@ -110,6 +112,13 @@ impl Gateway {
         trace::shut_down(tracer, GRACE).await;
         info!("gateway stopped");
     }
+}
+
+/// Returns the gateway's name for operators: the host, which in Kubernetes is the pod, and the
+/// port for clients.
+fn name(address: Option<SocketAddr>) -> String {
+    let port = address.map_or(0, |address| address.port());
+    format!("{}:{port}", crate::host_name())
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {

@@ -3,6 +3,8 @@
 //! user is subscribed are held, so that they cannot overtake missing ones. The entry of a user has
 //! a generation: a reply from Redis that was requested for an earlier one has no effect on a later.
 
+pub(crate) mod client;
+mod connections;
 mod flush;
 pub mod outbox;
 mod probe;
@@ -56,11 +58,7 @@ impl Limits {
     pub(crate) const SMALL: Self = Self {
         per_user: NonZeroUsize::new(2).expect("not zero"),
         policy: LimitPolicy::Reject,
-        outbox: outbox::Limits {
-            capacity: 8,
-            max_bytes: 1 << 20,
-            max_delay: std::time::Duration::ZERO,
-        },
+        outbox: outbox::Limits::SMALL,
     };
 }
 

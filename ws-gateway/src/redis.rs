@@ -6,6 +6,7 @@
 
 mod backend;
 mod history;
+mod operators;
 mod outage;
 mod positions;
 mod probe;
@@ -18,5 +19,6 @@ mod session;
 mod subscriber;
 
 pub(crate) use history::History;
+pub(crate) use operators::{Answers, ask};
 pub(crate) use revocations::revoke;
 pub use subscriber::Subscriber;

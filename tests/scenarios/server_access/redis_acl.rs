@@ -143,6 +143,7 @@ async fn expect_other_commands_to_be_denied(stack: &Stack) -> anyhow::Result<()>
         "SET ws:owner:batch:b u",
         "GET ws:owner:batch:b",
         "PUBLISH ws/revoked x",
+        "PUBLISH ws/gateways x",
         "EVAL return(redis.call('XADD',KEYS[1],'*','n','x')) 1 ws:stream:{u}",
         "EVAL return(redis.call('PUBLISH','ws/revoked','x')) 0",
     ];

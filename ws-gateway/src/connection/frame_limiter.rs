@@ -74,7 +74,7 @@ impl<S> FrameLimiter<S> {
             && let Poll::Ready(Ok(_)) = written
             && let Some(outbox) = &self.outbox
         {
-            outbox.answer_probe();
+            outbox.record_activity();
         }
         written
     }

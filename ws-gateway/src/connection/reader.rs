@@ -24,7 +24,7 @@ impl<C: Channel> Connection<C> {
             Err(end) => return Break(end),
         };
         self.timers.record_activity();
-        self.registration.outbox().answer_probe();
+        self.registration.outbox().record_activity();
         match message {
             Message::Text(text) => self.on_text(&text).await,
             Message::Binary(_) => Break(Disconnect::ByGateway(CloseReason::Binary)),
@@ -51,6 +51,7 @@ impl<C: Channel> Connection<C> {
             Some(ClientMessage::Filter { categories }) => {
                 count(ClientMessageType::Filter);
                 self.options.filter = Filter::new(categories.iter().map(String::as_str));
+                self.registration.outbox().note_filter(&self.options.filter);
                 Continue(())
             }
             Some(ClientMessage::Auth { token }) => {

@@ -7,6 +7,7 @@ pub(crate) mod flush;
 mod probe;
 mod recent;
 pub mod socket_writer;
+mod status;
 mod urgent;
 
 use std::{
@@ -20,7 +21,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::protocol::{CloseReason, Frame, Position};
+use crate::protocol::{CloseReason, Filter, Frame, Position};
 use probe::Probe;
 use recent::RecentFrames;
 use socket_writer::SocketWriter;
@@ -105,6 +106,13 @@ pub struct Limits {
     pub max_delay: Duration,
 }
 
+#[cfg(test)]
+impl Limits {
+    /// Eight frames, without a delay.
+    pub(crate) const SMALL: Self =
+        Self { capacity: 8, max_bytes: 1 << 20, max_delay: Duration::ZERO };
+}
+
 #[derive(Debug, Default)]
 struct State {
     queue: VecDeque<Item>,
@@ -127,6 +135,10 @@ struct State {
     takes_read_states: bool,
     /// The last notifications that the connection was sent.
     recent: RecentFrames,
+    /// When the client last showed that it is there, in Unix seconds; 0: never.
+    last_activity: u32,
+    /// What the connection's task sends of the frames.
+    filter: Filter,
 }
 
 impl State {

@@ -66,7 +66,7 @@ impl Hub {
         }
     }
 
-    fn each_outbox(&self, user: &UserId, act: impl FnMut(&Outbox)) {
+    pub(super) fn each_outbox(&self, user: &UserId, act: impl FnMut(&Outbox)) {
         let state = self.state();
         let connections = state.users.get(user).into_iter().flat_map(|entry| &entry.connections);
         connections.map(|connection| &connection.outbox).for_each(act);
@@ -95,7 +95,7 @@ mod tests {
                 Due::Probe => {
                     if let Some(delay) = delay {
                         sleep(delay).await;
-                        registration.outbox().answer_probe();
+                        registration.outbox().record_activity();
                     }
                 }
                 Due::Now | Due::At(_) => {}

@@ -7,8 +7,8 @@ use tokio::{sync::oneshot, time::timeout};
 use uuid::Uuid;
 
 use super::{
-    Hub, LimitPolicy, LimitReached, Limits, State, outbox::Outbox, read_requests::ReadRequest,
-    user::User,
+    Hub, LimitPolicy, LimitReached, Limits, State, client::Client, outbox::Outbox,
+    read_requests::ReadRequest, user::User,
 };
 use crate::{
     auth::Credential,
@@ -87,6 +87,11 @@ impl Registration {
     /// revocation that arrives in between would be missed otherwise.
     pub(crate) fn set_credential(&self, credential: Credential) {
         self.hub.set_credential(&self.user, self.connection, credential);
+    }
+
+    /// Sets what operators see of the client.
+    pub(crate) fn set_client(&self, client: Client) {
+        self.hub.set_client(&self.user, self.connection, client);
     }
 
     /// Moves the read cursor of the user forward, and has the read state sent.

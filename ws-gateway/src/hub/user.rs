@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::{
+    client::{Client, unix_seconds},
     outbox::{Item, Outbox, Pushed},
     subscription::{PendingSubscription, Subscription},
 };
@@ -41,12 +42,16 @@ pub(crate) enum Resync {
 
 #[derive(Debug)]
 pub(super) struct Connection {
-    id: Uuid,
+    pub(super) id: Uuid,
     pub(super) outbox: Outbox,
     /// Whether it joined before the subscription was confirmed; it was promised no frames yet.
     waits: bool,
     /// The token that the connection was opened or renewed with.
     pub(super) credential: Credential,
+    /// When it was opened, in Unix seconds.
+    pub(super) since: u32,
+    /// None until it is known.
+    pub(super) client: Option<Client>,
 }
 
 impl Connection {
@@ -126,7 +131,8 @@ impl User {
     /// Adds a connection; returns what resolves when the subscription is confirmed, if it is not.
     pub(super) fn join(&mut self, id: Uuid, outbox: Outbox) -> Option<oneshot::Receiver<()>> {
         let (waits, credential) = (self.pending.is_some(), Credential::default());
-        self.connections.push(Connection { id, outbox, waits, credential });
+        let since = unix_seconds();
+        self.connections.push(Connection { id, outbox, waits, credential, since, client: None });
         let pending = self.pending.as_mut()?;
         let (sender, receiver) = oneshot::channel();
         pending.waiting.push(sender);

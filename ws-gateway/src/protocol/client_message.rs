@@ -1,6 +1,6 @@
 //! Messages of a client, and the filter that it may set.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -40,23 +40,29 @@ impl<'a> ClientMessage<'a> {
     }
 }
 
-/// The categories that a client receives.
+/// The categories that a client receives. Clones share their names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Filter(Option<Box<[Box<str>]>>);
+pub struct Filter(Option<Arc<Vec<Box<str>>>>);
 
 impl Filter {
     /// Returns a filter for these categories; without any, every notification passes.
     #[must_use]
     pub fn new<'a>(categories: impl IntoIterator<Item = &'a str>) -> Self {
         let named = categories.into_iter().map(str::trim).filter(|name| !name.is_empty());
-        let named: Box<[Box<str>]> = named.map(Into::into).collect();
-        Self((!named.is_empty()).then_some(named))
+        let named: Vec<Box<str>> = named.map(Into::into).collect();
+        Self((!named.is_empty()).then(|| Arc::new(named)))
     }
 
     /// Returns whether every text passes.
     #[must_use]
     pub fn passes_all(&self) -> bool {
         self.0.is_none()
+    }
+
+    /// Returns the names of the categories; none if every notification passes.
+    #[must_use]
+    pub(crate) fn categories(&self) -> Option<&[Box<str>]> {
+        self.0.as_deref().map(Vec::as_slice)
     }
 
     /// Returns whether `text` passes. It is parsed only if there is a filter; a text without a

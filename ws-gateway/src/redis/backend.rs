@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use super::{
     history::{Page, PageRequest},
+    operators,
     positions::{RedisClock, newest_position, read_position},
     push_handler::PushHandler,
     reply::{UserReply, user_reply},
@@ -80,6 +81,7 @@ impl RedisBackend {
         let name = backend.keys.revocation_channel();
         channels.push(Channel { slot_key: name.clone(), name });
         backend.pubsub.subscribe(channels).await?;
+        operators::subscribe(&mut backend.pubsub, &backend.keys).await?;
         Ok(backend)
     }
 

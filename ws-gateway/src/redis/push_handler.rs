@@ -4,13 +4,17 @@ use std::{convert::Infallible, sync::Arc, time::SystemTime};
 
 use redis::{PushInfo, PushKind, Value};
 use shared::keys::Keys;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tracing::warn;
 
 use super::{positions::RedisClock, probe::Probe, revocations::RevocationList};
-use crate::{hub::Hub, metrics::Metrics, protocol::Frame};
+use crate::{
+    hub::Hub,
+    metrics::Metrics,
+    protocol::{Frame, OperatorRequest},
+};
 
-/// Passes frames to the hub and revocations to their list.
+/// Passes frames to the hub, revocations to their list, and operators' requests to their queue.
 #[derive(Clone, Debug)]
 pub(super) struct PushHandler {
     pub(super) keys: Keys,
@@ -19,6 +23,7 @@ pub(super) struct PushHandler {
     pub(super) revocations: RevocationList,
     pub(super) clock: RedisClock,
     pub(super) probe: Probe,
+    pub(super) requests: mpsc::Sender<OperatorRequest>,
     /// Whether frames are traced.
     pub(super) traces: bool,
 }
@@ -29,7 +34,8 @@ impl PushHandler {
         self,
         lost: Arc<Notify>,
     ) -> impl Fn(PushInfo) -> Result<(), Infallible> + Clone + Send + Sync + 'static {
-        let channels = [self.keys.revocation_channel(), self.keys.probe_channel()];
+        let keys = &self.keys;
+        let channels = [keys.revocation_channel(), keys.probe_channel(), keys.request_channel()];
         move |push| {
             match push.kind {
                 PushKind::Message => {
@@ -46,7 +52,7 @@ impl PushHandler {
     }
 
     /// Returns none if the message is unreadable.
-    fn receive(&self, data: Vec<Value>, channels: &[String; 2]) -> Option<()> {
+    fn receive(&self, data: Vec<Value>, channels: &[String; 3]) -> Option<()> {
         let [Value::BulkString(channel), Value::BulkString(text)] =
             <[Value; 2]>::try_from(data).ok()?
         else {
@@ -56,9 +62,12 @@ impl PushHandler {
         if let Some(user) = self.keys.user_of(channel) {
             return self.deliver(user, Frame::published(text.into()));
         }
-        let [revocations, probes] = channels;
+        let [revocations, probes, requests] = channels;
         if channel == revocations {
             self.revocations.receive(&text);
+        } else if channel == requests {
+            // Operators ask again if there are too many to be queued.
+            self.requests.try_send(OperatorRequest::parse(&text)?).ok();
         } else if channel.starts_with(probes) {
             self.probe.receive(channel, &text);
         } else {
@@ -116,6 +125,7 @@ mod tests {
             revocations: RevocationList::new(Revocations::default(), hub.clone(), metrics.clone()),
             clock: RedisClock::default(),
             probe: Probe::new(),
+            requests: mpsc::channel(1).0,
             traces: false,
         };
         let receive = handler.receiver(Arc::default());
@@ -125,15 +135,16 @@ mod tests {
             message(b"ws:u", b"\xff"),
             message(b"\xff", b"{}"),
             message(b"other", b"{}"),
+            message(b"ws/gateways", b"{}"),
             PushInfo { kind: PushKind::Message, data: Vec::new() },
         ] {
             receive(push).unwrap();
         }
-        assert_eq!((metrics.malformed_frames.get(), hub.position(&user)), (5, None));
+        assert_eq!((metrics.malformed_frames.get(), hub.position(&user)), (6, None));
         let plan = hub.plan(hub.take_changed());
         assert!(plan.subscribe[0].was_live, "the stream is not read again");
         assert_eq!(hub.mark_subscribed(&plan.subscribe[0].subscription), Subscribed::Live);
         receive(message(b"ws:u", br#"{"id":"7-0","event":"e"}"#)).unwrap();
-        assert_eq!((metrics.malformed_frames.get(), hub.position(&user)), (5, "7-0".parse().ok()));
+        assert_eq!((metrics.malformed_frames.get(), hub.position(&user)), (6, "7-0".parse().ok()));
     }
 }

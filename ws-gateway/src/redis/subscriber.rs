@@ -6,15 +6,22 @@ use std::{sync::Arc, time::Duration};
 use redis::{ErrorKind, RedisError};
 use shared::{admin::Readiness, backoff::Backoff, redis::RedisClient};
 use tokio::{
-    sync::{Notify, watch},
+    sync::{Notify, mpsc, watch},
     time::{Instant, sleep},
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{debug, error, warn};
 
 use super::{
-    backend::RedisBackend, history::StreamReader, outage::Outage, positions::RedisClock,
-    probe::Probe, push_handler::PushHandler, read_state, revocations::RevocationList,
+    backend::RedisBackend,
+    history::StreamReader,
+    operators::{self, Gateway},
+    outage::Outage,
+    positions::RedisClock,
+    probe::Probe,
+    push_handler::PushHandler,
+    read_state,
+    revocations::RevocationList,
     session::Session,
 };
 use crate::{auth::revocation::Revocations, hub::Hub, metrics::Metrics};
@@ -43,6 +50,8 @@ pub struct Subscriber {
     handler: PushHandler,
     /// What the history is read with, while there is a session.
     reader: watch::Sender<Option<StreamReader>>,
+    /// The name of the gateway in answers to operators.
+    name: String,
 }
 
 impl Subscriber {
@@ -64,9 +73,18 @@ impl Subscriber {
             revocations: RevocationList::new(revocations, hub.clone(), metrics.clone()),
             clock: RedisClock::default(),
             probe: Probe::new(),
+            // Replaced in `run`, which has the other end.
+            requests: mpsc::channel(1).0,
             traces: false,
         };
-        Self { redis, hub, readiness, metrics, handler, reader }
+        let name = String::new();
+        Self { redis, hub, readiness, metrics, handler, reader, name }
+    }
+
+    /// Answers operators under this name of the gateway.
+    #[must_use]
+    pub(crate) fn with_name(self, name: String) -> Self {
+        Self { name, ..self }
     }
 
     /// Reads the trace context of each frame, if `traces` is true.
@@ -77,17 +95,22 @@ impl Subscriber {
     }
 
     /// Runs until `shutdown`.
-    pub async fn run(self, shutdown: CancellationToken) {
+    pub async fn run(mut self, shutdown: CancellationToken) {
         let hub = self.hub.clone();
+        let (sender, requests) = mpsc::channel(operators::MAX_REQUESTS);
+        self.handler.requests = sender;
         let _writing =
             AbortOnDropHandle::new(tokio::spawn(async move { hub.write_queued().await }));
-        let Self { hub, redis, metrics, reader, .. } = &self;
+        let Self { hub, redis, metrics, reader, name, .. } = &self;
         let read_states =
             read_state::serve(hub.read_requests(), reader.subscribe(), &redis.keys, metrics);
+        let gateway = Gateway { name, hub, metrics, keys: &redis.keys };
+        let answers = gateway.answer(requests, reader.subscribe());
         tokio::select! {
             () = shutdown.cancelled() => {}
             () = self.keep_connected() => {}
             () = read_states => {}
+            () = answers => {}
         }
     }
 

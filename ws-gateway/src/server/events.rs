@@ -25,7 +25,7 @@ use super::{
 use crate::{
     auth,
     connection::{Answer, ClientOptions, Connection, EventStream, LongPoll, Reconnect},
-    hub::{ResumeFrom, with_read_state},
+    hub::{ResumeFrom, client::Client, with_read_state},
     metrics::ClientTransport,
     protocol::{CloseReason, Disconnect, Filter, PollAnswer, Remedy, Resume},
 };
@@ -98,7 +98,8 @@ async fn open(
     // From now on, the connection's own limits hold instead of those of a pending one.
     let active = activity.begin();
     let id = Uuid::new_v4();
-    let mut registration = register(state, &identity, id).await.map_err(closed)?;
+    let client = Client { address: client, transport };
+    let mut registration = register(state, &identity, id, client).await.map_err(closed)?;
     let mut replay = state.history.replay(&mut registration, resume_from);
     let (settings, shutdown) = (Arc::clone(&state.connection), state.shutdown.clone());
     let open = OpenConnection::new(id, identity.user.clone(), transport, Arc::clone(&settings));

@@ -177,7 +177,8 @@ async fn read_handshake(
     let control_frames =
         lists(request.headers(), &header::SEC_WEBSOCKET_PROTOCOL, |entry| entry == SUBPROTOCOL);
     let Query { resume_from, filter, .. } = Query::read(query);
-    Ok(Handshake { identity, resume_from, options: ClientOptions { control_frames, filter } })
+    let options = ClientOptions { control_frames, filter };
+    Ok(Handshake { client, identity, resume_from, options })
 }
 
 fn is_upgrade(headers: &HeaderMap) -> bool {

@@ -11,7 +11,7 @@ use super::state::ServerState;
 use crate::{
     auth::Identity,
     connection::ConnectionSettings,
-    hub::registration::Registration,
+    hub::{client::Client, registration::Registration},
     metrics::{ClientTransport, HandshakeResult},
     protocol::{CloseReason, Disconnect},
 };
@@ -24,12 +24,14 @@ pub(super) async fn register(
     state: &ServerState,
     identity: &Identity,
     id: Uuid,
+    client: Client,
 ) -> Result<Registration, CloseReason> {
     let Ok(registration) = state.hub.register_or_probe(&identity.user, id).await else {
         state.count(HandshakeResult::LimitReached);
         return Err(CloseReason::LimitReached);
     };
     registration.set_credential(identity.credential.clone());
+    registration.set_client(client);
     // A revocation since the token was checked did not find the registration.
     if state.connection.authenticator.is_revoked(identity) {
         state.count(HandshakeResult::Unauthenticated);
@@ -102,9 +104,14 @@ mod tests {
         let user = UserId::new("u").unwrap();
         let credential = Credential::default();
         let identity = Identity { user: user.clone(), expires_at: u64::MAX, credential };
-        register(&state, &identity, Uuid::nil()).await.unwrap();
+        let client = Client {
+            address: std::net::Ipv4Addr::LOCALHOST.into(),
+            transport: ClientTransport::WebSocket,
+        };
+        register(&state, &identity, Uuid::nil(), client).await.unwrap();
         revocations.add(Revocation { target: Revoked::User(user, u64::MAX), until: u64::MAX });
-        let refused = register(&state, &identity, Uuid::nil()).await.unwrap_err();
+        let refused = register(&state, &identity, Uuid::nil(), client).await;
+        let refused = refused.unwrap_err();
         assert_eq!(refused, CloseReason::Revoked);
     }
 }

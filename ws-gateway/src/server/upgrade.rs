@@ -1,6 +1,6 @@
 //! An upgraded socket, from the handshake to its close.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use hyper::upgrade::{OnUpgrade, Parts};
 use hyper_util::rt::TokioIo;
@@ -15,7 +15,7 @@ use super::{
 use crate::{
     auth::{AuthError, Identity},
     connection::{ClientOptions, Connection, FrameLimiter, Transport, close},
-    hub::{ResumeFrom, with_read_state},
+    hub::{ResumeFrom, client::Client, with_read_state},
     metrics::ClientTransport,
     protocol::CloseReason,
 };
@@ -23,6 +23,8 @@ use crate::{
 /// What the request of a handshake asks for.
 #[derive(Debug)]
 pub(super) struct Handshake {
+    /// The address of the client.
+    pub(super) client: IpAddr,
     pub(super) identity: Result<Identity, AuthError>,
     pub(super) resume_from: ResumeFrom,
     pub(super) options: ClientOptions,
@@ -37,7 +39,7 @@ pub(super) async fn run<S>(
 ) where
     S: Transport,
 {
-    let Handshake { identity, resume_from, options } = handshake;
+    let Handshake { client, identity, resume_from, options } = handshake;
     let Some(socket) = upgraded::<S>(upgrade, &state).await else { return };
     let identity = match identity {
         Ok(identity) => identity,
@@ -47,7 +49,9 @@ pub(super) async fn run<S>(
         }
     };
     let id = Uuid::new_v4();
-    let mut registration = match register(&state, &identity, id).await {
+    let transport = ClientTransport::WebSocket;
+    let client = Client { address: client, transport };
+    let mut registration = match register(&state, &identity, id, client).await {
         Ok(registration) => registration,
         Err(reason) => return close(socket, reason.frame()).await,
     };
@@ -56,12 +60,7 @@ pub(super) async fn run<S>(
         replay = with_read_state(replay, registration.read());
     }
     let settings = Arc::clone(&state.connection);
-    let open = OpenConnection::new(
-        id,
-        identity.user.clone(),
-        ClientTransport::WebSocket,
-        Arc::clone(&settings),
-    );
+    let open = OpenConnection::new(id, identity.user.clone(), transport, Arc::clone(&settings));
     let connection = Connection::new(socket, registration, &identity, options, settings);
     let shutdown = state.shutdown.clone();
     // A fresh task: it lives as long as the connection and must not keep the memory that the

@@ -1,11 +1,11 @@
 //! What is sent before the queue, or not at all: the close of the connection, the ping of a probe,
-//! and restored notifications that the client has. The connection's task sends a ping, which it cannot
-//! while a write waits for the client.
+//! and restored notifications that the client has. The connection's task sends a ping, which it
+//! cannot while a write waits for the client.
 
 use std::{future::poll_fn, task::Poll};
 
 use super::{Due, Outbox, State, probe::Probe};
-use crate::protocol::Frame;
+use crate::{hub::client::unix_seconds, protocol::Frame};
 
 impl State {
     /// Returns what is due before the queue.
@@ -32,9 +32,11 @@ impl Outbox {
         }
     }
 
-    /// Records a frame of the client, which answers an outstanding ping.
-    pub(crate) fn answer_probe(&self) {
-        self.state().probe = Probe::None;
+    /// Records a sign of life of the client, which answers an outstanding ping.
+    pub(crate) fn record_activity(&self) {
+        let mut state = self.state();
+        state.probe = Probe::None;
+        state.last_activity = unix_seconds();
     }
 
     /// Whether a probe is not answered yet.

@@ -1,0 +1,99 @@
+//! The commands of operators: they ask running services, and act on one user.
+
+use anyhow::{Context as _, ensure};
+use harness::{
+    events::{self, fresh_user},
+    eventually,
+    service::Service,
+    stack::{Layout, Stack, TIMEOUT},
+};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::{
+    assertions::{expect_close, expect_notifications},
+    context::Context,
+    runner::scenarios,
+};
+
+scenarios![connections_of_a_user_are_listed_and_closed_at_every_gateway];
+
+/// Runs a command with `--json` and returns what it prints.
+async fn json(service: &Service, arguments: &[&str]) -> anyhow::Result<Value> {
+    let output = service.run_command(&[arguments, &["--json"]].concat(), "").await?;
+    serde_json::from_str(&output.stdout)
+        .with_context(|| format!("{arguments:?}: {}", output.stdout))
+}
+
+/// The connections in the answers of all gateways.
+fn connections(answers: &Value) -> Vec<&Value> {
+    let gateways = answers.as_array().into_iter().flatten();
+    gateways.flat_map(|gateway| gateway["connections"].as_array().into_iter().flatten()).collect()
+}
+
+async fn connections_of_a_user_are_listed_and_closed_at_every_gateway(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let stack = context.own_stack(&Layout { gateways: 2, ..Layout::default() }).await?;
+    let (user, other) = (fresh_user(), fresh_user());
+    let mut clients = Vec::new();
+    for gateway in [0, 1] {
+        clients.push(stack.client_at(gateway, &user).await?);
+    }
+    let mut bystander = stack.client(&other).await?;
+    let filter = json!({"type": "filter", "categories": ["system_alerts"]});
+    clients[1].send_json(&filter).await?;
+
+    expect_listed(&stack, &user, &other).await?;
+    let disconnect = ["disconnect", "--user", &user, "--by", "night-shift"];
+    let closed = json(&stack.gateways[0], &disconnect).await?;
+    ensure!(connections(&closed).len() == 2, "expected two closed connections, got {closed}");
+    for client in &mut clients {
+        expect_close(client, 1012).await?;
+    }
+    for gateway in &stack.gateways {
+        let log = gateway.log()?;
+        let audit = log.lines().find(|line| line.contains("closed by operator"));
+        let audit =
+            audit.with_context(|| format!("no audit line in the log of {}", gateway.name()))?;
+        ensure!(audit.contains("night-shift") && audit.contains(&user), "unexpected: {audit}");
+    }
+    let event = events::designed()?[0].fresh(&other)?;
+    stack.producer.send(&event).await?;
+    expect_notifications(&mut bystander, &[event]).await?;
+    stack.shut_down_and_check_logs().await
+}
+
+/// Expects that a connection of `user` is listed at each of two gateways, and none of `other`.
+async fn expect_listed(stack: &Stack, user: &str, other: &str) -> anyhow::Result<()> {
+    let list = ["connections", "--user", user];
+    let asked = Instant::now();
+    let answers = eventually("the filter is listed", TIMEOUT, async || {
+        let answers = json(&stack.gateways[0], &list).await?;
+        let filters = connections(&answers).into_iter().map(|info| info["categories"].clone());
+        let filters: Vec<Value> = filters.collect();
+        ensure!(filters.contains(&json!(["system_alerts"])), "no filter in {answers}");
+        Ok(answers)
+    })
+    .await?;
+    eprintln!("connections listed within {:?}", asked.elapsed());
+    let listed = connections(&answers);
+    ensure!(listed.len() == 2, "expected two connections, got {answers}");
+    for (gateway, connection) in stack.gateways.iter().zip([0, 1]) {
+        let port = format!(":{}", gateway.address().port());
+        let names: Vec<&str> = answers
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|a| a["gateway"].as_str())
+            .collect();
+        ensure!(names.iter().any(|name| name.ends_with(&port)), "no {port} in {names:?}");
+        let info = listed[connection];
+        ensure!(info["user"] == *user && info["address"] == "127.0.0.1", "unexpected {info}");
+        ensure!(info["transport"] == "websocket" && info["queued"] == 0, "unexpected {info}");
+    }
+    let table = stack.gateways[1].run_command(&list, "").await?.stdout;
+    ensure!(table.contains("LAST ACTIVITY") && table.contains(user), "no table: {table}");
+    ensure!(!table.contains(other), "another user's connection is listed: {table}");
+    Ok(())
+}

@@ -1,0 +1,172 @@
+//! Requests of operators, over one channel that all gateways subscribe to. Each gateway answers
+//! on a channel of the request. Nothing is stored, and a gateway that may not subscribe serves its
+//! clients all the same.
+
+use std::{convert::Infallible, time::Duration};
+
+use redis::{ErrorKind, FromRedisValue as _, PushInfo, PushKind, RedisResult, Value, cmd};
+use shared::{
+    keys::Keys,
+    redis::{Channel, PubSub, RedisClient},
+    user::UserId,
+};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, timeout_at},
+};
+use tracing::{info, warn};
+
+use super::{
+    history::StreamReader,
+    reply::{text, user_reply},
+};
+use crate::{
+    hub::Hub,
+    metrics::Metrics,
+    protocol::{GatewayAnswer, OperatorAction, OperatorRequest},
+};
+
+/// The maximum number of requests that wait for an answer.
+pub(super) const MAX_REQUESTS: usize = 16;
+
+/// How long an operator waits for the gateways.
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(1_500);
+
+/// What a gateway answers from.
+#[derive(Debug)]
+pub(super) struct Gateway<'a> {
+    pub(super) name: &'a str,
+    pub(super) hub: &'a Hub,
+    pub(super) metrics: &'a Metrics,
+    pub(super) keys: &'a Keys,
+}
+
+/// The answers to a request.
+#[derive(Debug)]
+pub(crate) struct Answers {
+    /// Those that arrived in time.
+    pub(crate) gateways: Vec<GatewayAnswer>,
+    /// The number of gateways that received the request.
+    pub(crate) asked: usize,
+}
+
+impl Gateway<'_> {
+    /// Answers requests with the connections of the present session.
+    pub(super) async fn answer(
+        &self,
+        mut requests: mpsc::Receiver<OperatorRequest>,
+        readers: watch::Receiver<Option<StreamReader>>,
+    ) {
+        while let Some(request) = requests.recv().await {
+            let Some(answer) = self.act(&request) else {
+                self.metrics.malformed_frames.inc();
+                continue;
+            };
+            let Some(reader) = readers.borrow().clone() else { continue };
+            let mut publish = cmd("PUBLISH");
+            publish.arg(self.keys.answer_channel(request.id)).arg(answer.to_text());
+            let reply = reader
+                .run(vec![publish])
+                .await
+                .and_then(|mut replies| replies.pop().unwrap_or(Ok(Value::Nil)));
+            if let Err(error) = reply {
+                warn!(%error, "publishing the answer to an operator failed");
+            }
+        }
+    }
+
+    /// Does what is asked. Returns none if the request names no valid user.
+    fn act(&self, OperatorRequest { id, by, action }: &OperatorRequest) -> Option<GatewayAnswer> {
+        let connections = match action {
+            OperatorAction::Connections { user, limit } => {
+                let user = user.as_deref().map(UserId::new).transpose().ok()?;
+                self.hub.describe(user.as_ref(), *limit)
+            }
+            OperatorAction::Disconnect { user } => {
+                let user = UserId::new(user).ok()?;
+                let closed = self.hub.disconnect(&user);
+                let count = closed.len();
+                info!(request = %id, by, user.id = %user, count, "connections closed by operator");
+                closed
+            }
+        };
+        let total = u64::try_from(self.metrics.active_connections.get()).unwrap_or_default();
+        Some(GatewayAnswer { gateway: self.name.to_owned(), total, connections })
+    }
+}
+
+/// Subscribes to the requests. A refusal is only logged: it must not keep clients from being
+/// served.
+///
+/// # Errors
+/// If the connection or the server failed.
+pub(super) async fn subscribe(pubsub: &mut PubSub, keys: &Keys) -> RedisResult<()> {
+    let reply = user_reply(pubsub.subscribe(vec![channel(keys.request_channel())]).await)?;
+    if let Err(kind) = reply {
+        let channel = keys.request_channel();
+        warn!(?kind, channel, "Redis refuses the channel of operators' requests: none is answered");
+    }
+    Ok(())
+}
+
+fn channel(name: String) -> Channel {
+    Channel { slot_key: name.clone(), name }
+}
+
+/// Asks all gateways that are connected to Redis.
+///
+/// # Errors
+/// If Redis does not reply.
+pub(crate) async fn ask(redis: &RedisClient, request: &OperatorRequest) -> RedisResult<Answers> {
+    let (sender, mut answers) = mpsc::unbounded_channel();
+    let handler = move |push: PushInfo| -> Result<(), Infallible> {
+        if push.kind == PushKind::Message
+            && let Some(answer) = push.data.get(1).and_then(text).and_then(GatewayAnswer::parse)
+        {
+            // The command has ended if there is no receiver.
+            sender.send(answer).ok();
+        }
+        Ok(())
+    };
+    let (mut pubsub, connection) = redis.connect_with_pubsub(handler).await?;
+    pubsub.subscribe(vec![channel(redis.keys.answer_channel(request.id))]).await?;
+    let mut publish = cmd("PUBLISH");
+    publish.arg(redis.keys.request_channel()).arg(request.to_text());
+    let deadline = Instant::now() + ANSWER_TIMEOUT;
+    let reply = connection.run(vec![publish]).await?.pop().unwrap_or(Ok(Value::Nil));
+    let asked = usize::from_redis_value(reply?)
+        .map_err(|_| (ErrorKind::Parse, "PUBLISH replied with no number"))?;
+    let mut gateways = Vec::with_capacity(asked);
+    while gateways.len() < asked
+        && let Ok(Some(answer)) = timeout_at(deadline, answers.recv()).await
+    {
+        gateways.push(answer);
+    }
+    gateways.sort_by(|a, b| a.gateway.cmp(&b.gateway));
+    Ok(Answers { gateways, asked })
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus::Registry;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::hub::Limits;
+
+    #[test]
+    fn a_gateway_answers_with_its_name_and_not_to_an_invalid_user() {
+        let metrics = Metrics::new(&Registry::new());
+        let hub = Hub::new(Limits::SMALL, metrics.clone());
+        metrics.active_connections.set(7);
+        let keys = Keys::new("ws");
+        let gateway = Gateway { name: "pod-1:8080", hub: &hub, metrics: &metrics, keys: &keys };
+        let ask =
+            |action| gateway.act(&OperatorRequest { id: Uuid::nil(), by: "me".into(), action });
+        let answer = ask(OperatorAction::Connections { user: None, limit: 5 }).unwrap();
+        assert_eq!((&*answer.gateway, answer.total), ("pod-1:8080", 7));
+        assert!(ask(OperatorAction::Disconnect { user: String::new() }).is_none());
+        let invalid = Some("\n".to_owned());
+        assert!(ask(OperatorAction::Connections { user: invalid, limit: 5 }).is_none());
+    }
+}
