@@ -183,8 +183,12 @@ impl PendingNotification {
         };
         let text = panics::catch("rendering", || notification.to_json(user));
         let text = text.map_err(Outcome::DeadLetter)?;
-        let is_silent = self.restore == Some(Restore::HistoryOnly);
-        Ok(OutgoingNotification { user: user.clone(), identity: self.identity, text, is_silent })
+        let silent_since = match self.restore {
+            Some(Restore::HistoryOnly { intact_until }) => Some(intact_until),
+            _ => None,
+        };
+        let (user, identity) = (user.clone(), self.identity);
+        Ok(OutgoingNotification { user, identity, text, silent_since })
     }
 
     /// Returns the outcome if a backend refused what concerns the event; a retry may succeed.

@@ -36,8 +36,13 @@ pub enum Restore {
     Unfinished,
     /// Its record was finished: it is published again, as subscribers may not have received it.
     Publish,
-    /// Its record was finished: it is added to the user's history only.
-    HistoryOnly,
+    /// Its record was finished: it is added to the user's history, and published only where that
+    /// history began before this time, in milliseconds. It has survived the loss, so that clients
+    /// may have resumed in it.
+    HistoryOnly {
+        /// The last time at which Redis was known to have its data.
+        intact_until: i64,
+    },
 }
 
 impl Restore {

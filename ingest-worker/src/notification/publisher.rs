@@ -38,8 +38,9 @@ pub struct OutgoingNotification {
     pub identity: EventIdentity,
     /// The notification, a JSON object without the `id` that publishing assigns.
     pub text: String,
-    /// Whether it is only added to the user's history, and sent to no subscriber.
-    pub is_silent: bool,
+    /// Set to add it to the user's history without sending it to subscribers, if that history began
+    /// at this time, in milliseconds, or later.
+    pub silent_since: Option<i64>,
 }
 
 impl OutgoingNotification {

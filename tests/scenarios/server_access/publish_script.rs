@@ -130,7 +130,7 @@ impl Server {
     async fn publish(&mut self) -> anyhow::Result<String> {
         let mut call = cmd("EVALSHA");
         call.arg(&self.script).arg(4).arg(&KEYS).arg(CLAIM);
-        call.arg("ws:u").arg(MINUTE_MS).arg(MINUTE_MS).arg(256).arg(MINUTE_MS).arg(1);
+        call.arg("ws:u").arg(MINUTE_MS).arg(MINUTE_MS).arg(256).arg(MINUTE_MS).arg("");
         call.arg(TEXT);
         Ok(call.query_async(&mut self.worker).await?)
     }

@@ -64,6 +64,8 @@ struct Assigned {
     start: Option<i64>,
     /// Offsets below this one are restored to the histories only.
     silent_until: i64,
+    /// The last time, in milliseconds, at which Redis was known to have its data.
+    intact_until: i64,
     /// All offsets below this one were finished before Redis lost data.
     restored_until: i64,
     /// Offsets below this one were read before Redis lost data, so that they may be published.
@@ -72,6 +74,8 @@ struct Assigned {
     never_finished: BTreeSet<i64>,
     /// The position that Redis has; without it, everything that is finished is committed.
     confirmed: Option<i64>,
+    /// Whether Redis has had a position since the assignment.
+    was_confirmed: bool,
 }
 
 impl Offsets {

@@ -53,6 +53,7 @@ fn seek(
                 *partition,
                 position,
                 to.silent_until(),
+                to.intact_until(),
             );
             Ok(Some(position))
         };
@@ -95,6 +96,12 @@ fn positions(
             // A group that has committed nothing has not lost anything.
             (RewindTo::Age { .. } | RewindTo::Beginning, None) => return Ok(None),
             (RewindTo::Beginning, Some(_)) => found.unwrap_or(0),
+            // Nothing was committed: this is the first watermark.
+            (RewindTo::Age { .. }, Some(committed))
+                if found >= Some(committed) && !offsets.was_confirmed(topic, *partition) =>
+            {
+                return Ok(None);
+            }
             (RewindTo::Age { silent_until, .. }, Some(_)) => {
                 silent_until.into_iter().chain(found).min().unwrap_or(i64::MAX)
             }

@@ -65,6 +65,8 @@ pub enum RewindTo {
         from: i64,
         /// Records below this offset are restored to the histories only.
         silent_until: i64,
+        /// See [`RewindTo::intact_until`].
+        intact_until: i64,
     },
     /// From the first record of the log: a watermark is that of another topic with the same name,
     /// so that Redis has nothing of this one.
@@ -76,6 +78,8 @@ pub enum RewindTo {
         /// The offset that another watermark states: it is read from there at the latest, and
         /// records below it are restored to the histories only. Without it, all that were finished.
         silent_until: Option<i64>,
+        /// See [`RewindTo::intact_until`].
+        intact_until: i64,
     },
 }
 
@@ -87,6 +91,16 @@ impl RewindTo {
             Self::Offset { silent_until, .. } => Some(silent_until),
             Self::Beginning => Some(0),
             Self::Age { silent_until, .. } => silent_until,
+        }
+    }
+
+    /// Returns the last time, in milliseconds, at which Redis was known to have its data: a history
+    /// that is older has survived.
+    #[must_use]
+    pub fn intact_until(self) -> i64 {
+        match self {
+            Self::Offset { intact_until, .. } | Self::Age { intact_until, .. } => intact_until,
+            Self::Beginning => 0,
         }
     }
 }

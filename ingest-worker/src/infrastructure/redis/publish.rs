@@ -35,7 +35,7 @@ const UNSUPPORTED_USER: &str = "in Redis Cluster a user id may not begin with }"
 #[derive(Debug, PartialEq)]
 struct UserCall<'a> {
     user: &'a UserId,
-    is_silent: bool,
+    silent_since: Option<i64>,
     positions: Vec<usize>,
 }
 
@@ -127,7 +127,7 @@ impl RedisStore {
             .arg(millis(self.retention.history))
             .arg(self.retention.history_length)
             .arg(millis(self.retention.history.saturating_add(POSITION_LIFETIME)))
-            .arg(i32::from(!call.is_silent));
+            .arg(call.silent_since.map_or_else(String::new, |since| since.to_string()));
         for &position in &call.positions {
             command.arg(&notifications[position].text);
         }
@@ -235,13 +235,15 @@ fn calls_by_user(notifications: &[OutgoingNotification], range: Range<usize>) ->
     let mut calls: Vec<UserCall<'_>> = Vec::with_capacity(range.len());
     let mut call_of_user = HashMap::with_capacity(range.len());
     for position in range {
-        let OutgoingNotification { user, is_silent, .. } = &notifications[position];
-        let call = *call_of_user.entry((user, is_silent)).or_insert(calls.len());
+        let OutgoingNotification { user, silent_since, .. } = &notifications[position];
+        let call = *call_of_user.entry((user, *silent_since)).or_insert(calls.len());
         match calls.get_mut(call) {
             Some(call) => call.positions.push(position),
-            None => {
-                calls.push(UserCall { user, is_silent: *is_silent, positions: vec![position] });
-            }
+            None => calls.push(UserCall {
+                user,
+                silent_since: *silent_since,
+                positions: vec![position],
+            }),
         }
     }
     calls

@@ -5,7 +5,7 @@
 -- KEYS[4..] the claim of each notification
 -- ARGV[1] channel    ARGV[2] lifetime of a claim, ms    ARGV[3] lifetime of the stream, ms
 -- ARGV[4] most entries of the stream    ARGV[5] lifetime of the position, ms
--- ARGV[6] 1, or 0 to rebuild the history: claim and append only
+-- ARGV[6] empty, or a time in ms to rebuild a history that began then or later: claim and append
 -- ARGV[7..] the text of each notification, a JSON object
 --
 -- Returns a line per notification: its stream id, followed by the kind of each key of the wrong
@@ -17,6 +17,19 @@ local call, lines, appended, latest = redis.pcall, {}, false, nil
 -- Redis 6.2 cannot check it: there an entry is deleted after the refusal.
 if redis.acl_check_cmd and not redis.acl_check_cmd('PUBLISH', ARGV[1], '') then
   return '-NOPERM no permission to publish to the channel'
+end
+local publishes = ARGV[6] == ''
+if not publishes then
+  -- Clients may have resumed in a history that has survived: they are sent what it lacks.
+  local start = call('GET', KEYS[2])
+  local first = type(start) == 'string' and string.match(start, ' (.*)')
+  if not first then
+    local oldest = call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
+    first = type(oldest) == 'table' and oldest[1] or call('GET', KEYS[3])
+  end
+  local ms, seq = string.match(type(first) == 'string' and first or '', '^(%d+)%-(%d+)$')
+  -- The position of a user without notifications is 0 and the time in us.
+  if ms then publishes = (ms == '0' and seq / 1000 or tonumber(ms)) < tonumber(ARGV[6]) end
 end
 for i = 4, #KEYS do
   local text, wrong_type, refusal = ARGV[i + 3], '', false
@@ -65,7 +78,7 @@ for i = 4, #KEYS do
       call('PEXPIRE', KEYS[1], ARGV[3])
       -- A client at the position before the stream has missed nothing up to this entry. Without one
       -- it is the first notification of the user, unless it is restored; no position is before it.
-      local before = call('GET', KEYS[3]) or ARGV[6] == '1' and '-'
+      local before = call('GET', KEYS[3]) or publishes and '-'
       if type(before) == 'table' then
         wrong_type = wrong_type .. ' position'
       elseif before and type(id) == 'string' then
@@ -74,7 +87,7 @@ for i = 4, #KEYS do
     end
     if type(id) == 'string' then
       local sent = 0
-      if ARGV[6] == '1' then
+      if publishes then
         sent = call('PUBLISH', ARGV[1], '{"id":"' .. id .. '",' .. string.sub(text, 2))
       end
       if type(sent) == 'number' then

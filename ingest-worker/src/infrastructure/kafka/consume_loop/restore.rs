@@ -109,8 +109,8 @@ where
                 self.extend_waits();
                 let mut lost = Vec::new();
                 for (partition, stored) in read {
-                    let offsets = self.source.offsets();
-                    let to = self.watermarks.compare(&partition, stored, &offsets);
+                    let mut offsets = self.source.offsets();
+                    let to = self.watermarks.compare(&partition, stored, &mut offsets);
                     lost.extend(to.map(|to| (partition, to)));
                 }
                 self.end_stuck();

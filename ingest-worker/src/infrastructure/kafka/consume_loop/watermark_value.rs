@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// Precedes the offset up to which records are read again for the histories only.
+/// Precedes the offset up to which records are read again for the histories only, and the time in
+/// milliseconds until which Redis was known to have its data.
 const HISTORY_ONLY_UNTIL: &str = "history-until";
 
 /// Precedes the id of the topic.
@@ -13,8 +14,9 @@ const TOPIC_ID: &str = "topic-id";
 pub(super) struct Position<'a> {
     /// The first offset that is not finished.
     pub(super) next: i64,
-    /// Offsets below this one are restored to the histories only; none if that is not under way.
-    pub(super) silent_until: Option<i64>,
+    /// Offsets below the first are restored to the histories only, as Redis has lost its data after
+    /// the second, a time; none if that is not in progress.
+    pub(super) silent_until: Option<(i64, i64)>,
     /// The id of the topic. Kafka draws it at random when a topic is created, so that it also
     /// differs between clusters; none if the brokers are older than topic ids.
     pub(super) topic_id: Option<&'a str>,
@@ -29,7 +31,10 @@ impl<'a> Position<'a> {
         while let Some(name) = words.next() {
             let word = words.next()?;
             match name {
-                HISTORY_ONLY_UNTIL => position.silent_until = Some(word.parse().ok()?),
+                HISTORY_ONLY_UNTIL => {
+                    let intact_until = words.next()?.parse().ok()?;
+                    position.silent_until = Some((word.parse().ok()?, intact_until));
+                }
                 TOPIC_ID => position.topic_id = Some(word),
                 _ => {}
             }
@@ -47,8 +52,8 @@ impl<'a> Position<'a> {
 impl fmt::Display for Position<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.next)?;
-        if let Some(until) = self.silent_until {
-            write!(f, " {HISTORY_ONLY_UNTIL} {until}")?;
+        if let Some((until, intact_until)) = self.silent_until {
+            write!(f, " {HISTORY_ONLY_UNTIL} {until} {intact_until}")?;
         }
         if let Some(id) = self.topic_id {
             write!(f, " {TOPIC_ID} {id}")?;
@@ -63,11 +68,14 @@ mod tests {
 
     #[test]
     fn a_position_is_read_as_it_was_written() {
-        for (silent_until, topic_id) in [(None, None), (Some(9), None), (Some(9), Some("a-_1"))] {
+        for (silent_until, topic_id) in
+            [(None, None), (Some((9, 1)), None), (Some((9, 1)), Some("a-_1"))]
+        {
             let position = Position { next: 7, silent_until, topic_id };
             assert_eq!(Position::of(&format!("token.1 {position}")), Some(position));
         }
-        for foreign in ["", "token.1", "token.1 x", "token.1 7 history-until", "token.1 7 topic-id"]
+        for foreign in
+            ["", "token.1", "token.1 x", "token.1 7 history-until 9", "token.1 7 topic-id"]
         {
             assert_eq!(Position::of(foreign), None, "{foreign:?}");
         }

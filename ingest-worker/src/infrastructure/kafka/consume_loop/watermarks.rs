@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use shared::time::Timestamp;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -56,6 +57,9 @@ struct Tracked {
     token: String,
     /// Whether something may have been published without a watermark after it.
     is_unproven: bool,
+    /// The last time, in milliseconds, at which Redis was known to have its data; 0 if that is not
+    /// known.
+    intact_until: i64,
 }
 
 impl Watermarks {
@@ -139,15 +143,19 @@ impl Watermarks {
         &mut self,
         partition: &Partition,
         stored: StoredWatermark,
-        offsets: &Offsets,
+        offsets: &mut Offsets,
     ) -> Option<RewindTo> {
         let (epoch, position) = offsets.finished_to(&partition.0, partition.1)?;
-        if stored.values().any(Option::is_none) {
+        // If it cannot be read again now, its next owner still finds what is missing.
+        offsets.hold_commits(&partition.0, partition.1, position);
+        let is_whole = stored.values().all(Option::is_some);
+        if !is_whole {
             // Before anything is published, so that its loss is noticed.
             self.sync_at = Instant::now();
         }
-        let lost = self.lost(stored.values(), position, offsets.topic_id(&partition.0));
-        self.track(partition, Tracked { epoch, ..Tracked::new(stored) });
+        let lost = self.lost(stored.values(), position, offsets.topic_id(&partition.0), 0);
+        let intact_until = if is_whole { now() } else { 0 };
+        self.track(partition, Tracked { epoch, ..Tracked::new(stored, intact_until) });
         lost
     }
 
@@ -173,13 +181,14 @@ impl Watermarks {
                 let is_other = |(key, value): &(&Arc<str>, &Option<String>)| {
                     !is_new(value) && written.stored.get(*key) != Some(value)
                 };
-                let is_written = stored.values().all(is_new);
+                let (is_written, intact_until) =
+                    (stored.values().all(is_new), tracked.intact_until);
                 let lost = if is_written && tracked.is_unproven {
                     // The servers may have lost what was published since the value before.
-                    self.lost(written.stored.values(), position, topic_id)
+                    self.lost(written.stored.values(), position, topic_id, intact_until)
                 } else {
                     let others = stored.iter().filter(is_other).map(|(_, value)| value);
-                    self.lost(others, i64::MAX, topic_id)
+                    self.lost(others, i64::MAX, topic_id, intact_until)
                 };
                 let confirmed =
                     stored.values().map(|value| Some(Position::of(value.as_deref()?)?.next));
@@ -189,7 +198,8 @@ impl Watermarks {
                 if is_written {
                     self.forgotten.remove(&partition);
                 }
-                let tracked = Tracked { epoch, is_unproven, ..Tracked::new(stored) };
+                let intact_until = if is_written { now() } else { intact_until };
+                let tracked = Tracked { epoch, is_unproven, ..Tracked::new(stored, intact_until) };
                 self.track(&partition, tracked);
                 Some((partition, lost?))
             };
@@ -225,6 +235,7 @@ impl Watermarks {
         values: impl Iterator<Item = &'v Option<String>>,
         needed: i64,
         topic_id: Option<&str>,
+        mut intact_until: i64,
     ) -> Option<RewindTo> {
         let (mut is_missing, mut oldest) = (false, None::<(i64, i64)>);
         for value in values {
@@ -233,7 +244,8 @@ impl Watermarks {
                     return Some(RewindTo::Beginning);
                 }
                 Some(Position { next, silent_until, .. }) if next < needed => {
-                    let silent = silent_until.unwrap_or(0);
+                    let (silent, intact) = silent_until.unwrap_or((0, intact_until));
+                    intact_until = intact.min(intact_until);
                     let (from, silent_until) = oldest.get_or_insert((next, silent));
                     (*from, *silent_until) = (next.min(*from), silent.min(*silent_until));
                 }
@@ -244,16 +256,22 @@ impl Watermarks {
         match oldest {
             _ if is_missing && !self.limit.is_zero() => {
                 let silent_until = oldest.map(|(from, silent_until)| from.max(silent_until));
-                Some(RewindTo::Age { max: self.limit, silent_until })
+                Some(RewindTo::Age { max: self.limit, silent_until, intact_until })
             }
-            Some((from, silent_until)) => Some(RewindTo::Offset { from, silent_until }),
+            Some((from, silent_until)) => {
+                Some(RewindTo::Offset { from, silent_until, intact_until })
+            }
             None => None,
         }
     }
 }
 
 impl Tracked {
-    fn new(stored: StoredWatermark) -> Self {
-        Self { epoch: 0, stored, token: String::new(), is_unproven: false }
+    fn new(stored: StoredWatermark, intact_until: i64) -> Self {
+        Self { epoch: 0, stored, token: String::new(), is_unproven: false, intact_until }
     }
+}
+
+fn now() -> i64 {
+    Timestamp::now().as_millisecond()
 }

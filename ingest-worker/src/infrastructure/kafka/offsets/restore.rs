@@ -34,6 +34,7 @@ impl Offsets {
         partition: i32,
         position: i64,
         silent_until: Option<i64>,
+        intact_until: i64,
     ) {
         let epoch = self.last_epoch + 1;
         let Some(assigned) = self.get_mut(topic, partition) else { return };
@@ -44,10 +45,12 @@ impl Offsets {
             epoch,
             start: Some(position),
             silent_until: silent_until.unwrap_or(not_published),
+            intact_until,
             restored_until: until,
             reread_until: assigned.reread_until,
             read_until,
             never_finished: assigned.never_finished(),
+            was_confirmed: assigned.was_confirmed,
             ..Assigned::default()
         };
         self.last_epoch = epoch;
@@ -74,11 +77,12 @@ impl Offsets {
         self.get(topic, partition).map_or(0, |assigned| assigned.restored_until)
     }
 
-    /// Returns the offset below which a partition is restored to the histories only; `None` once it
-    /// is.
-    pub(crate) fn silent_until(&self, topic: &str, partition: i32) -> Option<i64> {
+    /// Returns the offset below which a partition is restored to the histories only, and the time
+    /// until which Redis was known to have its data; `None` once it is restored.
+    pub(crate) fn silent_until(&self, topic: &str, partition: i32) -> Option<(i64, i64)> {
         let assigned = self.get(topic, partition)?;
-        Some(assigned.silent_until).filter(|until| assigned.restored_silently_to() < *until)
+        let until = assigned.silent_until;
+        (assigned.restored_silently_to() < until).then_some((until, assigned.intact_until))
     }
 
     /// Returns whether no record of a partition was finished since its assignment.
@@ -88,12 +92,25 @@ impl Offsets {
         })
     }
 
+    /// Returns whether Redis has had a position of a partition since its assignment.
+    pub(crate) fn was_confirmed(&self, topic: &str, partition: i32) -> bool {
+        self.get(topic, partition).is_some_and(|assigned| assigned.was_confirmed)
+    }
+
+    /// Commits no offset of a partition above `position` before a position is confirmed.
+    pub(crate) fn hold_commits(&mut self, topic: &str, partition: i32, position: i64) {
+        if let Some(assigned) = self.get_mut(topic, partition) {
+            assigned.confirmed.get_or_insert(position);
+        }
+    }
+
     /// Notes the position of a partition that Redis has. No later offset is committed until Redis
     /// has it: the next owner of the partition would take the difference for a loss.
     pub(crate) fn set_confirmed(&mut self, topic: &str, partition: i32, position: Option<i64>) {
         if let Some(assigned) = self.get_mut(topic, partition) {
             assigned.has_progress |= assigned.confirmed != position;
             assigned.confirmed = position;
+            assigned.was_confirmed |= position.is_some();
         }
     }
 }
@@ -128,9 +145,13 @@ impl Assigned {
         match offset {
             _ if offset >= self.read_until => None,
             _ if self.never_finished.contains(&offset) => Some(Restore::Unfinished),
-            _ if offset < self.silent_until => Some(Restore::HistoryOnly),
+            _ if offset < self.silent_until => Some(self.history_only()),
             _ => Some(Restore::Publish),
         }
+    }
+
+    fn history_only(&self) -> Restore {
+        Restore::HistoryOnly { intact_until: self.intact_until }
     }
 
     /// Returns the offset of the next record to read.
@@ -162,7 +183,7 @@ impl Assigned {
     /// Returns the first offset that has not been restored to the histories, if the restore does
     /// that.
     fn restored_silently_to(&self) -> i64 {
-        let is_silent = |offset: &i64| self.restore(*offset) == Some(Restore::HistoryOnly);
+        let is_silent = |offset: &i64| self.restore(*offset) == Some(self.history_only());
         let in_flight = self.in_flight.iter().flatten().copied();
         let parked = self.parked.range(..(self.silent_until, 0)).map(|(offset, _)| *offset);
         let unfinished = in_flight.take_while(|offset| *offset < self.silent_until).chain(parked);

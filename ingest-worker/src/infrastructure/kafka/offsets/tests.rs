@@ -1,5 +1,7 @@
 use super::*;
 
+const SILENT: Restore = Restore::HistoryOnly { intact_until: 50 };
+
 fn assigned() -> Offsets {
     let mut offsets = Offsets::default();
     offsets.assign("t", 0);
@@ -231,18 +233,27 @@ fn a_restore_repeats_what_was_finished_behind_an_unfinished_record_and_not_that_
     offsets.finish("t", 0, 7, finished);
     assert_eq!(offsets.restore_start("t", 0, 100), Some(5), "the parked record is not left out");
     assert_eq!(offsets.restore_start("t", 0, 3), Some(3));
-    offsets.begin_restore("t", 0, 3, None);
+    offsets.begin_restore("t", 0, 3, None, 50);
     let kind = |offsets: &mut Offsets, offset| offsets.read("t", 0, offset).unwrap().restore;
     let kinds = [3, 5, 6].map(|offset| kind(&mut offsets, offset));
-    assert_eq!(
-        kinds,
-        [Some(Restore::HistoryOnly), Some(Restore::Unfinished), Some(Restore::Unfinished)]
-    );
+    assert_eq!(kinds, [Some(SILENT), Some(Restore::Unfinished), Some(Restore::Unfinished)]);
     // Redis loses everything again before the rest is read.
-    offsets.begin_restore("t", 0, 5, None);
+    offsets.begin_restore("t", 0, 5, None, 50);
     let kinds = [5, 6, 7, 8].map(|offset| kind(&mut offsets, offset));
     let expected = [Some(Restore::Unfinished), Some(Restore::Unfinished)];
-    assert_eq!(kinds, [expected[0], expected[1], Some(Restore::HistoryOnly), None]);
+    assert_eq!(kinds, [expected[0], expected[1], Some(SILENT), None]);
+}
+
+#[test]
+fn the_commit_stays_where_it_is_until_redis_has_the_position() {
+    let mut offsets = assigned();
+    offsets.set_start("t", 0, 5);
+    offsets.hold_commits("t", 0, 5);
+    let five = read(&mut offsets, 5);
+    offsets.finish("t", 0, 5, five);
+    assert_eq!(offsets.take_committable(), [("t", 0, 5)]);
+    offsets.set_confirmed("t", 0, Some(6));
+    assert_eq!(offsets.take_committable(), [("t", 0, 6)]);
 }
 
 #[test]
@@ -252,13 +263,13 @@ fn what_was_not_published_again_before_a_second_loss_is_still_published() {
         let id = read(&mut offsets, offset);
         offsets.finish("t", 0, offset, id);
     }
-    offsets.begin_restore("t", 0, 1, Some(0));
+    offsets.begin_restore("t", 0, 1, Some(0), 0);
     let one = read(&mut offsets, 1);
     offsets.finish("t", 0, 1, one);
     read(&mut offsets, 2);
-    offsets.begin_restore("t", 0, 0, None);
+    offsets.begin_restore("t", 0, 0, None, 50);
     let kinds = [0, 1, 2, 3].map(|offset| offsets.read("t", 0, offset).unwrap().restore);
-    let [silent, publish] = [Some(Restore::HistoryOnly), Some(Restore::Publish)];
+    let [silent, publish] = [Some(SILENT), Some(Restore::Publish)];
     assert_eq!(kinds, [silent, silent, publish, publish]);
 }
 
@@ -269,12 +280,12 @@ fn a_silent_restore_ends_with_the_last_record_that_was_finished_before() {
     offsets.park("t", 0, 0, parked);
     offsets.finish("t", 0, 1, one);
     offsets.finish("t", 0, 2, two);
-    offsets.begin_restore("t", 0, 0, None);
+    offsets.begin_restore("t", 0, 0, None, 50);
     let [parked, one, two] = [0, 1, 2].map(|offset| read(&mut offsets, offset));
     offsets.park("t", 0, 0, parked);
     offsets.park("t", 0, 1, one);
     offsets.finish("t", 0, 2, two);
-    assert_eq!(offsets.silent_until("t", 0), Some(3));
+    assert_eq!(offsets.silent_until("t", 0), Some((3, 50)));
     offsets.finish("t", 0, 1, one);
     assert_eq!(offsets.silent_until("t", 0), None);
 }

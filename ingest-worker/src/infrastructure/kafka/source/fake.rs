@@ -18,7 +18,7 @@ use crate::{
         offsets::{Offsets, Partition},
         record::InFlightRecord,
     },
-    notification::publisher::TransientError,
+    notification::publisher::{System, TransientError},
 };
 
 pub(crate) const TOPIC: &str = "t";
@@ -41,6 +41,7 @@ struct State {
     paused: BTreeSet<i32>,
     fatal_error: Option<String>,
     topic_id: Option<String>,
+    refuses_rewinds: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -74,6 +75,11 @@ impl FakeBroker {
     /// Sets the id of [`TOPIC`] for members that join later.
     pub(crate) fn set_topic_id(&self, id: &str) {
         self.change(|state| state.topic_id = Some(id.to_owned()));
+    }
+
+    /// Answers no request that a rewind needs, or again all.
+    pub(crate) fn refuse_rewinds(&self, refuse: bool) {
+        self.change(|state| state.refuses_rewinds = refuse);
     }
 
     pub(crate) fn fail(&self, error: &str) {
@@ -223,14 +229,25 @@ impl RecordSource for FakeSource {
         partitions: &[(Partition, RewindTo)],
     ) -> Vec<Result<Option<i64>, TransientError>> {
         let rewind = |((topic, partition), to): &(Partition, RewindTo)| {
+            if self.broker.state().refuses_rewinds {
+                return Err(TransientError { system: System::Kafka, detail: "refused".into() });
+            }
             let from = match to {
                 RewindTo::Offset { from, .. } => *from,
                 RewindTo::Age { .. } | RewindTo::Beginning => 0,
             };
+            let is_first = !self.offsets().was_confirmed(topic, *partition);
+            if is_first
+                && matches!(to, RewindTo::Age { .. })
+                && from >= self.broker.committed(*partition)
+            {
+                return Ok(None);
+            }
             let start = self.offsets().restore_start(topic, *partition, from);
             let Some(from) = start else { return Ok(None) };
             self.positions().insert(*partition, usize::try_from(from).unwrap());
-            self.offsets().begin_restore(topic, *partition, from, to.silent_until());
+            let (silent, intact) = (to.silent_until(), to.intact_until());
+            self.offsets().begin_restore(topic, *partition, from, silent, intact);
             Ok(Some(from))
         };
         partitions.iter().map(rewind).collect()

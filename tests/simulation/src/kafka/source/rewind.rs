@@ -22,7 +22,8 @@ impl Source {
             RewindTo::Age { .. } => "a partition was rewound without a watermark",
         });
         self.positions().insert(partition.clone(), from);
-        self.offsets().begin_restore(&partition.0, partition.1, from, to.silent_until());
+        let (silent, intact) = (to.silent_until(), to.intact_until());
+        self.offsets().begin_restore(&partition.0, partition.1, from, silent, intact);
         Some(from)
     }
 }

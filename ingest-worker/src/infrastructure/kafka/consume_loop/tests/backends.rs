@@ -64,6 +64,8 @@ struct StoreState {
 pub(super) struct Data {
     seen: HashSet<(UserId, u128)>,
     watermarks: BTreeMap<Arc<str>, String>,
+    /// Whether the histories are older than what is rebuilt.
+    has_histories: bool,
 }
 
 impl Store {
@@ -113,6 +115,11 @@ impl Data {
         Self { watermarks, ..Self::default() }
     }
 
+    /// Data of users who were notified of other events long ago.
+    pub(super) fn with_histories() -> Self {
+        Self { has_histories: true, ..Self::default() }
+    }
+
     fn stored(&self, source: &Arc<str>) -> StoredWatermark {
         [("server".into(), self.watermarks.get(source).cloned())].into()
     }
@@ -150,7 +157,8 @@ impl Publisher for Store {
             if !state.data.seen.insert((sent.user.clone(), id.as_u128())) {
                 return PublishOutcome::Duplicate;
             }
-            if !sent.is_silent {
+            let has_survived = |since| since > 0 && state.data.has_histories;
+            if sent.silent_since.is_none_or(has_survived) {
                 state.published.push(id.as_u128());
             }
             PublishOutcome::Published

@@ -149,6 +149,38 @@ async fn what_is_lost_together_with_the_first_watermark_is_rebuilt_without_publi
     assert_eq!(rewinds(&setup, RewindReason::Missing), 1);
 }
 
+/// Clients may have resumed in the histories, and been answered that nothing is missing.
+#[tokio::test(start_paused = true)]
+async fn what_is_lost_together_with_the_first_watermark_is_published_where_histories_survive() {
+    let setup = Setup::new([0]);
+    let script = async {
+        setup.broker.produce(0, of_user(1, "u"));
+        setup.published(&[1]).await;
+        setup.committed(0, 1).await;
+        setup.store.fail_over_to(Data::with_histories());
+        setup.published(&[1, 1]).await;
+    };
+    setup.run(script).await;
+    assert_eq!(rewinds(&setup, RewindReason::Missing), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_committed_of_a_partition_that_cannot_be_restored_yet() {
+    let setup = Setup::new([0]);
+    let script = async {
+        setup.broker.refuse_rewinds(true);
+        setup.broker.produce(0, of_user(1, "u"));
+        setup.published(&[1]).await;
+        sleep(SYNC / 4).await;
+        // The next owner would take a watermark that was never written for a lost one.
+        assert_eq!(setup.broker.committed(0), 0);
+        setup.broker.refuse_rewinds(false);
+        setup.committed(0, 1).await;
+    };
+    setup.run(script).await;
+    assert_eq!(rewinds(&setup, RewindReason::Missing), 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn no_offset_is_committed_that_redis_does_not_have() {
     let setup = Setup::new([0]);
