@@ -1,14 +1,17 @@
 //! Redis connections for standalone, Sentinel and Cluster deployments. Callers use
-//! [`RedisConnection`] and [`PubSub`] and never see the topology. Nothing here retries: after an
-//! error the caller connects again, which discovers the topology anew. The Sentinel and Cluster
+//! [`RedisConnection`] and [`PubSub`] and never see the topology. Nothing here retries, but for
+//! commands whose slot has moved: after an error the caller connects again, which discovers the
+//! topology anew. The Sentinel and Cluster
 //! clients of `redis` retry internally and hide the connection on which `WAIT` follows a write.
 
 mod cluster;
 mod connection;
 mod dial;
+mod nodes;
 mod pubsub;
 mod sentinel;
 mod server;
+mod slot_map;
 mod url;
 
 use std::{sync::Arc, time::Duration};
@@ -21,9 +24,10 @@ use crate::{
     user::UserId,
 };
 use cluster::Cluster;
-pub use connection::{RedisConnection, ReplicaAck};
+pub use connection::RedisConnection;
 use dial::Network;
 pub use dial::{Dial, RedisStream};
+pub use nodes::ReplicaAck;
 pub use pubsub::{Channel, PubSub};
 use sentinel::Sentinels;
 use server::{Limits, Servers};
@@ -169,7 +173,7 @@ impl RedisClient {
     /// As [`RedisClient::connect`].
     pub async fn connect_with_pubsub(
         &self,
-        handler: impl AsyncPushSender + Clone,
+        handler: impl AsyncPushSender,
     ) -> RedisResult<(PubSub, RedisConnection)> {
         // The server is chosen first: a failed pub/sub connection attempt would report a
         // disconnection to the handler.

@@ -3,6 +3,7 @@
 //! user is subscribed are held, so that they cannot overtake missing ones. The entry of a user has
 //! a generation: a reply from Redis that was requested for an earlier one has no effect on a later.
 
+mod changes;
 pub(crate) mod client;
 mod connections;
 mod flush;
@@ -150,53 +151,6 @@ impl Hub {
         if is_held && let Ok(user) = UserId::new(user) {
             self.request_subscription(&user);
         }
-    }
-
-    /// Waits until [`Hub::take_changed`] has users to return.
-    pub(crate) async fn changed(&self) {
-        while self.state().changed.is_empty() {
-            self.0.change.notified().await;
-        }
-    }
-
-    /// Takes the users whose subscription may have to change.
-    #[must_use]
-    pub(crate) fn take_changed(&self) -> Vec<UserId> {
-        std::mem::take(&mut self.state().changed).into_iter().collect()
-    }
-
-    /// Requests the subscription of a user again, in case the first request had no effect.
-    fn request_subscription(&self, user: &UserId) {
-        self.state().changed.insert(user.clone());
-        self.0.change.notify_one();
-    }
-
-    /// Returns the changes that `users` need in the present state.
-    #[must_use]
-    pub fn plan(&self, users: impl IntoIterator<Item = UserId>) -> SubscriptionPlan {
-        let state = self.state();
-        let mut plan = SubscriptionPlan::default();
-        for user in users {
-            match state.users.get(&user) {
-                None => plan.unsubscribe.push(user),
-                Some(entry) if entry.is_subscribed() => {}
-                Some(entry) => plan.subscribe.push(entry.pending(user)),
-            }
-        }
-        plan
-    }
-
-    /// Marks every subscription as lost. Frames are held until each user is subscribed again.
-    /// Returns the number of users.
-    #[must_use]
-    pub(crate) fn mark_disconnected(&self) -> usize {
-        let mut state = self.state();
-        let State { users, changed, .. } = &mut *state;
-        for (user, entry) in users.iter_mut() {
-            entry.hold();
-            changed.insert(user.clone());
-        }
-        users.len()
     }
 
     /// Sets the position up to which the user has everything, if it is unknown.

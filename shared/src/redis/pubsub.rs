@@ -6,30 +6,31 @@ use std::{fmt, sync::Arc};
 
 use futures_util::future::try_join_all;
 use redis::{
-    RedisResult,
+    PushInfo, RedisResult,
     aio::{AsyncPushSender, MultiplexedConnection},
 };
 
 use super::{
-    cluster::{SlotMap, current_epoch},
+    cluster::current_epoch,
+    connection::RedisConnection,
+    nodes::Nodes,
     server::{RequiredRole, Server, check, unavailable},
 };
 
 /// Pub/sub connections; messages go to the handler that they were opened with.
 pub struct PubSub {
-    nodes: Vec<Node>,
-    topology: Topology,
+    nodes: Arc<Nodes>,
+    /// One for each node, in the same order.
+    subscribers: Vec<Subscriber>,
+    role: RequiredRole,
+    handler: Arc<dyn AsyncPushSender>,
 }
 
-struct Node {
+#[derive(Clone)]
+struct Subscriber {
     connection: MultiplexedConnection,
-    /// The cluster epoch when the connection was opened; 0 without a cluster.
+    /// The cluster epoch at the last check; 0 without a cluster.
     epoch: u64,
-}
-
-enum Topology {
-    Server(RequiredRole),
-    Cluster(Arc<SlotMap>),
 }
 
 /// A channel to subscribe to.
@@ -42,30 +43,44 @@ pub struct Channel {
 }
 
 impl PubSub {
-    pub(super) async fn from_server(
-        server: &Server,
+    pub(super) async fn connect(
+        nodes: Arc<Nodes>,
         role: RequiredRole,
-        handler: impl AsyncPushSender,
+        handler: Arc<dyn AsyncPushSender>,
     ) -> RedisResult<Self> {
-        let connection = server.connect_with_pubsub(handler).await?;
-        Ok(Self { nodes: vec![Node { connection, epoch: 0 }], topology: Topology::Server(role) })
+        let connect = nodes.list.iter().map(|node| subscribe_to(&nodes, &node.server, &handler));
+        let subscribers = try_join_all(connect).await?;
+        Ok(Self { nodes, subscribers, role, handler })
     }
 
-    pub(super) async fn from_cluster(
-        masters: impl Iterator<Item = &Server>,
-        map: Arc<SlotMap>,
-        handler: impl AsyncPushSender + Clone,
-    ) -> RedisResult<Self> {
-        let connect = |server: &'_ Server| {
-            let (server, handler) = (server.clone(), handler.clone());
-            async move {
-                let mut connection = server.connect_with_pubsub(handler).await?;
-                let epoch = current_epoch(&mut connection).await?;
-                RedisResult::Ok(Node { connection, epoch })
+    /// Returns pub/sub connections to the servers to which commands go now; none if no slot has
+    /// moved. Those to the same servers are shared.
+    ///
+    /// # Errors
+    /// If a server does not respond.
+    pub async fn after_moves(&self, connection: &RedisConnection) -> RedisResult<Option<Self>> {
+        let nodes = connection.nodes();
+        if Arc::ptr_eq(&nodes, &self.nodes) {
+            return Ok(None);
+        }
+        let subscribers = nodes.list.iter().map(|node| async {
+            let mut known = self.nodes.list.iter().zip(&self.subscribers);
+            let known = known.find(|(known, _)| known.server.address() == node.server.address());
+            match known {
+                Some((_, subscriber)) => Ok(subscriber.clone()),
+                None => subscribe_to(&nodes, &node.server, &self.handler).await,
             }
-        };
-        let nodes = try_join_all(masters.map(connect)).await?;
-        Ok(Self { nodes, topology: Topology::Cluster(map) })
+        });
+        let subscribers = try_join_all(subscribers).await?;
+        let (role, handler) = (self.role, Arc::clone(&self.handler));
+        Ok(Some(Self { nodes, subscribers, role, handler }))
+    }
+
+    /// Returns whether a channel has to be subscribed at another server in `next`.
+    #[must_use]
+    pub fn has_moved(&self, channel: &Channel, next: &Self) -> bool {
+        let key = &channel.slot_key;
+        self.nodes.address_of_key(key) != next.nodes.address_of_key(key)
     }
 
     /// Subscribes to channels and waits for the confirmation.
@@ -74,7 +89,7 @@ impl PubSub {
     /// If Redis does not confirm.
     pub async fn subscribe(&mut self, channels: Vec<Channel>) -> RedisResult<()> {
         let names = self.by_node(channels)?;
-        let each = self.nodes.iter_mut().zip(names).filter(|(_, names)| !names.is_empty());
+        let each = self.subscribers.iter_mut().zip(names).filter(|(_, names)| !names.is_empty());
         try_join_all(each.map(|(node, names)| node.connection.subscribe(names))).await.map(drop)
     }
 
@@ -84,39 +99,36 @@ impl PubSub {
     /// If Redis does not confirm.
     pub async fn unsubscribe(&mut self, channels: Vec<Channel>) -> RedisResult<()> {
         let names = self.by_node(channels)?;
-        let each = self.nodes.iter_mut().zip(names).filter(|(_, names)| !names.is_empty());
+        let each = self.subscribers.iter_mut().zip(names).filter(|(_, names)| !names.is_empty());
         try_join_all(each.map(|(node, names)| node.connection.unsubscribe(names))).await.map(drop)
     }
 
-    /// Checks that every server responds and that no slot has moved since the connections were
-    /// opened.
+    /// Checks that every server responds. Returns the index of one whose cluster epoch has changed:
+    /// slots may have moved.
     ///
     /// # Errors
     /// If messages may have been missed.
-    pub async fn check(&mut self) -> RedisResult<()> {
-        let topology = &self.topology;
-        try_join_all(self.nodes.iter_mut().map(|node| node.check(topology))).await.map(drop)
+    pub async fn check(&mut self) -> RedisResult<Option<usize>> {
+        let (is_cluster, role) = (self.nodes.map.is_some(), self.role);
+        let checks = self.subscribers.iter_mut().map(|node| node.check(is_cluster, role));
+        let have_changed = try_join_all(checks).await?;
+        Ok(have_changed.into_iter().position(|has_changed| has_changed))
     }
 
     /// Returns channels to which each server publishes one: `name`, or in a cluster names that
     /// begin with it, one for each master.
     #[must_use]
     pub fn channel_of_each_server(&self, name: &str) -> Vec<Channel> {
-        let names = match &self.topology {
-            Topology::Server(_) => vec![name.to_owned()],
-            Topology::Cluster(map) => map.key_for_each_master(name),
-        };
+        let is_cluster = self.nodes.map.is_some();
+        let names = if is_cluster { self.nodes.key_on_each(name) } else { vec![name.to_owned()] };
         names.into_iter().map(|name| Channel { slot_key: name.clone(), name }).collect()
     }
 
     /// Groups channel names by node.
     fn by_node(&self, channels: Vec<Channel>) -> RedisResult<Vec<Vec<String>>> {
-        let mut names = vec![Vec::new(); self.nodes.len()];
+        let mut names = vec![Vec::new(); self.subscribers.len()];
         for Channel { name, slot_key } in channels {
-            let node = match &self.topology {
-                Topology::Server(_) => Some(0),
-                Topology::Cluster(map) => map.master_of_key(slot_key.as_bytes()),
-            };
+            let node = self.nodes.node_of_key(&slot_key);
             let channels = node.and_then(|node| names.get_mut(node));
             channels
                 .ok_or_else(|| unavailable("no master owns the slot of a key", String::new()))?
@@ -126,22 +138,33 @@ impl PubSub {
     }
 }
 
-impl Node {
-    async fn check(&mut self, topology: &Topology) -> RedisResult<()> {
-        match topology {
-            Topology::Server(role) => check(&mut self.connection, *role).await,
-            Topology::Cluster(_) if current_epoch(&mut self.connection).await? == self.epoch => {
-                Ok(())
-            }
-            Topology::Cluster(_) => {
-                Err(unavailable("the cluster epoch changed: slots may have moved", String::new()))
-            }
+/// Opens a pub/sub connection to one of the servers.
+async fn subscribe_to(
+    nodes: &Nodes,
+    server: &Server,
+    handler: &Arc<dyn AsyncPushSender>,
+) -> RedisResult<Subscriber> {
+    let handler = Arc::clone(handler);
+    let handler = move |push: PushInfo| handler.send(push);
+    let mut connection = server.connect_with_pubsub(handler).await?;
+    let is_cluster = nodes.map.is_some();
+    let epoch = if is_cluster { current_epoch(&mut connection).await? } else { 0 };
+    Ok(Subscriber { connection, epoch })
+}
+
+impl Subscriber {
+    /// Checks that the server responds. Returns whether its cluster epoch has changed.
+    async fn check(&mut self, is_cluster: bool, role: RequiredRole) -> RedisResult<bool> {
+        if !is_cluster {
+            return check(&mut self.connection, role).await.map(|()| false);
         }
+        let epoch = current_epoch(&mut self.connection).await?;
+        Ok(std::mem::replace(&mut self.epoch, epoch) != epoch)
     }
 }
 
 impl fmt::Debug for PubSub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PubSub").field("nodes", &self.nodes.len()).finish_non_exhaustive()
+        f.debug_struct("PubSub").field("nodes", &self.subscribers.len()).finish_non_exhaustive()
     }
 }

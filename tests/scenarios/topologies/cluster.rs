@@ -33,6 +33,7 @@ scenarios![
     what_a_stale_replica_lacks_is_restored_also_after_a_slot_has_moved,
     broken_links_between_nodes_cost_no_event,
     a_slot_migration_costs_no_event,
+    slots_that_move_end_no_session,
     a_slot_migration_that_does_not_end_delays_only_the_users_of_the_slot,
     a_user_whose_keys_hash_to_different_slots_delays_no_other_user,
     a_subscription_at_one_master_that_publishers_have_left_is_detected_within_10_s,
@@ -157,6 +158,51 @@ async fn a_slot_migration_costs_no_event(context: &Context) -> anyhow::Result<()
     load.shut_down().await
 }
 
+/// The slots of connected users move to other masters, and those of users who connect later.
+async fn slots_that_move_end_no_session(context: &Context) -> anyhow::Result<()> {
+    let stack = stack_on_cluster(context, &[0, 0, 0], &Layout::default()).await?;
+    let (redis, case) = (&stack.redis, &events::designed()?[0]);
+    let users: Vec<String> = (0..6).map(|_| fresh_user()).collect();
+    let (connected, later) = users.split_at(3);
+    let mut clients = Vec::new();
+    for user in connected {
+        clients.push(stack.client(user).await?);
+    }
+    for user in &users {
+        let slot = redis.slot(&stream_key(user)).await?;
+        let from = redis.node_of(slot).await?;
+        redis.begin_migration(slot, from, (from + 1) % 3).await?;
+        redis.end_migration(slot, from, (from + 1) % 3).await?;
+    }
+    for user in later {
+        clients.push(stack.client(user).await?);
+    }
+    for (user, client) in users.iter().zip(&mut clients) {
+        let event = case.fresh(user)?;
+        stack.producer.send_all(std::slice::from_ref(&event)).await?;
+        expect_notifications(client, &[event]).await?;
+        eventually("the channel is subscribed at the new master", TIMEOUT, async || {
+            let mut master = redis.connection_for(&stream_key(user)).await?;
+            let mut count = cmd("PUBSUB");
+            count.arg("NUMSUB").arg(format!("ws:{user}"));
+            let (_, subscribers): (String, u64) = count.query_async(&mut master).await?;
+            ensure!(subscribers > 0);
+            Ok(())
+        })
+        .await?;
+    }
+    expect_no_session_lost(&stack).await?;
+    stack.shut_down_and_check_logs().await
+}
+
+async fn expect_no_session_lost(stack: &Stack<Cluster>) -> anyhow::Result<()> {
+    for gateway in &stack.gateways {
+        let outages = gateway.metric("gateway_redis_outages_total").await?;
+        ensure!(outages == 0.0, "expected no session to be lost, got {outages}");
+    }
+    Ok(())
+}
+
 async fn a_slot_migration_that_does_not_end_delays_only_the_users_of_the_slot(
     context: &Context,
 ) -> anyhow::Result<()> {
@@ -188,10 +234,7 @@ async fn a_slot_migration_that_does_not_end_delays_only_the_users_of_the_slot(
         stack.producer.send_all(std::slice::from_ref(&event)).await?;
         expect_notifications(&mut others[0], &[event]).await?;
     }
-    for gateway in &stack.gateways {
-        let outages = gateway.metric("gateway_redis_outages_total").await?;
-        ensure!(outages == 0.0, "expected no session to be lost, got {outages}");
-    }
+    expect_no_session_lost(&stack).await?;
     for (slot, from) in migrations {
         stack.redis.end_migration(slot, from, (from + 1) % 3).await?;
     }

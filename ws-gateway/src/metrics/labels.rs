@@ -103,7 +103,8 @@ shared::label! {
         WrongType = "wrong_type",
         /// The user's keys are in different slots of Redis Cluster.
         CrossSlot = "cross_slot",
-        /// The slot of the user's keys is being moved, or no server of the cluster serves it.
+        /// The slot of the user's keys is being moved or has just moved, or no server of the cluster
+        /// serves it.
         SlotMoving = "slot_moving",
         /// Redis is out of memory and does not evict.
         OutOfMemory = "out_of_memory",

@@ -1,6 +1,6 @@
 //! What a session needs from Redis, and its implementation over real connections.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use redis::{RedisResult, Value};
 use shared::{
@@ -9,6 +9,7 @@ use shared::{
     user::UserId,
 };
 use tokio::sync::Notify;
+use tracing::debug;
 
 use super::{
     history::{Page, PageRequest},
@@ -35,6 +36,10 @@ pub(super) trait Backend {
     /// that was published before it was called has gone to the hub.
     async fn check(&mut self) -> RedisResult<()>;
 
+    /// Follows slots that have moved to other masters. Returns those of the subscribed users whose
+    /// channels have to be subscribed again: what was published since may have been missed.
+    async fn follow_slots(&mut self, subscribed: &HashSet<UserId>) -> RedisResult<Vec<UserId>>;
+
     /// Reads the newest position of each user.
     async fn positions(&mut self, users: &[UserId]) -> RedisResult<Vec<UserReply<Position>>>;
 
@@ -44,6 +49,9 @@ pub(super) trait Backend {
     /// Loads the stored revocations.
     async fn load_revocations(&mut self) -> RedisResult<()>;
 }
+
+/// The number of checks after which the slot map of a cluster is read again.
+const REFRESH_CHECKS: usize = 5;
 
 /// The connections of a session. Subscriptions have one of their own: large replies on a
 /// subscribed connection count against the server's output limit for subscribers.
@@ -55,8 +63,10 @@ pub(super) struct RedisBackend {
     connection: RedisConnection,
     pooled: RedisConnection,
     handler: PushHandler,
-    /// A channel of each server that publishes.
-    pub(super) probe_channels: Vec<String>,
+    /// The channels of revocations, probes and requests of operators.
+    own_channels: Vec<Channel>,
+    /// The number of checks so far.
+    checks: usize,
 }
 
 impl RedisBackend {
@@ -73,16 +83,25 @@ impl RedisBackend {
         let (keys, clock) = (redis.keys.clone(), handler.clock.clone());
         let (pubsub, connection) =
             redis.connect_with_pubsub(handler.clone().receiver(lost)).await?;
-        let pooled = connection.pooled()?;
-        let mut channels = pubsub.channel_of_each_server(&keys.probe_channel());
-        let probe_channels = channels.iter().map(|channel| channel.name.clone()).collect();
-        let mut backend = Self { keys, clock, pubsub, connection, pooled, handler, probe_channels };
+        let pooled = connection.pooled();
+        let (own_channels, checks) = (Vec::new(), 0);
+        let mut backend =
+            Self { keys, clock, pubsub, connection, pooled, handler, own_channels, checks };
         backend.check().await?;
-        let name = backend.keys.revocation_channel();
-        channels.push(Channel { slot_key: name.clone(), name });
-        backend.pubsub.subscribe(channels).await?;
-        operators::subscribe(&mut backend.pubsub, &backend.keys).await?;
+        backend.subscribe_own_channels().await?;
         Ok(backend)
+    }
+
+    /// Subscribes to revocations, to a probe of each server and to requests of operators.
+    async fn subscribe_own_channels(&mut self) -> RedisResult<()> {
+        let mut channels = self.pubsub.channel_of_each_server(&self.keys.probe_channel());
+        let probes = channels.iter().map(|channel| channel.name.clone()).collect();
+        channels.push(operators::channel(self.keys.revocation_channel()));
+        self.own_channels.clone_from(&channels);
+        self.own_channels.push(operators::channel(self.keys.request_channel()));
+        self.pubsub.subscribe(channels).await?;
+        self.handler.probe.set_channels(probes);
+        operators::subscribe(&mut self.pubsub, &self.keys).await
     }
 
     /// Returns pooled connections to the same servers: clients that resume must delay neither
@@ -91,10 +110,12 @@ impl RedisBackend {
         self.pooled.clone()
     }
 
+    fn channel(&self, user: &UserId) -> Channel {
+        Channel { name: self.keys.channel(user), slot_key: self.keys.stream(user) }
+    }
+
     fn channels(&self, users: &[UserId]) -> Vec<Channel> {
-        let channel =
-            |user| Channel { name: self.keys.channel(user), slot_key: self.keys.stream(user) };
-        users.iter().map(channel).collect()
+        users.iter().map(|user| self.channel(user)).collect()
     }
 }
 
@@ -109,13 +130,43 @@ impl Backend for RedisBackend {
     }
 
     async fn check(&mut self) -> RedisResult<()> {
-        let Self { pubsub, connection, clock, .. } = self;
-        tokio::try_join!(pubsub.check(), connection.check(), clock.update(connection)).map(drop)
+        let Self { pubsub, connection, clock, checks, .. } = self;
+        let changed = pubsub.check().await?;
+        *checks += 1;
+        // A slot also moves without a new epoch; the masters are asked in turn.
+        let asked = changed
+            .or_else(|| checks.is_multiple_of(REFRESH_CHECKS).then_some(*checks / REFRESH_CHECKS));
+        if asked.is_some()
+            && let Err(error) = connection.refresh(asked).await
+        {
+            debug!(%error, "reading the slot map failed, retrying");
+        }
+        tokio::try_join!(connection.check(), clock.update(connection)).map(drop)
+    }
+
+    async fn follow_slots(&mut self, subscribed: &HashSet<UserId>) -> RedisResult<Vec<UserId>> {
+        let next = match self.pubsub.after_moves(&self.connection).await {
+            Ok(Some(next)) => next,
+            Ok(None) => return Ok(Vec::new()),
+            Err(error) => {
+                debug!(%error, "connecting to the new master of a slot failed, retrying");
+                return Ok(Vec::new());
+            }
+        };
+        let has_moved = |user: &&UserId| self.pubsub.has_moved(&self.channel(user), &next);
+        let moved: Vec<UserId> = subscribed.iter().filter(has_moved).cloned().collect();
+        let mut channels = self.channels(&moved);
+        channels.append(&mut self.own_channels);
+        self.pubsub.unsubscribe(channels).await?;
+        self.pubsub = next;
+        self.subscribe_own_channels().await?;
+        self.load_revocations().await?;
+        Ok(moved)
     }
 
     async fn positions(&mut self, users: &[UserId]) -> RedisResult<Vec<UserReply<Position>>> {
         let commands = users.iter().map(|user| newest_position(&self.keys, user)).collect();
-        let replies = self.connection.run(commands).await?;
+        let replies = self.connection.run_where_moved(commands).await?;
         replies.into_iter().map(|reply| read_position(reply, &self.clock)).collect()
     }
 
@@ -171,7 +222,7 @@ pub(super) async fn read_pages(
     requests: &[PageRequest],
 ) -> RedisResult<Vec<UserReply<Page>>> {
     let commands = requests.iter().flat_map(|request| request.commands(keys));
-    let mut replies = connection.run(commands.collect()).await?.into_iter();
+    let mut replies = connection.run_where_moved(commands.collect()).await?.into_iter();
     let mut reply = || replies.next().unwrap_or(Ok(Value::Nil));
     let page = |request| {
         let replies = [reply(), reply()];

@@ -78,9 +78,9 @@ impl StreamReader {
         Self { connection: backend.pooled(), keys, clock }
     }
 
-    /// Runs commands, see [`RedisConnection::run`].
+    /// Runs commands, see [`RedisConnection::run_where_moved`].
     pub(super) async fn run(&self, commands: Vec<Cmd>) -> RedisResult<Vec<RedisResult<Value>>> {
-        self.connection.run(commands).await
+        self.connection.run_where_moved(commands).await
     }
 }
 

@@ -109,7 +109,8 @@ pub(super) async fn subscribe(pubsub: &mut PubSub, keys: &Keys) -> RedisResult<(
     Ok(())
 }
 
-fn channel(name: String) -> Channel {
+/// Returns a channel whose name decides on the server.
+pub(super) fn channel(name: String) -> Channel {
     Channel { slot_key: name.clone(), name }
 }
 

@@ -2,7 +2,11 @@
 //! subscribed connection can be open to a server to which nothing is published any more, such as a
 //! former master behind an unchanged address: it answers every check, but delivers nothing.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use redis::{ErrorKind, RedisError, RedisResult, cmd};
 use shared::redis::RedisClient;
@@ -27,6 +31,8 @@ const RETURN_TIMEOUT: Duration = Duration::from_secs(3);
 pub(super) struct Probe {
     /// Distinguishes the probes of this session from those of other gateways and sessions.
     id: Uuid,
+    /// A channel of each server that publishes.
+    channels: Arc<Mutex<Vec<String>>>,
     /// The number of the newest probe that was received, by channel.
     returned: Arc<watch::Sender<HashMap<String, u64>>>,
 }
@@ -50,7 +56,16 @@ impl PublishProbe for RedisClient {
 
 impl Probe {
     pub(super) fn new() -> Self {
-        Self { id: Uuid::new_v4(), returned: Arc::default() }
+        Self { id: Uuid::new_v4(), channels: Arc::default(), returned: Arc::default() }
+    }
+
+    /// Sets the channels that are probed, which are subscribed.
+    pub(super) fn set_channels(&self, channels: Vec<String>) {
+        *self.channels.lock().unwrap_or_else(PoisonError::into_inner) = channels;
+    }
+
+    fn channels(&self) -> Vec<String> {
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Records a probe that was received; those of other gateways are ignored.
@@ -66,20 +81,15 @@ impl Probe {
 
     /// Probes all channels until the probes of one are lost twice in a row. A probe that cannot be
     /// published shows nothing about the subscription.
-    pub(super) async fn run(
-        &self,
-        channels: &[String],
-        publisher: &impl PublishProbe,
-        metrics: &Metrics,
-    ) -> RedisError {
+    pub(super) async fn run(&self, publisher: &impl PublishProbe, metrics: &Metrics) -> RedisError {
         let (mut number, mut lost) = (0, 0);
         while lost < 2 {
             if lost == 0 {
                 sleep(INTERVAL).await;
             }
             number += 1;
-            let probe = format!("{} {number}", self.id);
-            if let Err(error) = publisher.publish(channels, &probe).await {
+            let (channels, probe) = (self.channels(), format!("{} {number}", self.id));
+            if let Err(error) = publisher.publish(&channels, &probe).await {
                 debug!(%error, "publishing a probe failed");
                 metrics.probes.of(ProbeResult::Failed).inc();
                 sleep(INTERVAL).await;
@@ -105,18 +115,12 @@ impl Probe {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use prometheus::Registry;
     use tokio::time::Instant;
 
     use super::*;
 
     const CHANNELS: [&str; 3] = ["ws/probe0", "ws/probe1", "ws/probe4"];
-
-    fn channels() -> Vec<String> {
-        CHANNELS.map(str::to_owned).into()
-    }
 
     /// Returns probes to a session, those of the last channel until a number; fails to publish
     /// some.
@@ -144,6 +148,7 @@ mod tests {
 
     fn publisher(returns: u64, fails: &[u64]) -> FakePublisher {
         let (probe, fails) = (Probe::new(), fails.to_vec());
+        probe.set_channels(CHANNELS.map(str::to_owned).into());
         FakePublisher { probe, returns, fails, published: Mutex::default() }
     }
 
@@ -151,7 +156,7 @@ mod tests {
     async fn a_server_whose_probes_are_not_received_is_detected_within_10_s() {
         let publisher = publisher(5, &[]);
         let (start, metrics) = (Instant::now(), Metrics::new(&Registry::new()));
-        publisher.probe.run(&channels(), &publisher, &metrics).await;
+        publisher.probe.run(&publisher, &metrics).await;
         // The fifth probe is the last that is received.
         assert_eq!(start.elapsed(), 5 * INTERVAL + INTERVAL + 2 * RETURN_TIMEOUT);
         assert_eq!(metrics.probes.of(ProbeResult::Returned).get(), 5);
@@ -162,8 +167,7 @@ mod tests {
     async fn probes_that_return_or_cannot_be_published_do_not_end_the_session() {
         let publisher = publisher(u64::MAX, &[2, 3, 4, 5]);
         let metrics = Metrics::new(&Registry::new());
-        let channels = channels();
-        let run = publisher.probe.run(&channels, &publisher, &metrics);
+        let run = publisher.probe.run(&publisher, &metrics);
         assert!(timeout(Duration::from_mins(5), run).await.is_err());
         assert_eq!(metrics.probes.of(ProbeResult::Failed).get(), 4);
     }

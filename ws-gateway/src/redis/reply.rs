@@ -37,10 +37,11 @@ fn user_error(error: &RedisError) -> Option<RedisUserError> {
         "MISCONF" => RedisUserError::PersistenceFailed,
         "NOPERM" => RedisUserError::NoPermission,
         "ERR" if SCRIPT_NOT_PERMITTED.into_iter().any(says) => RedisUserError::NoPermission,
-        "ASK" | "TRYAGAIN" => RedisUserError::SlotMoving,
+        "ASK" | "MOVED" | "TRYAGAIN" => RedisUserError::SlotMoving,
         "CLUSTERDOWN" if says(SLOT_NOT_SERVED) => RedisUserError::SlotMoving,
-        "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "MOVED" | "BUSY" | "NOAUTH" | "WRONGPASS"
-        | "NOPROTO" => return None,
+        "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "BUSY" | "NOAUTH" | "WRONGPASS" | "NOPROTO" => {
+            return None;
+        }
         _ => RedisUserError::Other,
     })
 }
@@ -93,6 +94,7 @@ mod tests {
             ),
             ("TRYAGAIN Multiple keys request during rehashing", RedisUserError::SlotMoving),
             ("ASK 866 127.0.0.1:7001", RedisUserError::SlotMoving),
+            ("MOVED 866 127.0.0.1:7001", RedisUserError::SlotMoving),
             ("CLUSTERDOWN Hash slot not served", RedisUserError::SlotMoving),
             ("SOMETHING", RedisUserError::Other),
         ] {
@@ -102,7 +104,7 @@ mod tests {
 
     #[test]
     fn an_error_of_the_connection_or_of_the_server_concerns_every_user() {
-        for code in ["LOADING", "MASTERDOWN", "CLUSTERDOWN", "MOVED 1 h:1", "NOAUTH", "WRONGPASS"] {
+        for code in ["LOADING", "MASTERDOWN", "CLUSTERDOWN", "NOAUTH", "WRONGPASS"] {
             assert!(user_reply::<Value>(Err(server_error(code))).is_err(), "{code}");
         }
         for kind in [ErrorKind::Io, ErrorKind::Parse, ErrorKind::AuthenticationFailed] {

@@ -43,7 +43,7 @@ impl RevocationList {
         let mut range = cmd("ZREVRANGEBYSCORE");
         range.arg(keys.revocations()).arg("+inf").arg(format!("({}", unix_seconds()));
         range.arg("LIMIT").arg(0).arg(MAX_LOADED);
-        let reply = connection.run(vec![range]).await?.pop().unwrap_or(Ok(Value::Nil));
+        let reply = connection.run_where_moved(vec![range]).await?.pop().unwrap_or(Ok(Value::Nil));
         let stored = match reply {
             Err(error) if error.code() == Some("WRONGTYPE") => None,
             reply => items(reply?),

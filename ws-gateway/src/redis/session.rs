@@ -265,9 +265,15 @@ impl<B: Backend> Session<B> {
     async fn check(&mut self) -> RedisResult<()> {
         let timer = self.metrics.redis_round_trip.start_timer();
         match time::timeout(CHECK_TIMEOUT, self.backend.check()).await {
-            Ok(checked) => checked.map(|()| timer.observe_duration()),
-            Err(_) => Err(disconnected()),
+            Ok(checked) => checked.map(|()| timer.observe_duration())?,
+            Err(_) => return Err(disconnected()),
         }
+        let moved = self.backend.follow_slots(&self.subscribed).await?;
+        for user in &moved {
+            self.subscribed.remove(user);
+        }
+        self.hub.mark_unsubscribed(moved);
+        Ok(())
     }
 
     /// Counts and logs the failure of one user.

@@ -157,7 +157,6 @@ impl Subscriber {
         backoff: &mut Backoff,
     ) -> (Outage, bool) {
         let reader = StreamReader::new(&backend, &self.handler);
-        let probe_channels = backend.probe_channels.clone();
         let repairing_since = Instant::now();
         let mut session = Session::new(backend, self.hub.clone(), self.metrics.clone(), lost);
         self.readiness.set(READINESS, true);
@@ -170,7 +169,7 @@ impl Subscriber {
                 outage.end(repairing_since, &self.metrics, &reader);
                 let error = tokio::select! {
                     error = session.run() => error,
-                    error = probe.run(&probe_channels, &self.redis, &self.metrics) => error,
+                    error = probe.run(&self.redis, &self.metrics) => error,
                 };
                 self.metrics.redis_outages.inc();
                 outage = Outage::begin();

@@ -261,6 +261,27 @@ async fn an_error_of_the_connection_and_a_check_without_reply_end_the_session() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn only_users_whose_slot_has_moved_are_subscribed_again_and_their_gap_is_closed() {
+    let mut context = context();
+    let [u, v] = ["u", "v"].map(|id| context.connect(id));
+    context.session.start().await.unwrap();
+    context.redis.publish("u", 1);
+    context.redis.state().moved = vec![user("u")];
+    context.redis.state().subscribed.remove("u");
+    for id in ["u", "v"] {
+        context.redis.publish(id, 2);
+    }
+    assert!(time::timeout(Duration::from_secs(1), context.session.run()).await.is_err());
+    for id in ["u", "v"] {
+        context.redis.publish(id, 3);
+    }
+    assert_eq!(received(&u), ["1", "2", "3"]);
+    assert_eq!(received(&v), ["2", "3"]);
+    assert_eq!(context.redis.state().subscribed.len(), 2);
+    assert_eq!(context.metrics.gaps.of(GapRepair::Complete).get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn users_who_leave_are_unsubscribed() {
     let mut context = context();
     let (u, _v) = (context.connect("u"), context.connect("v"));

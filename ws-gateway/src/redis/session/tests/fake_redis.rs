@@ -12,6 +12,8 @@ pub(super) struct State {
     pub(super) subscribed: BTreeSet<UserId>,
     /// The user whose channel may not be subscribed.
     pub(super) refused_channel: Option<UserId>,
+    /// The users whose slots move with the next check.
+    pub(super) moved: Vec<UserId>,
     pub(super) is_unavailable: bool,
     pub(super) is_silent: bool,
     /// Called once by the next read of positions, to interleave it with other changes.
@@ -42,6 +44,7 @@ impl FakeRedis {
             users: HashMap::new(),
             subscribed: BTreeSet::new(),
             refused_channel: None,
+            moved: Vec::new(),
             is_unavailable: false,
             is_silent: false,
             during_positions: None,
@@ -112,6 +115,14 @@ impl Backend for FakeRedis {
             std::future::pending::<()>().await;
         }
         Ok(())
+    }
+
+    async fn follow_slots(&mut self, subscribed: &HashSet<UserId>) -> RedisResult<Vec<UserId>> {
+        let mut state = self.state();
+        let moved = std::mem::take(&mut state.moved);
+        assert!(moved.iter().all(|user| subscribed.contains(user)));
+        state.subscribed.retain(|user| !moved.contains(user));
+        Ok(moved)
     }
 
     async fn positions(&mut self, users: &[UserId]) -> RedisResult<Vec<UserReply<Position>>> {

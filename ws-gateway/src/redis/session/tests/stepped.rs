@@ -76,6 +76,10 @@ impl Backend for Stepped {
         Ok(())
     }
 
+    async fn follow_slots(&mut self, _: &HashSet<UserId>) -> RedisResult<Vec<UserId>> {
+        Ok(Vec::new())
+    }
+
     async fn positions(&mut self, users: &[UserId]) -> RedisResult<Vec<UserReply<Position>>> {
         self.step(format!("positions {users:?}")).await;
         let reply = self.redis.positions(users).await;
