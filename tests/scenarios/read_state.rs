@@ -25,6 +25,7 @@ scenarios![
     a_client_without_the_subprotocol_is_sent_no_read_state,
     the_first_notification_is_counted_exactly_even_before_the_user_first_connects,
     unread_notifications_that_have_expired_make_the_count_inexact,
+    a_history_and_position_that_were_lost_make_the_count_inexact,
     foreign_values_in_redis_do_not_keep_a_user_from_reading,
     a_notification_from_the_future_is_neither_counted_nor_read,
     the_first_frame_of_a_connection_has_the_read_state_and_publishes_none,
@@ -215,6 +216,27 @@ async fn unread_notifications_that_have_expired_make_the_count_inexact(
     redis::cmd("DEL").arg(stream_key(&user)).exec_async(&mut redis).await?;
     expect_read_state(stack, &user, None, (&ids[0], 0, false, &ids[2])).await?;
     expect_read_state(stack, &user, Some(&ids[2]), (&ids[2], 0, true, &ids[2])).await
+}
+
+async fn a_history_and_position_that_were_lost_make_the_count_inexact(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let (stack, case) = (context.stack().await?, &events::designed()?[0]);
+    for connects in [false, true] {
+        let (user, ids) = user_with_history(stack, 3).await?;
+        expect_read_state(stack, &user, Some(&ids[0]), (&ids[0], 2, true, &ids[2])).await?;
+        let mut redis = stack.redis.connection().await?;
+        let position = format!("ws:position:{{{user}}}");
+        redis::cmd("DEL").arg(stream_key(&user)).arg(position).exec_async(&mut redis).await?;
+        expect_read_state(stack, &user, None, (&ids[0], 0, false, "0-0")).await?;
+        // A connection gives the user a position of its own.
+        let _client = if connects { Some(stack.client(&user).await?) } else { None };
+        stack.producer.send_all(&[case.fresh(&user)?]).await?;
+        let (newest, _) = wait_for_published(stack, &user, 1).await?.remove(0);
+        expect_read_state(stack, &user, None, (&ids[0], 1, false, &newest)).await?;
+        expect_read_state(stack, &user, Some(&newest), (&newest, 0, true, &newest)).await?;
+    }
+    Ok(())
 }
 
 async fn foreign_values_in_redis_do_not_keep_a_user_from_reading(

@@ -58,15 +58,18 @@ if last and is_before(cursor, last) then
   end
 end
 
-local exact = not is_before(cursor, newest)
-if not exact and last then
+local exact = cursor == newest
+if last and is_before(cursor, last) then
   local before, start = string.match(get(KEYS[2]), '^(%S+) (%S+)$')
   before = valid(before)
   -- Nothing is missing before the first entry of a user's first stream, nor between the position
-  -- before a stream and its first entry.
+  -- before a stream and its first entry. A cursor in between is from a history that was lost.
   local is_first = parts(before) == 0 and parts(cursor) == 0
-  local is_whole = start == first and (is_first or not is_before(cursor, before))
+  local is_whole = start == first and (is_first or cursor == before)
   exact = is_whole or not is_before(cursor, first)
+elseif not last then
+  -- Before the first notification, a user has a position of its own.
+  exact = exact or parts(newest) == 0 and parts(cursor) == 0
 end
 
 if cursor ~= '0-0' then
