@@ -104,6 +104,7 @@ const MODULES: &[fn() -> Vec<Scenario>] = &[
     slow_clients::scenarios,
     topologies::sentinel::scenarios,
     topologies::cluster::scenarios,
+    topologies::slot_migration::scenarios,
     traces::scenarios,
     browser_client::scenarios,
     demo_page::scenarios,

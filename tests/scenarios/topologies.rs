@@ -3,3 +3,4 @@
 
 pub(crate) mod cluster;
 pub(crate) mod sentinel;
+pub(crate) mod slot_migration;

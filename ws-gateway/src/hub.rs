@@ -36,7 +36,7 @@ use outbox::Outbox;
 use read_requests::{ReadRequest, ReadRequests};
 pub use replay::{Replay, ReplayPage};
 pub(crate) use replay::{ResumeFrom, with_read_state};
-pub(crate) use subscription::{PendingSubscription, Subscription, SubscriptionPlan};
+pub(crate) use subscription::{PendingSubscription, Subscription};
 use token_index::TokenIndex;
 pub(crate) use user::Resync;
 pub use user::Subscribed;

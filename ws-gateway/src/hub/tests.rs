@@ -6,8 +6,8 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use prometheus::Registry;
 
-use super::*;
 use super::{outbox::Item, registration::Registration};
+use super::{subscription::SubscriptionPlan, *};
 use crate::protocol::CloseReason;
 
 impl Hub {
