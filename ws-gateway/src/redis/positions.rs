@@ -73,7 +73,7 @@ pub(super) fn newest_position(keys: &Keys, user: &UserId) -> Cmd {
         .arg(2)
         .arg(keys.stream(user))
         .arg(keys.position(user))
-        .arg(Position::start_at(SystemTime::now()).to_string())
+        .arg(Position::random_start(SystemTime::now()).to_string())
         .arg(time::millis(POSITION_LIFETIME));
     script
 }

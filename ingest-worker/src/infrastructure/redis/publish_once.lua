@@ -28,8 +28,9 @@ if not publishes then
     first = type(oldest) == 'table' and oldest[1] or call('GET', KEYS[3])
   end
   local ms, seq = string.match(type(first) == 'string' and first or '', '^(%d+)%-(%d+)$')
-  -- The position of a user without notifications is 0 and the time in us.
-  if ms then publishes = (ms == '0' and seq / 1000 or tonumber(ms)) < tonumber(ARGV[6]) end
+  -- The number of a position before all entries is the time in s, and 20 random bits.
+  if ms == '0' then ms = math.floor(seq / 2 ^ 20) * 1000 end
+  publishes = ms and tonumber(ms) < tonumber(ARGV[6])
 end
 for i = 4, #KEYS do
   local text, wrong_type, refusal = ARGV[i + 3], '', false

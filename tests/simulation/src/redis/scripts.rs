@@ -41,7 +41,7 @@ fn began_before(db: &mut impl Database, keys: &[String], time: u64) -> bool {
     let first = first.or_else(|| Some(db.store().first(&keys[0])?.to_string()));
     let first = first.or_else(|| text(db.store().get(&keys[2]).ok().flatten()));
     match first.filter(|first| first.contains('-')).and_then(|first| first.parse().ok()) {
-        Some(Id(0, us)) => us / 1000 < time,
+        Some(Id(0, number)) => (number >> 20) * 1000 < time,
         Some(Id(ms, _)) => ms < time,
         None => false,
     }
@@ -148,9 +148,11 @@ pub(super) fn replace_watermarks(db: &mut impl Database, key: &str, args: &[Vec<
         }
         let mut value = present.ok().flatten().unwrap_or_default();
         if value == *expected || value.starts_with(prefix) {
+            let at = format!(" at {}", db.store().now);
+            let new = [&new[..], at.as_bytes()].concat();
             let set = db.allow(Write::AddsMemory);
-            value = match set.and_then(|()| db.store().hash_set(key, &field, new)) {
-                Ok(()) => new.clone(),
+            value = match set.and_then(|()| db.store().hash_set(key, &field, &new)) {
+                Ok(()) => new,
                 Err(refusal) => format!("-{refusal}").into_bytes(),
             };
         }

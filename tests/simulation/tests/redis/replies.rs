@@ -5,20 +5,21 @@ use std::collections::HashMap;
 use redis::{RedisError, Value};
 use simulation::redis::reply::Reply;
 
-/// Names stream ids by the order in which they were assigned, as their times differ.
+/// Names stream ids and times by the order in which they were assigned, as they differ.
 #[derive(Default)]
 pub(crate) struct Ids(HashMap<String, usize>);
 
 impl Ids {
     fn rename(&mut self, text: &str) -> String {
-        let mut words = Vec::new();
+        let (mut words, mut is_time) = (Vec::new(), false);
         for word in text.split_inclusive([' ', '\n']) {
             let (id, rest) = word.split_at(word.trim_end().len());
             let is_id = id.split_once('-').is_some_and(|(ms, seq)| {
                 ms != "0" && ms.parse::<u64>().is_ok() && seq.parse::<u64>().is_ok()
             });
-            let next = self.0.len();
-            words.push(if is_id {
+            let (next, is_renamed) = (self.0.len(), is_id || is_time);
+            is_time = id == "at";
+            words.push(if is_renamed {
                 format!("#{}{rest}", self.0.entry(id.to_owned()).or_insert(next))
             } else {
                 word.to_owned()

@@ -9,6 +9,9 @@ const HISTORY_ONLY_UNTIL: &str = "history-until";
 /// Precedes the id of the topic.
 const TOPIC_ID: &str = "topic-id";
 
+/// Precedes the time in milliseconds at which the server stored the value; it appends both.
+const STORED_AT: &str = "at";
+
 /// A position of a partition.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Position<'a> {
@@ -20,6 +23,8 @@ pub(super) struct Position<'a> {
     /// The id of the topic. Kafka draws it at random when a topic is created, so that it also
     /// differs between clusters; none if the brokers are older than topic ids.
     pub(super) topic_id: Option<&'a str>,
+    /// When the server stored it; none in a value to write.
+    pub(super) stored_at: Option<i64>,
 }
 
 impl<'a> Position<'a> {
@@ -27,7 +32,7 @@ impl<'a> Position<'a> {
     pub(super) fn of(value: &'a str) -> Option<Self> {
         let mut words = value.split(' ').skip(1);
         let next = words.next()?.parse().ok()?;
-        let mut position = Self { next, silent_until: None, topic_id: None };
+        let mut position = Self { next, silent_until: None, topic_id: None, stored_at: None };
         while let Some(name) = words.next() {
             let word = words.next()?;
             match name {
@@ -36,6 +41,7 @@ impl<'a> Position<'a> {
                     position.silent_until = Some((word.parse().ok()?, intact_until));
                 }
                 TOPIC_ID => position.topic_id = Some(word),
+                STORED_AT => position.stored_at = Some(word.parse().ok()?),
                 _ => {}
             }
         }
@@ -71,8 +77,10 @@ mod tests {
         for (silent_until, topic_id) in
             [(None, None), (Some((9, 1)), None), (Some((9, 1)), Some("a-_1"))]
         {
-            let position = Position { next: 7, silent_until, topic_id };
-            assert_eq!(Position::of(&format!("token.1 {position}")), Some(position));
+            let position = Position { next: 7, silent_until, topic_id, stored_at: None };
+            assert_eq!(Position::of(&format!("token.1 {position}")).as_ref(), Some(&position));
+            let stored = format!("token.1 {position} at 5");
+            assert_eq!(Position::of(&stored), Some(Position { stored_at: Some(5), ..position }));
         }
         for foreign in
             ["", "token.1", "token.1 x", "token.1 7 history-until 9", "token.1 7 topic-id"]
@@ -83,7 +91,7 @@ mod tests {
 
     #[test]
     fn a_position_without_topic_id_may_be_that_of_any_topic() {
-        let of = |topic_id| Position { next: 7, silent_until: None, topic_id };
+        let of = |topic_id| Position { next: 7, silent_until: None, topic_id, stored_at: None };
         assert!(of(Some("a")).is_of_other_topic(Some("b")));
         assert!(!of(Some("a")).is_of_other_topic(Some("a")));
         assert!(!of(Some("a")).is_of_other_topic(None) && !of(None).is_of_other_topic(Some("a")));

@@ -12,7 +12,6 @@ use std::{
     time::Duration,
 };
 
-use shared::time::Timestamp;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -57,9 +56,6 @@ struct Tracked {
     token: String,
     /// Whether something may have been published without a watermark after it.
     is_unproven: bool,
-    /// The last time, in milliseconds, at which Redis was known to have its data; 0 if that is not
-    /// known.
-    intact_until: i64,
 }
 
 impl Watermarks {
@@ -120,7 +116,7 @@ impl Watermarks {
             let tracked = self.tracked.get(&partition).filter(|tracked| tracked.epoch == epoch)?;
             let (silent_until, topic_id) =
                 (offsets.silent_until(topic, id), offsets.topic_id(topic));
-            let position = Position { next, silent_until, topic_id }.to_string();
+            let position = Position { next, silent_until, topic_id, stored_at: None }.to_string();
             let (source, stored) = (self.source(&partition), tracked.stored.clone());
             let token = tracked.token.clone();
             Some((partition, Watermark { source, stored, token, position }))
@@ -148,14 +144,17 @@ impl Watermarks {
         let (epoch, position) = offsets.finished_to(&partition.0, partition.1)?;
         // If it cannot be read again now, its next owner still finds what is missing.
         offsets.hold_commits(&partition.0, partition.1, position);
-        let is_whole = stored.values().all(Option::is_some);
-        if !is_whole {
+        if stored.values().any(Option::is_none) {
             // Before anything is published, so that its loss is noticed.
             self.sync_at = Instant::now();
         }
-        let lost = self.lost(stored.values(), position, offsets.topic_id(&partition.0), 0);
-        let intact_until = if is_whole { now() } else { 0 };
-        self.track(partition, Tracked { epoch, ..Tracked::new(stored, intact_until) });
+        let lost = self.lost(
+            stored.values(),
+            position,
+            offsets.topic_id(&partition.0),
+            &StoredWatermark::new(),
+        );
+        self.track(partition, Tracked { epoch, ..Tracked::new(stored) });
         lost
     }
 
@@ -181,14 +180,13 @@ impl Watermarks {
                 let is_other = |(key, value): &(&Arc<str>, &Option<String>)| {
                     !is_new(value) && written.stored.get(*key) != Some(value)
                 };
-                let (is_written, intact_until) =
-                    (stored.values().all(is_new), tracked.intact_until);
+                let is_written = stored.values().all(is_new);
                 let lost = if is_written && tracked.is_unproven {
                     // The servers may have lost what was published since the value before.
-                    self.lost(written.stored.values(), position, topic_id, intact_until)
+                    self.lost(written.stored.values(), position, topic_id, &written.stored)
                 } else {
                     let others = stored.iter().filter(is_other).map(|(_, value)| value);
-                    self.lost(others, i64::MAX, topic_id, intact_until)
+                    self.lost(others, i64::MAX, topic_id, &written.stored)
                 };
                 let confirmed =
                     stored.values().map(|value| Some(Position::of(value.as_deref()?)?.next));
@@ -198,8 +196,7 @@ impl Watermarks {
                 if is_written {
                     self.forgotten.remove(&partition);
                 }
-                let intact_until = if is_written { now() } else { intact_until };
-                let tracked = Tracked { epoch, is_unproven, ..Tracked::new(stored, intact_until) };
+                let tracked = Tracked { epoch, is_unproven, ..Tracked::new(stored) };
                 self.track(&partition, tracked);
                 Some((partition, lost?))
             };
@@ -229,23 +226,25 @@ impl Watermarks {
     }
 
     /// Returns from where a partition has to be read again, if one of the values is below `needed`,
-    /// of another topic, or missing.
+    /// of another topic, or missing. `known` is what the servers had before.
     fn lost<'v>(
         &self,
         values: impl Iterator<Item = &'v Option<String>>,
         needed: i64,
         topic_id: Option<&str>,
-        mut intact_until: i64,
+        known: &StoredWatermark,
     ) -> Option<RewindTo> {
         let (mut is_missing, mut oldest) = (false, None::<(i64, i64)>);
+        let mut lost_after = None::<i64>;
         for value in values {
             match value.as_deref().and_then(Position::of) {
                 Some(position) if position.is_of_other_topic(topic_id) => {
                     return Some(RewindTo::Beginning);
                 }
                 Some(Position { next, silent_until, .. }) if next < needed => {
-                    let (silent, intact) = silent_until.unwrap_or((0, intact_until));
-                    intact_until = intact.min(intact_until);
+                    let (silent, intact_until) = silent_until.unzip();
+                    let silent = silent.unwrap_or(0);
+                    lost_after = lost_after.into_iter().chain(intact_until).min();
                     let (from, silent_until) = oldest.get_or_insert((next, silent));
                     (*from, *silent_until) = (next.min(*from), silent.min(*silent_until));
                 }
@@ -253,6 +252,10 @@ impl Watermarks {
                 None => is_missing = true,
             }
         }
+        if oldest.is_none() && !is_missing {
+            return None;
+        }
+        let intact_until = lost_after.unwrap_or_else(|| intact_until(known));
         match oldest {
             _ if is_missing && !self.limit.is_zero() => {
                 let silent_until = oldest.map(|(from, silent_until)| from.max(silent_until));
@@ -267,11 +270,13 @@ impl Watermarks {
 }
 
 impl Tracked {
-    fn new(stored: StoredWatermark, intact_until: i64) -> Self {
-        Self { epoch: 0, stored, token: String::new(), is_unproven: false, intact_until }
+    fn new(stored: StoredWatermark) -> Self {
+        Self { epoch: 0, stored, token: String::new(), is_unproven: false }
     }
 }
 
-fn now() -> i64 {
-    Timestamp::now().as_millisecond()
+/// Returns the last time at which each server is known to have had its data; 0 if it is not known.
+fn intact_until(stored: &StoredWatermark) -> i64 {
+    let times = stored.values().map(|value| Position::of(value.as_deref()?)?.stored_at);
+    times.min().flatten().unwrap_or(0)
 }

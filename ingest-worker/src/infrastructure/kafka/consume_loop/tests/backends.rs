@@ -128,7 +128,7 @@ impl Data {
         let Watermark { source, stored, token, position } = watermark;
         let present = self.watermarks.get(source);
         if present == stored["server"].as_ref() || present.is_some_and(|p| p.starts_with(token)) {
-            self.watermarks.insert(Arc::clone(source), format!("{token}.1 {position}"));
+            self.watermarks.insert(Arc::clone(source), format!("{token}.1 {position} at 5"));
         }
         self.stored(source)
     }
