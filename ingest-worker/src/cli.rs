@@ -1,5 +1,9 @@
 //! The command line: runs the worker, or one of the commands for operators.
 
+mod explain;
+mod report;
+mod send;
+
 use anyhow::Context as _;
 use clap::{FromArgMatches as _, Subcommand};
 use prometheus::Registry;
@@ -18,12 +22,21 @@ use crate::{
     worker::pipeline,
 };
 
+use explain::{Explain, Parked};
+use send::Send;
+
 /// A command for operators; without one the worker runs.
 #[derive(Clone, Debug, Subcommand)]
 pub enum OperatorCommand {
     /// List or replay the records of the dead-letter topic
     #[command(subcommand)]
     DeadLetters(DeadLettersCommand),
+    /// Say what became of an event
+    Explain(Explain),
+    /// List the records that are not finished, and what each waits for
+    Parked(Parked),
+    /// Send a test notification to a user, as the worker publishes it
+    Send(Send),
     /// Skip records that cannot be read
     #[command(subcommand)]
     Offsets(OffsetsCommand),
@@ -54,13 +67,16 @@ impl OperatorCommand {
     /// Runs the command; prints its result on standard output.
     ///
     /// # Errors
-    /// When Kafka is unavailable, or the worker is not ready.
+    /// When Kafka or Redis is unavailable, or the worker is not ready.
     pub async fn run(self, config: Config) -> anyhow::Result<()> {
         match self {
             Self::DeadLetters(command) => {
                 let interrupt = lifecycle::shutdown_on_signals();
                 tokio::task::spawn_blocking(move || command.run(&config, interrupt)).await?
             }
+            Self::Explain(explain) => explain.run(config).await,
+            Self::Parked(parked) => parked.run(config).await,
+            Self::Send(send) => send.run(&config).await,
             Self::Offsets(command) => {
                 let interrupt = lifecycle::shutdown_on_signals();
                 let redis = RedisClient::new(&config.settings.redis).context("REDIS_URL")?;

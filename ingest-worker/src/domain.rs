@@ -8,6 +8,7 @@ pub mod idempotency;
 mod logging;
 pub mod ordering;
 mod panics;
+pub(crate) mod preview;
 pub mod recipients;
 pub mod record;
 pub mod routes;

@@ -23,7 +23,6 @@ use tracing::{info, warn};
 use crate::{
     accounting::DELIVERING,
     config::Config,
-    domain::routes::Routes,
     infrastructure::{
         kafka::{
             consumer::Consumer,
@@ -57,8 +56,7 @@ impl Worker {
         let registry = shared::metrics::registry().context("process metrics")?;
         let metrics = Metrics::new(&registry);
         let redis = RedisClient::new(&settings.redis).context("REDIS_URL")?;
-        let routes = Routes::new(settings.notification_source, |topic| config.topic(topic));
-        let topics = routes.topics().map(str::to_owned).collect();
+        let topics = pipeline::routes(&config).topics().map(str::to_owned).collect();
         let readiness = Readiness::default();
         for condition in ["kafka", "redis", DELIVERING] {
             readiness.set(condition, false);

@@ -50,7 +50,7 @@ const WORKER: Layers = &[
     ("accounting", &["domain", "notification", "metrics"]),
     ("infrastructure", &["accounting", "domain", "notification", "metrics", "config"]),
     ("worker", &["infrastructure", "accounting", "domain", "notification", "metrics", "config"]),
-    ("cli", &["infrastructure", "domain", "metrics", "config", "worker"]),
+    ("cli", &["infrastructure", "domain", "notification", "metrics", "config", "worker"]),
     ("main", &["cli", "worker"]),
 ];
 

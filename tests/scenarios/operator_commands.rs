@@ -1,8 +1,8 @@
 //! The commands of operators: they ask running services, and act on one user.
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use harness::{
-    events::{self, fresh_user},
+    events::{self, Event, fresh_user},
     eventually,
     service::Service,
     stack::{Layout, Stack, TIMEOUT},
@@ -16,7 +16,11 @@ use crate::{
     runner::scenarios,
 };
 
-scenarios![connections_of_a_user_are_listed_and_closed_at_every_gateway];
+scenarios![
+    connections_of_a_user_are_listed_and_closed_at_every_gateway,
+    a_teacher_who_was_not_notified_is_answered_in_three_commands,
+    an_event_is_explained_while_it_waits_for_its_owner_and_once_it_is_published,
+];
 
 /// Runs a command with `--json` and returns what it prints.
 async fn json(service: &Service, arguments: &[&str]) -> anyhow::Result<Value> {
@@ -96,4 +100,77 @@ async fn expect_listed(stack: &Stack, user: &str, other: &str) -> anyhow::Result
     ensure!(table.contains("LAST ACTIVITY") && table.contains(user), "no table: {table}");
     ensure!(!table.contains(other), "another user's connection is listed: {table}");
     Ok(())
+}
+
+/// Explains the only record of an event, once it has this state.
+async fn explained(worker: &Service, event: &Event, state: &str) -> anyhow::Result<Value> {
+    eventually(&format!("the event is {state}"), TIMEOUT, async || {
+        let reports = json(worker, &["explain", "--event", &event.id]).await?;
+        let [report] = reports.as_array().map_or(&[][..], Vec::as_slice) else {
+            bail!("expected one record, got {reports}");
+        };
+        ensure!(report["state"] == state, "expected {state}, got {report}");
+        Ok(report.clone())
+    })
+    .await
+}
+
+async fn a_teacher_who_was_not_notified_is_answered_in_three_commands(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let stack = context.own_stack(&Layout::default()).await?;
+    let user = fresh_user();
+    let mut client = stack.client(&user).await?;
+    let mut event = events::designed()?[0].fresh(&user)?;
+    // A producer's mistake: the event names no subject.
+    event.envelope["data"] = json!({"user_id": user});
+    stack.producer.send(&event).await?;
+
+    let report = explained(&stack.workers[0], &event, "dead_lettered").await?;
+    let reason = &report["dead_letters"][0]["reason"];
+    ensure!(reason == "malformed", "expected the reason malformed, got {report}");
+    let listed = ["connections", "--user", &user];
+    let answers = json(&stack.gateways[0], &listed).await?;
+    ensure!(connections(&answers).len() == 1, "expected one connection, got {answers}");
+    let notification = r#"{"event":"test","category":"system_alerts","data":{"text":"hello"}}"#;
+    let arguments = ["send", "--user", &user, "--file", "-"];
+    let sent = stack.workers[0].run_command(&arguments, notification).await?.stdout;
+    let frame = client.next_notification(TIMEOUT).await?;
+    let id = frame["event_id"].as_str().context("no event_id")?;
+    ensure!(frame["event"] == "test" && sent.contains(id), "expected {sent}, got {frame}");
+    let history = stack.stream(&user).await?;
+    ensure!(history.len() == 1, "expected one entry in the history, got {history:?}");
+    stack.shut_down_and_check_logs().await
+}
+
+async fn an_event_is_explained_while_it_waits_for_its_owner_and_once_it_is_published(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let worker_settings = vec![("OWNER_WAIT", "10m".to_owned())];
+    let stack = context.own_stack(&Layout { worker_settings, ..Layout::default() }).await?;
+    let user = fresh_user();
+    let mut client = stack.client(&user).await?;
+    let mut event = events::one_of_each(&user)?.swap_remove(2);
+    let registration = event.registration();
+    for field in ["user_id", "teacher_id", "created_by_user_id"] {
+        event.envelope["data"].as_object_mut().map(|data| data.remove(field));
+    }
+    stack.producer.send(&event).await?;
+    let worker = &stack.workers[0];
+    let waits = explained(worker, &event, "waits_for_owner").await?;
+    let parked = json(worker, &["parked"]).await?;
+    let same =
+        |other: &Value| ["topic", "partition", "offset"].iter().all(|f| other[f] == waits[f]);
+    let is_listed = parked.as_array().is_some_and(|all| all.iter().any(same));
+    ensure!(is_listed, "expected {waits} in {parked}");
+
+    stack.producer.send(&registration).await?;
+    expect_notifications(&mut client, &[event.clone()]).await?;
+    let published = explained(worker, &event, "published").await?;
+    let position = stack.stream(&user).await?[0].0.clone();
+    ensure!(published["position"] == *position, "expected {position}, got {published}");
+    ensure!(published["user"] == *user, "expected {user}, got {published}");
+    let text = worker.run_command(&["explain", "--event", &event.id], "").await?.stdout;
+    ensure!(text.contains("outcome     published to"), "unexpected text: {text}");
+    stack.shut_down_and_check_logs().await
 }

@@ -1,6 +1,7 @@
 //! Redis: publishes notifications and keeps the owner directory.
 
 mod error;
+pub(crate) mod lookup;
 mod owners;
 mod publish;
 mod store;

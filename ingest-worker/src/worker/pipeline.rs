@@ -42,12 +42,7 @@ impl Pipeline {
     ) -> Self {
         let settings = &config.settings;
         let store = store(config, redis, metrics.clone());
-        let routes = Routes::new(settings.notification_source, |topic| config.topic(topic));
-        let classifier =
-            Classifier::new(routes, settings.idempotency_identity, settings.max_event_age)
-                .with_max_size(settings.max_notification_size)
-                .with_max_reread_age(settings.idempotency_ttl)
-                .with_traceparent(tracer.is_some());
+        let classifier = classifier(config, routes(config)).with_traceparent(tracer.is_some());
         let dispatcher = Dispatcher::new(store.clone(), store.clone());
         let accounting = Accounting::new(metrics.clone(), readiness);
         let limits = Limits {
@@ -71,6 +66,19 @@ impl Pipeline {
     {
         ConsumeLoop::new(source, &self.processor, dead_letters, &self.accounting, &self.limits)
     }
+}
+
+/// Returns the routes of a deployment.
+pub(crate) fn routes(config: &Config) -> Routes {
+    Routes::new(config.settings.notification_source, |topic| config.topic(topic))
+}
+
+/// Returns what decides what each record is.
+pub(crate) fn classifier(config: &Config, routes: Routes) -> Classifier {
+    let settings = &config.settings;
+    Classifier::new(routes, settings.idempotency_identity, settings.max_event_age)
+        .with_max_size(settings.max_notification_size)
+        .with_max_reread_age(settings.idempotency_ttl)
 }
 
 /// Returns the store on `redis`.

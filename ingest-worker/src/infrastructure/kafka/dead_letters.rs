@@ -4,8 +4,9 @@
 pub(crate) mod cli;
 mod compaction;
 mod header;
+pub(crate) mod origin;
 pub(crate) mod producer;
 pub(crate) mod queue;
-mod reader;
+pub(crate) mod reader;
 mod record;
 mod replaceable;

@@ -207,7 +207,7 @@ impl OwnedRecord {
     }
 }
 
-fn record<'m, M: Message>(message: &'m M, headers: &HeaderIndex) -> Record<'m> {
+pub(super) fn record<'m, M: Message>(message: &'m M, headers: &HeaderIndex) -> Record<'m> {
     Record {
         topic: message.topic(),
         written_at: written_at(message),
@@ -235,7 +235,7 @@ fn copy<M: Message>(message: &M, value: Option<&[u8]>) -> OwnedMessage {
     )
 }
 
-fn written_at<M: Message>(message: &M) -> Option<Timestamp> {
+pub(super) fn written_at<M: Message>(message: &M) -> Option<Timestamp> {
     message.timestamp().to_millis().and_then(|millis| Timestamp::from_millisecond(millis).ok())
 }
 

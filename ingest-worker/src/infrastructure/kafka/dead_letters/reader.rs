@@ -1,4 +1,4 @@
-//! Reads the dead-letter topic from its beginning to its end as it was at the start.
+//! Reads the dead-letter topic, or another one, to its end as it was at the start.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -16,6 +16,7 @@ use rdkafka::{
     metadata::MetadataTopic,
     types::RDKafkaErrorCode,
 };
+use shared::time::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::header;
@@ -67,8 +68,8 @@ impl Position {
     }
 }
 
-/// A reader of the dead-letter topic.
-pub(super) struct Reader {
+/// A reader of one topic at a time.
+pub(crate) struct Reader {
     consumer: BaseConsumer<CommandContext>,
     pub(super) topic: String,
     servers: String,
@@ -78,8 +79,8 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Connects and notes where the topic ends.
-    pub(super) fn connect(config: &Config, interrupt: CancellationToken) -> anyhow::Result<Self> {
+    /// Connects and notes where the dead-letter topic ends.
+    pub(crate) fn connect(config: &Config, interrupt: CancellationToken) -> anyhow::Result<Self> {
         let settings = &config.settings;
         let mut client = client_config::common(config);
         set_properties(&mut client, config);
@@ -100,6 +101,43 @@ impl Reader {
         };
         reader.extent = reader.read_extent().with_context(|| reader.unavailable())?;
         Ok(reader)
+    }
+
+    /// Turns to another topic, and notes where it ends; a topic that does not exist is empty.
+    pub(crate) fn turn_to(&mut self, topic: &str) -> anyhow::Result<()> {
+        topic.clone_into(&mut self.topic);
+        self.extent = self.read_extent().with_context(|| self.unavailable())?;
+        Ok(())
+    }
+
+    /// Leaves out the records that were written before `since`.
+    pub(crate) fn skip_older(&mut self, since: Timestamp) -> anyhow::Result<()> {
+        let mut list = TopicPartitionList::new();
+        for partition in self.extent.keys() {
+            let since = Offset::Offset(since.as_millisecond());
+            list.add_partition_offset(&self.topic, *partition, since)?;
+        }
+        for found in self.consumer.offsets_for_times(list, BROKER_TIMEOUT)?.elements() {
+            let Some((first, end)) = self.extent.get_mut(&found.partition()) else { continue };
+            *first = match found.offset() {
+                Offset::Offset(offset) => offset,
+                // All records are older.
+                _ => *end,
+            };
+        }
+        Ok(())
+    }
+
+    /// Leaves out the records before an offset of each partition.
+    pub(crate) fn skip_before(&mut self, offsets: &HashMap<i32, i64>) {
+        for (partition, (first, _)) in &mut self.extent {
+            *first = offsets.get(partition).map_or(*first, |offset| (*first).max(*offset));
+        }
+    }
+
+    /// Returns the partitions of the topic.
+    pub(crate) fn partitions(&self) -> impl Iterator<Item = i32> {
+        self.extent.keys().copied()
     }
 
     fn unavailable(&self) -> String {
@@ -151,7 +189,8 @@ impl Reader {
         )
     }
 
-    fn read_all(
+    /// Calls `visit` with each record, in the order of each partition.
+    pub(crate) fn read_all(
         &self,
         mut visit: impl FnMut(&BorrowedMessage<'_>) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {

@@ -1,0 +1,72 @@
+//! What processing a record does, for operators.
+
+use uuid::Uuid;
+
+use super::{
+    classify::{Action, Classification},
+    recipients::RecipientHints,
+    record::Outcome,
+};
+use crate::notification::publisher::EventIdentity;
+
+/// What processing a record does.
+#[derive(Debug)]
+pub(crate) struct Preview {
+    /// The route's event type.
+    pub(crate) event_type: &'static str,
+    /// The notification, or the outcome if there is none.
+    pub(crate) result: Result<Delivery, Outcome>,
+}
+
+/// A notification that is published once its recipient is known.
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    /// What determines the recipient.
+    pub(crate) recipient: RecipientHints,
+    /// The identity of its claim.
+    pub(crate) identity: EventIdentity,
+}
+
+impl Classification {
+    /// Returns what processing the record does.
+    pub(crate) fn preview(self) -> Preview {
+        let event_type = self.event_type.name();
+        let result = match self.action {
+            Action::Finish(outcome) => Err(outcome),
+            Action::Notify(pending) => match pending.notification {
+                Ok(_) => Ok(Delivery { recipient: pending.recipient, identity: pending.identity }),
+                Err(reason) => Err(Outcome::Ignored(reason)),
+            },
+        };
+        Preview { event_type, result }
+    }
+}
+
+/// Returns whether a record's value may be that of the event: the text of the id is in it. The
+/// values of a day are searched, so they are not parsed.
+pub(crate) fn mentions(value: &[u8], event: Uuid) -> bool {
+    let (mut hyphenated, mut simple) = ([0; 36], [0; 32]);
+    let texts = [
+        &*event.hyphenated().encode_lower(&mut hyphenated),
+        &*event.simple().encode_lower(&mut simple),
+    ];
+    std::str::from_utf8(value).is_ok_and(|text| {
+        texts.iter().any(|id| text.contains(*id) || text.contains(&id.to_uppercase()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_mentions_an_event_in_every_spelling_of_its_id() {
+        let event = Uuid::from_u128(0xa1b2_c3d4);
+        for id in [event.to_string(), event.simple().to_string(), event.to_string().to_uppercase()]
+        {
+            assert!(mentions(format!(r#"{{"event_id":"{id}"}}"#).as_bytes(), event), "{id}");
+        }
+        assert!(!mentions(br#"{"event_id":"1"}"#, event));
+        assert!(!mentions(b"\xff", event));
+    }
+}
