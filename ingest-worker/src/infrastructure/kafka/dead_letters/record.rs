@@ -148,9 +148,13 @@ impl<'a> Original<'a> {
 }
 
 impl Original<'_> {
-    /// Returns topic, partition and offset.
+    /// Returns topic, partition, offset and time: a topic that is created again has the same offsets.
     fn origin(&self) -> String {
-        format!("{}:{}:{}", self.topic, self.partition, self.offset)
+        let origin = format!("{}:{}:{}", self.topic, self.partition, self.offset);
+        match self.written_at {
+            Some(time) => format!("{origin}:{}", time.as_millisecond()),
+            None => origin,
+        }
     }
 
     fn dead_letter_headers(&self, why: &Rejection, worker: &str, omitted: Omitted) -> OwnedHeaders {
@@ -263,6 +267,18 @@ mod tests {
         }
         let skipped = DeadLetterRecord::skipped(&Original::unread("t", 3, 42), "worker", 43);
         assert_eq!((&skipped.key[..], skipped.value), (&b"t:3:42"[..], Some(&b""[..])));
+    }
+
+    #[test]
+    fn dead_letters_of_the_same_offset_of_a_topic_that_was_created_again_differ_in_their_keys() {
+        let why = DeadLetterReason::NotJson.with_detail("detail");
+        let keys = [1_000, 2_000].map(|ms| {
+            let written_at = Timestamp::from_millisecond(ms).ok();
+            let original = Original { written_at, ..original(Some(b"key")) };
+            let dead_letter = DeadLetterRecord::new(&original, &why, "worker", Omitted::Nothing);
+            dead_letter.for_compacted_topic(&original).key
+        });
+        assert_eq!(keys, [b"t:3:42:1000", b"t:3:42:2000"]);
     }
 
     #[test]
