@@ -7,10 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rdkafka::{Offset, TopicPartitionList};
+
 use super::offsets::Partition;
 
-/// Pause between two such commits of a partition, as between the client's own. The client reports
-/// no result, so they are repeated.
+/// Pause between two such commits of a partition, as between the client's own. They are repeated
+/// until the client reports that one has succeeded.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// The partitions that have not passed the position from which they were rewound.
@@ -22,12 +24,38 @@ struct Rewound {
     /// The committed offset may be as high as this.
     from: i64,
     next_commit: Instant,
+    /// What is to be committed, until the broker has it.
+    offset: Option<i64>,
 }
 
 impl BackwardCommits {
     pub(super) fn rewound(&mut self, partition: Partition, from: i64, now: Instant) {
         let from = self.0.get(&partition).map_or(from, |earlier| earlier.from.max(from));
-        self.0.insert(partition, Rewound { from, next_commit: now });
+        self.0.insert(partition, Rewound { from, next_commit: now, offset: None });
+    }
+
+    /// Notes what the broker has committed.
+    pub(super) fn committed(&mut self, list: &TopicPartitionList) {
+        if self.0.is_empty() {
+            return;
+        }
+        for element in list.elements().iter().filter(|element| element.error().is_ok()) {
+            let partition = (element.topic().to_owned(), element.partition());
+            if let Some(rewound) = self.0.get_mut(&partition) {
+                rewound.offset.take_if(|pending| element.offset() == Offset::Offset(*pending));
+            }
+        }
+    }
+
+    /// Returns the offsets that are to be committed again now.
+    pub(super) fn take_repeated(&mut self, now: Instant) -> Vec<(Partition, i64)> {
+        let due = self.0.iter_mut().filter(|(_, rewound)| rewound.next_commit <= now);
+        let repeated = due.filter_map(|(partition, rewound)| {
+            let offset = rewound.offset?;
+            rewound.next_commit = now + INTERVAL;
+            Some((partition.clone(), offset))
+        });
+        repeated.collect()
     }
 
     pub(super) fn revoked(&mut self, partition: &Partition) {
@@ -51,6 +79,7 @@ impl BackwardCommits {
             self.0.remove(&partition);
             return false;
         }
+        rewound.offset = Some(offset);
         let is_due = rewound.next_commit <= now;
         if is_due {
             rewound.next_commit = now + INTERVAL;
@@ -74,6 +103,26 @@ mod tests {
         let due = [(1, 0), (2, 0), (3, 1), (100, 2), (101, 3), (102, 4), (1, 5)];
         let due = due.map(|(offset, seconds)| commits.is_due("t", 0, offset, at(seconds)));
         assert_eq!(due, [true, false, true, true, false, false, false]);
+    }
+
+    #[test]
+    fn an_offset_is_committed_again_until_the_broker_has_it() {
+        let (mut commits, start) = (BackwardCommits::default(), Instant::now());
+        let (partition, at) = (("t".to_owned(), 0), |seconds| start + Duration::from_secs(seconds));
+        commits.rewound(partition.clone(), 100, start);
+        assert!(commits.take_repeated(start).is_empty());
+        assert!(commits.is_due("t", 0, 7, start) && !commits.is_due("t", 0, 8, start));
+        assert!(commits.take_repeated(start).is_empty());
+        assert_eq!(commits.take_repeated(at(1)), [(partition.clone(), 8)]);
+        let committed = |offset| {
+            let mut list = TopicPartitionList::new();
+            list.add_partition_offset("t", 0, Offset::Offset(offset)).expect("an offset");
+            list
+        };
+        commits.committed(&committed(7));
+        assert_eq!(commits.take_repeated(at(2)), [(partition.clone(), 8)]);
+        commits.committed(&committed(8));
+        assert!(commits.take_repeated(at(3)).is_empty());
     }
 
     #[test]

@@ -197,6 +197,12 @@ impl<'c> RecordSource for KafkaSource<'c> {
                 );
             }
         }
+        for ((topic, partition), next) in membership.backward_commits().take_repeated(now) {
+            let offset = Offset::Offset(next);
+            if let Err(error) = backwards.add_partition_offset(&topic, partition, offset) {
+                debug!(topic, partition, offset = next, %error, "an offset cannot be committed");
+            }
+        }
         if backwards.count() > 0
             && let Err(error) = client.commit(&backwards, CommitMode::Async)
         {

@@ -268,6 +268,9 @@ impl ConsumerContext for Membership {
 
     fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
         let partition_failed = || offsets.elements().iter().any(|element| element.error().is_err());
+        if result.is_ok() {
+            self.backward_commits().committed(offsets);
+        }
         match result {
             // Nothing was stored since the last commit.
             Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}

@@ -6,6 +6,7 @@ use rdkafka::{
     consumer::BaseConsumer,
     mocking::MockCluster,
     producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer as _},
+    types::{RDKafkaApiKey, RDKafkaRespErr},
 };
 use shared::config;
 use tokio::time::timeout;
@@ -69,6 +70,43 @@ async fn a_member_reads_its_partitions_and_commits_up_to_the_first_unfinished_re
     drop((records, source));
     tokio::task::spawn_blocking(move || drop(consumer)).await.expect("it leaves the group");
     assert_eq!(committed(&servers, &group), Some(3));
+}
+
+/// The broker may refuse the commit of a rewound partition while its group rebalances.
+#[tokio::test]
+async fn an_offset_of_a_rewound_partition_is_committed_again_without_further_progress() {
+    let cluster = MockCluster::new(1).expect("a broker");
+    let servers = cluster.bootstrap_servers();
+    let (consumer, group) = member(&cluster);
+    let mut source = consumer.source();
+    let read_all = async |source: &mut KafkaSource<'_>| {
+        let mut records = Vec::new();
+        while records.len() < 5 {
+            let read = timeout(LIMIT, source.read()).await.expect("the records are read");
+            records.extend(read.into_iter().map(|record| (record.offset(), record.state.id)));
+        }
+        records
+    };
+    for (offset, id) in read_all(&mut source).await {
+        source.offsets().finish("t", 0, offset, id);
+    }
+    source.store_offsets();
+    let begun = Instant::now();
+    while committed(&servers, &group) != Some(5) {
+        assert!(begun.elapsed() < LIMIT, "nothing is committed");
+    }
+    consumer.client.seek("t", 0, Offset::Offset(0), LIMIT).expect("the partition is assigned");
+    for (offset, id) in read_all(&mut source).await.into_iter().take(2) {
+        source.offsets().finish("t", 0, offset, id);
+    }
+    let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS;
+    cluster.request_errors(RDKafkaApiKey::OffsetCommit, &[refusal; 2]);
+    let begun = Instant::now();
+    while committed(&servers, &group) != Some(2) {
+        assert!(begun.elapsed() < LIMIT, "the offset is not committed");
+        source.store_offsets();
+        timeout(Duration::from_millis(100), source.read()).await.ok();
+    }
 }
 
 /// As after a truncation of the log, whose end the client finds by itself.
