@@ -4,9 +4,12 @@
 pub(crate) mod case;
 pub(crate) mod receiver;
 
+use std::collections::HashSet;
+
 use anyhow::ensure;
 use harness::stack::Layout;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
+use redis::cmd;
 
 use crate::{
     context::Context,
@@ -20,6 +23,7 @@ scenarios![
     random_losses_are_restored,
     an_older_snapshot_is_completed_for_clients_that_were_away,
     a_power_failure_that_takes_the_last_second_costs_no_event,
+    a_flush_under_load_costs_no_event_and_notifies_no_connected_client_twice,
     a_redis_that_comes_back_empty_gets_its_histories_back,
     a_flush_is_repaired_without_notifying_connected_clients,
     a_worker_that_is_killed_while_it_restores_is_completed_by_the_next,
@@ -89,16 +93,45 @@ async fn run(context: &Context, workers: usize, name: &str, case: Case) -> anyho
 async fn a_power_failure_that_takes_the_last_second_costs_no_event(
     context: &Context,
 ) -> anyhow::Result<()> {
-    let stack = context.own_broker(&layout()).await?;
-    let mut load = UnderLoad::start(stack, "power failure").await?;
-    for _ in 0..RunProfile::current().pick(1, 10) {
-        load.events.wait_for_sent(200).await?;
+    lose_under_load(context, "power failure", async |load| {
         let on_disk = load.stack.redis.log_bytes()?;
         load.events.wait_for_sent(100).await?;
+        let stored = positions(load).await?;
         load.stack.redis.kill().await?;
         load.stack.redis.truncate_log(on_disk)?;
         load.stack.redis.restart().await?;
-        load.wait_for_recovery("last second").await?;
+        Ok(stored)
+    })
+    .await
+}
+
+async fn a_flush_under_load_costs_no_event_and_notifies_no_connected_client_twice(
+    context: &Context,
+) -> anyhow::Result<()> {
+    lose_under_load(context, "flush under load", async |load| {
+        let stored = positions(load).await?;
+        let mut redis = load.stack.redis.connection().await?;
+        cmd("FLUSHALL").exec_async(&mut redis).await?;
+        load.events.wait_for_sent(100).await?;
+        Ok(stored)
+    })
+    .await
+}
+
+/// Lets Redis lose data while events arrive: `lose` returns the positions that it had before. Then
+/// every connected client has each event once, and every history all of them.
+async fn lose_under_load(
+    context: &Context,
+    name: &str,
+    lose: impl AsyncFn(&mut UnderLoad) -> anyhow::Result<HashSet<String>>,
+) -> anyhow::Result<()> {
+    let stack = context.own_broker(&layout()).await?;
+    let mut load = UnderLoad::start(stack, name).await?;
+    let mut stored = HashSet::new();
+    for _ in 0..RunProfile::current().pick(1, 10) {
+        load.events.wait_for_sent(200).await?;
+        stored.extend(lose(&mut load).await?);
+        load.wait_for_recovery("data lost").await?;
     }
     load.events.wait_for_sent(200).await?;
     load.events.stop_and_flush().await?;
@@ -108,10 +141,27 @@ async fn a_power_failure_that_takes_the_last_second_costs_no_event(
         let entries = case::history(&load.stack, &user, &events).await?;
         sent += events.len();
         restored += entries.iter().filter(|(_, is_restored)| *is_restored).count();
+        for (position, _) in &entries {
+            stored.remove(position);
+        }
     }
-    eprintln!("power failure: sent {sent}, restored {restored}, missing 0, twice 0");
-    ensure!(restored > 0, "Redis has lost nothing");
+    eprintln!(
+        "{name}: sent {sent}, lost by Redis {}, restored {restored}, missing 0, twice 0",
+        stored.len()
+    );
+    ensure!(!stored.is_empty(), "Redis has lost nothing");
+    ensure!(restored > 0, "nothing was restored");
     load.shut_down().await
+}
+
+/// Returns the positions that Redis has.
+async fn positions(load: &UnderLoad) -> anyhow::Result<HashSet<String>> {
+    let mut positions = HashSet::new();
+    for (user, _) in load.clients.sent() {
+        let entries = load.stack.stream(&user).await?;
+        positions.extend(entries.into_iter().map(|(position, _)| position));
+    }
+    Ok(positions)
 }
 
 async fn random_losses_are_restored(context: &Context) -> anyhow::Result<()> {

@@ -150,7 +150,7 @@ async fn expect_restored(
     })
     .await?;
     let restored = entries.iter().filter(|(_, text)| text.contains(r#""restored":true"#)).count();
-    eprintln!("sent {sent}, lost by Redis {lost}, restored {restored}, missing 0");
+    eprintln!("sent {sent}, lost by Redis {lost}, restored {restored}, missing 0, twice 0");
     // Those that were in flight when the loss was noticed are marked too.
     ensure!(restored >= lost, "expected {lost} restored entries, got {restored}");
     Ok(())

@@ -22,15 +22,14 @@ local publishes = ARGV[6] == ''
 if not publishes then
   -- Clients may have resumed in a history that has survived: they are sent what it lacks.
   local start = call('GET', KEYS[2])
-  local first = type(start) == 'string' and string.match(start, ' (.*)')
-  if not first then
-    local oldest = call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
-    first = type(oldest) == 'table' and oldest[1] or call('GET', KEYS[3])
+  local known = start or call('GET', KEYS[3])
+  for ms, seq in string.gmatch(type(known) == 'string' and known or '', '(%d+)%-(%d+)') do
+    -- The number of a position before all entries is the time in s, and 20 random bits.
+    if ms == '0' then ms = math.floor(seq / 2 ^ 20) * 1000 end
+    publishes = publishes or tonumber(ms) < tonumber(ARGV[6])
   end
-  local ms, seq = string.match(type(first) == 'string' and first or '', '^(%d+)%-(%d+)$')
-  -- The number of a position before all entries is the time in s, and 20 random bits.
-  if ms == '0' then ms = math.floor(seq / 2 ^ 20) * 1000 end
-  publishes = ms and tonumber(ms) < tonumber(ARGV[6])
+  -- The newest position is about to change; no stream begins at this one.
+  if publishes and not start then call('SET', KEYS[2], '- 0-0', 'PX', ARGV[5]) end
 end
 for i = 4, #KEYS do
   local text, wrong_type, refusal = ARGV[i + 3], '', false

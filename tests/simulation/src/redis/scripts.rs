@@ -11,7 +11,7 @@ pub(super) fn publish_once(db: &mut impl Database, keys: &[String], args: &[Vec<
     let number = |index: usize| String::from_utf8_lossy(&args[index]).parse().unwrap_or(0);
     let [claim_ms, stream_ms, max_length, position_ms] = [1, 2, 3, 4].map(number);
     let channel = String::from_utf8_lossy(&args[0]).into_owned();
-    let publishes = args[5].is_empty() || began_before(db, keys, number(5));
+    let publishes = args[5].is_empty() || has_survived(db, keys, number(5), position_ms);
     let script =
         PublishOnce { keys, channel, publishes, claim_ms, stream_ms, max_length, position_ms };
     let (mut lines, mut appended) = (Vec::new(), None);
@@ -33,18 +33,26 @@ pub(super) fn publish_once(db: &mut impl Database, keys: &[String], args: &[Vec<
     lines.join("\n")
 }
 
-/// Whether a user's history began before a time.
-fn began_before(db: &mut impl Database, keys: &[String], time: u64) -> bool {
-    let text = |value: Option<Vec<u8>>| String::from_utf8(value?).ok();
-    let start = text(db.store().get(&keys[1]).ok().flatten());
-    let first = start.and_then(|start| Some(start.split_once(' ')?.1.to_owned()));
-    let first = first.or_else(|| Some(db.store().first(&keys[0])?.to_string()));
-    let first = first.or_else(|| text(db.store().get(&keys[2]).ok().flatten()));
-    match first.filter(|first| first.contains('-')).and_then(|first| first.parse().ok()) {
-        Some(Id(0, number)) => (number >> 20) * 1000 < time,
-        Some(Id(ms, _)) => ms < time,
-        None => false,
+/// Whether a user's history began before a time, as its start or else the newest position says.
+fn has_survived(db: &mut impl Database, keys: &[String], time: u64, position_ms: u64) -> bool {
+    let start = db.store().get(&keys[1]);
+    let known = match &start {
+        Ok(None) => db.store().get(&keys[2]),
+        start => start.clone(),
+    };
+    let known = known.ok().flatten().unwrap_or_default();
+    let known = String::from_utf8_lossy(&known).into_owned();
+    let positions = known.split(' ').filter_map(|word| word.split_once('-'));
+    let mut positions =
+        positions.filter_map(|(ms, seq)| Some((ms.parse().ok()?, seq.parse().ok()?)));
+    let has_survived = positions.any(|(ms, seq): (u64, u64)| {
+        let ms = if ms == 0 { (seq >> 20) * 1000 } else { ms };
+        ms < time
+    });
+    if has_survived && start == Ok(None) {
+        set(db, &keys[1], Value::Text(b"- 0-0".to_vec()), Some(position_ms), false).ok();
     }
+    has_survived
 }
 
 struct PublishOnce<'a> {

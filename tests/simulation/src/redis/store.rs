@@ -233,11 +233,6 @@ impl Store {
         }
     }
 
-    pub(crate) fn first(&self, key: &str) -> Option<Id> {
-        let Some(Value::Stream(stream)) = self.value(key) else { return None };
-        stream.entries.first_key_value().map(|(id, _)| *id)
-    }
-
     pub(crate) fn last(&self, key: &str) -> Result<Option<Id>, Refusal> {
         match self.value(key) {
             None => Ok(None),
