@@ -4,11 +4,12 @@ use anyhow::{bail, ensure};
 use futures_util::future::join_all;
 use harness::{
     client::ConnectOptions,
+    event_feed::{self, EventStream},
     events::fresh_user,
     eventually,
     stack::{Layout, TIMEOUT},
 };
-use hyper::header::HeaderName;
+use hyper::{StatusCode, header::HeaderName};
 use serde_json::json;
 use support::raw_socket::{RawSocket, ServerFrame};
 use tokio_tungstenite::tungstenite::{
@@ -28,6 +29,7 @@ use crate::{
 scenarios![
     a_user_at_the_connection_limit_is_refused_until_a_connection_closes,
     half_open_connections_at_the_limit_are_replaced_within_seconds,
+    event_streams_that_a_proxy_reads_for_no_client_make_room_for_new_connections,
     a_message_over_the_size_limit_closes_the_connection,
     a_silent_peer_is_closed_and_a_responsive_one_is_not,
     a_gateway_or_address_at_its_limit_is_refused_until_a_connection_closes,
@@ -86,6 +88,33 @@ async fn half_open_connections_at_the_limit_are_replaced_within_seconds(
     client.send_json(&json!({"type": "ping"})).await?;
     let answer = client.next_frame(TIMEOUT).await?;
     ensure!(answer == json!({"type": "pong"}), "expected a pong, got {answer}");
+    stack.shut_down_and_check_logs().await
+}
+
+async fn event_streams_that_a_proxy_reads_for_no_client_make_room_for_new_connections(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let stack = context.own_stack(&Layout { workers: 0, ..Layout::default() }).await?;
+    let (gateway, user) = (&stack.gateways[0], fresh_user());
+    let (address, token) = (gateway.address(), stack.token(&user)?);
+    let open = async || {
+        let mut stream = EventStream::open(address, &token, None).await?;
+        stream.next_frame(TIMEOUT).await?;
+        anyhow::Ok(stream)
+    };
+    let mut streams = Vec::new();
+    for _ in 0..5 {
+        streams.push(open().await?);
+    }
+    let (status, answer) = event_feed::poll(address, &token, "wait=0").await?;
+    ensure!(status == StatusCode::OK, "expected an answer to the poll, got {status}: {answer}");
+    streams.push(open().await?);
+    let mut client = stack.client(&user).await?;
+    client.send_json(&json!({"type": "ping"})).await?;
+    let answer = client.next_frame(TIMEOUT).await?;
+    ensure!(answer == json!({"type": "pong"}), "expected a pong, got {answer}");
+    let left = gateway.metric("gateway_transport_connections{transport=\"event_stream\"}").await?;
+    ensure!(left <= 4.0, "expected two of six streams to be replaced, {left} are left");
     stack.shut_down_and_check_logs().await
 }
 

@@ -1,7 +1,8 @@
-//! The channel of a long poll: ends with the first frames, or when the client's time is over. The
-//! client continues with the next poll at the position that it was answered.
+//! The channel of a long poll: ends with the first frames, when the client's time is over, or when
+//! the client sends another request. It continues with the next poll at the position that it was
+//! answered.
 
-use std::{mem, time::Duration};
+use std::{fmt, mem, pin::Pin, time::Duration};
 
 use bytes::Bytes;
 use futures_util::future::pending;
@@ -12,7 +13,7 @@ use tokio::{
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use super::channel::{Channel, Reconnect};
-use crate::protocol::{Disconnect, Position, Resume};
+use crate::protocol::{Disconnect, Position, ReadSummary, Resume};
 
 /// What a poll is answered.
 #[derive(Debug)]
@@ -28,25 +29,47 @@ pub(crate) struct Answer {
 }
 
 /// A poll that is not answered yet.
-#[derive(Debug)]
 pub(crate) struct LongPoll {
     answer: oneshot::Sender<Answer>,
     frames: Vec<Utf8Bytes>,
     position: Option<Position>,
     resume: Option<Resume>,
+    /// The position up to which the user has read, as far as the client knows.
+    read_up_to: Option<Position>,
     deadline: Instant,
+    /// Ends when the client sends another request on the same connection.
+    next_request: Pin<Box<dyn Future<Output = ()> + Send>>,
     /// Whether the client was pinged since the last call of `receive`.
     is_pinged: bool,
 }
 
 impl LongPoll {
-    /// Returns a poll that is answered after `wait` at the latest, and its answer.
+    /// Returns a poll that is answered after `wait` or at `next_request` at the latest, and its
+    /// answer. A read state is a part of the answer if the user has read up to another position.
     #[must_use]
-    pub(crate) fn new(wait: Duration) -> (Self, oneshot::Receiver<Answer>) {
+    pub(crate) fn new(
+        wait: Duration,
+        read_up_to: Option<Position>,
+        next_request: impl Future<Output = ()> + Send + 'static,
+    ) -> (Self, oneshot::Receiver<Answer>) {
         let (answer, receiver) = oneshot::channel();
-        let (frames, position, resume) = (Vec::new(), None, None);
-        let deadline = Instant::now() + wait;
-        (Self { answer, frames, position, resume, deadline, is_pinged: false }, receiver)
+        let poll = Self {
+            answer,
+            frames: Vec::new(),
+            position: None,
+            resume: None,
+            read_up_to,
+            deadline: Instant::now() + wait,
+            next_request: Box::pin(next_request),
+            is_pinged: false,
+        };
+        (poll, receiver)
+    }
+}
+
+impl fmt::Debug for LongPoll {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LongPoll").field("position", &self.position).finish_non_exhaustive()
     }
 }
 
@@ -60,7 +83,10 @@ impl Channel for LongPoll {
             // There is no position to continue at yet.
             return pending().await;
         }
-        sleep_until(self.deadline).await;
+        tokio::select! {
+            () = sleep_until(self.deadline) => {}
+            () = self.next_request.as_mut() => {}
+        }
         Err(Disconnect::Answered)
     }
 
@@ -77,6 +103,12 @@ impl Channel for LongPoll {
 
     fn set_resume(&mut self, resume: Resume) {
         self.resume = Some(resume);
+    }
+
+    fn set_read_state(&mut self, read: &ReadSummary) {
+        if self.read_up_to != Some(read.read_up_to) {
+            self.frames.push(read.to_frame());
+        }
     }
 
     fn set_position(&mut self, position: Position) {
@@ -108,7 +140,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn it_is_answered_by_the_first_frames_and_names_the_position_after_them() {
-        let (mut poll, answer) = LongPoll::new(WAIT);
+        let (mut poll, answer) = LongPoll::new(WAIT, None, pending());
         poll.set_resume(Resume::Complete);
         assert_eq!(poll.write(Vec::new(), &mut false).await, Ok(()));
         let position = "7-0".parse().unwrap();
@@ -120,7 +152,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn without_frames_it_is_answered_when_its_time_is_over() {
-        let (mut poll, answer) = LongPoll::new(WAIT);
+        let (mut poll, answer) = LongPoll::new(WAIT, None, pending());
         poll.set_resume(Resume::Complete);
         let start = Instant::now();
         assert_eq!(poll.receive().await, Err(Disconnect::Answered));
@@ -129,9 +161,37 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn it_is_answered_with_a_read_state_that_the_client_does_not_know() {
+        let [one, two] = ["1-0", "2-0"].map(|text| text.parse().unwrap());
+        let read = ReadSummary { unread: 3, read_up_to: two, exact: true, counted_to: two };
+        for (known, is_news) in [(None, true), (Some(one), true), (Some(two), false)] {
+            let (mut poll, answer) = LongPoll::new(WAIT, known, pending());
+            poll.set_resume(Resume::Complete);
+            poll.set_read_state(&read);
+            let written = poll.write(Vec::new(), &mut false).await;
+            assert_eq!(written.is_err(), is_news, "{known:?}");
+            if let Err(end) = written {
+                let frames = answered(poll, end, answer).await.frames;
+                let expected = r#"{"event":"read_state","data":{"up_to":"2-0","unread":3,"#;
+                assert!(frames[0].starts_with(expected), "{frames:?}");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_answered_when_the_client_sends_another_request() {
+        let start = Instant::now();
+        let next_request = tokio::time::sleep(Duration::from_secs(3));
+        let (mut poll, _answer) = LongPoll::new(WAIT, None, next_request);
+        poll.set_resume(Resume::Complete);
+        assert_eq!(poll.receive().await, Err(Disconnect::Answered));
+        assert_eq!(start.elapsed(), Duration::from_secs(3));
+    }
+
+    #[tokio::test]
     async fn a_client_that_does_not_resume_completely_is_answered_at_once() {
         for resume in [Resume::None, Resume::Incomplete] {
-            let (mut poll, _answer) = LongPoll::new(WAIT);
+            let (mut poll, _answer) = LongPoll::new(WAIT, None, pending());
             poll.set_resume(resume);
             let written = poll.write(Vec::new(), &mut false).await;
             assert_eq!(written, Err(Disconnect::Answered), "{resume:?}");

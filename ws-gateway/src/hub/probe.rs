@@ -1,5 +1,7 @@
 //! Unregisters half-open connections at the connection limit: a client that lost its network
-//! reconnects before its old connections time out, and must not be refused because of them.
+//! reconnects before its old connections time out, and must not be refused because of them. Nor
+//! because of event streams that a proxy still reads although their client has left: no client of
+//! a stream can answer a ping, so that the oldest stream makes room for a new connection.
 
 use std::time::Duration;
 
@@ -10,7 +12,7 @@ use uuid::Uuid;
 use super::{
     Hub, LimitReached, State, outbox::Outbox, registration::Registration, user::Connection,
 };
-use crate::protocol::CloseReason;
+use crate::{metrics::ClientTransport, protocol::CloseReason};
 
 /// How long a connection may take to answer a ping before a new connection replaces it.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -20,10 +22,10 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
 impl Hub {
     /// As [`Hub::register`], but when the limit is reached, pings the user's connections and closes
-    /// those that do not answer in time.
+    /// those that do not answer in time, or the oldest event stream.
     ///
     /// # Errors
-    /// [`LimitReached`] when too many connections of the user answer.
+    /// [`LimitReached`] when too many connections of the user answer, and none is an event stream.
     pub(crate) async fn register_or_probe(
         &self,
         user: &UserId,
@@ -47,7 +49,8 @@ impl Hub {
             let mut is_probed = false;
             self.each_outbox(user, |outbox| is_probed |= outbox.is_probed());
             if is_over || !is_probed {
-                return Err(limit_reached);
+                self.close_oldest_stream(user);
+                return self.register(user, connection).map_err(|_| limit_reached);
             }
         }
     }
@@ -66,6 +69,21 @@ impl Hub {
         }
     }
 
+    /// Closes the oldest event stream of `user`, if there is one, and unregisters it at once.
+    fn close_oldest_stream(&self, user: &UserId) {
+        let mut state = self.state();
+        let State { users, tokens, .. } = &mut *state;
+        let Some(entry) = users.get_mut(user) else { return };
+        let is_stream = |connection: &Connection| {
+            let client = connection.client.as_ref();
+            client.is_some_and(|client| client.transport == ClientTransport::EventStream)
+        };
+        let Some(index) = entry.connections.iter().position(is_stream) else { return };
+        let stream = entry.connections.remove(index);
+        stream.outbox.close(CloseReason::LimitReached);
+        tokens.remove(user, &stream.credential, entry);
+    }
+
     pub(super) fn each_outbox(&self, user: &UserId, act: impl FnMut(&Outbox)) {
         let state = self.state();
         let connections = state.users.get(user).into_iter().flat_map(|entry| &entry.connections);
@@ -79,7 +97,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        hub::{Limits, outbox::Due},
+        hub::{Limits, client::Client, outbox::Due},
         metrics::Metrics,
     };
 
@@ -114,6 +132,23 @@ mod tests {
         assert_eq!(silent.await.unwrap(), CloseReason::KeepaliveTimeout);
         assert!(!live.is_finished());
         drop(registration);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_oldest_event_stream_makes_room_for_a_new_connection() {
+        let (hub, user) = (hub(), UserId::new("u").unwrap());
+        let address = std::net::Ipv4Addr::LOCALHOST.into();
+        let [stream, socket] =
+            [ClientTransport::EventStream, ClientTransport::WebSocket].map(|transport| {
+                let registration = hub.register(&user, Uuid::new_v4()).unwrap();
+                registration.set_client(Client { address, transport });
+                tokio::spawn(run(registration, Some(Duration::ZERO)))
+            });
+        let registration = hub.register_or_probe(&user, Uuid::new_v4()).await.unwrap();
+        assert_eq!(stream.await.unwrap(), CloseReason::LimitReached);
+        assert!(!socket.is_finished());
+        tokio::spawn(run(registration, Some(Duration::ZERO)));
+        assert!(hub.register_or_probe(&user, Uuid::new_v4()).await.is_err());
     }
 
     #[tokio::test(start_paused = true)]

@@ -15,7 +15,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::debug;
 
 use super::{
-    activity::Activity, handshake, pending::Slot, settings::ServerSettings, state::ServerState,
+    activity::Activity, handshake, pending::Slot, request_counter::RequestCounter,
+    settings::ServerSettings, state::ServerState,
 };
 use crate::{
     connection::{ConnectionSettings, SharedSocket, Transport},
@@ -141,9 +142,11 @@ impl Pending {
         let (state, peer) = (Arc::clone(&self.state), self.peer);
         let activity = Activity::default();
         let mut changes = activity.subscribe();
+        let stream = RequestCounter::new(stream, activity.clone());
         let service = service_fn(move |request: Request<Incoming>| {
             // No request that is answered here has a body.
             let (state, activity) = (Arc::clone(&state), activity.clone());
+            activity.serve();
             async move {
                 let request = request.map(drop);
                 let response = handshake::respond::<S>(&state, request, peer, &activity);

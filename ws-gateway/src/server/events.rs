@@ -27,7 +27,9 @@ use crate::{
     connection::{Answer, ClientOptions, Connection, EventStream, LongPoll, Reconnect},
     hub::{ResumeFrom, client::Client, with_read_state},
     metrics::ClientTransport,
-    protocol::{CloseReason, Disconnect, Filter, PollAnswer, Remedy, Resume},
+    protocol::{
+        CloseReason, Disconnect, Filter, InvalidPosition, PollAnswer, Position, Remedy, Resume,
+    },
 };
 
 /// How long a poll waits for frames if the client does not say; proxies often end a request after
@@ -55,6 +57,8 @@ struct EventsRequest {
     transport: ClientTransport,
     resume_from: ResumeFrom,
     filter: Filter,
+    /// Of a poll: the read position that the client knows, if it wants read states.
+    read_up_to: Option<Result<Position, InvalidPosition>>,
     wait: Duration,
 }
 
@@ -86,7 +90,7 @@ async fn open(
     activity: &Activity,
 ) -> Result<Response, Box<Response>> {
     let headers = request.headers();
-    let Some(EventsRequest { transport, resume_from, filter, wait }) = read(request) else {
+    let Some(request) = read(request) else {
         let message = format!("accept {EVENT_STREAM} or {JSON}");
         return Err(response::error(StatusCode::NOT_ACCEPTABLE, &message).into());
     };
@@ -95,6 +99,7 @@ async fn open(
     let permit = admission::acquire(state, client)?;
     let identity = admission::authenticate(state, client, auth::bearer(headers)).await;
     let identity = identity.map_err(refused)?;
+    let EventsRequest { transport, resume_from, filter, read_up_to, wait } = request;
     // From now on, the connection's own limits hold instead of those of a pending one.
     let active = activity.begin();
     let id = Uuid::new_v4();
@@ -104,7 +109,12 @@ async fn open(
     let (settings, shutdown) = (Arc::clone(&state.connection), state.shutdown.clone());
     let open = OpenConnection::new(id, identity.user.clone(), transport, Arc::clone(&settings));
     if transport == ClientTransport::LongPoll {
-        let (poll, answer) = LongPoll::new(wait);
+        if read_up_to.is_some() {
+            registration.outbox().accept_read_state();
+            replay = with_read_state(replay, registration.read());
+        }
+        let known = read_up_to.and_then(Result::ok);
+        let (poll, answer) = LongPoll::new(wait, known, activity.next_request());
         // The answer itself says what frames about the connection would.
         let options = ClientOptions { control_frames: false, filter };
         let connection = Connection::new(poll, registration, &identity, options, settings);
@@ -135,13 +145,13 @@ fn read(request: &Request<()>) -> Option<EventsRequest> {
         _ => ClientTransport::LongPoll,
     };
     let query = request.uri().query().unwrap_or_default();
-    let Query { mut resume_from, filter, wait, .. } = Query::read(query);
+    let Query { mut resume_from, filter, read_up_to, wait, .. } = Query::read(query);
     // What a browser adds when it reconnects is newer than the URL.
     if let Some(last) = headers.get(LAST_EVENT_ID).filter(|last| !last.is_empty()) {
         resume_from = ResumeFrom::read(last.to_str().unwrap_or("-"));
     }
     let wait = wait.unwrap_or(DEFAULT_WAIT).min(MAX_WAIT);
-    Some(EventsRequest { transport, resume_from, filter, wait })
+    Some(EventsRequest { transport, resume_from, filter, read_up_to, wait })
 }
 
 /// Returns the response to a poll that was open.
@@ -195,7 +205,6 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::protocol::Position;
 
     #[tokio::test]
     async fn a_poll_whose_history_is_unreadable_and_that_reaches_no_newer_position_is_delayed() {

@@ -18,6 +18,9 @@ pub(super) struct Query {
     pub(super) wait: Option<Duration>,
     /// `up_to`: the position up to which the user has read.
     pub(super) up_to: Option<Result<Position, InvalidPosition>>,
+    /// `read_up_to`: what the client of a poll takes for that position; any other text, that it
+    /// knows none.
+    pub(super) read_up_to: Option<Result<Position, InvalidPosition>>,
 }
 
 impl Query {
@@ -30,6 +33,7 @@ impl Query {
                 "categories" => read.filter = Filter::new(value.split(',')),
                 "wait" => read.wait = value.parse().ok().map(Duration::from_secs),
                 "up_to" => read.up_to = Some(value.parse()),
+                "read_up_to" => read.read_up_to = Some(value.parse()),
                 _ => {}
             }
         }
@@ -48,7 +52,7 @@ mod tests {
             resume_from: position,
             filter: Filter::new(["a", "b"]),
             wait,
-            up_to: None,
+            ..Query::default()
         };
         assert_eq!(Query::read("categories=a%2C+b&x=y&last_event_id=7-1"), expected(None));
         let wait = Some(Duration::from_secs(5));
@@ -61,5 +65,6 @@ mod tests {
         assert_eq!((read.resume_from, read.wait), (ResumeFrom::Invalid, None));
         assert_eq!(Query::read("last_event_id=&categories=,"), Query::default());
         assert_eq!(Query::read("up_to=7").up_to, Some(Err(InvalidPosition)));
+        assert_eq!(Query::read("read_up_to=").read_up_to, Some(Err(InvalidPosition)));
     }
 }

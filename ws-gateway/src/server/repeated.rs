@@ -27,7 +27,10 @@ pub(super) fn broken_rule(request: &Request<()>) -> Option<&'static str> {
         Some("Sec-WebSocket-Protocol has at most one token")
     } else if has_several(&["token"]) {
         Some("the query has at most one token")
-    } else if has_several(&["last_event_id", "after"]) || has_several(&["up_to"]) {
+    } else if has_several(&["last_event_id", "after"])
+        || has_several(&["up_to"])
+        || has_several(&["read_up_to"])
+    {
         Some("the query has at most one position")
     } else {
         None
@@ -57,7 +60,12 @@ mod tests {
 
     #[test]
     fn two_tokens_or_two_positions_break_a_rule() {
-        for query in ["token=a&token=a", "after=7-0&last_event_id=7-0", "up_to=7-0&up_to=8-0"] {
+        for query in [
+            "token=a&token=a",
+            "after=7-0&last_event_id=7-0",
+            "up_to=7-0&up_to=8-0",
+            "read_up_to=7-0&read_up_to=8-0",
+        ] {
             assert!(is_refused(&format!("/events?{query}"), &[]), "{query}");
         }
         for (name, first, second) in [

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::{
     connection_limits::ConnectionPermit,
     open::{OpenConnection, register},
+    request_counter::RequestCounter,
     state::ServerState,
 };
 use crate::{
@@ -80,10 +81,10 @@ where
     S: Transport,
 {
     let upgraded = upgrade.await.ok()?;
-    let Parts { io, read_buf, .. } = upgraded.downcast::<TokioIo<S>>().ok()?;
+    let Parts { io, read_buf, .. } = upgraded.downcast::<TokioIo<RequestCounter<S>>>().ok()?;
     // Copies the bytes that the client sent ahead: the buffer of the request would otherwise live
     // as long as the connection.
-    let (stream, read) = (io.into_inner(), read_buf.to_vec());
+    let (stream, read) = (io.into_inner().into_inner(), read_buf.to_vec());
     let stream = FrameLimiter::new(stream, &read, Arc::clone(&state.connection));
     let config = Some(state.settings.socket);
     Some(WebSocketStream::from_partially_read(stream, read, Role::Server, config).await)
