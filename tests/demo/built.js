@@ -218,8 +218,8 @@ var Connection = class {
   #wait(delay, message, code) {
     this.cancel();
     this.#timer = setTimeout(() => this.#handler.onRetryDue(), delay);
-    const offline = globalThis.navigator?.onLine === false;
     const retryAt = Date.now() + delay;
+    const offline = globalThis.navigator?.onLine === false;
     this.#waiting = { state: "waiting", retryAt, offline, message, code };
     this.#handler.onStatus(this.#waiting);
   }
@@ -241,11 +241,12 @@ var Connection = class {
       this.#tokenReplaced = false;
     }
     const isTokenRefused = TOKEN_CODES.includes(code);
-    if (STOP_CODES.includes(code)) this.stop(message, code);
-    else if (isTokenRefused && !this.#tokenReplaced) {
+    if (isTokenRefused && !this.#tokenReplaced) {
       this.#tokenReplaced = true;
       return void this.open();
-    } else if (isTokenRefused || WAIT_CODES.includes(code)) {
+    }
+    if (STOP_CODES.includes(code)) this.stop(message, code);
+    else if (isTokenRefused || WAIT_CODES.includes(code)) {
       this.#wait(this.#backoff.afterRefusal(), message, code);
     } else return this.#onFailure(message || "connection lost", code);
     this.#handler.onRefused();
@@ -259,12 +260,10 @@ var Connection = class {
     }
   }
   #onState(data, timestamp) {
+    if ("token_expires_at" in data) this.#renewal.schedule(data.token_expires_at, timestamp);
     switch (data.state) {
       case "authenticated":
-        this.#renewal.schedule(data.token_expires_at, timestamp);
         return this.#onAuthenticated(data);
-      case "connected":
-        return this.#renewal.schedule(data.token_expires_at, timestamp);
       case "position":
         return this.#handler.onPosition(data.last_event_id);
       case "disconnected":
@@ -273,14 +272,15 @@ var Connection = class {
         }
     }
   }
-  #onAuthenticated({ connection_id, last_event_id, ping_interval_s, resume }) {
+  #onAuthenticated(read) {
+    const { resume, connection_id: connectionId } = read;
     clearTimeout(this.#timer);
     this.#deadline = void 0;
     this.#openSince ??= Date.now();
-    this.#liveness.start(ping_interval_s);
-    if (resume !== "complete") this.#handler.onStart(last_event_id);
+    this.#liveness.start(read.ping_interval_s);
+    if (resume !== "complete") this.#handler.onStart(read.last_event_id);
     const transport2 = this.#transport?.name;
-    this.#handler.onStatus({ state: "open", connectionId: connection_id, resume, transport: transport2 });
+    this.#handler.onStatus({ state: "open", connectionId, resume, transport: transport2, read });
     if (resume === "incomplete") this.#handler.onIncomplete();
   }
   /** Sends a new token. Without one, the current one stays valid until the next scheduled try. */
@@ -929,6 +929,7 @@ var longPoll = (url, token, events) => {
   let current = new AbortController();
   let isOpen = false;
   let position;
+  let readUpTo = "";
   let repetitions = 0;
   async function run(controller) {
     const { signal } = controller;
@@ -944,6 +945,7 @@ var longPoll = (url, token, events) => {
       try {
         const target = url();
         target.searchParams.set("wait", String(wait));
+        target.searchParams.set("read_up_to", readUpTo);
         const response = await requestEvents(target, token, TYPE2, signal);
         if (!isOfType(response, TYPE2)) return await reportRefusal(response, signal, events);
         const answer = await response.json();
@@ -971,6 +973,7 @@ var longPoll = (url, token, events) => {
       events.onFrame(stateFrame({ state: "authenticated", ...data2 }));
     }
     for (const frame of frames) {
+      if (frame?.event === READ_STATE_EVENT) readUpTo = frame.data.up_to;
       if (!controller.signal.aborted) events.onFrame(frame);
     }
     if (controller.signal.aborted) return;
@@ -1142,6 +1145,7 @@ var ReadMarks = class {
   /** Whether a request for the state is sent, or the next one has to wait. */
   #isAsking = false;
   #failures = 0;
+  #isConnecting = false;
   #timer;
   /** Does no I/O, so that it may be called on a server. */
   constructor(client, options) {
@@ -1186,11 +1190,19 @@ var ReadMarks = class {
     return [
       client.on(READ_STATE_EVENT, ({ data }) => this.#apply(data)),
       client.onAny(({ id }) => this.#count(id)),
-      client.onIncomplete(() => this.#refresh()),
-      client.onStatus(({ state }) => {
-        if (state === "open") this.#refresh();
-      })
+      client.onStatus((status) => this.#onStatus(status))
     ];
+  }
+  /** A connection opens, also with incomplete history: takes its state, or asks for it. */
+  #onStatus(status) {
+    const isOpening = this.#isConnecting;
+    this.#isConnecting = status.state === "connecting";
+    if (status.state !== "open") return;
+    this.#refresh();
+    const { unread, read_up_to: up_to, exact, counted_to: last_event_id } = status.read ?? {};
+    if (!isOpening || !last_event_id) return;
+    this.#later = [];
+    this.#apply({ up_to, unread, exact, last_event_id });
   }
   /** Asks for the state until it is known, one request at a time. */
   #refresh() {
@@ -1199,6 +1211,11 @@ var ReadMarks = class {
   }
   async #ask() {
     this.#isAsking = true;
+    await Promise.resolve();
+    if (!this.#isStale) {
+      this.#isAsking = false;
+      return;
+    }
     let delay = MIN_INTERVAL_MS2;
     try {
       await this.markRead("");
@@ -1219,7 +1236,9 @@ var ReadMarks = class {
   #apply(state) {
     const known = this.#isStale ? void 0 : this.#state;
     const isOlder = (key) => order(state[key]) < order(known?.[key]);
-    if (isOlder("up_to") || state.up_to === known?.up_to && isOlder("last_event_id")) return;
+    if (isOlder("up_to") || state.up_to === known?.up_to && isOlder("last_event_id")) {
+      return this.#refresh();
+    }
     this.#isStale = false;
     this.#state = state;
     this.#later = this.#later.filter((id) => order(id) > order(state.last_event_id));

@@ -11,6 +11,7 @@ use harness::{
     token,
 };
 use serde_json::Value;
+use support::raw_socket::RawSocket;
 use tokio::time::Instant;
 
 use crate::{assertions::wait_for_published, context::Context, runner::scenarios};
@@ -19,6 +20,7 @@ scenarios![
     an_event_stream_resumes_after_its_last_id_without_a_gap_or_a_duplicate,
     polls_from_one_gateway_to_another_miss_and_repeat_nothing,
     a_poll_without_news_is_answered_after_its_wait,
+    a_poll_is_answered_when_the_client_sends_another_request,
     streams_and_polls_end_when_the_gateway_stops_and_say_when_to_reconnect,
     an_event_stream_ends_with_its_token,
     connections_are_counted_by_transport,
@@ -144,6 +146,26 @@ async fn a_poll_without_news_is_answered_after_its_wait(context: &Context) -> an
     let (_, answer) = event_feed::poll(address, &token, "after=1-1&wait=5").await?;
     ensure!(answer["resume"] == "incomplete", "expected an incomplete resume, got {answer}");
     ensure!(answer["next"] == *newest, "the next poll would be incomplete again: {answer}");
+    Ok(())
+}
+
+async fn a_poll_is_answered_when_the_client_sends_another_request(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let (stack, user) = (context.stack().await?, fresh_user());
+    publish(stack, &user, 1).await?;
+    let newest = stack.stream(&user).await?.pop().context("the stream has an entry")?.0;
+    let poll = format!(
+        "GET /events?after={newest}&wait=60 HTTP/1.1\r\nHost: gateway\r\nAccept: application/json\r\n\
+         Authorization: Bearer {}\r\n\r\n",
+        stack.token(&user)?
+    );
+    let mut socket = RawSocket::connect(stack.gateways[0].address()).await?;
+    let begin = Instant::now();
+    socket.send(poll.repeat(2).as_bytes()).await?;
+    let head = socket.response_head().await?;
+    ensure!(head.starts_with("HTTP/1.1 200 "), "expected an answer, got {head}");
+    ensure!(begin.elapsed() < TIMEOUT, "answered after {:?}", begin.elapsed());
     Ok(())
 }
 

@@ -65,6 +65,7 @@ const MODULES: &[fn() -> Vec<Scenario>] = &[
     idempotency::scenarios,
     record_outcomes::scenarios,
     read_state::scenarios,
+    read_state::stored::scenarios,
     record_isolation::scenarios,
     server_access::scenarios,
     server_access::publish_script::scenarios,

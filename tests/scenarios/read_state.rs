@@ -3,7 +3,7 @@
 use anyhow::{Context as _, ensure};
 use harness::{
     client::{Client, ConnectOptions, Transport},
-    event_feed::EventStream,
+    event_feed::{self, EventStream},
     events::{self, Event, fresh_user},
     http,
     redis::stream_key,
@@ -20,15 +20,14 @@ use crate::{
     runner::scenarios,
 };
 
+pub(crate) mod stored;
+
 scenarios![
     every_device_has_the_same_read_state_after_random_reads_publishes_and_trims,
     a_client_without_the_subprotocol_is_sent_no_read_state,
     the_first_notification_is_counted_exactly_even_before_the_user_first_connects,
-    unread_notifications_that_have_expired_make_the_count_inexact,
-    a_history_and_position_that_were_lost_make_the_count_inexact,
-    foreign_values_in_redis_do_not_keep_a_user_from_reading,
-    a_notification_from_the_future_is_neither_counted_nor_read,
     the_first_frame_of_a_connection_has_the_read_state_and_publishes_none,
+    a_poll_is_answered_when_another_device_marks_as_read,
 ];
 
 /// Three devices of a user, on both gateways, and what they have to be sent.
@@ -206,72 +205,6 @@ async fn the_first_notification_is_counted_exactly_even_before_the_user_first_co
     expect_read_state(stack, &user, Some(&ids[0]), (&ids[0], 2, true, &ids[2])).await
 }
 
-async fn unread_notifications_that_have_expired_make_the_count_inexact(
-    context: &Context,
-) -> anyhow::Result<()> {
-    let stack = context.stack().await?;
-    let (user, ids) = user_with_history(stack, 3).await?;
-    expect_read_state(stack, &user, Some(&ids[0]), (&ids[0], 2, true, &ids[2])).await?;
-    let mut redis = stack.redis.connection().await?;
-    redis::cmd("DEL").arg(stream_key(&user)).exec_async(&mut redis).await?;
-    expect_read_state(stack, &user, None, (&ids[0], 0, false, &ids[2])).await?;
-    expect_read_state(stack, &user, Some(&ids[2]), (&ids[2], 0, true, &ids[2])).await
-}
-
-async fn a_history_and_position_that_were_lost_make_the_count_inexact(
-    context: &Context,
-) -> anyhow::Result<()> {
-    let (stack, case) = (context.stack().await?, &events::designed()?[0]);
-    for connects in [false, true] {
-        let (user, ids) = user_with_history(stack, 3).await?;
-        expect_read_state(stack, &user, Some(&ids[0]), (&ids[0], 2, true, &ids[2])).await?;
-        let mut redis = stack.redis.connection().await?;
-        let position = format!("ws:position:{{{user}}}");
-        redis::cmd("DEL").arg(stream_key(&user)).arg(position).exec_async(&mut redis).await?;
-        expect_read_state(stack, &user, None, (&ids[0], 0, false, "0-0")).await?;
-        // A connection gives the user a position of its own.
-        let _client = if connects { Some(stack.client(&user).await?) } else { None };
-        stack.producer.send_all(&[case.fresh(&user)?]).await?;
-        let (newest, _) = wait_for_published(stack, &user, 1).await?.remove(0);
-        expect_read_state(stack, &user, None, (&ids[0], 1, false, &newest)).await?;
-        expect_read_state(stack, &user, Some(&newest), (&newest, 0, true, &newest)).await?;
-    }
-    Ok(())
-}
-
-async fn foreign_values_in_redis_do_not_keep_a_user_from_reading(
-    context: &Context,
-) -> anyhow::Result<()> {
-    let stack = context.stack().await?;
-    let mut redis = stack.redis.connection().await?;
-    for key in ["start", "position", "read"] {
-        for value in [None, Some("x\",\"a\":\""), Some("99999999999999999999-0 1 y"), Some("7-")] {
-            let (user, ids) = user_with_history(stack, 3).await?;
-            let name = format!("ws:{key}:{{{user}}}");
-            redis::cmd("DEL").arg(&name).exec_async(&mut redis).await?;
-            let command = if value.is_some() { "SET" } else { "LPUSH" };
-            let value = value.unwrap_or("of another type");
-            redis::cmd(command).arg(&name).arg(value).exec_async(&mut redis).await?;
-            expect_read_state(stack, &user, Some(&ids[0]), (&ids[0], 2, true, &ids[2])).await?;
-        }
-    }
-    Ok(())
-}
-
-async fn a_notification_from_the_future_is_neither_counted_nor_read(
-    context: &Context,
-) -> anyhow::Result<()> {
-    let stack = context.stack().await?;
-    let (user, ids) = user_with_history(stack, 2).await?;
-    let future = "99999999999999-0";
-    let mut redis = stack.redis.connection().await?;
-    let mut foreign = redis::cmd("XADD");
-    foreign.arg(stream_key(&user)).arg(future).arg("n").arg("{}");
-    foreign.exec_async(&mut redis).await?;
-    expect_read_state(stack, &user, None, ("0-0", 2, true, &ids[1])).await?;
-    expect_read_state(stack, &user, Some(future), (&ids[1], 0, true, &ids[1])).await
-}
-
 async fn the_first_frame_of_a_connection_has_the_read_state_and_publishes_none(
     context: &Context,
 ) -> anyhow::Result<()> {
@@ -288,4 +221,36 @@ async fn the_first_frame_of_a_connection_has_the_read_state_and_publishes_none(
     }
     let second = stack.client_at(1, &user).await?;
     expect_no_further_frames(stack, &user, &mut [first, second]).await
+}
+
+async fn a_poll_is_answered_when_another_device_marks_as_read(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let stack = context.stack().await?;
+    let (user, ids) = user_with_history(stack, 3).await?;
+    let (address, token) = (stack.gateways[1].address(), stack.token(&user)?);
+    let poll = |known: &str| {
+        let (newest, known) = (&ids[2], known.to_owned());
+        let token = token.clone();
+        async move {
+            let query = format!("after={newest}&wait=10&read_up_to={known}");
+            event_feed::poll(address, &token, &query).await
+        }
+    };
+    let expect = |answer: Value, up_to: &str| {
+        let is_expected = answer["frames"][0]["data"]["up_to"] == up_to;
+        ensure!(is_expected, "expected a read state up to {up_to}, got {answer}");
+        Ok(())
+    };
+    // While it waits.
+    let read = async {
+        stack.wait_for_subscriptions(&user, 1).await?;
+        post(stack, &user, Some(&ids[0])).await
+    };
+    let ((_, answer), _) = tokio::try_join!(poll("0-0"), read)?;
+    expect(answer, &ids[0])?;
+    // Between two polls.
+    post(stack, &user, Some(&ids[1])).await?;
+    let (_, answer) = poll(&ids[0]).await?;
+    expect(answer, &ids[1])
 }

@@ -18,6 +18,7 @@ mod pending;
 mod query;
 mod read;
 mod repeated;
+mod request_counter;
 mod response;
 mod settings;
 mod state;

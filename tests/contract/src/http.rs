@@ -11,6 +11,9 @@ const ANSWER: &str = "PollAnswer";
 const READ_STATE: &str = "ReadState";
 /// The parameter of such a request.
 const UP_TO: &str = "The newest notification that was read; if it is missing, nothing is marked";
+/// The parameter of a poll that asks for read states.
+const READ_UP_TO: &str = "Of a poll: `up_to` of the read state that the client knows, or nothing; \
+    the answer has the read state if that is another one";
 
 /// Returns the document; it refers to the schema of notifications in the file next to it.
 pub(crate) fn document() -> Value {
@@ -55,6 +58,7 @@ fn parameters() -> Value {
         parameter("query", "after", "string", "The same, of a poll"),
         parameter("query", "wait", "integer", "Longest wait of a poll, in seconds: at most 60"),
         parameter("query", "categories", "string", "Categories to receive, separated by commas"),
+        parameter("query", "read_up_to", "string", READ_UP_TO),
     ])
 }
 

@@ -155,8 +155,8 @@ export class Connection {
   #wait(delay: number, message: string, code?: number): void {
     this.cancel();
     this.#timer = setTimeout(() => this.#handler.onRetryDue(), delay);
-    const offline = globalThis.navigator?.onLine === false;
     const retryAt = Date.now() + delay;
+    const offline = globalThis.navigator?.onLine === false;
     this.#waiting = { state: "waiting", retryAt, offline, message, code };
     this.#handler.onStatus(this.#waiting);
   }
@@ -183,11 +183,12 @@ export class Connection {
       this.#tokenReplaced = false;
     }
     const isTokenRefused = TOKEN_CODES.includes(code);
-    if (STOP_CODES.includes(code)) this.stop(message, code);
-    else if (isTokenRefused && !this.#tokenReplaced) {
+    if (isTokenRefused && !this.#tokenReplaced) {
       this.#tokenReplaced = true;
       return void this.open();
-    } else if (isTokenRefused || WAIT_CODES.includes(code)) {
+    }
+    if (STOP_CODES.includes(code)) this.stop(message, code);
+    else if (isTokenRefused || WAIT_CODES.includes(code)) {
       this.#wait(this.#backoff.afterRefusal(), message, code);
     } else return this.#onFailure(message || "connection lost", code);
     this.#handler.onRefused();
@@ -203,12 +204,10 @@ export class Connection {
   }
 
   #onState(data: State, timestamp: string): void {
+    if ("token_expires_at" in data) this.#renewal.schedule(data.token_expires_at, timestamp);
     switch (data.state) {
       case "authenticated":
-        this.#renewal.schedule(data.token_expires_at, timestamp);
         return this.#onAuthenticated(data);
-      case "connected":
-        return this.#renewal.schedule(data.token_expires_at, timestamp);
       case "position":
         return this.#handler.onPosition(data.last_event_id);
       case "disconnected":
@@ -218,14 +217,15 @@ export class Connection {
     }
   }
 
-  #onAuthenticated({ connection_id, last_event_id, ping_interval_s, resume }: Authenticated): void {
+  #onAuthenticated(read: Authenticated): void {
+    const { resume, connection_id: connectionId } = read;
     clearTimeout(this.#timer);
     this.#deadline = undefined;
     this.#openSince ??= Date.now();
-    this.#liveness.start(ping_interval_s);
-    if (resume !== "complete") this.#handler.onStart(last_event_id);
+    this.#liveness.start(read.ping_interval_s);
+    if (resume !== "complete") this.#handler.onStart(read.last_event_id);
     const transport = this.#transport?.name;
-    this.#handler.onStatus({ state: "open", connectionId: connection_id, resume, transport });
+    this.#handler.onStatus({ state: "open", connectionId, resume, transport, read });
     if (resume === "incomplete") this.#handler.onIncomplete();
   }
 

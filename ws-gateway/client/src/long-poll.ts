@@ -1,6 +1,6 @@
 // The transport of long polls: one request after the other, each from the current position.
 
-import type { Resume } from "./contract.ts";
+import { READ_STATE_EVENT, type ReadState, type Resume } from "./contract.ts";
 import { isOfType, LOST, reportRefusal, requestEvents, stateFrame } from "./http.ts";
 import type { OpenTransport } from "./transport.ts";
 
@@ -16,7 +16,7 @@ const MIN_INTERVAL_MS = 1_000;
 const MAX_INTERVAL_MS = 8_000;
 
 interface Answer {
-  frames: unknown[];
+  frames: { event?: string; data?: unknown }[];
   next: string;
   resume: Resume;
   retry_after_ms?: number;
@@ -27,6 +27,8 @@ export const longPoll: OpenTransport = (url, token, events) => {
   let current = new AbortController();
   let isOpen = false;
   let position: string | undefined;
+  /** The position up to which the user has read: the gateway answers when it is another one. */
+  let readUpTo = "";
   /** How many polls in a row were incomplete or brought nothing new, and were answered early. */
   let repetitions = 0;
 
@@ -45,6 +47,7 @@ export const longPoll: OpenTransport = (url, token, events) => {
       try {
         const target = url();
         target.searchParams.set("wait", String(wait));
+        target.searchParams.set("read_up_to", readUpTo);
         const response = await requestEvents(target, token, TYPE, signal);
         if (!isOfType(response, TYPE)) return await reportRefusal(response, signal, events);
         const answer = await response.json();
@@ -73,6 +76,7 @@ export const longPoll: OpenTransport = (url, token, events) => {
       events.onFrame(stateFrame({ state: "authenticated", ...data }));
     }
     for (const frame of frames) {
+      if (frame?.event === READ_STATE_EVENT) readUpTo = (frame.data as ReadState).up_to;
       if (!controller.signal.aborted) events.onFrame(frame);
     }
     if (controller.signal.aborted) return;

@@ -4,6 +4,7 @@ import type { Client } from "./client.ts";
 import { READ_STATE_EVENT, type ReadState } from "./contract.ts";
 import { Listeners, type Unsubscribe } from "./listeners.ts";
 import { order } from "./resume-state.ts";
+import type { Status } from "./status.ts";
 
 /** More notifications than this are counted by the gateway only. */
 const MAX_COUNTED = 256;
@@ -37,6 +38,7 @@ export class ReadMarks {
   /** Whether a request for the state is sent, or the next one has to wait. */
   #isAsking = false;
   #failures = 0;
+  #isConnecting = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   /** Does no I/O, so that it may be called on a server. */
@@ -88,11 +90,22 @@ export class ReadMarks {
     return [
       client.on(READ_STATE_EVENT, ({ data }) => this.#apply(data as unknown as ReadState)),
       client.onAny(({ id }) => this.#count(id)),
-      client.onIncomplete(() => this.#refresh()),
-      client.onStatus(({ state }) => {
-        if (state === "open") this.#refresh();
-      }),
+      client.onStatus((status) => this.#onStatus(status)),
     ];
+  }
+
+  /** A connection opens, also with incomplete history: takes its state, or asks for it. */
+  #onStatus(status: Status): void {
+    // A tab that shares a connection may be sent the status of one that opened long ago.
+    const isOpening = this.#isConnecting;
+    this.#isConnecting = status.state === "connecting";
+    if (status.state !== "open") return;
+    this.#refresh();
+    const { unread, read_up_to: up_to, exact, counted_to: last_event_id } = status.read ?? {};
+    if (!isOpening || !last_event_id) return;
+    // Everything later is sent on this connection.
+    this.#later = [];
+    this.#apply({ up_to, unread, exact, last_event_id } as ReadState);
   }
 
   /** Asks for the state until it is known, one request at a time. */
@@ -103,6 +116,12 @@ export class ReadMarks {
 
   async #ask(): Promise<void> {
     this.#isAsking = true;
+    // The frame that is handled now may bring it.
+    await Promise.resolve();
+    if (!this.#isStale) {
+      this.#isAsking = false;
+      return;
+    }
     let delay = MIN_INTERVAL_MS;
     try {
       await this.markRead("");
@@ -124,8 +143,10 @@ export class ReadMarks {
   #apply(state: ReadState): void {
     const known = this.#isStale ? undefined : this.#state;
     const isOlder = (key: "up_to" | "last_event_id") => order(state[key]) < order(known?.[key]);
-    // The answer and the frames of one change arrive in any order.
-    if (isOlder("up_to") || (state.up_to === known?.up_to && isOlder("last_event_id"))) return;
+    // The answer and the frames of one change arrive in any order; or Redis has lost its data.
+    if (isOlder("up_to") || (state.up_to === known?.up_to && isOlder("last_event_id"))) {
+      return this.#refresh();
+    }
     this.#isStale = false;
     this.#state = state;
     this.#later = this.#later.filter((id) => order(id) > order(state.last_event_id));

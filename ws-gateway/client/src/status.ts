@@ -1,5 +1,11 @@
-import type { Resume } from "./contract.ts";
+import type { Resume, State } from "./contract.ts";
 import type { TransportName } from "./transport.ts";
+
+/** What the user has read, as far as the gateway knew it when it connected. */
+export type ReadSummary = Pick<
+  Extract<State, { state: "authenticated" }>,
+  "unread" | "read_up_to" | "exact" | "counted_to"
+>;
 
 /** The state of the connection to the gateway. */
 export type Status =
@@ -7,12 +13,16 @@ export type Status =
   | { readonly state: "idle" }
   /** A connection attempt is in progress. */
   | { readonly state: "connecting" }
-  /** Connected. `connectionId` names the connection in the gateway's logs; empty with polls. */
+  /**
+   * Connected. `connectionId` names the connection in the gateway's logs; empty with polls. `read`
+   * is what the user had read then.
+   */
   | {
       readonly state: "open";
       readonly connectionId: string;
       readonly resume: Resume;
       readonly transport: TransportName | undefined;
+      readonly read?: ReadSummary;
     }
   /**
    * Disconnected, as `message` explains and, after a close, `code`. The next attempt is at

@@ -1,9 +1,9 @@
 import { beforeEach, expect, test, vi } from "vitest";
 import { effectScope } from "vue";
-import { ReadMarks } from "../src/index.ts";
+import { longPoll, ReadMarks } from "../src/index.ts";
 import { unread } from "../src/svelte.ts";
 import { useUnread } from "../src/vue.ts";
-import { advance, TestContext, tokenFor, useFakes } from "./context.ts";
+import { advance, LOST_SPREAD_MS, TestContext, tokenFor, useFakes } from "./context.ts";
 import { FakeRequest } from "./fake-fetch.ts";
 
 beforeEach(() => {
@@ -20,14 +20,14 @@ const state = (up_to: string, unread: number, last_event_id: string) => ({
 });
 
 /** A connected client with a badge, and the numbers that the badge showed. */
-async function badge() {
+async function badge(authenticated: object = {}) {
   const context = new TestContext();
   const options = { url: "wss://live.example.org/ws", token: () => tokenFor("u") };
   const marks = new ReadMarks(context.client, options);
   const shown: number[] = [];
   marks.onUnread((unread) => shown.push(unread));
   await advance(0);
-  context.socket.receivesAuthenticated();
+  context.socket.receivesAuthenticated(authenticated);
   await advance(0);
   const receives = (data: object) => context.socket.receives({ event: "read_state", data });
   return { context, marks, shown, receives };
@@ -44,6 +44,50 @@ test("the state is asked for after connecting, and later notifications are added
   context.socket.receivesNotification("4-0");
   expect(shown).toEqual([6, 7]);
   expect([marks.unread, marks.exact]).toEqual([7, true]);
+});
+
+test("the state of a connection that opens is not asked for, whatever was known before", async () => {
+  const read = { unread: 5, read_up_to: "1-0", exact: true, counted_to: "2-0" };
+  const { context, marks, shown } = await badge(read);
+  context.socket.receivesNotification("3-0");
+  context.socket.closes();
+  await advance(LOST_SPREAD_MS);
+  // Redis has lost its data.
+  const lost = { unread: 0, read_up_to: "0-0", exact: true, counted_to: "0-1" };
+  context.socket.receivesAuthenticated({ ...lost, resume: "incomplete", last_event_id: "0-1" });
+  await advance(60_000);
+  expect([shown, marks.exact, FakeRequest.all.length]).toEqual([[5, 6, 0], true, 0]);
+  // A second answer to the same resume has no read state.
+  context.socket.receivesAuthenticated({ resume: "incomplete" });
+  await advance(0);
+  expect(FakeRequest.all.length).toBe(1);
+});
+
+test("the gateway is asked about a state that is older than the known one", async () => {
+  const { marks, receives } = await badge();
+  await FakeRequest.last.answers(state("7-0", 3, "9-0"));
+  await advance(1_000);
+  receives(state("0-0", 2, "10-0"));
+  await advance(0);
+  expect([marks.unread, FakeRequest.all.length]).toEqual([3, 2]);
+  await FakeRequest.last.answers(state("0-0", 2, "10-0"));
+  expect(marks.unread).toBe(2);
+});
+
+test("a poll names the read position that the client knows", async () => {
+  const context = new TestContext({ transports: longPoll });
+  const marks = new ReadMarks(context.client, { url: "wss://h/ws", token: () => tokenFor("u") });
+  marks.onUnread(() => {});
+  await advance(0);
+  const known = () => FakeRequest.last.url.searchParams.get("read_up_to");
+  expect(known()).toBe("");
+  const frames = [{ event: "read_state", data: state("1-0", 5, "2-0") }];
+  await FakeRequest.last.answers({ frames, next: "2-0", resume: "none" });
+  expect([marks.unread, known(), FakeRequest.all.length]).toEqual([5, "1-0", 2]);
+  const read = [{ event: "read_state", data: state("2-0", 0, "2-0") }];
+  await FakeRequest.last.answers({ frames: read, next: "2-0", resume: "complete" });
+  await advance(1_000);
+  expect([marks.unread, known(), FakeRequest.all.length]).toEqual([0, "2-0", 3]);
 });
 
 test("marking as read on one device changes the number on another", async () => {

@@ -14,7 +14,7 @@ use tokio_tungstenite::{
 use super::{close, transport::Transport, wire};
 use crate::{
     hub::outbox::{Outbox, socket_writer::SocketWriter},
-    protocol::{CloseReason, Disconnect, Position, Resume, State},
+    protocol::{CloseReason, Disconnect, Position, ReadSummary, Resume, State},
 };
 
 /// A channel to one client.
@@ -47,6 +47,9 @@ pub trait Channel: Send + 'static {
 
     /// Records the result of the client's resume, before the texts that follow from it are written.
     fn set_resume(&mut self, _: Resume) {}
+
+    /// Records what the user has read, before the first texts are written.
+    fn set_read_state(&mut self, _: &ReadSummary) {}
 
     /// Records the position that the client has reached once the next texts are written.
     fn set_position(&mut self, _: Position) {}

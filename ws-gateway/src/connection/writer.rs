@@ -34,6 +34,9 @@ impl<C: Channel> Connection<C> {
         if is_first || resume == Resume::Incomplete {
             self.channel.set_resume(resume);
         }
+        if let Some(read) = &read {
+            self.channel.set_read_state(read);
+        }
         let reached = if is_last { Some(self.newest_position()) } else { replayed_to };
         if let Some(position) = reached {
             self.channel.set_position(position);

@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::position::Position;
 
@@ -43,6 +44,14 @@ impl ReadSummary {
     pub(crate) fn read(text: &str) -> Option<Self> {
         let ReadState { up_to, unread, exact, last_event_id } = serde_json::from_str(text).ok()?;
         Some(Self { unread, read_up_to: up_to, exact, counted_to: last_event_id })
+    }
+
+    /// Returns a frame with this read state.
+    pub(crate) fn to_frame(&self) -> Utf8Bytes {
+        let Self { unread, read_up_to: up_to, exact, counted_to: last_event_id } = *self;
+        let data = &ReadState { up_to, unread, exact, last_event_id };
+        let frame = ReadStateFrame { event: READ_STATE_EVENT, data };
+        serde_json::to_string(&frame).expect("positions and numbers serialise").into()
     }
 }
 
