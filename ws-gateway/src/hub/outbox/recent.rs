@@ -2,14 +2,13 @@
 //! under another id; a connection that has received it is not sent it a second time. It is marked
 //! `restored`, unless a worker was killed before it had committed the event.
 
-use std::collections::VecDeque;
+use memchr::memchr_iter;
 
 use crate::protocol::Frame;
 
-/// The bytes for notifications that were sent once, and for restored ones: 512 each, more than the
-/// history of a user has by default.
-const MAX_BYTES: usize = 5 << 10;
-const MAX_HASHES: usize = MAX_BYTES / (size_of::<u64>() + size_of::<u16>());
+/// The number of notifications that were sent once, and of restored ones, 9 bytes each: more than
+/// the history of a user has by default.
+const MAX_HASHES: usize = 512;
 
 /// The notifications that a connection was sent. Allocates nothing before the first one.
 #[derive(Debug, Default)]
@@ -23,12 +22,14 @@ struct Known {
     restored: Hashes,
 }
 
-/// Hashes in the order of sending.
+/// The last hashes, in a ring.
 #[derive(Debug, Default)]
 struct Hashes {
-    hashes: VecDeque<u64>,
-    /// A part of each hash: a search takes a quarter of the time.
-    parts: VecDeque<u16>,
+    values: Vec<u64>,
+    /// The first byte of each hash: these are searched at once.
+    bytes: Vec<u8>,
+    /// The index of the oldest hash, which the next one replaces if there is no room.
+    oldest: usize,
 }
 
 impl RecentFrames {
@@ -36,7 +37,7 @@ impl RecentFrames {
     pub(super) fn insert(&mut self, frame: &Frame) -> bool {
         let Some(hash) = frame.content_hash else { return true };
         let known = &mut **self.0.get_or_insert_default();
-        if known.sent.contains(hash) || known.restored.contains(hash) {
+        if known.sent.find(hash).or_else(|| known.restored.find(hash)).is_some() {
             return false;
         }
         let hashes = if frame.is_restored { &mut known.restored } else { &mut known.sent };
@@ -54,30 +55,35 @@ impl RecentFrames {
 }
 
 impl Hashes {
-    fn contains(&self, hash: u64) -> bool {
-        self.parts.contains(&part(hash)) && self.hashes.contains(&hash)
+    fn find(&self, hash: u64) -> Option<usize> {
+        memchr_iter(first_byte(hash), &self.bytes).find(|index| self.values[*index] == hash)
     }
 
     fn push(&mut self, hash: u64) {
-        if self.hashes.len() == MAX_HASHES {
-            self.hashes.pop_front();
-            self.parts.pop_front();
+        if self.values.len() < MAX_HASHES {
+            self.values.push(hash);
+            self.bytes.push(first_byte(hash));
+        } else {
+            self.values[self.oldest] = hash;
+            self.bytes[self.oldest] = first_byte(hash);
+            self.oldest = (self.oldest + 1) % MAX_HASHES;
         }
-        self.hashes.push_back(hash);
-        self.parts.push_back(part(hash));
     }
 
     fn remove(&mut self, hash: u64) {
-        if self.contains(hash) {
-            self.hashes.retain(|known| *known != hash);
-            self.parts = self.hashes.iter().map(|hash| part(*hash)).collect();
+        let oldest = std::mem::take(&mut self.oldest);
+        self.values.rotate_left(oldest);
+        self.bytes.rotate_left(oldest);
+        if let Some(index) = self.find(hash) {
+            self.values.remove(index);
+            self.bytes.remove(index);
         }
     }
 }
 
-/// Returns the best mixed bits of a hash.
-fn part(hash: u64) -> u16 {
-    (hash >> 48) as u16
+/// Returns the best mixed byte of a hash.
+fn first_byte(hash: u64) -> u8 {
+    hash.to_be_bytes()[0]
 }
 
 #[cfg(test)]
@@ -114,7 +120,7 @@ mod tests {
         let repeated = (0..sent).filter(|event| recent.insert(&restored(*event)));
         assert_eq!(repeated.count(), 20);
         let known = recent.0.expect("frames are known");
-        assert_eq!((known.sent.hashes.len(), known.restored.hashes.len()), (MAX_HASHES, 20));
+        assert_eq!((known.sent.values.len(), known.restored.values.len()), (MAX_HASHES, 20));
     }
 
     #[test]
@@ -124,7 +130,20 @@ mod tests {
             assert!(recent.insert(&restored(event)));
         }
         assert!(recent.insert(&restored(0)), "the oldest is forgotten");
-        assert_eq!(recent.0.map(|known| known.restored.hashes.len()), Some(MAX_HASHES));
+        assert_eq!(recent.0.map(|known| known.restored.values.len()), Some(MAX_HASHES));
+    }
+
+    #[test]
+    fn the_oldest_is_forgotten_also_after_one_was_removed() {
+        let mut recent = RecentFrames::default();
+        for event in 0..MAX_HASHES + 2 {
+            assert!(recent.insert(&frame(r#"1-0""#, event)));
+        }
+        recent.remove(&frame(r#"1-0""#, 5));
+        assert!(recent.insert(&restored(5)) && recent.insert(&frame(r#"1-0""#, MAX_HASHES + 2)));
+        assert!(!recent.insert(&restored(2)), "there was room for the last one");
+        assert!(recent.insert(&frame(r#"1-0""#, MAX_HASHES + 3)));
+        assert!(recent.insert(&restored(2)) && !recent.insert(&restored(3)));
     }
 
     #[test]
