@@ -67,15 +67,12 @@ impl FromStr for Position {
 /// Returns the number that a text begins with, and what follows it. Each frame's position is read
 /// with it, in a third of the instructions of `split_once` and `parse`.
 fn leading_number(text: &[u8]) -> Option<(u64, &[u8])> {
-    let length = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let (digits, rest) = text.split_at(length);
-    let (first, others) = digits.split_first()?;
-    let add = |number: u64, digit: &u8| number.checked_mul(10)?.checked_add(value(*digit));
-    Some((others.iter().try_fold(value(*first), add)?, rest))
-}
-
-fn value(digit: u8) -> u64 {
-    u64::from(digit - b'0')
+    let (mut number, mut rest) = (0_u64, text);
+    while let [digit @ b'0'..=b'9', tail @ ..] = rest {
+        number = number.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
+        rest = tail;
+    }
+    (rest.len() < text.len()).then_some((number, rest))
 }
 
 impl fmt::Display for Position {
