@@ -30,6 +30,9 @@ const GATEWAY_FIGURES: &[&str] = &[
 /// Prefixes of the figures of the whole path.
 const PATH_FIGURES: &[&str] = &[
     "worker_events_per_second",
+    "scale_us_per_event",
+    "scale_us_per_delivery",
+    "parked_us_per_record",
     "immediate_under_backlog",
     "latency_embedded",
     "slow_clients",
@@ -42,6 +45,7 @@ const PATH_FIGURES: &[&str] = &[
 scenarios![
     every_figure_of_a_gateway_can_be_measured,
     every_figure_of_the_whole_path_can_be_measured,
+    the_instructions_of_each_code_path_can_be_counted,
 ];
 
 async fn every_figure_of_a_gateway_can_be_measured(_: &Context) -> anyhow::Result<()> {
@@ -49,7 +53,19 @@ async fn every_figure_of_a_gateway_can_be_measured(_: &Context) -> anyhow::Resul
 }
 
 async fn every_figure_of_the_whole_path_can_be_measured(_: &Context) -> anyhow::Result<()> {
-    measure("worker,immediate,latency,slow,reconnect,100k,soak", PATH_FIGURES).await
+    measure("worker,scale,parked,immediate,latency,slow,reconnect,100k,soak", PATH_FIGURES).await
+}
+
+/// Runs what Valgrind counts, which is not needed for it.
+async fn the_instructions_of_each_code_path_can_be_counted(_: &Context) -> anyhow::Result<()> {
+    for code_path in ["record", "push"] {
+        let mut command = Command::new(workspace::binary("instruction-counter")?);
+        command.args([code_path, "160"]).kill_on_drop(true);
+        let output = timeout(RUN_TIMEOUT, command.output()).await.context("still running")??;
+        let log = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{code_path}: {log}");
+    }
+    Ok(())
 }
 
 /// Runs a part of the benchmark and checks that each figure has a value.

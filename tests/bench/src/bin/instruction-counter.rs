@@ -44,6 +44,8 @@ use ws_gateway::{
 };
 
 const USER: &str = "teacher-42";
+/// Longest wait for a frame.
+const READ_LIMIT: Duration = Duration::from_secs(10);
 /// Records per batch.
 const BATCH: usize = 16;
 /// The largest number of pushes.
@@ -144,7 +146,7 @@ async fn run_other_tasks() {
 
 fn notification(number: usize) -> String {
     format!(
-        r#"{{"id":"{}-0","event":"batch_file_added","category":"file_operations","priority":"standard","timestamp":"2025-08-06T09:15:30.123456Z","user_id":"{USER}","event_id":"0b8f6a51-6a0f-4f3f-9a39-000000000001","correlation_id":"5f0c7c3e-8a57-4a43-9f0e-3f2c1f6b7d10","data":{{"batch_id":"7b0e6f0a-3c55-4a7e-9d62-0d7f9f0c1a11","filename":"Uppsats.docx"}}}}"#,
+        r#"{{"id":"{}-0","event":"batch_file_added","category":"file_operations","priority":"standard","timestamp":"2025-08-06T09:15:30.123456Z","user_id":"{USER}","event_id":"0b8f6a51-6a0f-4f3f-9a39-{number:012}","correlation_id":"5f0c7c3e-8a57-4a43-9f0e-3f2c1f6b7d10","data":{{"batch_id":"7b0e6f0a-3c55-4a7e-9d62-0d7f9f0c1a11","filename":"Uppsats.docx"}}}}"#,
         1_700_000_000_000 + number
     )
 }
@@ -188,6 +190,7 @@ async fn connected() -> anyhow::Result<(Hub, std::net::TcpStream)> {
     run_other_tasks().await;
     let client = client.into_std()?;
     client.set_nonblocking(false)?;
+    client.set_read_timeout(Some(READ_LIMIT))?;
     Ok((hub, client))
 }
 
