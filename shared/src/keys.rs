@@ -105,6 +105,12 @@ impl Keys {
         format!("{}/gateways/{request}", self.prefix)
     }
 
+    /// Returns the pub/sub channel of the gateways' numbers of connections.
+    #[must_use]
+    pub fn count_channel(&self) -> String {
+        self.answer_channel("counts")
+    }
+
     /// Returns how the names of the keys begin that hold how far each Kafka partition is published.
     /// A number follows, so that there is a key on each master.
     #[must_use]
@@ -150,6 +156,7 @@ mod tests {
         assert_eq!(keys.user_of(&keys.revocation_channel()), None);
         assert_eq!(keys.request_channel(), "ws/gateways");
         assert_eq!(keys.answer_channel(7), "ws/gateways/7");
+        assert_eq!(keys.count_channel(), "ws/gateways/counts");
         assert_eq!(keys.batch_owner("b"), "ws:owner:batch:b");
         assert_eq!(keys.class_owner("c"), "ws:owner:class:c");
     }

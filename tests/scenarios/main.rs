@@ -27,6 +27,7 @@ mod operator_commands;
 mod parked_records;
 mod producers;
 mod read_state;
+mod rebalance;
 mod record_isolation;
 mod record_outcomes;
 mod recovery;
@@ -75,6 +76,7 @@ const MODULES: &[fn() -> Vec<Scenario>] = &[
     signing_keys::issuer_access::scenarios,
     revocation::scenarios,
     operator_commands::scenarios,
+    rebalance::scenarios,
     tls::scenarios,
     limits::scenarios,
     load_tester::scenarios,

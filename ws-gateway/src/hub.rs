@@ -7,6 +7,7 @@ mod changes;
 pub(crate) mod client;
 mod connections;
 mod flush;
+mod oldest;
 pub mod outbox;
 mod probe;
 pub(crate) mod read_requests;

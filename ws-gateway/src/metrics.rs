@@ -42,6 +42,8 @@ shared::metrics! {
         pub(crate) read_requests: Labeled<ReadResult, IntCounter> = "gateway_read_requests_total", ();
         /// Connections of every transport that are open now.
         pub(crate) active_connections: IntGauge = "websocket_active_connections", ();
+        /// Mean number of connections of all gateways, as they publish it; 0 without REBALANCE_RATE.
+        pub(crate) mean_connections: IntGauge = "gateway_mean_connections", ();
         /// Connections that are open now, by transport: websocket, event_stream, long_poll.
         pub(crate) connections_by_transport: Labeled<ClientTransport, IntGauge> = "gateway_transport_connections", ();
         /// Connections that were opened, by transport; each long poll is one.

@@ -5,6 +5,7 @@
 //! the connection or of the whole server end the session, and the subscriber reconnects.
 
 mod backend;
+mod balance;
 mod history;
 mod operators;
 mod outage;
@@ -18,6 +19,7 @@ mod revocations;
 mod session;
 mod subscriber;
 
+pub(crate) use balance::RebalanceSettings;
 pub(crate) use history::History;
 pub(crate) use operators::{Answers, ask};
 pub(crate) use revocations::revoke;

@@ -169,6 +169,8 @@ fn config(sim: &Sim) -> Config {
         ("resume-page-bytes", plan.page_bytes.to_string()),
         ("jwt-secret-key", SECRET.into()),
         ("jwt-expiry-grace", "0s".into()),
+        // Its messages would only take steps from what is simulated.
+        ("rebalance-rate", "0".into()),
     ];
     let arguments = arguments.into_iter().map(|(name, value)| format!("--{name}={value}"));
     Config::parse_from(std::iter::once("ws-gateway".to_owned()).chain(arguments))

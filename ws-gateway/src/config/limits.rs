@@ -34,6 +34,13 @@ pub(crate) struct LimitSettings {
     /// get 429. Unset: no limit, as many users may share the address of a school or a proxy
     #[arg(long, env = "MAX_CONNECTIONS_PER_ADDRESS")]
     pub(crate) max_connections_per_address: Option<NonZeroUsize>,
+    /// Share of its connections that a gateway closes per second, in percent, while it has more than
+    /// 1.2 times as many as the mean of all gateways, so that clients move to emptier ones; 0: none
+    #[arg(long, env = "REBALANCE_RATE", default_value = "0.5", value_parser = percentage)]
+    pub(crate) rebalance_rate: f64,
+    /// Number of connections below which a gateway closes none for this
+    #[arg(long, env = "REBALANCE_MIN_CONNECTIONS", default_value = "1000")]
+    pub(crate) rebalance_min_connections: u64,
     /// Networks of the proxies whose `X-Forwarded-For` is trusted, for example
     /// `10.0.0.0/8,fd00::/8`; unset: none
     #[arg(long, env = "TRUSTED_PROXIES")]
@@ -75,4 +82,9 @@ pub(crate) struct LimitSettings {
 fn request_head(text: &str) -> Result<NonZeroUsize, String> {
     let bytes = text.parse().ok().filter(|bytes| (8 << 10..=1 << 20).contains(bytes));
     bytes.and_then(NonZeroUsize::new).ok_or_else(|| "a number of bytes from 8192 to 1048576".into())
+}
+
+fn percentage(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number| (0.0..=100.0).contains(number));
+    number.ok_or_else(|| "a percentage from 0 to 100".into())
 }

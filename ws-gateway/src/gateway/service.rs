@@ -49,7 +49,8 @@ impl Service {
             settings::connection(config, authenticator, tracer.cloned(), metrics.clone());
         let subscriber =
             Subscriber::new(redis, hub.clone(), revocations, readiness, metrics, reader)
-                .with_traces(tracer.is_some());
+                .with_traces(tracer.is_some())
+                .with_rebalancing(settings::rebalancing(config));
         let (clients, settings) = (TaskTracker::new(), settings::server(config));
         let server = Server::new(settings, connections, hub, history, clients.clone(), shutdown);
         (Self { server, clients }, subscriber)

@@ -9,6 +9,7 @@ use crate::{
     connection::{ConnectionSettings, socket_config},
     hub::{self, outbox},
     metrics::Metrics,
+    redis::RebalanceSettings,
     server::ServerSettings,
 };
 
@@ -43,6 +44,13 @@ pub(super) fn connection(
         authenticator,
         metrics,
         tracer,
+    }
+}
+
+pub(super) fn rebalancing(config: &Config) -> RebalanceSettings {
+    RebalanceSettings {
+        percent_per_second: config.limits.rebalance_rate,
+        min_connections: config.limits.rebalance_min_connections,
     }
 }
 

@@ -22,6 +22,8 @@ shared::label! {
         LimitReached = "limit_reached",
         /// This gateway shuts down.
         Restarting = "restarting",
+        /// This gateway has far more connections than the others.
+        Rebalanced = "rebalanced",
         /// An operator closed it.
         ClosedByOperator = "closed_by_operator",
         /// The connection's queue is full.
@@ -65,7 +67,7 @@ impl CloseReason {
             Self::Unauthenticated | Self::TokenExpired | Self::Revoked => 1008,
             Self::LimitReached => 4000,
             // Deployed clients do not reconnect after 1000 or 1001.
-            Self::Restarting | Self::ClosedByOperator => 1012,
+            Self::Restarting | Self::Rebalanced | Self::ClosedByOperator => 1012,
             Self::TooSlow | Self::KeepaliveTimeout | Self::SubscriptionTimeout => 1013,
             Self::TooBig => 1009,
             Self::Binary => 1003,
@@ -80,6 +82,7 @@ impl CloseReason {
         match self {
             Self::Unauthenticated | Self::TokenExpired | Self::Revoked => Remedy::NewToken,
             Self::Restarting
+            | Self::Rebalanced
             | Self::ClosedByOperator
             | Self::TooSlow
             | Self::KeepaliveTimeout
@@ -96,7 +99,7 @@ impl CloseReason {
     #[must_use]
     pub(crate) fn reconnect_after(self) -> Option<(&'static str, Duration)> {
         let seconds = match self {
-            Self::Restarting | Self::ClosedByOperator => 0.5..=2.0,
+            Self::Restarting | Self::Rebalanced | Self::ClosedByOperator => 0.5..=2.0,
             Self::TooSlow | Self::KeepaliveTimeout => 0.0..=1.0,
             Self::SubscriptionTimeout => 1.0..=5.0,
             _ => return None,
@@ -113,6 +116,7 @@ impl CloseReason {
             Self::Revoked => coded(AUTHENTICATION_ERROR, "Authentication token was revoked"),
             Self::LimitReached => coded("QUOTA_EXCEEDED", "Connection limit exceeded"),
             Self::Restarting => Utf8Bytes::from_static("restarting: reconnect"),
+            Self::Rebalanced => Utf8Bytes::from_static("rebalanced: reconnect"),
             Self::ClosedByOperator => Utf8Bytes::from_static("closed by an operator: reconnect"),
             Self::TooSlow => Utf8Bytes::from_static("too slow: reconnect and resume"),
             Self::KeepaliveTimeout => Utf8Bytes::from_static("keep-alive timeout: reconnect"),

@@ -95,16 +95,16 @@ impl Gateway<'_> {
     }
 }
 
-/// Subscribes to the requests. A refusal is only logged: it must not keep clients from being
-/// served.
+/// Subscribes to the requests and to the numbers of connections. A refusal is only logged: it must
+/// not keep clients from being served.
 ///
 /// # Errors
 /// If the connection or the server failed.
 pub(super) async fn subscribe(pubsub: &mut PubSub, keys: &Keys) -> RedisResult<()> {
-    let reply = user_reply(pubsub.subscribe(vec![channel(keys.request_channel())]).await)?;
+    let channels = [keys.request_channel(), keys.count_channel()];
+    let reply = user_reply(pubsub.subscribe(channels.clone().map(channel).into()).await)?;
     if let Err(kind) = reply {
-        let channel = keys.request_channel();
-        warn!(?kind, channel, "Redis refuses the channel of operators' requests: none is answered");
+        warn!(?kind, ?channels, "Redis refuses channels: operators may not be answered");
     }
     Ok(())
 }

@@ -7,7 +7,9 @@ use shared::keys::Keys;
 use tokio::sync::{Notify, mpsc};
 use tracing::warn;
 
-use super::{positions::RedisClock, probe::Probe, revocations::RevocationList};
+use super::{
+    balance::GatewayCounts, positions::RedisClock, probe::Probe, revocations::RevocationList,
+};
 use crate::{
     hub::Hub,
     metrics::Metrics,
@@ -24,6 +26,7 @@ pub(super) struct PushHandler {
     pub(super) clock: RedisClock,
     pub(super) probe: Probe,
     pub(super) requests: mpsc::Sender<OperatorRequest>,
+    pub(super) counts: GatewayCounts,
     /// Whether frames are traced.
     pub(super) traces: bool,
 }
@@ -35,7 +38,12 @@ impl PushHandler {
         lost: Arc<Notify>,
     ) -> impl Fn(PushInfo) -> Result<(), Infallible> + Clone + Send + Sync + 'static {
         let keys = &self.keys;
-        let channels = [keys.revocation_channel(), keys.probe_channel(), keys.request_channel()];
+        let channels = [
+            keys.revocation_channel(),
+            keys.probe_channel(),
+            keys.request_channel(),
+            keys.count_channel(),
+        ];
         move |push| {
             match push.kind {
                 PushKind::Message => {
@@ -52,7 +60,7 @@ impl PushHandler {
     }
 
     /// Returns none if the message is unreadable.
-    fn receive(&self, data: Vec<Value>, channels: &[String; 3]) -> Option<()> {
+    fn receive(&self, data: Vec<Value>, channels: &[String; 4]) -> Option<()> {
         let [Value::BulkString(channel), Value::BulkString(text)] =
             <[Value; 2]>::try_from(data).ok()?
         else {
@@ -62,12 +70,14 @@ impl PushHandler {
         if let Some(user) = self.keys.user_of(channel) {
             return self.deliver(user, Frame::published(text.into()));
         }
-        let [revocations, probes, requests] = channels;
+        let [revocations, probes, requests, counts] = channels;
         if channel == revocations {
             self.revocations.receive(&text);
         } else if channel == requests {
             // Operators ask again if there are too many to be queued.
             self.requests.try_send(OperatorRequest::parse(&text)?).ok();
+        } else if channel == counts {
+            self.counts.receive(&text)?;
         } else if channel.starts_with(probes) {
             self.probe.receive(channel, &text);
         } else {
@@ -126,6 +136,7 @@ mod tests {
             clock: RedisClock::default(),
             probe: Probe::new(),
             requests: mpsc::channel(1).0,
+            counts: GatewayCounts::default(),
             traces: false,
         };
         let receive = handler.receiver(Arc::default());
@@ -136,15 +147,16 @@ mod tests {
             message(b"\xff", b"{}"),
             message(b"other", b"{}"),
             message(b"ws/gateways", b"{}"),
+            message(b"ws/gateways/counts", b"{}"),
             PushInfo { kind: PushKind::Message, data: Vec::new() },
         ] {
             receive(push).unwrap();
         }
-        assert_eq!((metrics.malformed_frames.get(), hub.position(&user)), (6, None));
+        assert_eq!((metrics.malformed_frames.get(), hub.position(&user)), (7, None));
         let plan = hub.plan(hub.take_changed());
         assert!(plan.subscribe[0].was_live, "the stream is not read again");
         assert_eq!(hub.mark_subscribed(&plan.subscribe[0].subscription), Subscribed::Live);
         receive(message(b"ws:u", br#"{"id":"7-0","event":"e"}"#)).unwrap();
-        assert_eq!((metrics.malformed_frames.get(), hub.position(&user)), (6, "7-0".parse().ok()));
+        assert_eq!((metrics.malformed_frames.get(), hub.position(&user)), (7, "7-0".parse().ok()));
     }
 }

@@ -14,6 +14,7 @@ use tracing::{debug, error, warn};
 
 use super::{
     backend::RedisBackend,
+    balance::{Balancer, GatewayCounts, RebalanceSettings},
     history::StreamReader,
     operators::{self, Gateway},
     outage::Outage,
@@ -52,6 +53,7 @@ pub struct Subscriber {
     reader: watch::Sender<Option<StreamReader>>,
     /// The name of the gateway in answers to operators.
     name: String,
+    rebalance: RebalanceSettings,
 }
 
 impl Subscriber {
@@ -75,10 +77,18 @@ impl Subscriber {
             probe: Probe::new(),
             // Replaced in `run`, which has the other end.
             requests: mpsc::channel(1).0,
+            counts: GatewayCounts::default(),
             traces: false,
         };
         let name = String::new();
-        Self { redis, hub, readiness, metrics, handler, reader, name }
+        let rebalance = RebalanceSettings { percent_per_second: 0.0, min_connections: 0 };
+        Self { redis, hub, readiness, metrics, handler, reader, name, rebalance }
+    }
+
+    /// Moves connections to other gateways.
+    #[must_use]
+    pub(crate) fn with_rebalancing(self, rebalance: RebalanceSettings) -> Self {
+        Self { rebalance, ..self }
     }
 
     /// Answers operators under this name of the gateway.
@@ -106,11 +116,15 @@ impl Subscriber {
             read_state::serve(hub.read_requests(), reader.subscribe(), &redis.keys, metrics);
         let gateway = Gateway { name, hub, metrics, keys: &redis.keys };
         let answers = gateway.answer(requests, reader.subscribe());
+        let (settings, counts) = (self.rebalance, &self.handler.counts);
+        let balancer = Balancer { name, hub, metrics, keys: &redis.keys, settings, counts };
+        let balancing = balancer.run(reader.subscribe());
         tokio::select! {
             () = shutdown.cancelled() => {}
             () = self.keep_connected() => {}
             () = read_states => {}
             () = answers => {}
+            never = balancing => match never {},
         }
     }
 
