@@ -81,7 +81,11 @@ impl Oracle {
         let named = frame["user_id"].as_str();
         let category = frame["category"].as_str().unwrap_or_default().to_owned();
         let entry = Entry { id, event: event.as_u128(), category, is_lost: false, is_silent };
-        let mut violations = state.publish(user, entry, named);
+        let mut violations = Vec::new();
+        if !is_silent && state.silent.contains(&event.as_u128()) {
+            violations.push(format!("{event} was published again after all keys were lost"));
+        }
+        violations.extend(state.publish(user, entry, named));
         violations.extend(state.overtaken(event.as_u128(), self.owner_wait));
         if state.events.get(&event.as_u128()).is_some_and(|event| event.was_published) {
             self.recorder.reach("an event was published again after Redis lost its claim");
@@ -130,12 +134,25 @@ impl Oracle {
     }
 
     pub(crate) fn all_keys_lost(&self) {
-        self.state().events.values_mut().for_each(|event| event.is_claimed = false);
-        self.all_owners_lost();
+        let mut state = self.state();
+        let is_restored = state.lose_keys();
+        let State { events, committed, silent, owners, .. } = &mut *state;
+        for (id, event) in events {
+            event.is_claimed = false;
+            let is_committed = |(partition, offset): &(Partition, i64)| {
+                committed.get(partition).is_some_and(|next| offset < next)
+            };
+            if is_restored && event.was_published && event.copies.iter().all(is_committed) {
+                silent.insert(*id);
+            }
+        }
+        owners.clear();
     }
 
     pub(crate) fn all_owners_lost(&self) {
-        self.state().owners.clear();
+        let mut state = self.state();
+        state.lose_keys();
+        state.owners.clear();
     }
 
     /// Notes that a worker has stored a key.
@@ -149,6 +166,7 @@ impl Oracle {
 
     /// Notes that Redis has lost a key.
     pub(crate) fn key_lost(&self, key: &str) {
+        self.state().lose_keys();
         if let Some(batch) = key.strip_prefix(OWNERS) {
             let mut state = self.state();
             state.owners.remove(batch);
@@ -185,7 +203,8 @@ impl Oracle {
 
     /// Checks that every record before a committed offset is finished.
     pub(crate) fn committed(&self, partition: &Partition, next: i64) {
-        let state = self.state();
+        let mut state = self.state();
+        state.committed.insert(partition.clone(), next);
         for offset in 0..next {
             let is_finished = state.record(partition, offset).is_some_and(|record| {
                 let letter = || state.dead_letters.contains(&(partition.clone(), offset));

@@ -83,6 +83,31 @@ bugs! {
     "ingest-worker/src/infrastructure/kafka/parked.rs":
         "records behind a parked one are not tried again",
         "if !self.held.blocks(keys, next) {" => "if !self.held.blocks(keys, next) && false {";
+    "ingest-worker/src/infrastructure/kafka/offsets/restore.rs":
+        "a watermark covers records that are not finished",
+        "self.unfinished(i64::MIN).or(self.start)" => "self.next.or(self.start)";
+    "ingest-worker/src/infrastructure/kafka/offsets/restore.rs":
+        "a restore begins one record too late",
+        "(from < assigned.position()?).then_some(from)" =>
+        "(from < assigned.position()?).then_some(from + 1)";
+    "ingest-worker/src/infrastructure/kafka/offsets/restore.rs":
+        "what was finished behind an unfinished record is published again after a flush",
+        "_ if self.never_finished.contains(&offset) =>" => "_ if offset >= self.restored_until =>";
+    "ingest-worker/src/infrastructure/kafka/consume_loop/watermarks.rs":
+        "the watermark of another partition is believed",
+        "Watermark::source_of(&self.group, topic, *partition)" =>
+        "Watermark::source_of(&self.group, topic, partition / 8)";
+    "ingest-worker/src/infrastructure/kafka/consume_loop/watermarks.rs":
+        "a server that went back in time counts as up to date",
+        "!is_new(value) && written.stored.get(*key) != Some(value)" =>
+        "!is_new(value) && value.is_none()";
+    "ingest-worker/src/domain/dispatch.rs":
+        "what is restored to the histories only is published",
+        "Some(Restore::HistoryOnly { intact_until }) => Some(intact_until)," =>
+        "Some(Restore::HistoryOnly { .. }) => None,";
+    "ws-gateway/src/hub/outbox.rs":
+        "a connection is sent restored notifications that it has received",
+        "if !state.recent.insert(frame)) {" => "if !state.recent.insert(frame) && false) {";
     "ws-gateway/src/hub.rs":
         "a reply for an earlier entry of a user is applied to a later one",
         ".filter(|entry| entry.generation == *generation)?" => ".filter(|_| *generation > 0)?";

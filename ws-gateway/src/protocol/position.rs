@@ -22,15 +22,6 @@ impl Position {
     /// Before every entry.
     pub const START: Self = Self { ms: 0, seq: 0 };
 
-    /// Returns a random position before every entry, for a user without history. Its number begins
-    /// with the time, as the worker has to know whether the user is older than a loss of data; a
-    /// client can parse it as a double.
-    #[must_use]
-    pub(crate) fn random_start(now: SystemTime) -> Self {
-        let since_epoch = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Self { ms: 0, seq: (since_epoch.as_secs() << 20) + rand::random_range(1..1 << 20) }
-    }
-
     /// Returns how long ago Redis assigned it, in seconds; 0 if Redis's clock is ahead.
     #[must_use]
     pub(crate) fn age(self, now: SystemTime) -> f64 {

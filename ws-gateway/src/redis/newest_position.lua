@@ -1,7 +1,7 @@
 -- Returns the newest position of a user, from which a client can resume later.
 --
 -- KEYS[1] the user's stream    KEYS[2] the user's newest position, which outlives the stream
--- ARGV[1] a position of its own for a user without history    ARGV[2] its lifetime, ms
+-- ARGV[1] a random number below 2^10    ARGV[2] lifetime of the position, ms
 --
 -- An error is returned, not raised, only if there is no position to return: where Redis refuses
 -- writes, users with a position are served as usual.
@@ -14,5 +14,10 @@ if type(position) == 'string' then
   redis.pcall('SET', KEYS[2], position, 'PX', ARGV[2])
   return position
 end
-local set = redis.pcall('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
-return set.err and set or ARGV[1]
+-- A position before all entries, for a user without history. Its number begins with the time, as
+-- the worker has to know whether the user is older than a loss of data; doubles can hold it.
+local time = redis.pcall('TIME')
+local ms = time.err and 0 or time[1] * 1000 + math.floor(time[2] / 1000)
+local start = string.format('0-%.0f', ms * 2 ^ 10 + ARGV[1])
+local set = redis.pcall('SET', KEYS[2], start, 'PX', ARGV[2])
+return set.err and set or start

@@ -73,7 +73,7 @@ pub(super) fn newest_position(keys: &Keys, user: &UserId) -> Cmd {
         .arg(2)
         .arg(keys.stream(user))
         .arg(keys.position(user))
-        .arg(Position::random_start(SystemTime::now()).to_string())
+        .arg(rand::random_range(1..1_u32 << 10))
         .arg(time::millis(POSITION_LIFETIME));
     script
 }

@@ -19,6 +19,7 @@ impl Oracle {
     pub(crate) fn connected(&self, client: usize) {
         if let Some(client) = self.state().clients.get_mut(&client) {
             client.newest = None;
+            client.on_connection.clear();
         }
     }
 
@@ -103,7 +104,12 @@ impl Oracle {
         }
         receiver.newest = Some(id);
         receiver.received.insert(id);
-        receiver.events.extend(state.event_of(&receiver.user, id));
+        let event = state.event_of(&receiver.user, id);
+        receiver.events.extend(event);
+        if event.is_some_and(|event| !receiver.on_connection.insert(event)) {
+            self.recorder
+                .violate(format!("client {client} received {id} before, under another id"));
+        }
         let missing = state.missing(&receiver).find(|missing| *missing < id);
         if let Some(missing) = missing {
             self.recorder

@@ -11,6 +11,9 @@ use tokio::time::Instant;
 use super::filter::Filter;
 use crate::redis::store::Id;
 
+/// Longest time in which a worker restores what was lost.
+const RESTORED_WITHIN: Duration = Duration::from_secs(20);
+
 /// The expected outcome of a record.
 #[derive(Clone, Debug)]
 pub(crate) enum Expected {
@@ -46,6 +49,12 @@ pub(super) struct State {
     /// The user and the index of each entry, in order of publication.
     pub(super) published: Vec<(String, usize)>,
     pub(super) dead_letters: BTreeSet<(Partition, i64)>,
+    pub(super) committed: BTreeMap<Partition, i64>,
+    /// The events that were committed when all keys were lost, and nothing shortly before: they are
+    /// not published again.
+    pub(super) silent: BTreeSet<u128>,
+    /// When keys were lost last.
+    pub(super) keys_lost_at: Option<Instant>,
     pub(super) clients: BTreeMap<usize, Client>,
     /// The batches whose owners Redis has, and since when.
     pub(super) owners: BTreeMap<String, Instant>,
@@ -92,6 +101,8 @@ pub(super) struct Client {
     pub(super) received: BTreeSet<Id>,
     /// The events of these.
     pub(super) events: BTreeSet<u128>,
+    /// Those on the present connection.
+    pub(super) on_connection: BTreeSet<u128>,
     /// The newest id on the present connection.
     pub(super) newest: Option<Id>,
     /// Whether notifications have to be delivered: from the first confirmed connection on.
@@ -138,10 +149,18 @@ impl State {
             violations.push(format!("{:?} was published to {user}", state.event));
         }
         state.is_lost = false;
+        self.silent.remove(&event);
         if std::mem::replace(&mut state.is_claimed, true) {
             violations.push(format!("{:?} was published twice", state.event));
         }
         violations
+    }
+
+    /// Notes that keys are lost. Returns whether everything that was lost before is restored.
+    pub(super) fn lose_keys(&mut self) -> bool {
+        self.silent.clear();
+        let before = self.keys_lost_at.replace(Instant::now());
+        before.is_none_or(|before| before.elapsed() > RESTORED_WITHIN)
     }
 
     pub(super) fn set_published(&mut self, event: u128) {

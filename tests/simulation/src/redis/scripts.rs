@@ -46,7 +46,7 @@ fn has_survived(db: &mut impl Database, keys: &[String], time: u64, position_ms:
     let mut positions =
         positions.filter_map(|(ms, seq)| Some((ms.parse().ok()?, seq.parse().ok()?)));
     let has_survived = positions.any(|(ms, seq): (u64, u64)| {
-        let ms = if ms == 0 { (seq >> 20) * 1000 } else { ms };
+        let ms = if ms == 0 { seq >> 10 } else { ms };
         ms < time
     });
     if has_survived && start == Ok(None) {
@@ -183,8 +183,10 @@ pub(super) fn newest_position(
         set(db, &keys[1], Value::Text(position.clone()), lifetime, false).ok();
         return Ok(String::from_utf8_lossy(&position).into_owned());
     }
-    set(db, &keys[1], Value::Text(args[0].clone()), lifetime, false)?;
-    Ok(String::from_utf8_lossy(&args[0]).into_owned())
+    let random: u64 = String::from_utf8_lossy(&args[0]).parse().unwrap_or(0);
+    let start = format!("0-{}", (db.store().now << 10) + random);
+    set(db, &keys[1], Value::Text(start.clone().into_bytes()), lifetime, false)?;
+    Ok(start)
 }
 
 fn set(

@@ -15,7 +15,9 @@ impl Ids {
         for word in text.split_inclusive([' ', '\n']) {
             let (id, rest) = word.split_at(word.trim_end().len());
             let is_id = id.split_once('-').is_some_and(|(ms, seq)| {
-                ms != "0" && ms.parse::<u64>().is_ok() && seq.parse::<u64>().is_ok()
+                let numbers = ms.parse::<u64>().ok().zip(seq.parse::<u64>().ok());
+                // A position before all entries contains the time.
+                numbers.is_some_and(|(ms, seq)| ms > 0 || seq >= 1 << 19)
             });
             let (next, is_renamed) = (self.0.len(), is_id || is_time);
             is_time = id == "at";
