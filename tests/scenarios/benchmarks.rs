@@ -26,6 +26,8 @@ const GATEWAY_FIGURES: &[&str] = &[
     "writes_per_low_priority_frame",
     "connects_per_second_hs256",
     "connects_per_second_rs256",
+    "badge_p99",
+    "poll_us_per_client_second",
 ];
 /// Prefixes of the figures of the whole path.
 const PATH_FIGURES: &[&str] = &[
@@ -49,7 +51,7 @@ scenarios![
 ];
 
 async fn every_figure_of_a_gateway_can_be_measured(_: &Context) -> anyhow::Result<()> {
-    measure("idle,deliveries,fanout,writes,connects", GATEWAY_FIGURES).await
+    measure("idle,deliveries,fanout,writes,connects,badge,poll", GATEWAY_FIGURES).await
 }
 
 async fn every_figure_of_the_whole_path_can_be_measured(_: &Context) -> anyhow::Result<()> {

@@ -22,9 +22,11 @@ mod immediate;
 mod instructions;
 mod large;
 mod latency;
+mod long_poll;
 mod machine;
 mod parked;
 mod plot;
+mod read_state;
 mod reconnect;
 mod report;
 mod scale;
@@ -52,7 +54,7 @@ const fn group(
     Group { names, run, limit: Duration::from_secs(60 * minutes) }
 }
 
-const GROUPS: [Group; 15] = [
+const GROUPS: [Group; 17] = [
     group(&["idle_kib_per_connection", "idle_us_per_connection_second"], 4, |env| {
         Box::pin(idle::measure(env))
     }),
@@ -61,6 +63,8 @@ const GROUPS: [Group; 15] = [
     group(&["fanout"], 3, |env| Box::pin(fanout::measure(env))),
     group(&["writes_per_low_priority_frame"], 2, |env| Box::pin(writes::measure(env))),
     group(&["connects_per_second"], 4, |env| Box::pin(connects::measure(env))),
+    group(&["badge_p99"], 3, |env| Box::pin(read_state::measure(env))),
+    group(&["poll_us_per_client_second"], 4, |env| Box::pin(long_poll::measure(env))),
     group(&["worker_events_per_second"], 4, |env| Box::pin(worker::measure(env))),
     group(&["parked_us_per_record"], 8, |env| Box::pin(parked::measure(env))),
     group(&["scale_us_per_event", "scale_us_per_delivery"], 8, |env| Box::pin(scale::measure(env))),

@@ -28,8 +28,7 @@ pub(crate) async fn per_second(
 ) -> anyhow::Result<f64> {
     let mut connection = redis.connection().await?;
     redis::cmd("FLUSHALL").exec_async(&mut connection).await?;
-    let mut load = redis::cmd("SCRIPT");
-    let script: String = load.arg("LOAD").arg(SCRIPT).query_async(&mut connection).await?;
+    let script = load(&mut connection).await?;
     let begun = Instant::now();
     let lanes = (0..IN_FLIGHT).map(|lane| {
         let (connection, script) = (connection.clone(), script.clone());
@@ -37,6 +36,32 @@ pub(crate) async fn per_second(
     });
     futures_util::future::try_join_all(lanes).await?;
     Ok(float(events / PIPELINE * PIPELINE) / begun.elapsed().as_secs_f64())
+}
+
+/// Loads the script into Redis; returns its name there.
+pub(crate) async fn load(connection: &mut MultiplexedConnection) -> anyhow::Result<String> {
+    Ok(redis::cmd("SCRIPT").arg("LOAD").arg(SCRIPT).query_async(connection).await?)
+}
+
+/// Adds a call that publishes a notification to a user; events differ by their number.
+pub(crate) fn add_call(
+    pipeline: &mut Pipeline,
+    script: &str,
+    user: &str,
+    (number, text): (u64, &str),
+) {
+    let call = pipeline.cmd("EVALSHA").arg(script).arg(4);
+    call.arg(format!("ws:stream:{{{user}}}"))
+        .arg(format!("ws:start:{{{user}}}"))
+        .arg(format!("ws:position:{{{user}}}"))
+        .arg(format!("ws:seen:{{{user}}}:0b8f6a51-6a0f-4f3f-9a39-{number:012x}"))
+        .arg(format!("ws:{user}"))
+        .arg(RETENTION)
+        .arg(RETENTION)
+        .arg(256)
+        .arg(RETENTION)
+        .arg("")
+        .arg(text);
 }
 
 async fn run(
@@ -50,17 +75,7 @@ async fn run(
         let mut pipeline = Pipeline::with_capacity(usize::try_from(PIPELINE)?);
         for event in number * PIPELINE..(number + 1) * PIPELINE {
             let user = &users[usize::try_from(event)? % users.len()];
-            let call = pipeline.cmd("EVALSHA").arg(&script).arg(4);
-            call.arg(format!("ws:stream:{{{user}}}"))
-                .arg(format!("ws:start:{{{user}}}"))
-                .arg(format!("ws:position:{{{user}}}"))
-                .arg(format!("ws:seen:{{{user}}}:0b8f6a51-6a0f-4f3f-9a39-{event:012x}"))
-                .arg(format!("ws:{user}"))
-                .arg(RETENTION)
-                .arg(RETENTION)
-                .arg(256)
-                .arg(RETENTION)
-                .arg(text);
+            add_call(&mut pipeline, &script, user, (event, text));
         }
         let _: Vec<redis::Value> =
             pipeline.query_async(&mut connection).await.context("publish")?;
