@@ -79,6 +79,8 @@ async fn clients_connect_through_a_gateway_without_a_request_timeout(
         rule["timeouts"] == json!({"request": "0s", "backendRequest": "0s"}),
         "expected timeouts of 0s, got {rule}"
     );
+    let matches = rule["matches"].as_array().context("paths")?;
+    expect_public_paths(matches.iter().map(|rule| &rule["path"]["value"]))?;
     let backend = &rule["backendRefs"][0];
     let service = overlay.object("Service", backend["name"].as_str().context("a backend")?)?;
     ensure!(service["spec"]["ports"][0]["port"] == backend["port"], "no such port: {backend}");
@@ -97,6 +99,8 @@ async fn the_ingress_component_replaces_the_route(_: &Context) -> anyhow::Result
     for host in [&ingress["rules"][0]["host"], &ingress["tls"][0]["hosts"][0]] {
         ensure!(*host == route["hostnames"][0], "{host} is not the host of the route");
     }
+    let paths = ingress["rules"][0]["http"]["paths"].as_array().context("paths")?;
+    expect_public_paths(paths.iter().map(|path| &path["path"]))?;
     let policy = overlay.object("NetworkPolicy", "ws-gateway")?;
     let admitted = admitted_namespace(policy);
     ensure!(admitted == "ingress-nginx", "expected namespace ingress-nginx, got {admitted}");
@@ -110,6 +114,12 @@ async fn the_ingress_component_replaces_the_route(_: &Context) -> anyhow::Result
             ensure!(timeout > interval, "{timeout:?} is not above {setting}, {interval:?}");
         }
     }
+    Ok(())
+}
+
+fn expect_public_paths<'a>(paths: impl Iterator<Item = &'a Value>) -> anyhow::Result<()> {
+    let paths: Vec<&Value> = paths.collect();
+    ensure!(paths == ["/ws", "/events", "/read"], "expected all public paths, got {paths:?}");
     Ok(())
 }
 
