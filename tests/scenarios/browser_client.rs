@@ -10,6 +10,7 @@ use harness::{
 };
 use serde_json::{Value, json};
 use support::node;
+use tokio::time::{interval, timeout};
 
 use crate::{context::Context, requirements, runner::scenarios};
 
@@ -129,6 +130,29 @@ const HANDSHAKES_PER_SECOND: u32 = CLIENTS / 10 * 2;
 /// Longest time for all clients to connect.
 const CONNECT: Duration = Duration::from_mins(1);
 
+/// Waits until all clients are connected. Returns the metrics then, and the number of handshakes in
+/// each second until then.
+async fn attempts_until_connected(gateway: &Service) -> anyhow::Result<(String, Vec<u32>)> {
+    let attempts = async {
+        let (mut ticks, mut before) = (interval(Duration::from_secs(1)), 0);
+        let mut by_second = Vec::new();
+        loop {
+            ticks.tick().await;
+            let page = gateway.metrics().await?;
+            let of_status = |line: &str| line.rsplit_once(' ')?.1.parse::<u32>().ok();
+            let lines =
+                page.lines().filter(|line| line.starts_with("websocket_connections_total{"));
+            let all = lines.filter_map(of_status).sum();
+            by_second.push(all - before);
+            before = all;
+            if http::metric(&page, "websocket_active_connections") == Some(f64::from(CLIENTS)) {
+                return Ok((page, by_second));
+            }
+        }
+    };
+    timeout(CONNECT, attempts).await.context("not all clients have connected")?
+}
+
 async fn wait_for_clients(gateway: &Service) -> anyhow::Result<String> {
     eventually("all clients are connected", CONNECT, async || {
         let page = gateway.metrics().await?;
@@ -168,7 +192,8 @@ async fn the_clients_of_a_killed_gateway_return_within_the_handshake_limit_of_an
     wait_for_clients(&stack.gateways[0]).await?;
     proxy.set_server(stack.gateways[1].address());
     stack.gateways[0].kill().await?;
-    let page = wait_for_clients(&stack.gateways[1]).await?;
+    let (page, attempts) = attempts_until_connected(&stack.gateways[1]).await?;
+    eprintln!("connect attempts of {CLIENTS} clients after kill -9, by second: {attempts:?}");
     for status in ["rate_limited", "address_rate_limited"] {
         let name = format!("websocket_connections_total{{status=\"{status}\"}}");
         let refused = http::metric(&page, &name);
