@@ -179,7 +179,9 @@ impl Oracle {
         };
         let event = identity.split(':').next().and_then(|id| id.parse::<Uuid>().ok());
         let mut state = self.state();
-        if let Some(event) = event.and_then(|event| state.events.get_mut(&event.as_u128())) {
+        let Some(event) = event.map(|event| event.as_u128()) else { return };
+        state.unclaimed.insert(event);
+        if let Some(event) = state.events.get_mut(&event) {
             event.is_claimed = false;
         }
     }

@@ -106,6 +106,7 @@ impl Oracle {
         receiver.received.insert(id);
         let event = state.event_of(&receiver.user, id);
         receiver.events.extend(event);
+        let event = event.filter(|event| !state.unclaimed.contains(event));
         if event.is_some_and(|event| !receiver.on_connection.insert(event)) {
             self.recorder
                 .violate(format!("client {client} received {id} before, under another id"));

@@ -53,6 +53,8 @@ pub(super) struct State {
     /// The events that were committed when all keys were lost, and nothing shortly before: they are
     /// not published again.
     pub(super) silent: BTreeSet<u128>,
+    /// The events of which a single claim was lost, so that their histories may have them twice.
+    pub(super) unclaimed: BTreeSet<u128>,
     /// When keys were lost last.
     pub(super) keys_lost_at: Option<Instant>,
     pub(super) clients: BTreeMap<usize, Client>,
