@@ -1,8 +1,12 @@
 //! A frame for the sockets of a user. The few fields that the gateway needs are read from the
 //! first bytes; the text is neither parsed nor copied.
 
-use std::time::SystemTime;
+use std::{
+    hash::{BuildHasher as _, Hasher as _},
+    time::SystemTime,
+};
 
+use foldhash::quality::FixedState;
 use memchr::memchr;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
@@ -87,17 +91,6 @@ pub(crate) fn position_of(text: &str) -> Option<Position> {
 /// Marks a notification that was published before under another id, which Redis has lost.
 const RESTORED: &str = ",\"restored\":true";
 
-/// Hashes eight bytes at a time: the whole text of each notification is hashed.
-fn hash(seed: u64, text: &str) -> u64 {
-    const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
-    let mix = |hash: u64, word: u64| (hash.rotate_left(23) ^ word).wrapping_mul(FACTOR);
-    let (words, rest) = text.as_bytes().as_chunks::<8>();
-    let hashed = words.iter().fold(seed, |hash, word| mix(hash, u64::from_le_bytes(*word)));
-    let mut last = [0; 8];
-    last[..rest.len()].copy_from_slice(rest);
-    mix(mix(hashed, u64::from_le_bytes(last)), text.len() as u64)
-}
-
 /// The fields at the beginning of a notification, in the order in which they are written. A text
 /// in another order has none.
 #[derive(Debug)]
@@ -135,9 +128,15 @@ impl<'a> Head<'a> {
     fn content_hash(&self, text: &str) -> Option<u64> {
         let (_, text) = field(text, "{\"id\":\"").filter(|_| self.has_time)?;
         let text = text.strip_prefix(RESTORED).unwrap_or(text);
-        let Some(trace) = self.trace else { return Some(hash(0, text)) };
-        let (before, after) = text.split_once(trace)?;
-        Some(hash(hash(0, before), after))
+        let mut hasher = FixedState::default().build_hasher();
+        if let Some(trace) = self.trace {
+            let (before, after) = text.split_once(trace)?;
+            hasher.write(before.as_bytes());
+            hasher.write(after.as_bytes());
+        } else {
+            hasher.write(text.as_bytes());
+        }
+        Some(hasher.finish())
     }
 }
 
