@@ -97,7 +97,7 @@ fn positions(
             (RewindTo::Age { .. } | RewindTo::Beginning, None) => return Ok(None),
             (RewindTo::Beginning, Some(_)) => found.unwrap_or(0),
             // Nothing was committed: this is the first watermark.
-            (RewindTo::Age { .. }, Some(committed))
+            (RewindTo::Age { silent_until: None, .. }, Some(committed))
                 if found >= Some(committed) && !offsets.was_confirmed(topic, *partition) =>
             {
                 return Ok(None);

@@ -148,7 +148,8 @@ impl<'a> Original<'a> {
 }
 
 impl Original<'_> {
-    /// Returns topic, partition, offset and time: a topic that is created again has the same offsets.
+    /// Returns topic, partition, offset and time: a topic that is created again has the same
+    /// offsets.
     fn origin(&self) -> String {
         let origin = format!("{}:{}:{}", self.topic, self.partition, self.offset);
         match self.written_at {
