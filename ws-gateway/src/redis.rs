@@ -17,6 +17,7 @@ mod reply;
 mod retries;
 mod revocations;
 mod session;
+mod stream_reader;
 mod subscriber;
 
 pub(crate) use balance::RebalanceSettings;

@@ -64,6 +64,15 @@ impl RedisConnection {
         PubSub::connect(self.nodes(), self.required_role(), Arc::new(handler)).await
     }
 
+    /// Returns pub/sub connections to the servers to which commands go now; none if no slot has
+    /// moved. Those of `pubsub` to the same servers are shared.
+    ///
+    /// # Errors
+    /// If a server does not respond.
+    pub async fn follow(&self, pubsub: &PubSub) -> RedisResult<Option<PubSub>> {
+        pubsub.after_moves(self.nodes()).await
+    }
+
     fn required_role(&self) -> RequiredRole {
         match &self.topology {
             Topology::Standalone => RequiredRole::Any,

@@ -12,7 +12,6 @@ use redis::{
 
 use super::{
     cluster::current_epoch,
-    connection::RedisConnection,
     nodes::Nodes,
     server::{RequiredRole, Server, check, unavailable},
 };
@@ -53,13 +52,9 @@ impl PubSub {
         Ok(Self { nodes, subscribers, role, handler })
     }
 
-    /// Returns pub/sub connections to the servers to which commands go now; none if no slot has
-    /// moved. Those to the same servers are shared.
-    ///
-    /// # Errors
-    /// If a server does not respond.
-    pub async fn after_moves(&self, connection: &RedisConnection) -> RedisResult<Option<Self>> {
-        let nodes = connection.nodes();
+    /// Returns pub/sub connections to other nodes; none if they are the same. Connections to the same
+    /// servers are shared.
+    pub(super) async fn after_moves(&self, nodes: Arc<Nodes>) -> RedisResult<Option<Self>> {
         if Arc::ptr_eq(&nodes, &self.nodes) {
             return Ok(None);
         }

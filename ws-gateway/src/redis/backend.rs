@@ -17,6 +17,7 @@ use super::{
     positions::{RedisClock, newest_position, read_position},
     push_handler::PushHandler,
     reply::{UserReply, user_reply},
+    stream_reader::StreamReader,
 };
 use crate::protocol::Position;
 
@@ -104,10 +105,11 @@ impl RedisBackend {
         operators::subscribe(&mut self.pubsub, &self.keys).await
     }
 
-    /// Returns pooled connections to the same servers: clients that resume must delay neither
-    /// subscriptions nor checks.
-    pub(super) fn pooled(&self) -> RedisConnection {
-        self.pooled.clone()
+    /// Returns a reader with pooled connections to the same servers: clients that resume must delay
+    /// neither subscriptions nor checks.
+    pub(super) fn reader(&self) -> StreamReader {
+        let Self { pooled, keys, clock, .. } = self;
+        StreamReader { connection: pooled.clone(), keys: keys.clone(), clock: clock.clone() }
     }
 
     fn channel(&self, user: &UserId) -> Channel {
@@ -145,7 +147,7 @@ impl Backend for RedisBackend {
     }
 
     async fn follow_slots(&mut self, subscribed: &HashSet<UserId>) -> RedisResult<Vec<UserId>> {
-        let next = match self.pubsub.after_moves(&self.connection).await {
+        let next = match self.connection.follow(&self.pubsub).await {
             Ok(Some(next)) => next,
             Ok(None) => return Ok(Vec::new()),
             Err(error) => {

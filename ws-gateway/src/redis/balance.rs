@@ -18,7 +18,7 @@ use tokio::{
 };
 use tracing::{debug, info};
 
-use super::history::StreamReader;
+use super::stream_reader::StreamReader;
 use crate::{hub::Hub, metrics::Metrics};
 
 /// How often a gateway publishes its number of connections and compares it with the mean.

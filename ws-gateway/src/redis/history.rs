@@ -15,20 +15,14 @@ use std::{
 };
 
 use futures_util::stream;
-use redis::{Cmd, RedisResult, Value};
-use shared::{backoff::Backoff, keys::Keys, redis::RedisConnection};
+use shared::backoff::Backoff;
 use tokio::{
     sync::{Semaphore, SemaphorePermit, watch},
     time::{sleep, timeout},
 };
 use tracing::debug;
 
-use super::{
-    backend::{RedisBackend, read_pages},
-    positions::RedisClock,
-    push_handler::PushHandler,
-    reply::UserReply,
-};
+use super::{backend::read_pages, reply::UserReply, stream_reader::StreamReader};
 use crate::{
     hub::{Replay, ReplayPage, ResumeFrom, outbox::Outbox, registration::Registration},
     metrics::Metrics,
@@ -62,32 +56,6 @@ const QUEUE_TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) trait ReadPage: Clone + Send + Sync + 'static {
     /// Reads a page.
     fn page(&self, request: &PageRequest) -> impl Future<Output = UserReply<Page>> + Send;
-}
-
-/// What pages are read with during one session.
-#[derive(Clone)]
-pub(crate) struct StreamReader {
-    connection: RedisConnection,
-    keys: Keys,
-    clock: RedisClock,
-}
-
-impl StreamReader {
-    pub(super) fn new(backend: &RedisBackend, handler: &PushHandler) -> Self {
-        let (keys, clock) = (handler.keys.clone(), handler.clock.clone());
-        Self { connection: backend.pooled(), keys, clock }
-    }
-
-    /// Runs commands, see [`RedisConnection::run_where_moved`].
-    pub(super) async fn run(&self, commands: Vec<Cmd>) -> RedisResult<Vec<RedisResult<Value>>> {
-        self.connection.run_where_moved(commands).await
-    }
-}
-
-impl std::fmt::Debug for StreamReader {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.connection.fmt(f)
-    }
 }
 
 /// Reads with the reader of the present session.

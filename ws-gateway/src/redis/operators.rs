@@ -17,8 +17,8 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::{
-    history::StreamReader,
     reply::{text, user_reply},
+    stream_reader::StreamReader,
 };
 use crate::{
     hub::Hub,

@@ -11,8 +11,8 @@ use tokio::sync::watch;
 use tracing::debug;
 
 use super::{
-    history::StreamReader,
     reply::{text, user_reply},
+    stream_reader::StreamReader,
 };
 use crate::{
     hub::read_requests::{ReadRequest, ReadRequests, TakenRequest},

@@ -15,7 +15,6 @@ use tracing::{debug, error, warn};
 use super::{
     backend::RedisBackend,
     balance::{Balancer, GatewayCounts, RebalanceSettings},
-    history::StreamReader,
     operators::{self, Gateway},
     outage::Outage,
     positions::RedisClock,
@@ -24,6 +23,7 @@ use super::{
     read_state,
     revocations::RevocationList,
     session::Session,
+    stream_reader::StreamReader,
 };
 use crate::{auth::revocation::Revocations, hub::Hub, metrics::Metrics};
 
@@ -170,7 +170,7 @@ impl Subscriber {
         mut outage: Outage,
         backoff: &mut Backoff,
     ) -> (Outage, bool) {
-        let reader = StreamReader::new(&backend, &self.handler);
+        let reader = backend.reader();
         let repairing_since = Instant::now();
         let mut session = Session::new(backend, self.hub.clone(), self.metrics.clone(), lost);
         self.readiness.set(READINESS, true);

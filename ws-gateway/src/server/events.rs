@@ -5,7 +5,7 @@
 use std::{net::IpAddr, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use hyper::{
-    Method, Request, StatusCode,
+    HeaderMap, Method, Request, StatusCode,
     header::{self, HeaderName},
 };
 use tokio_tungstenite::tungstenite::Utf8Bytes;
@@ -15,6 +15,7 @@ use super::{
     accept_header as accept,
     activity::Activity,
     admission::{self, Refusal, unauthenticated},
+    connection_limits::ConnectionPermit,
     cors,
     open::{OpenConnection, register},
     query::Query,
@@ -23,7 +24,7 @@ use super::{
     state::ServerState,
 };
 use crate::{
-    auth,
+    auth::{self, Identity},
     connection::{Answer, ClientOptions, Connection, EventStream, LongPoll, Reconnect},
     hub::{ResumeFrom, client::Client, with_read_state},
     metrics::ClientTransport,
@@ -94,11 +95,7 @@ async fn open(
         let message = format!("accept {EVENT_STREAM} or {JSON}");
         return Err(response::error(StatusCode::NOT_ACCEPTABLE, &message).into());
     };
-    let refused = |refusal: Refusal| refusal.of_handshake(state);
-    let client = admission::check(state, peer, headers).map_err(refused)?;
-    let permit = admission::acquire(state, client)?;
-    let identity = admission::authenticate(state, client, auth::bearer(headers)).await;
-    let identity = identity.map_err(refused)?;
+    let (client, permit, identity) = admit(state, peer, headers).await?;
     let EventsRequest { transport, resume_from, filter, read_up_to, wait } = request;
     // From now on, the connection's own limits hold instead of those of a pending one.
     let active = activity.begin();
@@ -134,6 +131,19 @@ async fn open(
     let response = Response::new(response::chunks(chunks));
     let response = response::with_header(response, header::CONTENT_TYPE, EVENT_STREAM);
     Ok(response::with_header(response, header::CONNECTION, "close"))
+}
+
+/// Checks limits and token of a request. Returns the address and the user of the client.
+async fn admit(
+    state: &ServerState,
+    peer: IpAddr,
+    headers: &HeaderMap,
+) -> Result<(IpAddr, ConnectionPermit, Identity), Box<Response>> {
+    let refused = |refusal: Refusal| refusal.of_handshake(state);
+    let client = admission::check(state, peer, headers).map_err(refused)?;
+    let permit = admission::acquire(state, client)?;
+    let identity = admission::authenticate(state, client, auth::bearer(headers)).await;
+    Ok((client, permit, identity.map_err(refused)?))
 }
 
 /// Returns what a request asks for; none if it accepts no transport.

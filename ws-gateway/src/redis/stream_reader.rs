@@ -1,0 +1,27 @@
+//! What histories and read states are read with, during one session with Redis.
+
+use redis::{Cmd, RedisResult, Value};
+use shared::{keys::Keys, redis::RedisConnection};
+
+use super::positions::RedisClock;
+
+/// Pooled connections, and what is needed to read their replies.
+#[derive(Clone)]
+pub(crate) struct StreamReader {
+    pub(super) connection: RedisConnection,
+    pub(super) keys: Keys,
+    pub(super) clock: RedisClock,
+}
+
+impl StreamReader {
+    /// Runs commands, see [`RedisConnection::run_where_moved`].
+    pub(super) async fn run(&self, commands: Vec<Cmd>) -> RedisResult<Vec<RedisResult<Value>>> {
+        self.connection.run_where_moved(commands).await
+    }
+}
+
+impl std::fmt::Debug for StreamReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.connection.fmt(f)
+    }
+}
