@@ -111,9 +111,9 @@ bugs! {
     "ws-gateway/src/hub.rs":
         "a reply for an earlier entry of a user is applied to a later one",
         ".filter(|entry| entry.generation == *generation)?" => ".filter(|_| *generation > 0)?";
-    "ws-gateway/src/hub.rs":
+    "ws-gateway/src/hub/changes.rs":
         "users are not subscribed again after a lost session",
-        "entry.hold();" => "let _ = &entry;";
+        "entry.hold();\n            changed" => "let _ = &entry;\n            changed";
     "ws-gateway/src/hub/user.rs":
         "frames that arrive during a repair are dropped",
         "pending.held.push(frame);" => "drop(frame);";
