@@ -174,7 +174,8 @@ bugs! {
         "self.timers.schedule_drain(self.settings.drain_window);" => "";
     "ws-gateway/src/redis/session.rs":
         "a user who comes back is not subscribed again",
-        "self.subscribed.remove(user);" => "let _ = user;";
+        "in &users {\n            self.subscribed.remove(user);" =>
+        "in &users {\n            let _ = user;";
     "ws-gateway/src/redis/session.rs":
         "users who connect during a repair are forgotten",
         "for user in self.hub.take_changed() {" =>
