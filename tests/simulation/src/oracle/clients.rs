@@ -38,6 +38,8 @@ impl Oracle {
         let State { clients, entries, .. } = &mut *self.state();
         let Some(client) = clients.get_mut(&client) else { return };
         client.expects_delivery = true;
+        // The history may follow, with what was restored to it under other ids.
+        client.on_connection.clear();
         let entries = entries.get(&client.user).into_iter().flatten();
         client.waived.extend(entries.map(|entry| entry.id).filter(|id| is_waived(*id)));
     }
