@@ -10,11 +10,12 @@ async fn main() {
         Ok(read) => read,
         Err(error) => error.exit(),
     };
-    telemetry::init(&config.settings.telemetry);
+    let log_filter = telemetry::init(&config.settings.telemetry);
     if let Some(command) = command {
         lifecycle::run(command.run(config)).await;
     }
     let shutdown = lifecycle::shutdown_on_signals();
-    let worker = async { Worker::connect(config).await?.run(shutdown).await };
+    let worker =
+        async { Worker::connect(config).await?.with_log_filter(log_filter).run(shutdown).await };
     lifecycle::run(Box::pin(worker)).await;
 }

@@ -11,6 +11,7 @@ use shared::{
     backoff::Backoff,
     lifecycle,
     redis::RedisClient,
+    telemetry::LogFilter,
     trace::{self, Tracer},
 };
 use tokio::{
@@ -69,6 +70,12 @@ impl Worker {
         let consumer = Arc::new(consumer.context("Kafka consumer settings")?);
         let pipeline = Pipeline::new(&config, redis, metrics, readiness.clone(), tracer);
         Ok(Self { config, consumer, pipeline, dead_letters, readiness, admin })
+    }
+
+    /// Lets operators change the log level on the admin port.
+    #[must_use]
+    pub fn with_log_filter(self, log_filter: LogFilter) -> Self {
+        Self { admin: self.admin.with_log_filter(log_filter), ..self }
     }
 
     /// Processes records until `shutdown`, then finishes those in progress and leaves the group,

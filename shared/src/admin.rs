@@ -1,5 +1,6 @@
 //! The admin HTTP server of both services, on a port of its own: `GET /livez` (liveness),
-//! `GET /readyz` (readiness, with the state of every condition) and `GET /metrics` (Prometheus).
+//! `GET /readyz` (readiness, with the state of every condition), `GET /metrics` (Prometheus),
+//! `GET /info` (version and commit) and `PUT /log-level/<level>`.
 
 use std::{
     collections::BTreeMap,
@@ -11,6 +12,7 @@ use std::{
 
 use anyhow::Context as _;
 use bytes::Bytes;
+use clap::ValueEnum as _;
 use http_body_util::Full;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode, body::Incoming, header, server::conn::http1};
@@ -19,7 +21,11 @@ use prometheus::{Registry, TextEncoder};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::backoff;
+use crate::{
+    backoff,
+    build_info::{COMMIT, VERSION},
+    telemetry::{LogFilter, LogLevel},
+};
 
 /// Named conditions of the service. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -93,9 +99,16 @@ pub struct AdminServer {
     listener: TcpListener,
     readiness: Readiness,
     registry: Registry,
+    log_filter: Option<LogFilter>,
 }
 
 impl AdminServer {
+    /// Lets clients change the log level.
+    #[must_use]
+    pub fn with_log_filter(self, log_filter: LogFilter) -> Self {
+        Self { log_filter: Some(log_filter), ..self }
+    }
+
     /// Binds the port.
     ///
     /// # Errors
@@ -108,7 +121,7 @@ impl AdminServer {
         let listener = TcpListener::bind(address)
             .await
             .with_context(|| format!("ADMIN_PORT: cannot listen on {address}"))?;
-        Ok(Self { listener, readiness, registry })
+        Ok(Self { listener, readiness, registry, log_filter: None })
     }
 
     /// Returns the address that the server listens on.
@@ -122,7 +135,7 @@ impl AdminServer {
     /// Serves requests until `shutdown`. Cancel this token last, so that probes see a stopping
     /// service as alive and not ready.
     pub async fn run(self, shutdown: CancellationToken) {
-        let Self { listener, readiness, registry } = self;
+        let Self { listener, readiness, registry, log_filter } = self;
         let (connections, mut backoff) = (TaskTracker::new(), backoff::ACCEPT);
         loop {
             let accepted = tokio::select! {
@@ -135,8 +148,12 @@ impl AdminServer {
             };
             backoff.reset();
             let (readiness, registry) = (readiness.clone(), registry.clone());
-            let service = service_fn(move |request| {
-                let response = route(&request, &readiness, &registry);
+            let log_filter = log_filter.clone();
+            let service = service_fn(move |request: Request<Incoming>| {
+                let response = match request.uri().path().strip_prefix("/log-level/") {
+                    Some(level) => set_log_level(request.method(), level, log_filter.as_ref()),
+                    None => route(&request, &readiness, &registry),
+                };
                 async move { Ok::<_, Infallible>(response) }
             });
             let mut http = http1::Builder::new();
@@ -166,8 +183,33 @@ fn route(
         "/livez" => response(StatusCode::OK, "text/plain", b"ok\n".to_vec()),
         "/readyz" => readiness.to_response(),
         "/metrics" => metrics(registry),
+        "/info" => json_response(StatusCode::OK, &Info { version: VERSION, commit: COMMIT }),
         _ => response(StatusCode::NOT_FOUND, "text/plain", Vec::new()),
     }
+}
+
+/// The build, as `/info` shows it.
+#[derive(serde::Serialize)]
+struct Info {
+    version: &'static str,
+    commit: &'static str,
+}
+
+fn set_log_level(
+    method: &Method,
+    level: &str,
+    log_filter: Option<&LogFilter>,
+) -> Response<Full<Bytes>> {
+    let (status, text) = match (LogLevel::from_str(level, true), log_filter) {
+        _ if method != Method::PUT => (StatusCode::METHOD_NOT_ALLOWED, "use PUT\n"),
+        (Ok(level), Some(filter)) => {
+            filter.set(level);
+            (StatusCode::OK, "changed until the next restart\n")
+        }
+        (Err(_), _) => (StatusCode::BAD_REQUEST, "a level is error, warn, info, debug or trace\n"),
+        (_, None) => (StatusCode::NOT_FOUND, ""),
+    };
+    response(status, "text/plain", text.as_bytes().to_vec())
 }
 
 fn metrics(registry: &Registry) -> Response<Full<Bytes>> {
@@ -193,6 +235,14 @@ mod tests {
         assert_eq!(readiness.to_response().status(), StatusCode::SERVICE_UNAVAILABLE);
         readiness.set("kafka", true);
         assert_eq!(readiness.to_response().status(), StatusCode::OK);
+    }
+
+    #[test]
+    fn the_log_level_is_not_changed_by_another_method_or_to_an_unknown_level() {
+        let status = |method, level| set_log_level(&method, level, None).status();
+        assert_eq!(status(Method::GET, "debug"), StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(status(Method::PUT, "loud"), StatusCode::BAD_REQUEST);
+        assert_eq!(status(Method::PUT, "debug"), StatusCode::NOT_FOUND);
     }
 
     #[tokio::test]

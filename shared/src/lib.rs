@@ -14,7 +14,8 @@
 //! |---|---|
 //! | [`config`] | reads settings, reports all problems at once, keeps secrets out of logs |
 //! | [`lifecycle`] | graceful shutdown and the exit code |
-//! | [`admin`], [`healthcheck`] | liveness, readiness and metrics over HTTP, and the image's health check |
+//! | [`admin`], [`healthcheck`] | liveness, readiness, metrics and log level over HTTP, and the image's health check |
+//! | [`build_info`] | version and commit |
 //! | [`telemetry`], [`trace`] | structured logs and OpenTelemetry spans |
 //! | [`mod@metrics`] | Prometheus metrics with typed labels |
 //! | [`backoff`], [`due_queue`] | exponential back-off with jitter, and what waits for it |
@@ -22,6 +23,7 @@
 
 pub mod admin;
 pub mod backoff;
+pub mod build_info;
 pub mod config;
 pub mod due_queue;
 pub mod envelope;

@@ -39,8 +39,9 @@
 mod field;
 mod label;
 
-use prometheus::Registry;
+use prometheus::{IntGauge, Opts, Registry};
 
+use crate::build_info::{COMMIT, VERSION};
 pub use field::{Labeled, Metric, MetricField, PartitionGauge, TopicGauge};
 pub use label::Label;
 
@@ -53,13 +54,18 @@ pub const LATENCY_BUCKETS: &[f64] =
 pub const ROUND_TRIP_BUCKETS: &[f64] =
     &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0];
 
-/// Returns a registry that already exports memory, CPU and file descriptors of the process, on
-/// Linux.
+/// Returns a registry that already exports the build, and on Linux memory, CPU and file descriptors
+/// of the process.
 ///
 /// # Errors
-/// If the process metrics cannot be registered.
+/// If these metrics cannot be registered.
 pub fn registry() -> prometheus::Result<Registry> {
     let registry = Registry::new();
+    let build = Opts::new("notifications_build_info", "Always 1; version and commit of the build.");
+    let build = build.const_label("version", VERSION).const_label("commit", COMMIT);
+    let build = IntGauge::with_opts(build)?;
+    build.set(1);
+    registry.register(Box::new(build))?;
     #[cfg(target_os = "linux")]
     registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
     Ok(registry)

@@ -7,13 +7,14 @@ mod panic_hook;
 use std::io::IsTerminal as _;
 
 use clap::ValueEnum;
-use tracing::Subscriber;
+use tracing::{Subscriber, info};
 use tracing_subscriber::{
-    Layer,
+    Layer, Registry,
     filter::{LevelFilter, Targets},
     fmt,
     fmt::MakeWriter,
     prelude::*,
+    reload,
 };
 
 use escape::EscapingMakeWriter;
@@ -71,18 +72,36 @@ pub struct TelemetrySettings {
     pub log_format: LogFormat,
 }
 
+/// Changes the level of the installed logger. Clones change the same one.
+#[derive(Clone, Debug)]
+pub struct LogFilter(reload::Handle<Targets, Registry>);
+
+impl LogFilter {
+    /// Sets the minimum level that is logged; a restart sets that of the settings again.
+    pub fn set(&self, level: LogLevel) {
+        // It fails only if the logger is gone, which is as long as the process.
+        drop(self.0.reload(level.filter()));
+        info!(?level, "log level changed");
+    }
+}
+
 /// Installs the logger, also for panics, for the whole process. A second call has no effect.
-pub fn init(settings: &TelemetrySettings) {
+pub fn init(settings: &TelemetrySettings) -> LogFilter {
     let colours = std::io::stderr().is_terminal();
-    let subscriber = subscriber(settings, colours, std::io::stderr);
+    let (subscriber, filter) = subscriber(settings, colours, std::io::stderr);
     if tracing::subscriber::set_global_default(subscriber).is_ok() {
         LogBridge::install();
         panic_hook::install();
     }
+    filter
 }
 
-/// Returns a subscriber that writes one line per event to `writer`.
-fn subscriber<W>(settings: &TelemetrySettings, coloured: bool, writer: W) -> impl Subscriber + Send
+/// Returns a subscriber that writes one line per event to `writer`, and what changes its level.
+fn subscriber<W>(
+    settings: &TelemetrySettings,
+    coloured: bool,
+    writer: W,
+) -> (impl Subscriber + Send, LogFilter)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
@@ -92,7 +111,8 @@ where
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
         LogFormat::Console => lines.compact().boxed(),
     };
-    tracing_subscriber::registry().with(settings.log_level.filter()).with(lines)
+    let (filter, handle) = reload::Layer::new(settings.log_level.filter());
+    (tracing_subscriber::registry().with(filter).with(lines), LogFilter(handle))
 }
 
 #[cfg(test)]
@@ -123,6 +143,25 @@ pub(crate) mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn the_level_is_changed_while_the_logger_is_in_use() {
+        let lines = Lines::default();
+        let settings = TelemetrySettings { log_level: LogLevel::Info, log_format: LogFormat::Json };
+        let writer = {
+            let lines = lines.clone();
+            move || lines.clone()
+        };
+        let (subscriber, filter) = subscriber(&settings, false, writer);
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::debug!("before");
+            filter.set(LogLevel::Debug);
+            tracing::debug!("after");
+        });
+        let text = lines.text();
+        assert!(!text.contains("before") && text.contains("after"), "{text}");
+        assert!(text.contains("log level changed"), "{text}");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use shared::{
     admin::Readiness,
     lifecycle,
     redis::RedisClient,
+    telemetry::LogFilter,
     trace::{self, Tracer},
 };
 use tokio::net::{TcpListener, TcpSocket};
@@ -73,6 +74,12 @@ impl Gateway {
         let (address, admin_address) = (gateway.address()?, gateway.admin.local_addr()?);
         info!(%address, %admin_address, "gateway is listening");
         Ok(gateway)
+    }
+
+    /// Lets operators change the log level on the admin port.
+    #[must_use]
+    pub fn with_log_filter(self, log_filter: LogFilter) -> Self {
+        Self { admin: self.admin.with_log_filter(log_filter), ..self }
     }
 
     /// Returns the address for clients.

@@ -10,13 +10,13 @@ async fn main() {
         Ok(parsed) => parsed,
         Err(error) => error.exit(),
     };
-    telemetry::init(&config.telemetry);
+    let log_filter = telemetry::init(&config.telemetry);
     if let Some(command) = command {
         lifecycle::run(command.run(&config)).await;
     }
     let shutdown = lifecycle::shutdown_on_signals();
     let service = async {
-        Gateway::bind(config).await?.run(shutdown).await;
+        Gateway::bind(config).await?.with_log_filter(log_filter).run(shutdown).await;
         Ok(())
     };
     lifecycle::run(Box::pin(service)).await;

@@ -92,7 +92,7 @@ mod tests {
         let lines = Lines::default();
         let settings = TelemetrySettings { log_level: LogLevel::Info, log_format };
         let writer = lines.clone();
-        let subscriber = subscriber(&settings, coloured, move || writer.clone());
+        let (subscriber, _) = subscriber(&settings, coloured, move || writer.clone());
         with_default(subscriber, || {
             let error = io::Error::other(HOSTILE);
             info!(text = HOSTILE, shown = %HOSTILE, debug = ?HOSTILE, %error, "logged {HOSTILE}");

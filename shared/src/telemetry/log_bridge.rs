@@ -85,7 +85,7 @@ mod tests {
         let settings = TelemetrySettings { log_level: LogLevel::Info, log_format: LogFormat::Json };
         let (writer, bridge) = (lines.clone(), LogBridge::default());
         tracing::subscriber::with_default(
-            subscriber(&settings, false, move || writer.clone()),
+            subscriber(&settings, false, move || writer.clone()).0,
             || {
                 for brokers in 1..=185 {
                     log(

@@ -24,7 +24,7 @@ mod tests {
         let lines = Lines::default();
         let settings = TelemetrySettings { log_level: LogLevel::Info, log_format: LogFormat::Json };
         let writer = lines.clone();
-        let subscriber = subscriber(&settings, false, move || writer.clone());
+        let (subscriber, _) = subscriber(&settings, false, move || writer.clone());
         let previous = panic::take_hook();
         install();
         let caught = tracing::subscriber::with_default(subscriber, || {
