@@ -156,8 +156,8 @@ async fn a_poll_is_answered_when_the_client_sends_another_request(
     publish(stack, &user, 1).await?;
     let newest = stack.stream(&user).await?.pop().context("the stream has an entry")?.0;
     let poll = format!(
-        "GET /events?after={newest}&wait=60 HTTP/1.1\r\nHost: gateway\r\nAccept: application/json\r\n\
-         Authorization: Bearer {}\r\n\r\n",
+        "GET /events?after={newest}&wait=60 HTTP/1.1\r\nHost: gateway\r\n\
+         Accept: application/json\r\nAuthorization: Bearer {}\r\n\r\n",
         stack.token(&user)?
     );
     let mut socket = RawSocket::connect(stack.gateways[0].address()).await?;

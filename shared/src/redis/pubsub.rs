@@ -52,8 +52,8 @@ impl PubSub {
         Ok(Self { nodes, subscribers, role, handler })
     }
 
-    /// Returns pub/sub connections to other nodes; none if they are the same. Connections to the same
-    /// servers are shared.
+    /// Returns pub/sub connections to other nodes; none if they are the same. Connections to the
+    /// same servers are shared.
     pub(super) async fn after_moves(&self, nodes: Arc<Nodes>) -> RedisResult<Option<Self>> {
         if Arc::ptr_eq(&nodes, &self.nodes) {
             return Ok(None);

@@ -46,7 +46,7 @@ test("the state is asked for after connecting, and later notifications are added
   expect([marks.unread, marks.exact]).toEqual([7, true]);
 });
 
-test("the state of a connection that opens is not asked for, whatever was known before", async () => {
+test("the state of a connection that opens is not asked for, also if it is older", async () => {
   const read = { unread: 5, read_up_to: "1-0", exact: true, counted_to: "2-0" };
   const { context, marks, shown } = await badge(read);
   context.socket.receivesNotification("3-0");
