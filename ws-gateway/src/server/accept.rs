@@ -3,7 +3,12 @@
 
 use std::{convert::Infallible, net::IpAddr, sync::Arc, time::Duration};
 
-use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{
+    Request,
+    body::{Body as _, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use shared::backoff;
 use tokio::{
@@ -15,7 +20,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::debug;
 
 use super::{
-    activity::Activity, handshake, pending::Slot, request_counter::RequestCounter,
+    activity::Activity, handshake, pending::Slot, read_observer::ReadObserver,
     settings::ServerSettings, state::ServerState,
 };
 use crate::{
@@ -142,11 +147,10 @@ impl Pending {
         let (state, peer) = (Arc::clone(&self.state), self.peer);
         let activity = Activity::default();
         let mut changes = activity.subscribe();
-        let stream = RequestCounter::new(stream, activity.clone());
+        let stream = ReadObserver::new(stream, activity.clone());
         let service = service_fn(move |request: Request<Incoming>| {
-            // No request that is answered here has a body.
             let (state, activity) = (Arc::clone(&state), activity.clone());
-            activity.serve();
+            activity.serve(!request.body().is_end_stream());
             async move {
                 let request = request.map(drop);
                 let response = handshake::respond::<S>(&state, request, peer, &activity);

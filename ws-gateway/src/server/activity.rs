@@ -8,21 +8,27 @@ use tokio::sync::watch;
 
 use super::connection_limits::ConnectionPermit;
 
+/// The number of CR and LF at the end of a request without a body.
+const HEAD_END: usize = b"\r\n\r\n".len();
+
 /// The activity of one HTTP connection. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Activity {
     is_active: watch::Sender<bool>,
-    requests: watch::Sender<Requests>,
+    reads: watch::Sender<Reads>,
     permit: Arc<OnceLock<ConnectionPermit>>,
 }
 
-/// The requests of a connection.
+/// What hyper has read. While it serves a request without a body, hyper reads only if nothing of
+/// the next request is in its buffer.
 #[derive(Debug, Default)]
-struct Requests {
-    received: usize,
-    /// Whether a part of another one was received.
-    has_begun_next: bool,
-    served: usize,
+struct Reads {
+    /// Whether a part of the next request was received.
+    has_next: bool,
+    /// Whether what is read may be the body of the request that is served.
+    has_body: bool,
+    /// The number of CR and LF at the end of what was read.
+    line_ends: usize,
 }
 
 /// A response in progress, until it is dropped.
@@ -36,28 +42,43 @@ impl Activity {
         ActiveResponse(self.clone())
     }
 
-    /// Records requests that were received, and whether another one has begun.
-    pub(super) fn record_requests(&self, received: usize, has_begun_next: bool) {
-        self.requests.send_modify(|requests| {
-            requests.received += received;
-            requests.has_begun_next = has_begun_next;
+    /// Records that hyper reads from the connection.
+    pub(super) fn begin_read(&self) {
+        // Notifies nothing: the next poll of hyper would read and notify again.
+        self.reads.send_if_modified(|reads| {
+            reads.has_next = false;
+            false
         });
     }
 
-    /// Records that the next request is served.
-    pub(super) fn serve(&self) {
-        self.requests.send_modify(|requests| requests.served += 1);
+    /// Records what hyper has read.
+    pub(super) fn end_read(&self, bytes: &[u8]) {
+        self.reads.send_if_modified(|reads| {
+            let is_line_end = |byte: &&u8| matches!(byte, b'\r' | b'\n');
+            let line_ends = bytes.iter().rev().take_while(is_line_end).count();
+            let is_empty = line_ends == bytes.len();
+            reads.line_ends = if is_empty { reads.line_ends + line_ends } else { line_ends };
+            reads.has_next = !is_empty;
+            reads.has_next
+        });
     }
 
-    /// Waits until the client sends a request in addition to the one that is served.
-    pub(super) fn next_request(&self) -> impl Future<Output = ()> + Send + 'static {
-        let mut requests = self.requests.subscribe();
+    /// Records that a request is served.
+    pub(super) fn serve(&self, has_body: bool) {
+        self.reads.send_modify(|reads| {
+            // Until hyper reads, there is something in its buffer. Empty lines are ignored.
+            reads.has_next = reads.line_ends <= HEAD_END;
+            reads.has_body = has_body;
+        });
+    }
+
+    /// Waits until the client sends a request in addition to the one that is served. Behind a
+    /// request with a body, the next one is not noticed.
+    pub(super) fn next_request(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut reads = self.reads.subscribe();
         async move {
-            let is_next = |requests: &Requests| {
-                requests.received > requests.served
-                    || (requests.received == requests.served && requests.has_begun_next)
-            };
-            if requests.wait_for(is_next).await.is_err() {
+            let has_next = |reads: &Reads| reads.has_next && !reads.has_body;
+            if reads.wait_for(has_next).await.is_err() {
                 // The connection has ended, and its request with it.
                 std::future::pending::<()>().await;
             }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{
     connection_limits::ConnectionPermit,
     open::{OpenConnection, register},
-    request_counter::RequestCounter,
+    read_observer::ReadObserver,
     state::ServerState,
 };
 use crate::{
@@ -81,7 +81,7 @@ where
     S: Transport,
 {
     let upgraded = upgrade.await.ok()?;
-    let Parts { io, read_buf, .. } = upgraded.downcast::<TokioIo<RequestCounter<S>>>().ok()?;
+    let Parts { io, read_buf, .. } = upgraded.downcast::<TokioIo<ReadObserver<S>>>().ok()?;
     // Copies the bytes that the client sent ahead: the buffer of the request would otherwise live
     // as long as the connection.
     let (stream, read) = (io.into_inner().into_inner(), read_buf.to_vec());
