@@ -20,6 +20,7 @@ pub(crate) mod property_check;
 mod record;
 mod retry;
 mod rewind;
+mod rewind_to;
 pub(crate) mod search;
 pub(crate) mod skip;
 mod source;

@@ -74,8 +74,6 @@ struct Assigned {
     never_finished: BTreeSet<i64>,
     /// The position that Redis has; without it, everything that is finished is committed.
     confirmed: Option<i64>,
-    /// Whether Redis has had a position since the assignment.
-    was_confirmed: bool,
 }
 
 impl Offsets {

@@ -85,28 +85,7 @@ fn positions(
             found => found?,
         };
         let committed = offset(committed.find_partition(topic, *partition))?;
-        let from = match (*to, committed) {
-            // Control records of transactions may follow what is committed.
-            (RewindTo::Offset { from, .. }, Some(committed))
-                if from >= committed && offsets.is_untouched(topic, *partition) =>
-            {
-                return Ok(None);
-            }
-            (RewindTo::Offset { from, .. }, _) => from.max(found.unwrap_or(0)),
-            // A group that has committed nothing has not lost anything.
-            (RewindTo::Age { .. } | RewindTo::Beginning, None) => return Ok(None),
-            (RewindTo::Beginning, Some(_)) => found.unwrap_or(0),
-            // Nothing was committed: this is the first watermark.
-            (RewindTo::Age { silent_until: None, .. }, Some(committed))
-                if found >= Some(committed) && !offsets.was_confirmed(topic, *partition) =>
-            {
-                return Ok(None);
-            }
-            (RewindTo::Age { silent_until, .. }, Some(_)) => {
-                silent_until.into_iter().chain(found).min().unwrap_or(i64::MAX)
-            }
-        };
-        Ok(offsets.restore_start(topic, *partition, from))
+        Ok(offsets.rewind_start(topic, *partition, *to, found, committed))
     };
     Ok(partitions.iter().map(position).collect())
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::{Assigned, Offsets};
-use crate::domain::record::Restore;
+use crate::{domain::record::Restore, infrastructure::kafka::rewind_to::RewindTo};
 
 impl Offsets {
     /// Notes the id of a topic. Returns whether it had another one: it was created again.
@@ -50,7 +50,6 @@ impl Offsets {
             reread_until: assigned.reread_until,
             read_until,
             never_finished: assigned.never_finished(),
-            was_confirmed: assigned.was_confirmed,
             ..Assigned::default()
         };
         self.last_epoch = epoch;
@@ -61,6 +60,37 @@ impl Offsets {
     pub(crate) fn finished_to(&self, topic: &str, partition: i32) -> Option<(u64, i64)> {
         let assigned = self.get(topic, partition).filter(|a| a.reset_from.is_none())?;
         Some((assigned.epoch, assigned.finished_to()?))
+    }
+
+    /// Returns the position from which a partition is read again, if something of it may be lost.
+    /// `found` is the first offset that may be restored, `committed` the one that was committed.
+    pub(crate) fn rewind_start(
+        &self,
+        topic: &str,
+        partition: i32,
+        to: RewindTo,
+        found: Option<i64>,
+        committed: Option<i64>,
+    ) -> Option<i64> {
+        let assigned = self.get(topic, partition)?;
+        let from = match (to, committed) {
+            (RewindTo::Offset { from, .. }, _) => from.max(found.unwrap_or(0)),
+            (RewindTo::Beginning, Some(_)) => found.unwrap_or(0),
+            (RewindTo::Age { silent_until, .. }, Some(_)) => {
+                silent_until.into_iter().chain(found).min().unwrap_or(i64::MAX)
+            }
+            // What is finished before the first commit was finished in this assignment.
+            (RewindTo::Beginning | RewindTo::Age { .. }, None) => assigned.start?,
+        };
+        let is_committed = match (to, committed) {
+            // Control records of transactions may follow what is committed.
+            (_, Some(committed)) => from >= committed,
+            (to, None) => !matches!(to, RewindTo::Offset { .. }),
+        };
+        if is_committed && assigned.is_untouched() {
+            return None;
+        }
+        self.restore_start(topic, partition, from)
     }
 
     /// Returns the position from which a partition has to be read again to restore everything from
@@ -85,18 +115,6 @@ impl Offsets {
         (assigned.restored_silently_to() < until).then_some((until, assigned.intact_until))
     }
 
-    /// Returns whether no record of a partition was finished since its assignment.
-    pub(crate) fn is_untouched(&self, topic: &str, partition: i32) -> bool {
-        self.get(topic, partition).is_some_and(|assigned| {
-            assigned.restored_until == 0 && assigned.finished_to() == assigned.start
-        })
-    }
-
-    /// Returns whether Redis has had a position of a partition since its assignment.
-    pub(crate) fn was_confirmed(&self, topic: &str, partition: i32) -> bool {
-        self.get(topic, partition).is_some_and(|assigned| assigned.was_confirmed)
-    }
-
     /// Commits no offset of a partition above `position` before a position is confirmed.
     pub(crate) fn hold_commits(&mut self, topic: &str, partition: i32, position: i64) {
         if let Some(assigned) = self.get_mut(topic, partition) {
@@ -110,12 +128,17 @@ impl Offsets {
         if let Some(assigned) = self.get_mut(topic, partition) {
             assigned.has_progress |= assigned.confirmed != position;
             assigned.confirmed = position;
-            assigned.was_confirmed |= position.is_some();
         }
     }
 }
 
 impl Assigned {
+    /// Returns whether every record that was read since the assignment is still in flight.
+    fn is_untouched(&self) -> bool {
+        let is_in_flight = self.in_flight.iter().all(Option::is_some) && self.parked.is_empty();
+        self.read_until == 0 && self.first == 0 && is_in_flight
+    }
+
     pub(super) fn finished_to(&self) -> Option<i64> {
         self.unfinished(i64::MIN).or(self.start)
     }

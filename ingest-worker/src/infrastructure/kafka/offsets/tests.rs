@@ -1,6 +1,6 @@
-use super::*;
+mod restore;
 
-const SILENT: Restore = Restore::HistoryOnly { intact_until: 50 };
+use super::*;
 
 fn assigned() -> Offsets {
     let mut offsets = Offsets::default();
@@ -223,69 +223,4 @@ fn no_position_is_known_between_a_reset_and_the_next_record() {
     assert_eq!(offsets.finished_to("t", 0), None);
     read(&mut offsets, 0);
     assert_eq!(offsets.finished_to("t", 0).map(|(_, position)| position), Some(0));
-}
-
-#[test]
-fn a_restore_repeats_what_was_finished_behind_an_unfinished_record_and_not_that_record() {
-    let mut offsets = assigned();
-    let [parked, _, finished] = [5, 6, 7].map(|offset| read(&mut offsets, offset));
-    offsets.park("t", 0, 5, parked);
-    offsets.finish("t", 0, 7, finished);
-    assert_eq!(offsets.restore_start("t", 0, 100), Some(5), "the parked record is not left out");
-    assert_eq!(offsets.restore_start("t", 0, 3), Some(3));
-    offsets.begin_restore("t", 0, 3, None, 50);
-    let kind = |offsets: &mut Offsets, offset| offsets.read("t", 0, offset).unwrap().restore;
-    let kinds = [3, 5, 6].map(|offset| kind(&mut offsets, offset));
-    assert_eq!(kinds, [Some(SILENT), Some(Restore::Unfinished), Some(Restore::Unfinished)]);
-    // Redis loses everything again before the rest is read.
-    offsets.begin_restore("t", 0, 5, None, 50);
-    let kinds = [5, 6, 7, 8].map(|offset| kind(&mut offsets, offset));
-    let expected = [Some(Restore::Unfinished), Some(Restore::Unfinished)];
-    assert_eq!(kinds, [expected[0], expected[1], Some(SILENT), None]);
-}
-
-#[test]
-fn the_commit_stays_where_it_is_until_redis_has_the_position() {
-    let mut offsets = assigned();
-    offsets.set_start("t", 0, 5);
-    offsets.hold_commits("t", 0, 5);
-    let five = read(&mut offsets, 5);
-    offsets.finish("t", 0, 5, five);
-    assert_eq!(offsets.take_committable(), [("t", 0, 5)]);
-    offsets.set_confirmed("t", 0, Some(6));
-    assert_eq!(offsets.take_committable(), [("t", 0, 6)]);
-}
-
-#[test]
-fn what_was_not_published_again_before_a_second_loss_is_still_published() {
-    let mut offsets = assigned();
-    for offset in 0..4 {
-        let id = read(&mut offsets, offset);
-        offsets.finish("t", 0, offset, id);
-    }
-    offsets.begin_restore("t", 0, 1, Some(0), 0);
-    let one = read(&mut offsets, 1);
-    offsets.finish("t", 0, 1, one);
-    read(&mut offsets, 2);
-    offsets.begin_restore("t", 0, 0, None, 50);
-    let kinds = [0, 1, 2, 3].map(|offset| offsets.read("t", 0, offset).unwrap().restore);
-    let [silent, publish] = [Some(SILENT), Some(Restore::Publish)];
-    assert_eq!(kinds, [silent, silent, publish, publish]);
-}
-
-#[test]
-fn a_silent_restore_ends_with_the_last_record_that_was_finished_before() {
-    let mut offsets = assigned();
-    let [parked, one, two] = [0, 1, 2].map(|offset| read(&mut offsets, offset));
-    offsets.park("t", 0, 0, parked);
-    offsets.finish("t", 0, 1, one);
-    offsets.finish("t", 0, 2, two);
-    offsets.begin_restore("t", 0, 0, None, 50);
-    let [parked, one, two] = [0, 1, 2].map(|offset| read(&mut offsets, offset));
-    offsets.park("t", 0, 0, parked);
-    offsets.park("t", 0, 1, one);
-    offsets.finish("t", 0, 2, two);
-    assert_eq!(offsets.silent_until("t", 0), Some((3, 50)));
-    offsets.finish("t", 0, 1, one);
-    assert_eq!(offsets.silent_until("t", 0), None);
 }

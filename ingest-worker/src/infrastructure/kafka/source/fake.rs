@@ -82,6 +82,11 @@ impl FakeBroker {
         self.change(|state| state.refuses_rewinds = refuse);
     }
 
+    /// Deletes the committed offsets of the group.
+    pub(crate) fn forget_commits(&self) {
+        self.change(|state| state.committed.clear());
+    }
+
     pub(crate) fn fail(&self, error: &str) {
         self.change(|state| state.fatal_error = Some(error.to_owned()));
     }
@@ -232,18 +237,8 @@ impl RecordSource for FakeSource {
             if self.broker.state().refuses_rewinds {
                 return Err(TransientError { system: System::Kafka, detail: "refused".into() });
             }
-            let from = match to {
-                RewindTo::Offset { from, .. } => *from,
-                RewindTo::Age { .. } | RewindTo::Beginning => 0,
-            };
-            let is_first = !self.offsets().was_confirmed(topic, *partition);
-            if is_first
-                && matches!(to, RewindTo::Age { .. })
-                && from >= self.broker.committed(*partition)
-            {
-                return Ok(None);
-            }
-            let start = self.offsets().restore_start(topic, *partition, from);
+            let committed = self.broker.state().committed.get(partition).copied();
+            let start = self.offsets().rewind_start(topic, *partition, *to, Some(0), committed);
             let Some(from) = start else { return Ok(None) };
             self.positions().insert(*partition, usize::try_from(from).unwrap());
             let (silent, intact) = (to.silent_until(), to.intact_until());

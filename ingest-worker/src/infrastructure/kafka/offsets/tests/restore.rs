@@ -1,0 +1,98 @@
+//! Partitions that are read again because Redis has lost data.
+
+use std::time::Duration;
+
+use super::*;
+use crate::infrastructure::kafka::rewind_to::RewindTo;
+
+const SILENT: Restore = Restore::HistoryOnly { intact_until: 50 };
+const MISSING: RewindTo =
+    RewindTo::Age { max: Duration::from_hours(1), silent_until: None, intact_until: 0 };
+
+#[test]
+fn a_restore_repeats_what_was_finished_behind_an_unfinished_record_and_not_that_record() {
+    let mut offsets = assigned();
+    let [parked, _, finished] = [5, 6, 7].map(|offset| read(&mut offsets, offset));
+    offsets.park("t", 0, 5, parked);
+    offsets.finish("t", 0, 7, finished);
+    assert_eq!(offsets.restore_start("t", 0, 100), Some(5), "the parked record is not left out");
+    assert_eq!(offsets.restore_start("t", 0, 3), Some(3));
+    offsets.begin_restore("t", 0, 3, None, 50);
+    let kind = |offsets: &mut Offsets, offset| offsets.read("t", 0, offset).unwrap().restore;
+    let kinds = [3, 5, 6].map(|offset| kind(&mut offsets, offset));
+    assert_eq!(kinds, [Some(SILENT), Some(Restore::Unfinished), Some(Restore::Unfinished)]);
+    // Redis loses everything again before the rest is read.
+    offsets.begin_restore("t", 0, 5, None, 50);
+    let kinds = [5, 6, 7, 8].map(|offset| kind(&mut offsets, offset));
+    let expected = [Some(Restore::Unfinished), Some(Restore::Unfinished)];
+    assert_eq!(kinds, [expected[0], expected[1], Some(SILENT), None]);
+}
+
+#[test]
+fn the_commit_stays_where_it_is_until_redis_has_the_position() {
+    let mut offsets = assigned();
+    offsets.set_start("t", 0, 5);
+    offsets.hold_commits("t", 0, 5);
+    let five = read(&mut offsets, 5);
+    offsets.finish("t", 0, 5, five);
+    assert_eq!(offsets.take_committable(), [("t", 0, 5)]);
+    offsets.set_confirmed("t", 0, Some(6));
+    assert_eq!(offsets.take_committable(), [("t", 0, 6)]);
+}
+
+#[test]
+fn what_was_not_published_again_before_a_second_loss_is_still_published() {
+    let mut offsets = assigned();
+    for offset in 0..4 {
+        let id = read(&mut offsets, offset);
+        offsets.finish("t", 0, offset, id);
+    }
+    offsets.begin_restore("t", 0, 1, Some(0), 0);
+    let one = read(&mut offsets, 1);
+    offsets.finish("t", 0, 1, one);
+    read(&mut offsets, 2);
+    offsets.begin_restore("t", 0, 0, None, 50);
+    let kinds = [0, 1, 2, 3].map(|offset| offsets.read("t", 0, offset).unwrap().restore);
+    let [silent, publish] = [Some(SILENT), Some(Restore::Publish)];
+    assert_eq!(kinds, [silent, silent, publish, publish]);
+}
+
+#[test]
+fn a_silent_restore_ends_with_the_last_record_that_was_finished_before() {
+    let mut offsets = assigned();
+    let [parked, one, two] = [0, 1, 2].map(|offset| read(&mut offsets, offset));
+    offsets.park("t", 0, 0, parked);
+    offsets.finish("t", 0, 1, one);
+    offsets.finish("t", 0, 2, two);
+    offsets.begin_restore("t", 0, 0, None, 50);
+    let [parked, one, two] = [0, 1, 2].map(|offset| read(&mut offsets, offset));
+    offsets.park("t", 0, 0, parked);
+    offsets.park("t", 0, 1, one);
+    offsets.finish("t", 0, 2, two);
+    assert_eq!(offsets.silent_until("t", 0), Some((3, 50)));
+    offsets.finish("t", 0, 1, one);
+    assert_eq!(offsets.silent_until("t", 0), None);
+}
+
+#[test]
+fn what_was_finished_before_the_first_commit_is_read_again() {
+    let mut offsets = assigned();
+    offsets.set_start("t", 0, 5);
+    assert_eq!(offsets.rewind_start("t", 0, MISSING, Some(0), None), None);
+    let five = read(&mut offsets, 5);
+    assert_eq!(offsets.rewind_start("t", 0, MISSING, Some(0), None), None, "it is in flight");
+    offsets.finish("t", 0, 5, five);
+    assert_eq!(offsets.rewind_start("t", 0, MISSING, Some(0), None), Some(5));
+    assert_eq!(offsets.rewind_start("t", 0, RewindTo::Beginning, Some(0), None), Some(5));
+}
+
+#[test]
+fn what_was_finished_behind_a_parked_record_at_the_committed_offset_is_read_again() {
+    let mut offsets = assigned();
+    let [parked, finished] = [5, 6].map(|offset| read(&mut offsets, offset));
+    let to = RewindTo::Offset { from: 5, silent_until: 0, intact_until: 0 };
+    assert_eq!(offsets.rewind_start("t", 0, to, Some(0), Some(5)), None);
+    offsets.park("t", 0, 5, parked);
+    offsets.finish("t", 0, 6, finished);
+    assert_eq!(offsets.rewind_start("t", 0, to, Some(0), Some(5)), Some(5));
+}
