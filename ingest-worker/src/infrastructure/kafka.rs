@@ -24,6 +24,7 @@ mod rewind_to;
 pub(crate) mod search;
 pub(crate) mod skip;
 mod source;
+mod start;
 mod statistics;
 mod topic_config;
 mod tracing;

@@ -28,6 +28,7 @@ use super::{
     record::InFlightRecord,
     rewind,
     source::{MAX_BATCH, RecordSource, RewindTo},
+    start,
 };
 use crate::{
     config::Config,
@@ -118,10 +119,22 @@ impl<'c> KafkaSource<'c> {
             }
         }
         self.rewind_recreated();
+        if self.consumer.membership().assignment_changed() {
+            self.read_starts();
+        }
         let is_ready = !records.is_empty()
             || self.consumer.membership().assignment_changed()
             || self.fatal_error().is_some();
         if is_ready { Poll::Ready(records) } else { Poll::Pending }
+    }
+
+    /// Reads where assigned partitions begin, without waiting for it.
+    fn read_starts(&self) {
+        let unknown = self.consumer.membership().offsets().without_start();
+        if !unknown.is_empty() {
+            let consumer = Arc::clone(self.consumer);
+            spawn_blocking(move || start::set_committed(&consumer.client, &unknown));
+        }
     }
 
     /// Reads recreated topics from their beginning.

@@ -85,6 +85,9 @@ fn refusal(name: &str, value: &str, config: &Config) -> Option<String> {
         "the worker uses no transactions, remove it".to_owned()
     } else if name == "auto.commit.interval.ms" && value == "0" {
         "with 0 no offset would be committed, use at least 1".to_owned()
+    } else if name == "statistics.interval.ms" && value == "0" {
+        "with 0 the lag of a partition without new records would be unknown, use at least 1"
+            .to_owned()
     } else {
         return None;
     })
@@ -175,9 +178,10 @@ mod tests {
     }
 
     #[test]
-    fn a_property_that_stops_commits_or_dead_letters_is_refused() {
+    fn a_property_that_stops_commits_dead_letters_or_statistics_is_refused() {
         let refused = [
             ("auto.commit.interval.ms", "0", "KAFKA_PROPERTY_AUTO_COMMIT_INTERVAL_MS: with 0 no"),
+            ("statistics.interval.ms", "0", "KAFKA_PROPERTY_STATISTICS_INTERVAL_MS: with 0 the"),
             ("transactional.id", "t", "KAFKA_PROPERTY_TRANSACTIONAL_ID: the worker uses no"),
         ];
         for (name, value, problem) in refused {

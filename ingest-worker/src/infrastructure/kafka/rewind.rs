@@ -97,7 +97,7 @@ fn since(age: Duration) -> i64 {
 }
 
 /// Returns the offset of a partition, if it has one.
-fn offset(element: Option<TopicPartitionListElem<'_>>) -> KafkaResult<Option<i64>> {
+pub(super) fn offset(element: Option<TopicPartitionListElem<'_>>) -> KafkaResult<Option<i64>> {
     let Some(element) = element else { return Ok(None) };
     element.error()?;
     Ok(element.offset().to_raw().filter(|offset| *offset >= 0))

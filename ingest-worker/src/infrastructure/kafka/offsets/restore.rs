@@ -1,9 +1,9 @@
 //! Positions of partitions that are read again because Redis has lost data: nothing below what was
 //! committed is committed again, and each record states how its notification is restored.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Assigned, Offsets};
+use super::{Assigned, Offsets, Partition};
 use crate::{domain::record::Restore, infrastructure::kafka::rewind_to::RewindTo};
 
 impl Offsets {
@@ -23,6 +23,15 @@ impl Offsets {
         if let Some(assigned) = self.get_mut(topic, partition) {
             assigned.start.get_or_insert(position);
         }
+    }
+
+    /// Returns the partitions whose position is not known yet, each with its assignment.
+    pub(crate) fn without_start(&self) -> BTreeMap<Partition, u64> {
+        let all = self.topics.iter().flat_map(|(topic, partitions)| {
+            partitions.iter().map(move |(id, assigned)| ((topic.clone(), *id), assigned))
+        });
+        let unknown = all.filter(|(_, assigned)| assigned.start.is_none());
+        unknown.map(|(partition, assigned)| (partition, assigned.epoch)).collect()
     }
 
     /// Begins to read a partition again from `position` on, to restore what Redis has lost: records

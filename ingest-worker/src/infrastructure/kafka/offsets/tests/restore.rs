@@ -96,3 +96,15 @@ fn what_was_finished_behind_a_parked_record_at_the_committed_offset_is_read_agai
     offsets.finish("t", 0, 6, finished);
     assert_eq!(offsets.rewind_start("t", 0, to, Some(0), Some(5)), Some(5));
 }
+
+#[test]
+fn the_start_of_a_partition_is_unknown_until_it_is_set_or_a_record_is_read() {
+    let mut offsets = assigned();
+    offsets.assign("t", 1);
+    assert_eq!(offsets.without_start().len(), 2);
+    offsets.set_start("t", 0, 5);
+    offsets.read("t", 1, 5).expect("the partition is assigned");
+    assert!(offsets.without_start().is_empty());
+    offsets.assign("t", 0);
+    assert_eq!(offsets.without_start().into_keys().collect::<Vec<_>>(), [("t".to_owned(), 0)]);
+}
