@@ -24,8 +24,14 @@ if not publishes then
   local start = call('GET', KEYS[2])
   local known = start or call('GET', KEYS[3])
   for ms, seq in string.gmatch(type(known) == 'string' and known or '', '(%d+)%-(%d+)') do
-    -- The number of a position before all entries is the time in ms, and 10 random bits.
-    if ms == '0' then ms = math.floor(seq / 2 ^ 10) end
+    -- The number of a position before all entries is the time in ms, and 10 random bits; formerly
+    -- the time in s, and 20 random bits, which read as ms is more than a year in the future.
+    if ms == '0' then
+      local time = call('TIME')
+      local latest = time.err and math.huge or (time[1] + 86400) * 1000
+      ms = math.floor(seq / 2 ^ 10)
+      if ms > latest then ms = math.floor(seq / 2 ^ 20) * 1000 end
+    end
     publishes = publishes or tonumber(ms) < tonumber(ARGV[6])
   end
   -- The newest position is about to change; no stream begins at this one.
