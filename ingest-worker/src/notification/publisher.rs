@@ -140,7 +140,8 @@ pub trait Publisher: Send + Sync {
         watermarks: &[Watermark],
     ) -> impl Future<Output = Result<Published, TransientError>> + Send;
 
-    /// Returns what the servers hold of the watermark of each source, in order.
+    /// Returns what the servers hold of the watermark of each source, in order; nothing of any if
+    /// one of them refuses to be read.
     ///
     /// # Errors
     /// As [`Publisher::publish`].

@@ -2,7 +2,10 @@
 //! a command failed with an outage is dropped; the next call opens a new one.
 
 use std::{
-    sync::{Arc, atomic::AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64},
+    },
     time::Duration,
 };
 
@@ -43,6 +46,8 @@ pub struct RedisStore {
     connection: Arc<Mutex<Option<Connection>>>,
     /// Attempts to publish, so that no two watermarks are equal.
     pub(super) attempts: Arc<AtomicU64>,
+    /// Whether Redis refused the watermarks the last time.
+    pub(super) watermarks_refused: Arc<AtomicBool>,
 }
 
 /// Connections to all masters. It does not reconnect: what it has written is what its servers have,
@@ -67,8 +72,8 @@ impl RedisStore {
         replica_ack: Option<ReplicaAck>,
         metrics: Metrics,
     ) -> Self {
-        let (connection, attempts) = Default::default();
-        Self { client, retention, metrics, replica_ack, connection, attempts }
+        let (connection, attempts, watermarks_refused) = Default::default();
+        Self { client, retention, metrics, replica_ack, connection, attempts, watermarks_refused }
     }
 
     /// Checks that Redis can be used; connects if there is no connection.

@@ -1,13 +1,14 @@
 //! Reads the watermarks from all masters, and the replies to the scripts that replace them.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use redis::{RedisResult, Value, cmd, from_redis_value};
+use tracing::error;
 
 use super::{
     error,
     store::RedisStore,
-    watermarks::{WatermarkKeys, outage},
+    watermarks::{WatermarkKeys, outage, refusals},
 };
 use crate::{
     metrics::RedisCall,
@@ -27,10 +28,12 @@ impl RedisStore {
             self.drop_connection().await;
             return Err(error::transient_code(&code));
         }
+        let codes = refusals(&replies);
+        self.report_refusals(&codes);
         Ok(keys.read(watermarks, replies))
     }
 
-    /// Reads the watermarks of sources from each master.
+    /// Reads the watermarks of sources from each master; those that cannot be read are empty.
     pub(super) async fn read_watermarks(
         &self,
         sources: &[Arc<str>],
@@ -47,6 +50,11 @@ impl RedisStore {
         };
         let commands = keys.iter().map(command).collect();
         let replies = self.run(&connection, RedisCall::Watermarks, commands, false).await?;
+        let codes = refusals(&replies);
+        self.report_refusals(&codes);
+        if !codes.is_empty() {
+            return Ok(vec![StoredWatermark::new(); sources.len()]);
+        }
         let mut all = vec![StoredWatermark::new(); sources.len()];
         for (key, reply) in keys.iter().zip(replies) {
             // A key of another type holds no watermark; the next write replaces it.
@@ -58,5 +66,21 @@ impl RedisStore {
             }
         }
         Ok(all)
+    }
+
+    /// Counts the codes with which servers refused watermarks, and logs the first of them until
+    /// they are accepted again.
+    fn report_refusals(&self, codes: &[String]) {
+        for code in codes {
+            self.metrics.redis_errors.of(error::kind_of_code(code)).inc();
+        }
+        let was_refused = self.watermarks_refused.swap(!codes.is_empty(), Ordering::Relaxed);
+        if let Some(code) = codes.first().filter(|_| !was_refused) {
+            error!(
+                code,
+                "Redis refuses the watermarks at ws:watermark:*, what it loses is not restored: \
+                 check the permissions of the worker's Redis user"
+            );
+        }
     }
 }

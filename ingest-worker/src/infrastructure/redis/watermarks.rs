@@ -71,14 +71,25 @@ impl WatermarkKeys {
 /// Returns the code of the error with which a server refused to replace a watermark, if it means
 /// that Redis as a whole is unavailable.
 pub(super) fn outage(replies: &[RedisResult<Value>]) -> Option<String> {
-    let code = |reply: &RedisResult<Value>| {
-        let Ok(Value::BulkString(text)) = reply else { return None };
-        let text = String::from_utf8_lossy(text);
-        let errors = text.lines().filter_map(|line| line.strip_prefix('-'));
-        let mut codes = errors.filter_map(|error| error.split(' ').next());
-        codes.find(|code| error::is_outage_code(code)).map(str::to_owned)
-    };
-    replies.iter().find_map(code)
+    replies.iter().flat_map(codes).find(|code| error::is_outage_code(code))
+}
+
+/// Returns the codes of the errors with which servers refused to read or replace watermarks. A key
+/// of another type is none: the next write replaces it.
+pub(super) fn refusals(replies: &[RedisResult<Value>]) -> Vec<String> {
+    replies.iter().flat_map(codes).filter(|code| code != "WRONGTYPE").collect()
+}
+
+fn codes(reply: &RedisResult<Value>) -> Vec<String> {
+    match reply {
+        Err(error) => vec![error.code().unwrap_or_default().to_owned()],
+        Ok(Value::BulkString(text)) => {
+            let text = String::from_utf8_lossy(text);
+            let errors = text.lines().filter_map(|line| line.strip_prefix('-'));
+            errors.filter_map(|error| error.split(' ').next()).map(str::to_owned).collect()
+        }
+        Ok(_) => Vec::new(),
+    }
 }
 
 #[cfg(test)]
@@ -94,6 +105,10 @@ mod tests {
         let stored = values.iter().map(|(key, value)| ((*key).into(), value.map(str::to_owned)));
         let (source, stored) = ("g/t/0".into(), stored.collect());
         Watermark { source, stored, token: "a-2".into(), position: "7".into() }
+    }
+
+    fn refusal(code: &str) -> RedisResult<Value> {
+        Err(redis::make_extension_error(code.to_owned(), Some("refused".to_owned())))
     }
 
     #[test]
@@ -112,9 +127,8 @@ mod tests {
     #[test]
     fn a_reply_holds_the_present_values_and_an_error_changes_none() {
         let known = watermark(&[("ws:watermark:0", Some("a-1.3 5")), ("ws:watermark:3", None)]);
-        let error = redis::RedisError::from((redis::ErrorKind::Extension, "NOPERM"));
-        let replies = vec![Ok(Value::BulkString("a-2.4 7".into())), Err(error)];
-        assert_eq!(outage(&replies), None);
+        let replies = vec![Ok(Value::BulkString("a-2.4 7".into())), refusal("NOPERM")];
+        assert_eq!((outage(&replies), refusals(&replies)), (None, vec!["NOPERM".to_owned()]));
         let stored = keys().read(&[known], replies).remove(0);
         let values: Vec<_> = stored.values().map(|value| value.as_deref()).collect();
         assert_eq!(values, [Some("a-2.4 7"), None]);
@@ -125,6 +139,8 @@ mod tests {
         let reply = |text: &str| [Ok(Value::BulkString(text.into()))];
         let demoted = reply("a-1.3 5\n-READONLY You can't write against a read only replica.");
         assert_eq!(outage(&demoted), Some("READONLY".to_owned()));
-        assert_eq!(outage(&reply("-OOM command not allowed")), None);
+        let full = reply("-OOM command not allowed");
+        assert_eq!((outage(&full), refusals(&full)), (None, vec!["OOM".to_owned()]));
+        assert!(refusals(&[refusal("WRONGTYPE")]).is_empty());
     }
 }

@@ -133,7 +133,8 @@ impl Watermarks {
         self.of(assigned.iter().map(|(topic, id)| (topic.as_str(), *id)), offsets)
     }
 
-    /// Takes what the servers hold of a partition that was unknown. Returns from where the
+    /// Takes what the servers hold of a partition that was unknown; nothing if they refuse to be
+    /// read. Returns from where the
     /// partition has to be read again, if Redis has lost data.
     pub(super) fn compare(
         &mut self,
@@ -142,6 +143,12 @@ impl Watermarks {
         offsets: &mut Offsets,
     ) -> Option<RewindTo> {
         let (epoch, position) = offsets.finished_to(&partition.0, partition.1)?;
+        if stored.is_empty() {
+            // It is unknown what they hold: a loss would not be noticed, and commits go on.
+            offsets.set_confirmed(&partition.0, partition.1, None);
+            self.track(partition, Tracked { epoch, ..Tracked::new(stored) });
+            return None;
+        }
         // If it cannot be read again now, its next owner still finds what is missing.
         offsets.hold_commits(&partition.0, partition.1, position);
         if stored.values().any(Option::is_none) {

@@ -54,6 +54,7 @@ pub(super) struct Store {
 struct StoreState {
     published: Vec<u128>,
     outage: bool,
+    refuses_watermarks: bool,
     refused: HashSet<String>,
     calls: usize,
     data: Data,
@@ -96,6 +97,11 @@ impl Store {
     /// Makes every call fail, or work again.
     pub(super) fn set_outage(&self, outage: bool) {
         self.state().outage = outage;
+    }
+
+    /// Refuses to read or replace watermarks, or no longer.
+    pub(super) fn refuse_watermarks(&self, refuse: bool) {
+        self.state().refuses_watermarks = refuse;
     }
 
     /// Refuses the notifications of one user from now on, or of none.
@@ -164,6 +170,7 @@ impl Publisher for Store {
             PublishOutcome::Published
         };
         let outcomes = notifications.iter().map(publish).collect();
+        let watermarks = if state.refuses_watermarks { &[] } else { watermarks };
         let watermarks = watermarks.iter().map(|watermark| state.data.replace(watermark)).collect();
         Ok(Published { outcomes, watermarks })
     }
@@ -175,6 +182,9 @@ impl Publisher for Store {
         let state = self.state();
         if state.outage {
             return Err(error(System::Redis));
+        }
+        if state.refuses_watermarks {
+            return Ok(vec![StoredWatermark::new(); sources.len()]);
         }
         Ok(sources.iter().map(|source| state.data.stored(source)).collect())
     }

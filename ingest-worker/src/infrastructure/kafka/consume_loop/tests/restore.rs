@@ -201,6 +201,23 @@ async fn nothing_is_committed_of_a_partition_that_cannot_be_restored_yet() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn watermarks_that_cannot_be_read_are_no_loss_and_hold_up_no_commit() {
+    let setup = Setup::new([0]);
+    setup.store.refuse_watermarks(true);
+    let refused = async {
+        setup.broker.produce(0, of_user(1, "u"));
+        setup.committed(0, 1).await;
+        sleep(2 * SYNC).await;
+        assert_eq!(rewinds(&setup, RewindReason::Missing), 0);
+        // What was lost meanwhile is restored once they are accepted.
+        setup.store.fail_over_to(Data::default());
+        setup.store.refuse_watermarks(false);
+        setup.until("it is rebuilt", |setup| setup.metrics.rewound.get() == 1).await;
+    };
+    setup.run(refused).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_offset_is_committed_that_redis_does_not_have() {
     let setup = Setup::new([0]);
     let script = async {
