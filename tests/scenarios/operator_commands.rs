@@ -105,7 +105,7 @@ async fn expect_listed(stack: &Stack, user: &str, other: &str) -> anyhow::Result
 /// Explains the only record of an event, once it has this state.
 async fn explained(worker: &Service, event: &Event, state: &str) -> anyhow::Result<Value> {
     eventually(&format!("the event is {state}"), TIMEOUT, async || {
-        let reports = json(worker, &["explain", "--event", &event.id]).await?;
+        let reports = json(worker, &["explain", "--event", &event.id, "--since", "1m"]).await?;
         let [report] = reports.as_array().map_or(&[][..], Vec::as_slice) else {
             bail!("expected one record, got {reports}");
         };
@@ -170,7 +170,8 @@ async fn an_event_is_explained_while_it_waits_for_its_owner_and_once_it_is_publi
     let position = stack.stream(&user).await?[0].0.clone();
     ensure!(published["position"] == *position, "expected {position}, got {published}");
     ensure!(published["user"] == *user, "expected {user}, got {published}");
-    let text = worker.run_command(&["explain", "--event", &event.id], "").await?.stdout;
+    let text =
+        worker.run_command(&["explain", "--event", &event.id, "--since", "1m"], "").await?.stdout;
     ensure!(text.contains("outcome     published to"), "unexpected text: {text}");
     stack.shut_down_and_check_logs().await
 }
