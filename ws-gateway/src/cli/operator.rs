@@ -98,6 +98,9 @@ const HEADS: [&str; 10] = [
     "ID",
 ];
 
+/// Maximum number of characters of a cell, before control characters are escaped.
+const MAX_CELL: usize = 60;
+
 /// Returns the user and the host of this process.
 pub(super) fn caller() -> String {
     let user = std::env::var("USER").unwrap_or_else(|_| "unknown".into());
@@ -109,6 +112,7 @@ fn table(gateways: &[GatewayAnswer]) -> String {
     let rows = gateways.iter().flat_map(|GatewayAnswer { gateway, connections, .. }| {
         connections.iter().map(move |connection| row(gateway, connection))
     });
+    let rows = rows.map(|row| row.map(|cell| printable(&cell)));
     let rows: Vec<_> = [HEADS.map(str::to_owned)].into_iter().chain(rows).collect();
     let widths = std::array::from_fn::<_, { HEADS.len() }, _>(|column| {
         rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()
@@ -119,9 +123,26 @@ fn table(gateways: &[GatewayAnswer]) -> String {
     };
     let shown = if rows.len() > 1 { &rows[..] } else { &[] };
     let totals = gateways.iter().map(|GatewayAnswer { gateway, total, connections }| {
-        format!("{gateway}: {} of {total} connections", connections.len())
+        format!("{}: {} of {total} connections", printable(gateway), connections.len())
     });
     shown.iter().map(line).chain(totals).map(|line| line + "\n").collect()
+}
+
+/// Returns a text of at most [`MAX_CELL`] characters that changes nothing on a terminal: clients
+/// choose the names in their filters.
+fn printable(text: &str) -> String {
+    let escaped = |character: char| match character {
+        '\'' | '"' => character.to_string(),
+        _ => character.escape_debug().to_string(),
+    };
+    let mut cell = String::new();
+    for (count, character) in text.chars().enumerate() {
+        if count == MAX_CELL {
+            return cell + "…";
+        }
+        cell += &escaped(character);
+    }
+    cell
 }
 
 fn row(gateway: &str, info: &ConnectionInfo) -> [String; HEADS.len()] {
@@ -144,26 +165,41 @@ fn row(gateway: &str, info: &ConnectionInfo) -> [String; HEADS.len()] {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_table_names_each_connection_and_the_total_of_each_gateway() {
-        let connection = ConnectionInfo {
+    fn connection(categories: Option<Vec<String>>) -> ConnectionInfo {
+        ConnectionInfo {
             id: Uuid::nil(),
             user: "teacher-42".into(),
             transport: "websocket".into(),
             address: "10.0.0.7".into(),
             since: "2026-01-02T03:04:05.678Z".parse().unwrap(),
-            categories: None,
+            categories,
             queued: 2,
             queued_bytes: 300,
             position: Some("7-0".into()),
             last_activity: None,
-        };
+        }
+    }
+
+    #[test]
+    fn a_client_writes_nothing_but_text_to_the_terminal_and_no_wide_column() {
+        let (control, long) = ("\u{1b}]0;o'wned\u{7}\n\u{202e}é".to_owned(), "c".repeat(2_000));
+        let connections = vec![connection(Some(vec![control])), connection(Some(vec![long]))];
+        let answer = GatewayAnswer { gateway: "a:1".into(), total: 2, connections };
+        let text = table(&[answer]);
+        assert!(text.contains(r"\u{1b}]0;o'wned\u{7}\n\u{202e}é "), "{text}");
+        assert_eq!(text.lines().count(), 4, "{text}");
+        assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text}");
+        assert!(text.contains(&format!(" {}… ", "c".repeat(MAX_CELL))), "{text}");
+    }
+
+    #[test]
+    fn the_table_names_each_connection_and_the_total_of_each_gateway() {
         let answer = |gateway: &str, connections| GatewayAnswer {
             gateway: gateway.into(),
             total: 50_000,
             connections,
         };
-        let text = table(&[answer("a:1", vec![connection]), answer("b:1", Vec::new())]);
+        let text = table(&[answer("a:1", vec![connection(None)]), answer("b:1", Vec::new())]);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 4, "{text}");
         assert!(lines[0].starts_with("USER        GATEWAY"), "{text}");
