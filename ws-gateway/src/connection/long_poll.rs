@@ -34,7 +34,7 @@ pub(crate) struct LongPoll {
     frames: Vec<Utf8Bytes>,
     position: Option<Position>,
     resume: Option<Resume>,
-    /// The position up to which the user has read, as far as the client knows.
+    /// The position up to which the user has read, as far as the client knows with these frames.
     read_up_to: Option<Position>,
     deadline: Instant,
     /// Ends when the client sends another request on the same connection.
@@ -91,7 +91,12 @@ impl Channel for LongPoll {
     }
 
     async fn write(&mut self, texts: Vec<Utf8Bytes>, _: &mut bool) -> Result<(), Disconnect> {
-        self.frames.extend(texts);
+        for text in texts {
+            match ReadSummary::of_frame(&text) {
+                Some(read) => self.set_read_state(&read),
+                None => self.frames.push(text),
+            }
+        }
         let is_news = self.resume.is_some_and(|resume| resume != Resume::Complete);
         if is_news || !self.frames.is_empty() { Err(Disconnect::Answered) } else { Ok(()) }
     }
@@ -106,7 +111,7 @@ impl Channel for LongPoll {
     }
 
     fn set_read_state(&mut self, read: &ReadSummary) {
-        if self.read_up_to != Some(read.read_up_to) {
+        if self.read_up_to.replace(read.read_up_to) != Some(read.read_up_to) {
             self.frames.push(read.to_frame());
         }
     }
@@ -176,6 +181,19 @@ mod tests {
                 assert!(frames[0].starts_with(expected), "{frames:?}");
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a_published_read_state_is_a_part_of_the_answer_once_and_only_if_it_is_not_known() {
+        let [one, two] = ["1-0", "2-0"].map(|text| text.parse().unwrap());
+        let frame = |read_up_to| {
+            ReadSummary { unread: 3, read_up_to, exact: true, counted_to: two }.to_frame()
+        };
+        let (mut poll, answer) = LongPoll::new(WAIT, Some(one), pending());
+        poll.set_resume(Resume::Complete);
+        assert_eq!(poll.write(vec![frame(one), frame(one)], &mut false).await, Ok(()));
+        let end = poll.write(vec![frame(two), frame(two)], &mut false).await.unwrap_err();
+        assert_eq!(answered(poll, end, answer).await.frames, [frame(two)]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -46,6 +46,12 @@ impl ReadSummary {
         Some(Self { unread, read_up_to: up_to, exact, counted_to: last_event_id })
     }
 
+    /// Reads a frame with a read state; none if the text is another frame.
+    pub(crate) fn of_frame(text: &str) -> Option<Self> {
+        let data = text.strip_prefix(READ_STATE_HEAD)?.strip_prefix(r#""data":"#)?;
+        Self::read(data.strip_suffix('}')?)
+    }
+
     /// Returns a frame with this read state.
     pub(crate) fn to_frame(&self) -> Utf8Bytes {
         let Self { unread, read_up_to: up_to, exact, counted_to: last_event_id } = *self;
