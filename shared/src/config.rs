@@ -123,7 +123,7 @@ where
             Err(error) if !error.use_stderr() => return Err(ConfigError::HelpOrVersion(error)),
             Err(error) => {
                 let Some(id) = invalid_variable(&command, &error) else {
-                    problems.push(first_line(&error));
+                    problems.push(message(&error));
                     return Err(ConfigError::Invalid(problems));
                 };
                 problems.push(problem(&command, &id, &error));
@@ -133,7 +133,7 @@ where
     };
     problems.extend(secrets_on_the_command_line(&command, &matches));
     let settings = S::from_arg_matches(&matches)
-        .map_err(|error| ConfigError::Invalid(vec![first_line(&error)]))?;
+        .map_err(|error| ConfigError::Invalid(vec![message(&error)]))?;
     problems.extend(settings.problems());
     problems.extend(check(&settings));
     if problems.is_empty() { Ok((settings, matches)) } else { Err(ConfigError::Invalid(problems)) }
@@ -189,9 +189,11 @@ fn secrets_on_the_command_line(command: &Command, matches: &ArgMatches) -> Vec<S
         .collect()
 }
 
-fn first_line(error: &clap::Error) -> String {
+/// Returns what is wrong, without the usage.
+fn message(error: &clap::Error) -> String {
     let text = error.to_string();
-    text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()
+    let lines = text.lines().take_while(|line| !line.is_empty()).map(str::trim);
+    lines.collect::<Vec<_>>().join(" ").trim_start_matches("error: ").to_owned()
 }
 
 /// Longest duration of a setting. Redis refuses lifetimes that end after the year 292,278,994.

@@ -69,8 +69,47 @@ pub async fn run(service: impl Future<Output = anyhow::Result<()>>) -> ! {
     std::process::exit(match service.await {
         Ok(()) => 0,
         Err(error) => {
-            error!(error = format!("{error:#}"), "exiting after an error");
+            error!(error = message(&error), "exiting after an error");
             1
         }
     })
+}
+
+/// Returns the error with its causes, without those that the text before states already.
+fn message(error: &anyhow::Error) -> String {
+    let mut message = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !message.ends_with(&cause) {
+            message = format!("{message}: {cause}");
+        }
+    }
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+    use thiserror::Error;
+
+    use super::*;
+
+    #[derive(Debug, Error)]
+    #[error("NoPerm: X")]
+    struct Cause;
+
+    #[derive(Debug, Error)]
+    #[error("NoPerm: X")]
+    struct Repeats(#[source] Cause);
+
+    #[derive(Debug, Error)]
+    #[error("closed")]
+    struct Adds(#[source] Cause);
+
+    #[test]
+    fn an_error_states_each_cause_once() {
+        let repeats = Err::<(), _>(Repeats(Cause)).context("Redis").unwrap_err();
+        assert_eq!(message(&repeats), "Redis: NoPerm: X");
+        let adds = Err::<(), _>(Adds(Cause)).context("Redis").unwrap_err();
+        assert_eq!(message(&adds), "Redis: closed: NoPerm: X");
+    }
 }

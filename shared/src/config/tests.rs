@@ -50,6 +50,16 @@ fn one_error_lists_every_problem_and_no_secret() {
 }
 
 #[test]
+fn a_missing_argument_is_named() {
+    let command = Command::new("test").arg(Arg::new("user").long("user").required(true));
+    let Err(ConfigError::Invalid(problems)) = read::<AlwaysInvalid, _, _>(command, ["test"]) else {
+        panic!("an argument is missing");
+    };
+    let expected = "the following required arguments were not provided: --user <user>";
+    assert_eq!(problems, [expected]);
+}
+
+#[test]
 fn a_secret_is_refused_as_an_argument_and_never_printed() {
     let key = Arg::new("key").long("key").env("NO_SUCH_VARIABLE").hide_env_values(true);
     let Err(ConfigError::Invalid(problems)) =
