@@ -19,6 +19,9 @@ use crate::{
     worker::pipeline,
 };
 
+/// The events of frames that gateways send about a connection or a read state.
+const CONTROL_EVENTS: [&str; 2] = ["connection_state", "read_state"];
+
 /// What to send, and to whom.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Send {
@@ -70,7 +73,10 @@ impl Send {
 fn notification(text: &str, user: &UserId, event: Uuid, max_size: usize) -> anyhow::Result<String> {
     let mut notification: Map<String, Value> =
         serde_json::from_str(text).context("the file is no JSON object")?;
-    ensure!(notification.get("event").is_some_and(Value::is_string), "`event` is not a text");
+    let event_name = notification.get("event").and_then(Value::as_str);
+    let event_name = event_name.context("`event` is not a text")?;
+    let is_control = CONTROL_EVENTS.contains(&event_name);
+    ensure!(!is_control, "`event` is not {event_name}: it is reserved for gateways");
     ensure!(notification.get("data").is_some_and(Value::is_object), "`data` is not an object");
     // Publishing assigns it.
     notification.remove("id");
@@ -98,6 +104,10 @@ mod tests {
         );
         for bad in ["[]", "{}", r#"{"event":"e"}"#, r#"{"event":1,"data":{}}"#] {
             assert!(make(bad).is_err(), "{bad}");
+        }
+        for control in CONTROL_EVENTS {
+            let error = make(&format!(r#"{{"event":"{control}","data":{{}}}}"#)).unwrap_err();
+            assert!(error.to_string().contains(control), "{error}");
         }
         let long = format!(r#"{{"event":"e","data":{{"text":"{}"}}}}"#, "x".repeat(200));
         assert!(make(&long).is_err());
