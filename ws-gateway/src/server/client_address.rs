@@ -55,8 +55,8 @@ impl TrustedProxies {
 
 /// Returns what one client has to itself: an IPv4 address, or an IPv6 network of 64 bits.
 pub(super) fn subnet(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
+    match without_nat64(address) {
+        IpAddr::V4(address) => address.into(),
         IpAddr::V6(address) => Ipv6Net::new_assert(address, IPV6_SUBNET_PREFIX).network().into(),
     }
 }
@@ -64,13 +64,25 @@ pub(super) fn subnet(address: IpAddr) -> IpAddr {
 /// Returns the networks that one client may have to itself, the smallest first: an IPv4 address or
 /// its /24, or what an IPv6 client is assigned, a /64, /56 or /48.
 pub(super) fn networks(address: IpAddr) -> Vec<IpNet> {
-    match address {
+    match without_nat64(address) {
         IpAddr::V4(address) => IPV4_NETWORK_PREFIXES
             .map(|prefix| Ipv4Net::new_assert(address, prefix).trunc().into())
             .into(),
         IpAddr::V6(address) => IPV6_NETWORK_PREFIXES
             .map(|prefix| Ipv6Net::new_assert(address, prefix).trunc().into())
             .into(),
+    }
+}
+
+/// Returns the IPv4 address in a NAT64 address with the well-known prefix `64:ff9b::/96` of RFC
+/// 6052: all IPv4 clients share its /64. Any other address is returned as it is.
+fn without_nat64(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V6(v6) if v6.segments()[..6] == [0x64, 0xff9b, 0, 0, 0, 0] => {
+            let [.., a, b, c, d] = v6.octets();
+            IpAddr::from([a, b, c, d])
+        }
+        _ => address,
     }
 }
 
@@ -152,6 +164,14 @@ mod tests {
         let mapped: TrustedProxies = "::ffff:10.0.0.0/104,::ffff:192.0.2.1".parse().unwrap();
         assert_eq!(mapped, "10.0.0.0/8,192.0.2.1/32".parse().unwrap());
         assert!("::ffff:10.0.0.0/95".parse::<TrustedProxies>().is_err());
+    }
+
+    #[test]
+    fn a_nat64_address_is_limited_as_the_ipv4_address_that_it_holds() {
+        let [nat64, v4] = ["64:ff9b::192.0.2.7", "192.0.2.7"].map(|a| a.parse::<IpAddr>().unwrap());
+        assert_eq!((subnet(nat64), networks(nat64)), (v4, networks(v4)));
+        let other = "64:ff9b:1::192.0.2.7".parse().unwrap();
+        assert_eq!(subnet(other), "64:ff9b:1::".parse::<IpAddr>().unwrap());
     }
 
     #[test]
