@@ -71,9 +71,19 @@ pub struct Watermark {
 }
 
 impl Watermark {
-    /// Returns the name of the source that is a partition, as a group reads it.
-    pub(crate) fn source_of(group: &str, topic: &str, partition: i32) -> Arc<str> {
-        format!("{group}/{topic}/{partition}").into()
+    /// Returns the name of the source that is a partition, as a group reads it. The id of the topic
+    /// differs after it was created again, and on another cluster; brokers before version 2.8 have
+    /// none.
+    pub(crate) fn source_of(
+        group: &str,
+        topic: &str,
+        partition: i32,
+        topic_id: Option<&str>,
+    ) -> Arc<str> {
+        match topic_id {
+            Some(id) => format!("{group}/{topic}/{partition}/{id}").into(),
+            None => format!("{group}/{topic}/{partition}").into(),
+        }
     }
 }
 

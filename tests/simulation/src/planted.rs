@@ -95,8 +95,8 @@ bugs! {
         "_ if self.never_finished.contains(&offset) =>" => "_ if offset >= self.restored_until =>";
     "ingest-worker/src/infrastructure/kafka/consume_loop/watermarks.rs":
         "the watermark of another partition is believed",
-        "Watermark::source_of(&self.group, topic, *partition)" =>
-        "Watermark::source_of(&self.group, topic, partition / 8)";
+        "WatermarkSource::new(&self.group, topic, *id, offsets.topic_id(topic))" =>
+        "WatermarkSource::new(&self.group, topic, *id / 8, offsets.topic_id(topic))";
     "ingest-worker/src/infrastructure/kafka/consume_loop/watermarks.rs":
         "a server that went back in time counts as up to date",
         "!is_new(value) && written.stored.get(*key) != Some(value)" =>

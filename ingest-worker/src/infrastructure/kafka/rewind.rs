@@ -69,7 +69,7 @@ fn positions(
     for ((topic, partition), to) in partitions {
         let time = match to {
             // Out of range, the client would apply `KAFKA_AUTO_OFFSET_RESET`.
-            RewindTo::Offset { .. } | RewindTo::Beginning => Offset::Beginning,
+            RewindTo::Offset { .. } => Offset::Beginning,
             RewindTo::Age { max, .. } => Offset::Offset(since(*max)),
         };
         times.add_partition_offset(topic, *partition, time)?;

@@ -14,9 +14,6 @@ pub enum RewindTo {
         /// See [`RewindTo::intact_until`].
         intact_until: i64,
     },
-    /// From the first record of the log: a watermark is that of another topic with the same name,
-    /// so that Redis has nothing of this one.
-    Beginning,
     /// From the first record that is at most so old: a watermark is missing.
     Age {
         /// The age.
@@ -35,7 +32,6 @@ impl RewindTo {
     pub fn silent_until(self) -> Option<i64> {
         match self {
             Self::Offset { silent_until, .. } => Some(silent_until),
-            Self::Beginning => Some(0),
             Self::Age { silent_until, .. } => silent_until,
         }
     }
@@ -46,7 +42,6 @@ impl RewindTo {
     pub fn intact_until(self) -> i64 {
         match self {
             Self::Offset { intact_until, .. } | Self::Age { intact_until, .. } => intact_until,
-            Self::Beginning => 0,
         }
     }
 }

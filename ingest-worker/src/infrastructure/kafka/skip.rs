@@ -141,7 +141,8 @@ impl Skip {
         publisher: &impl Publisher,
         group: &str,
     ) -> anyhow::Result<()> {
-        let source = Watermark::source_of(group, &self.topic, self.partition);
+        // Workers also read the name without the topic's id, which this command does not know.
+        let source = Watermark::source_of(group, &self.topic, self.partition, None);
         let failed = |error: TransientError| anyhow!("{error}");
         let stored = publisher.watermarks(&[Arc::clone(&source)]).await.map_err(failed)?;
         let stored = stored.into_iter().next().unwrap_or_default();

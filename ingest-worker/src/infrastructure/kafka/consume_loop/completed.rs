@@ -1,11 +1,9 @@
 //! The result of an operation on Redis, of which one at a time is in progress.
 
-use crate::{
-    infrastructure::kafka::{
-        batch::{Delivered, WatermarkWrite},
-        offsets::Partition,
-    },
-    notification::publisher::StoredWatermark,
+use super::watermark_source::ReadWatermark;
+use crate::infrastructure::kafka::{
+    batch::{Delivered, WatermarkWrite},
+    offsets::Partition,
 };
 
 /// An operation on Redis that has completed.
@@ -13,7 +11,7 @@ pub(super) enum Completed<R> {
     /// A batch was delivered.
     Batch(Delivered<R>),
     /// The watermarks of these partitions were read.
-    Read(Vec<(Partition, StoredWatermark)>),
+    Read(Vec<(Partition, ReadWatermark)>),
     /// Watermarks were written.
     Written(WatermarkWrite),
 }

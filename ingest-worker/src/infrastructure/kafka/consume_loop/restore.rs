@@ -7,7 +7,11 @@ use futures_util::FutureExt as _;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::{ConsumeLoop, STUCK_AFTER, completed::Completed};
+use super::{
+    ConsumeLoop, STUCK_AFTER,
+    completed::Completed,
+    watermark_source::{ReadWatermark, WatermarkSource},
+};
 use crate::{
     domain::recipients::OwnerDirectory,
     infrastructure::kafka::{
@@ -42,13 +46,26 @@ where
     }
 
     async fn start_comparison(&mut self, partitions: Vec<Partition>) {
-        let sources: Vec<Arc<str>> =
-            partitions.iter().map(|partition| self.watermarks.source(partition)).collect();
+        let sources: Vec<WatermarkSource> = {
+            let offsets = self.source.offsets();
+            let source = |partition: &Partition| self.watermarks.source(partition, &offsets);
+            partitions.iter().map(source).collect()
+        };
         self.stuck_at = Instant::now() + STUCK_AFTER;
         let processor = self.processor;
         let read = async move {
-            let stored = processor.watermarks(&sources).await;
-            Completed::Read(partitions.into_iter().zip(stored).collect())
+            let mut names: Vec<Arc<str>> =
+                sources.iter().map(|source| Arc::clone(&source.name)).collect();
+            names.extend(sources.iter().map(|source| Arc::clone(&source.without_id)));
+            let mut stored = processor.watermarks(&names).await;
+            let without_id = stored.split_off(sources.len());
+            let read = sources.into_iter().zip(stored).zip(without_id);
+            let read = read.map(|((source, stored), without_id)| ReadWatermark {
+                source,
+                stored,
+                without_id,
+            });
+            Completed::Read(partitions.into_iter().zip(read).collect())
         };
         self.in_flight.start(read.boxed()).await;
     }
@@ -108,9 +125,9 @@ where
             Completed::Read(read) => {
                 self.extend_waits();
                 let mut lost = Vec::new();
-                for (partition, stored) in read {
+                for (partition, read) in read {
                     let mut offsets = self.source.offsets();
-                    let to = self.watermarks.compare(&partition, stored, &mut offsets);
+                    let to = self.watermarks.compare(&partition, read, &mut offsets);
                     lost.extend(to.map(|to| (partition, to)));
                 }
                 self.end_stuck();
@@ -140,7 +157,7 @@ where
         let rewound = self.source.rewind(&lost).await;
         for ((partition, to), rewound) in lost.into_iter().zip(rewound) {
             let reason = match to {
-                RewindTo::Offset { .. } | RewindTo::Beginning => RewindReason::Behind,
+                RewindTo::Offset { .. } => RewindReason::Behind,
                 RewindTo::Age { .. } => RewindReason::Missing,
             };
             let (topic, id) = (&partition.0, partition.1);

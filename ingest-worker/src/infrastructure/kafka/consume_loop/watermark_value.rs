@@ -6,22 +6,21 @@ use std::fmt;
 /// milliseconds until which Redis was known to have its data.
 const HISTORY_ONLY_UNTIL: &str = "history-until";
 
-/// Precedes the id of the topic.
+/// Precedes the id of the topic in values under a name without it, which earlier workers wrote.
 const TOPIC_ID: &str = "topic-id";
 
 /// Precedes the time in milliseconds at which the server stored the value; it appends both.
 const STORED_AT: &str = "at";
 
 /// A position of a partition.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Position<'a> {
     /// The first offset that is not finished.
     pub(super) next: i64,
     /// Offsets below the first are restored to the histories only, as Redis has lost its data after
     /// the second, a time; none if that is not in progress.
     pub(super) silent_until: Option<(i64, i64)>,
-    /// The id of the topic. Kafka draws it at random when a topic is created, so that it also
-    /// differs between clusters; none if the brokers are older than topic ids.
+    /// The id of the topic; none in a value to write.
     pub(super) topic_id: Option<&'a str>,
     /// When the server stored it; none in a value to write.
     pub(super) stored_at: Option<i64>,
@@ -61,9 +60,6 @@ impl fmt::Display for Position<'_> {
         if let Some((until, intact_until)) = self.silent_until {
             write!(f, " {HISTORY_ONLY_UNTIL} {until} {intact_until}")?;
         }
-        if let Some(id) = self.topic_id {
-            write!(f, " {TOPIC_ID} {id}")?;
-        }
         Ok(())
     }
 }
@@ -74,13 +70,12 @@ mod tests {
 
     #[test]
     fn a_position_is_read_as_it_was_written() {
-        for (silent_until, topic_id) in
-            [(None, None), (Some((9, 1)), None), (Some((9, 1)), Some("a-_1"))]
-        {
-            let position = Position { next: 7, silent_until, topic_id, stored_at: None };
+        for silent_until in [None, Some((9, 1))] {
+            let position = Position { next: 7, silent_until, ..Position::default() };
             assert_eq!(Position::of(&format!("token.1 {position}")).as_ref(), Some(&position));
-            let stored = format!("token.1 {position} at 5");
-            assert_eq!(Position::of(&stored), Some(Position { stored_at: Some(5), ..position }));
+            let stored = format!("token.1 {position} topic-id a-_1 at 5");
+            let expected = Position { topic_id: Some("a-_1"), stored_at: Some(5), ..position };
+            assert_eq!(Position::of(&stored), Some(expected));
         }
         for foreign in
             ["", "token.1", "token.1 x", "token.1 7 history-until 9", "token.1 7 topic-id"]

@@ -15,7 +15,10 @@ use std::{
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::watermark_value::Position;
+use super::{
+    watermark_source::{ReadWatermark, WatermarkSource},
+    watermark_value::Position,
+};
 use crate::{
     infrastructure::kafka::{
         batch::WatermarkWrite,
@@ -50,6 +53,7 @@ pub(super) struct Watermarks {
 struct Tracked {
     /// The assignment in which it was compared.
     epoch: u64,
+    source: WatermarkSource,
     /// What each server has.
     stored: StoredWatermark,
     /// The token of the next value: the same until its outcome is known.
@@ -92,15 +96,20 @@ impl Watermarks {
         let is_unknown = |partition: &Partition| {
             let position = offsets.finished_to(&partition.0, partition.1);
             position.is_some_and(|(epoch, _)| {
-                self.tracked.get(partition).is_none_or(|tracked| tracked.epoch != epoch)
+                let topic_id = offsets.topic_id(&partition.0);
+                let is_current = |tracked: &Tracked| {
+                    tracked.epoch == epoch && tracked.source.topic_id.as_deref() == topic_id
+                };
+                !self.tracked.get(partition).is_some_and(is_current)
             })
         };
         offsets.assigned().into_iter().filter(is_unknown).collect()
     }
 
-    /// Returns the name of a partition's watermark.
-    pub(super) fn source(&self, (topic, partition): &Partition) -> Arc<str> {
-        Watermark::source_of(&self.group, topic, *partition)
+    /// Returns the names of a partition's watermark.
+    pub(super) fn source(&self, partition: &Partition, offsets: &Offsets) -> WatermarkSource {
+        let (topic, id) = partition;
+        WatermarkSource::new(&self.group, topic, *id, offsets.topic_id(topic))
     }
 
     /// Returns the watermarks of those partitions that have been compared.
@@ -114,10 +123,9 @@ impl Watermarks {
             let (epoch, next) = offsets.finished_to(topic, id)?;
             let partition = (topic.to_owned(), id);
             let tracked = self.tracked.get(&partition).filter(|tracked| tracked.epoch == epoch)?;
-            let (silent_until, topic_id) =
-                (offsets.silent_until(topic, id), offsets.topic_id(topic));
-            let position = Position { next, silent_until, topic_id, stored_at: None }.to_string();
-            let (source, stored) = (self.source(&partition), tracked.stored.clone());
+            let silent_until = offsets.silent_until(topic, id);
+            let position = Position { next, silent_until, ..Position::default() }.to_string();
+            let (source, stored) = (Arc::clone(&tracked.source.name), tracked.stored.clone());
             let token = tracked.token.clone();
             Some((partition, Watermark { source, stored, token, position }))
         };
@@ -139,29 +147,32 @@ impl Watermarks {
     pub(super) fn compare(
         &mut self,
         partition: &Partition,
-        stored: StoredWatermark,
+        read: ReadWatermark,
         offsets: &mut Offsets,
     ) -> Option<RewindTo> {
         let (epoch, position) = offsets.finished_to(&partition.0, partition.1)?;
-        if stored.is_empty() {
-            // It is unknown what they hold: a loss would not be noticed, and commits go on.
-            offsets.set_confirmed(&partition.0, partition.1, None);
-            self.track(partition, Tracked { epoch, ..Tracked::new(stored) });
+        let topic_id = offsets.topic_id(&partition.0);
+        if read.source.topic_id.as_deref() != topic_id {
             return None;
         }
-        // If it cannot be read again now, its next owner still finds what is missing.
-        offsets.hold_commits(&partition.0, partition.1, position);
-        if stored.values().any(Option::is_none) {
+        let is_renamed = self.tracked.get(partition).is_some_and(|tracked| {
+            let was_without_id = tracked.source.topic_id.is_none() && topic_id.is_some();
+            was_without_id && tracked.epoch == epoch && tracked.stored == read.without_id
+        });
+        if read.stored.is_empty() {
+            // It is unknown what they hold: a loss would not be noticed, and commits go on.
+            offsets.set_confirmed(&partition.0, partition.1, None);
+        } else {
+            // If it cannot be read again now, its next owner still finds what is missing.
+            offsets.hold_commits(&partition.0, partition.1, position);
+        }
+        if read.stored.values().any(Option::is_none) {
             // Before anything is published, so that its loss is noticed.
             self.sync_at = Instant::now();
         }
-        let lost = self.lost(
-            stored.values(),
-            position,
-            offsets.topic_id(&partition.0),
-            &StoredWatermark::new(),
-        );
-        self.track(partition, Tracked { epoch, ..Tracked::new(stored) });
+        let values = if is_renamed { Vec::new() } else { read.highest() };
+        let lost = self.lost(values.iter(), position, &StoredWatermark::new());
+        self.track(partition, Tracked { epoch, ..Tracked::new(read.source, read.stored) });
         lost
     }
 
@@ -177,9 +188,10 @@ impl Watermarks {
         let compare =
             |((partition, written), stored): ((Partition, Watermark), StoredWatermark)| {
                 let (epoch, position) = offsets.finished_to(&partition.0, partition.1)?;
-                let topic_id = offsets.topic_id(&partition.0);
-                let tracked =
-                    self.tracked.get(&partition).filter(|tracked| tracked.epoch == epoch)?;
+                let is_current = |tracked: &&Tracked| {
+                    tracked.epoch == epoch && tracked.source.name == written.source
+                };
+                let tracked = self.tracked.get(&partition).filter(is_current)?;
                 let prefix = format!("{}.", written.token);
                 let is_new = |value: &Option<String>| {
                     value.as_ref().is_some_and(|value| value.starts_with(&prefix))
@@ -190,10 +202,10 @@ impl Watermarks {
                 let is_written = stored.values().all(is_new);
                 let lost = if is_written && tracked.is_unproven {
                     // The servers may have lost what was published since the value before.
-                    self.lost(written.stored.values(), position, topic_id, &written.stored)
+                    self.lost(written.stored.values(), position, &written.stored)
                 } else {
                     let others = stored.iter().filter(is_other).map(|(_, value)| value);
-                    self.lost(others, i64::MAX, topic_id, &written.stored)
+                    self.lost(others, i64::MAX, &written.stored)
                 };
                 let confirmed =
                     stored.values().map(|value| Some(Position::of(value.as_deref()?)?.next));
@@ -203,7 +215,8 @@ impl Watermarks {
                 if is_written {
                     self.forgotten.remove(&partition);
                 }
-                let tracked = Tracked { epoch, is_unproven, ..Tracked::new(stored) };
+                let source = tracked.source.clone();
+                let tracked = Tracked { epoch, is_unproven, ..Tracked::new(source, stored) };
                 self.track(&partition, tracked);
                 Some((partition, lost?))
             };
@@ -232,22 +245,18 @@ impl Watermarks {
         self.tracked.insert(partition.clone(), Tracked { token, ..tracked });
     }
 
-    /// Returns from where a partition has to be read again, if one of the values is below `needed`,
-    /// of another topic, or missing. `known` is what the servers had before.
+    /// Returns from where a partition has to be read again, if one of the values is below `needed`
+    /// or missing. `known` is what the servers had before.
     fn lost<'v>(
         &self,
         values: impl Iterator<Item = &'v Option<String>>,
         needed: i64,
-        topic_id: Option<&str>,
         known: &StoredWatermark,
     ) -> Option<RewindTo> {
         let (mut is_missing, mut oldest) = (false, None::<(i64, i64)>);
         let mut lost_after = None::<i64>;
         for value in values {
             match value.as_deref().and_then(Position::of) {
-                Some(position) if position.is_of_other_topic(topic_id) => {
-                    return Some(RewindTo::Beginning);
-                }
                 Some(Position { next, silent_until, .. }) if next < needed => {
                     let (silent, intact_until) = silent_until.unzip();
                     let silent = silent.unwrap_or(0);
@@ -277,8 +286,8 @@ impl Watermarks {
 }
 
 impl Tracked {
-    fn new(stored: StoredWatermark) -> Self {
-        Self { epoch: 0, stored, token: String::new(), is_unproven: false }
+    fn new(source: WatermarkSource, stored: StoredWatermark) -> Self {
+        Self { epoch: 0, source, stored, token: String::new(), is_unproven: false }
     }
 }
 

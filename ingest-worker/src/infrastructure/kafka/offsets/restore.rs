@@ -84,12 +84,11 @@ impl Offsets {
         let assigned = self.get(topic, partition)?;
         let from = match (to, committed) {
             (RewindTo::Offset { from, .. }, _) => from.max(found.unwrap_or(0)),
-            (RewindTo::Beginning, Some(_)) => found.unwrap_or(0),
             (RewindTo::Age { silent_until, .. }, Some(_)) => {
                 silent_until.into_iter().chain(found).min().unwrap_or(i64::MAX)
             }
             // What is finished before the first commit was finished in this assignment.
-            (RewindTo::Beginning | RewindTo::Age { .. }, None) => assigned.start?,
+            (RewindTo::Age { .. }, None) => assigned.start?,
         };
         let is_committed = match (to, committed) {
             // Control records of transactions may follow what is committed.

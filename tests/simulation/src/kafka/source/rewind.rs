@@ -10,15 +10,13 @@ impl Source {
         let begin = self.cluster.state().logs[partition].begin;
         let from = match to {
             RewindTo::Offset { from, .. } => from.max(begin),
-            RewindTo::Age { .. } | RewindTo::Beginning => begin,
+            RewindTo::Age { .. } => begin,
         };
         let from = self.offsets().restore_start(&partition.0, partition.1, from)?;
         let sim = &self.cluster.sim;
         trace!(sim, "kafka member {}: {partition:?} is rewound: {to:?}", self.member.id());
         sim.reach(match to {
-            RewindTo::Offset { .. } | RewindTo::Beginning => {
-                "a partition was rewound to its watermark"
-            }
+            RewindTo::Offset { .. } => "a partition was rewound to its watermark",
             RewindTo::Age { .. } => "a partition was rewound without a watermark",
         });
         self.positions().insert(partition.clone(), from);

@@ -1,0 +1,78 @@
+//! The names of a partition's watermark. The name holds the id of the topic, so that neither a topic
+//! that was created again nor one of another cluster is taken for this one.
+
+use std::sync::Arc;
+
+use super::watermark_value::Position;
+use crate::notification::publisher::{StoredWatermark, Watermark};
+
+/// The names of a partition's watermark.
+#[derive(Clone, Debug)]
+pub(super) struct WatermarkSource {
+    /// The id of the topic, if it is known.
+    pub(super) topic_id: Option<String>,
+    /// The name under which it is written.
+    pub(super) name: Arc<str>,
+    /// The name of values that were written without knowing the id.
+    pub(super) without_id: Arc<str>,
+}
+
+impl WatermarkSource {
+    pub(super) fn new(group: &str, topic: &str, partition: i32, topic_id: Option<&str>) -> Self {
+        Self {
+            topic_id: topic_id.map(str::to_owned),
+            name: Watermark::source_of(group, topic, partition, topic_id),
+            without_id: Watermark::source_of(group, topic, partition, None),
+        }
+    }
+}
+
+/// What the servers hold of a partition's watermark; nothing if they refuse to be read.
+#[derive(Debug)]
+pub(super) struct ReadWatermark {
+    pub(super) source: WatermarkSource,
+    pub(super) stored: StoredWatermark,
+    /// What they hold under the name without the topic's id.
+    pub(super) without_id: StoredWatermark,
+}
+
+impl ReadWatermark {
+    /// Returns the highest position of each server: each holds for everything before it.
+    pub(super) fn highest(&self) -> Vec<Option<String>> {
+        let topic_id = self.source.topic_id.as_deref();
+        let highest = |(key, value): (&Arc<str>, &Option<String>)| {
+            let other = self.without_id.get(key).and_then(Option::as_deref);
+            let position = |value: &&str| {
+                Position::of(value).filter(|p| !p.is_of_other_topic(topic_id)).map(|p| p.next)
+            };
+            let values = other.into_iter().chain(value.as_deref());
+            values.filter(|v| position(v).is_some()).max_by_key(position).map(str::to_owned)
+        };
+        self.stored.iter().map(highest).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_highest_position_of_this_topic_counts() {
+        let server = |value: &str| -> StoredWatermark {
+            [("server".into(), Some(value.to_owned()).filter(|v| !v.is_empty()))].into()
+        };
+        for (stored, without_id, expected) in [
+            ("", "", None),
+            ("a.1 7 at 5", "", Some("a.1 7 at 5")),
+            ("a.1 7 at 5", "b.1 6 topic-id present at 4", Some("a.1 7 at 5")),
+            ("a.1 7 at 5", "b 9 at 6", Some("b 9 at 6")),
+            ("", "b.1 6 topic-id present at 4", Some("b.1 6 topic-id present at 4")),
+            ("", "b.1 6 topic-id former at 4", None),
+        ] {
+            let source = WatermarkSource::new("g", "t", 0, Some("present"));
+            let (stored, without_id) = (server(stored), server(without_id));
+            let read = ReadWatermark { source, stored, without_id };
+            assert_eq!(read.highest(), [expected.map(str::to_owned)]);
+        }
+    }
+}
