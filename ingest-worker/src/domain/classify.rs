@@ -94,8 +94,9 @@ impl Classifier {
         Self { max_size, ..self }
     }
 
-    /// Ignores records older than `max_age` that a rewind makes the worker read again: the claims
-    /// that would recognise them as duplicates have expired.
+    /// Ignores records older than `max_age` that a reset makes the worker read again: the claims
+    /// that would recognise them as duplicates have expired. What Redis has lost is restored
+    /// whatever its age: the watermark shows that it has no claim either.
     #[must_use]
     pub(crate) fn with_max_reread_age(self, max_age: Duration) -> Self {
         Self { max_reread_age: Some(max_age), ..self }

@@ -22,7 +22,8 @@ pub struct Record<'a> {
     pub wait_expired: bool,
     /// Its number in the order of reading, if it has been parked.
     pub order: Option<u64>,
-    /// Whether its partition was rewound, so that it may have been processed before.
+    /// Whether its partition was reset to an earlier offset, so that it may have been processed
+    /// before.
     pub is_reread: bool,
     /// Set if its notification may have been published before, and Redis may have lost it.
     pub restore: Option<Restore>,

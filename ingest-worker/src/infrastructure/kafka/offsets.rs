@@ -23,7 +23,7 @@ pub struct InFlightId {
 pub struct Admitted {
     /// Names the record from now on.
     pub id: InFlightId,
-    /// Whether a rewind of the partition makes the group read this offset again.
+    /// Whether the partition was reset to an earlier offset, so that the group reads this one again.
     pub is_reread: bool,
     /// The position that a reset of the partition has left, on the first record after it.
     pub reset_from: Option<i64>,
@@ -120,8 +120,7 @@ impl Offsets {
         let index = assigned.first + assigned.in_flight.len() as u64 - 1;
         let id = InFlightId { epoch: assigned.epoch, index };
         let restore = assigned.restore(offset);
-        let was_finished = restore.is_some_and(Restore::was_finished);
-        let is_reread = was_finished || offset < assigned.reread_until;
+        let is_reread = offset < assigned.reread_until;
         Some(Admitted { id, is_reread, reset_from, is_truncated, restore })
     }
 

@@ -52,7 +52,9 @@ fn what_was_not_published_again_before_a_second_loss_is_still_published() {
     offsets.finish("t", 0, 1, one);
     read(&mut offsets, 2);
     offsets.begin_restore("t", 0, 0, None, 50);
-    let kinds = [0, 1, 2, 3].map(|offset| offsets.read("t", 0, offset).unwrap().restore);
+    let admitted = [0, 1, 2, 3].map(|offset| offsets.read("t", 0, offset).unwrap());
+    assert!(admitted.iter().all(|admitted| !admitted.is_reread), "none is too old to be restored");
+    let kinds = admitted.map(|admitted| admitted.restore);
     let [silent, publish] = [Some(SILENT), Some(Restore::Publish)];
     assert_eq!(kinds, [silent, silent, publish, publish]);
 }
