@@ -16,7 +16,7 @@ mod url;
 
 use std::{sync::Arc, time::Duration};
 
-use redis::{RedisResult, aio::AsyncPushSender};
+use redis::{RedisError, RedisResult, aio::AsyncPushSender};
 
 use crate::{
     config::{self, Secret},
@@ -33,6 +33,14 @@ use sentinel::Sentinels;
 use server::{Limits, Servers};
 use url::Endpoints;
 pub use url::RedisUrl;
+
+/// Returns whether Redis Cluster refused a command because no master serves the slot of its keys:
+/// other slots may be served. The code alone may also mean that the whole cluster is down.
+#[must_use]
+pub fn is_slot_not_served(error: &RedisError) -> bool {
+    error.code() == Some("CLUSTERDOWN")
+        && error.detail().is_some_and(|detail| detail.starts_with("Hash slot not served"))
+}
 
 /// Redis settings.
 #[derive(Clone, Debug, clap::Args)]

@@ -62,6 +62,9 @@ impl Cluster {
 
     /// Connects to the masters of a slot map, except those that are known.
     async fn connect_to_masters(&self, map: SlotMap, known: &[Node]) -> RedisResult<Nodes> {
+        if map.masters.is_empty() {
+            return Err(unavailable("no master owns a slot", String::new()));
+        }
         let address = |(host, port): &(String, u16)| self.servers.address(host.clone(), *port);
         let masters = map.masters.iter().map(address).map(|address| async move {
             match known.iter().find(|node| *node.server.address() == address) {

@@ -91,7 +91,7 @@ impl RedisConnection {
     /// run in order.
     ///
     /// # Errors
-    /// If a server does not respond, or no master owns the slot of a key.
+    /// If a server does not respond.
     pub async fn run(&self, commands: Vec<Cmd>) -> RedisResult<Vec<RedisResult<Value>>> {
         self.nodes().run(commands, None, self.is_pooled).await
     }
@@ -127,7 +127,7 @@ impl RedisConnection {
         };
         let moved: Vec<usize> = (0..replies.len()).filter(|&i| has_moved(&replies[i])).collect();
         let Some(&first) = moved.first() else { return Ok(replies) };
-        if self.refresh(self.nodes().node_of(&commands[first])).await.is_err() {
+        if self.refresh(Some(self.nodes().node_of(&commands[first]))).await.is_err() {
             return Ok(replies);
         }
         let again = moved.iter().map(|&index| commands[index].clone()).collect();

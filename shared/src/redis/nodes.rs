@@ -80,9 +80,7 @@ impl Nodes {
         let total = commands.len();
         let mut by_node: Vec<(Vec<usize>, Vec<Cmd>)> = vec![Default::default(); self.list.len()];
         for (index, command) in commands.into_iter().enumerate() {
-            let master = self
-                .node_of(&command)
-                .ok_or_else(|| unavailable("no master owns the slot of a key", String::new()))?;
+            let master = self.node_of(&command);
             by_node[master].0.push(index);
             by_node[master].1.push(command);
         }
@@ -100,19 +98,22 @@ impl Nodes {
         Ok(results.into_iter().flatten().collect())
     }
 
-    /// Returns the index of the server that owns the key of a command.
-    pub(super) fn node_of(&self, command: &Cmd) -> Option<usize> {
-        self.map.as_ref().map_or(Some(0), |map| map.master_of(command))
+    /// Returns the index of the server that owns the key of a command. Commands for a slot without
+    /// an owner go to the first master, which refuses them with CLUSTERDOWN, or with MOVED once the
+    /// slot has an owner.
+    pub(super) fn node_of(&self, command: &Cmd) -> usize {
+        self.map.as_ref().and_then(|map| map.master_of(command)).unwrap_or_default()
     }
 
-    /// Returns the index of the server that owns a key.
-    pub(super) fn node_of_key(&self, key: &str) -> Option<usize> {
-        self.map.as_ref().map_or(Some(0), |map| map.master_of_key(key.as_bytes()))
+    /// Returns the index of the server that owns a key; of the first master if none does, as any
+    /// node of a cluster delivers what is published at another.
+    pub(super) fn node_of_key(&self, key: &str) -> usize {
+        self.map.as_ref().and_then(|map| map.master_of_key(key.as_bytes())).unwrap_or_default()
     }
 
     /// Returns the address of the server that owns a key.
-    pub(super) fn address_of_key(&self, key: &str) -> Option<&ConnectionAddr> {
-        Some(self.list.get(self.node_of_key(key)?)?.server.address())
+    pub(super) fn address_of_key(&self, key: &str) -> &ConnectionAddr {
+        self.list[self.node_of_key(key)].server.address()
     }
 
     /// Returns a key on each server: `prefix` and a number.

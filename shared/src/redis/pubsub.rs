@@ -13,7 +13,7 @@ use redis::{
 use super::{
     cluster::current_epoch,
     nodes::Nodes,
-    server::{RequiredRole, Server, check, unavailable},
+    server::{RequiredRole, Server, check},
 };
 
 /// Pub/sub connections; messages go to the handler that they were opened with.
@@ -83,7 +83,7 @@ impl PubSub {
     /// # Errors
     /// If Redis does not confirm.
     pub async fn subscribe(&mut self, channels: Vec<Channel>) -> RedisResult<()> {
-        let names = self.by_node(channels)?;
+        let names = self.by_node(channels);
         let each = self.subscribers.iter_mut().zip(names).filter(|(_, names)| !names.is_empty());
         try_join_all(each.map(|(node, names)| node.connection.subscribe(names))).await.map(drop)
     }
@@ -93,7 +93,7 @@ impl PubSub {
     /// # Errors
     /// If Redis does not confirm.
     pub async fn unsubscribe(&mut self, channels: Vec<Channel>) -> RedisResult<()> {
-        let names = self.by_node(channels)?;
+        let names = self.by_node(channels);
         let each = self.subscribers.iter_mut().zip(names).filter(|(_, names)| !names.is_empty());
         try_join_all(each.map(|(node, names)| node.connection.unsubscribe(names))).await.map(drop)
     }
@@ -120,16 +120,12 @@ impl PubSub {
     }
 
     /// Groups channel names by node.
-    fn by_node(&self, channels: Vec<Channel>) -> RedisResult<Vec<Vec<String>>> {
+    fn by_node(&self, channels: Vec<Channel>) -> Vec<Vec<String>> {
         let mut names = vec![Vec::new(); self.subscribers.len()];
         for Channel { name, slot_key } in channels {
-            let node = self.nodes.node_of_key(&slot_key);
-            let channels = node.and_then(|node| names.get_mut(node));
-            channels
-                .ok_or_else(|| unavailable("no master owns the slot of a key", String::new()))?
-                .push(name);
+            names[self.nodes.node_of_key(&slot_key)].push(name);
         }
-        Ok(names)
+        names
     }
 }
 

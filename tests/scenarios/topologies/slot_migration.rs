@@ -21,6 +21,7 @@ scenarios![
     a_slot_migration_costs_no_event,
     slots_that_move_end_no_session,
     a_slot_migration_that_does_not_end_delays_only_the_users_of_the_slot,
+    a_slot_that_no_master_owns_delays_only_its_users,
 ];
 
 async fn a_slot_migration_costs_no_event(context: &Context) -> anyhow::Result<()> {
@@ -124,6 +125,47 @@ async fn a_slot_migration_that_does_not_end_delays_only_the_users_of_the_slot(
     }
     for (client, event) in waiting.iter_mut().zip(refused) {
         expect_notifications(client, &[event]).await?;
+    }
+    stack.shut_down_and_check_logs().await
+}
+
+async fn a_slot_that_no_master_owns_delays_only_its_users(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let stack = stack_on_cluster(context, &[0, 0, 0], &Layout::default()).await?;
+    let (redis, case) = (&stack.redis, &events::designed()?[0]);
+    let (other, mut waiting) = (fresh_user(), fresh_user());
+    let mut slot = redis.slot(&stream_key(&waiting)).await?;
+    // Not at the first master, to which commands for slots without an owner go.
+    while redis.node_of(slot).await? == 0 {
+        waiting = fresh_user();
+        slot = redis.slot(&stream_key(&waiting)).await?;
+    }
+    let owner = redis.node_of(slot).await?;
+    let mut others = vec![stack.client(&other).await?];
+    let mut clients = vec![stack.client(&waiting).await?];
+    redis.unassign(slot).await?;
+    eventually("the gateway has read the slot map without the slot", TIMEOUT, async || {
+        let errors = "gateway_redis_user_errors_total{kind=\"slot_moving\"}";
+        ensure!(stack.gateways[0].metric(errors).await? > 0.0);
+        Ok(())
+    })
+    .await?;
+    // Newcomers are confirmed as well; those of the slot have no position.
+    others.push(stack.client(&other).await?);
+    clients.push(stack.client(&waiting).await?);
+    let refused = case.fresh(&waiting)?;
+    for _ in 0..5 {
+        let event = case.fresh(&other)?;
+        stack.producer.send_all(&[refused.clone(), event.clone()]).await?;
+        for client in &mut others {
+            expect_notifications(client, std::slice::from_ref(&event)).await?;
+        }
+    }
+    expect_no_session_lost(&stack).await?;
+    redis.assign(slot, owner).await?;
+    for client in &mut clients {
+        expect_notifications(client, std::slice::from_ref(&refused)).await?;
     }
     stack.shut_down_and_check_logs().await
 }

@@ -1,6 +1,7 @@
 //! Reads replies item by item, and separates the errors of one user from those of the server.
 
 use redis::{RedisError, RedisResult, Value};
+use shared::redis::is_slot_not_served;
 
 use crate::metrics::RedisUserError;
 
@@ -8,8 +9,6 @@ use crate::metrics::RedisUserError;
 /// 7.2 on and before.
 const SCRIPT_NOT_PERMITTED: [&str; 2] =
     ["ACL failure in script", "The user executing the script can't"];
-/// How the error begins about the slot of a key; the code stands for the whole cluster as well.
-const SLOT_NOT_SERVED: &str = "Hash slot not served";
 
 /// The part of a reply that is about one user.
 pub(super) type UserReply<T> = Result<T, RedisUserError>;
@@ -38,7 +37,7 @@ fn user_error(error: &RedisError) -> Option<RedisUserError> {
         "NOPERM" => RedisUserError::NoPermission,
         "ERR" if SCRIPT_NOT_PERMITTED.into_iter().any(says) => RedisUserError::NoPermission,
         "ASK" | "MOVED" | "TRYAGAIN" => RedisUserError::SlotMoving,
-        "CLUSTERDOWN" if says(SLOT_NOT_SERVED) => RedisUserError::SlotMoving,
+        "CLUSTERDOWN" if is_slot_not_served(error) => RedisUserError::SlotMoving,
         "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "BUSY" | "NOAUTH" | "WRONGPASS" | "NOPROTO" => {
             return None;
         }

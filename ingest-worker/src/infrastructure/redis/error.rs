@@ -2,6 +2,7 @@
 //! single command.
 
 use redis::{ErrorKind, RedisError};
+use shared::redis::is_slot_not_served;
 
 use crate::{
     metrics::RedisErrorKind,
@@ -13,9 +14,9 @@ pub(super) const OUT_OF_MEMORY: &str = "OOM";
 
 /// Returns whether an error means that Redis as a whole is unavailable: no connection, loading,
 /// read-only, moved. Errors that this list does not name count as outages, as those are retried in
-/// order.
+/// order. A slot without an owner concerns the users of that slot.
 pub(super) fn is_outage(error: &RedisError) -> bool {
-    error.code().is_none_or(is_outage_code)
+    !is_slot_not_served(error) && error.code().is_none_or(is_outage_code)
 }
 
 /// As [`is_outage`], for the code that an error begins with. ASK and TRYAGAIN concern the users of
@@ -78,5 +79,13 @@ mod tests {
             assert!(is_outage_code(code), "{code}");
         }
         assert!(is_outage(&RedisError::from(std::io::Error::other("reset"))));
+        for (reply, expected) in [
+            ("-CLUSTERDOWN Hash slot not served\r\n", false),
+            ("-CLUSTERDOWN The cluster is down\r\n", true),
+        ] {
+            let error = redis::parse_redis_value(reply.as_bytes());
+            let error = error.and_then(redis::Value::extract_error).unwrap_err();
+            assert_eq!(is_outage(&error), expected, "{reply}");
+        }
     }
 }

@@ -145,8 +145,11 @@ impl RedisStore {
         let reply = match result.and_then(|value| Ok(redis::from_redis_value::<String>(value)?)) {
             Ok(reply) => reply,
             Err(error) => match error.code() {
-                Some(code) => return self.refuse(call, 0, code, progress).await,
-                None => return Err(self.disconnect(&error).await),
+                Some(code) if !error::is_outage(&error) => {
+                    self.refuse(call, 0, code, progress);
+                    return Ok(());
+                }
+                _ => return Err(self.disconnect(&error).await),
             },
         };
         let mut lines = reply.lines();
@@ -156,7 +159,13 @@ impl RedisStore {
                 line => {
                     if let Some(error) = line.strip_prefix('-') {
                         let code = error.split(' ').next().unwrap_or_default();
-                        return self.refuse(call, sent, code, progress).await;
+                        if error::is_outage_code(code) {
+                            self.metrics.redis_errors.of(error::kind_of_code(code)).inc();
+                            self.drop_connection().await;
+                            return Err(error::transient_code(code));
+                        }
+                        self.refuse(call, sent, code, progress);
+                        return Ok(());
                     }
                     self.count_wrong_type_keys(line);
                     PublishOutcome::Published
@@ -167,24 +176,19 @@ impl RedisStore {
     }
 
     /// Records that the notifications of a call were refused from the given one on.
-    async fn refuse<'a>(
+    fn refuse<'a>(
         &self,
         call: &UserCall<'a>,
         from: usize,
         code: &str,
         progress: &mut Progress<'a>,
-    ) -> Result<(), TransientError> {
+    ) {
         self.metrics.redis_errors.of(error::kind_of_code(code)).inc();
-        let error = error::transient_code(code);
-        if error::is_outage_code(code) {
-            self.drop_connection().await;
-            return Err(error);
-        }
         if code == OUT_OF_MEMORY {
             progress.out_of_memory += 1;
         }
+        let error = error::transient_code(code);
         progress.refuse(call.user, &call.positions[from..], error);
-        Ok(())
     }
 
     /// Counts the kinds of keys of the wrong type that follow the stream id.

@@ -179,6 +179,30 @@ impl Cluster {
         Ok(())
     }
 
+    /// Takes a slot away from all masters. The others stay in service.
+    ///
+    /// # Errors
+    /// When a node returns an error.
+    pub async fn unassign(&self, slot: u16) -> anyhow::Result<()> {
+        for node in &self.nodes {
+            let mut settings = redis::cmd("CONFIG");
+            settings.arg("SET").arg("cluster-require-full-coverage").arg("no");
+            settings.exec_async(&mut connect(node.port).await?).await?;
+        }
+        for node in &self.nodes {
+            command(node.port, &["DELSLOTS", &slot.to_string()]).await?;
+        }
+        Ok(())
+    }
+
+    /// Assigns a slot that no master owns.
+    ///
+    /// # Errors
+    /// When the node returns an error.
+    pub async fn assign(&self, slot: u16, to: usize) -> anyhow::Result<()> {
+        command(self.nodes[to].port, &["ADDSLOTS", &slot.to_string()]).await
+    }
+
     /// Sets the fault of the connections between nodes.
     pub fn set_bus_fault(&self, fault: Fault) {
         for node in &self.nodes {
