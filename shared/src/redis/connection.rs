@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures_util::future::try_join_all;
-use redis::{Cmd, RedisResult, Value, aio::AsyncPushSender};
+use redis::{Cmd, RedisError, RedisResult, Value, aio::AsyncPushSender};
 
 use super::{
     cluster::Cluster,
@@ -135,6 +135,24 @@ impl RedisConnection {
             replies[index] = reply;
         }
         Ok(replies)
+    }
+
+    /// Runs one command with one key, and once more where the slot has moved to (`MOVED`), or where
+    /// the key is while its slot moves (`ASK`).
+    ///
+    /// # Errors
+    /// If a server does not respond, or refuses the command.
+    pub async fn run_one(&self, command: Cmd) -> RedisResult<Value> {
+        let mut replies = self.run_where_moved(vec![command.clone()]).await?;
+        let reply = replies.pop().unwrap_or(Ok(Value::Nil));
+        let redirection = reply.as_ref().err().filter(|error| error.code() == Some("ASK"));
+        let Some((address, _)) = redirection.and_then(RedisError::redirect_node) else {
+            return reply;
+        };
+        match self.nodes().run_asking(command, address).await? {
+            Some(redirected) => redirected,
+            None => reply,
+        }
     }
 
     /// Reads the slot map of a cluster again, from one of the masters.

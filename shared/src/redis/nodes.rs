@@ -98,6 +98,18 @@ impl Nodes {
         Ok(results.into_iter().flatten().collect())
     }
 
+    /// Runs a command at the node that an `ASK` reply names; none if it owns no slot yet.
+    pub(super) async fn run_asking(
+        &self,
+        command: Cmd,
+        address: &str,
+    ) -> RedisResult<Option<RedisResult<Value>>> {
+        let is_named = |node: &&Node| node.server.address().to_string() == address;
+        let Some(node) = self.list.iter().find(is_named) else { return Ok(None) };
+        let commands = vec![redis::cmd("ASKING"), command];
+        Ok(node.exchange(commands, None, false).await?.pop())
+    }
+
     /// Returns the index of the server that owns the key of a command. Commands for a slot without
     /// an owner go to the first master, which refuses them with CLUSTERDOWN, or with MOVED once the
     /// slot has an owner.

@@ -129,9 +129,7 @@ async fn a_slot_migration_that_does_not_end_delays_only_the_users_of_the_slot(
     stack.shut_down_and_check_logs().await
 }
 
-async fn a_slot_that_no_master_owns_delays_only_its_users(
-    context: &Context,
-) -> anyhow::Result<()> {
+async fn a_slot_that_no_master_owns_delays_only_its_users(context: &Context) -> anyhow::Result<()> {
     let stack = stack_on_cluster(context, &[0, 0, 0], &Layout::default()).await?;
     let (redis, case) = (&stack.redis, &events::designed()?[0]);
     let (other, mut waiting) = (fresh_user(), fresh_user());

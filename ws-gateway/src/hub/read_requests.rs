@@ -93,6 +93,19 @@ impl ReadRequests {
         self.added.notify_one();
     }
 
+    /// Makes every request due now, because the reason why it was not served may be gone.
+    pub(crate) fn wake(&self) {
+        let mut state = self.state();
+        let State { waiting, order } = &mut *state;
+        for user in order.extract_if(|_| true) {
+            if let Some(waiting) = waiting.get_mut(&user) {
+                waiting.place = order.insert(Instant::now(), user);
+            }
+        }
+        drop(state);
+        self.added.notify_one();
+    }
+
     /// Waits until [`ReadRequests::take`] has requests to return.
     pub(crate) async fn due(&self) {
         loop {
@@ -221,6 +234,12 @@ mod tests {
         requests.due().await;
         assert_eq!(requests.take(9).remove(0).user, user("v"));
         requests.due().await;
-        assert_eq!(requests.take(9).remove(0).request.up_to, "9-0".parse().ok());
+        let mut failed = requests.take(9).remove(0);
+        assert_eq!(failed.request.up_to, "9-0".parse().ok());
+        for _ in 0..9 {
+            requests.retry(failed);
+            requests.wake();
+            failed = requests.take(9).remove(0);
+        }
     }
 }

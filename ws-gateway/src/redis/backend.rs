@@ -17,6 +17,7 @@ use super::{
     positions::{RedisClock, newest_position, read_position},
     push_handler::PushHandler,
     reply::{UserReply, user_reply},
+    revocations::KnownRevocations,
     stream_reader::StreamReader,
 };
 use crate::protocol::Position;
@@ -37,9 +38,13 @@ pub(super) trait Backend {
     /// that was published before it was called has gone to the hub.
     async fn check(&mut self) -> RedisResult<()>;
 
-    /// Follows slots that have moved to other masters. Returns those of the subscribed users whose
-    /// channels have to be subscribed again: what was published since may have been missed.
-    async fn follow_slots(&mut self, subscribed: &HashSet<UserId>) -> RedisResult<Vec<UserId>>;
+    /// Follows slots that have moved to other masters; none if none has. Returns those of the
+    /// subscribed users whose channels have to be subscribed again: what was published since may
+    /// have been missed, and so may revocations.
+    async fn follow_slots(
+        &mut self,
+        subscribed: &HashSet<UserId>,
+    ) -> RedisResult<Option<Vec<UserId>>>;
 
     /// Reads the newest position of each user.
     async fn positions(&mut self, users: &[UserId]) -> RedisResult<Vec<UserReply<Position>>>;
@@ -48,7 +53,7 @@ pub(super) trait Backend {
     async fn pages(&mut self, requests: &[PageRequest]) -> RedisResult<Vec<UserReply<Page>>>;
 
     /// Loads the stored revocations.
-    async fn load_revocations(&mut self) -> RedisResult<()>;
+    async fn load_revocations(&mut self) -> RedisResult<KnownRevocations>;
 }
 
 /// The number of checks after which the slot map of a cluster is read again.
@@ -146,13 +151,16 @@ impl Backend for RedisBackend {
         tokio::try_join!(connection.check(), clock.update(connection)).map(drop)
     }
 
-    async fn follow_slots(&mut self, subscribed: &HashSet<UserId>) -> RedisResult<Vec<UserId>> {
+    async fn follow_slots(
+        &mut self,
+        subscribed: &HashSet<UserId>,
+    ) -> RedisResult<Option<Vec<UserId>>> {
         let next = match self.connection.follow(&self.pubsub).await {
             Ok(Some(next)) => next,
-            Ok(None) => return Ok(Vec::new()),
+            Ok(None) => return Ok(None),
             Err(error) => {
                 debug!(%error, "connecting to the new master of a slot failed, retrying");
-                return Ok(Vec::new());
+                return Ok(None);
             }
         };
         let has_moved = |user: &&UserId| self.pubsub.has_moved(&self.channel(user), &next);
@@ -162,8 +170,7 @@ impl Backend for RedisBackend {
         self.pubsub.unsubscribe(channels).await?;
         self.pubsub = next;
         self.subscribe_own_channels().await?;
-        self.load_revocations().await?;
-        Ok(moved)
+        Ok(Some(moved))
     }
 
     async fn positions(&mut self, users: &[UserId]) -> RedisResult<Vec<UserReply<Position>>> {
@@ -176,7 +183,7 @@ impl Backend for RedisBackend {
         read_pages(&self.connection, &self.keys, &self.clock, requests).await
     }
 
-    async fn load_revocations(&mut self) -> RedisResult<()> {
+    async fn load_revocations(&mut self) -> RedisResult<KnownRevocations> {
         self.handler.revocations.load(&self.connection, &self.keys).await
     }
 }

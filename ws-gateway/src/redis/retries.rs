@@ -34,6 +34,14 @@ impl Retries {
         self.0.insert(at, retry);
     }
 
+    /// Makes every attempt due now, because its reason may be gone. The delays do not start anew.
+    pub(super) fn wake(&mut self) {
+        let now = Instant::now();
+        for retry in self.0.extract_if(|_| true) {
+            self.0.insert(now, retry);
+        }
+    }
+
     /// Waits until an attempt is due.
     pub(super) async fn due(&self) {
         self.0.due().await;

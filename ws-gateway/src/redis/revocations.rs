@@ -2,6 +2,11 @@
 //! to the running gateways. They are stored first and published second, and gateways subscribe
 //! first and read second, so that none is missed.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
 use redis::{RedisResult, Value, cmd};
 use shared::{
     keys::Keys,
@@ -9,14 +14,14 @@ use shared::{
 };
 use tracing::{info, warn};
 
-use super::reply::{items, text};
+use super::reply::{items, text, user_reply};
 use crate::{
     auth::{
         revocation::{Revocation, Revocations},
         unix_seconds,
     },
     hub::Hub,
-    metrics::Metrics,
+    metrics::{Metrics, RedisUserError},
 };
 
 /// The maximum number of revocations that are loaded; those that last longest come first.
@@ -28,33 +33,65 @@ pub(super) struct RevocationList {
     revocations: Revocations,
     hub: Hub,
     metrics: Metrics,
+    was_loaded: Arc<AtomicBool>,
+}
+
+/// Which of the stored revocations are known after an attempt to load them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum KnownRevocations {
+    /// All.
+    Current,
+    /// Those of an earlier load: no master returns their key at present.
+    Earlier,
+    /// None, as there was no earlier load.
+    None,
 }
 
 impl RevocationList {
     pub(super) fn new(revocations: Revocations, hub: Hub, metrics: Metrics) -> Self {
-        Self { revocations, hub, metrics }
+        Self { revocations, hub, metrics, was_loaded: Arc::default() }
     }
 
     /// Loads the stored revocations. An unreadable one is skipped and counted.
     ///
     /// # Errors
-    /// If Redis does not reply.
-    pub(super) async fn load(&self, connection: &RedisConnection, keys: &Keys) -> RedisResult<()> {
+    /// If Redis does not reply, or refuses the command for another reason than that the slot is
+    /// moving or has no owner.
+    pub(super) async fn load(
+        &self,
+        connection: &RedisConnection,
+        keys: &Keys,
+    ) -> RedisResult<KnownRevocations> {
         let mut range = cmd("ZREVRANGEBYSCORE");
         range.arg(keys.revocations()).arg("+inf").arg(format!("({}", unix_seconds()));
         range.arg("LIMIT").arg(0).arg(MAX_LOADED);
-        let reply = connection.run_where_moved(vec![range]).await?.pop().unwrap_or(Ok(Value::Nil));
-        let stored = match reply {
-            Err(error) if error.code() == Some("WRONGTYPE") => None,
-            reply => items(reply?),
+        self.read_reply(connection.run_one(range).await, &keys.revocations())
+    }
+
+    fn read_reply(&self, reply: RedisResult<Value>, key: &str) -> RedisResult<KnownRevocations> {
+        let stored = match user_reply(reply.clone())? {
+            Ok(value) => items(value),
+            Err(RedisUserError::WrongType) => None,
+            Err(kind @ RedisUserError::SlotMoving) => {
+                self.metrics.redis_user_errors.of(kind).inc();
+                let was_loaded = self.was_loaded.load(Ordering::Relaxed);
+                warn!(
+                    redis.key = key,
+                    was_loaded, "revocations not loaded: their slot is moving or has no owner"
+                );
+                let known = KnownRevocations::Earlier;
+                return Ok(if was_loaded { known } else { KnownRevocations::None });
+            }
+            Err(_) => return reply.map(|_| KnownRevocations::None),
         };
-        let Some(stored) = stored else {
+        if let Some(stored) = stored {
+            self.load_all(&stored);
+        } else {
             self.metrics.malformed_frames.inc();
-            warn!(redis.key = keys.revocations(), "revocations unreadable, expected a sorted set");
-            return Ok(());
-        };
-        self.load_all(&stored);
-        Ok(())
+            warn!(redis.key = key, "revocations unreadable, expected a sorted set");
+        }
+        self.was_loaded.store(true, Ordering::Relaxed);
+        Ok(KnownRevocations::Current)
     }
 
     fn load_all(&self, stored: &[Value]) {
@@ -108,19 +145,16 @@ impl RevocationList {
 /// # Errors
 /// If Redis does not reply.
 pub(crate) async fn revoke(redis: &RedisClient, revocation: &Revocation) -> RedisResult<()> {
-    let commands = redis.connect().await?;
+    let connection = redis.connect().await?;
     let (key, text) = (redis.keys.revocations(), revocation.to_text());
     let mut purge = cmd("ZREMRANGEBYSCORE");
     purge.arg(&key).arg("-inf").arg(unix_seconds());
     let mut store = cmd("ZADD");
     store.arg(&key).arg(revocation.until).arg(&text);
-    for reply in commands.run(vec![purge, store]).await? {
-        reply?;
-    }
     let mut publish = cmd("PUBLISH");
     publish.arg(redis.keys.revocation_channel()).arg(&text);
-    for reply in commands.run(vec![publish]).await? {
-        reply?;
+    for command in [purge, store, publish] {
+        connection.run_one(command).await?;
     }
     Ok(())
 }
@@ -149,6 +183,32 @@ mod tests {
         assert_eq!(list.metrics.malformed_frames.get(), 3);
         let user = UserId::new("u").unwrap();
         assert!(list.revocations.is_revoked(&user, &Credential::default()));
+    }
+
+    #[test]
+    fn a_slot_without_an_owner_keeps_the_earlier_revocations_and_other_errors_end_the_session() {
+        let metrics = Metrics::new(&Registry::new());
+        let hub = Hub::new(hub::Limits::SMALL, metrics.clone());
+        let list = RevocationList::new(Revocations::default(), hub, metrics);
+        let load = |reply: &str| {
+            let reply = redis::parse_redis_value(format!("{reply}\r\n").as_bytes());
+            list.read_reply(reply.and_then(Value::extract_error), "ws:revoked").ok()
+        };
+        let moving =
+            ["-ASK 7 h:1", "-MOVED 7 h:1", "-TRYAGAIN x", "-CLUSTERDOWN Hash slot not served"];
+        for (before, known) in [
+            (None, KnownRevocations::None),
+            (Some("*0"), KnownRevocations::Earlier),
+            (Some("-WRONGTYPE x"), KnownRevocations::Earlier),
+        ] {
+            assert!(before.is_none_or(|reply| load(reply) == Some(KnownRevocations::Current)));
+            for reply in moving {
+                assert_eq!(load(reply), Some(known), "{reply}");
+            }
+        }
+        for reply in ["-NOPERM x", "-CLUSTERDOWN The cluster is down", "-LOADING x"] {
+            assert_eq!(load(reply), None, "{reply}");
+        }
     }
 
     #[test]

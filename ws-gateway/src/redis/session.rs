@@ -4,6 +4,7 @@
 
 mod gap;
 mod repair;
+mod revocations;
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -26,6 +27,7 @@ use crate::{
     metrics::{GapRepair, Metrics},
 };
 use gap::{Gap, Gaps, MAX_STREAMS};
+use revocations::LoadSchedule;
 
 /// The maximum number of channels in one command, and of users that are subscribed together.
 const BATCH: usize = 512;
@@ -36,9 +38,6 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a check may take.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// How often stored revocations are read again: a published one may have been lost.
-const REVOCATIONS_INTERVAL: Duration = Duration::from_secs(30);
 
 /// A session that is connected.
 #[derive(Debug)]
@@ -51,14 +50,15 @@ pub(super) struct Session<B> {
     refused: HashSet<Subscription>,
     gaps: Gaps,
     retries: Retries,
+    load_schedule: LoadSchedule,
     /// Notified when a pub/sub connection is lost.
     lost: Arc<Notify>,
 }
 
 impl<B: Backend> Session<B> {
     pub(super) fn new(backend: B, hub: Hub, metrics: Metrics, lost: Arc<Notify>) -> Self {
-        let (subscribed, refused, gaps, retries) = Default::default();
-        Self { backend, hub, metrics, subscribed, refused, gaps, retries, lost }
+        let (subscribed, refused, gaps, retries, load_schedule) = Default::default();
+        Self { backend, hub, metrics, subscribed, refused, gaps, retries, load_schedule, lost }
     }
 
     /// Loads the revocations, then subscribes all users and closes their gaps: a user whose token
@@ -67,7 +67,7 @@ impl<B: Backend> Session<B> {
     /// # Errors
     /// If the session must end.
     pub(super) async fn start(&mut self) -> RedisResult<()> {
-        self.backend.load_revocations().await?;
+        self.wait_for_revocations().await?;
         self.catch_up().await
     }
 
@@ -76,14 +76,12 @@ impl<B: Backend> Session<B> {
         let lost = Arc::clone(&self.lost);
         let mut check = time::interval(CHECK_INTERVAL);
         check.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
-        let mut revocations = time::interval(REVOCATIONS_INTERVAL);
-        revocations.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
         loop {
             let step = tokio::select! {
                 () = lost.notified() => return disconnected(),
                 () = self.hub.changed() => self.catch_up().await,
                 _ = check.tick() => self.check().await,
-                _ = revocations.tick() => self.backend.load_revocations().await,
+                () = self.load_schedule.due() => self.load_revocations().await.map(drop),
                 () = self.retries.due() => self.retry().await,
             };
             if let Err(error) = step {
@@ -269,6 +267,10 @@ impl<B: Backend> Session<B> {
             Err(_) => return Err(disconnected()),
         }
         let moved = self.backend.follow_slots(&self.subscribed).await?;
+        let Some(moved) = moved else { return Ok(()) };
+        self.load_revocations().await?;
+        self.retries.wake();
+        self.hub.read_requests().wake();
         for user in &moved {
             self.subscribed.remove(user);
         }

@@ -173,12 +173,12 @@ impl Subscriber {
         let reader = backend.reader();
         let repairing_since = Instant::now();
         let mut session = Session::new(backend, self.hub.clone(), self.metrics.clone(), lost);
-        self.readiness.set(READINESS, true);
         self.readiness.report(SESSION, true);
         self.metrics.redis_connected.set(1);
         self.reader.send_replace(Some(reader.clone()));
         let error = match session.start().await {
             Ok(()) => {
+                self.readiness.set(READINESS, true);
                 backoff.reset();
                 outage.end(repairing_since, &self.metrics, &reader);
                 let error = tokio::select! {

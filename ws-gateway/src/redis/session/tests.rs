@@ -12,11 +12,15 @@ use crate::{
     hub::{Limits, outbox::Item, registration::Registration},
     metrics::RedisUserError,
     protocol::{Frame, Position},
-    redis::history::{Page, PageRequest},
+    redis::{
+        history::{Page, PageRequest},
+        revocations::KnownRevocations,
+    },
 };
 
 mod fake_redis;
 mod foreign_frames;
+mod moving_slots;
 mod orders;
 mod refused_channel;
 mod stepped;

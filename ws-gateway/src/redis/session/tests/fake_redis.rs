@@ -14,6 +14,11 @@ pub(super) struct State {
     pub(super) refused_channel: Option<UserId>,
     /// The users whose slots move with the next check.
     pub(super) moved: Vec<UserId>,
+    /// Whether a slot of no subscribed user moves with the next check.
+    pub(super) has_moved: bool,
+    pub(super) revocations: KnownRevocations,
+    /// The number of times that the revocations were loaded.
+    pub(super) loads: usize,
     pub(super) is_unavailable: bool,
     pub(super) is_silent: bool,
     /// Called once by the next read of positions, to interleave it with other changes.
@@ -45,6 +50,9 @@ impl FakeRedis {
             subscribed: BTreeSet::new(),
             refused_channel: None,
             moved: Vec::new(),
+            has_moved: false,
+            revocations: KnownRevocations::Current,
+            loads: 0,
             is_unavailable: false,
             is_silent: false,
             during_positions: None,
@@ -117,12 +125,18 @@ impl Backend for FakeRedis {
         Ok(())
     }
 
-    async fn follow_slots(&mut self, subscribed: &HashSet<UserId>) -> RedisResult<Vec<UserId>> {
+    async fn follow_slots(
+        &mut self,
+        subscribed: &HashSet<UserId>,
+    ) -> RedisResult<Option<Vec<UserId>>> {
         let mut state = self.state();
         let moved = std::mem::take(&mut state.moved);
+        if !std::mem::take(&mut state.has_moved) && moved.is_empty() {
+            return Ok(None);
+        }
         assert!(moved.iter().all(|user| subscribed.contains(user)));
         state.subscribed.retain(|user| !moved.contains(user));
-        Ok(moved)
+        Ok(Some(moved))
     }
 
     async fn positions(&mut self, users: &[UserId]) -> RedisResult<Vec<UserReply<Position>>> {
@@ -160,7 +174,9 @@ impl Backend for FakeRedis {
         Ok(pages)
     }
 
-    async fn load_revocations(&mut self) -> RedisResult<()> {
-        Ok(())
+    async fn load_revocations(&mut self) -> RedisResult<KnownRevocations> {
+        let mut state = self.state();
+        state.loads += 1;
+        Ok(state.revocations)
     }
 }

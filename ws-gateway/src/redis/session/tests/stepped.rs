@@ -76,8 +76,8 @@ impl Backend for Stepped {
         Ok(())
     }
 
-    async fn follow_slots(&mut self, _: &HashSet<UserId>) -> RedisResult<Vec<UserId>> {
-        Ok(Vec::new())
+    async fn follow_slots(&mut self, _: &HashSet<UserId>) -> RedisResult<Option<Vec<UserId>>> {
+        Ok(None)
     }
 
     async fn positions(&mut self, users: &[UserId]) -> RedisResult<Vec<UserReply<Position>>> {
@@ -94,7 +94,7 @@ impl Backend for Stepped {
         reply
     }
 
-    async fn load_revocations(&mut self) -> RedisResult<()> {
-        Ok(())
+    async fn load_revocations(&mut self) -> RedisResult<KnownRevocations> {
+        Ok(KnownRevocations::Current)
     }
 }
