@@ -190,11 +190,17 @@ impl RedisClient {
         Ok((pubsub, connection))
     }
 
+    /// Returns whether this is a Redis Cluster.
+    #[must_use]
+    pub fn is_cluster(&self) -> bool {
+        matches!(self.topology, Topology::Cluster(_))
+    }
+
     /// Returns whether all keys of a user are on one node. In Cluster they share a slot through the
     /// hash tag, which is empty for an id that starts with `}`.
     #[must_use]
     pub fn supports_user(&self, user: &UserId) -> bool {
-        !matches!(self.topology, Topology::Cluster(_)) || !user.as_str().starts_with('}')
+        !self.is_cluster() || !user.as_str().starts_with('}')
     }
 }
 

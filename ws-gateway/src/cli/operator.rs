@@ -3,11 +3,10 @@
 
 use anyhow::{Context as _, ensure};
 use shared::{redis::RedisClient, user::UserId};
-use uuid::Uuid;
 
 use crate::{
     config::Config,
-    protocol::{ConnectionInfo, GatewayAnswer, OperatorAction, OperatorRequest},
+    protocol::{ConnectionInfo, GatewayAnswer, OperatorAction},
     redis::{self, Answers},
 };
 
@@ -70,8 +69,7 @@ impl Output {
     async fn ask(self, config: &Config, action: OperatorAction) -> anyhow::Result<()> {
         let redis = RedisClient::new(&config.redis).context("REDIS_URL")?;
         let by = self.by.unwrap_or_else(caller);
-        let request = OperatorRequest { id: Uuid::new_v4(), by, action };
-        let Answers { gateways, asked } = redis::ask(&redis, &request).await.context("Redis")?;
+        let Answers { gateways, asked } = redis::ask(&redis, by, action).await.context("Redis")?;
         if self.json {
             println!("{}", serde_json::to_string_pretty(&gateways)?);
         } else {
@@ -163,6 +161,8 @@ fn row(gateway: &str, info: &ConnectionInfo) -> [String; HEADS.len()] {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
     fn connection(categories: Option<Vec<String>>) -> ConnectionInfo {

@@ -11,6 +11,9 @@ pub(crate) struct OperatorRequest {
     pub(crate) id: Uuid,
     /// Who asks, for the gateways' logs.
     pub(crate) by: String,
+    /// When the operator stops waiting, in Unix milliseconds of Redis's clock: a gateway that was
+    /// stopped meanwhile must not act on the request.
+    pub(crate) expires_ms: i64,
     /// What is asked.
     #[serde(flatten)]
     pub(crate) action: OperatorAction,
@@ -106,10 +109,16 @@ mod tests {
             OperatorAction::Connections { user: Some("u".into()), limit: 5 },
             OperatorAction::Disconnect { user: "u".into() },
         ] {
-            let request = OperatorRequest { id: Uuid::new_v4(), by: "me".into(), action };
+            let request = OperatorRequest {
+                id: Uuid::new_v4(),
+                by: "me".into(),
+                expires_ms: 1_754_558_130_000,
+                action,
+            };
             assert_eq!(OperatorRequest::parse(&request.to_text()), Some(request));
         }
-        let unknown = format!(r#"{{"id":"{}","by":"me","action":"shout"}}"#, Uuid::nil());
+        let unknown =
+            format!(r#"{{"id":"{}","by":"me","expires_ms":7,"action":"shout"}}"#, Uuid::nil());
         assert_eq!(OperatorRequest::parse(&unknown), None);
         assert_eq!(OperatorRequest::parse("{}"), None);
     }

@@ -2,7 +2,10 @@
 //! on a channel of the request. Nothing is stored, and a gateway that may not subscribe serves its
 //! clients all the same.
 
-use std::{convert::Infallible, time::Duration};
+use std::{
+    convert::Infallible,
+    time::{Duration, SystemTime},
+};
 
 use redis::{ErrorKind, FromRedisValue as _, PushInfo, PushKind, RedisResult, Value, cmd};
 use shared::{
@@ -15,8 +18,10 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 use tracing::{info, warn};
+use uuid::Uuid;
 
 use super::{
+    positions::RedisClock,
     reply::{text, user_reply},
     stream_reader::StreamReader,
 };
@@ -39,6 +44,7 @@ pub(super) struct Gateway<'a> {
     pub(super) hub: &'a Hub,
     pub(super) metrics: &'a Metrics,
     pub(super) keys: &'a Keys,
+    pub(super) clock: &'a RedisClock,
 }
 
 /// The answers to a request.
@@ -46,7 +52,7 @@ pub(super) struct Gateway<'a> {
 pub(crate) struct Answers {
     /// Those that arrived in time.
     pub(crate) gateways: Vec<GatewayAnswer>,
-    /// The number of gateways that received the request.
+    /// The number of gateways that are known to have received the request.
     pub(crate) asked: usize,
 }
 
@@ -58,6 +64,10 @@ impl Gateway<'_> {
         readers: watch::Receiver<Option<StreamReader>>,
     ) {
         while let Some(request) = requests.recv().await {
+            if self.has_expired(&request, SystemTime::now()) {
+                info!(request = %request.id, by = request.by, "expired operator request ignored");
+                continue;
+            }
             let Some(answer) = self.act(&request) else {
                 self.metrics.malformed_frames.inc();
                 continue;
@@ -75,8 +85,15 @@ impl Gateway<'_> {
         }
     }
 
+    fn has_expired(&self, request: &OperatorRequest, now: SystemTime) -> bool {
+        self.clock.unix_ms(now) > request.expires_ms
+    }
+
     /// Does what is asked. Returns none if the request names no valid user.
-    fn act(&self, OperatorRequest { id, by, action }: &OperatorRequest) -> Option<GatewayAnswer> {
+    fn act(
+        &self,
+        OperatorRequest { id, by, action, .. }: &OperatorRequest,
+    ) -> Option<GatewayAnswer> {
         let connections = match action {
             OperatorAction::Connections { user, limit } => {
                 let user = user.as_deref().map(UserId::new).transpose().ok()?;
@@ -118,7 +135,11 @@ pub(super) fn channel(name: String) -> Channel {
 ///
 /// # Errors
 /// If Redis does not reply.
-pub(crate) async fn ask(redis: &RedisClient, request: &OperatorRequest) -> RedisResult<Answers> {
+pub(crate) async fn ask(
+    redis: &RedisClient,
+    by: String,
+    action: OperatorAction,
+) -> RedisResult<Answers> {
     let (sender, mut answers) = mpsc::unbounded_channel();
     let handler = move |push: PushInfo| -> Result<(), Infallible> {
         if push.kind == PushKind::Message
@@ -130,44 +151,58 @@ pub(crate) async fn ask(redis: &RedisClient, request: &OperatorRequest) -> Redis
         Ok(())
     };
     let (mut pubsub, connection) = redis.connect_with_pubsub(handler).await?;
-    pubsub.subscribe(vec![channel(redis.keys.answer_channel(request.id))]).await?;
+    let id = Uuid::new_v4();
+    pubsub.subscribe(vec![channel(redis.keys.answer_channel(id))]).await?;
+    let clock = RedisClock::default();
+    clock.update(&connection).await?;
+    let (now, deadline) = (SystemTime::now(), Instant::now() + ANSWER_TIMEOUT);
+    let expires_ms = clock.unix_ms(now + ANSWER_TIMEOUT);
+    let request = OperatorRequest { id, by, expires_ms, action };
     let mut publish = cmd("PUBLISH");
     publish.arg(redis.keys.request_channel()).arg(request.to_text());
-    let deadline = Instant::now() + ANSWER_TIMEOUT;
-    let reply = connection.run(vec![publish]).await?.pop().unwrap_or(Ok(Value::Nil));
-    let asked = usize::from_redis_value(reply?)
+    let subscribers = usize::from_redis_value(connection.run_one(publish).await?)
         .map_err(|_| (ErrorKind::Parse, "PUBLISH replied with no number"))?;
-    let mut gateways = Vec::with_capacity(asked);
-    while gateways.len() < asked
+    let mut gateways = Vec::with_capacity(subscribers);
+    // A node of a cluster does not count the gateways that are subscribed at another.
+    while (gateways.len() < subscribers || redis.is_cluster())
         && let Ok(Some(answer)) = timeout_at(deadline, answers.recv()).await
     {
         gateways.push(answer);
     }
     gateways.sort_by(|a, b| a.gateway.cmp(&b.gateway));
-    Ok(Answers { gateways, asked })
+    Ok(Answers { asked: subscribers.max(gateways.len()), gateways })
 }
 
 #[cfg(test)]
 mod tests {
     use prometheus::Registry;
-    use uuid::Uuid;
 
     use super::*;
     use crate::hub::Limits;
 
     #[test]
-    fn a_gateway_answers_with_its_name_and_not_to_an_invalid_user() {
+    fn a_gateway_answers_with_its_name_and_neither_to_an_invalid_user_nor_too_late() {
         let metrics = Metrics::new(&Registry::new());
         let hub = Hub::new(Limits::SMALL, metrics.clone());
         metrics.active_connections.set(7);
         let keys = Keys::new("ws");
-        let gateway = Gateway { name: "pod-1:8080", hub: &hub, metrics: &metrics, keys: &keys };
-        let ask =
-            |action| gateway.act(&OperatorRequest { id: Uuid::nil(), by: "me".into(), action });
+        let (clock, name) = (RedisClock::default(), "pod-1:8080");
+        let gateway = Gateway { name, hub: &hub, metrics: &metrics, keys: &keys, clock: &clock };
+        let ask = |action| {
+            let (id, by, expires_ms) = (Uuid::nil(), "me".into(), i64::MAX);
+            gateway.act(&OperatorRequest { id, by, expires_ms, action })
+        };
         let answer = ask(OperatorAction::Connections { user: None, limit: 5 }).unwrap();
         assert_eq!((&*answer.gateway, answer.total), ("pod-1:8080", 7));
         assert!(ask(OperatorAction::Disconnect { user: String::new() }).is_none());
         let invalid = Some("\n".to_owned());
         assert!(ask(OperatorAction::Connections { user: invalid, limit: 5 }).is_none());
+
+        let (now, by) = (SystemTime::now(), "me".to_owned());
+        let action = OperatorAction::Connections { user: None, limit: 5 };
+        let expires_ms = clock.unix_ms(now + ANSWER_TIMEOUT);
+        let request = OperatorRequest { id: Uuid::nil(), by, expires_ms, action };
+        assert!(!gateway.has_expired(&request, now));
+        assert!(gateway.has_expired(&request, now + ANSWER_TIMEOUT + Duration::from_millis(1)));
     }
 }

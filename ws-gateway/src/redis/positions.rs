@@ -53,10 +53,15 @@ impl RedisClock {
         self.ahead_ms.store(millis(redis) - millis(local), Ordering::Relaxed);
     }
 
+    /// Returns the time of Redis in Unix milliseconds, at the time `local` of this machine.
+    pub(super) fn unix_ms(&self, local: SystemTime) -> i64 {
+        let local = local.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        millis(local).saturating_add(self.ahead_ms.load(Ordering::Relaxed))
+    }
+
     /// Returns whether Redis can have assigned the position by now.
     pub(super) fn has_reached(&self, position: Position, now: SystemTime) -> bool {
-        let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default() + MAX_AHEAD;
-        let limit = millis(now).saturating_add(self.ahead_ms.load(Ordering::Relaxed));
+        let limit = self.unix_ms(now).saturating_add(millis(MAX_AHEAD));
         i64::try_from(position.ms()).is_ok_and(|ms| ms <= limit)
     }
 }

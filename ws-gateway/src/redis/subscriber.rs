@@ -114,7 +114,8 @@ impl Subscriber {
         let Self { hub, redis, metrics, reader, name, .. } = &self;
         let read_states =
             read_state::serve(hub.read_requests(), reader.subscribe(), &redis.keys, metrics);
-        let gateway = Gateway { name, hub, metrics, keys: &redis.keys };
+        let (keys, clock) = (&redis.keys, &self.handler.clock);
+        let gateway = Gateway { name, hub, metrics, keys, clock };
         let answers = gateway.answer(requests, reader.subscribe());
         let (settings, counts) = (self.rebalance, &self.handler.counts);
         let balancer = Balancer { name, hub, metrics, keys: &redis.keys, settings, counts };
