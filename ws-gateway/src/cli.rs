@@ -47,6 +47,9 @@ pub struct Revoke {
     /// How long to keep the revocation: at least the lifetime of the tokens
     #[arg(long = "for", value_name = "DURATION", default_value = "24h", value_parser = positive_duration)]
     lifetime: Duration,
+    /// Who revokes, for the gateways' logs; by default the user and the host of the command
+    #[arg(long, value_name = "NAME")]
+    by: Option<String>,
 }
 
 /// Reads the settings, and the operator's command if there is one.
@@ -102,7 +105,8 @@ impl Revoke {
                 Revoked::Token(jti.with_context(rule)?.into())
             }
         };
-        Ok(Revocation { target, until: now.saturating_add(self.lifetime.as_secs()) })
+        let by = Some(self.by.unwrap_or_else(operator::caller).into());
+        Ok(Revocation { target, until: now.saturating_add(self.lifetime.as_secs()), by })
     }
 }
 
@@ -125,7 +129,8 @@ mod tests {
         let user = parse(&["--user", "teacher-42", "--for", "1h"]).unwrap();
         let Revoked::User(id, at) = user.target else { panic!("{user:?}") };
         assert_eq!((id.as_str(), at + 3_600), ("teacher-42", user.until));
-        let token = parse(&["--jti", "0b8f"]).unwrap();
+        let token = parse(&["--jti", "0b8f", "--by", "alice"]).unwrap();
+        assert_eq!(Revocation::parse(&token.to_text()).unwrap().by.as_deref(), Some("alice"));
         assert_eq!(token.target, Revoked::Token("0b8f".into()));
         for bad in [&[][..], &["--user", ""], &["--jti", ""], &["--user", "u", "--jti", "t"]] {
             assert_eq!(parse(bad), None, "{bad:?}");

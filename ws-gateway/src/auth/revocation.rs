@@ -20,6 +20,8 @@ pub(crate) struct Revocation {
     pub(crate) target: Revoked,
     /// When every revoked token has expired, in Unix seconds.
     pub(crate) until: u64,
+    /// Which operator revoked them, for the gateways' logs.
+    pub(crate) by: Option<Box<str>>,
 }
 
 /// Which tokens are revoked.
@@ -42,19 +44,21 @@ struct Text {
     #[serde(skip_serializing_if = "Option::is_none")]
     jti: Option<String>,
     until: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<Box<str>>,
 }
 
 impl Revocation {
     /// Reads a revocation; `None` if the text is not one.
     #[must_use]
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        let Text { user, at, jti, until } = serde_json::from_str(text).ok()?;
+        let Text { user, at, jti, until, by } = serde_json::from_str(text).ok()?;
         let target = match (user, jti) {
             (Some(user), None) => Revoked::User(UserId::new(&user).ok()?, at.unwrap_or(u64::MAX)),
             (None, Some(jti)) if jti.len() <= MAX_TOKEN_ID => Revoked::Token(jti.into()),
             _ => return None,
         };
-        Some(Self { target, until })
+        Some(Self { target, until, by })
     }
 
     /// Returns the text that is stored and published.
@@ -67,7 +71,8 @@ impl Revocation {
             Revoked::User(user, at) => (Some(user.to_string()), Some(*at), None),
             Revoked::Token(id) => (None, None, Some(id.to_string())),
         };
-        let text = Text { user, at: at.filter(|at| *at < u64::MAX), jti, until: self.until };
+        let (at, by) = (at.filter(|at| *at < u64::MAX), self.by.clone());
+        let text = Text { user, at, jti, until: self.until, by };
         serde_json::to_string(&text).expect("a revocation serialises")
     }
 }
@@ -103,7 +108,7 @@ impl IssuedUpTo {
 impl Revocations {
     /// Adds a revocation, which stays until it expires even if Redis loses it. Returns whether it
     /// revokes more than what is known already.
-    pub(crate) fn add(&self, Revocation { target, until }: Revocation) -> bool {
+    pub(crate) fn add(&self, Revocation { target, until, .. }: Revocation) -> bool {
         let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let State { users, tokens, of_users } = &mut *state;
         match target {
@@ -169,7 +174,7 @@ mod tests {
     }
 
     fn of_user(at: u64, until: u64) -> Revocation {
-        Revocation { target: Revoked::User(user("u"), at), until }
+        Revocation { target: Revoked::User(user("u"), at), until, by: None }
     }
 
     #[test]
@@ -221,7 +226,7 @@ mod tests {
         let revocations = Revocations::default();
         let now = unix_seconds();
         let revoke = |id: &str, until| {
-            revocations.add(Revocation { target: Revoked::Token(id.into()), until })
+            revocations.add(Revocation { target: Revoked::Token(id.into()), until, by: None })
         };
         assert!(revoke("revoked", now + 60) && revoke("expired", now));
         assert!(!revoke("revoked", now + 60), "it is known already");

@@ -17,7 +17,7 @@ use tracing::{info, warn};
 use super::reply::{items, text, user_reply};
 use crate::{
     auth::{
-        revocation::{Revocation, Revocations},
+        revocation::{Revocation, Revocations, Revoked},
         unix_seconds,
     },
     hub::Hub,
@@ -109,7 +109,11 @@ impl RevocationList {
     /// known: the task that calls it reads the frames. Expired ones are purged at the next load.
     pub(super) fn receive(&self, published: &str) {
         let Some(revocation) = self.read(Some(published)) else { return };
-        info!("revocation received");
+        let (by, target) = (revocation.by.as_deref(), &revocation.target);
+        match target {
+            Revoked::User(user, _) => info!(by, user.id = %user, "tokens revoked by operator"),
+            Revoked::Token(id) => info!(by, jti = ?id, "token revoked by operator"),
+        }
         self.apply(revocation);
         self.count();
     }

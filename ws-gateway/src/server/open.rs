@@ -109,7 +109,11 @@ mod tests {
             transport: ClientTransport::WebSocket,
         };
         register(&state, &identity, Uuid::nil(), client).await.unwrap();
-        revocations.add(Revocation { target: Revoked::User(user, u64::MAX), until: u64::MAX });
+        revocations.add(Revocation {
+            target: Revoked::User(user, u64::MAX),
+            until: u64::MAX,
+            by: None,
+        });
         let refused = register(&state, &identity, Uuid::nil(), client).await;
         let refused = refused.unwrap_err();
         assert_eq!(refused, CloseReason::Revoked);

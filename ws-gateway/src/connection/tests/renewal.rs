@@ -77,7 +77,7 @@ async fn a_connection_is_closed_if_its_new_token_was_revoked_after_the_check() {
         Connection::new(channel, registration, &identity("old"), options, settings);
     connection.replace_token(Ok(identity("new")));
     assert_eq!(outbox.closed().now_or_never(), None);
-    revocations.add(Revocation { target: Revoked::Token("new".into()), until: u64::MAX });
+    revocations.add(Revocation { target: Revoked::Token("new".into()), until: u64::MAX, by: None });
     connection.replace_token(Ok(identity("new")));
     assert_eq!(outbox.closed().now_or_never(), Some(CloseReason::Revoked));
 }
