@@ -23,7 +23,7 @@ pub struct InFlightId {
 pub struct Admitted {
     /// Names the record from now on.
     pub id: InFlightId,
-    /// Whether the partition was reset to an earlier offset, so that the group reads this one again.
+    /// Whether the partition was reset to an earlier offset, so that this one is read again.
     pub is_reread: bool,
     /// The position that a reset of the partition has left, on the first record after it.
     pub reset_from: Option<i64>,
