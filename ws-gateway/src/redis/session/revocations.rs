@@ -1,5 +1,6 @@
 //! When a session loads the stored revocations: before it serves any user, after a slot has moved,
-//! at intervals as a published one may have been lost, and soon again if Redis does not return them.
+//! at intervals as a published one may have been lost, and soon again if Redis does not return
+//! them.
 
 use std::{sync::Arc, time::Duration};
 
