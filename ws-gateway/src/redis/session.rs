@@ -3,6 +3,7 @@
 //! the connection or the server end the session.
 
 mod gap;
+mod load_schedule;
 mod repair;
 mod revocations;
 
@@ -27,7 +28,7 @@ use crate::{
     metrics::{GapRepair, Metrics},
 };
 use gap::{Gap, Gaps, MAX_STREAMS};
-use revocations::LoadSchedule;
+use load_schedule::LoadSchedule;
 
 /// The maximum number of channels in one command, and of users that are subscribed together.
 const BATCH: usize = 512;
