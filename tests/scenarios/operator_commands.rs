@@ -14,6 +14,7 @@ use crate::{
     assertions::{expect_close, expect_notifications},
     context::Context,
     runner::scenarios,
+    under_load::RECOVERY_TIMEOUT,
 };
 
 scenarios![
@@ -104,7 +105,7 @@ async fn expect_listed(stack: &Stack, user: &str, other: &str) -> anyhow::Result
 
 /// Explains the only record of an event, once it has this state.
 async fn explained(worker: &Service, event: &Event, state: &str) -> anyhow::Result<Value> {
-    eventually(&format!("the event is {state}"), TIMEOUT, async || {
+    eventually(&format!("the event is {state}"), RECOVERY_TIMEOUT, async || {
         let reports = json(worker, &["explain", "--event", &event.id, "--since", "1m"]).await?;
         let [report] = reports.as_array().map_or(&[][..], Vec::as_slice) else {
             bail!("expected one record, got {reports}");
@@ -118,7 +119,7 @@ async fn explained(worker: &Service, event: &Event, state: &str) -> anyhow::Resu
 async fn a_teacher_who_was_not_notified_is_answered_in_three_commands(
     context: &Context,
 ) -> anyhow::Result<()> {
-    let stack = context.own_stack(&Layout::default()).await?;
+    let stack = context.own_broker(&Layout::default()).await?;
     let user = fresh_user();
     let mut client = stack.client(&user).await?;
     let mut event = events::designed()?[0].fresh(&user)?;
@@ -147,7 +148,7 @@ async fn an_event_is_explained_while_it_waits_for_its_owner_and_once_it_is_publi
     context: &Context,
 ) -> anyhow::Result<()> {
     let worker_settings = vec![("OWNER_WAIT", "10m".to_owned())];
-    let stack = context.own_stack(&Layout { worker_settings, ..Layout::default() }).await?;
+    let stack = context.own_broker(&Layout { worker_settings, ..Layout::default() }).await?;
     let user = fresh_user();
     let mut client = stack.client(&user).await?;
     let mut event = events::one_of_each(&user)?.swap_remove(2);

@@ -26,7 +26,8 @@ macro_rules! bugs {
 bugs! {
     "ingest-worker/src/infrastructure/redis/publish.rs":
         "a refusal in the middle of a pipeline counts as published",
-        "return self.refuse(call, sent, code, progress).await;" =>
+        "self.refuse(call, sent, code, progress);
+                        return Ok(());" =>
         "let _ = code; progress.outcomes[position] = PublishOutcome::Published; continue;";
     "ingest-worker/src/infrastructure/redis/publish.rs":
         "a claim expires at once",
