@@ -131,6 +131,11 @@ shared::metrics! {
 }
 
 impl Metrics {
+    /// Returns the number of connections that are open.
+    pub(crate) fn open_connections(&self) -> u64 {
+        u64::try_from(self.active_connections.get()).unwrap_or_default()
+    }
+
     /// Observes the latency of a notification that was written to a socket at `now`.
     pub(crate) fn observe_delivery(&self, position: Position, low_priority: bool, now: SystemTime) {
         let batching = if low_priority { Batching::Allowed } else { Batching::None };

@@ -42,17 +42,22 @@ impl Classification {
     }
 }
 
-/// Returns whether a record's value may be that of the event: the text of the id is in it. The
-/// values of a day are searched, so they are not parsed.
-pub(crate) fn mentions(value: &[u8], event: Uuid) -> bool {
-    let (mut hyphenated, mut simple) = ([0; 36], [0; 32]);
-    let texts = [
-        &*event.hyphenated().encode_lower(&mut hyphenated),
-        &*event.simple().encode_lower(&mut simple),
-    ];
-    std::str::from_utf8(value).is_ok_and(|text| {
-        texts.iter().any(|id| text.contains(*id) || text.contains(&id.to_uppercase()))
-    })
+/// The id of an event in every spelling.
+#[derive(Debug)]
+pub(crate) struct EventIdTexts([String; 4]);
+
+impl EventIdTexts {
+    pub(crate) fn of(event: Uuid) -> Self {
+        let (hyphenated, simple) = (event.hyphenated().to_string(), event.simple().to_string());
+        Self([hyphenated.to_uppercase(), hyphenated, simple.to_uppercase(), simple])
+    }
+
+    /// Returns whether a record's value may be that of the event: the text of the id is in it. The
+    /// values of a day are searched, so they are not parsed.
+    pub(crate) fn are_in(&self, value: &[u8]) -> bool {
+        std::str::from_utf8(value)
+            .is_ok_and(|text| self.0.iter().any(|id| text.contains(id.as_str())))
+    }
 }
 
 #[cfg(test)]
@@ -62,11 +67,12 @@ mod tests {
     #[test]
     fn a_value_mentions_an_event_in_every_spelling_of_its_id() {
         let event = Uuid::from_u128(0xa1b2_c3d4);
+        let texts = EventIdTexts::of(event);
         for id in [event.to_string(), event.simple().to_string(), event.to_string().to_uppercase()]
         {
-            assert!(mentions(format!(r#"{{"event_id":"{id}"}}"#).as_bytes(), event), "{id}");
+            assert!(texts.are_in(format!(r#"{{"event_id":"{id}"}}"#).as_bytes()), "{id}");
         }
-        assert!(!mentions(br#"{"event_id":"1"}"#, event));
-        assert!(!mentions(b"\xff", event));
+        assert!(!texts.are_in(br#"{"event_id":"1"}"#));
+        assert!(!texts.are_in(b"\xff"));
     }
 }

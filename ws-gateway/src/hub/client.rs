@@ -1,9 +1,9 @@
 //! What the hub keeps of a connection's client for operators. Every connection has it, so it is
 //! small.
 
-use std::{net::IpAddr, time::SystemTime};
+use std::net::IpAddr;
 
-use crate::metrics::ClientTransport;
+use crate::{auth, metrics::ClientTransport};
 
 /// The client of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +16,5 @@ pub(crate) struct Client {
 
 /// Returns the present time in Unix seconds: a quarter of the size of an `Instant`.
 pub(super) fn unix_seconds() -> u32 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u32::try_from(now.as_secs()).unwrap_or(u32::MAX)
+    u32::try_from(auth::unix_seconds()).unwrap_or(u32::MAX)
 }

@@ -35,9 +35,8 @@ impl Hub {
     /// Sets the client of a connection.
     pub(super) fn set_client(&self, user: &UserId, connection: uuid::Uuid, client: Client) {
         let mut state = self.state();
-        let Some(entry) = state.users.get_mut(user) else { return };
-        let known = entry.connections.iter_mut().find(|known| known.id == connection);
-        if let Some(known) = known {
+        let entry = state.users.get_mut(user);
+        if let Some(known) = entry.and_then(|entry| entry.connection(connection)) {
             known.client = Some(client);
         }
     }

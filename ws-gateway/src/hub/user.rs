@@ -145,8 +145,12 @@ impl User {
         id: Uuid,
         credential: Credential,
     ) -> Option<Credential> {
-        let connection = self.connections.iter_mut().find(|known| known.id == id)?;
-        Some(std::mem::replace(&mut connection.credential, credential))
+        Some(std::mem::replace(&mut self.connection(id)?.credential, credential))
+    }
+
+    /// Returns a connection, unless it has left.
+    pub(super) fn connection(&mut self, id: Uuid) -> Option<&mut Connection> {
+        self.connections.iter_mut().find(|known| known.id == id)
     }
 
     /// Removes a connection. Returns its token.

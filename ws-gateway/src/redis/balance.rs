@@ -5,11 +5,10 @@
 use std::{
     collections::HashMap,
     convert::Infallible,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use redis::cmd;
 use serde::{Deserialize, Serialize};
 use shared::keys::Keys;
 use tokio::{
@@ -72,18 +71,22 @@ impl GatewayCounts {
     /// Takes over a published number. Returns none if it is unreadable.
     pub(super) fn receive(&self, text: &str) -> Option<()> {
         let Count { gateway, connections } = serde_json::from_str(text).ok()?;
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.retain(|_, (_, received_at)| received_at.elapsed() < LIFETIME);
-        counts.insert(gateway, (connections, Instant::now()));
+        self.current().insert(gateway, (connections, Instant::now()));
         Some(())
     }
 
     /// Returns the mean number of connections; none if no number is known.
     fn mean(&self) -> Option<f64> {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.retain(|_, (_, received_at)| received_at.elapsed() < LIFETIME);
+        let counts = self.current();
         let sum: u64 = counts.values().map(|(connections, _)| connections).sum();
         (!counts.is_empty()).then(|| as_f64(sum) / as_f64(counts.len() as u64))
+    }
+
+    /// Returns the numbers that were received lately.
+    fn current(&self) -> MutexGuard<'_, HashMap<String, (u64, Instant)>> {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.retain(|_, (_, received_at)| received_at.elapsed() < LIFETIME);
+        counts
     }
 }
 
@@ -98,7 +101,7 @@ impl Balancer<'_> {
         let mut is_moving = false;
         loop {
             ticks.tick().await;
-            let own = u64::try_from(self.metrics.active_connections.get()).unwrap_or_default();
+            let own = self.metrics.open_connections();
             let reader = readers.borrow().clone();
             if let Some(reader) = reader {
                 self.publish(&reader, own).await;
@@ -118,13 +121,8 @@ impl Balancer<'_> {
     async fn publish(&self, reader: &StreamReader, connections: u64) {
         let count = Count { gateway: self.name.to_owned(), connections };
         let text = serde_json::to_string(&count).expect("a count serialises");
-        let mut publish = cmd("PUBLISH");
-        publish.arg(self.keys.count_channel()).arg(text);
-        match reader.run(vec![publish]).await.map(|mut replies| replies.pop()) {
-            Ok(Some(Err(error))) | Err(error) => {
-                debug!(%error, "publishing the number of connections failed");
-            }
-            Ok(_) => {}
+        if let Err(error) = reader.publish(self.keys.count_channel(), text).await {
+            debug!(%error, "publishing the number of connections failed");
         }
     }
 

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use redis::{ErrorKind, FromRedisValue as _, PushInfo, PushKind, RedisResult, Value, cmd};
+use redis::{ErrorKind, FromRedisValue as _, PushInfo, PushKind, RedisResult, cmd};
 use shared::{
     keys::Keys,
     redis::{Channel, PubSub, RedisClient},
@@ -73,13 +73,8 @@ impl Gateway<'_> {
                 continue;
             };
             let Some(reader) = readers.borrow().clone() else { continue };
-            let mut publish = cmd("PUBLISH");
-            publish.arg(self.keys.answer_channel(request.id)).arg(answer.to_text());
-            let reply = reader
-                .run(vec![publish])
-                .await
-                .and_then(|mut replies| replies.pop().unwrap_or(Ok(Value::Nil)));
-            if let Err(error) = reply {
+            let channel = self.keys.answer_channel(request.id);
+            if let Err(error) = reader.publish(channel, answer.to_text()).await {
                 warn!(%error, "publishing the answer to an operator failed");
             }
         }
@@ -107,7 +102,7 @@ impl Gateway<'_> {
                 closed
             }
         };
-        let total = u64::try_from(self.metrics.active_connections.get()).unwrap_or_default();
+        let total = self.metrics.open_connections();
         Some(GatewayAnswer { gateway: self.name.to_owned(), total, connections })
     }
 }

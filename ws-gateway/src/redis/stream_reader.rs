@@ -1,6 +1,6 @@
 //! What histories and read states are read with, during one session with Redis.
 
-use redis::{Cmd, RedisResult, Value};
+use redis::{Cmd, RedisResult, Value, cmd};
 use shared::{keys::Keys, redis::RedisConnection};
 
 use super::positions::RedisClock;
@@ -17,6 +17,13 @@ impl StreamReader {
     /// Runs commands, see [`RedisConnection::run_where_moved`].
     pub(super) async fn run(&self, commands: Vec<Cmd>) -> RedisResult<Vec<RedisResult<Value>>> {
         self.connection.run_where_moved(commands).await
+    }
+
+    /// Publishes a text on a channel.
+    pub(super) async fn publish(&self, channel: String, text: String) -> RedisResult<()> {
+        let mut publish = cmd("PUBLISH");
+        publish.arg(channel).arg(text);
+        self.run(vec![publish]).await?.pop().transpose().map(drop)
     }
 }
 

@@ -28,7 +28,7 @@ use crate::{
     config::Config,
     domain::{
         classify::Classifier,
-        preview::{Preview, mentions},
+        preview::{EventIdTexts, Preview},
     },
 };
 
@@ -107,13 +107,13 @@ impl Search {
         event: Uuid,
         since: Timestamp,
     ) -> anyhow::Result<Vec<FoundRecord>> {
-        let mut found = Vec::new();
+        let (mut found, texts) = (Vec::new(), EventIdTexts::of(event));
         for topic in self.topics.clone() {
             self.reader.turn_to(&topic)?;
             self.reader.skip_older(since)?;
             let committed = self.committed(&topic)?;
             self.reader.read_all(|message| {
-                if is_of(message, event) {
+                if is_of(message, event, &texts) {
                     found.push(self.classify(message, &committed));
                 }
                 Ok(())
@@ -178,11 +178,11 @@ impl Search {
 }
 
 /// Whether a record is of the event, by its header or by the text of its value.
-fn is_of(message: &BorrowedMessage<'_>, event: Uuid) -> bool {
+fn is_of(message: &BorrowedMessage<'_>, event: Uuid, texts: &EventIdTexts) -> bool {
     let index = headers::HeaderIndex::of(message.headers());
     let by_header = headers::text_at(message.headers(), index.event_id);
     match by_header.and_then(|text| Uuid::try_parse(text).ok()) {
         Some(id) => id == event,
-        None => message.payload().is_some_and(|value| mentions(value, event)),
+        None => message.payload().is_some_and(|value| texts.are_in(value)),
     }
 }

@@ -142,8 +142,7 @@ impl Watermarks {
     }
 
     /// Takes what the servers hold of a partition that was unknown; nothing if they refuse to be
-    /// read. Returns from where the
-    /// partition has to be read again, if Redis has lost data.
+    /// read. Returns from where the partition has to be read again, if Redis has lost data.
     pub(super) fn compare(
         &mut self,
         partition: &Partition,
