@@ -75,7 +75,7 @@ impl<R: RedisTopology> UnderLoad<R> {
             let worker = &mut self.stack.workers[exited];
             ensure!(status.code() == Some(1), "{} exited with {status}", worker.name());
             eprintln!("{}, {fault}: restarting {}", self.name, worker.name());
-            worker.restart().await?;
+            worker.start_again().await?;
         }
     }
 

@@ -1,7 +1,5 @@
 //! Workers that join and leave the consumer group, or freeze until the group removes them.
 
-use std::time::Duration;
-
 use anyhow::{bail, ensure};
 use harness::{
     events, eventually,
@@ -10,7 +8,6 @@ use harness::{
 };
 use rdkafka::consumer::{Consumer as _, StreamConsumer};
 use support::event_generator::EventGenerator;
-use tokio::time::timeout;
 
 use crate::{
     context::Context,
@@ -27,9 +24,6 @@ scenarios![
     a_worker_whose_instance_id_is_in_use_exits_until_the_broker_releases_it,
     a_worker_removed_from_the_group_commits_nothing_when_it_resumes,
 ];
-
-/// More than the broker's session time-out, after which a member's instance id is released.
-const RESTART_LIMIT: Duration = Duration::from_secs(10);
 
 /// The group removes a dead member soon, and finished offsets are committed at once, so that a
 /// wrong commit has an effect.
@@ -154,14 +148,13 @@ async fn a_worker_whose_instance_id_is_in_use_exits_until_the_broker_releases_it
     load.events.wait_for_sent(50).await?;
     let worker = &mut load.stack.workers[0];
     worker.kill().await?;
-    let restart = timeout(RESTART_LIMIT, worker.restart()).await;
-    ensure!(!matches!(restart, Ok(Ok(()))), "the worker joined before the broker's time-out");
+    worker.start_again().await?;
     let status = worker.wait_for_exit(RECOVERY_TIMEOUT).await?;
     ensure!(status.code() == Some(1), "exited with {status}");
     let log = worker.log()?;
     ensure!(log.contains("UnreleasedInstanceId"), "expected the reason in: {log}");
-    worker.restart().await?;
-    load.wait_for_recovery("instance id in use").await?;
+    ensure!(!log.contains("partitions assigned"), "it joined before the broker's time-out: {log}");
+    load.wait_for_recovery_with_restarts("instance id in use").await?;
     load.finish().await
 }
 
