@@ -5,6 +5,7 @@
 mod gap;
 mod load_schedule;
 mod repair;
+mod retry;
 mod revocations;
 
 use std::{
@@ -24,8 +25,9 @@ use super::{
     retries::{Retries, Retry},
 };
 use crate::{
-    hub::{Hub, PendingSubscription, Resync, Subscribed, Subscription},
+    hub::{Hub, PendingSubscription, Resync, Subscription},
     metrics::{GapRepair, Metrics},
+    protocol::Position,
 };
 use gap::{Gap, Gaps, MAX_STREAMS};
 use load_schedule::LoadSchedule;
@@ -205,68 +207,19 @@ impl<B: Backend> Session<B> {
         Ok((gaps, unknown))
     }
 
-    /// Serves a user whose position Redis does not return: live frames, but no resume.
-    pub(super) fn go_live_without_position(&mut self, subscription: Subscription) {
-        while let Subscribed::ReadFrom(_) = self.hub.mark_subscribed(&subscription) {
-            self.hub.report_gap(&subscription, Resync::Unknown);
-        }
-        self.retries.schedule(Retry::new(subscription));
-    }
-
-    /// Tries again the users that are due.
-    async fn retry(&mut self) -> RedisResult<()> {
-        let due = self.retries.take_due(MAX_STREAMS).into_iter();
-        let (refused, subscribed): (Vec<Retry>, Vec<Retry>) =
-            due.partition(|retry| self.refused.remove(&retry.subscription));
-        if !refused.is_empty() {
-            self.retry_channels(refused).await?;
-        }
-        if !subscribed.is_empty() {
-            self.retry_positions(subscribed).await?;
-        }
-        Ok(())
-    }
-
-    fn retry_channel(&mut self, retry: Retry) {
-        self.refused.insert(retry.subscription.clone());
-        self.retries.schedule(retry);
-    }
-
-    /// Subscribes to channels that Redis refused.
-    async fn retry_channels(&mut self, due: Vec<Retry>) -> RedisResult<()> {
-        let users = due.iter().map(|retry| retry.subscription.user.clone());
-        let plan = self.hub.plan(users);
-        let refused = self.subscribe(plan.subscribe).await?;
-        for retry in due.into_iter().filter(|retry| refused.contains(&retry.subscription)) {
-            self.retry_channel(retry);
-        }
-        Ok(())
-    }
-
-    /// Reads the positions of users that have none.
-    async fn retry_positions(&mut self, due: Vec<Retry>) -> RedisResult<()> {
-        let due = due.into_iter().filter(|retry| self.hub.lacks_position(&retry.subscription));
-        let due: Vec<Retry> = due.collect();
-        let users: Vec<UserId> = due.iter().map(|retry| retry.subscription.user.clone()).collect();
-        let positions = self.backend.positions(&users).await?;
-        // A frame up to a position that was just read is delivered before the position counts, as
-        // it would be taken for a duplicate afterwards.
-        self.check().await?;
-        for (retry, position) in due.into_iter().zip(positions) {
-            match self.counted(&retry.subscription, position) {
-                Some(position) => self.hub.set_start_position(&retry.subscription, position),
-                None => self.retries.schedule(retry),
-            }
-        }
-        Ok(())
+    /// Reads the newest position of each subscribed user. A frame up to it that is still on its way
+    /// is delivered first: once the position counts, it would be taken for a duplicate.
+    async fn delivered_positions(
+        &mut self,
+        users: &[UserId],
+    ) -> RedisResult<Vec<UserReply<Position>>> {
+        let positions = self.backend.positions(users).await?;
+        self.check_connections().await?;
+        Ok(positions)
     }
 
     async fn check(&mut self) -> RedisResult<()> {
-        let timer = self.metrics.redis_round_trip.start_timer();
-        match time::timeout(CHECK_TIMEOUT, self.backend.check()).await {
-            Ok(checked) => checked.map(|()| timer.observe_duration())?,
-            Err(_) => return Err(disconnected()),
-        }
+        self.check_connections().await?;
         let moved = self.backend.follow_slots(&self.subscribed).await?;
         let Some(moved) = moved else { return Ok(()) };
         self.load_revocations().await?;
@@ -276,6 +229,15 @@ impl<B: Backend> Session<B> {
             self.subscribed.remove(user);
         }
         self.hub.mark_unsubscribed(moved);
+        Ok(())
+    }
+
+    /// Returns once every frame that was published before has gone to the hub.
+    async fn check_connections(&mut self) -> RedisResult<()> {
+        let timer = self.metrics.redis_round_trip.start_timer();
+        let checked = time::timeout(CHECK_TIMEOUT, self.backend.check()).await;
+        checked.unwrap_or_else(|_| Err(disconnected()))?;
+        timer.observe_duration();
         Ok(())
     }
 

@@ -59,7 +59,7 @@ impl<B: Backend> Session<B> {
             return Ok(());
         }
         let users: Vec<UserId> = ended.iter().map(|gap| gap.subscription.user.clone()).collect();
-        let positions = self.backend.positions(&users).await?;
+        let positions = self.delivered_positions(&users).await?;
         for (gap, position) in ended.into_iter().zip(positions) {
             let position = self.counted(&gap.subscription, position);
             let resync = position.map_or(Resync::Unknown, Resync::At);

@@ -20,6 +20,7 @@ use crate::{
 
 mod fake_redis;
 mod foreign_frames;
+mod lost_data;
 mod moving_slots;
 mod orders;
 mod refused_channel;
@@ -233,21 +234,6 @@ async fn after_a_loss_a_user_without_a_position_is_notified_that_frames_may_be_m
     context.session.start().await.unwrap();
     assert_eq!(received(&u), ["gap"]);
     assert_eq!(u.position(), at(2));
-}
-
-#[tokio::test(start_paused = true)]
-async fn after_redis_lost_its_data_the_user_continues_at_the_new_end() {
-    let mut context = context();
-    let u = context.connect("u");
-    context.session.start().await.unwrap();
-    context.redis.publish("u", 9);
-    context.reconnect(|redis| {
-        redis.state().users.get_mut("u").unwrap().stream.clear();
-        redis.publish("u", 4);
-    });
-    context.session.start().await.unwrap();
-    context.redis.publish("u", 5);
-    assert_eq!(received(&u), ["9", "gap", "5"]);
 }
 
 #[tokio::test(start_paused = true)]

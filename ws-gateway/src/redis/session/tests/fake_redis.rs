@@ -141,12 +141,11 @@ impl Backend for FakeRedis {
 
     async fn positions(&mut self, users: &[UserId]) -> RedisResult<Vec<UserReply<Position>>> {
         let during = self.state().during_positions.take();
-        let newest = |_: &UserId, stream: &[u64]| stream.last().map_or(at(0), |ms| at(*ms));
-        let reply = self.reply(users.iter().cloned(), newest);
         if let Some(during) = during {
             during();
         }
-        reply
+        let newest = |_: &UserId, stream: &[u64]| stream.last().map_or(at(0), |ms| at(*ms));
+        self.reply(users.iter().cloned(), newest)
     }
 
     async fn pages(&mut self, requests: &[PageRequest]) -> RedisResult<Vec<UserReply<Page>>> {
