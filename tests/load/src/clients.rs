@@ -41,6 +41,8 @@ struct Observations {
     /// The progress as of the previous report.
     reported: Progress,
     sequences: Vec<SequenceTracker>,
+    /// When each socket received its latest notification; 0: none yet.
+    received_at: Vec<u64>,
     stats: ClientStats,
 }
 
@@ -60,7 +62,8 @@ impl Clients {
         };
         let tokens = sockets.clone().map(token).collect::<anyhow::Result<_>>()?;
         let sequences = vec![SequenceTracker::default(); sockets.len()];
-        let observations = Observations { sequences, ..Observations::default() };
+        let received_at = vec![0; sockets.len()];
+        let observations = Observations { sequences, received_at, ..Observations::default() };
         Ok(Self {
             run: RunId::new(&plan.run),
             handshakes: Semaphore::new(plan.concurrent_handshakes.max(1)),
@@ -144,9 +147,11 @@ impl Clients {
         if resumes {
             *position = value_of(&text[..text.len().min(64)], "{\"id\":\"");
         }
-        let latency = now().saturating_sub(tag.due);
+        let (received_at, index) = (now(), number - self.sockets.start);
+        let latency = received_at.saturating_sub(tag.due);
         let mut seen = self.observations();
-        seen.sequences[number - self.sockets.start].record(tag.number);
+        seen.sequences[index].record(tag.number);
+        seen.record_silence(index, received_at);
         seen.progress.received += 1;
         seen.progress.worst_us = seen.progress.worst_us.max(latency / 1_000);
         if tag.due >= self.record_from.load(Relaxed) {
@@ -220,6 +225,17 @@ impl Clients {
     }
 }
 
+impl Observations {
+    /// Records the time since the previous notification of a socket.
+    fn record_silence(&mut self, index: usize, received_at: u64) {
+        let previous = std::mem::replace(&mut self.received_at[index], received_at);
+        if previous > 0 {
+            let silence_us = received_at.saturating_sub(previous) / 1_000;
+            self.stats.longest_silence_us = self.stats.longest_silence_us.max(silence_us);
+        }
+    }
+}
+
 /// Returns the text between `prefix` and the next quote.
 fn value_of(text: &[u8], prefix: &str) -> Option<String> {
     let text = String::from_utf8_lossy(text);
@@ -230,6 +246,16 @@ fn value_of(text: &[u8], prefix: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn silence_is_the_longest_time_between_two_notifications_of_one_socket() {
+        let mut seen = Observations { received_at: vec![0; 2], ..Observations::default() };
+        for (index, received_at) in [(0, 1_000_000), (1, 9_000_000), (0, 4_000_000), (0, 5_000_000)]
+        {
+            seen.record_silence(index, received_at);
+        }
+        assert_eq!(seen.stats.longest_silence_us, 3_000);
+    }
 
     #[test]
     fn a_position_is_found_in_a_frame() {

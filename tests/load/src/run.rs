@@ -20,10 +20,6 @@ use super::{
     stats::{ClientStats, Percentiles},
 };
 
-/// Highest p99 of the send delay; above this the tester is the bottleneck and the run is invalid.
-const MAX_SEND_DELAY_US: u64 = 5_000;
-/// How long no notification may arrive before the missing ones count as lost.
-const IDLE_LIMIT: Duration = Duration::from_secs(5);
 /// Longest wait for outstanding notifications after the last event.
 const DRAIN_LIMIT: Duration = Duration::from_mins(1);
 
@@ -46,6 +42,10 @@ pub struct LoadTest {
     pub warm_up: Duration,
     /// Longest time for all clients to connect.
     pub connect_limit: Duration,
+    /// Highest p99 of the send delay; above this the tester is the bottleneck and the run is invalid.
+    pub max_send_delay: Duration,
+    /// How long no notification may arrive before the missing ones count as lost.
+    pub idle_limit: Duration,
     /// Whether to print the progress every second.
     pub print_progress: bool,
 }
@@ -85,6 +85,8 @@ pub struct LoadResult {
     pub disconnects: u64,
     /// Failed attempts to connect.
     pub refused: u64,
+    /// Longest time between two notifications of a socket, in microseconds.
+    pub longest_silence_us: u64,
     /// From an event's scheduled time until a socket has read its notification.
     pub latency: Percentiles,
     /// From starting to connect until the subscription is confirmed.
@@ -110,6 +112,8 @@ impl LoadTest {
             duration,
             warm_up: duration / 5,
             connect_limit: Duration::from_mins(2),
+            max_send_delay: Duration::from_millis(5),
+            idle_limit: Duration::from_secs(5),
             print_progress: false,
         }
     }
@@ -149,7 +153,7 @@ impl LoadTest {
                 () = self.watch(&clients, &progress) => {}
             }
         };
-        wait_for_outstanding(&clients, clients.plan.expected(sent.events)).await;
+        self.wait_for_outstanding(&clients, clients.plan.expected(sent.events)).await;
         let elapsed = begun.elapsed();
         let cpu = usage::of_this_process()?.cpu.saturating_sub(cpu);
         let plan = clients.plan.clone();
@@ -193,7 +197,7 @@ impl LoadTest {
         check(stats.missing, "notifications are missing");
         check(stats.duplicates, "notifications were duplicated");
         check(stats.out_of_order, "notifications were out of order");
-        let valid = send_delay.p99_us <= MAX_SEND_DELAY_US;
+        let valid = Duration::from_micros(send_delay.p99_us) <= self.max_send_delay;
         if !valid {
             let delay = ms(send_delay.p99_us);
             problems.push(format!("invalid: the tester sent late, p99 {delay:.1} ms"));
@@ -217,6 +221,7 @@ impl LoadTest {
             out_of_order: stats.out_of_order,
             disconnects: stats.disconnects,
             refused: stats.refused,
+            longest_silence_us: stats.longest_silence_us,
             latency: stats.latency.percentiles(),
             connects: stats.connects.percentiles(),
             reconnects: stats.reconnects.percentiles(),
@@ -224,21 +229,21 @@ impl LoadTest {
             tester_cpus: (cpu + stats.cpu).as_secs_f64() / elapsed.as_secs_f64(),
         }
     }
-}
 
-/// Waits until `expected` notifications have arrived, or no more arrive.
-async fn wait_for_outstanding(clients: &ClientProcesses, expected: u64) {
-    let begun = Instant::now();
-    let (mut last, mut since) = (0, Instant::now());
-    while begun.elapsed() < DRAIN_LIMIT && since.elapsed() < IDLE_LIMIT {
-        let received = clients.progress().received;
-        if received >= expected {
-            return;
+    /// Waits until `expected` notifications have arrived, or no more arrive.
+    async fn wait_for_outstanding(&self, clients: &ClientProcesses, expected: u64) {
+        let begun = Instant::now();
+        let (mut last, mut since) = (0, Instant::now());
+        while begun.elapsed() < DRAIN_LIMIT && since.elapsed() < self.idle_limit {
+            let received = clients.progress().received;
+            if received >= expected {
+                return;
+            }
+            if received > last {
+                (last, since) = (received, Instant::now());
+            }
+            sleep(Duration::from_millis(10)).await;
         }
-        if received > last {
-            (last, since) = (received, Instant::now());
-        }
-        sleep(Duration::from_millis(10)).await;
     }
 }
 

@@ -95,6 +95,8 @@ pub struct ClientStats {
     pub disconnects: u64,
     /// Failed attempts to connect.
     pub refused: u64,
+    /// Longest time between two notifications of a socket, in microseconds.
+    pub longest_silence_us: u64,
     /// From an event's scheduled time until a socket has read its notification.
     pub latency: Histogram,
     /// From starting to connect until the subscription is confirmed.
@@ -114,6 +116,7 @@ impl ClientStats {
         self.out_of_order += other.out_of_order;
         self.disconnects += other.disconnects;
         self.refused += other.refused;
+        self.longest_silence_us = self.longest_silence_us.max(other.longest_silence_us);
         self.latency.add(&other.latency);
         self.connects.add(&other.connects);
         self.reconnects.add(&other.reconnects);
