@@ -1,6 +1,6 @@
 //! The size limit of a notification: lists in its data are cut to fit.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -36,65 +36,102 @@ pub(super) fn limited(
     cut.map(Some).ok_or(TooLarge { limit })
 }
 
+/// How many objects inside each other are searched for lists.
+const MAX_DEPTH: usize = 4;
+
 /// The fields of an object.
 type Fields = BTreeMap<String, Box<RawValue>>;
 
 /// Cuts the lists of an object so that its text takes at most `budget` bytes; `None` if that is
-/// not possible. Shorter lists are cut last.
+/// not possible.
 fn cut_lists(data: &RawValue, budget: usize) -> Option<Box<RawValue>> {
-    let mut fields: Fields = serde_json::from_str(data.get()).ok()?;
-    let lists = fields.iter().filter(|(_, value)| is_list(value));
-    let mut lists: Vec<String> = lists.map(|(name, _)| name.clone()).collect();
-    lists.sort_by_key(|name| fields[name].get().len());
+    let mut fields = fields_of(data)?;
     fields.insert("truncated".into(), to_raw_value(&true).ok()?);
-    // A field of that name stays as it is.
-    let counts = lists.iter().map(|name| count_of(name)).filter(|name| !fields.contains_key(name));
-    let counts: BTreeSet<String> = counts.collect();
-    // As long as any count.
-    fields.extend(counts.iter().map(|name| (name.clone(), number(usize::MAX))));
-    let mut left = budget.checked_sub(length_without_lists(&fields))?;
-    for (index, name) in lists.iter().enumerate() {
-        let share = left / (lists.len() - index);
-        let (length, count_field) = (fields[name].get().len(), counts.get(&count_of(name)));
+    let left = budget.checked_sub(least_length(&fields, MAX_DEPTH))?;
+    cut_fields(fields, left, MAX_DEPTH)
+}
+
+/// Cuts the lists of an object to its least length and `left` bytes. Shorter ones are cut last.
+fn cut_fields(mut fields: Fields, mut left: usize, depth: usize) -> Option<Box<RawValue>> {
+    let counts = counts_of(&fields);
+    let beyond_least = |value: &RawValue| value.get().len().saturating_sub(least(value, depth));
+    let lengths = fields.iter().map(|(name, value)| (beyond_least(value), name.clone()));
+    let mut lengths: Vec<(usize, String)> = lengths.filter(|(length, _)| *length > 0).collect();
+    lengths.sort();
+    let values = lengths.len();
+    for (index, (length, name)) in lengths.into_iter().enumerate() {
+        let share = left / (values - index);
         if length <= share {
-            count_field.and_then(|field| fields.remove(field));
             left -= length;
-        } else {
-            let (kept, count) = cut(&fields[name], share)?;
-            left = left.saturating_sub(kept.get().len());
-            fields.insert(name.clone(), kept);
-            fields.extend(count_field.map(|field| (field.clone(), number(count))));
+            continue;
         }
+        left -= share;
+        let kept = if let Some(inner) = fields_of(&fields[&name]) {
+            cut_fields(inner, share, depth - 1)?
+        } else {
+            let (kept, count) = cut(&fields[&name], share)?;
+            if let Some(field) = counts.get(&name) {
+                fields.insert(field.clone(), number(count));
+            }
+            kept
+        };
+        fields.insert(name, kept);
     }
     to_raw_value(&fields).ok()
+}
+
+/// Returns the name of the field that states the full length of each list. A field of that name
+/// stays as it is.
+fn counts_of(fields: &Fields) -> BTreeMap<String, String> {
+    let lists = fields.iter().filter(|(_, value)| is_list(value));
+    let counts = lists.map(|(name, _)| (name.clone(), format!("{name}_count")));
+    counts.filter(|(_, count)| !fields.contains_key(count)).collect()
+}
+
+/// Returns the length of an object whose lists are empty and counted.
+fn least_length(fields: &Fields, depth: usize) -> usize {
+    // A list has no more elements than bytes.
+    let count = |(list, field): (String, String)| {
+        field_length(&field, fields[&list].get().len().to_string().len())
+    };
+    let counts: usize = counts_of(fields).into_iter().map(count).sum();
+    "{}".len()
+        + counts
+        + fields.iter().map(|(name, value)| field_length(name, least(value, depth))).sum::<usize>()
+}
+
+/// Returns the length of a value whose lists are empty and counted.
+fn least(value: &RawValue, depth: usize) -> usize {
+    if is_list(value) {
+        return "[]".len();
+    }
+    let fields = if depth > 0 { fields_of(value) } else { None };
+    fields.map_or(value.get().len(), |fields| least_length(&fields, depth - 1))
+}
+
+/// Returns the length of a field with its colon and comma.
+fn field_length(name: &str, value: usize) -> usize {
+    serde_json::to_string(name).map_or(0, |name| name.len()) + 2 + value
+}
+
+fn fields_of(value: &RawValue) -> Option<Fields> {
+    serde_json::from_str(value.get()).ok().filter(|_| value.get().starts_with('{'))
 }
 
 fn is_list(value: &RawValue) -> bool {
     value.get().starts_with('[')
 }
 
-/// Returns an upper bound of the length of an object whose lists are empty.
-fn length_without_lists(fields: &Fields) -> usize {
-    let value = |value: &RawValue| if is_list(value) { "[]".len() } else { value.get().len() };
-    // A field has two quotes, a colon and a comma.
-    let field = |name: &str, v: &RawValue| ESCAPED_BYTES * name.len() + 4 + value(v);
-    "{}".len() + fields.iter().map(|(name, value)| field(name, value)).sum::<usize>()
-}
-
-/// Returns the first elements of a list whose text fits, and how many elements there were.
+/// Returns the first elements of a list that fit, and how many elements there were.
 fn cut(list: &RawValue, max: usize) -> Option<(Box<RawValue>, usize)> {
     let elements: Vec<&RawValue> = serde_json::from_str(list.get()).ok()?;
-    let mut length = 2;
+    let mut length = 0;
     let fits = |element: &&&RawValue| {
         length += element.get().len() + 1;
         length <= max
     };
     let kept: Vec<&RawValue> = elements.iter().take_while(fits).copied().collect();
     Some((to_raw_value(&kept).ok()?, elements.len()))
-}
-
-fn count_of(list: &str) -> String {
-    format!("{list}_count")
 }
 
 fn number(count: usize) -> Box<RawValue> {
@@ -163,6 +200,21 @@ mod tests {
         for field in ["a_count", "b", "b_count", "c", "c_count"] {
             assert_eq!(cut[field], data[field], "{field}");
         }
+    }
+
+    #[test]
+    fn lists_inside_objects_and_many_short_lists_are_cut() {
+        let long = vec!["x".repeat(100); 1_000];
+        let data = json!({"a": {"b": {"c": long, "d": 1}, "e": "f"}, "g": "h".repeat(5_000)});
+        let cut = limited(&data, LIMIT).unwrap();
+        let inner = &cut["a"]["b"];
+        assert!((50..120).contains(&inner["c"].as_array().unwrap().len()), "{inner}");
+        assert_eq!([&inner["c_count"], &inner["d"]], [1_000, 1]);
+        assert_eq!(cut["a"]["e"], "f");
+        assert_eq!([&cut["g"], &cut["truncated"]], [&data["g"], &json!(true)]);
+        let short = (0..400).map(|number| (format!("list{number}"), json!(["y".repeat(40)])));
+        let cut = limited(&Value::Object(short.collect()), LIMIT).unwrap();
+        assert_eq!(cut["list7_count"], 1);
     }
 
     #[test]
