@@ -1,9 +1,12 @@
 //! The commands of operators: they ask running services, and act on one user.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, bail, ensure};
 use harness::{
     events::{self, Event, fresh_user},
     eventually,
+    producer::Producer,
     service::Service,
     stack::{Layout, Stack, TIMEOUT},
 };
@@ -22,6 +25,9 @@ scenarios![
     a_teacher_who_was_not_notified_is_answered_in_three_commands,
     an_event_is_explained_while_it_waits_for_its_owner_and_once_it_is_published,
 ];
+
+/// Longest time for an answer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 
 /// Runs a command with `--json` and returns what it prints.
 async fn json(service: &Service, arguments: &[&str]) -> anyhow::Result<Value> {
@@ -106,7 +112,11 @@ async fn expect_listed(stack: &Stack, user: &str, other: &str) -> anyhow::Result
 /// Explains the only record of an event, once it has this state.
 async fn explained(worker: &Service, event: &Event, state: &str) -> anyhow::Result<Value> {
     eventually(&format!("the event is {state}"), RECOVERY_TIMEOUT, async || {
+        let asked = Instant::now();
         let reports = json(worker, &["explain", "--event", &event.id, "--since", "1m"]).await?;
+        let elapsed = asked.elapsed();
+        eprintln!("explained within {elapsed:?}");
+        ensure!(elapsed < ANSWER_LIMIT, "expected an answer within {ANSWER_LIMIT:?}");
         let [report] = reports.as_array().map_or(&[][..], Vec::as_slice) else {
             bail!("expected one record, got {reports}");
         };
@@ -156,7 +166,10 @@ async fn an_event_is_explained_while_it_waits_for_its_owner_and_once_it_is_publi
     for field in ["user_id", "teacher_id", "created_by_user_id"] {
         event.envelope["data"].as_object_mut().map(|data| data.remove(field));
     }
-    stack.producer.send(&event).await?;
+    // Its partition then ends in a transaction marker, which is no record.
+    let producer = Producer::with(&stack.kafka, &[("transactional.id", &user)])?;
+    producer.init_transactions().await?;
+    producer.transaction(&[event.clone()], true).await?;
     let worker = &stack.workers[0];
     let waits = explained(worker, &event, "waits_for_owner").await?;
     let parked = json(worker, &["parked"]).await?;

@@ -13,7 +13,7 @@ use crate::{
     config::Config,
     infrastructure::{
         kafka::{
-            dead_letters::origin::DeadLetterOf,
+            dead_letters::origin::{self, DeadLetterOf},
             search::{FoundRecord, Search},
         },
         redis::lookup::Lookup,
@@ -52,7 +52,7 @@ impl Explain {
         let user = user.map(|user| UserId::new(&user)).transpose()?;
         let since = Timestamp::now().checked_sub(since)?;
         let lookup = lookup(&config).await?;
-        let read = move |search: &mut Search| search.event(event, since);
+        let read = move |search: Search| search.event(event, since);
         let (records, dead_letters) = read_records(config, read).await?;
         let mut reports = Vec::new();
         for record in records {
@@ -98,16 +98,17 @@ impl Parked {
 /// Reads records, and then their dead letters.
 async fn read_records(
     config: Config,
-    read: impl FnOnce(&mut Search) -> anyhow::Result<Vec<FoundRecord>> + Send + 'static,
+    read: impl FnOnce(Search) -> anyhow::Result<Vec<FoundRecord>> + Send + 'static,
 ) -> anyhow::Result<(Vec<FoundRecord>, Vec<DeadLetterOf>)> {
     let interrupt = lifecycle::shutdown_on_signals();
     let search = move || {
         let routes = pipeline::routes(&config);
         let topics: BTreeSet<String> = routes.topics().map(str::to_owned).collect();
         let classifier = pipeline::classifier(&config, routes);
-        let mut search = Search::connect(&config, topics, classifier, interrupt)?;
-        let records = read(&mut search)?;
-        let dead_letters = search.dead_letters(&config.settings.dead_letter_topic, &records)?;
+        let search = Search::connect(&config, &topics, classifier, interrupt.clone())?;
+        let records = read(search)?;
+        let origins = records.iter().map(|found| found.origin.clone()).collect();
+        let dead_letters = origin::find(&config, &origins, interrupt)?;
         Ok((records, dead_letters))
     };
     tokio::task::spawn_blocking(search).await?

@@ -27,6 +27,7 @@ mod source;
 mod start;
 mod statistics;
 mod topic_config;
+mod topic_reader;
 mod tracing;
 
 // Public through `worker::pipeline`.

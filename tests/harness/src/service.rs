@@ -1,23 +1,25 @@
 //! One of the two services as a process: its environment holds its settings only, its ports are
 //! read from its log, and it restarts on the same ports.
 
+mod command;
+
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Command, ExitStatus, Stdio},
+    process::{Command, ExitStatus},
     time::Duration,
 };
-
-use anyhow::{Context as _, bail, ensure};
-use serde_json::Value;
-use tokio::{io::AsyncWriteExt as _, time::timeout};
 
 use crate::{
     eventually, http, leaks,
     process::{Process, Signal},
     workspace,
 };
+use anyhow::{Context as _, bail, ensure};
+use serde_json::Value;
+
+pub use command::CommandOutput;
 
 /// Longest wait for a service to bind its ports.
 const LISTEN_LIMIT: Duration = Duration::from_secs(20);
@@ -25,18 +27,6 @@ const LISTEN_LIMIT: Duration = Duration::from_secs(20);
 const READY_LIMIT: Duration = Duration::from_mins(1);
 /// Longest wait for a service to stop.
 const STOP_LIMIT: Duration = Duration::from_secs(40);
-
-/// Longest time for an operator command.
-const COMMAND_TIMEOUT: Duration = Duration::from_secs(40);
-
-/// Output of an operator command.
-#[derive(Debug)]
-pub struct CommandOutput {
-    /// Standard output.
-    pub stdout: String,
-    /// Standard error.
-    pub stderr: String,
-}
 
 /// Settings of a service: environment variables.
 pub type Settings = BTreeMap<String, String>;
@@ -69,32 +59,6 @@ impl Service {
         let (admin, public) = addresses(&name, &process).await?;
         let folder = folder.to_owned();
         Ok(Self { binary, name, folder, settings, starts: 1, process, admin, public })
-    }
-
-    /// Runs an operator command of the binary with the service's settings.
-    ///
-    /// # Errors
-    /// When it fails or does not end in time.
-    pub async fn run_command(
-        &self,
-        arguments: &[&str],
-        input: &str,
-    ) -> anyhow::Result<CommandOutput> {
-        let mut command = tokio::process::Command::new(workspace::binary(self.binary)?);
-        command.args(arguments).env_clear().envs(&self.settings).kill_on_drop(true);
-        command.env("ADMIN_PORT", self.admin.port().to_string());
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut process = command.spawn()?;
-        let mut stdin = process.stdin.take().context("standard input is piped")?;
-        stdin.write_all(input.as_bytes()).await?;
-        drop(stdin);
-        let output = timeout(COMMAND_TIMEOUT, process.wait_with_output())
-            .await
-            .context("the command did not end")??;
-        let [stdout, stderr] = [output.stdout, output.stderr]
-            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-        ensure!(output.status.success(), "{arguments:?}: {}: {stderr}", output.status);
-        Ok(CommandOutput { stdout, stderr })
     }
 
     /// Waits until `/readyz` answers 200.

@@ -1,11 +1,18 @@
 //! Contexts of the Kafka clients beside the consumer, whose context is
 //! [`super::membership::Membership`], and what the errors of clients mean.
 
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
 use rdkafka::{
-    ClientContext, client::DefaultClientContext, config::RDKafkaLogLevel,
-    consumer::ConsumerContext, error::KafkaError, types::RDKafkaErrorCode,
+    ClientContext, config::RDKafkaLogLevel, consumer::ConsumerContext, error::KafkaError,
+    types::RDKafkaErrorCode,
 };
 use tracing::debug;
+
+use super::{offsets::Partition, statistics};
 
 /// The context of clients that work beside the consumer. It logs at debug level only: the consumer
 /// logs an outage of the brokers, once for the whole worker, and the caller what failed for it.
@@ -25,15 +32,25 @@ impl ClientContext for QuietContext {
 impl ConsumerContext for QuietContext {}
 
 /// The context of an operator command: logs errors, which name the cause when no broker answers,
-/// but not the ends of partitions, which are reported as errors.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct CommandContext;
+/// and keeps the fetch positions of the last statistics.
+#[derive(Debug, Default)]
+pub(crate) struct CommandContext(Mutex<Option<BTreeMap<Partition, i64>>>);
+
+impl CommandContext {
+    /// Returns the fetch positions of statistics that are new since the last call.
+    pub(super) fn take_fetch_positions(&self) -> Option<BTreeMap<Partition, i64>> {
+        self.lock().take()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<BTreeMap<Partition, i64>>> {
+        // Each change is a single assignment, so a poisoned value is still consistent.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl ClientContext for CommandContext {
-    fn error(&self, error: KafkaError, reason: &str) {
-        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
-            DefaultClientContext.error(error, reason);
-        }
+    fn stats_raw(&self, json: &[u8]) {
+        *self.lock() = statistics::fetch_positions(json);
     }
 }
 

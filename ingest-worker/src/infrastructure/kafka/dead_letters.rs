@@ -7,6 +7,6 @@ mod header;
 pub(crate) mod origin;
 pub(crate) mod producer;
 pub(crate) mod queue;
-pub(crate) mod reader;
+mod reader;
 mod record;
 mod replaceable;

@@ -1,14 +1,12 @@
 //! Searches the consumed topics for records, for operators. Joins no group and commits nothing.
 
-use std::{
-    collections::{BTreeSet, HashMap, HashSet},
-    time::Duration,
-};
+use std::collections::{BTreeSet, HashMap};
 
 use anyhow::Context as _;
 use rdkafka::{
     Message as _, TopicPartitionList,
     consumer::{BaseConsumer, Consumer as _},
+    error::KafkaResult,
     message::BorrowedMessage,
 };
 use shared::time::Timestamp;
@@ -18,11 +16,11 @@ use uuid::Uuid;
 use super::{
     client_config,
     client_context::CommandContext,
-    dead_letters::{
-        origin::{self, DeadLetterOf, Origin},
-        reader::Reader,
-    },
-    headers, record,
+    dead_letters::origin::Origin,
+    headers,
+    offsets::Partition,
+    record,
+    topic_reader::{BROKER_TIMEOUT, TopicReader},
 };
 use crate::{
     config::Config,
@@ -31,9 +29,6 @@ use crate::{
         preview::{EventIdTexts, Preview},
     },
 };
-
-/// Time limit for the brokers to return committed offsets.
-const BROKER_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// The maximum number of records of a topic that are classified: the memory of a command is
 /// bounded.
@@ -61,9 +56,9 @@ impl FoundRecord {
 
 /// The search.
 pub(crate) struct Search {
-    reader: Reader,
-    group: BaseConsumer<CommandContext>,
-    topics: BTreeSet<String>,
+    reader: TopicReader,
+    /// The offsets that the group has committed.
+    committed: HashMap<Partition, i64>,
     classifier: Classifier,
 }
 
@@ -74,28 +69,15 @@ impl Search {
     /// If they do not answer.
     pub(crate) fn connect(
         config: &Config,
-        topics: BTreeSet<String>,
+        topics: &BTreeSet<String>,
         classifier: Classifier,
         interrupt: CancellationToken,
     ) -> anyhow::Result<Self> {
-        let group = client_config::without_membership(config).create_with_context(CommandContext);
-        let group = group.context("Kafka consumer settings")?;
-        let reader = Reader::connect(config, interrupt)?;
-        Ok(Self { reader, group, topics, classifier })
-    }
-
-    /// Returns the dead letters of records. Reads all of the dead-letter topic.
-    ///
-    /// # Errors
-    /// If the brokers do not answer.
-    pub(crate) fn dead_letters(
-        &mut self,
-        topic: &str,
-        records: &[FoundRecord],
-    ) -> anyhow::Result<Vec<DeadLetterOf>> {
-        let origins: HashSet<Origin> = records.iter().map(|found| found.origin.clone()).collect();
-        self.reader.turn_to(topic)?;
-        origin::find(&self.reader, &origins)
+        let topics = topics.iter().map(String::as_str);
+        let reader = TopicReader::connect(config, topics, interrupt)?;
+        let committed = committed(config, reader.partitions());
+        let committed = committed.context("the brokers give no committed offsets")?;
+        Ok(Self { reader, committed, classifier })
     }
 
     /// Returns the records of an event that were written since a time.
@@ -103,22 +85,18 @@ impl Search {
     /// # Errors
     /// If the brokers do not answer.
     pub(crate) fn event(
-        &mut self,
+        mut self,
         event: Uuid,
         since: Timestamp,
     ) -> anyhow::Result<Vec<FoundRecord>> {
         let (mut found, texts) = (Vec::new(), EventIdTexts::of(event));
-        for topic in self.topics.clone() {
-            self.reader.turn_to(&topic)?;
-            self.reader.skip_older(since)?;
-            let committed = self.committed(&topic)?;
-            self.reader.read_all(|message| {
-                if is_of(message, event, &texts) {
-                    found.push(self.classify(message, &committed));
-                }
-                Ok(())
-            })?;
-        }
+        self.reader.skip_older(since)?;
+        self.reader.read_all(|message| {
+            if is_of(message, event, &texts) {
+                found.push(self.classify(message));
+            }
+            Ok(())
+        })?;
         Ok(found)
     }
 
@@ -127,54 +105,49 @@ impl Search {
     ///
     /// # Errors
     /// If the brokers do not answer.
-    pub(crate) fn unfinished(&mut self) -> anyhow::Result<Vec<FoundRecord>> {
-        let mut found = Vec::new();
-        for topic in self.topics.clone() {
-            self.reader.turn_to(&topic)?;
-            let committed = self.committed(&topic)?;
-            self.reader.skip_before(&committed);
-            let before = found.len();
-            self.reader.read_all(|message| {
-                if found.len() - before < MAX_FOUND {
-                    found.push(self.classify(message, &committed));
-                }
-                Ok(())
-            })?;
-        }
+    pub(crate) fn unfinished(mut self) -> anyhow::Result<Vec<FoundRecord>> {
+        let (mut found, mut counts) = (Vec::new(), HashMap::<String, usize>::new());
+        self.reader.skip_before(&self.committed);
+        self.reader.read_all(|message| {
+            let count = counts.entry(message.topic().to_owned()).or_default();
+            *count += 1;
+            if *count <= MAX_FOUND {
+                found.push(self.classify(message));
+            }
+            Ok(())
+        })?;
         Ok(found)
     }
 
-    fn committed(&self, topic: &str) -> anyhow::Result<HashMap<i32, i64>> {
-        let mut list = TopicPartitionList::new();
-        for partition in self.reader.partitions() {
-            list.add_partition(topic, partition);
-        }
-        if list.count() == 0 {
-            return Ok(HashMap::new());
-        }
-        let committed = self.group.committed_offsets(list, BROKER_TIMEOUT);
-        let committed = committed.context("the brokers give no committed offsets")?;
-        let offset = |offset: rdkafka::Offset| offset.to_raw().filter(|offset| *offset >= 0);
-        let elements = committed.elements();
-        let known = elements.iter().filter_map(|e| Some((e.partition(), offset(e.offset())?)));
-        Ok(known.collect())
-    }
-
-    fn classify(
-        &self,
-        message: &BorrowedMessage<'_>,
-        committed: &HashMap<i32, i64>,
-    ) -> FoundRecord {
+    fn classify(&self, message: &BorrowedMessage<'_>) -> FoundRecord {
         let index = headers::HeaderIndex::of(message.headers());
         let record = || record::record(message, &index);
         let classification = self.classifier.classify_caught(record, Timestamp::now());
+        let partition = (message.topic().to_owned(), message.partition());
+        let committed = self.committed.get(&partition).copied();
         FoundRecord {
-            origin: (message.topic().to_owned(), message.partition(), message.offset()),
+            origin: (partition.0, partition.1, message.offset()),
             written_at: record::written_at(message),
-            committed: committed.get(&message.partition()).copied(),
+            committed,
             preview: classification.preview(),
         }
     }
+}
+
+/// Returns the offsets that the group has committed.
+fn committed(config: &Config, list: TopicPartitionList) -> KafkaResult<HashMap<Partition, i64>> {
+    let group = client_config::without_membership(config);
+    let group: BaseConsumer<_> = group.create_with_context(CommandContext::default())?;
+    if list.count() == 0 {
+        return Ok(HashMap::new());
+    }
+    let committed = group.committed_offsets(list, BROKER_TIMEOUT)?;
+    let elements = committed.elements().into_iter();
+    let known = elements.filter_map(|element| {
+        let offset = element.offset().to_raw().filter(|offset| *offset >= 0)?;
+        Some(((element.topic().to_owned(), element.partition()), offset))
+    });
+    Ok(known.collect())
 }
 
 /// Whether a record is of the event, by its header or by the text of its value.

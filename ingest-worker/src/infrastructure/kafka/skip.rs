@@ -91,7 +91,8 @@ impl Skip {
         let group = &config.settings.kafka_consumer_group;
         let is_consumed = config.consumes(topic);
         ensure!(is_consumed, "--topic must be a topic that the workers consume, not {topic:?}");
-        let client = client_config::without_membership(config).create_with_context(CommandContext);
+        let client = client_config::without_membership(config)
+            .create_with_context(CommandContext::default());
         let client: BaseConsumer<CommandContext> = client.context("Kafka consumer settings")?;
         let (first, end) =
             client.fetch_watermarks(topic, *partition, BROKER_TIMEOUT).with_context(|| {

@@ -198,7 +198,7 @@ impl Sender<'_> {
             header::TOPIC
         );
         let failure = self.topics.entry(topic.clone());
-        if let Some(cause) = failure.or_insert_with(|| self.reader.topic_failure(&topic)) {
+        if let Some(cause) = failure.or_insert_with(|| self.reader.records.topic_failure(&topic)) {
             bail!("no record can be sent to {topic}: {cause}");
         }
         let mut headers = OwnedHeaders::new();

@@ -2,12 +2,15 @@
 
 use std::collections::HashSet;
 
+use rdkafka::message::BorrowedMessage;
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     header,
-    reader::{Position, Reader, header_value},
+    reader::{Position, Reader, header_value, replayed_position},
 };
+use crate::config::Config;
 
 /// Where a record was read from: topic, partition, offset.
 pub(crate) type Origin = (String, i32, i64);
@@ -32,6 +35,10 @@ impl DeadLetterOf {
     pub(crate) fn is_of(&self, origin: &Origin) -> bool {
         self.origin == *origin
     }
+
+    fn is_of_any(&self, origins: &HashSet<Origin>) -> bool {
+        origins.contains(&self.origin)
+    }
 }
 
 /// Returns the dead letters of records at these origins. Reads the whole dead-letter topic.
@@ -39,29 +46,33 @@ impl DeadLetterOf {
 /// # Errors
 /// If the brokers do not answer.
 pub(crate) fn find(
-    reader: &Reader,
+    config: &Config,
     origins: &HashSet<Origin>,
+    interrupt: CancellationToken,
 ) -> anyhow::Result<Vec<DeadLetterOf>> {
-    let mut found = Vec::new();
     if origins.is_empty() {
-        return Ok(found);
+        return Ok(Vec::new());
     }
-    let replayed = reader.replayed()?;
-    reader.for_each_dead_letter(|dead_letter| {
-        let [topic, partition, offset, reason, detail] =
-            [header::TOPIC, header::PARTITION, header::OFFSET, header::REASON, header::DETAIL]
-                .map(|name| header_value(dead_letter, name));
-        let (Ok(partition), Ok(offset)) = (partition.parse(), offset.parse()) else {
-            return Ok(());
-        };
-        let origin = (topic, partition, offset);
-        if origins.contains(&origin) {
-            let position = Position::of(dead_letter);
-            let replayed = replayed.contains(&position);
-            let position = position.to_string();
-            found.push(DeadLetterOf { position, reason, detail, replayed, origin });
+    let (mut found, mut replayed) = (Vec::new(), HashSet::new());
+    Reader::connect(config, interrupt)?.records.read_all(|record| {
+        match replayed_position(record) {
+            Some(position) => replayed.extend([position.to_string()]),
+            None => found.extend(dead_letter(record).filter(|found| found.is_of_any(origins))),
         }
         Ok(())
     })?;
+    for dead_letter in &mut found {
+        dead_letter.replayed = replayed.contains(&dead_letter.position);
+    }
     Ok(found)
+}
+
+/// Returns a dead letter, unless it does not name its origin.
+fn dead_letter(record: &BorrowedMessage<'_>) -> Option<DeadLetterOf> {
+    let [topic, partition, offset, reason, detail] =
+        [header::TOPIC, header::PARTITION, header::OFFSET, header::REASON, header::DETAIL]
+            .map(|name| header_value(record, name));
+    let origin = (topic, partition.parse().ok()?, offset.parse().ok()?);
+    let position = Position::of(record).to_string();
+    Some(DeadLetterOf { position, reason, detail, replayed: false, origin })
 }
