@@ -103,11 +103,13 @@ impl RedisBackend {
         let mut channels = self.pubsub.channel_of_each_server(&self.keys.probe_channel());
         let probes = channels.iter().map(|channel| channel.name.clone()).collect();
         channels.push(operators::channel(self.keys.revocation_channel()));
-        self.own_channels.clone_from(&channels);
-        self.own_channels.push(operators::channel(self.keys.request_channel()));
+        let optional = operators::channels(&self.keys);
+        self.own_channels = [&channels[..], &optional].concat();
         self.pubsub.subscribe(channels).await?;
         self.handler.probe.set_channels(probes);
-        operators::subscribe(&mut self.pubsub, &self.keys).await
+        let replies = subscribe_each(&mut self.pubsub, optional.to_vec()).await?;
+        operators::log_refused(&optional, &replies);
+        Ok(())
     }
 
     /// Returns a reader with pooled connections to the same servers: clients that resume must delay

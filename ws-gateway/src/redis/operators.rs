@@ -10,7 +10,7 @@ use std::{
 use redis::{ErrorKind, FromRedisValue as _, PushInfo, PushKind, RedisResult, cmd};
 use shared::{
     keys::Keys,
-    redis::{Channel, PubSub, RedisClient},
+    redis::{Channel, RedisClient},
     user::UserId,
 };
 use tokio::{
@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use super::{
     positions::RedisClock,
-    reply::{text, user_reply},
+    reply::{UserReply, text},
     stream_reader::StreamReader,
 };
 use crate::{
@@ -107,18 +107,20 @@ impl Gateway<'_> {
     }
 }
 
-/// Subscribes to the requests and to the numbers of connections. A refusal is only logged: it must
-/// not keep clients from being served.
-///
-/// # Errors
-/// If the connection or the server failed.
-pub(super) async fn subscribe(pubsub: &mut PubSub, keys: &Keys) -> RedisResult<()> {
-    let channels = [keys.request_channel(), keys.count_channel()];
-    let reply = user_reply(pubsub.subscribe(channels.clone().map(channel).into()).await)?;
-    if let Err(kind) = reply {
-        warn!(?kind, ?channels, "Redis refuses channels: operators may not be answered");
+/// Returns the channels of requests and of the numbers of connections. A gateway serves its clients
+/// without them.
+pub(super) fn channels(keys: &Keys) -> [Channel; 2] {
+    [keys.request_channel(), keys.count_channel()].map(channel)
+}
+
+/// Logs which of the [`channels`] Redis refuses.
+pub(super) fn log_refused(channels: &[Channel; 2], replies: &[UserReply<()>]) {
+    let effects = ["operators are not answered", "connections are not rebalanced"];
+    for ((channel, reply), effect) in channels.iter().zip(replies).zip(effects) {
+        if let Err(kind) = reply {
+            warn!(redis.channel = channel.name, ?kind, effect, "Redis refuses a channel");
+        }
     }
-    Ok(())
 }
 
 /// Returns a channel whose name decides on the server.
