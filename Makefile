@@ -1,11 +1,12 @@
 # The commands of this repository; `make` alone lists them.
 .DEFAULT_GOAL := help
 .PHONY: help demo test simulate bench chaos contract frameworks fuzz lint setup up dev down
+.PHONY: images compose-check cluster-check
 CARGO := cargo
 export CARGO_TERM_COLOR ?= auto
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## run the whole pipeline with a demo page; ONCE=1 sends each event once and exits
 	@tests/setup.sh demo
@@ -64,3 +65,14 @@ dev: ## start Kafka and Redis alone in containers, to run the services by hand
 
 down: ## stop the containers of `up` and `dev`; volumes are kept
 	docker compose --profile full --profile dev down
+
+IMAGES := ingest-worker ws-gateway load
+images: ## build the images of both services and of the load tester; BUILD_FLAGS="--network host"
+	@for image in $(IMAGES); do docker build --file k8s/Dockerfile --target $$image \
+		--tag huleedu/$$image:dev $(BUILD_FLAGS) . || exit 1; done
+
+compose-check: ## start docker-compose.yml and break its services while events are sent, 10 minutes
+	@tests/containers/compose-check.sh
+
+cluster-check: ## apply the dev overlay to kubectl's cluster; roll, scale, drain, kill; 15 minutes
+	@tests/containers/cluster-check.sh

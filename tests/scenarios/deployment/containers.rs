@@ -10,20 +10,21 @@ use support::deployment::{self, conforms, document, read, root, settings, tool};
 use crate::{context::Context, runner::scenarios};
 
 scenarios![
-    the_dockerfile_defines_both_images,
+    the_dockerfile_defines_all_images,
     the_dockerfile_links_openssl_statically_and_verifies_it,
     the_compose_file_conforms_to_its_schema,
     compose_commands_need_no_environment,
     compose_services_wait_for_healthy_dependencies,
     compose_settings_and_mounts_exist,
     no_image_volume_is_left_anonymous,
+    compose_check_runs_beside_a_running_system,
     the_healthcheck_command_reports_readiness,
 ];
 
 /// The services of the compose file that this repository builds.
 const BUILT: [&str; 2] = ["ingest-worker", "ws-gateway"];
 
-async fn the_dockerfile_defines_both_images(_: &Context) -> anyhow::Result<()> {
+async fn the_dockerfile_defines_all_images(_: &Context) -> anyhow::Result<()> {
     deployment::run("hadolint", &["--failure-threshold", "info", "k8s/Dockerfile"]).await?;
     let dockerfile = read("k8s/Dockerfile")?;
     let (_, last) = dockerfile.split_once("AS base").context("a stage named base")?;
@@ -39,6 +40,11 @@ async fn the_dockerfile_defines_both_images(_: &Context) -> anyhow::Result<()> {
         }
     }
     ensure!(!last.contains("RUN "), "the final stages have no shell for RUN");
+    let makefile = read("Makefile")?;
+    let (_, images) = makefile.split_once("IMAGES := ").context("images in the Makefile")?;
+    let images: Vec<_> = images.lines().next().unwrap_or_default().split(' ').collect();
+    let stages = last.lines().filter_map(|line| line.strip_prefix("FROM base AS "));
+    ensure!(stages.eq(images.iter().copied()), "`make images` builds other images: {images:?}");
     manifests_are_copied(&dockerfile)
 }
 
@@ -185,6 +191,15 @@ async fn compose_settings_and_mounts_exist(_: &Context) -> anyhow::Result<()> {
         let is_built = built["dockerfile"] == "k8s/Dockerfile" && built["target"] == **name;
         ensure!(is_built, "{name}: expected its target of k8s/Dockerfile, got {built}");
         ensure!(service["read_only"] == true, "{name} has a writable root filesystem");
+    }
+    Ok(())
+}
+
+async fn compose_check_runs_beside_a_running_system(_: &Context) -> anyhow::Result<()> {
+    let (compose, check) = (document("docker-compose.yml")?, read("tests/containers/compose.yml")?);
+    for (name, service) in services(&compose)? {
+        let closed = check.contains(&format!("  {name}: {{ports: !reset []}}\n"));
+        ensure!(closed || service["ports"].is_null(), "{name} would use ports of `make up`");
     }
     Ok(())
 }
