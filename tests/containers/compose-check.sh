@@ -32,36 +32,35 @@ trap clean_up EXIT
 # Sends 100 events per second for a minute, to 20 users with a connection each.
 load() {
     compose run --name "$project-load" --rm --no-TTY --no-deps load --row "$1" \
-        --gateway wss://localhost:8443/ws --kafka kafka:19092 --kafka-property metadata.recovery.strategy=none \
+        --gateway wss://localhost:8443/ws \
+        --kafka kafka:19092 --kafka-property metadata.recovery.strategy=none \
         --sockets 20 --rate 100 --seconds 60 --warm-up 0 \
         --reconnect --idle-limit 60 --max-send-delay 1000
 }
 
 # step <name> <fault...>: runs a fault while events are sent and received.
 step() {
-    local name=$1 row="$folder/row" log="$folder/log"
+    local name=$1 row="$folder/row" log="$folder/log" problem=
     shift
     : >"$log"
     load "$name" >"$row" 2>>"$log" &
     local load=$!
     until grep -q '[1-9][0-9]* received' "$log" || ! kill -0 "$load" 2>/dev/null; do sleep 0.2; done
-    "$@" >>"$log" 2>&1 || echo "$name: the fault could not be made" >>"$log"
-    if ! wait "$load" || grep -q 'could not be made' "$log"; then
-        failed=1
-        cat "$log" >&2
-    fi
+    "$@" >>"$log" 2>&1 || problem="the fault could not be made"
+    wait "$load" || problem+=" the load tester failed"
     cat "$row"
+    if [ -n "$problem" ]; then
+        failed=1
+        { cat "$log" && echo "$name: $problem"; } >&2
+    fi
 }
 
 stop_redis() {
-    compose stop redis
-    sleep 10
-    compose start redis
+    compose stop redis && sleep 10 && compose start redis
 }
 
 kill_and_start() {
-    compose kill "$1"
-    compose start "$1"
+    compose kill "$1" && compose start "$1"
 }
 
 make --no-print-directory images >&2

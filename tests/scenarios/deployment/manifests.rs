@@ -9,7 +9,9 @@ use std::{
 use anyhow::{Context as _, ensure};
 use harness::workspace;
 use serde_json::Value;
-use support::deployment::{Overlay, conforms, conforms_to_crd, is_custom, settings, tool};
+use support::deployment::{
+    Overlay, conforms, conforms_to_crd, documents, is_custom, read, settings, tool,
+};
 
 use super::{WORKLOADS, list};
 use crate::{context::Context, requirements, runner::scenarios};
@@ -36,7 +38,9 @@ async fn all_overlays() -> anyhow::Result<Vec<Overlay>> {
 }
 
 async fn manifests_conform_to_the_kubernetes_schemas(_: &Context) -> anyhow::Result<()> {
-    let overlays = all_overlays().await?;
+    let mut overlays = all_overlays().await?;
+    let name = "tests/containers/cluster.yaml";
+    overlays.push(Overlay { name, objects: documents(&read(name)?)? });
     for version in KUBERNETES {
         let folder = format!("kubernetes_validate/kubernetes-json-schema/{version}-local-strict");
         let folder = tool(&folder)?;
