@@ -90,6 +90,17 @@ test("each poll continues at the position of the last answer, also without frame
   expect(FakeRequest.last.url.searchParams.get("last_event_id")).toBe("2-0");
 });
 
+test("an event that Redis has lost and a poll is answered again is delivered once", async () => {
+  const context = await started(longPoll);
+  await FakeRequest.last.answers({ frames: [], next: "4-0", resume: "none" });
+  const frames = [notification("5-0"), notification("6-0")];
+  await FakeRequest.last.answers({ frames, next: "6-0", resume: "complete" });
+  const restored = frames.map((frame) => ({ ...frame, id: "8-0", restored: true }));
+  await FakeRequest.last.answers({ frames: restored, next: "8-0", resume: "complete" });
+  expect(context.delivered).toEqual(["e-5-0", "e-6-0"]);
+  expect(FakeRequest.last.url.searchParams.get("last_event_id")).toBe("8-0");
+});
+
 test("incomplete or empty polls answered at once are 1 s apart, then up to 8 s", async () => {
   const context = await started(longPoll);
   const answer = { frames: [], next: "4-0", resume: "incomplete" };
