@@ -159,6 +159,12 @@ pub trait Publisher: Send + Sync {
         &self,
         sources: &[Arc<str>],
     ) -> impl Future<Output = Result<Vec<StoredWatermark>, TransientError>> + Send;
+
+    /// Returns the time, in milliseconds, of the server whose clock is the latest.
+    ///
+    /// # Errors
+    /// As [`Publisher::publish`].
+    fn time(&self) -> impl Future<Output = Result<i64, TransientError>> + Send;
 }
 
 /// An in-memory publisher that can be made to fail.
@@ -204,5 +210,9 @@ impl Publisher for FakePublisher {
         sources: &[Arc<str>],
     ) -> Result<Vec<StoredWatermark>, TransientError> {
         Ok(vec![StoredWatermark::new(); sources.len()])
+    }
+
+    async fn time(&self) -> Result<i64, TransientError> {
+        Ok(0)
     }
 }

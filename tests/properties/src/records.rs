@@ -47,6 +47,10 @@ impl Publisher for &Collector {
     async fn watermarks(&self, _: &[Arc<str>]) -> Result<Vec<StoredWatermark>, TransientError> {
         Ok(Vec::new())
     }
+
+    async fn time(&self) -> Result<i64, TransientError> {
+        Ok(0)
+    }
 }
 
 /// An owner directory that knows every owner, so that as much as possible is published.

@@ -22,6 +22,8 @@ use case::{Case, Loss, Meanwhile};
 scenarios![
     random_losses_are_restored,
     an_older_snapshot_is_completed_for_clients_that_were_away,
+    a_snapshot_without_watermarks_is_completed_for_clients_that_resume_without_a_worker,
+    a_redis_that_comes_back_empty_before_the_workers_start_notifies_no_connected_client_twice,
     a_power_failure_that_takes_the_last_second_costs_no_event,
     a_flush_under_load_costs_no_event_and_notifies_no_connected_client_twice,
     a_redis_that_comes_back_empty_gets_its_histories_back,
@@ -46,6 +48,21 @@ async fn an_older_snapshot_is_completed_for_clients_that_were_away(
     context: &Context,
 ) -> anyhow::Result<()> {
     run(context, 1, "older snapshot", LARGE).await
+}
+
+/// After an upgrade, a power failure takes Redis and the workers: its snapshot has no watermarks.
+async fn a_snapshot_without_watermarks_is_completed_for_clients_that_resume_without_a_worker(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let (loss, meanwhile) = (Loss::BeforeWatermarks, Meanwhile::WorkersDown);
+    run(context, 1, "snapshot without watermarks", Case { loss, meanwhile, ..SMALL }).await
+}
+
+async fn a_redis_that_comes_back_empty_before_the_workers_start_notifies_no_connected_client_twice(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let (loss, meanwhile) = (Loss::EmptyRestart, Meanwhile::WorkersDown);
+    run(context, 1, "empty restart without workers", Case { loss, meanwhile, ..SMALL }).await
 }
 
 async fn a_redis_that_comes_back_empty_gets_its_histories_back(
@@ -169,8 +186,13 @@ async fn random_losses_are_restored(context: &Context) -> anyhow::Result<()> {
     let mut stack = context.own_broker(&layout.with_static_membership()).await?;
     let mut random = StdRng::seed_from_u64(seed("random losses"));
     for number in 1..=RunProfile::current().pick(3, 100) {
-        let losses = [Loss::OlderSnapshot, Loss::EmptyRestart, Loss::Flush];
-        let meanwhile = [Meanwhile::Nothing, Meanwhile::WorkerKilled, Meanwhile::LostAgain];
+        let losses = [Loss::OlderSnapshot, Loss::BeforeWatermarks, Loss::EmptyRestart, Loss::Flush];
+        let meanwhile = [
+            Meanwhile::Nothing,
+            Meanwhile::WorkerKilled,
+            Meanwhile::WorkersDown,
+            Meanwhile::LostAgain,
+        ];
         let case = Case {
             users: random.random_range(2..20),
             kept: random.random_range(1..20),

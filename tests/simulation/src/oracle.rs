@@ -80,10 +80,13 @@ impl Oracle {
         let mut state = self.state();
         let named = frame["user_id"].as_str();
         let category = frame["category"].as_str().unwrap_or_default().to_owned();
-        let entry = Entry { id, event: event.as_u128(), category, is_lost: false, is_silent };
+        let entry = Entry { id, event: event.as_u128(), category, is_lost: false };
         let mut violations = Vec::new();
         if !is_silent && state.silent.contains(&event.as_u128()) {
             violations.push(format!("{event} was published again after all keys were lost"));
+        }
+        if is_silent {
+            violations.extend(state.restored_silently(user, &entry));
         }
         violations.extend(state.publish(user, entry, named));
         violations.extend(state.overtaken(event.as_u128(), self.owner_wait));
@@ -147,6 +150,19 @@ impl Oracle {
             }
         }
         owners.clear();
+    }
+
+    /// Takes how long ago a worker that rewinds a partition knew, or believes, that Redis had its
+    /// data. One that was assigned the partition after a loss takes everything that exists by then
+    /// for what has survived, and publishes what is missing there.
+    pub(crate) fn rewound(&self, partition: &Partition, intact_ms_ago: u64) {
+        let State { silent, events, keys_lost_at, .. } = &mut *self.state();
+        let lost_ms_ago = keys_lost_at.map_or(u128::MAX, |at| at.elapsed().as_millis());
+        if u128::from(intact_ms_ago) <= lost_ms_ago {
+            let is_of_partition =
+                |event: &u128| events[event].copies.iter().any(|(of_copy, _)| of_copy == partition);
+            silent.retain(|event| !is_of_partition(event));
+        }
     }
 
     pub(crate) fn all_owners_lost(&self) {

@@ -135,9 +135,14 @@ impl<P: Publisher, D: OwnerDirectory> BatchProcessor<P, D> {
         (batch, outcomes)
     }
 
-    /// Reads the watermarks of partitions, during an outage until it succeeds.
-    pub(crate) async fn watermarks(&self, sources: &[Arc<str>]) -> Vec<StoredWatermark> {
-        let read = || self.dispatcher.publisher.watermarks(sources);
+    /// Reads the watermarks of partitions and the time afterwards, during an outage until it
+    /// succeeds.
+    pub(crate) async fn watermarks(&self, sources: &[Arc<str>]) -> (Vec<StoredWatermark>, i64) {
+        let publisher = &self.dispatcher.publisher;
+        let read = || async {
+            let stored = publisher.watermarks(sources).await?;
+            Ok((stored, publisher.time().await?))
+        };
         retry::until_success(&self.metrics, read).await
     }
 

@@ -8,6 +8,7 @@ mod completed;
 mod outcomes;
 mod pauses;
 mod restore;
+mod watermark_loss;
 mod watermark_source;
 mod watermark_value;
 mod watermarks;

@@ -101,6 +101,10 @@ impl Publisher for RedisStore {
     ) -> Result<Vec<StoredWatermark>, TransientError> {
         self.read_watermarks(sources).await
     }
+
+    async fn time(&self) -> Result<i64, TransientError> {
+        self.read_time().await
+    }
 }
 
 impl RedisStore {

@@ -54,7 +54,7 @@ pub struct RedisStore {
 /// as long as its commands succeed.
 #[derive(Clone, Debug)]
 pub(super) struct Connection {
-    commands: RedisConnection,
+    pub(super) commands: RedisConnection,
     /// SHA-1 under which every server has the publish script.
     pub(super) script: Arc<str>,
     pub(super) watermarks: WatermarkKeys,

@@ -68,6 +68,17 @@ impl RedisStore {
         Ok(all)
     }
 
+    /// Returns the time, in milliseconds, of the server whose clock is the latest; the greatest
+    /// number if one refuses the command.
+    pub(super) async fn read_time(&self) -> Result<i64, TransientError> {
+        let connection = self.connect().await?;
+        match connection.commands.run_on_all_nodes(&cmd("TIME")).await {
+            Ok(times) => Ok(times.into_iter().filter_map(read_millis).max().unwrap_or(i64::MAX)),
+            Err(error) if error::is_outage(&error) => Err(self.disconnect(&error).await),
+            Err(_) => Ok(i64::MAX),
+        }
+    }
+
     /// Counts the codes with which servers refused watermarks, and logs the first of them until
     /// they are accepted again.
     fn report_refusals(&self, codes: &[String]) {
@@ -83,4 +94,10 @@ impl RedisStore {
             );
         }
     }
+}
+
+/// Reads the reply to `TIME`: seconds and microseconds.
+fn read_millis(reply: Value) -> Option<i64> {
+    let (seconds, micros) = from_redis_value::<(i64, i64)>(reply).ok()?;
+    Some(seconds * 1000 + micros / 1000)
 }

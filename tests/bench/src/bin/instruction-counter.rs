@@ -84,6 +84,10 @@ impl Publisher for NullRedis {
     async fn watermarks(&self, _: &[Arc<str>]) -> Result<Vec<StoredWatermark>, TransientError> {
         Ok(Vec::new())
     }
+
+    async fn time(&self) -> Result<i64, TransientError> {
+        Ok(0)
+    }
 }
 
 impl OwnerDirectory for NullRedis {

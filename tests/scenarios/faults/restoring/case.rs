@@ -11,6 +11,7 @@ use harness::{
     events::{self, fresh_user},
     eventually,
     redis::RedisTopology,
+    service::Service,
     stack::Stack,
 };
 use redis::cmd;
@@ -27,6 +28,8 @@ const WATERMARKS: &str = "ws:watermark:0";
 pub(super) enum Loss {
     /// It restarts with the data that it had some time before.
     OlderSnapshot,
+    /// The same, from before the first watermark, as after an upgrade from a version without.
+    BeforeWatermarks,
     /// It restarts without data.
     EmptyRestart,
     /// All keys are deleted.
@@ -39,6 +42,8 @@ pub(super) enum Meanwhile {
     Nothing,
     /// The first worker is killed and restarted.
     WorkerKilled,
+    /// All workers are killed before the loss and restarted once clients have resumed.
+    WorkersDown,
     /// Another worker joins the group.
     WorkerAdded,
     /// Redis loses the same data again.
@@ -99,6 +104,9 @@ impl Case {
         let snapshot = stack.redis.log_bytes()?;
         send(stack, &mut users, self.lost).await?;
 
+        if self.meanwhile == Meanwhile::WorkersDown {
+            try_join_all(stack.workers.iter().map(Service::kill)).await?;
+        }
         let lost_at = Instant::now();
         self.loss.apply(stack, snapshot).await?;
         let (early, late) = users[1..].split_at((self.users - 1) / 2);
@@ -116,7 +124,7 @@ impl Case {
         for user in late {
             receivers.push(Receiver::resume(stack, user, self.kept).await?);
         }
-        let is_behind = self.loss == Loss::OlderSnapshot;
+        let is_behind = matches!(self.loss, Loss::OlderSnapshot | Loss::BeforeWatermarks);
         let (mut missing, mut twice) = (0, 0);
         // Together: one that is not read for a minute is closed.
         let received = try_join_all(receivers.into_iter().map(|receiver| receiver.drain(stack)));
@@ -146,6 +154,10 @@ impl Case {
                 stack.workers[0].kill().await?;
                 stack.workers[0].restart().await
             }
+            Meanwhile::WorkersDown => {
+                try_join_all(stack.workers.iter_mut().map(Service::restart)).await?;
+                Ok(())
+            }
             Meanwhile::WorkerAdded => stack.start_another_worker().await,
             Meanwhile::LostAgain => self.loss.apply(stack, snapshot).await,
         }
@@ -159,6 +171,12 @@ impl Loss {
                 stack.redis.kill().await?;
                 stack.redis.truncate_log(snapshot)?;
                 stack.redis.restart().await
+            }
+            Self::BeforeWatermarks => {
+                Box::pin(Self::OlderSnapshot.apply(stack, snapshot)).await?;
+                let mut delete = cmd("DEL");
+                delete.arg(WATERMARKS).exec_async(&mut stack.redis.connection().await?).await?;
+                Ok(())
             }
             Self::EmptyRestart => {
                 stack.redis.kill().await?;

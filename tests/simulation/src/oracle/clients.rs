@@ -137,14 +137,31 @@ impl State {
         entries.iter().rev().find(|entry| entry.id == id).map(|entry| entry.event)
     }
 
+    /// Waives an entry of a history that is rebuilt for the clients that need not receive it: an
+    /// earlier one of its event was waived, or its record was a dead letter.
+    pub(super) fn restored_silently(&mut self, user: &str, entry: &Entry) -> Option<String> {
+        let Self { clients, entries, events, dead_letters, .. } = self;
+        let earlier = entries.get(user).into_iter().flatten();
+        let earlier = earlier.filter(|earlier| earlier.event == entry.event);
+        let earlier: Vec<Id> = earlier.map(|earlier| earlier.id).collect();
+        for client in clients.values_mut().filter(|client| client.user == user) {
+            if earlier.is_empty() || earlier.iter().any(|id| client.waived.contains(id)) {
+                client.waived.insert(entry.id);
+            }
+        }
+        let event = events.get(&entry.event).filter(|_| earlier.is_empty())?;
+        let is_dead_letter = event.copies.iter().any(|record| dead_letters.contains(record));
+        let violation = || format!("{:?} was never published, and not sent", event.event);
+        (!is_dead_letter).then(violation)
+    }
+
     fn missing<'a>(&'a self, client: &'a Client) -> impl Iterator<Item = Id> + 'a {
         let entries = self.entries.get(&client.user).into_iter().flatten();
         let is_due = |entry: &&Entry| {
-            let is_published = !entry.is_lost && !entry.is_silent;
-            // Received under an id that a failover has lost.
+            // Received under an id that Redis has lost.
             let is_new = !client.events.contains(&entry.event);
             let passes = client.required.passes(&entry.category);
-            client.expects_delivery && is_published && is_new && passes
+            client.expects_delivery && !entry.is_lost && is_new && passes
         };
         let is_missing = |id: &Id| !client.received.contains(id) && !client.waived.contains(id);
         entries.filter(is_due).map(|entry| entry.id).filter(is_missing)

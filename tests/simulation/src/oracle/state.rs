@@ -92,8 +92,6 @@ pub(super) struct Entry {
     pub(super) category: String,
     /// Whether a failover has lost it.
     pub(super) is_lost: bool,
-    /// Whether it was added to the history only.
-    pub(super) is_silent: bool,
 }
 
 /// A client, across all of its connections.

@@ -57,13 +57,14 @@ where
             let mut names: Vec<Arc<str>> =
                 sources.iter().map(|source| Arc::clone(&source.name)).collect();
             names.extend(sources.iter().map(|source| Arc::clone(&source.without_id)));
-            let mut stored = processor.watermarks(&names).await;
+            let (mut stored, at) = processor.watermarks(&names).await;
             let without_id = stored.split_off(sources.len());
             let read = sources.into_iter().zip(stored).zip(without_id);
             let read = read.map(|((source, stored), without_id)| ReadWatermark {
                 source,
                 stored,
                 without_id,
+                at,
             });
             Completed::Read(partitions.into_iter().zip(read).collect())
         };

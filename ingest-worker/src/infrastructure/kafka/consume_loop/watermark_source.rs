@@ -34,6 +34,8 @@ pub(super) struct ReadWatermark {
     pub(super) stored: StoredWatermark,
     /// What they hold under the name without the topic's id.
     pub(super) without_id: StoredWatermark,
+    /// When they were read, in milliseconds by the clock of the servers.
+    pub(super) at: i64,
 }
 
 impl ReadWatermark {
@@ -71,7 +73,7 @@ mod tests {
         ] {
             let source = WatermarkSource::new("g", "t", 0, Some("present"));
             let (stored, without_id) = (server(stored), server(without_id));
-            let read = ReadWatermark { source, stored, without_id };
+            let read = ReadWatermark { source, stored, without_id, at: 0 };
             assert_eq!(read.highest(), [expected.map(str::to_owned)]);
         }
     }

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{
+    watermark_loss::{intact_until, rewind_to},
     watermark_source::{ReadWatermark, WatermarkSource},
     watermark_value::Position,
 };
@@ -56,6 +57,8 @@ struct Tracked {
     source: WatermarkSource,
     /// What each server has.
     stored: StoredWatermark,
+    /// When the servers were read, in milliseconds.
+    read_at: i64,
     /// The token of the next value: the same until its outcome is known.
     token: String,
     /// Whether something may have been published without a watermark after it.
@@ -170,8 +173,9 @@ impl Watermarks {
             self.sync_at = Instant::now();
         }
         let values = if is_renamed { Vec::new() } else { read.highest() };
-        let lost = self.lost(values.iter(), position, &StoredWatermark::new());
-        self.track(partition, Tracked { epoch, ..Tracked::new(read.source, read.stored) });
+        // When Redis lost data is not known. A history that exists by now has survived the loss.
+        let lost = rewind_to(values.iter(), position, self.limit, read.at);
+        self.track(partition, Tracked::new(epoch, read));
         lost
     }
 
@@ -199,12 +203,13 @@ impl Watermarks {
                     !is_new(value) && written.stored.get(*key) != Some(value)
                 };
                 let is_written = stored.values().all(is_new);
+                let intact_until = intact_until(&written.stored, tracked.read_at);
                 let lost = if is_written && tracked.is_unproven {
                     // The servers may have lost what was published since the value before.
-                    self.lost(written.stored.values(), position, &written.stored)
+                    rewind_to(written.stored.values(), position, self.limit, intact_until)
                 } else {
                     let others = stored.iter().filter(is_other).map(|(_, value)| value);
-                    self.lost(others, i64::MAX, &written.stored)
+                    rewind_to(others, i64::MAX, self.limit, intact_until)
                 };
                 let confirmed =
                     stored.values().map(|value| Some(Position::of(value.as_deref()?)?.next));
@@ -214,8 +219,9 @@ impl Watermarks {
                 if is_written {
                     self.forgotten.remove(&partition);
                 }
-                let source = tracked.source.clone();
-                let tracked = Tracked { epoch, is_unproven, ..Tracked::new(source, stored) };
+                let (source, read_at) = (tracked.source.clone(), tracked.read_at);
+                let token = String::new();
+                let tracked = Tracked { epoch, source, stored, read_at, token, is_unproven };
                 self.track(&partition, tracked);
                 Some((partition, lost?))
             };
@@ -243,55 +249,10 @@ impl Watermarks {
         let token = format!("{}-{}", self.process, self.last_token);
         self.tracked.insert(partition.clone(), Tracked { token, ..tracked });
     }
-
-    /// Returns from where a partition has to be read again, if one of the values is below `needed`
-    /// or missing. `known` is what the servers had before.
-    fn lost<'v>(
-        &self,
-        values: impl Iterator<Item = &'v Option<String>>,
-        needed: i64,
-        known: &StoredWatermark,
-    ) -> Option<RewindTo> {
-        let (mut is_missing, mut oldest) = (false, None::<(i64, i64)>);
-        let mut lost_after = None::<i64>;
-        for value in values {
-            match value.as_deref().and_then(Position::of) {
-                Some(Position { next, silent_until, .. }) if next < needed => {
-                    let (silent, intact_until) = silent_until.unzip();
-                    let silent = silent.unwrap_or(0);
-                    lost_after = lost_after.into_iter().chain(intact_until).min();
-                    let (from, silent_until) = oldest.get_or_insert((next, silent));
-                    (*from, *silent_until) = (next.min(*from), silent.min(*silent_until));
-                }
-                Some(_) => {}
-                None => is_missing = true,
-            }
-        }
-        if oldest.is_none() && !is_missing {
-            return None;
-        }
-        let intact_until = lost_after.unwrap_or_else(|| intact_until(known));
-        match oldest {
-            _ if is_missing && !self.limit.is_zero() => {
-                let silent_until = oldest.map(|(from, silent_until)| from.max(silent_until));
-                Some(RewindTo::Age { max: self.limit, silent_until, intact_until })
-            }
-            Some((from, silent_until)) => {
-                Some(RewindTo::Offset { from, silent_until, intact_until })
-            }
-            None => None,
-        }
-    }
 }
 
 impl Tracked {
-    fn new(source: WatermarkSource, stored: StoredWatermark) -> Self {
-        Self { epoch: 0, source, stored, token: String::new(), is_unproven: false }
+    fn new(epoch: u64, ReadWatermark { source, stored, at: read_at, .. }: ReadWatermark) -> Self {
+        Self { epoch, source, stored, read_at, token: String::new(), is_unproven: false }
     }
-}
-
-/// Returns the last time at which each server is known to have had its data; 0 if it is not known.
-fn intact_until(stored: &StoredWatermark) -> i64 {
-    let times = stored.values().map(|value| Position::of(value.as_deref()?)?.stored_at);
-    times.min().flatten().unwrap_or(0)
 }

@@ -188,6 +188,10 @@ impl Publisher for Store {
         }
         Ok(sources.iter().map(|source| state.data.stored(source)).collect())
     }
+
+    async fn time(&self) -> Result<i64, TransientError> {
+        Ok(9)
+    }
 }
 
 /// An owner directory.

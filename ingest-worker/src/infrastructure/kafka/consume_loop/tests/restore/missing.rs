@@ -1,0 +1,164 @@
+//! Watermarks that are missing: what has survived decides what is published.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn a_flush_rebuilds_histories_and_publishes_nothing() {
+    let setup = Setup::new([0]);
+    let script = async {
+        setup.broker.produce(0, of_user(1, "u"));
+        setup.broker.produce(0, of_user(2, "u"));
+        setup.published(&[1, 2]).await;
+        setup.store.fail_over_to(Data::default());
+        setup.broker.produce(0, of_user(3, "u"));
+        setup.published(&[1, 2, 3]).await;
+        setup.until("the claims are restored", |setup| setup.metrics.rewound.get() >= 2).await;
+        // Their claims are back.
+        setup.broker.produce(0, of_user(2, "u"));
+        setup.committed(0, 4).await;
+        assert_eq!(setup.store.published(), [1, 2, 3]);
+    };
+    setup.run(script).await;
+    assert_eq!(rewinds(&setup, RewindReason::Missing), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flush_behind_an_unfinished_record_rebuilds_what_was_finished_and_no_dead_letter() {
+    for parked_at in [0, 1] {
+        let setup = Setup::new([0]);
+        let script = async {
+            if parked_at == 1 {
+                setup.broker.produce(0, of_user(1, "u"));
+            }
+            setup.broker.produce(0, of_batch(2, "b"));
+            setup.until("2 is parked", |s| s.parked(ParkReason::OwnerUnknown) == 1).await;
+            setup.broker.produce(0, b"not JSON");
+            setup.broker.produce(0, of_user(3, "u"));
+            setup.until("3 is published", |s| s.store.published().ends_with(&[3])).await;
+            setup.until("a dead letter is written", |s| !s.sink.written().is_empty()).await;
+            sleep(SYNC).await;
+            let before = setup.store.published();
+            setup.store.fail_over_to(Data::default());
+            sleep(2 * SYNC).await;
+            assert_eq!(rewinds(&setup, RewindReason::Missing), 1);
+            // The claims are back, and the parked record is published once its owner is known.
+            setup.broker.produce(0, of_user(3, "u"));
+            setup.owners.state("b", "u");
+            setup.published(&[&before[..], &[2]].concat()).await;
+            setup.committed(0, parked_at + 4).await;
+        };
+        setup.run(script).await;
+        assert_eq!(setup.sink.written(), [(parked_at + 1, "not_json")]);
+    }
+}
+
+/// As after an upgrade: its name lacks the id of the topic, and its value the time.
+#[tokio::test(start_paused = true)]
+async fn a_watermark_of_an_earlier_version_is_read_and_replaced() {
+    for (stored, published) in [("x.1 1", &[1, 2, 3, 2, 3][..]), ("x.1 3", &[1, 2, 3])] {
+        let setup = Setup::new([0]);
+        setup.broker.set_topic_id("present");
+        let before = async {
+            for id in 1..=3 {
+                setup.broker.produce(0, of_user(id, "u"));
+            }
+            setup.committed(0, 3).await;
+        };
+        setup.run(before).await;
+        let data = Data::with_watermark(&Arc::from("g/t/0"), stored);
+        setup.store.fail_over_to(data);
+        setup.broker.assign(0);
+        setup.run(sleep(2 * SYNC)).await;
+        assert_eq!(setup.store.published(), published, "{stored}");
+        assert!(setup.store.watermark("g/t/0/present").ends_with(" 3 at 5"));
+        assert_eq!(rewinds(&setup, RewindReason::Missing), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watermark_of_a_former_topic_is_none_of_this_one() {
+    let setup = Setup::new([0]);
+    setup.broker.set_topic_id("present");
+    let script = async {
+        for id in 1..=3 {
+            setup.broker.produce(0, of_user(id, "u"));
+        }
+        setup.committed(0, 3).await;
+        sleep(SYNC).await;
+        let former = Data::with_watermark(&Arc::from("g/t/0"), "x.1 100 topic-id former");
+        setup.store.fail_over_to(former);
+        setup.until("it is rebuilt", |setup| setup.metrics.rewound.get() == 3).await;
+        sleep(SYNC).await;
+        assert!(setup.store.watermark("g/t/0/present").ends_with(" 3 at 5"));
+        assert_eq!(setup.store.watermark("g/t/0"), "x.1 100 topic-id former");
+    };
+    setup.run(script).await;
+    assert_eq!(rewinds(&setup, RewindReason::Missing), 1);
+}
+
+/// A replica that has not received the first watermark is not distinguished from an empty server.
+#[tokio::test(start_paused = true)]
+async fn what_is_lost_together_with_the_first_watermark_is_rebuilt_without_publishing() {
+    let setup = Setup::new([0]);
+    let script = async {
+        let replica = setup.store.snapshot();
+        setup.broker.produce(0, of_user(1, "u"));
+        setup.published(&[1]).await;
+        setup.committed(0, 1).await;
+        setup.store.fail_over_to(replica);
+        setup.until("it is rebuilt", |setup| setup.metrics.rewound.get() == 1).await;
+        setup.broker.produce(0, of_user(2, "u"));
+        setup.published(&[1, 2]).await;
+    };
+    setup.run(script).await;
+    assert_eq!(rewinds(&setup, RewindReason::Missing), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_lost_before_the_first_commit_is_restored() {
+    let setup = Setup::new([0]);
+    let script = async {
+        // A parked record holds the commit where it was.
+        setup.broker.produce(0, of_batch(1, "b"));
+        setup.broker.produce(0, of_user(2, "u"));
+        setup.published(&[2]).await;
+        sleep(SYNC).await;
+        setup.broker.forget_commits();
+        setup.store.fail_over_to(Data::with_histories());
+        setup.published(&[2, 2]).await;
+    };
+    setup.run(script).await;
+    assert_eq!(rewinds(&setup, RewindReason::Missing), 1);
+}
+
+/// Clients may have resumed in the histories, and been answered that nothing is missing.
+#[tokio::test(start_paused = true)]
+async fn what_is_lost_together_with_the_first_watermark_is_published_where_histories_survive() {
+    let setup = Setup::new([0]);
+    let script = async {
+        setup.broker.produce(0, of_user(1, "u"));
+        setup.published(&[1]).await;
+        setup.committed(0, 1).await;
+        setup.store.fail_over_to(Data::with_histories());
+        setup.published(&[1, 1]).await;
+    };
+    setup.run(script).await;
+    assert_eq!(rewinds(&setup, RewindReason::Missing), 1);
+}
+
+/// The next owner does not know when Redis had its data, but what has survived by now.
+#[tokio::test(start_paused = true)]
+async fn what_is_lost_while_no_worker_runs_is_published_where_histories_survive() {
+    for (data, published) in [(Data::with_histories(), &[1, 1][..]), (Data::default(), &[1])] {
+        let setup = Setup::new([0]);
+        let before = async {
+            setup.broker.produce(0, of_user(1, "u"));
+            setup.committed(0, 1).await;
+        };
+        setup.run(before).await;
+        setup.store.fail_over_to(data);
+        setup.broker.assign(0);
+        setup.run(setup.until("it is restored", |s| s.metrics.rewound.get() == 1)).await;
+        assert_eq!(setup.store.published(), published);
+    }
+}

@@ -1,0 +1,97 @@
+//! What the values of a partition's watermark say about a loss of Redis.
+
+use std::time::Duration;
+
+use super::watermark_value::Position;
+use crate::{infrastructure::kafka::source::RewindTo, notification::publisher::StoredWatermark};
+
+/// Returns from where a partition has to be read again, if one of the values is below `needed` or
+/// missing: then nothing older than `limit`, and nothing at all if that is zero. `intact_until` is
+/// the last time at which Redis was known to have its data.
+pub(super) fn rewind_to<'v>(
+    values: impl Iterator<Item = &'v Option<String>>,
+    needed: i64,
+    limit: Duration,
+    intact_until: i64,
+) -> Option<RewindTo> {
+    let (mut is_missing, mut oldest) = (false, None::<(i64, i64)>);
+    let mut lost_after = None::<i64>;
+    for value in values {
+        match value.as_deref().and_then(Position::of) {
+            Some(Position { next, silent_until, .. }) if next < needed => {
+                let (silent, intact_until) = silent_until.unzip();
+                let silent = silent.unwrap_or(0);
+                lost_after = lost_after.into_iter().chain(intact_until).min();
+                let (from, silent_until) = oldest.get_or_insert((next, silent));
+                (*from, *silent_until) = (next.min(*from), silent.min(*silent_until));
+            }
+            Some(_) => {}
+            None => is_missing = true,
+        }
+    }
+    // A restore that was interrupted knows it better.
+    let intact_until = lost_after.unwrap_or(intact_until);
+    match oldest {
+        _ if is_missing && !limit.is_zero() => {
+            let silent_until = oldest.map(|(from, silent_until)| from.max(silent_until));
+            Some(RewindTo::Age { max: limit, silent_until, intact_until })
+        }
+        Some((from, silent_until)) => Some(RewindTo::Offset { from, silent_until, intact_until }),
+        None => None,
+    }
+}
+
+/// Returns the last time, in milliseconds, at which each server is known to have had its data: when
+/// it stored its value, or else when it was read.
+pub(super) fn intact_until(stored: &StoredWatermark, read_at: i64) -> i64 {
+    let stored_at = |value: &Option<String>| Position::of(value.as_deref()?)?.stored_at;
+    stored.values().map(|value| stored_at(value).unwrap_or(read_at)).min().unwrap_or(read_at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_hours(1);
+
+    fn rewind(values: &[&str], limit: Duration) -> Option<RewindTo> {
+        let value = |value: &&str| Some((*value).to_owned()).filter(|value| !value.is_empty());
+        let values: Vec<_> = values.iter().map(value).collect();
+        rewind_to(values.iter(), 9, limit, 100)
+    }
+
+    #[test]
+    fn the_lowest_position_counts_and_a_missing_one_goes_back_further() {
+        let (from, silent_until, intact_until) = (4, 0, 100);
+        let behind = Some(RewindTo::Offset { from, silent_until, intact_until });
+        let missing =
+            |silent_until| Some(RewindTo::Age { max: HOUR, silent_until, intact_until: 100 });
+        assert_eq!(rewind(&["a.1 9 at 5", "a.1 10 at 5"], HOUR), None);
+        assert_eq!(rewind(&["a.1 7 at 5", "a.1 4 at 5", "a.1 9 at 5"], HOUR), behind);
+        assert_eq!(rewind(&["", "a.1 9 at 5"], HOUR), missing(None));
+        assert_eq!(rewind(&["", "a.1 4 at 5"], HOUR), missing(Some(4)));
+        assert_eq!(rewind(&["", "a.1 4 at 5"], Duration::ZERO), behind);
+        assert_eq!(rewind(&["", "a.1 9 at 5"], Duration::ZERO), None);
+    }
+
+    #[test]
+    fn a_restore_that_was_interrupted_is_completed_as_it_began() {
+        let begun = RewindTo::Offset { from: 4, silent_until: 6, intact_until: 3 };
+        assert_eq!(rewind(&["a.1 4 history-until 6 3 at 5"], HOUR), Some(begun));
+    }
+
+    #[test]
+    fn a_server_had_its_data_when_it_stored_its_watermark_or_else_when_it_was_read() {
+        let stored = |values: &[&str]| {
+            let keyed = |(number, value): (usize, &&str)| {
+                let value = Some((*value).to_owned()).filter(|value| !value.is_empty());
+                (number.to_string().into(), value)
+            };
+            values.iter().enumerate().map(keyed).collect()
+        };
+        assert_eq!(intact_until(&stored(&["a.1 4 at 7", "a.1 4 at 5"]), 9), 5);
+        assert_eq!(intact_until(&stored(&["", "a.1 4 at 11"]), 9), 9);
+        assert_eq!(intact_until(&stored(&["a.1 4"]), 9), 9);
+        assert_eq!(intact_until(&StoredWatermark::new(), 9), 9);
+    }
+}
