@@ -36,6 +36,7 @@ pub struct Classifier {
     /// Most bytes of a notification's text.
     max_size: usize,
     max_reread_age: Option<Duration>,
+    max_restored_age: Duration,
     reads_traceparent: bool,
     logged_types: LogOnce,
 }
@@ -83,6 +84,7 @@ impl Classifier {
             max_age,
             max_size: usize::MAX,
             max_reread_age: None,
+            max_restored_age: Duration::ZERO,
             reads_traceparent: false,
             logged_types: LogOnce::default(),
         }
@@ -95,11 +97,18 @@ impl Classifier {
     }
 
     /// Ignores records older than `max_age` that a reset makes the worker read again: the claims
-    /// that would recognise them as duplicates have expired. What Redis has lost is restored
-    /// whatever its age: the watermark shows that it has no claim either.
+    /// that would recognise them as duplicates have expired. What Redis has lost is no such record:
+    /// the watermark shows that it has no claim either.
     #[must_use]
     pub(crate) fn with_max_reread_age(self, max_age: Duration) -> Self {
         Self { max_reread_age: Some(max_age), ..self }
+    }
+
+    /// Restores what Redis has lost up to this age, also if it is too old by now: it was published
+    /// in time.
+    #[must_use]
+    pub(crate) fn with_max_restored_age(self, max_age: Duration) -> Self {
+        Self { max_restored_age: max_age, ..self }
     }
 
     /// Reads the trace context of each event, if `enabled`.
@@ -175,7 +184,10 @@ impl Classifier {
         let age = record.written_at.map(|at| now.duration_since(at).unsigned_abs());
         let in_the_past = record.written_at.is_some_and(|at| at < now);
         let max_reread_age = self.max_reread_age.filter(|_| record.is_reread);
-        let mut limits = self.max_age.into_iter().chain(max_reread_age);
+        let was_finished = record.restore.is_some_and(Restore::was_finished);
+        let max_restored_age = if was_finished { self.max_restored_age } else { Duration::ZERO };
+        let max_age = self.max_age.map(|max_age| max_age.max(max_restored_age));
+        let mut limits = max_age.into_iter().chain(max_reread_age);
         in_the_past && age.is_some_and(|age| limits.any(|max| age > max))
     }
 

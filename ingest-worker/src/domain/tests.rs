@@ -20,7 +20,7 @@ use super::{
     idempotency::IdentityRule,
     ordering::{HeldKeys, OrderingKey},
     recipients::{FakeDirectory, OwnedEntity},
-    record::{DeadLetterReason, IgnoreReason, Outcome, ParkReason, Record},
+    record::{DeadLetterReason, IgnoreReason, Outcome, ParkReason, Record, Restore},
     routes::{NotificationSource, Routes},
 };
 use crate::notification::publisher::{FakePublisher, PublishOutcome, System, TransientError};
@@ -137,6 +137,26 @@ async fn a_record_older_than_the_limit_is_ignored() {
     ] {
         let record = Record { written_at: Some(at(written_at)), ..record(envelope.as_bytes()) };
         assert_eq!(pipeline.process(record).await, expected, "{written_at}");
+    }
+}
+
+/// It was published in time, and is older by now.
+#[tokio::test]
+async fn what_is_restored_may_be_older_than_the_limit_unless_it_was_not_finished() {
+    let mut pipeline = Pipeline::with_max_age(Some(Duration::from_hours(1)));
+    pipeline.classifier = pipeline.classifier.with_max_restored_age(Duration::from_hours(24));
+    let envelope = class_created_for_u();
+    let (yesterday, before) = ("2025-08-05T11:00:00Z", "2025-08-05T09:00:00Z");
+    let too_old = Outcome::Ignored(IgnoreReason::TooOld);
+    for (restore, written_at, expected) in [
+        (Restore::Unfinished, yesterday, too_old.clone()),
+        (Restore::Publish, before, too_old),
+        (Restore::Publish, yesterday, Outcome::Restored),
+        (Restore::HistoryOnly { intact_until: 0 }, yesterday, Outcome::Duplicate),
+    ] {
+        let (restore, written_at) = (Some(restore), Some(at(written_at)));
+        let record = Record { written_at, restore, ..record(envelope.as_bytes()) };
+        assert_eq!(pipeline.process(record).await, expected, "{restore:?}, {written_at:?}");
     }
 }
 

@@ -79,6 +79,7 @@ pub(crate) fn classifier(config: &Config, routes: Routes) -> Classifier {
     Classifier::new(routes, settings.idempotency_identity, settings.max_event_age)
         .with_max_size(settings.max_notification_size)
         .with_max_reread_age(settings.idempotency_ttl)
+        .with_max_restored_age(settings.history_ttl.max(settings.rewind_limit))
 }
 
 /// Returns the store on `redis`.
