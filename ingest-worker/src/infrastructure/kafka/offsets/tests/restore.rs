@@ -98,6 +98,29 @@ fn what_was_finished_behind_a_parked_record_at_the_committed_offset_is_read_agai
     assert_eq!(offsets.rewind_start("t", 0, to, Some(0), Some(5)), Some(5));
 }
 
+/// One of several masters lacks its watermark: all that may be lost there is read again, from where
+/// another's says at the latest.
+#[test]
+fn a_partition_is_read_from_the_watermark_of_another_master_if_no_record_is_young_enough() {
+    let mut offsets = assigned();
+    offsets.set_start("t", 0, 9);
+    let to = |silent_until| RewindTo::Age {
+        max: Duration::from_hours(1),
+        silent_until,
+        intact_until: 0,
+    };
+    for (silent_until, found, expected) in [
+        (Some(4), None, Some(4)),
+        (Some(4), Some(20), Some(4)),
+        (Some(4), Some(2), Some(2)),
+        (None, Some(2), Some(2)),
+        (None, Some(20), None),
+    ] {
+        let start = offsets.rewind_start("t", 0, to(silent_until), found, Some(9));
+        assert_eq!(start, expected, "{silent_until:?}, {found:?}");
+    }
+}
+
 #[test]
 fn the_start_of_a_partition_is_unknown_until_it_is_set_or_a_record_is_read() {
     let mut offsets = assigned();
