@@ -1,5 +1,6 @@
 //! The command line: runs the worker, or one of the commands for operators.
 
+mod check;
 mod explain;
 mod report;
 mod send;
@@ -22,6 +23,7 @@ use crate::{
     worker::pipeline,
 };
 
+use check::Check;
 use explain::{Explain, Parked};
 use send::Send;
 
@@ -40,6 +42,8 @@ pub enum OperatorCommand {
     /// Skip records that cannot be read
     #[command(subcommand)]
     Offsets(OffsetsCommand),
+    /// Check settings, Kafka, Redis and permissions; print each finding with its cure
+    Check(Check),
     /// Exit with 0 if the worker of this host is ready, with 1 if it is not
     Healthcheck,
 }
@@ -57,8 +61,8 @@ pub fn read() -> Result<(Config, Option<OperatorCommand>), ConfigError> {
         config::read_with(command, std::env::args_os(), property_check::property_problems)?;
     let command = OperatorCommand::from_arg_matches(&matches).ok();
     let problems = match command {
+        Some(OperatorCommand::Check(_)) | None => property_check::client_problems(&config),
         Some(_) => Vec::new(),
-        None => property_check::client_problems(&config),
     };
     if problems.is_empty() { Ok((config, command)) } else { Err(ConfigError::Invalid(problems)) }
 }
@@ -84,6 +88,7 @@ impl OperatorCommand {
                 let run = move || command.run(&config, &store, &interrupt);
                 tokio::task::spawn_blocking(run).await?
             }
+            Self::Check(check) => check.run(config).await,
             Self::Healthcheck => {
                 let Settings { bind_address, admin_port, .. } = config.settings;
                 healthcheck::run(bind_address, admin_port).await

@@ -29,6 +29,12 @@ impl Keys {
         Self { prefix: prefix.into() }
     }
 
+    /// Returns the prefix of all names.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     /// Returns the pub/sub channel that carries the frames of a user.
     #[must_use]
     pub fn channel(&self, user: &UserId) -> String {

@@ -15,7 +15,7 @@
 //! | [`config`] | reads settings, reports all problems at once, keeps secrets out of logs |
 //! | [`lifecycle`] | graceful shutdown and the exit code |
 //! | [`admin`], [`healthcheck`] | liveness, readiness, metrics and log level over HTTP, and the image's health check |
-//! | [`build_info`] | version and commit |
+//! | [`build_info`], [`findings`] | version and commit, and what the command `check` reports |
 //! | [`telemetry`], [`trace`] | structured logs and OpenTelemetry spans |
 //! | [`mod@metrics`] | Prometheus metrics with typed labels |
 //! | [`backoff`], [`due_queue`] | exponential back-off with jitter, and what waits for it |
@@ -28,6 +28,7 @@ pub mod config;
 pub mod due_queue;
 pub mod envelope;
 pub mod events;
+pub mod findings;
 pub mod healthcheck;
 pub mod keys;
 pub mod lifecycle;

@@ -4,6 +4,7 @@
 //! topology anew. The Sentinel and Cluster
 //! clients of `redis` retry internally and hide the connection on which `WAIT` follows a write.
 
+pub mod check;
 mod cluster;
 mod connection;
 mod dial;

@@ -34,11 +34,12 @@ const SHARED: Layers = &[
     ("lifecycle", &[]),
     ("admin", &["backoff", "build_info", "telemetry"]),
     ("healthcheck", &[]),
+    ("findings", &[]),
     ("telemetry", &[]),
     ("trace", &[]),
     ("envelope", &[]),
     ("keys", &["user"]),
-    ("redis", &["config", "keys", "time", "user"]),
+    ("redis", &["config", "findings", "keys", "time", "user"]),
     ("notification", &["time", "user"]),
     ("events", &["envelope", "notification", "time"]),
 ];
@@ -70,7 +71,7 @@ const GATEWAY: Layers = &[
         "gateway",
         &["config", "server", "connection", "redis", "files", "hub", "protocol", "auth", "metrics"],
     ),
-    ("cli", &["config", "redis", "protocol", "auth"]),
+    ("cli", &["config", "gateway", "redis", "protocol", "auth"]),
     ("main", &["cli", "gateway"]),
 ];
 

@@ -1,5 +1,9 @@
 //! The commands of operators: they ask running services, and act on one user.
 
+pub(crate) mod access;
+pub(crate) mod admin_port;
+pub(crate) mod check;
+
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};

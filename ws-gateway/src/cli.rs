@@ -1,5 +1,6 @@
 //! The command line: runs the gateway, or one of the commands for operators.
 
+mod check;
 mod operator;
 
 use std::time::Duration;
@@ -19,6 +20,7 @@ use crate::{
     redis,
 };
 
+use check::Check;
 use operator::{Connections, Disconnect};
 
 /// A command for operators; without one the gateway runs.
@@ -30,6 +32,8 @@ pub enum OperatorCommand {
     Connections(Connections),
     /// Close the connections of a user at every gateway
     Disconnect(Disconnect),
+    /// Check settings, keys, Redis and permissions; print each finding with its cure
+    Check(Check),
     /// Exit with 0 if the gateway of this host is ready, with 1 if it is not
     Healthcheck,
 }
@@ -76,6 +80,7 @@ impl OperatorCommand {
             Self::Revoke(revoke) => revoke.run(config).await,
             Self::Connections(connections) => connections.run(config).await,
             Self::Disconnect(disconnect) => disconnect.run(config).await,
+            Self::Check(check) => check.run(config).await,
             Self::Healthcheck => healthcheck::run(config.bind_address, config.admin_port).await,
         }
     }

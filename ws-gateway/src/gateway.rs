@@ -1,5 +1,6 @@
 //! Wiring: constructs the parts of the gateway, starts them, and stops them in order.
 
+pub(crate) mod check;
 mod file_descriptors;
 mod key_material;
 mod service;

@@ -6,6 +6,7 @@
 
 mod backend;
 mod balance;
+pub(crate) mod check;
 mod history;
 mod operators;
 mod outage;

@@ -3,6 +3,7 @@
 
 mod backward_commits;
 pub(crate) mod batch;
+pub(crate) mod check;
 pub(crate) mod client_config;
 mod client_context;
 pub(crate) mod consume_loop;

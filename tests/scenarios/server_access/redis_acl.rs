@@ -32,7 +32,7 @@ scenarios![
 const PASSWORDS: [(&str, &str); 2] = [("worker", "of-redis-3b07"), ("gateway", "of-redis-9e54")];
 
 /// A stack whose services log in to Redis as the users of the README.
-async fn stack_with_acl(context: &Context) -> anyhow::Result<Stack> {
+pub(crate) async fn stack_with_acl(context: &Context) -> anyhow::Result<Stack> {
     let folder = workspace::temporary("stack-")?;
     let redis = Redis::start(folder.path()).await?;
     for (user, password) in PASSWORDS {
@@ -46,20 +46,25 @@ async fn stack_with_acl(context: &Context) -> anyhow::Result<Stack> {
 }
 
 /// Returns the command by which the README defines a user.
-fn definition(user: &str, password: &str) -> anyhow::Result<String> {
+pub(crate) fn definition(user: &str, password: &str) -> anyhow::Result<String> {
     let readme = include_str!("../../../shared/README.md");
     let command = readme.lines().find(|line| line.starts_with(&format!("ACL SETUSER {user} ")));
     let command = command.with_context(|| format!("the README defines no user {user}"))?;
     Ok(command.replace(">PASSWORD", &format!(">{password}")))
 }
 
-/// Replaces parts of the worker's permissions while it is connected.
-async fn change_worker(stack: &Stack, parts: &[(&str, &str)]) -> anyhow::Result<()> {
-    let (user, password) = PASSWORDS[0];
-    let mut command = definition(user, password)?.replace("worker on", "worker reset on");
+/// Replaces parts of the permissions of `worker` or `gateway` while it is connected.
+pub(crate) async fn change(
+    stack: &Stack,
+    user: &str,
+    parts: &[(&str, &str)],
+) -> anyhow::Result<()> {
+    let password = PASSWORDS.into_iter().find(|(name, _)| *name == user);
+    let (_, password) = password.with_context(|| format!("no service logs in as {user}"))?;
+    let mut command = definition(user, password)?.replace(" on ", " reset on ");
     for (part, other) in parts {
-        ensure!(command.contains(part), "the worker's permissions lack {part}");
-        command = command.replace(part, other);
+        ensure!(command.contains(part), "the permissions of {user} lack {part}");
+        command = command.replacen(part, other, 1);
     }
     Ok(run(&mut stack.redis.connection().await?, &command).await?)
 }
@@ -75,12 +80,15 @@ async fn wait_until_refused(stack: &Stack, records: f64) -> anyhow::Result<()> {
     .await
 }
 
-fn url(user: &str, password: &str, port: u16) -> String {
+pub(crate) fn url(user: &str, password: &str, port: u16) -> String {
     format!("redis://{user}:{password}@127.0.0.1:{port}")
 }
 
 /// Runs a command, whose words are separated by spaces outside parentheses.
-async fn run(connection: &mut MultiplexedConnection, command: &str) -> redis::RedisResult<()> {
+pub(crate) async fn run(
+    connection: &mut MultiplexedConnection,
+    command: &str,
+) -> redis::RedisResult<()> {
     let mut words: Vec<String> = Vec::new();
     for word in command.split(' ') {
         match words.last_mut() {
@@ -223,7 +231,7 @@ async fn owners_that_redis_refuses_delay_no_other_record(context: &Context) -> a
     let mut clients = [stack.client(&user).await?, stack.client(&other).await?];
     let mut events = events::one_of_each(&user)?;
     let mut without_user = events.swap_remove(2);
-    change_worker(&stack, &[("~ws:owner:*", "~ws:owner:class:*")]).await?;
+    change(&stack, "worker", &[("~ws:owner:*", "~ws:owner:class:*")]).await?;
     // The owner of its batch can be neither stored nor looked up.
     stack.producer.send(&without_user.registration()).await?;
     for field in ["user_id", "teacher_id", "created_by_user_id"] {
@@ -236,7 +244,7 @@ async fn owners_that_redis_refuses_delay_no_other_record(context: &Context) -> a
     ensure!(!of_other.is_empty(), "no event without a batch");
     stack.producer.send_all(&of_other).await?;
     expect_notifications(&mut clients[1], &of_other).await?;
-    change_worker(&stack, &[]).await?;
+    change(&stack, "worker", &[]).await?;
     expect_notifications(&mut clients[0], &[without_user]).await?;
     stack.shut_down_and_check_logs().await
 }
@@ -249,10 +257,10 @@ async fn an_event_that_redis_refused_is_published_once_as_soon_as_it_is_permitte
     let mut clients = [stack.client(&user).await?];
     let event = events::designed()?[0].fresh(&user)?;
     // Neither can it be published, nor its claim deleted.
-    change_worker(&stack, &[("&ws:* ", ""), ("+del", "")]).await?;
+    change(&stack, "worker", &[("&ws:* ", ""), ("+del", "")]).await?;
     stack.producer.send(&event).await?;
     wait_until_refused(&stack, 1.0).await?;
-    change_worker(&stack, &[]).await?;
+    change(&stack, "worker", &[]).await?;
     expect_notifications(&mut clients[0], &[event]).await?;
     expect_no_further_frames(&stack, &user, &mut clients).await?;
     let history = stack.stream(&user).await?;

@@ -123,6 +123,14 @@ impl JwksCache {
         }
     }
 
+    /// Fetches the set, whenever that was last done. Returns the number of keys.
+    ///
+    /// # Errors
+    /// If the issuer does not return a usable set in time.
+    pub(crate) async fn fetch_now(&self) -> anyhow::Result<usize> {
+        self.fetch(&mut *self.0.fetched_at.lock().await).await
+    }
+
     /// Fetches the set because a token names an unknown key, at most once per cool-down.
     pub(crate) async fn refresh(&self) {
         let mut fetched_at = self.0.fetched_at.lock().await;

@@ -57,6 +57,11 @@ impl KeyMaterial {
         Ok(keys)
     }
 
+    /// Fetches the key set of the issuer once; `None` without one. Returns the number of its keys.
+    pub(super) async fn fetch_key_set(&self) -> Option<anyhow::Result<usize>> {
+        Some(self.jwks.as_ref()?.fetch_now().await)
+    }
+
     /// Returns the certificate for clients; `None` without TLS.
     pub(super) fn certificate(&self) -> Option<Current<ServerConfig>> {
         self.certificate.as_ref().map(WatchedFiles::current)

@@ -3,12 +3,12 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use rdkafka::{
-    ClientContext, config::RDKafkaLogLevel, consumer::ConsumerContext, error::KafkaError,
-    types::RDKafkaErrorCode,
+    ClientContext, client::DefaultClientContext, config::RDKafkaLogLevel,
+    consumer::ConsumerContext, error::KafkaError, types::RDKafkaErrorCode,
 };
 use tracing::debug;
 
@@ -31,26 +31,41 @@ impl ClientContext for QuietContext {
 
 impl ConsumerContext for QuietContext {}
 
-/// The context of an operator command: logs errors, which name the cause when no broker answers,
-/// and keeps the fetch positions of the last statistics.
+/// The context of an operator command: logs errors, keeps the first, which names the cause when no
+/// broker answers, and keeps the fetch positions of the last statistics.
 #[derive(Debug, Default)]
-pub(crate) struct CommandContext(Mutex<Option<BTreeMap<Partition, i64>>>);
+pub(crate) struct CommandContext {
+    first_error: OnceLock<String>,
+    fetch_positions: Mutex<Option<BTreeMap<Partition, i64>>>,
+}
 
 impl CommandContext {
-    /// Returns the fetch positions of statistics that are new since the last call.
-    pub(super) fn take_fetch_positions(&self) -> Option<BTreeMap<Partition, i64>> {
-        self.lock().take()
+    /// Returns the first error.
+    pub(super) fn first_error(&self) -> Option<&str> {
+        self.first_error.get().map(String::as_str)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<BTreeMap<Partition, i64>>> {
+    /// Returns the fetch positions of statistics that are new since the last call.
+    pub(super) fn take_fetch_positions(&self) -> Option<BTreeMap<Partition, i64>> {
+        self.fetch_positions().take()
+    }
+
+    fn fetch_positions(&self) -> MutexGuard<'_, Option<BTreeMap<Partition, i64>>> {
         // Each change is a single assignment, so a poisoned value is still consistent.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.fetch_positions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl ClientContext for CommandContext {
+    fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
+            self.first_error.set(reason.to_owned()).ok();
+            DefaultClientContext.error(error, reason);
+        }
+    }
+
     fn stats_raw(&self, json: &[u8]) {
-        *self.lock() = statistics::fetch_positions(json);
+        *self.fetch_positions() = statistics::fetch_positions(json);
     }
 }
 

@@ -16,7 +16,7 @@ use rdkafka::{
     consumer::{CommitMode, Consumer as _, MessageStream, StreamConsumer},
     error::{KafkaError, KafkaResult},
     message::BorrowedMessage,
-    metadata::MetadataTopic,
+    metadata::{Metadata, MetadataTopic},
 };
 use tokio::task::spawn_blocking;
 use tracing::{debug, warn};
@@ -90,10 +90,15 @@ impl Consumer {
     /// When no broker answers.
     pub(crate) fn missing_topics(&self) -> KafkaResult<Vec<&str>> {
         let metadata = self.client.fetch_metadata(None, METADATA_TIMEOUT)?;
-        let existing: BTreeSet<&str> = metadata.topics().iter().map(MetadataTopic::name).collect();
-        let topics = self.topics.iter().map(String::as_str);
-        Ok(topics.filter(|topic| !existing.contains(topic)).collect())
+        Ok(missing(&metadata, &self.topics))
     }
+}
+
+/// Returns the topics that do not exist.
+pub(super) fn missing<'t>(metadata: &Metadata, topics: &'t [String]) -> Vec<&'t str> {
+    let existing: BTreeSet<&str> = metadata.topics().iter().map(MetadataTopic::name).collect();
+    let topics = topics.iter().map(String::as_str);
+    topics.filter(|topic| !existing.contains(topic)).collect()
 }
 
 /// The records of a [`Consumer`].

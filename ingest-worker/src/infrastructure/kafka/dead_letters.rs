@@ -1,6 +1,7 @@
 //! The dead-letter topic: records that cannot be processed, as they were, with the reason in
 //! headers.
 
+pub(super) mod check;
 pub(crate) mod cli;
 mod compaction;
 mod header;

@@ -60,7 +60,7 @@ pub(super) struct Connection {
     pub(super) watermarks: WatermarkKeys,
 }
 
-const PUBLISH_ONCE: &str = include_str!("publish_once.lua");
+pub(super) const PUBLISH_ONCE: &str = include_str!("publish_once.lua");
 
 impl RedisStore {
     /// A store that connects on first use. With `replica_ack`, a write succeeds only once that
@@ -158,7 +158,7 @@ impl RedisStore {
 }
 
 /// Loads a script into every server and returns its SHA-1.
-async fn load(connection: &RedisConnection, script: &str) -> RedisResult<Arc<str>> {
+pub(super) async fn load(connection: &RedisConnection, script: &str) -> RedisResult<Arc<str>> {
     let loaded = connection.run_on_all_nodes(cmd("SCRIPT").arg("LOAD").arg(script)).await?;
     let script: String = redis::from_redis_value(loaded.into_iter().next().unwrap_or_default())?;
     Ok(script.into())

@@ -46,7 +46,14 @@ pub(crate) async fn check(config: Config, topics: Vec<String>, stop: Cancellatio
     }
 }
 
-async fn topics_kept_longer(config: &Config, topics: &[String]) -> KafkaResult<Vec<String>> {
+/// Returns the topics that keep records longer than claims live.
+///
+/// # Errors
+/// When no broker answers.
+pub(crate) async fn topics_kept_longer(
+    config: &Config,
+    topics: &[String],
+) -> KafkaResult<Vec<String>> {
     let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
     let described = topic_config::describe(&client_config::query(config), &topics).await?;
     // A topic that does not exist yet has no configuration.

@@ -1,0 +1,86 @@
+//! What the command `check` finds out about the Redis that the gateway subscribes to.
+
+use std::convert::Infallible;
+
+use redis::{Cmd, PushInfo, RedisResult, cmd};
+use shared::{
+    findings::Findings,
+    keys::Keys,
+    redis::{
+        Channel, RedisClient,
+        check::{
+            self, PermissionCheck, check_permissions, is_denied, report_denied, rule_for,
+            unused_user,
+        },
+    },
+};
+
+use super::operators;
+
+/// Checks Redis with commands that change nothing.
+pub(crate) async fn check(client: &RedisClient) -> Findings {
+    check::check(client, async |connection, findings| {
+        check_permissions(connection, permissions(&client.keys), findings).await?;
+        check_channels(client, findings).await
+    })
+    .await
+}
+
+/// Commands on keys that do not exist, and on channels whose messages are ignored.
+fn permissions(keys: &Keys) -> Vec<PermissionCheck> {
+    let user = unused_user();
+    let (stream, start) = (keys.stream(&user), keys.start(&user));
+    let (position, read) = (keys.position(&user), keys.read(&user));
+    let set = |key: &str| cmd("SET").arg(key).arg("").arg("XX").to_owned();
+    let range = |name: &str| cmd(name).arg(&stream).arg("-").arg("-").to_owned();
+    let publish = |channel: &str| cmd("PUBLISH").arg(channel).arg("").to_owned();
+    let newest_first = cmd("XREVRANGE").arg(&stream).arg("-").arg("-").to_owned();
+    let mut script = cmd("EVAL");
+    script.arg("return 1").arg(4).arg(&stream).arg(&start).arg(&position).arg(&read);
+    let mut revoked = cmd("ZREVRANGEBYSCORE");
+    revoked.arg(keys.revocations()).arg("-inf").arg("-inf");
+    let commands = [
+        ("+eval ~ws:stream:* ~ws:start:* ~ws:position:* ~ws:read:*", script),
+        ("+xlen %R~ws:stream:*", cmd("XLEN").arg(&stream).to_owned()),
+        ("+xrange %R~ws:stream:*", range("XRANGE")),
+        ("+xrevrange %R~ws:stream:*", newest_first),
+        ("+get %R~ws:start:*", Cmd::get(&start)),
+        ("+get ~ws:position:*", Cmd::get(&position)),
+        ("+set ~ws:position:*", set(&position)),
+        ("+get ~ws:read:*", Cmd::get(&read)),
+        ("+set ~ws:read:*", set(&read)),
+        ("+mget %R~ws:position:* %R~ws:start:*", cmd("MGET").arg(&position).arg(&start).to_owned()),
+        ("+zrevrangebyscore %R~ws:revoked", revoked),
+        ("+publish &ws:*", publish(&keys.channel(&user))),
+        ("+publish &ws/probe*", publish(&keys.probe_channel())),
+        ("+publish &ws/gateways/*", publish(&keys.answer_channel(&user))),
+    ];
+    commands.into_iter().map(|(rule, command)| PermissionCheck::new(rule, keys, command)).collect()
+}
+
+/// Subscribes to each channel, as a session does.
+async fn check_channels(client: &RedisClient, findings: &mut Findings) -> RedisResult<()> {
+    let keys = &client.keys;
+    let ignore = |_: PushInfo| Ok::<_, Infallible>(());
+    let (mut pubsub, _) = client.connect_with_pubsub(ignore).await?;
+    let user = unused_user();
+    let of_user = Channel { name: keys.channel(&user), slot_key: keys.stream(&user) };
+    let [requests, counts] = operators::channels(keys);
+    let mut channels = vec![
+        ("+subscribe &ws:*", of_user),
+        ("+subscribe &ws/revoked", operators::channel(keys.revocation_channel())),
+        ("+subscribe &ws/gateways", requests),
+        ("+subscribe &ws/gateways/counts", counts),
+    ];
+    let probes = pubsub.channel_of_each_server(&keys.probe_channel()).into_iter();
+    channels.extend(probes.map(|probe| ("+subscribe &ws/probe*", probe)));
+    for (rule, channel) in channels {
+        let reply = pubsub.subscribe(vec![channel]).await;
+        if is_denied(&reply) {
+            report_denied([rule_for(rule, keys).as_str()].into_iter(), findings);
+        } else {
+            reply?;
+        }
+    }
+    Ok(())
+}
