@@ -55,15 +55,18 @@ phase_of_load() {
     kubectl get pod load --namespace gateway --output 'jsonpath={.status.phase}'
 }
 
+has_ended() {
+    [[ $(phase_of_load) =~ Succeeded|Failed ]]
+}
+
 # step <seconds> <name> <change...>: makes a change while events are sent for that long.
 step() {
     local seconds=$1 name=$2 problem=
     shift 2
     start_load "$name" >"$folder/log" 2>&1
-    until log_of_load 2>/dev/null | grep -q '[1-9][0-9]* received' ||
-        [ "$(phase_of_load)" = Failed ]; do sleep 1; done
+    until log_of_load 2>/dev/null | grep -q '[1-9][0-9]* received' || has_ended; do sleep 1; done
     "$@" >>"$folder/log" 2>&1 || problem="the change failed"
-    until [[ $(phase_of_load) =~ Succeeded|Failed ]]; do sleep 1; done
+    until has_ended; do sleep 1; done
     [ "$(phase_of_load)" = Succeeded ] || problem+=" the load tester failed"
     log_of_load | grep '^| ' || problem+=" without a result"
     if [ -n "$problem" ]; then

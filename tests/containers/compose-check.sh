@@ -2,7 +2,7 @@
 # Starts docker-compose.yml as a project of its own, sends events through Kafka and receives their
 # notifications over wss through the proxy, while one service after another fails. Prints a row per
 # step; fails if a notification was lost or delivered twice, or if anything is left behind.
-# SERVICES="kafka redis ..." starts only these.
+# SERVICES="kafka redis ..." starts only these; `make compose-check IMAGES=` builds no images.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
