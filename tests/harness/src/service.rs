@@ -1,7 +1,7 @@
 //! One of the two services as a process: its environment holds its settings only, its ports are
 //! read from its log, and it restarts on the same ports.
 
-mod command;
+pub mod command;
 
 use std::{
     collections::BTreeMap,
@@ -11,15 +11,14 @@ use std::{
     time::Duration,
 };
 
+use anyhow::{Context as _, bail, ensure};
+use serde_json::Value;
+
 use crate::{
     eventually, http, leaks,
     process::{Process, Signal},
     workspace,
 };
-use anyhow::{Context as _, bail, ensure};
-use serde_json::Value;
-
-pub use command::CommandOutput;
 
 /// Longest wait for a service to bind its ports.
 const LISTEN_LIMIT: Duration = Duration::from_secs(20);
@@ -35,6 +34,7 @@ pub type Settings = BTreeMap<String, String>;
 #[derive(Debug)]
 pub struct Service {
     binary: &'static str,
+    program: PathBuf,
     name: String,
     folder: PathBuf,
     settings: Settings,
@@ -55,10 +55,12 @@ impl Service {
         folder: &Path,
         settings: Settings,
     ) -> anyhow::Result<Self> {
-        let process = launch(binary, &folder.join(log_name(&name, 1)), &settings)?;
+        let program = workspace::binary(binary)?;
+        let log = folder.join(log_name(&name, 1));
+        let process = launch_program(binary, &program, &log, &settings)?;
         let (admin, public) = addresses(&name, &process).await?;
         let folder = folder.to_owned();
-        Ok(Self { binary, name, folder, settings, starts: 1, process, admin, public })
+        Ok(Self { binary, program, name, folder, settings, starts: 1, process, admin, public })
     }
 
     /// Waits until `/readyz` answers 200.
@@ -189,6 +191,16 @@ impl Service {
         Ok(())
     }
 
+    /// Stops the service gracefully and restarts it on the same ports as another build of it.
+    ///
+    /// # Errors
+    /// When its exit code is not 0, or it does not become ready in time.
+    pub async fn replace(&mut self, program: PathBuf) -> anyhow::Result<()> {
+        self.stop().await?;
+        self.program = program;
+        self.restart().await
+    }
+
     /// Restarts the service on the same ports after it has exited, and waits until it is ready.
     ///
     /// # Errors
@@ -211,7 +223,7 @@ impl Service {
         }
         self.starts += 1;
         let log = self.folder.join(log_name(&self.name, self.starts));
-        self.process = launch(self.binary, &log, &self.settings)?;
+        self.process = launch_program(self.binary, &self.program, &log, &self.settings)?;
         addresses(&self.name, &self.process).await?;
         Ok(())
     }
@@ -226,12 +238,21 @@ fn log_name(name: &str, start: u32) -> String {
 /// # Errors
 /// When it has not been built or cannot be started.
 pub fn launch(binary: &str, log: &Path, settings: &Settings) -> anyhow::Result<Process> {
-    let mut command = Command::new(workspace::binary(binary)?);
+    launch_program(binary, &workspace::binary(binary)?, log, settings)
+}
+
+fn launch_program(
+    name: &str,
+    program: &Path,
+    log: &Path,
+    settings: &Settings,
+) -> anyhow::Result<Process> {
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         command.env_remove(name);
     }
     command.env("RUST_BACKTRACE", "1").envs(settings);
-    Process::start(binary, &command, log)
+    Process::start(name, &command, log)
 }
 
 /// Reads the admin and public address from the service's log.

@@ -6,7 +6,7 @@ use anyhow::ensure;
 use harness::{
     events::{self, fresh_user},
     eventually,
-    service::{CommandOutput, Service},
+    service::{Service, command::CommandOutput},
     stack::{Stack, TIMEOUT},
 };
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use harness::{
     free_port,
-    service::{CommandOutput, Service},
+    service::{Service, command::CommandOutput},
     stack::Layout,
 };
 use serde_json::Value;
