@@ -81,7 +81,7 @@ impl LogFilter {
     pub fn set(&self, level: LogLevel) {
         // It fails only if the logger is gone, which is as long as the process.
         drop(self.0.reload(level.filter()));
-        info!(?level, "log level changed");
+        info!(minimum = ?level, "log level changed");
     }
 }
 

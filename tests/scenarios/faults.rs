@@ -1,6 +1,7 @@
 //! Faults of Redis, Kafka, the network and the services, injected while events flow. Each fault
 //! may delay events; none may be lost, duplicated or reordered, and no socket may be closed.
 
+pub(crate) mod broker_outages;
 pub(crate) mod consumer_group;
 pub(crate) mod gateways;
 pub(crate) mod kafka;

@@ -101,6 +101,7 @@ const MODULES: &[fn() -> Vec<Scenario>] = &[
     // In their long form, the first of these take longest.
     faults::restoring::scenarios,
     faults::random::scenarios,
+    faults::broker_outages::scenarios,
     faults::kafka::scenarios,
     faults::network::scenarios,
     faults::consumer_group::scenarios,

@@ -16,6 +16,7 @@ mod librdkafka_workaround;
 mod membership;
 mod offset_reset;
 mod offsets;
+mod outage;
 mod parked;
 pub(crate) mod property_check;
 mod record;

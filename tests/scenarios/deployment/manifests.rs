@@ -32,7 +32,7 @@ const COMPONENTS: [&str; 4] = ["ingress", "ipv6", "traces", "zone-spread"];
 async fn all_overlays() -> anyhow::Result<Vec<Overlay>> {
     let mut overlays = Vec::from(Overlay::both().await?);
     for component in COMPONENTS {
-        overlays.push(Overlay::with_component("production", component).await?);
+        overlays.push(Overlay::with_component(component).await?);
     }
     Ok(overlays)
 }

@@ -91,7 +91,7 @@ async fn clients_connect_through_a_gateway_without_a_request_timeout(
 }
 
 async fn the_ingress_component_replaces_the_route(_: &Context) -> anyhow::Result<()> {
-    let overlay = Overlay::with_component("production", "ingress").await?;
+    let overlay = Overlay::with_component("ingress").await?;
     ensure!(overlay.object("HTTPRoute", "ws-gateway").is_err(), "the route is still there");
     let production = Overlay::render("production").await?;
     let route = &production.object("HTTPRoute", "ws-gateway")?["spec"];
@@ -124,16 +124,18 @@ fn expect_public_paths<'a>(paths: impl Iterator<Item = &'a Value>) -> anyhow::Re
 }
 
 async fn the_ipv6_component_listens_on_ipv6(_: &Context) -> anyhow::Result<()> {
-    let overlay = Overlay::with_component("production", "ipv6").await?;
+    let overlay = Overlay::with_component("ipv6").await?;
     for (kind, service) in WORKLOADS {
         let address = &overlay.environment(kind, service)?["BIND_ADDRESS"];
         ensure!(address == "::", "{service}: expected BIND_ADDRESS ::, got {address}");
     }
+    let proxies = &overlay.environment("Deployment", "ws-gateway")?["TRUSTED_PROXIES"];
+    ensure!(proxies.contains("::/"), "no proxy has an IPv6 address: {proxies}");
     Ok(())
 }
 
 async fn the_traces_component_exports_traces(_: &Context) -> anyhow::Result<()> {
-    let overlay = Overlay::with_component("production", "traces").await?;
+    let overlay = Overlay::with_component("traces").await?;
     let policy = overlay.object("NetworkPolicy", "traces")?;
     let port = policy["spec"]["egress"][0]["ports"][0]["port"].to_string();
     for (kind, service) in WORKLOADS {

@@ -143,7 +143,7 @@ async fn pods_are_schedulable_on_nodes_without_zone_labels(_: &Context) -> anyho
         let required = constraints.filter(|c| c["whenUnsatisfiable"] == "DoNotSchedule");
         required.map(|c| c["topologyKey"].as_str().unwrap_or_default().to_owned()).collect()
     };
-    let with_zones = Overlay::with_component("production", "zone-spread").await?;
+    let with_zones = Overlay::with_component("zone-spread").await?;
     for (kind, service) in WORKLOADS {
         for overlay in Overlay::both().await? {
             let pod = overlay.pod(kind, service)?;
@@ -157,7 +157,14 @@ async fn pods_are_schedulable_on_nodes_without_zone_labels(_: &Context) -> anyho
                 overlay.name
             );
         }
-        let keys = required(with_zones.pod(kind, service)?);
+        let pod = with_zones.pod(kind, service)?;
+        let mut zones =
+            list(&pod["topologySpreadConstraints"]).filter(|c| c["topologyKey"] == zone);
+        ensure!(
+            zones.all(|constraint| constraint["nodeTaintsPolicy"] == "Honor"),
+            "{service} cannot be scheduled while the nodes of a zone are down"
+        );
+        let keys = required(pod);
         ensure!(keys == [zone], "components/zone-spread requires {keys:?} of {service}");
     }
     Ok(())

@@ -1,18 +1,14 @@
 //! Faults of Kafka: a broker that freezes or is killed, and a dead-letter topic that is missing.
 
-use std::time::Duration;
-
 use anyhow::{Context as _, ensure};
 use harness::{
     events::{self, fresh_user},
     eventually,
     process::Signal,
     producer::{Producer, Record, read_topic},
-    service::Service,
     stack::{Layout, Stack},
 };
 use rdkafka::{Message as _, message::OwnedMessage};
-use serde_json::Value;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -30,7 +26,6 @@ scenarios![
     a_subscribed_topic_that_is_created_later_is_consumed,
     a_subscribed_topic_that_is_created_again_is_consumed_from_its_beginning,
     a_dead_letter_topic_that_is_created_again_is_written_to,
-    an_outage_of_the_brokers_is_one_warning_of_each_worker,
 ];
 
 async fn a_broker_that_freezes_or_is_killed_costs_no_event(
@@ -183,108 +178,4 @@ async fn a_dead_letter_topic_that_is_created_again_is_written_to(
         stack.kafka.create_again(&stack.dead_letter_topic).await?;
     }
     stack.shut_down_and_check_logs().await
-}
-
-/// One worker runs and has an offset to commit, another is started during the outage.
-async fn an_outage_of_the_brokers_is_one_warning_of_each_worker(
-    context: &Context,
-) -> anyhow::Result<()> {
-    let worker_settings = vec![
-        ("LOG_LEVEL", "DEBUG".to_owned()),
-        // Longer than the topics keep records, of which a worker would warn.
-        ("IDEMPOTENCY_TTL", "30d".to_owned()),
-    ];
-    let layout = Layout { workers: 2, worker_settings, ..Layout::default() };
-    let mut stack = context.own_broker(&layout).await?;
-    let user = fresh_user();
-    let mut clients = [stack.client(&user).await?];
-    hand_over_partitions(&mut stack).await?;
-    let [before, after] =
-        [events::designed()?[0].fresh(&user)?, events::designed()?[0].fresh(&user)?];
-    stack.producer.send(&before).await?;
-    expect_notifications(&mut clients[0], &[before]).await?;
-    let Stack { kafka, workers, .. } = &mut stack;
-    kafka
-        .kill_and_restart_after(async {
-            workers[1].start_again().await?;
-            wait_for_checks(workers).await
-        })
-        .await?;
-    // The first one was not read meanwhile: its connection may have been closed.
-    clients = [stack.client(&user).await?];
-    stack.producer.send(&after).await?;
-    expect_notifications(&mut clients[0], &[after]).await?;
-    for worker in &stack.workers {
-        worker.wait_until_ready().await?;
-        expect_one_warning(worker)?;
-        // A worker that has just started logs it with its second check.
-        eventually("the outage ends with one line", RECOVERY_TIMEOUT, async || {
-            let ends = worker.log()?.matches("Kafka brokers answer again").count();
-            ensure!(ends == 1, "{}: expected one line at the end, got {ends}", worker.name());
-            Ok(())
-        })
-        .await?;
-    }
-    expect_no_further_frames(&stack, &user, &mut clients).await?;
-    stack.shut_down_and_check_logs().await
-}
-
-/// Stops the second worker, and waits until the first one has its partitions: a rebalance that an
-/// outage interrupts would leave it without any, whose lag is not measured.
-async fn hand_over_partitions(stack: &mut Stack) -> anyhow::Result<()> {
-    const ASSIGNED: &str = "ingest_worker_assigned_partitions";
-    let all = eventually("each worker has partitions", RECOVERY_TIMEOUT, async || {
-        let first = stack.workers[0].metric(ASSIGNED).await?;
-        let second = stack.workers[1].metric(ASSIGNED).await?;
-        ensure!(first > 0.0 && second > 0.0, "{first} and {second}");
-        Ok(first + second)
-    })
-    .await?;
-    stack.workers[1].stop().await?;
-    eventually("the first worker has all partitions", RECOVERY_TIMEOUT, async || {
-        let assigned = stack.workers[0].metric(ASSIGNED).await?;
-        ensure!(assigned >= all, "{assigned} of {all}");
-        Ok(())
-    })
-    .await
-}
-
-/// Waits until two workers have made each periodic check twice; the second has just been started.
-async fn wait_for_checks(workers: &[Service]) -> anyhow::Result<()> {
-    // What the checks of each worker log at debug level. The lag is that of assigned partitions; the
-    // retention is read once a broker answers.
-    const CHECKS: [[&str; 2]; 2] = [
-        ["brokers checked", "consumer lag could not be measured"],
-        ["brokers checked", "reading the retention of topics failed"],
-    ];
-    const CHECKED_WITHIN: Duration = Duration::from_mins(4);
-    let logged = [workers[0].log()?.len(), 0];
-    eventually("each check is made twice", CHECKED_WITHIN, async || {
-        for ((worker, checks), logged) in workers.iter().zip(CHECKS).zip(logged) {
-            let log = worker.log()?;
-            for check in checks {
-                let count = log[logged..].matches(check).count();
-                ensure!(count >= 2, "{}: {count} times {check:?}", worker.name());
-            }
-        }
-        Ok(())
-    })
-    .await
-}
-
-/// Checks that a worker has logged an outage of the brokers at warning level, and nothing else at
-/// this level or above.
-fn expect_one_warning(worker: &Service) -> anyhow::Result<()> {
-    let log = worker.log()?;
-    let lines = log.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
-    let is_important = |line: &&Value| line["level"] == "WARN" || line["level"] == "ERROR";
-    let lines: Vec<&Value> = lines.iter().filter(is_important).collect();
-    let is_outage =
-        |line: &Value| line["message"] == "Kafka client error" && line["level"] == "WARN";
-    ensure!(
-        lines.len() == 1 && is_outage(lines[0]),
-        "{}: expected one warning, got {lines:#?}",
-        worker.name()
-    );
-    Ok(())
 }

@@ -25,7 +25,7 @@ impl ClientContext for QuietContext {
     }
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        debug!(?level, facility, message, "the Kafka client logged a message");
+        debug!(severity = ?level, facility, text = message, "the Kafka client logged a message");
     }
 }
 
@@ -70,17 +70,6 @@ impl ClientContext for CommandContext {
 }
 
 impl ConsumerContext for CommandContext {}
-
-/// Returns whether the client repeats an error until a broker answers.
-pub(super) fn is_outage(code: RDKafkaErrorCode) -> bool {
-    matches!(
-        code,
-        RDKafkaErrorCode::AllBrokersDown
-            | RDKafkaErrorCode::BrokerTransportFailure
-            | RDKafkaErrorCode::OperationTimedOut
-            | RDKafkaErrorCode::Resolve
-    )
-}
 
 /// Returns whether the client could not read a batch of records: it is damaged, too large, or
 /// compressed by an unsupported codec.

@@ -79,7 +79,7 @@ impl Consumer {
         let topic = self.topics.first().map(String::as_str);
         let reached = self.client.fetch_metadata(topic, METADATA_TIMEOUT).is_ok();
         if reached {
-            self.membership().end_outage();
+            self.membership().outage.end();
         }
         reached
     }

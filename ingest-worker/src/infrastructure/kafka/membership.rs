@@ -22,9 +22,10 @@ use tracing::{debug, field, info, warn};
 
 use super::{
     backward_commits::BackwardCommits,
-    client_context::{is_batch_error, is_outage},
+    client_context::is_batch_error,
     offset_reset::{OffsetReset, topic_id},
     offsets::{Admitted, Offsets, Partition},
+    outage::Outage,
     statistics,
 };
 use crate::metrics::Metrics;
@@ -33,8 +34,7 @@ use crate::metrics::Metrics;
 pub(crate) struct Membership {
     offsets: Mutex<Offsets>,
     assignment_changed: AtomicBool,
-    /// Whether it was logged that no broker can be reached.
-    outage_logged: AtomicBool,
+    pub(super) outage: Outage,
     /// Whether everything that was fetched has been read.
     is_caught_up: AtomicBool,
     paused: Mutex<BTreeSet<Partition>>,
@@ -53,7 +53,7 @@ impl Membership {
         Self {
             offsets: Mutex::default(),
             assignment_changed: AtomicBool::new(false),
-            outage_logged: AtomicBool::new(false),
+            outage: Outage::default(),
             is_caught_up: AtomicBool::new(true),
             paused: Mutex::default(),
             batch_failed: AtomicBool::new(false),
@@ -170,19 +170,6 @@ impl Membership {
     fn topic_ids(&self) -> MutexGuard<'_, Vec<(String, String)>> {
         self.topic_ids.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// Returns whether an error belongs to an outage that was logged; it is as soon as the caller
-    /// logs the error.
-    fn is_known_outage(&self, code: Option<RDKafkaErrorCode>) -> bool {
-        code.is_some_and(is_outage) && self.outage_logged.swap(true, Ordering::Relaxed)
-    }
-
-    /// Logs that the brokers answer again, if the opposite was logged.
-    pub(super) fn end_outage(&self) {
-        if self.outage_logged.swap(false, Ordering::Relaxed) {
-            info!("Kafka brokers answer again");
-        }
-    }
 }
 
 impl ClientContext for Membership {
@@ -198,7 +185,7 @@ impl ClientContext for Membership {
             // It is repeated ten times a second; `health::unreadable` logs it with its partition.
             self.batch_failed.store(true, Ordering::Relaxed);
         }
-        if is_batch || self.is_known_outage(code) {
+        if is_batch || self.outage.is_known(code) {
             debug!(%error, reason, "Kafka client error");
         } else {
             warn!(%error, reason, "Kafka client error");
@@ -206,7 +193,7 @@ impl ClientContext for Membership {
     }
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        debug!(?level, facility, message, "the Kafka client logged a message");
+        debug!(severity = ?level, facility, text = message, "the Kafka client logged a message");
         if let Some(reset) = OffsetReset::in_log(facility, message) {
             self.offsets().reset(reset.topic, reset.partition, reset.from);
             reset.report(message, &self.metrics);
@@ -280,7 +267,7 @@ impl ConsumerContext for Membership {
                 let error = result.err();
                 let code = error.as_ref().and_then(KafkaError::rdkafka_error_code);
                 let (error, partitions) = (error.map(field::display), offsets.count());
-                if self.outage_logged.load(Ordering::Relaxed) || self.is_known_outage(code) {
+                if self.outage.is_logged() || self.outage.is_known(code) {
                     debug!(error, partitions, "offset commit failed");
                 } else {
                     warn!(error, partitions, "offset commit failed");

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{documents, root, run};
 use harness::workspace;
@@ -30,24 +30,25 @@ impl Overlay {
         Self::rendered(name, &format!("k8s/overlays/{name}")).await
     }
 
-    /// Renders an overlay with a component added.
+    /// Renders `production` with a component added to its list.
     ///
     /// # Errors
     /// As [`Overlay::render`].
-    pub async fn with_component(name: &'static str, component: &str) -> anyhow::Result<Self> {
+    pub async fn with_component(component: &str) -> anyhow::Result<Self> {
         let folder = workspace::temporary("overlay-")?;
-        // Kustomize accepts relative paths only.
-        let up = "../".repeat(folder.path().components().count() - 1);
-        let to_root = format!("{up}{}", root().canonicalize()?.strip_prefix("/")?.display());
-        let kustomization = json!({
-            "apiVersion": "kustomize.config.k8s.io/v1beta1",
-            "kind": "Kustomization",
-            "namespace": "huleedu-notifications",
-            "resources": [format!("{to_root}/k8s/overlays/{name}")],
-            "components": [format!("{to_root}/k8s/components/{component}")],
-        });
-        std::fs::write(folder.path().join("kustomization.yaml"), kustomization.to_string())?;
-        Self::rendered(name, folder.path().to_str().context("the path is UTF-8")?).await
+        let copy = folder.path().join("k8s");
+        let [source, copy_name] = [root().join("k8s"), copy.clone()];
+        let [source, copy_name] = [&source, &copy_name].map(|path| path.to_str());
+        let paths = source.zip(copy_name).context("the paths are UTF-8")?;
+        run("cp", &["-r", paths.0, paths.1]).await?;
+        let overlay = copy.join("overlays/production");
+        let file = overlay.join("kustomization.yaml");
+        let text = std::fs::read_to_string(&file)?;
+        let host = "  - host\n";
+        ensure!(text.contains(host), "the overlay has no list of components");
+        let with_component = format!("{host}  - ../../components/{component}\n");
+        std::fs::write(file, text.replace(host, &with_component))?;
+        Self::rendered("production", overlay.to_str().context("the path is UTF-8")?).await
     }
 
     async fn rendered(name: &'static str, path: &str) -> anyhow::Result<Self> {

@@ -11,7 +11,7 @@ use rdkafka::{
 use shared::admin::Readiness;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::fatal::FatalError;
 use crate::{
@@ -41,6 +41,8 @@ pub(crate) async fn watch(
     fatal: FatalError,
     stop: CancellationToken,
 ) {
+    let (watched, servers) =
+        (Arc::clone(&consumer), config.settings.kafka_bootstrap_servers.clone());
     let clients = Arc::new(Clients { consumer, dead_letters, config });
     let (mut topics_logged, mut failed) = (false, 0);
     loop {
@@ -48,6 +50,10 @@ pub(crate) async fn watch(
         let check = tokio::task::spawn_blocking(move || clients.check(topics_logged));
         let reachable = check.await.unwrap_or(Reachable::NoClient);
         debug!(?reachable, "brokers checked");
+        if reachable == Reachable::NoClient && watched.membership().outage.begin() {
+            // The client reports only connections that fail, not brokers that do not respond.
+            warn!(servers, "Kafka brokers do not answer");
+        }
         topics_logged |= reachable == Reachable::EveryClient;
         failed = if reachable == Reachable::NewClientOnly { failed + 1 } else { 0 };
         readiness.set("kafka", reachable == Reachable::EveryClient);
