@@ -77,8 +77,8 @@ pub struct Settings {
     /// of offsets and are older than IDEMPOTENCY_TTL
     #[arg(long, env = "MAX_EVENT_AGE", value_parser = positive_duration)]
     pub(crate) max_event_age: Option<Duration>,
-    /// Age of the oldest events from which histories are rebuilt after Redis has lost all keys; 0:
-    /// they are not rebuilt
+    /// Age of the oldest events from which histories are rebuilt after Redis has lost all keys, at
+    /// most IDEMPOTENCY_TTL; 0: they are not rebuilt
     #[arg(long, env = "REWIND_LIMIT", default_value = "1h", value_parser = duration)]
     pub(crate) rewind_limit: Duration,
     /// Time limit of a graceful shutdown

@@ -2,6 +2,8 @@
 //! and ports. Public, with the boundary to the Kafka client, for `tests/simulation`, which runs it
 //! over a simulated cluster and network.
 
+use std::time::Duration;
+
 use shared::{admin::Readiness, redis::RedisClient, trace::Tracer};
 
 use crate::{
@@ -47,7 +49,7 @@ impl Pipeline {
         let accounting = Accounting::new(metrics.clone(), readiness);
         let limits = Limits {
             group: settings.kafka_consumer_group.clone(),
-            rewind_limit: settings.rewind_limit,
+            rewind_limit: rewind_limit(settings),
             owner_wait: settings.owner_wait,
             max_parked: settings.owner_wait_limit.get(),
         };
@@ -79,12 +81,18 @@ pub(crate) fn classifier(config: &Config, routes: Routes) -> Classifier {
     Classifier::new(routes, settings.idempotency_identity, settings.max_event_age)
         .with_max_size(settings.max_notification_size)
         .with_max_reread_age(settings.idempotency_ttl)
-        .with_max_restored_age(settings.history_ttl.max(settings.rewind_limit))
+        .with_max_restored_age(settings.history_ttl.max(rewind_limit(settings)))
 }
 
 /// Returns the store on `redis`.
 pub(crate) fn store(config: &Config, redis: RedisClient, metrics: Metrics) -> RedisStore {
     RedisStore::new(redis, retention(&config.settings), config.replica_ack(), metrics)
+}
+
+/// Returns the age of the oldest events from which histories are rebuilt. The claim of an older one
+/// has expired, also where its history has survived: it would be added there again.
+fn rewind_limit(settings: &Settings) -> Duration {
+    settings.rewind_limit.min(settings.idempotency_ttl)
 }
 
 fn retention(settings: &Settings) -> Retention {
@@ -93,5 +101,22 @@ fn retention(settings: &Settings) -> Retention {
         history: settings.history_ttl,
         history_length: settings.history_max_len,
         owners: settings.owner_ttl,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::config;
+
+    use super::*;
+
+    #[test]
+    fn histories_are_rebuilt_from_events_whose_claims_have_not_expired() {
+        for (idempotency_ttl, minutes) in [("24h", 60), ("10m", 10)] {
+            let arguments = ["w", "--rewind-limit", "1h", "--idempotency-ttl", idempotency_ttl];
+            let (config, _) =
+                config::read::<Config, _, _>(crate::config::command(), arguments).unwrap();
+            assert_eq!(rewind_limit(&config.settings), Duration::from_mins(minutes));
+        }
     }
 }
