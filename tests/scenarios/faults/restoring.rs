@@ -7,7 +7,10 @@ pub(crate) mod receiver;
 use std::collections::HashSet;
 
 use anyhow::ensure;
-use harness::stack::Layout;
+use harness::{
+    redis::RedisTopology,
+    stack::{Layout, Stack},
+};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
 use redis::cmd;
 
@@ -110,7 +113,9 @@ async fn run(context: &Context, workers: usize, name: &str, case: Case) -> anyho
 async fn a_power_failure_that_takes_the_last_second_costs_no_event(
     context: &Context,
 ) -> anyhow::Result<()> {
-    lose_under_load(context, "power failure", async |load| {
+    let stack = context.own_broker(&layout()).await?;
+    let times = RunProfile::current().pick(1, 10);
+    lose_under_load(stack, "power failure", times, async |load| {
         let on_disk = load.stack.redis.log_bytes()?;
         load.events.wait_for_sent(100).await?;
         let stored = positions(load).await?;
@@ -125,7 +130,9 @@ async fn a_power_failure_that_takes_the_last_second_costs_no_event(
 async fn a_flush_under_load_costs_no_event_and_notifies_no_connected_client_twice(
     context: &Context,
 ) -> anyhow::Result<()> {
-    lose_under_load(context, "flush under load", async |load| {
+    let stack = context.own_broker(&layout()).await?;
+    let times = RunProfile::current().pick(1, 10);
+    lose_under_load(stack, "flush under load", times, async |load| {
         let stored = positions(load).await?;
         let mut redis = load.stack.redis.connection().await?;
         cmd("FLUSHALL").exec_async(&mut redis).await?;
@@ -135,17 +142,17 @@ async fn a_flush_under_load_costs_no_event_and_notifies_no_connected_client_twic
     .await
 }
 
-/// Lets Redis lose data while events arrive: `lose` returns the positions that it had before. Then
-/// every connected client has each event once, and every history all of them.
-async fn lose_under_load(
-    context: &Context,
+/// Lets Redis lose data so many times while events arrive: `lose` returns the positions that it had
+/// before. Then every connected client has each event once, and every history all of them.
+pub(crate) async fn lose_under_load<R: RedisTopology>(
+    stack: Stack<R>,
     name: &str,
-    lose: impl AsyncFn(&mut UnderLoad) -> anyhow::Result<HashSet<String>>,
+    times: usize,
+    lose: impl AsyncFn(&mut UnderLoad<R>) -> anyhow::Result<HashSet<String>>,
 ) -> anyhow::Result<()> {
-    let stack = context.own_broker(&layout()).await?;
     let mut load = UnderLoad::start(stack, name).await?;
     let mut stored = HashSet::new();
-    for _ in 0..RunProfile::current().pick(1, 10) {
+    for _ in 0..times {
         load.events.wait_for_sent(200).await?;
         stored.extend(lose(&mut load).await?);
         load.wait_for_recovery("data lost").await?;

@@ -1,20 +1,23 @@
 //! Redis with sentinels, which choose the master.
 
+use std::collections::HashSet;
+
 use anyhow::{Context as _, ensure};
 use harness::{
     events::{self, fresh_user},
     eventually,
     process::Signal,
-    redis::{RedisTopology as _, Sentinel},
+    redis::{RedisTopology as _, Sentinel, stream_key},
     service,
     stack::{Layout, Stack, TIMEOUT},
     token, workspace,
 };
-use redis::cmd;
+use redis::{Value, aio::MultiplexedConnection, cmd};
 
 use crate::{
     assertions::{expect_delivery, expect_no_further_frames, expect_notifications},
     context::Context,
+    faults::restoring::lose_under_load,
     runner::scenarios,
     under_load::UnderLoad,
 };
@@ -23,6 +26,7 @@ scenarios![
     two_of_three_sentinels_suffice_to_find_the_master,
     a_killed_master_costs_no_event,
     a_failover_to_a_stale_replica_is_restored_from_kafka,
+    what_a_master_takes_while_it_is_cut_off_from_its_sentinels_is_restored,
     a_planned_failover_costs_no_event,
     a_master_name_unknown_to_the_sentinels_is_logged_once,
 ];
@@ -134,6 +138,45 @@ async fn a_failover_to_a_stale_replica_is_restored_from_kafka(
     ensure!(state["resume"] == "incomplete", "expected an incomplete resume, got {state}");
     expect_no_further_frames(&stack, &user, &mut clients).await?;
     stack.shut_down_and_check_logs().await
+}
+
+/// The master reaches the worker and the gateway, but neither its sentinels nor its replica: what
+/// it takes until they follow the sentinels to the new master is lost.
+async fn what_a_master_takes_while_it_is_cut_off_from_its_sentinels_is_restored(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let worker_settings = vec![("REWIND_LIMIT", "1m".to_owned())];
+    let layout = Layout { worker_settings, ..Layout::default() };
+    let stack = stack_on_sentinel(context, 1, &layout).await?;
+    lose_under_load(stack, "partitioned master", 1, async |load| {
+        let redis = &load.stack.redis;
+        redis.wait_for_replication(0).await?;
+        let mut master = redis.connection(0).await?;
+        cut_off(&mut master).await?;
+        load.events.wait_for_sent(50).await?;
+        let mut stored = HashSet::new();
+        for (user, _) in load.clients.sent() {
+            let mut range = cmd("XRANGE");
+            range.arg(stream_key(&user)).arg("-").arg("+");
+            let entries: Vec<(String, Value)> = range.query_async(&mut master).await?;
+            stored.extend(entries.into_iter().map(|(position, _)| position));
+        }
+        load.stack.redis.wait_for_new_master(0).await?;
+        Ok(stored)
+    })
+    .await
+}
+
+/// Makes a server refuse new connections, and closes those of sentinels and replicas.
+async fn cut_off(server: &mut MultiplexedConnection) -> anyhow::Result<()> {
+    cmd("CONFIG").arg("SET").arg("requirepass").arg("secret").exec_async(server).await?;
+    let clients: String = cmd("CLIENT").arg("LIST").query_async(server).await?;
+    let of_sentinels = clients.lines().filter(|client| client.contains("name=sentinel-"));
+    for id in of_sentinels.filter_map(|client| client.strip_prefix("id=")?.split(' ').next()) {
+        cmd("CLIENT").arg("KILL").arg("ID").arg(id).exec_async(server).await?;
+    }
+    cmd("CLIENT").arg("KILL").arg("TYPE").arg("replica").exec_async(server).await?;
+    Ok(())
 }
 
 /// Waits until the stream has all that was sent, and checks how much of it is restored.
