@@ -41,7 +41,8 @@ pub enum Restore {
     /// history began before this time, in milliseconds. It has survived the loss, so that clients
     /// may have resumed in it.
     HistoryOnly {
-        /// The last time at which Redis was known to have its data.
+        /// The last time at which Redis was known to have its data. Negative, if that is not known:
+        /// the time at which the loss was noticed; a history without entries then does not count.
         intact_until: i64,
     },
 }

@@ -39,7 +39,8 @@ pub struct OutgoingNotification {
     /// The notification, a JSON object without the `id` that publishing assigns.
     pub text: String,
     /// Set to add it to the user's history without sending it to subscribers, if that history began
-    /// at this time, in milliseconds, or later.
+    /// at this time, in milliseconds, or later. If it is negative, the same without the sign, and a
+    /// history that has had no entry does not count as begun.
     pub silent_since: Option<i64>,
 }
 

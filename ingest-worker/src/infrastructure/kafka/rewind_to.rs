@@ -37,7 +37,8 @@ impl RewindTo {
     }
 
     /// Returns the last time, in milliseconds, at which Redis was known to have its data: a history
-    /// that is older has survived.
+    /// that is older has survived. Negative, if that is not known: the time at which the loss was
+    /// noticed.
     #[must_use]
     pub fn intact_until(self) -> i64 {
         match self {

@@ -121,8 +121,9 @@ impl Operations {
         parts.extend(keys.iter().map(|key| (*key).to_owned()));
         parts.extend(events.iter().map(|event| seen(user, *event)));
         parts.extend(command(&["ws:channel", "60000", "60000", "1000", "60000"]));
-        // Published; rebuilt silently; rebuilt where a history has survived.
-        parts.push(["", "1", "9000000000000000"][self.random.random_range(0..3)].to_owned());
+        // Published; rebuilt silently; rebuilt where a history has survived, or one with entries.
+        let since = ["", "1", "9000000000000000", "-9000000000000000"];
+        parts.push(since[self.random.random_range(0..since.len())].to_owned());
         parts.extend(events.iter().map(|event| format!("{{\"event\":{event}}}")));
         parts
     }

@@ -1,7 +1,7 @@
 //! Positions of partitions that are read again because Redis has lost data: nothing below what was
 //! committed is committed again, and each record states how its notification is restored.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{Assigned, Offsets, Partition};
 use crate::{domain::record::Restore, infrastructure::kafka::rewind_to::RewindTo};
@@ -121,6 +121,14 @@ impl Offsets {
         let assigned = self.get(topic, partition)?;
         let until = assigned.silent_until;
         (assigned.restored_silently_to() < until).then_some((until, assigned.intact_until))
+    }
+
+    /// Returns when the loss was noticed after which a partition is restored to the histories, if
+    /// its time is not known: a negative number.
+    pub(crate) fn loss_noticed_at(&self) -> Option<i64> {
+        let restored = self.topics.values().flat_map(HashMap::values);
+        let unfinished = restored.filter(|a| a.restored_silently_to() < a.silent_until);
+        unfinished.map(|assigned| assigned.intact_until).filter(|time| *time < 0).max()
     }
 
     /// Commits no offset of a partition above `position` before a position is confirmed.

@@ -21,7 +21,7 @@ impl Source {
         });
         self.positions().insert(partition.clone(), from);
         let (silent, intact) = (to.silent_until(), to.intact_until());
-        sim.oracle.rewound(partition, sim.now_ms().saturating_sub(intact.cast_unsigned()));
+        sim.oracle.rewound(partition, sim.now_ms().saturating_sub(intact.unsigned_abs()));
         self.offsets().begin_restore(&partition.0, partition.1, from, silent, intact);
         Some(from)
     }

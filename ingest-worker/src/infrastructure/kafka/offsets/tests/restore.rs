@@ -77,6 +77,20 @@ fn a_silent_restore_ends_with_the_last_record_that_was_finished_before() {
 }
 
 #[test]
+fn partitions_that_are_found_while_another_is_rebuilt_belong_to_the_same_loss() {
+    let mut offsets = assigned();
+    let five = read(&mut offsets, 5);
+    offsets.finish("t", 0, 5, five);
+    offsets.begin_restore("t", 0, 5, None, -70);
+    assert_eq!(offsets.loss_noticed_at(), Some(-70));
+    let five = read(&mut offsets, 5);
+    offsets.finish("t", 0, 5, five);
+    assert_eq!(offsets.loss_noticed_at(), None, "it is rebuilt");
+    offsets.begin_restore("t", 0, 5, None, 50);
+    assert_eq!(offsets.loss_noticed_at(), None, "the time of the loss is known");
+}
+
+#[test]
 fn what_was_finished_before_the_first_commit_is_read_again() {
     let mut offsets = assigned();
     offsets.set_start("t", 0, 5);
