@@ -35,7 +35,7 @@ affinity='{"spec": {"affinity": {"podAffinity": {"requiredDuringSchedulingIgnore
     {"topologyKey": "kubernetes.io/hostname", "namespaces": ["huleedu"],
      "labelSelector": {"matchLabels": {"app.kubernetes.io/name": "kafka"}}}]}}}}'
 
-# Sends 100 events per second for a minute, to 20 users with a connection each.
+# Sends 100 events per second for $seconds seconds, to 20 users with a connection each.
 start_load() {
     kubectl run load --namespace gateway --image huleedu/load:dev --restart Never \
         --image-pull-policy IfNotPresent --overrides "$affinity" \
