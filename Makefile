@@ -32,6 +32,7 @@ bench: ## measure the figures of tests/README.md, half an hour; ONLY=name,name; 
 
 # Three at a time: most need a processor of their own.
 chaos: setup ## run the fault scenarios in their long form, half an hour; SEED=n repeats a run
+	@tests/earlier.sh
 	$(CARGO) build --locked --workspace --bins --test scenarios
 	CHAOS=1 $(CARGO) test --locked --workspace --test scenarios -- faults:: --test-threads 3
 

@@ -10,6 +10,7 @@ pub(crate) mod random;
 pub(crate) mod redis;
 pub(crate) mod restoring;
 pub(crate) mod silent_subscription;
+pub(crate) mod upgrade;
 
 use harness::{http, stack::Stack};
 

@@ -102,6 +102,7 @@ const MODULES: &[fn() -> Vec<Scenario>] = &[
     faults::restoring::scenarios,
     faults::random::scenarios,
     faults::broker_outages::scenarios,
+    faults::upgrade::scenarios,
     faults::kafka::scenarios,
     faults::network::scenarios,
     faults::consumer_group::scenarios,

@@ -32,6 +32,16 @@ pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
+/// Returns the path of a binary of the earlier release, which `tests/earlier.sh` builds.
+///
+/// # Errors
+/// When it has not been built.
+pub fn earlier_binary(name: &str) -> anyhow::Result<PathBuf> {
+    let path = profile()?.join("../earlier/build/debug").join(name);
+    anyhow::ensure!(path.exists(), "{} does not exist", path.display());
+    Ok(path)
+}
+
 /// Returns a folder under `target/` that persists between runs.
 ///
 /// # Errors

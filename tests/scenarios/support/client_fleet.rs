@@ -230,6 +230,22 @@ impl ClientFleet {
         self.observations().close_codes.clone()
     }
 
+    /// Returns for each client the longest time from the broker's acknowledgement of an event to
+    /// its delivery, shortest first.
+    #[must_use]
+    pub fn longest_delays(&self) -> Vec<Duration> {
+        let seen = self.observations();
+        let delay = |id: &String| {
+            let (acknowledged, delivered) = (seen.acknowledged.get(id)?, seen.delivered.get(id)?);
+            Some(delivered.saturating_duration_since(*acknowledged))
+        };
+        let sent = seen.checker.sent();
+        let longest = |(_, ids): &(String, Vec<String>)| ids.iter().filter_map(delay).max();
+        let mut delays: Vec<Duration> = sent.iter().filter_map(longest).collect();
+        delays.sort_unstable();
+        delays
+    }
+
     /// Returns the ids of the events that were sent to each user.
     #[must_use]
     pub fn sent(&self) -> Vec<(String, Vec<String>)> {
