@@ -173,8 +173,8 @@ impl Watermarks {
             self.sync_at = Instant::now();
         }
         let values = if is_renamed { Vec::new() } else { read.highest() };
-        // When Redis lost data is not known. A history that exists by now has survived, unless it is
-        // being rebuilt after the same loss.
+        // When Redis lost data is not known. A history that exists by now has survived, unless it
+        // is being rebuilt after the same loss.
         let noticed_at = offsets.loss_noticed_at().unwrap_or(-read.at);
         let lost = rewind_to(values.iter(), position, self.limit, noticed_at);
         self.track(partition, Tracked::new(epoch, read));
