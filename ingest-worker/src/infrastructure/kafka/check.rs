@@ -11,7 +11,7 @@ use rdkafka::{
     types::RDKafkaErrorCode,
 };
 use shared::findings::{Findings, PART_LIMIT};
-use tokio::{runtime::Handle, task::spawn_blocking};
+use tokio::{runtime::Handle, task::spawn_blocking, time::timeout};
 use uuid::Uuid;
 
 use super::{
@@ -23,17 +23,25 @@ use super::{
 };
 use crate::config::Config;
 
+/// What to do if the brokers do not answer.
+const UNREACHABLE: &str = "check KAFKA_BOOTSTRAP_SERVERS, KAFKA_PROPERTY_* and the network";
+
 /// Checks Kafka for a worker that consumes `topics`.
 pub(crate) async fn check(config: Config, topics: Vec<String>) -> Findings {
     let check = move || {
         let mut check = Check { config, findings: Findings::default(), started: Instant::now() };
         if let Err(error) = check.run(&topics) {
-            let cure = "check KAFKA_BOOTSTRAP_SERVERS, KAFKA_PROPERTY_* and the network";
-            check.findings.failed(SUBJECT, error.to_string(), cure);
+            check.findings.failed(SUBJECT, error.to_string(), UNREACHABLE);
         }
         check.findings
     };
-    spawn_blocking(check).await.expect("the check does not panic")
+    // A request to a broker that accepts it and does not answer takes longer.
+    if let Ok(findings) = timeout(PART_LIMIT, spawn_blocking(check)).await {
+        return findings.expect("the check does not panic");
+    }
+    let mut findings = Findings::default();
+    findings.failed(SUBJECT, format!("no answer within {PART_LIMIT:?}"), UNREACHABLE);
+    findings
 }
 
 struct Check {
@@ -57,8 +65,7 @@ impl Check {
             Err(error) => {
                 let error = error.to_string();
                 let text = client.context().first_error().unwrap_or(&error);
-                let cure = "check KAFKA_BOOTSTRAP_SERVERS, KAFKA_PROPERTY_* and the network";
-                self.findings.failed(SUBJECT, format!("no broker answers: {text}"), cure);
+                self.findings.failed(SUBJECT, format!("no broker answers: {text}"), UNREACHABLE);
                 return Ok(());
             }
         };
@@ -112,8 +119,8 @@ impl Check {
         client.assign(&list)?;
         while !self.left().is_zero() {
             match client.poll(self.left()) {
-                // Whatever the last assignment has left is of another topic that can be read.
                 None => {}
+                // The client has dropped what it had read of the last topic.
                 Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) => return Ok(None),
                 Some(Err(error)) => {
                     return Ok(Some(
