@@ -1,5 +1,5 @@
-//! The names of a partition's watermark. They hold the id of the topic, so that neither a topic that
-//! was created again nor one of another cluster is taken for this one.
+//! The names of a partition's watermark. They hold the id of the topic, so that neither a topic
+//! that was created again nor one of another cluster is taken for this one.
 
 use std::sync::Arc;
 
