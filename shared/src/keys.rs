@@ -141,6 +141,10 @@ impl Keys {
 /// after the last notification, at least.
 pub const POSITION_LIFETIME: Duration = Duration::from_hours(90 * 24);
 
+/// A message on a user's channel: notifications were added to the history and not published, or
+/// Redis has lost the history. Devices have to be sent a new read state.
+pub const HISTORY_CHANGED: &str = r#"{"event":"history_changed"}"#;
+
 /// The field of a stream entry that holds the JSON of the notification.
 pub const STREAM_FIELD: &str = "n";
 

@@ -132,11 +132,19 @@ impl Hub {
             let State { users, to_flush, .. } = state;
             let entry = users.get_mut(user)?;
             let was_subscribed = entry.is_subscribed();
-            let delivery = entry.deliver(frame, &mut FanOut { metrics, to_flush });
-            Some((delivery, was_subscribed && !entry.is_subscribed()))
+            let has_repeated = frame.is_restored;
+            let mut fan_out = FanOut { metrics, to_flush, has_repeated };
+            let delivery = entry.deliver(frame, &mut fan_out);
+            let reads_again = was_subscribed && !entry.is_subscribed();
+            Some((delivery, reads_again, fan_out.has_repeated))
         });
-        let (delivery, reads_again) = delivery.unwrap_or((Delivery::NotConnected, false));
+        let (delivery, reads_again, has_repeated) =
+            delivery.unwrap_or((Delivery::NotConnected, false, false));
         metrics.frames.of(delivery).inc();
+        if has_repeated {
+            // Devices may have counted it under the id that Redis has lost.
+            self.history_changed(user);
+        }
         if reads_again && let Ok(user) = UserId::new(user) {
             self.request_subscription(&user);
         }
@@ -180,15 +188,24 @@ impl Hub {
     #[must_use]
     pub fn mark_subscribed(&self, subscription: &Subscription) -> Subscribed {
         let mark = |entry: &mut User, fan_out: &mut FanOut<'_>| {
-            (entry.mark_subscribed(fan_out), entry.has_read_state)
+            let shows_read_state = entry.shows_read_state();
+            (entry.mark_subscribed(fan_out), shows_read_state)
         };
-        let (subscribed, has_read_state) =
+        let (subscribed, shows_read_state) =
             self.with_fan_out(subscription, mark).unwrap_or((Subscribed::Live, false));
-        if has_read_state && subscribed == Subscribed::Live {
-            // One that was published without a subscription is lost.
+        if shows_read_state && subscribed == Subscribed::Live {
+            // Read states that were published without a subscription are lost.
             self.0.read_requests.add(&subscription.user, ReadRequest::default());
         }
         subscribed
+    }
+
+    /// Requests the read state of a user whose history has changed other than by frames.
+    pub(crate) fn history_changed(&self, user: &str) {
+        let shows = self.state().users.get(user).is_some_and(User::shows_read_state);
+        if shows && let Ok(user) = UserId::new(user) {
+            self.0.read_requests.add(&user, ReadRequest::default());
+        }
     }
 
     /// Returns whether the entry is live but its position is unknown.
@@ -234,7 +251,7 @@ impl Hub {
         let metrics = &self.0.metrics;
         self.fan_out(|State { users, to_flush, .. }| {
             let entry = users.get_mut(user).filter(|entry| entry.generation == *generation)?;
-            Some(act(entry, &mut FanOut { metrics, to_flush }))
+            Some(act(entry, &mut FanOut { metrics, to_flush, has_repeated: false }))
         })
     }
 

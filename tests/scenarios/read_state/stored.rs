@@ -1,6 +1,7 @@
 //! The read state when Redis has lost what it counts, or holds values of other software.
 
-use harness::{events, redis::stream_key};
+use anyhow::ensure;
+use harness::{events, redis::stream_key, stack::TIMEOUT};
 
 use super::{expect_read_state, user_with_history};
 use crate::{assertions::wait_for_published, context::Context, runner::scenarios};
@@ -8,6 +9,7 @@ use crate::{assertions::wait_for_published, context::Context, runner::scenarios}
 scenarios![
     unread_notifications_that_have_expired_make_the_count_inexact,
     a_history_and_position_that_were_lost_make_the_count_inexact,
+    every_device_is_sent_the_read_state_after_redis_has_lost_a_history,
     foreign_values_in_redis_do_not_keep_a_user_from_reading,
     a_notification_from_the_future_is_neither_counted_nor_read,
 ];
@@ -41,6 +43,29 @@ async fn a_history_and_position_that_were_lost_make_the_count_inexact(
         let (newest, _) = wait_for_published(stack, &user, 1).await?.remove(0);
         expect_read_state(stack, &user, None, (&ids[0], 1, false, &newest)).await?;
         expect_read_state(stack, &user, Some(&newest), (&newest, 0, true, &newest)).await?;
+    }
+    Ok(())
+}
+
+async fn every_device_is_sent_the_read_state_after_redis_has_lost_a_history(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let (stack, case) = (context.stack().await?, &events::designed()?[0]);
+    let (user, _) = user_with_history(stack, 5).await?;
+    let mut devices = [stack.client_at(0, &user).await?, stack.client_at(1, &user).await?];
+    let mut redis = stack.redis.connection().await?;
+    for kind in ["stream", "start", "position", "read"] {
+        let key = format!("ws:{kind}:{{{user}}}");
+        redis::cmd("DEL").arg(key).exec_async(&mut redis).await?;
+    }
+    stack.producer.send_all(&[case.fresh(&user)?]).await?;
+    let (newest, _) = wait_for_published(stack, &user, 1).await?.remove(0);
+    for device in &mut devices {
+        let frame = device.next_frame(TIMEOUT).await?;
+        ensure!(frame["id"] == *newest, "expected the notification {newest}, got {frame}");
+        let frame = device.next_frame(TIMEOUT).await?;
+        let is_counted = frame["event"] == "read_state" && frame["data"]["unread"] == 1;
+        ensure!(is_counted, "expected a read state with 1 unread notification, got {frame}");
     }
     Ok(())
 }

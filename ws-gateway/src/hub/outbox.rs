@@ -72,6 +72,8 @@ pub(crate) enum Pushed {
     Queued,
     /// It is queued, and the caller has to call [`Outbox::flush`] soon.
     ToFlush,
+    /// It is a frame that the connection was sent under another id.
+    Repeated,
     /// There was no room, or the connection is closed.
     Refused,
 }
@@ -178,7 +180,6 @@ impl Outbox {
     pub(crate) const SIZE: usize = size_of::<Shared>();
 
     /// Returns an empty queue.
-    #[must_use]
     pub(crate) fn new(limits: Limits) -> Self {
         Self(Arc::new(Shared { limits, state: Mutex::default() }))
     }
@@ -200,7 +201,7 @@ impl Outbox {
             return Pushed::Refused;
         }
         if matches!(&item, Item::Frame(frame) if !state.recent.insert(frame)) {
-            return Pushed::Queued;
+            return Pushed::Repeated;
         }
         if !state.has_room_for(&item, &self.0.limits) {
             state.drop_stored();
@@ -281,7 +282,6 @@ impl Outbox {
     }
 
     /// Takes everything that is queued.
-    #[must_use]
     pub(crate) fn drain(&self) -> Drained {
         let mut state = self.state();
         state.replaying = None;

@@ -62,6 +62,7 @@ impl Connection {
         match self.outbox.push(Item::Frame(frame)) {
             Pushed::Queued => {}
             Pushed::ToFlush => fan_out.to_flush.push(self.outbox.clone()),
+            Pushed::Repeated => fan_out.has_repeated = true,
             Pushed::Refused => fan_out.metrics.messages_failed.of(Failure::TooSlow).inc(),
         }
     }
@@ -73,6 +74,8 @@ pub(super) struct FanOut<'a> {
     pub(super) metrics: &'a Metrics,
     /// Queues that have to be written to their sockets.
     pub(super) to_flush: &'a mut Vec<Outbox>,
+    /// Whether a connection was sent a frame before, under another id.
+    pub(super) has_repeated: bool,
 }
 
 #[derive(Debug)]
@@ -83,8 +86,6 @@ pub(super) struct User {
     /// Whether `position` is of a frame that arrived while the user was live. Redis publishes in
     /// order: a later frame with a smaller position shows that one of the two is not of the stream.
     has_live_position: bool,
-    /// Whether a read state was delivered.
-    pub(super) has_read_state: bool,
     /// Oldest first.
     pub(super) connections: Vec<Connection>,
     /// Present until the subscription is confirmed and no frame is missing.
@@ -106,18 +107,19 @@ impl User {
         let pending = Some(Box::default());
         // Most users have one connection; the first push would allocate for four.
         let connections = Vec::with_capacity(1);
-        Self {
-            generation,
-            position: None,
-            has_live_position: false,
-            has_read_state: false,
-            connections,
-            pending,
-        }
+        Self { generation, position: None, has_live_position: false, connections, pending }
     }
 
     pub(super) fn is_subscribed(&self) -> bool {
         self.pending.is_none()
+    }
+
+    /// Returns whether a connection has been promised frames, read states among them. One that is
+    /// not confirmed is sent the read state with its first frame.
+    pub(super) fn shows_read_state(&self) -> bool {
+        let shows =
+            |connection: &Connection| !connection.waits && connection.outbox.accepts_read_state();
+        self.connections.iter().any(shows)
     }
 
     pub(super) fn pending(&self, user: UserId) -> PendingSubscription {
@@ -167,7 +169,6 @@ impl User {
     /// Queues a live frame. A frame that contradicts the position is held, with those after it,
     /// until the stream has been read again.
     pub(super) fn deliver(&mut self, frame: Frame, fan_out: &mut FanOut<'_>) -> Delivery {
-        self.has_read_state |= frame.is_read_state;
         if self.is_subscribed() && !self.contradicts(&frame) {
             let has_position = frame.position.is_some();
             let delivery = self.forward(frame, fan_out);

@@ -2,6 +2,7 @@
 --
 -- KEYS[1] the user's stream    KEYS[2] the user's newest position, which outlives the stream
 -- ARGV[1] a random number below 2^10    ARGV[2] lifetime of the position, ms
+-- ARGV[3] channel
 --
 -- An error is returned, not raised, only if there is no position to return: where Redis refuses
 -- writes, users with a position are served as usual.
@@ -20,4 +21,7 @@ local time = redis.pcall('TIME')
 local ms = time.err and 0 or time[1] * 1000 + math.floor(time[2] / 1000)
 local start = string.format('0-%.0f', ms * 2 ^ 10 + ARGV[1])
 local set = redis.pcall('SET', KEYS[2], start, 'PX', ARGV[2])
-return set.err and set or start
+if set.err then return set end
+-- Other devices of the user may be connected, if Redis has lost a former position.
+redis.pcall('PUBLISH', ARGV[3], '{"event":"history_changed"}')
+return start

@@ -79,7 +79,8 @@ pub(super) fn newest_position(keys: &Keys, user: &UserId) -> Cmd {
         .arg(keys.stream(user))
         .arg(keys.position(user))
         .arg(rand::random_range(1..1_u32 << 10))
-        .arg(time::millis(POSITION_LIFETIME));
+        .arg(time::millis(POSITION_LIFETIME))
+        .arg(keys.channel(user));
     script
 }
 
@@ -101,10 +102,17 @@ pub(super) fn read_position(
 
 #[cfg(test)]
 mod tests {
+    use shared::keys::HISTORY_CHANGED;
+
     use super::*;
 
     fn position(at: Duration) -> Position {
         format!("{}-0", at.as_millis()).parse().unwrap()
+    }
+
+    #[test]
+    fn the_script_publishes_the_message_that_gateways_know() {
+        assert!(NEWEST_POSITION.contains(HISTORY_CHANGED));
     }
 
     #[test]

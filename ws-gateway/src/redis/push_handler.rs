@@ -3,7 +3,7 @@
 use std::{convert::Infallible, sync::Arc, time::SystemTime};
 
 use redis::{PushInfo, PushKind, Value};
-use shared::keys::Keys;
+use shared::keys::{HISTORY_CHANGED, Keys};
 use tokio::sync::{Notify, mpsc};
 use tracing::warn;
 
@@ -68,6 +68,10 @@ impl PushHandler {
         };
         let (channel, text) = (std::str::from_utf8(&channel).ok()?, String::from_utf8(text).ok()?);
         if let Some(user) = self.keys.user_of(channel) {
+            if text == HISTORY_CHANGED {
+                self.hub.history_changed(user);
+                return Some(());
+            }
             return self.deliver(user, Frame::published(text.into()));
         }
         let [revocations, probes, requests, counts] = channels;

@@ -40,6 +40,8 @@ if not publishes then
   -- The newest position is about to change; no stream begins at this one.
   if publishes and not start then call('SET', KEYS[2], '- 0-0', 'PX', ARGV[5]) end
 end
+-- Whether gateways have to count the unread notifications again.
+local changes_history = not publishes
 for i = 4, #KEYS do
   local text, wrong_type, refusal = ARGV[i + 3], '', false
   local claim = call('SET', KEYS[i], '', 'NX', 'PX', ARGV[2])
@@ -92,6 +94,8 @@ for i = 4, #KEYS do
         wrong_type = wrong_type .. ' position'
       elseif before and type(id) == 'string' then
         call('SET', KEYS[2], before .. ' ' .. id, 'PX', ARGV[5])
+        -- A user who has connected has a position, unless Redis has lost it with the history.
+        changes_history = changes_history or before == '-'
       end
     end
     if type(id) == 'string' then
@@ -121,4 +125,5 @@ for i = 4, #KEYS do
 end
 -- An earlier position must not pass for the newest.
 if appended and call('SET', KEYS[3], appended, 'PX', ARGV[5]).err then call('DEL', KEYS[3]) end
+if appended and changes_history then call('PUBLISH', ARGV[1], '{"event":"history_changed"}') end
 return table.concat(lines, '\n')
