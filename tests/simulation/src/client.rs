@@ -3,6 +3,8 @@
 
 mod connection;
 mod end;
+mod read_marks;
+mod receive;
 mod state;
 mod token;
 
@@ -25,6 +27,8 @@ use crate::{
     simulation::{Sim, trace},
 };
 use connection::{Connection, Opening};
+pub(crate) use read_marks::Badge;
+use read_marks::ReadMarks;
 pub(crate) use state::Client;
 use state::{CONNECT_TIMEOUT, State};
 use token::Token;
@@ -40,12 +44,14 @@ impl Client {
             filter: Filter::default(),
             position: None,
             link: None,
+            marks: ReadMarks::default(),
             is_authenticated: false,
             reads_from: None,
             flaps_until: None,
         };
         let (sim, gateways, state) = (sim.clone(), gateways.to_vec(), Arc::new(Mutex::new(state)));
-        let client = Self { number, user, sim, gateways, state, filter_changed: Arc::default() };
+        let (filter_changed, read_requested) = Default::default();
+        let client = Self { number, user, sim, gateways, state, filter_changed, read_requested };
         tokio::spawn(client.clone().run());
         client
     }
@@ -54,12 +60,29 @@ impl Client {
         self.with(|state| state.is_authenticated)
     }
 
+    pub(crate) fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// Returns what the device shows as unread; none until it knows the read state.
+    pub(crate) fn badge(&self) -> Option<Badge> {
+        self.with(|state| state.marks.badge())
+    }
+
+    /// Has the device mark notifications as read.
+    pub(crate) fn mark_read(&self) {
+        self.read_requested.notify_one();
+    }
+
     /// Sets another filter: of the present connection, and of later ones.
     pub(crate) fn change_filter(&self) {
         let filter = Filter::ALL[self.sim.index(Filter::ALL.len())];
         trace!(self.sim, "client {} sets the filter {filter:?}", self.number);
         self.sim.oracle.filter_requested(self.number, filter);
-        self.with(|state| state.filter = filter);
+        self.with(|state| {
+            state.filter = filter;
+            state.marks.filter_changed();
+        });
         self.filter_changed.notify_one();
     }
 

@@ -6,11 +6,11 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    client::Client,
+    client::{Badge, Client},
     gateway::Gateway,
     kafka::{Cluster, DeadLetterTopic},
     plan::Fault,
-    redis::{faults::Connections, server::Server},
+    redis::{faults::Connections, server::Server, store::Id},
     simulation::Sim,
     worker::Worker,
     workload,
@@ -61,6 +61,9 @@ impl System {
         workload::produce_for_each_user(&self.sim, &self.cluster);
         for client in self.clients.iter().filter(|_| self.sim.chance(30)) {
             self.redis.revoke(&client.token_id());
+        }
+        for client in self.clients.iter().take(self.sim.plan.users) {
+            client.mark_read();
         }
     }
 
@@ -152,6 +155,23 @@ impl System {
         &self.clients[self.sim.index(self.clients.len())]
     }
 
+    /// Returns a device that does not show what Redis says of its user.
+    fn wrong_badge(&self) -> Option<String> {
+        self.clients.iter().enumerate().find_map(|(number, client)| {
+            let read = self.redis.read_state(client.user());
+            let Some(badge) = client.badge() else {
+                return Some(format!("client {number} does not know its read state"));
+            };
+            let Badge { up_to, unread, counts_all } = badge;
+            // A device has counted what the history may have lost since, and with it the position.
+            let may_be_lost = !read.exact || read.newest == Id::default();
+            let is_right = unread == read.unread || (unread > read.unread && may_be_lost);
+            let is_known = !self.sim.oracle.is_read_state_unknown(client.user());
+            let is_wrong = up_to != read.up_to || (counts_all && !is_right);
+            (is_known && is_wrong).then(|| format!("client {number}: {badge:?}, but {read:?}"))
+        })
+    }
+
     /// Returns the reason why the system is not at rest; `None` if everything is done.
     pub(crate) fn unfinished(&self) -> Option<String> {
         let uncommitted = self.cluster.uncommitted();
@@ -168,7 +188,7 @@ impl System {
         if let Some((client, id)) = self.sim.oracle.undelivered().into_iter().next() {
             return Some(format!("client {client} has not received {id}"));
         }
-        self.sim.oracle.not_restored()
+        self.sim.oracle.not_restored().or_else(|| self.wrong_badge())
     }
 }
 

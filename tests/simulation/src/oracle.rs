@@ -3,6 +3,7 @@
 
 mod clients;
 mod filter;
+mod read_state;
 mod state;
 
 use std::{
@@ -17,6 +18,7 @@ use uuid::Uuid;
 
 use crate::recorder::Recorder;
 pub(crate) use filter::Filter;
+use read_state::{Lost, user_of_history};
 use state::{Entry, EventState, Record, State};
 pub(crate) use state::{Event, Expected, batch_id};
 
@@ -70,6 +72,9 @@ impl Oracle {
     fn appended(&self, channel: &str, message: &[u8], is_silent: bool) {
         let frame: Value = serde_json::from_slice(message).unwrap_or_default();
         let user = channel.strip_prefix("ws:").unwrap_or_default();
+        if frame["event"] == "read_state" {
+            return self.read_state_published(user);
+        }
         let id = frame["id"].as_str().and_then(|id| id.parse().ok());
         let event = frame["event_id"].as_str().and_then(|id| id.parse::<Uuid>().ok());
         let (Some(id), Some(event)) = (id, event) else {
@@ -80,7 +85,8 @@ impl Oracle {
         let mut state = self.state();
         let named = frame["user_id"].as_str();
         let category = frame["category"].as_str().unwrap_or_default().to_owned();
-        let entry = Entry { id, event: event.as_u128(), category, is_lost: false };
+        let (is_lost, is_deleted) = (false, false);
+        let entry = Entry { id, event: event.as_u128(), category, is_lost, is_deleted };
         let mut violations = Vec::new();
         if !is_silent && state.silent.contains(&event.as_u128()) {
             violations.push(format!("{event} was published again after all keys were lost"));
@@ -150,6 +156,7 @@ impl Oracle {
             }
         }
         owners.clear();
+        state.lose_read_states();
     }
 
     /// Takes how long ago a worker that rewinds a partition knew, or believes, that Redis had its
@@ -165,9 +172,11 @@ impl Oracle {
         }
     }
 
+    /// Notes a failover.
     pub(crate) fn all_owners_lost(&self) {
         let mut state = self.state();
         state.lose_keys();
+        state.cursors.clear();
         state.owners.clear();
     }
 
@@ -183,6 +192,9 @@ impl Oracle {
     /// Notes that Redis has lost a key.
     pub(crate) fn key_lost(&self, key: &str) {
         self.state().lose_keys();
+        if let Some(user) = user_of_history(key) {
+            self.state().lose_read_state(user, Lost::Some);
+        }
         if let Some(batch) = key.strip_prefix(OWNERS) {
             let mut state = self.state();
             state.owners.remove(batch);

@@ -166,6 +166,8 @@ pub struct Plan {
     pub(crate) owners_are_late: bool,
     /// The mean pause between two WebSocket pings of a client, in milliseconds.
     pub(crate) client_ping_ms: Option<u64>,
+    /// The mean pause between two times at which a client marks notifications as read.
+    pub(crate) client_read_ms: Option<u64>,
 }
 
 impl Plan {
@@ -208,10 +210,12 @@ impl Plan {
             key_bytes: 0,
             owners_are_late: false,
             client_ping_ms: one_of(random, &[None, None, Some(50), Some(1000)]),
+            client_read_ms: None,
         };
         if random.random_range(0..20) == 0 {
             plan.park_many_records(random);
         }
+        plan.client_read_ms = one_of(random, &[None, Some(300), Some(3000)]);
         plan
     }
 

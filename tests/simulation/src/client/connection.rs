@@ -14,8 +14,7 @@ use super::{
 use crate::{
     network::{End, Link},
     oracle::Filter,
-    redis::store::Id,
-    simulation::{Sim, trace},
+    simulation::Sim,
 };
 
 const PING_INTERVAL: Duration = Duration::from_secs(30);
@@ -33,6 +32,8 @@ pub(super) struct Connection<'a> {
     pub(super) validity: Option<Validity>,
     /// A new token that the gateway has not answered, and when it was sent.
     pub(super) renewal: Option<(Token, Instant)>,
+    /// The id of the token that the last renewal has replaced, and when.
+    pub(super) replaced: Option<(String, Instant)>,
     /// When a ping is sent, or the connection given up if a ping is not answered.
     deadline: Instant,
     is_pinged: bool,
@@ -45,10 +46,12 @@ pub(super) struct Connection<'a> {
     pub(super) has_paused: bool,
     /// When the next WebSocket ping is sent.
     next_ping: Instant,
+    /// When the client marks notifications as read next.
+    next_read: Instant,
     /// Whether the gateway has said why it closes the connection.
     pub(super) is_closed: bool,
     /// The delay before reconnecting that the gateway asks for.
-    reconnect_delay: Option<Duration>,
+    pub(super) reconnect_delay: Option<Duration>,
 }
 
 /// What a handshake has stated.
@@ -65,6 +68,8 @@ enum Wakeup {
     FilterChanged,
     RenewToken,
     Ping,
+    Read,
+    AskReadState,
 }
 
 impl<'a> Connection<'a> {
@@ -82,6 +87,7 @@ impl<'a> Connection<'a> {
             began,
             validity: None,
             renewal: None,
+            replaced: None,
             // The gateway pings or sends frames; the first one confirms the connection.
             deadline: Instant::now() + CONNECT_TIMEOUT,
             is_pinged: true,
@@ -90,7 +96,8 @@ impl<'a> Connection<'a> {
             filter,
             filter_ping: 0,
             has_paused: false,
-            next_ping: next_ping(&client.sim),
+            next_ping: after(&client.sim, client.sim.plan.client_ping_ms),
+            next_read: next_read(&client.sim),
             is_closed: false,
             reconnect_delay: None,
         }
@@ -114,8 +121,13 @@ impl<'a> Connection<'a> {
                 }
                 Wakeup::FilterChanged => self.send_filter().await,
                 Wakeup::RenewToken => self.send_token().await,
+                Wakeup::Read => {
+                    self.next_read = next_read(&self.client.sim);
+                    self.send(self.read_message()).await
+                }
+                Wakeup::AskReadState => self.send(r#"{"type":"read"}"#.to_owned()).await,
                 Wakeup::Ping => {
-                    self.next_ping = next_ping(&self.client.sim);
+                    self.next_ping = after(&self.client.sim, self.client.sim.plan.client_ping_ms);
                     self.socket.send(Message::Ping(vec![0; MAX_PING].into())).await.is_ok()
                 }
             };
@@ -133,6 +145,9 @@ impl<'a> Connection<'a> {
             sleep_until(from).await;
             (self.deadline, self.is_pinged) = (Instant::now() + PING_INTERVAL, false);
         }
+        if self.client.with(|state| state.marks.take_request()) {
+            return Some(Wakeup::AskReadState);
+        }
         let renews = self.client.sim.plan.renews_tokens && self.renewal.is_none();
         let renewal = self.validity.filter(|_| renews).map(|validity| validity.renewal());
         let renewal = renewal.unwrap_or_else(|| Instant::now() + Duration::from_hours(24));
@@ -146,6 +161,8 @@ impl<'a> Connection<'a> {
                 }
             },
             () = sleep_until(self.next_ping), if is_open => Some(Wakeup::Ping),
+            () = sleep_until(self.next_read), if is_open => Some(Wakeup::Read),
+            () = self.client.read_requested.notified(), if is_open => Some(Wakeup::Read),
             () = sleep_until(self.deadline) => Some(Wakeup::Deadline),
             () = self.client.filter_changed.notified(), if is_open => Some(Wakeup::FilterChanged),
             () = sleep_until(renewal) => Some(Wakeup::RenewToken),
@@ -187,6 +204,8 @@ impl<'a> Connection<'a> {
                     self.on_pong();
                 } else if frame["event"] == "connection_state" {
                     self.on_state(&frame["data"]);
+                } else if frame["event"] == "read_state" {
+                    self.on_read_state(&frame["data"]);
                 } else {
                     self.on_notification(&frame);
                 }
@@ -205,90 +224,34 @@ impl<'a> Connection<'a> {
     }
 
     /// Notes that the gateway applies the filter, unless the client wants another one meanwhile.
-    fn apply_filter(&self) {
+    pub(super) fn apply_filter(&self) {
         let Client { sim, number, .. } = self.client;
         if self.filter == self.client.with(|state| state.filter) {
             sim.oracle.filter_applied(*number, self.filter);
         }
     }
 
-    fn on_notification(&mut self, frame: &Value) {
-        let Client { sim, number, .. } = self.client;
-        if !self.may_be_late() && self.validity.is_some_and(|validity| validity.must_have_expired())
-        {
-            sim.violate(format!("client {number} received a frame after its token had expired"));
-        }
-        if let Some(id) = frame["id"].as_str() {
-            trace!(sim, "client {number} receives {id}");
-            self.client.with(|state| state.position = Some(id.to_owned()));
-            sim.oracle.received(*number, id.parse().unwrap_or_default(), frame);
-        }
+    /// Whether the gateway holds back no notification.
+    pub(super) fn is_unfiltered(&self) -> bool {
+        let is_applied = self.pongs >= self.filter_ping;
+        let wanted = self.client.with(|client| client.filter);
+        is_applied && [wanted, self.filter] == [Filter::default(); 2]
     }
 
     /// Whether frames may arrive late.
     pub(super) fn may_be_late(&self) -> bool {
         self.has_paused || self.link.was_stalled()
     }
-
-    fn on_state(&mut self, data: &Value) {
-        let Client { sim, number, .. } = self.client;
-        let position = data["last_event_id"].as_str().unwrap_or_default();
-        match data["state"].as_str() {
-            Some("authenticated") => self.on_authenticated(data, position),
-            Some("position") => {
-                trace!(sim, "client {number} is at {position}");
-                sim.reach("a client was sent the position of filtered frames");
-                sim.oracle.position_reported(*number, position.parse().unwrap_or_default());
-                self.client.with(|state| state.position = Some(position.to_owned()));
-            }
-            Some("connected") => {
-                if let Some((token, sent_at)) = self.renewal.take() {
-                    sim.reach("a token was renewed");
-                    self.validity = Some(Validity::new(sim.plan.token_lifetime, sent_at));
-                    self.client.with(|state| state.token = token);
-                }
-            }
-            Some("error") => self.on_refused_token(),
-            Some("disconnected") => {
-                let delay = data["reconnect_after_ms"].as_u64();
-                self.reconnect_delay = delay.map(Duration::from_millis);
-            }
-            _ => {}
-        }
-    }
-
-    fn on_authenticated(&mut self, data: &Value, position: &str) {
-        let Client { sim, number, user, .. } = self.client;
-        let (resume, oracle) = (&data["resume"], &sim.oracle);
-        trace!(sim, "client {number} of {user}: resume {resume} at {position}");
-        let is_first = self.validity.is_none();
-        if is_first {
-            self.validity = Some(Validity::new(sim.plan.token_lifetime, self.began));
-            self.apply_filter();
-        }
-        let position_id: Id = position.parse().unwrap_or_default();
-        let takes_position = resume == "none" || position.starts_with("0-");
-        self.client.with(|state| {
-            state.is_authenticated = true;
-            if takes_position {
-                state.position = Some(position.to_owned());
-            }
-        });
-        match resume.as_str() {
-            Some("none") => oracle.started_at(*number, position_id),
-            Some("incomplete") => {
-                sim.reach("a client was notified of a gap");
-                if !sim.plan.may_lose_history() {
-                    sim.violate(format!("client {number} is notified of a gap without a loss"));
-                }
-                oracle.gap_reported(*number);
-            }
-            _ => sim.reach("a client resumed completely"),
-        }
-    }
 }
 
-fn next_ping(sim: &Sim) -> Instant {
-    let pause = sim.plan.client_ping_ms.map(|mean| sim.millis(0..2 * mean));
+/// Clients mark nothing as read after the last fault: a later read would make up for a lost one.
+fn next_read(sim: &Sim) -> Instant {
+    let reads = sim.recorder.elapsed() < sim.plan.duration;
+    after(sim, sim.plan.client_read_ms.filter(|_| reads))
+}
+
+/// Returns a time after a pause of `mean_ms` on average.
+fn after(sim: &Sim, mean_ms: Option<u64>) -> Instant {
+    let pause = mean_ms.map(|mean| sim.millis(0..2 * mean));
     Instant::now() + pause.unwrap_or(Duration::from_hours(24))
 }

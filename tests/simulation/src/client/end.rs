@@ -1,5 +1,7 @@
 //! Why a connection may end, and a token be refused.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::{Error, error::ProtocolError, protocol::CloseFrame};
 
@@ -8,6 +10,9 @@ use crate::{
     plan::{Fault, SLOW_CLIENTS},
     simulation::trace,
 };
+
+/// The longest time from the end of a connection at the gateway to its end at the client.
+const LATENCY: Duration = Duration::from_secs(1);
 
 impl Connection<'_> {
     /// The network may fail; the bytes that arrive are correct, and a gateway says why it closes a
@@ -57,7 +62,9 @@ impl Connection<'_> {
             1008 => {
                 let present = self.client.token_id();
                 let renewed = self.renewal.take().map(|(token, _)| token.id);
-                let is_revoked = [Some(present), renewed]
+                // Its revocation may have closed the connection just before.
+                let replaced = self.replaced.take().filter(|(_, at)| at.elapsed() < LATENCY);
+                let is_revoked = [Some(present), renewed, replaced.map(|(token, _)| token)]
                     .iter()
                     .flatten()
                     .any(|token| sim.oracle.was_revoked(token));

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
-use super::token::Token;
+use super::{read_marks::ReadMarks, token::Token};
 use crate::{gateway::Gateway, network::Link, oracle::Filter, simulation::Sim};
 
 /// Covers connecting and authentication.
@@ -23,6 +23,8 @@ pub(crate) struct Client {
     pub(super) state: Arc<Mutex<State>>,
     /// Notified when the filter changes.
     pub(super) filter_changed: Arc<Notify>,
+    /// Notified to mark notifications as read.
+    pub(super) read_requested: Arc<Notify>,
 }
 
 pub(super) struct State {
@@ -31,6 +33,7 @@ pub(super) struct State {
     /// Where the client resumes from; storage keeps it when the page is loaded again.
     pub(super) position: Option<String>,
     pub(super) link: Option<Link>,
+    pub(super) marks: ReadMarks,
     pub(super) is_authenticated: bool,
     /// The client does not read before this time.
     pub(super) reads_from: Option<Instant>,

@@ -8,7 +8,7 @@ use std::{
 use ingest_worker::worker::pipeline::Partition;
 use tokio::time::Instant;
 
-use super::filter::Filter;
+use super::{filter::Filter, read_state::Lost};
 use crate::redis::store::Id;
 
 /// Longest time in which a worker restores what was lost.
@@ -58,6 +58,10 @@ pub(super) struct State {
     /// When keys were lost last.
     pub(super) keys_lost_at: Option<Instant>,
     pub(super) clients: BTreeMap<usize, Client>,
+    /// The read cursor of each user on the master, since it was last lost.
+    pub(super) cursors: BTreeMap<String, Id>,
+    /// The users whose read states Redis has lost, so that devices may show former ones.
+    pub(super) unknown_read_states: BTreeMap<String, Lost>,
     /// The batches whose owners Redis has, and since when.
     pub(super) owners: BTreeMap<String, Instant>,
     /// The batches whose owners were ever stored.
@@ -92,6 +96,8 @@ pub(super) struct Entry {
     pub(super) category: String,
     /// Whether a failover has lost it.
     pub(super) is_lost: bool,
+    /// Whether a key of its user's history was lost since.
+    pub(super) is_deleted: bool,
 }
 
 /// A client, across all of its connections.
@@ -134,6 +140,7 @@ impl State {
     pub(super) fn publish(&mut self, user: &str, entry: Entry, named: Option<&str>) -> Vec<String> {
         let Entry { id, event, .. } = entry;
         let mut violations = Vec::new();
+        self.extend_history(user);
         let entries = self.entries.entry(user.to_owned()).or_default();
         if entries.iter().rev().find(|entry| !entry.is_lost).is_some_and(|last| last.id >= id) {
             violations.push(format!("{id} of {user} is not greater than the id before it"));

@@ -2,6 +2,7 @@
 
 use super::{
     database::{Database, Write},
+    read_state,
     reply::Reply,
     scripts,
     store::{Id, Refusal, Value, WRONG_TYPE},
@@ -38,14 +39,12 @@ pub fn run(db: &mut impl Database, command: &[Vec<u8>]) -> Reply {
         }
         "EVALSHA" => run_script(db, command),
         "HMGET" => hash_fields(db, command),
-        "EVAL" => {
-            let (keys, args) = keys_and_args(command);
-            scripts::newest_position(db, &keys, &args).map(Reply::text)
-        }
+        "EVAL" => run_text(db, command),
         // What other software may do to the keys.
         "DEL" => Ok(Reply::Int(db.store().delete(&text(&command[1])).into())),
         "SADD" => add_to_set(db, &text(&command[1])),
         "XADD" => append_at(db, command),
+        "XTRIM" => trim(db, command),
         "FLUSHALL" => {
             db.store().clear();
             Ok(Reply::Ok)
@@ -79,6 +78,18 @@ fn run_script(db: &mut impl Database, command: &[Vec<u8>]) -> Result<Reply, Refu
     } else {
         scripts::publish_once(db, &keys, &args)
     }))
+}
+
+fn run_text(db: &mut impl Database, command: &[Vec<u8>]) -> Result<Reply, Refusal> {
+    let (keys, args) = keys_and_args(command);
+    let is_read_state = text(&command[1]).contains("read_state");
+    let script = if is_read_state { read_state::run } else { scripts::newest_position };
+    script(db, &keys, &args).map(Reply::text)
+}
+
+fn trim(db: &mut impl Database, command: &[Vec<u8>]) -> Result<Reply, Refusal> {
+    let length = text(&command[3]).parse().unwrap_or(0);
+    db.store().trim(&text(&command[1]), length).map(Reply::Int)
 }
 
 fn hash_fields(db: &mut impl Database, command: &[Vec<u8>]) -> Result<Reply, Refusal> {

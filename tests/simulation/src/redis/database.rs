@@ -1,6 +1,9 @@
 //! What the commands and scripts need of the server that runs them.
 
-use super::store::{Refusal, Store};
+use super::{
+    read_state::ReadState,
+    store::{Refusal, Store},
+};
 
 /// What a command may be refused for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +33,9 @@ pub trait Database {
 
     /// Takes a message that is stored for a channel, and published to no subscriber.
     fn stored(&mut self, channel: &str, message: &[u8]);
+
+    /// Takes the read state of the user with this stream, as a script has counted it.
+    fn counted(&mut self, stream: &str, state: &ReadState);
 
     /// Whether the scripts are loaded under their hashes.
     fn has_scripts(&mut self) -> bool;

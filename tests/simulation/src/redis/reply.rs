@@ -26,6 +26,14 @@ pub enum Reply {
 }
 
 impl Reply {
+    /// The reply to `HELLO`.
+    pub(crate) fn hello() -> Self {
+        let entries =
+            [("server", "redis"), ("version", "7.2.0"), ("mode", "standalone"), ("role", "master")];
+        let entries = entries.map(|(key, value)| (Self::text(key), Self::text(value)));
+        Self::Map(entries.into_iter().chain([(Self::text("proto"), Self::Int(3))]).collect())
+    }
+
     pub(crate) fn text(text: impl Into<String>) -> Self {
         Self::Bulk(text.into().into_bytes())
     }

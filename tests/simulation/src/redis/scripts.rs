@@ -1,6 +1,8 @@
 //! The scripts of both services by their meaning. The property test in `tests/redis` compares
 //! them with the Lua scripts on a real server.
 
+use shared::keys::HISTORY_CHANGED;
+
 use super::{
     database::{Database, Write},
     store::{Id, Refusal, Value},
@@ -13,8 +15,17 @@ pub(super) fn publish_once(db: &mut impl Database, keys: &[String], args: &[Vec<
     let channel = String::from_utf8_lossy(&args[0]).into_owned();
     let since = String::from_utf8_lossy(&args[5]).parse();
     let publishes = since.map_or(true, |since| has_survived(db, keys, since, position_ms));
-    let script =
-        PublishOnce { keys, channel, publishes, claim_ms, stream_ms, max_length, position_ms };
+    let changes_history = !publishes;
+    let mut script = PublishOnce {
+        keys,
+        channel,
+        publishes,
+        changes_history,
+        claim_ms,
+        stream_ms,
+        max_length,
+        position_ms,
+    };
     let (mut lines, mut appended) = (Vec::new(), None);
     for (claim, text) in keys[3..].iter().zip(&args[6..]) {
         match script.publish(db, claim, text, &mut appended) {
@@ -29,6 +40,9 @@ pub(super) fn publish_once(db: &mut impl Database, keys: &[String], args: &[Vec<
         let position = Value::Text(id.to_string().into_bytes());
         if set(db, &keys[2], position, Some(position_ms), false).is_err() {
             db.store().delete(&keys[2]);
+        }
+        if script.changes_history {
+            db.publish(&script.channel, HISTORY_CHANGED.as_bytes()).ok();
         }
     }
     lines.join("\n")
@@ -62,6 +76,8 @@ struct PublishOnce<'a> {
     keys: &'a [String],
     channel: String,
     publishes: bool,
+    /// Whether gateways have to count the unread notifications again.
+    changes_history: bool,
     claim_ms: u64,
     stream_ms: u64,
     max_length: u64,
@@ -71,7 +87,7 @@ struct PublishOnce<'a> {
 impl PublishOnce<'_> {
     /// Publishes one notification; returns its line, or the refusal that ends the script.
     fn publish(
-        &self,
+        &mut self,
         db: &mut impl Database,
         claim: &str,
         text: &[u8],
@@ -110,7 +126,7 @@ impl PublishOnce<'_> {
     }
 
     fn append(
-        &self,
+        &mut self,
         db: &mut impl Database,
         text: &[u8],
         foreign: &mut String,
@@ -135,7 +151,10 @@ impl PublishOnce<'_> {
                 foreign.push_str(" position");
                 None
             }
-            Ok(None) => self.publishes.then(|| b"-".to_vec()),
+            Ok(None) => {
+                self.changes_history = true;
+                self.publishes.then(|| b"-".to_vec())
+            }
             Ok(before) => before,
         };
         if let Some(before) = before {
@@ -189,6 +208,7 @@ pub(super) fn newest_position(
     let random: u64 = String::from_utf8_lossy(&args[0]).parse().unwrap_or(0);
     let start = format!("0-{}", (db.store().now << 10) + random);
     set(db, &keys[1], Value::Text(start.clone().into_bytes()), lifetime, false)?;
+    db.publish(&String::from_utf8_lossy(&args[2]), HISTORY_CHANGED.as_bytes()).ok();
     Ok(start)
 }
 

@@ -5,12 +5,14 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
+use shared::keys::HISTORY_CHANGED;
 use tokio::time::Instant;
 
 use super::{
     commands,
     database::{Database, Write},
     output::Output,
+    read_state::{self, ReadState},
     reply::Reply,
     store::{Refusal, Store},
 };
@@ -110,7 +112,7 @@ impl Server {
         }
         match name.as_str() {
             "SUBSCRIBE" | "UNSUBSCRIBE" => state.subscribe(id, &name, &command[1..]),
-            "HELLO" => output.push(&hello()),
+            "HELLO" => output.push(&Reply::hello()),
             "CLIENT" | "SELECT" => output.push(&Reply::Ok),
             "PING" => output.push(&Reply::Simple("PONG")),
             _ => {
@@ -133,6 +135,16 @@ impl Server {
                 state.lose_reply(&name, id, &self.sim);
             }
         }
+    }
+
+    /// Returns the read state of a user, as the master has it.
+    pub(crate) fn read_state(&self, user: &str) -> ReadState {
+        let keys = ["stream", "start", "position", "read"];
+        let keys = keys.map(|kind| format!("ws:{kind}:{{{user}}}"));
+        let mut state = self.state();
+        let store = &mut state.master().store;
+        store.now = self.sim.now_ms();
+        read_state::read(store, &keys, None)
     }
 
     /// Runs commands of an operator on the master until one fails.
@@ -216,13 +228,6 @@ fn entries_of(entries: &[Reply]) -> Vec<u8> {
     entries.len().to_string().into_bytes()
 }
 
-fn hello() -> Reply {
-    let entries =
-        [("server", "redis"), ("version", "7.2.0"), ("mode", "standalone"), ("role", "master")];
-    let entries = entries.map(|(key, value)| (Reply::text(key), Reply::text(value)));
-    Reply::Map(entries.into_iter().chain([(Reply::text("proto"), Reply::Int(3))]).collect())
-}
-
 /// The database of one node.
 struct NodeDatabase<'a> {
     state: &'a mut State,
@@ -254,7 +259,8 @@ impl Database for NodeDatabase<'_> {
     }
 
     fn publish(&mut self, channel: &str, message: &[u8]) -> Result<i64, Refusal> {
-        if channel.starts_with("ws:") {
+        // PUBLISH is no write: only what the oracle knows is refused.
+        if channel.starts_with("ws:") && message != HISTORY_CHANGED.as_bytes() {
             self.allow(Write::Other)?;
             self.sim.oracle.published(channel, message);
         }
@@ -271,6 +277,14 @@ impl Database for NodeDatabase<'_> {
 
     fn stored(&mut self, channel: &str, message: &[u8]) {
         self.sim.oracle.stored(channel, message);
+    }
+
+    fn counted(&mut self, stream: &str, state: &ReadState) {
+        // A former master does not know what its successor has.
+        if self.node + 1 == self.state.nodes.len() {
+            let history = self.store().ids(stream);
+            self.sim.oracle.read_state_counted(stream, state, &history);
+        }
     }
 
     fn has_scripts(&mut self) -> bool {

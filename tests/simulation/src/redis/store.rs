@@ -222,6 +222,20 @@ impl Store {
         }
     }
 
+    /// Deletes the oldest entries beyond `length`. Returns how many.
+    pub(crate) fn trim(&mut self, key: &str, length: usize) -> Result<i64, Refusal> {
+        let entries = match self.value_mut(key) {
+            None => return Ok(0),
+            Some(Value::Stream(stream)) => &mut stream.entries,
+            Some(_) => return Err(WRONG_TYPE.into()),
+        };
+        let before = entries.len();
+        while entries.len() > length {
+            entries.pop_first();
+        }
+        Ok(i64::try_from(before - entries.len()).unwrap_or(i64::MAX))
+    }
+
     /// Returns the entries from a position on.
     pub(crate) fn range(&self, key: &str, from: Id) -> Result<Vec<(Id, Vec<u8>)>, Refusal> {
         match self.value(key) {
@@ -230,6 +244,14 @@ impl Store {
                 Ok(stream.entries.range(from..).map(|(id, text)| (*id, text.clone())).collect())
             }
             Some(_) => Err(WRONG_TYPE.into()),
+        }
+    }
+
+    /// Returns the ids of the entries; none if there is no stream.
+    pub(crate) fn ids(&self, key: &str) -> Vec<Id> {
+        match self.value(key) {
+            Some(Value::Stream(stream)) => stream.entries.keys().copied().collect(),
+            _ => Vec::new(),
         }
     }
 

@@ -8,6 +8,7 @@ use redis::{Cmd, RedisError, Value, aio::MultiplexedConnection};
 use simulation::redis::{
     commands,
     database::{Database, Write},
+    read_state::ReadState,
     reply::Reply,
     store::Store,
 };
@@ -19,6 +20,8 @@ const PUBLISH_ONCE: &str =
 const REPLACE_WATERMARKS: &str =
     include_str!("../../../../ingest-worker/src/infrastructure/redis/replace_watermarks.lua");
 const NEWEST_POSITION: &str = include_str!("../../../../ws-gateway/src/redis/newest_position.lua");
+
+const READ_STATE: &str = include_str!("../../../../ws-gateway/src/redis/read_state.lua");
 
 const WATERMARKS: &str = "ws:watermark:0";
 
@@ -48,6 +51,8 @@ impl Database for Simulated {
 
     fn stored(&mut self, _: &str, _: &[u8]) {}
 
+    fn counted(&mut self, _: &str, _: &ReadState) {}
+
     fn has_scripts(&mut self) -> bool {
         true
     }
@@ -55,7 +60,7 @@ impl Database for Simulated {
     fn load_scripts(&mut self) {}
 }
 
-/// A command as the services send it; a script is named by its text.
+/// A command as the services send it; a script is named by its text, and an id by `#` and a number.
 type Command = Vec<String>;
 
 fn command(parts: &[&str]) -> Command {
@@ -74,12 +79,14 @@ impl Operations {
         let user = self.random.random_range(0..3);
         let [stream, start, position, owner] =
             ["stream", "start", "position", "owner"].map(|kind| format!("ws:{kind}:{{{user}}}"));
-        match self.random.random_range(0..110_u32) {
+        match self.random.random_range(0..150_u32) {
+            110.. => self.read_state(user, [&stream, &start, &position]),
             100..105 => command(&["HMGET", WATERMARKS, "a", "b"]),
             105..110 => self.replace_watermarks(),
             0..40 => self.publish(user, &[&stream, &start, &position]),
             40..50 => {
-                command(&["EVAL", NEWEST_POSITION, "2", &stream, &position, &self.start(), "60000"])
+                let keys = ["EVAL", NEWEST_POSITION, "2", &stream, &position];
+                command(&[&keys[..], &[&self.start(), "60000", "ws:channel"]].concat())
             }
             50..60 => {
                 command(&["XRANGE", &stream, &format!("0-{}", self.number()), "+", "COUNT", "7"])
@@ -107,7 +114,7 @@ impl Operations {
                 command(&["XADD", &stream, &format!("99999999999999-{}", self.events), "n", "{}"])
             }
             98 => command(&["FLUSHALL"]),
-            99.. => command(&[
+            99 => command(&[
                 "MEMORY",
                 if self.random.random_range(0..2) == 0 { "full" } else { "free" },
             ]),
@@ -128,6 +135,30 @@ impl Operations {
         parts
     }
 
+    /// Returns a command that a read state depends on.
+    fn read_state(&mut self, user: u32, [stream, start, position]: [&str; 3]) -> Command {
+        let read = format!("ws:read:{{{user}}}");
+        let up_to = format!("#{}", self.random.random_range(0..1_000));
+        match self.random.random_range(0..10) {
+            0 => {
+                let length = self.random.random_range(0..4).to_string();
+                command(&["XTRIM", stream, "MAXLEN", &length])
+            }
+            1 => {
+                let foreign = ["x y", "x 1 y", "99999999999999999999-0 1 y", "7-"];
+                let value = foreign[self.random.random_range(0..foreign.len())];
+                command(&["SET", &read, value, "PX", "60000"])
+            }
+            _ => {
+                let positions = ["", "7-7", &up_to, &up_to, &up_to];
+                let up_to = positions[self.random.random_range(0..positions.len())];
+                let channel = ["", "ws:channel"][self.random.random_range(0..2)];
+                let script = ["EVAL", READ_STATE, "4", stream, start, position, &read];
+                command(&[&script[..], &[channel, up_to, "60000"]].concat())
+            }
+        }
+    }
+
     fn replace_watermarks(&mut self) -> Command {
         let mut parts = command(&["EVAL", REPLACE_WATERMARKS, "1", WATERMARKS]);
         for field in ["a", "b"] {
@@ -146,7 +177,8 @@ impl Operations {
 
     fn any_key(&mut self, user: u32) -> String {
         let event = self.number();
-        match self.random.random_range(0..7) {
+        match self.random.random_range(0..8) {
+            7 => format!("ws:read:{{{user}}}"),
             6 => WATERMARKS.to_owned(),
             0 => seen(user, event),
             5 => "ws:revoked".into(),
@@ -236,8 +268,10 @@ async fn the_simulated_redis_answers_like_a_real_one() {
         for number in 0..OPERATIONS {
             let command = operations.next();
             await_next_millisecond(&mut real).await;
-            let expected = real_ids.of_real(run_real(&mut real, &command).await);
-            let actual = simulated_ids.of_simulated(run_simulated(&mut simulated, &command));
+            let (of_real, of_simulated) =
+                (real_ids.resolve(&command), simulated_ids.resolve(&command));
+            let expected = real_ids.of_real(run_real(&mut real, &of_real).await);
+            let actual = simulated_ids.of_simulated(run_simulated(&mut simulated, &of_simulated));
             assert_eq!(actual, expected, "seed {seed}, operation {number}: {command:?}");
         }
     }

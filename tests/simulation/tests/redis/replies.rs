@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use redis::{RedisError, Value};
 use simulation::redis::reply::Reply;
 
+use super::Command;
+
 /// Names stream ids and times by the order in which they were assigned, as they differ.
 #[derive(Default)]
 pub(crate) struct Ids(HashMap<String, usize>);
@@ -12,8 +14,8 @@ pub(crate) struct Ids(HashMap<String, usize>);
 impl Ids {
     fn rename(&mut self, text: &str) -> String {
         let (mut words, mut is_time) = (Vec::new(), false);
-        for word in text.split_inclusive([' ', '\n']) {
-            let (id, rest) = word.split_at(word.trim_end().len());
+        for word in text.split_inclusive([' ', '\n', '"']) {
+            let (id, rest) = word.split_at(word.trim_end_matches([' ', '\n', '"']).len());
             let is_id = id.split_once('-').is_some_and(|(ms, seq)| {
                 let numbers = ms.parse::<u64>().ok().zip(seq.parse::<u64>().ok());
                 // A position before all entries contains the time.
@@ -28,6 +30,17 @@ impl Ids {
             });
         }
         words.concat()
+    }
+
+    /// Returns a command with an id of this server in place of each `#` and number.
+    pub(crate) fn resolve(&self, command: &Command) -> Command {
+        let resolve = |part: &String| {
+            let number = part.strip_prefix('#').and_then(|number| number.parse::<usize>().ok());
+            let index = number.map(|number| number % self.0.len().max(1));
+            let id = self.0.iter().find(|(_, known)| Some(**known) == index);
+            id.map_or(part, |(id, _)| id).clone()
+        };
+        command.iter().map(resolve).collect()
     }
 
     /// Keeps the code of an error only.
