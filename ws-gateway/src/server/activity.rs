@@ -8,9 +8,6 @@ use tokio::sync::watch;
 
 use super::connection_limits::ConnectionPermit;
 
-/// The number of CR and LF at the end of a request without a body.
-const HEAD_END: usize = b"\r\n\r\n".len();
-
 /// The activity of one HTTP connection. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Activity {
@@ -23,12 +20,12 @@ pub(super) struct Activity {
 /// the next request is in its buffer.
 #[derive(Debug, Default)]
 struct Reads {
-    /// Whether a part of the next request was received.
+    /// Whether something was received behind the request: a part of the next one, or empty lines,
+    /// which no client may send there. As long as it is in the buffer, hyper does not notice that
+    /// the client has disconnected.
     has_next: bool,
     /// Whether what is read may be the body of the request that is served.
     has_body: bool,
-    /// The number of CR and LF at the end of what was read.
-    line_ends: usize,
 }
 
 /// A response in progress, until it is dropped.
@@ -54,11 +51,7 @@ impl Activity {
     /// Records what hyper has read.
     pub(super) fn end_read(&self, bytes: &[u8]) {
         self.reads.send_if_modified(|reads| {
-            let is_line_end = |byte: &&u8| matches!(byte, b'\r' | b'\n');
-            let line_ends = bytes.iter().rev().take_while(is_line_end).count();
-            let is_empty = line_ends == bytes.len();
-            reads.line_ends = if is_empty { reads.line_ends + line_ends } else { line_ends };
-            reads.has_next = !is_empty;
+            reads.has_next = !bytes.is_empty();
             reads.has_next
         });
     }
@@ -66,13 +59,13 @@ impl Activity {
     /// Records that a request is served.
     pub(super) fn serve(&self, has_body: bool) {
         self.reads.send_modify(|reads| {
-            // Until hyper reads, there is something in its buffer. Empty lines are ignored.
-            reads.has_next = reads.line_ends <= HEAD_END;
+            // Until hyper reads, there is something in its buffer.
+            reads.has_next = true;
             reads.has_body = has_body;
         });
     }
 
-    /// Waits until the client sends a request in addition to the one that is served. Behind a
+    /// Waits until the client sends something behind the request that is served. Behind a
     /// request with a body, the next one is not noticed.
     pub(super) fn next_request(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut reads = self.reads.subscribe();

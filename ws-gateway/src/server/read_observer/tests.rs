@@ -89,11 +89,37 @@ async fn a_poll_waits_however_its_bytes_are_split() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn empty_lines_around_a_poll_are_not_a_request() {
-    let (before, after) = (format!("\r\n\r\n{POLL}"), format!("{POLL}\r\n"));
-    for parts in [&[&*before][..], &[&after], &[POLL, "\r\n"], &[POLL, "\r\n\r\n\r\n"]] {
+async fn empty_lines_before_a_poll_are_ignored() {
+    for parts in [&["\r\n\r\n", POLL][..], &[&format!("\r\n\r\n{POLL}")]] {
         let time = response_time(&mut connect(), parts).await;
         assert!(time >= WAIT, "{parts:?}: {time:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn empty_lines_behind_a_poll_end_it_as_they_hide_that_its_client_has_gone() {
+    for parts in [&[&*format!("{POLL}\r\n")][..], &[POLL, "\r\n"], &[POLL, "\r\n\r\n\r\n"]] {
+        let time = response_time(&mut connect(), parts).await;
+        assert!(time <= 3 * PAUSE, "{parts:?}: {time:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_behind_another_request_waits_unless_empty_lines_follow() {
+    for (between, behind, waits) in
+        [("", "", true), ("\r\n\r\n\r\n", "", true), ("\r\n", "\r\n\r\n", false)]
+    {
+        let (mut client, start) = (connect(), Instant::now());
+        let requests = format!("{OTHER}{between}{POLL}{behind}");
+        client.write_all(requests.as_bytes()).await.unwrap();
+        let mut responses = String::new();
+        while responses.matches("HTTP/1.1 200 ").count() < 2 {
+            let mut bytes = [0; 1024];
+            let length = client.read(&mut bytes).await.unwrap();
+            responses.push_str(std::str::from_utf8(&bytes[..length]).unwrap());
+        }
+        let time = start.elapsed();
+        assert_eq!(time >= WAIT, waits, "{between:?}, {behind:?}: {time:?}");
     }
 }
 
