@@ -3,7 +3,8 @@
 //! address that reconnects without a pause always leaves tokens for the others. The networks that
 //! contain it may have taken twice and four times as many: a client may have a whole network, and
 //! its neighbours need tokens as well. A handshake whose token is good counts for its user
-//! instead, as many users may share an address.
+//! instead, as many users may share an address. The last tenth is for networks without a recent
+//! handshake: many addresses may have used up the rest.
 
 use std::{
     collections::HashMap,
@@ -21,6 +22,8 @@ use super::client_address::networks;
 
 /// How often sources without recent handshakes are removed.
 const PURGE_INTERVAL: Duration = Duration::from_secs(1);
+/// The share of the tokens that only networks without recent handshakes are given.
+const RESERVED: f64 = 0.1;
 /// Below this, the recent handshakes of a source count as none: 0.7 s after a single one.
 const MIN_RECENT: f64 = 0.5;
 
@@ -76,7 +79,7 @@ impl HandshakeRate {
         let now = Instant::now();
         let mut bucket = self.bucket();
         bucket.refill(self.per_second, now);
-        bucket.take(client, now)
+        bucket.take(client, RESERVED * self.per_second, now)
     }
 
     /// Counts the handshake of a client for its user instead of its networks. One that exceeds
@@ -101,18 +104,23 @@ impl Bucket {
         }
     }
 
-    fn take(&mut self, client: IpAddr, now: Instant) -> Result<(), RateExceeded> {
+    fn take(&mut self, client: IpAddr, reserved: f64, now: Instant) -> Result<(), RateExceeded> {
+        let networks = networks(client).into_iter().map(Source::Network);
+        let networks: Vec<Source> = networks.collect();
         if self.tokens < 1.0 {
             return Err(RateExceeded::Total);
         }
-        let networks = networks(client).into_iter().map(Source::Network);
-        let networks: Vec<Source> = networks.collect();
         let mut limit = self.tokens;
         for network in &networks {
             if self.recent_of(network, now) + 1.0 > limit {
                 return Err(RateExceeded::PerAddress);
             }
             limit *= 2.0;
+        }
+        let largest = networks.last();
+        let has_recent = largest.is_some_and(|network| self.recent_of(network, now) >= MIN_RECENT);
+        if has_recent && self.tokens < 1.0 + reserved {
+            return Err(RateExceeded::Total);
         }
         self.tokens -= 1.0;
         for network in networks {

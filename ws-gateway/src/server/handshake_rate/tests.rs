@@ -85,6 +85,28 @@ async fn a_client_with_a_whole_network_leaves_tokens_for_other_networks() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn many_addresses_or_a_wide_network_leave_tokens_for_networks_without_a_recent_handshake() {
+    let addresses = |number: u32| address(number % 300);
+    let ipv6_40 = |number: u32| {
+        let address = format!("2001:db8:{:x}:{number:x}::1", number % 256);
+        address.parse().unwrap()
+    };
+    let attacks: [&dyn Fn(u32) -> IpAddr; 2] = [&addresses, &ipv6_40];
+    for attack in attacks {
+        let rate = rate(1_000);
+        let mut sent: u32 = 0;
+        for tick in 0..1_000 {
+            for _ in 0..200 {
+                rate.try_acquire(attack(sent % 65_536)).ok();
+                sent += 1;
+            }
+            assert_eq!(rate.try_acquire(address(1_000 + tick)), Ok(()), "{}: {tick}", attack(0));
+            tokio::time::advance(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_address_leaves_tokens_for_its_neighbours() {
     let rate = rate(200);
     for tick in 0..200 {
