@@ -11,7 +11,7 @@ use redis::cmd;
 
 use super::cluster::stack_on_cluster;
 use crate::{
-    assertions::{expect_delivery, expect_notifications},
+    assertions::{expect_delivery, expect_error_close, expect_notifications},
     context::Context,
     runner::scenarios,
     under_load::UnderLoad,
@@ -22,6 +22,7 @@ scenarios![
     slots_that_move_end_no_session,
     a_slot_migration_that_does_not_end_delays_only_the_users_of_the_slot,
     a_slot_that_no_master_owns_delays_only_its_users,
+    revocations_are_kept_when_their_slot_moves,
 ];
 
 async fn a_slot_migration_costs_no_event(context: &Context) -> anyhow::Result<()> {
@@ -77,6 +78,33 @@ async fn slots_that_move_end_no_session(context: &Context) -> anyhow::Result<()>
         .await?;
     }
     expect_no_session_lost(&stack).await?;
+    stack.shut_down_and_check_logs().await
+}
+
+async fn revocations_are_kept_when_their_slot_moves(context: &Context) -> anyhow::Result<()> {
+    let layout = Layout { workers: 0, ..Layout::default() };
+    let mut stack = stack_on_cluster(context, &[0, 0, 0], &layout).await?;
+    let users = [fresh_user(), fresh_user()];
+    let connections = [stack.connection(0, &users[0])?, stack.connection(0, &users[1])?];
+    let slot = stack.redis.slot("ws:revoked").await?;
+    for (user, connection) in users.iter().zip(&connections) {
+        let mut client = connection.open().await?;
+        client.expect_authenticated(TIMEOUT).await?;
+        stack.gateways[0].run_command(&["revoke", "--user", user, "--for", "1h"], "").await?;
+        expect_error_close(&mut client, 1008, "AUTHENTICATION_ERROR").await?;
+        // The second revocation is stored at the new master.
+        let from = stack.redis.node_of(slot).await?;
+        stack.redis.begin_migration(slot, from, (from + 1) % 3).await?;
+        stack.redis.end_migration(slot, from, (from + 1) % 3).await?;
+    }
+    expect_no_session_lost(&stack).await?;
+    // After a restart, the gateway knows only what Redis has.
+    stack.gateways[0].kill().await?;
+    stack.gateways[0].restart().await?;
+    for connection in &connections {
+        let mut refused = connection.open().await?;
+        expect_error_close(&mut refused, 1008, "AUTHENTICATION_ERROR").await?;
+    }
     stack.shut_down_and_check_logs().await
 }
 
