@@ -20,7 +20,14 @@ pub(super) fn user_of_history(key: &str) -> Option<&str> {
 
 impl Oracle {
     /// Takes a read state that a script has counted on the master, whose history has these ids.
-    pub(crate) fn read_state_counted(&self, stream: &str, counted: &ReadState, history: &[Id]) {
+    /// Whether nothing is missing is checked if Redis has the position of every history.
+    pub(crate) fn read_state_counted(
+        &self,
+        stream: &str,
+        counted: &ReadState,
+        history: &[Id],
+        has_positions: bool,
+    ) {
         let Some(user) = user_of_history(stream) else { return };
         let mut state = self.state();
         let State { cursors, entries, .. } = &mut *state;
@@ -31,7 +38,7 @@ impl Oracle {
             let is_kept = !entry.is_lost && !entry.is_deleted;
             is_kept && after_cursor(entry.id) && !history.contains(&entry.id)
         });
-        let missing = missing.map(|entry| entry.id).filter(|_| counted.exact);
+        let missing = missing.map(|entry| entry.id).filter(|_| counted.exact && has_positions);
         drop(state);
         self.recorder.trace(format_args!("read state of {user}: {counted}"));
         self.recorder.reach(match (counted.exact, counted.unread) {

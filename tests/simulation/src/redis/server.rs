@@ -283,7 +283,8 @@ impl Database for NodeDatabase<'_> {
         // A former master does not know what its successor has.
         if self.node + 1 == self.state.nodes.len() {
             let history = self.store().ids(stream);
-            self.sim.oracle.read_state_counted(stream, state, &history);
+            let is_known = !self.sim.plan.may_lose_positions();
+            self.sim.oracle.read_state_counted(stream, state, &history, is_known);
         }
     }
 
