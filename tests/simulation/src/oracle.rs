@@ -18,8 +18,7 @@ use uuid::Uuid;
 
 use crate::recorder::Recorder;
 pub(crate) use filter::Filter;
-use read_state::{Lost, user_of_history};
-use state::{Entry, EventState, Record, State};
+use state::{Entry, EventState, Lost, Record, State, user_of_history};
 pub(crate) use state::{Event, Expected, batch_id};
 
 /// The prefix of the keys that hold the owners of batches.

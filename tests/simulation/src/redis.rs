@@ -6,7 +6,7 @@ pub mod database;
 mod dial;
 pub(crate) mod faults;
 mod output;
-pub mod read_state;
+mod read_state;
 pub mod reply;
 mod revocations;
 mod scripts;

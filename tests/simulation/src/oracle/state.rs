@@ -8,7 +8,7 @@ use std::{
 use ingest_worker::worker::pipeline::Partition;
 use tokio::time::Instant;
 
-use super::{filter::Filter, read_state::Lost};
+use super::filter::Filter;
 use crate::redis::store::Id;
 
 /// Longest time in which a worker restores what was lost.
@@ -122,6 +122,21 @@ pub(super) struct Client {
     pub(super) permitted: Filter,
 }
 
+/// What was lost of the keys that a user's read state is counted from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lost {
+    /// Some of them: no device may know before the next read state.
+    Some,
+    /// All of them: every device knows from the next notification on.
+    All,
+}
+
+/// Returns the user of a key that the read state is counted from.
+pub(super) fn user_of_history(key: &str) -> Option<&str> {
+    let kinds = ["ws:stream:{", "ws:start:{", "ws:position:{", "ws:read:{"];
+    kinds.iter().find_map(|kind| key.strip_prefix(kind)?.strip_suffix('}'))
+}
+
 impl State {
     pub(super) fn record(&self, partition: &Partition, offset: i64) -> Option<&Record> {
         self.records.get(partition)?.get(usize::try_from(offset).ok()?)
@@ -195,5 +210,33 @@ impl State {
         });
         let (_, before) = overtaken?;
         Some(format!("{partition:?} {offset} was published before {before} of the same user"))
+    }
+}
+
+impl State {
+    /// Notes that a key of a user is lost.
+    pub(super) fn lose_read_state(&mut self, user: &str, lost: Lost) {
+        self.cursors.remove(user);
+        let known = self.unknown_read_states.entry(user.to_owned()).or_insert(lost);
+        if lost == Lost::All {
+            *known = lost;
+        }
+        let entries = self.entries.get_mut(user).into_iter().flatten();
+        entries.for_each(|entry| entry.is_deleted = true);
+    }
+
+    /// Notes that all keys are lost.
+    pub(super) fn lose_read_states(&mut self) {
+        let users: Vec<String> = self.clients.values().map(|client| client.user.clone()).collect();
+        for user in users {
+            self.lose_read_state(&user, Lost::All);
+        }
+    }
+
+    /// Notes that a notification was added to the history of a user.
+    pub(super) fn extend_history(&mut self, user: &str) {
+        if self.unknown_read_states.get(user) == Some(&Lost::All) {
+            self.unknown_read_states.remove(user);
+        }
     }
 }

@@ -1,9 +1,8 @@
 //! What the commands and scripts need of the server that runs them.
 
-use super::{
-    read_state::ReadState,
-    store::{Refusal, Store},
-};
+use std::fmt;
+
+use super::store::{Id, Refusal, Store};
 
 /// What a command may be refused for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +11,27 @@ pub enum Write {
     AddsMemory,
     /// It only frees memory or publishes: refused on a replica.
     Other,
+}
+
+/// What a user has read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadState {
+    /// The position up to which the user has read.
+    pub up_to: Id,
+    /// The number of notifications after it in the history.
+    pub unread: usize,
+    /// Whether the history has all of them.
+    pub exact: bool,
+    /// The newest position of the user.
+    pub newest: Id,
+}
+
+impl fmt::Display for ReadState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { up_to, unread, exact, newest } = self;
+        write!(f, r#"{{"up_to":"{up_to}","unread":{unread},"exact":{exact},"#)?;
+        write!(f, r#""last_event_id":"{newest}"}}"#)
+    }
 }
 
 /// A database, and the state of its server that commands depend on.

@@ -1,33 +1,10 @@
 //! `read_state.lua` of the gateway by its meaning: it counts the unread notifications anew each
 //! time. The property test in `tests/redis` compares it with the Lua script on a real server.
 
-use std::fmt;
-
 use super::{
-    database::{Database, Write},
+    database::{Database, ReadState, Write},
     store::{Id, Refusal, Store, Value},
 };
-
-/// What a user has read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ReadState {
-    /// The position up to which the user has read.
-    pub up_to: Id,
-    /// The number of notifications after it in the history.
-    pub unread: usize,
-    /// Whether the history has all of them.
-    pub exact: bool,
-    /// The newest position of the user.
-    pub newest: Id,
-}
-
-impl fmt::Display for ReadState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { up_to, unread, exact, newest } = self;
-        write!(f, r#"{{"up_to":"{up_to}","unread":{unread},"exact":{exact},"#)?;
-        write!(f, r#""last_event_id":"{newest}"}}"#)
-    }
-}
 
 /// Runs the script.
 pub(super) fn run(

@@ -10,9 +10,9 @@ use tokio::time::Instant;
 
 use super::{
     commands,
-    database::{Database, Write},
+    database::{Database, ReadState, Write},
     output::Output,
-    read_state::{self, ReadState},
+    read_state,
     reply::Reply,
     store::{Refusal, Store},
 };

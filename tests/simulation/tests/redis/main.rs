@@ -7,8 +7,7 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use redis::{Cmd, RedisError, Value, aio::MultiplexedConnection};
 use simulation::redis::{
     commands,
-    database::{Database, Write},
-    read_state::ReadState,
+    database::{Database, ReadState, Write},
     reply::Reply,
     store::Store,
 };
