@@ -1,6 +1,6 @@
 //! A Kustomize overlay of the manifests, rendered by `kubectl kustomize`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context as _, ensure};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -21,6 +21,17 @@ pub struct Overlay {
     pub objects: Vec<Value>,
 }
 
+/// Copies a folder with all that is in it.
+fn copy_folder(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::create_dir(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let (path, copy) = (entry.path(), to.join(entry.file_name()));
+        if path.is_dir() { copy_folder(&path, &copy)? } else { drop(std::fs::copy(path, copy)?) }
+    }
+    Ok(())
+}
+
 impl Overlay {
     /// Renders an overlay.
     ///
@@ -37,10 +48,7 @@ impl Overlay {
     pub async fn with_component(component: &str) -> anyhow::Result<Self> {
         let folder = workspace::temporary("overlay-")?;
         let copy = folder.path().join("k8s");
-        let [source, copy_name] = [root().join("k8s"), copy.clone()];
-        let [source, copy_name] = [&source, &copy_name].map(|path| path.to_str());
-        let paths = source.zip(copy_name).context("the paths are UTF-8")?;
-        run("cp", &["-r", paths.0, paths.1]).await?;
+        copy_folder(&root().join("k8s"), &copy)?;
         let overlay = copy.join("overlays/production");
         let file = overlay.join("kustomization.yaml");
         let text = std::fs::read_to_string(&file)?;
