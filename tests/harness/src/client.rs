@@ -206,14 +206,14 @@ impl Client {
         serde_json::from_str(&text).with_context(|| format!("not JSON: {text}"))
     }
 
-    /// Reads the next frame that is not a `connection_state`.
+    /// Reads the next frame that is neither a `connection_state` nor a `read_state`.
     ///
     /// # Errors
     /// As [`Client::next_frame`].
     pub async fn next_notification(&mut self, limit: Duration) -> anyhow::Result<Value> {
         loop {
             let frame = self.next_frame(limit).await?;
-            if frame["event"] != "connection_state" {
+            if frame["event"] != "connection_state" && frame["event"] != "read_state" {
                 return Ok(frame);
             }
         }

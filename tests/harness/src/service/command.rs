@@ -34,7 +34,8 @@ impl Service {
     ) -> anyhow::Result<CommandOutput> {
         let output = self.command(arguments, &[], input).await?;
         let CommandOutput { code, stderr, .. } = &output;
-        ensure!(*code == Some(0), "{arguments:?}: exit code {code:?}: {stderr}");
+        let status = code.map_or("a signal".to_owned(), |code| code.to_string());
+        ensure!(*code == Some(0), "{arguments:?}: exit status: {status}: {stderr}");
         Ok(output)
     }
 

@@ -70,7 +70,9 @@ impl FleetClient {
             let frame = client.next_frame(FRAME_LIMIT).await?;
             if frame["event"] == "connection_state" {
                 self.record_state(&frame["data"])?;
-            } else if self.record_frame(&frame)? && self.policy == ReconnectPolicy::ResumeAfterEach
+            } else if frame["event"] != "read_state"
+                && self.record_frame(&frame)?
+                && self.policy == ReconnectPolicy::ResumeAfterEach
             {
                 return Ok(());
             }

@@ -27,7 +27,11 @@ fn copy_folder(from: &Path, to: &Path) -> std::io::Result<()> {
     for entry in std::fs::read_dir(from)? {
         let entry = entry?;
         let (path, copy) = (entry.path(), to.join(entry.file_name()));
-        if path.is_dir() { copy_folder(&path, &copy)? } else { drop(std::fs::copy(path, copy)?) }
+        if path.is_dir() {
+            copy_folder(&path, &copy)?;
+        } else {
+            std::fs::copy(path, copy)?;
+        }
     }
     Ok(())
 }
