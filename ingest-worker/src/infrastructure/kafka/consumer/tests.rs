@@ -12,7 +12,7 @@ use shared::config;
 use tokio::time::timeout;
 
 use super::*;
-use crate::config::command;
+use crate::{config::command, infrastructure::kafka::offsets::InFlightId};
 
 const LIMIT: Duration = Duration::from_mins(1);
 
@@ -48,6 +48,18 @@ fn member(cluster: &MockCluster<'_, DefaultProducerContext>) -> (Arc<Consumer>, 
     (Arc::new(consumer.expect("a consumer")), config.settings.kafka_consumer_group)
 }
 
+/// Reads the five records, as the consume loop does.
+async fn read_all(source: &mut KafkaSource<'_>) -> Vec<(i64, InFlightId)> {
+    let mut records = Vec::new();
+    while records.len() < 5 {
+        let read = timeout(LIMIT, source.read()).await.expect("the records are read");
+        records.extend(read.into_iter().map(|record| (record.offset(), record.state.id)));
+        // Until then, each read asks the broker where the partition begins.
+        source.take_assignment_changed();
+    }
+    records
+}
+
 #[tokio::test]
 async fn a_member_reads_its_partitions_and_commits_up_to_the_first_unfinished_record() {
     let cluster = MockCluster::new(1).expect("a broker");
@@ -79,14 +91,6 @@ async fn an_offset_of_a_rewound_partition_is_committed_again_without_further_pro
     let servers = cluster.bootstrap_servers();
     let (consumer, group) = member(&cluster);
     let mut source = consumer.source();
-    let read_all = async |source: &mut KafkaSource<'_>| {
-        let mut records = Vec::new();
-        while records.len() < 5 {
-            let read = timeout(LIMIT, source.read()).await.expect("the records are read");
-            records.extend(read.into_iter().map(|record| (record.offset(), record.state.id)));
-        }
-        records
-    };
     for (offset, id) in read_all(&mut source).await {
         source.offsets().finish("t", 0, offset, id);
     }
@@ -118,11 +122,7 @@ async fn offsets_below_the_committed_one_are_committed_after_a_rewind() {
     let mut source = consumer.source();
     // The last is committed by the client's periodic commit again.
     for ends in [&[5][..], &[2, 4]] {
-        let mut records = Vec::new();
-        while records.len() < 5 {
-            let read = timeout(LIMIT, source.read()).await.expect("the records are read");
-            records.extend(read.into_iter().map(|record| (record.offset(), record.state.id)));
-        }
+        let records = read_all(&mut source).await;
         for &end in ends {
             for (offset, id) in records.iter().filter(|(offset, _)| *offset < end) {
                 source.offsets().finish("t", 0, *offset, *id);
