@@ -18,7 +18,7 @@ use rdkafka::{
     message::BorrowedMessage,
     metadata::{Metadata, MetadataTopic},
 };
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tracing::{debug, warn};
 
 use super::{
@@ -66,7 +66,12 @@ impl Consumer {
 
     /// Returns the source of this member's records; there should be only one.
     pub(crate) fn source(self: &Arc<Self>) -> KafkaSource<'_> {
-        KafkaSource { consumer: self, stream: self.client.stream() }
+        KafkaSource {
+            consumer: self,
+            stream: self.client.stream(),
+            starts_unread: false,
+            reading_starts: None,
+        }
     }
 
     /// Returns the state that the client's callbacks update.
@@ -105,6 +110,10 @@ pub(super) fn missing<'t>(metadata: &Metadata, topics: &'t [String]) -> Vec<&'t 
 pub(crate) struct KafkaSource<'c> {
     consumer: &'c Arc<Consumer>,
     stream: MessageStream<'c, Membership>,
+    /// Whether partitions were assigned since `reading_starts` began.
+    starts_unread: bool,
+    /// Reads where assigned partitions begin; one at a time.
+    reading_starts: Option<JoinHandle<()>>,
 }
 
 impl<'c> KafkaSource<'c> {
@@ -124,9 +133,8 @@ impl<'c> KafkaSource<'c> {
             }
         }
         self.rewind_recreated();
-        if self.consumer.membership().assignment_changed() {
-            self.read_starts();
-        }
+        self.starts_unread |= self.consumer.membership().assignment_changed();
+        self.read_starts();
         let is_ready = !records.is_empty()
             || self.consumer.membership().assignment_changed()
             || self.fatal_error().is_some();
@@ -134,11 +142,16 @@ impl<'c> KafkaSource<'c> {
     }
 
     /// Reads where assigned partitions begin, without waiting for it.
-    fn read_starts(&self) {
+    fn read_starts(&mut self) {
+        let is_reading = self.reading_starts.as_ref().is_some_and(|reading| !reading.is_finished());
+        if is_reading || !std::mem::take(&mut self.starts_unread) {
+            return;
+        }
         let unknown = self.consumer.membership().offsets().without_start();
         if !unknown.is_empty() {
             let consumer = Arc::clone(self.consumer);
-            spawn_blocking(move || start::set_committed(&consumer.client, &unknown));
+            let read = move || start::set_committed(&consumer.client, &unknown);
+            self.reading_starts = Some(spawn_blocking(read));
         }
     }
 
