@@ -20,25 +20,8 @@ pub const SUBJECT: &str = "Redis";
 /// The oldest version with all commands and ACL rules in use.
 const OLDEST_VERSION: (u32, u32) = (6, 2);
 
-/// A command that changes nothing, and the ACL rule that permits it.
-#[derive(Clone, Debug)]
-pub struct PermissionCheck {
-    rule: String,
-    command: Cmd,
-}
-
-impl PermissionCheck {
-    /// The rule is written for the default prefix of key and channel names, as in `+get
-    /// ~ws:seen:*`.
-    #[must_use]
-    pub fn new(rule: &str, keys: &Keys, command: Cmd) -> Self {
-        Self { rule: rule_for(rule, keys), command }
-    }
-}
-
 /// Returns a rule that is written for the default prefix, for the present one.
-#[must_use]
-pub fn rule_for(rule: &str, keys: &Keys) -> String {
+fn rule_for(rule: &str, keys: &Keys) -> String {
     rule.replace("ws:", &format!("{}:", keys.prefix()))
         .replace("ws/", &format!("{}/", keys.prefix()))
 }
@@ -133,19 +116,22 @@ async fn check_eviction(connection: &RedisConnection, findings: &mut Findings) {
     }
 }
 
-/// Runs commands and reports those that the access rules deny.
+/// Runs commands that change nothing, each with the rule that permits it, and reports those that
+/// the access rules deny. A rule is written for the default prefix of key and channel names, as in
+/// `+get ~ws:seen:*`.
 ///
 /// # Errors
 /// If Redis does not reply.
 pub async fn check_permissions(
     connection: &RedisConnection,
-    permissions: Vec<PermissionCheck>,
+    keys: &Keys,
+    permissions: Vec<(&str, Cmd)>,
     findings: &mut Findings,
 ) -> RedisResult<()> {
-    let commands = permissions.iter().map(|permission| permission.command.clone()).collect();
+    let (rules, commands): (Vec<_>, _) = permissions.into_iter().unzip();
     let replies = connection.run_where_moved(commands).await?;
-    let denied = replies.iter().zip(&permissions).filter(|(reply, _)| is_denied(reply));
-    report_denied(denied.map(|(_, permission)| permission.rule.as_str()), findings);
+    let denied = replies.iter().zip(rules).filter(|(reply, _)| is_denied(reply));
+    report_denied(denied.map(|(_, rule)| rule), keys, findings);
     Ok(())
 }
 
@@ -154,9 +140,14 @@ pub fn is_denied<T>(reply: &RedisResult<T>) -> bool {
     reply.as_ref().is_err_and(|error| error.code() == Some("NOPERM"))
 }
 
-/// Reports each rule that the user lacks.
-pub fn report_denied<'r>(rules: impl Iterator<Item = &'r str>, findings: &mut Findings) {
+/// Reports each rule that the user lacks; they are written for the default prefix.
+pub fn report_denied<'r>(
+    rules: impl IntoIterator<Item = &'r str>,
+    keys: &Keys,
+    findings: &mut Findings,
+) {
     for rule in rules {
+        let rule = rule_for(rule, keys);
         let cure = format!("add ({rule}) to its user, see shared/README.md, ACLs");
         findings.failed(SUBJECT, "a command is denied", &cure);
     }

@@ -8,10 +8,7 @@ use shared::{
     keys::Keys,
     redis::{
         Channel, RedisClient,
-        check::{
-            self, PermissionCheck, check_permissions, is_denied, report_denied, rule_for,
-            unused_user,
-        },
+        check::{self, check_permissions, is_denied, report_denied, unused_user},
     },
 };
 
@@ -20,14 +17,15 @@ use super::operators;
 /// Checks Redis with commands that change nothing.
 pub(crate) async fn check(client: &RedisClient) -> Findings {
     check::check(client, async |connection, findings| {
-        check_permissions(connection, permissions(&client.keys), findings).await?;
+        let keys = &client.keys;
+        check_permissions(connection, keys, permissions(keys), findings).await?;
         check_channels(client, findings).await
     })
     .await
 }
 
 /// Commands on keys that do not exist, and on channels whose messages are ignored.
-fn permissions(keys: &Keys) -> Vec<PermissionCheck> {
+fn permissions(keys: &Keys) -> Vec<(&'static str, Cmd)> {
     let user = unused_user();
     let (stream, start) = (keys.stream(&user), keys.start(&user));
     let (position, read) = (keys.position(&user), keys.read(&user));
@@ -39,7 +37,7 @@ fn permissions(keys: &Keys) -> Vec<PermissionCheck> {
     script.arg("return 1").arg(4).arg(&stream).arg(&start).arg(&position).arg(&read);
     let mut revoked = cmd("ZREVRANGEBYSCORE");
     revoked.arg(keys.revocations()).arg("-inf").arg("-inf");
-    let commands = [
+    vec![
         ("+eval ~ws:stream:* ~ws:start:* ~ws:position:* ~ws:read:*", script),
         ("+xlen %R~ws:stream:*", cmd("XLEN").arg(&stream).to_owned()),
         ("+xrange %R~ws:stream:*", range("XRANGE")),
@@ -54,8 +52,7 @@ fn permissions(keys: &Keys) -> Vec<PermissionCheck> {
         ("+publish &ws:*", publish(&keys.channel(&user))),
         ("+publish &ws/probe*", publish(&keys.probe_channel())),
         ("+publish &ws/gateways/*", publish(&keys.answer_channel(&user))),
-    ];
-    commands.into_iter().map(|(rule, command)| PermissionCheck::new(rule, keys, command)).collect()
+    ]
 }
 
 /// Subscribes to each channel, as a session does.
@@ -77,7 +74,7 @@ async fn check_channels(client: &RedisClient, findings: &mut Findings) -> RedisR
     for (rule, channel) in channels {
         let reply = pubsub.subscribe(vec![channel]).await;
         if is_denied(&reply) {
-            report_denied([rule_for(rule, keys).as_str()].into_iter(), findings);
+            report_denied([rule], keys, findings);
         } else {
             reply?;
         }

@@ -6,7 +6,7 @@ use shared::{
     keys::{Keys, STREAM_FIELD},
     redis::{
         RedisClient, RedisConnection, ReplicaAck,
-        check::{self, PermissionCheck, SUBJECT, check_permissions, unused_user},
+        check::{self, SUBJECT, check_permissions, unused_user},
     },
     time::millis,
 };
@@ -18,11 +18,11 @@ use super::store::{PUBLISH_ONCE, load};
 pub(crate) async fn check(client: &RedisClient, ack: Option<ReplicaAck>) -> Findings {
     let keys = &client.keys;
     check::check(client, async |connection, findings| {
-        check_permissions(connection, permissions(keys), findings).await?;
+        check_permissions(connection, keys, permissions(keys), findings).await?;
         check_watermark(connection, keys, findings).await?;
         check_script(connection, keys, findings).await?;
         match ack {
-            Some(ack) => check_replicas(connection, ack, findings).await,
+            Some(ack) => check_replicas(connection, keys, ack, findings).await,
             None => Ok(()),
         }
     })
@@ -30,7 +30,7 @@ pub(crate) async fn check(client: &RedisClient, ack: Option<ReplicaAck>) -> Find
 }
 
 /// Commands on keys that do not exist, and on a channel without subscribers.
-fn permissions(keys: &Keys) -> Vec<PermissionCheck> {
+fn permissions(keys: &Keys) -> Vec<(&'static str, Cmd)> {
     let user = unused_user();
     let (seen, stream) = (keys.seen(&user, "check"), keys.stream(&user));
     let (start, position) = (keys.start(&user), keys.position(&user));
@@ -42,7 +42,7 @@ fn permissions(keys: &Keys) -> Vec<PermissionCheck> {
     append.arg(&stream).arg("NOMKSTREAM").arg("*").arg(STREAM_FIELD).arg("");
     let publish = cmd("PUBLISH").arg(keys.channel(&user)).arg("").to_owned();
     let one_field = |name: &str| cmd(name).arg(&watermark).arg("field").to_owned();
-    let commands = [
+    vec![
         ("+publish &ws:*", publish),
         ("+set ~ws:seen:*", set(&seen)),
         ("+get ~ws:seen:*", Cmd::get(&seen)),
@@ -61,8 +61,7 @@ fn permissions(keys: &Keys) -> Vec<PermissionCheck> {
         ("+hget ~ws:watermark:*", one_field("HGET")),
         ("+hmget ~ws:watermark:*", one_field("HMGET")),
         ("+del ~ws:watermark:*", Cmd::del(&watermark)),
-    ];
-    commands.into_iter().map(|(rule, command)| PermissionCheck::new(rule, keys, command)).collect()
+    ]
 }
 
 /// Writes a watermark and deletes it: no command shows the permission without writing.
@@ -73,8 +72,8 @@ async fn check_watermark(
 ) -> RedisResult<()> {
     let key = format!("{}check-{}", keys.watermark_prefix(), Uuid::new_v4());
     let write = cmd("HSET").arg(&key).arg("field").arg("").to_owned();
-    let write = PermissionCheck::new("+hset ~ws:watermark:*", keys, write);
-    check_permissions(connection, vec![write], findings).await?;
+    let permission = ("+hset ~ws:watermark:*", write);
+    check_permissions(connection, keys, vec![permission], findings).await?;
     connection.run_where_moved(vec![Cmd::del(&key)]).await.map(drop)
 }
 
@@ -86,7 +85,7 @@ async fn check_script(
 ) -> RedisResult<()> {
     let loaded = load(connection, PUBLISH_ONCE).await;
     if check::is_denied(&loaded) {
-        check::report_denied(["+script|load"].into_iter(), findings);
+        check::report_denied(["+script|load"], keys, findings);
         return Ok(());
     }
     let user = unused_user();
@@ -95,12 +94,13 @@ async fn check_script(
     run.arg(keys.stream(&user)).arg(keys.start(&user)).arg(keys.position(&user));
     run.arg(keys.channel(&user)).arg(1).arg(1).arg(1).arg(1).arg("");
     let rule = "+evalsha ~ws:seen:* ~ws:stream:* ~ws:start:* ~ws:position:*";
-    check_permissions(connection, vec![PermissionCheck::new(rule, keys, run)], findings).await
+    check_permissions(connection, keys, vec![(rule, run)], findings).await
 }
 
 /// Compares the number of connected replicas with the one that must acknowledge each write.
 async fn check_replicas(
     connection: &RedisConnection,
+    keys: &Keys,
     ack: ReplicaAck,
     findings: &mut Findings,
 ) -> RedisResult<()> {
@@ -108,7 +108,7 @@ async fn check_replicas(
     let wait = cmd("WAIT").arg(replicas).arg(millis(timeout)).to_owned();
     let reply = connection.run_on_all_nodes(&wait).await;
     if check::is_denied(&reply) {
-        check::report_denied(["+wait"].into_iter(), findings);
+        check::report_denied(["+wait"], keys, findings);
         return Ok(());
     }
     for connected in reply? {

@@ -41,17 +41,16 @@ pub(crate) async fn watch(
     fatal: FatalError,
     stop: CancellationToken,
 ) {
-    let (watched, servers) =
-        (Arc::clone(&consumer), config.settings.kafka_bootstrap_servers.clone());
     let clients = Arc::new(Clients { consumer, dead_letters, config });
     let (mut topics_logged, mut failed) = (false, 0);
     loop {
-        let clients = Arc::clone(&clients);
-        let check = tokio::task::spawn_blocking(move || clients.check(topics_logged));
+        let checked = Arc::clone(&clients);
+        let check = tokio::task::spawn_blocking(move || checked.check(topics_logged));
         let reachable = check.await.unwrap_or(Reachable::NoClient);
         debug!(?reachable, "brokers checked");
-        if reachable == Reachable::NoClient && watched.membership().outage.begin() {
+        if reachable == Reachable::NoClient && clients.consumer.membership().outage.begin() {
             // The client reports only connections that fail, not brokers that do not respond.
+            let servers = &clients.config.settings.kafka_bootstrap_servers;
             warn!(servers, "Kafka brokers do not answer");
         }
         topics_logged |= reachable == Reachable::EveryClient;
