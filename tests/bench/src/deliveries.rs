@@ -44,20 +44,23 @@ pub(crate) async fn measure(env: &Env) -> anyhow::Result<Vec<Figure>> {
                 .with_limit(raw_limit)
                 .with_note("half of the sockets on each thread; limit: send"),
         ]);
-        for (name, goal, settings, threads) in [
-            ("deliveries_per_core", Goal::RatioAtLeast(0.8), Vec::new(), "a thread per processor"),
+        let one_per_gateway = || vec![("TOKIO_WORKER_THREADS", "1".to_owned())];
+        for (name, goal, gateways, settings, threads) in [
+            ("deliveries_per_core", Goal::RatioAtLeast(0.8), 1, Vec::new(), "one per processor"),
+            ("deliveries_per_core_1_thread", Goal::Report, 1, one_per_gateway(), "one"),
             (
-                "deliveries_per_core_1_thread",
+                "deliveries_per_core_2_gateways",
                 Goal::Report,
-                vec![("TOKIO_WORKER_THREADS", "1".to_owned())],
-                "one thread",
+                2,
+                one_per_gateway(),
+                "one in each of two gateways, which share nothing",
             ),
         ] {
-            let (values, missing) = gateway(env, size, settings).await?;
+            let (values, missing) = gateway(env, size, gateways, settings).await?;
             figures.push(
                 Figure::new(&format!("{name}_{sockets}"), "frames/s", values, goal)
                     .with_limit(limit)
-                    .with_note(format!("{threads}; limit: the loop on one thread"))
+                    .with_note(format!("threads: {threads}; limit: the loop on one thread"))
                     .missed_if((missing > 0).then(|| format!("{missing} notifications missing"))),
             );
         }
@@ -65,14 +68,15 @@ pub(crate) async fn measure(env: &Env) -> anyhow::Result<Vec<Figure>> {
     Ok(figures)
 }
 
-/// Returns frames per second of the gateway's CPU time for each run, and lost notifications.
+/// Returns frames per second of the gateways' CPU time for each run, and lost notifications.
 async fn gateway(
     env: &Env,
     size: Size,
+    gateways: usize,
     settings: Vec<(&'static str, String)>,
 ) -> anyhow::Result<(Vec<f64>, u64)> {
     let kafka = Kafka::start_embedded().await?;
-    env.on_stack_of(kafka, (0, 1), settings, async |stack| {
+    env.on_stack_of(kafka, (0, gateways), settings, async |stack| {
         let (times, missing) = deliver(stack, size).await?;
         let frames = size.rounds * size.sockets as u64;
         Ok((times.into_iter().map(|cpu| per_cpu_second(frames, cpu)).collect(), missing))

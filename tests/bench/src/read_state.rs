@@ -15,7 +15,8 @@ use crate::{
 
 /// The number of users that have a history and two devices.
 const USERS: usize = 20;
-const TEXT: &str = r#"{"event":"class_created","category":"class_management","priority":"low"}"#;
+const TEXT: &str =
+    r#"{"event":"class_created","category":"class_management","priority":"standard"}"#;
 /// Longest time for a frame.
 const FRAME: Duration = Duration::from_secs(20);
 

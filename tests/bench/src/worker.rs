@@ -23,7 +23,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 const LIMIT: Duration = Duration::from_secs(90);
 
 pub(crate) async fn measure(env: &Env) -> anyhow::Result<Vec<Figure>> {
-    let (events, users, runs) = env.pick((8_000, 100, 1), (150_000, 2_000, 3));
+    let (events, users, runs) = env.pick((8_000, 100, 1), (150_000, 2_000, 5));
     env.on_stack((1, 1), async |stack| {
         let (mut values, mut limits, mut costs) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..runs {
