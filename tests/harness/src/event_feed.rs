@@ -12,6 +12,9 @@ use tokio::{net::TcpStream, task::JoinHandle, time::timeout};
 
 use crate::http;
 
+/// Longest time for the answer to a poll: the gateway answers within 60 s.
+pub const POLL_LIMIT: Duration = Duration::from_secs(70);
+
 /// An open event stream.
 #[derive(Debug)]
 pub struct EventStream {
@@ -122,14 +125,14 @@ fn parse(block: &str) -> ServerEvent {
 /// Polls once; returns the status and the answer.
 ///
 /// # Errors
-/// When there is no answer within the time limit of [`http`].
+/// When there is no answer within [`POLL_LIMIT`].
 pub async fn poll(
     address: SocketAddr,
     token: &str,
     query: &str,
 ) -> anyhow::Result<(StatusCode, Value)> {
     let headers = [("accept", "application/json"), ("authorization", &*format!("Bearer {token}"))];
-    let response =
-        http::request(Method::GET, address, &format!("/events?{query}"), &headers).await?;
+    let path = format!("/events?{query}");
+    let response = http::request_within(POLL_LIMIT, Method::GET, address, &path, &headers).await?;
     Ok((response.status(), serde_json::from_slice(response.body())?))
 }

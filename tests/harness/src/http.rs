@@ -32,6 +32,20 @@ pub async fn request(
     path: &str,
     headers: &[(&str, &str)],
 ) -> anyhow::Result<Response<Bytes>> {
+    request_within(LIMIT, method, address, path, headers).await
+}
+
+/// Returns the response to a request with headers, which the server may delay.
+///
+/// # Errors
+/// When the response is not complete within `limit`.
+pub async fn request_within(
+    limit: Duration,
+    method: Method,
+    address: SocketAddr,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> anyhow::Result<Response<Bytes>> {
     let exchange = async {
         let stream = TcpStream::connect(address).await?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
@@ -54,9 +68,9 @@ pub async fn request(
             }
         }
     };
-    timeout(LIMIT, exchange)
+    timeout(limit, exchange)
         .await
-        .with_context(|| format!("{path}: no response within {LIMIT:?}"))?
+        .with_context(|| format!("{path}: no response within {limit:?}"))?
 }
 
 /// Returns the value of a series in a `/metrics` page; `series` is spelled as in the page:

@@ -5,6 +5,7 @@
 use std::{
     collections::HashMap,
     convert::Infallible,
+    mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -67,6 +68,16 @@ pub(super) struct Balancer<'a> {
     pub(super) counts: &'a GatewayCounts,
 }
 
+/// The comparisons with the mean, once per interval.
+#[derive(Debug, Default)]
+struct Comparison {
+    /// Whether connections are being closed.
+    is_moving: bool,
+    /// The number of connections an interval ago. Those that were opened since do not count: when
+    /// many clients connect at once, the numbers that make the mean are up to an interval old.
+    last: u64,
+}
+
 impl GatewayCounts {
     /// Takes over a published number. Returns none if it is unreadable.
     pub(super) fn receive(&self, text: &str) -> Option<()> {
@@ -98,7 +109,7 @@ impl Balancer<'_> {
         }
         let mut ticks = interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut is_moving = false;
+        let mut comparison = Comparison::default();
         loop {
             ticks.tick().await;
             let own = self.metrics.open_connections();
@@ -109,9 +120,10 @@ impl Balancer<'_> {
             let Some(mean) = self.counts.mean() else { continue };
             #[expect(clippy::cast_possible_truncation, reason = "a number of connections")]
             self.metrics.mean_connections.set(mean.round() as i64);
-            let excess = excess(own, mean, is_moving, self.settings);
-            if (excess > 0) != is_moving {
-                is_moving = excess > 0;
+            let was_moving = comparison.is_moving;
+            let excess = comparison.excess(own, mean, self.settings);
+            let is_moving = comparison.is_moving;
+            if is_moving != was_moving {
                 info!(connections = own, mean, is_moving, "rebalancing of connections changed");
             }
             self.close_oldest(excess, own).await;
@@ -145,13 +157,17 @@ impl Balancer<'_> {
     }
 }
 
-/// Returns how many connections a gateway has too many.
-fn excess(own: u64, mean: f64, is_moving: bool, settings: RebalanceSettings) -> usize {
-    let limit = mean * if is_moving { STOP_AT } else { BEGIN_ABOVE };
-    if own < settings.min_connections || as_f64(own) <= limit {
-        return 0;
+impl Comparison {
+    /// Returns how many connections this gateway has too many.
+    fn excess(&mut self, own: u64, mean: f64, settings: RebalanceSettings) -> usize {
+        let own = own.min(mem::replace(&mut self.last, own));
+        let limit = mean * if self.is_moving { STOP_AT } else { BEGIN_ABOVE };
+        self.is_moving = own >= settings.min_connections && as_f64(own) > limit;
+        if !self.is_moving {
+            return 0;
+        }
+        at_most(usize::MAX, (as_f64(own) - mean * STOP_AT).ceil())
     }
-    at_most(usize::MAX, (as_f64(own) - mean * STOP_AT).ceil())
 }
 
 /// Returns the smaller of both; at least one of a fraction.
@@ -177,11 +193,22 @@ mod tests {
 
     #[test]
     fn a_gateway_begins_above_1_2_times_the_mean_and_stops_at_1_1_times() {
-        assert_eq!(excess(1_200, 1_000.0, false, SETTINGS), 0);
-        assert_eq!(excess(1_201, 1_000.0, false, SETTINGS), 101);
-        assert_eq!(excess(1_150, 1_000.0, true, SETTINGS), 50);
-        assert_eq!(excess(1_100, 1_000.0, true, SETTINGS), 0);
-        assert_eq!(excess(99, 10.0, false, SETTINGS), 0, "below the minimum");
+        let excess =
+            |own, mean, is_moving| Comparison { is_moving, last: own }.excess(own, mean, SETTINGS);
+        assert_eq!(excess(1_200, 1_000.0, false), 0);
+        assert_eq!(excess(1_201, 1_000.0, false), 101);
+        assert_eq!(excess(1_150, 1_000.0, true), 50);
+        assert_eq!(excess(1_100, 1_000.0, true), 0);
+        assert_eq!(excess(99, 10.0, false), 0, "below the minimum");
+    }
+
+    #[test]
+    fn connections_that_are_newer_than_the_mean_are_not_closed() {
+        let mut comparison = Comparison::default();
+        assert_eq!(comparison.excess(100, 0.0, SETTINGS), 0);
+        assert_eq!(comparison.excess(1_000, 100.0, SETTINGS), 0, "all gateways gain connections");
+        assert_eq!(comparison.excess(1_000, 1_000.0, SETTINGS), 0);
+        assert_eq!(comparison.excess(1_000, 500.0, SETTINGS), 450, "two are new and empty");
     }
 
     #[tokio::test(start_paused = true)]
