@@ -236,6 +236,13 @@ impl Notification {
         Ok(Self { data, ..self })
     }
 
+    /// Returns the bytes of its texts and data.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        let names = self.event.len() + self.correlation_id.as_ref().map_or(0, String::len);
+        names + self.data.get().len()
+    }
+
     /// Returns the JSON for one recipient, without the `id` that the publish script adds.
     ///
     /// # Panics

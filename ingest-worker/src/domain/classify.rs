@@ -254,6 +254,17 @@ impl Classification {
         stated.map_or(&[], |pending| &pending.recipient.owned)
     }
 
+    /// Returns the bytes of its notification.
+    pub(crate) fn memory(&self) -> usize {
+        let notification = self.pending().and_then(|pending| pending.notification.as_ref().ok());
+        notification.map_or(0, Notification::memory)
+    }
+
+    /// Replaces its notification by an outcome.
+    pub(crate) fn with_outcome(self, outcome: Outcome) -> Self {
+        Self { action: Action::Finish(outcome), ..self }
+    }
+
     pub(super) fn pending(&self) -> Option<&PendingNotification> {
         match &self.action {
             Action::Notify(pending) => Some(pending),

@@ -48,9 +48,12 @@ pub(crate) struct WatermarkWrite {
 pub(crate) type Delivered<R> = (Batch<R>, Vec<Outcome>);
 
 impl<R: SourceRecord> Batch<R> {
-    /// Returns the number of records and their bytes in memory.
+    /// Returns the number of records, and their bytes in memory with those of their notifications:
+    /// a short list in a record can be a long one in a notification.
     pub(crate) fn size(&self) -> (usize, usize) {
-        (self.records.len(), self.records.iter().map(InFlightRecord::memory).sum())
+        let records: usize = self.records.iter().map(InFlightRecord::memory).sum();
+        let notifications: usize = self.classifications.iter().map(Classification::memory).sum();
+        (self.records.len(), records + notifications)
     }
 
     /// Adds the records of a batch that was read later.

@@ -16,6 +16,7 @@ use crate::{
         routes::{NotificationSource, Routes},
     },
     infrastructure::kafka::{
+        dead_letters::queue::DeadLetter,
         offsets::Offsets,
         record::ParkState,
         source::fake::{TOPIC, message},
@@ -76,6 +77,20 @@ fn a_batch_keeps_the_order_of_its_records_when_a_later_one_is_appended() {
     batch.append(processor.classify(later, false));
     assert_eq!((batch.size(), batch.classifications.len()), ((3, 3 * fixed + 12), 3));
     assert_eq!(offsets_of(&batch), [0, 1, 2]);
+}
+
+#[test]
+fn the_size_of_a_batch_contains_its_notifications_and_a_dead_letter_keeps_none() {
+    let processor = processor();
+    let event = processor.classify(records([created()]), false);
+    let text = processor.classify(records([vec![b'x'; created().len()]]), false);
+    assert!(event.size().1 > text.size().1 + 100, "{:?}, {:?}", event.size(), text.size());
+    let Batch { mut records, mut classifications, .. } = event;
+    let (record, classification) = (records.remove(0).into_owned(), classifications.remove(0));
+    let rejection = DeadLetterReason::RecipientUnknown.with_detail("no recipient is known");
+    let dead_letter = DeadLetter::new(record, classification, rejection);
+    assert_eq!(dead_letter.classification.memory(), 0);
+    assert_eq!(dead_letter.classification.event_type.name(), "huleedu.class.created.v1");
 }
 
 #[tokio::test(start_paused = true)]

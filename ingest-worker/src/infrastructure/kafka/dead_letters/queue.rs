@@ -7,7 +7,10 @@ use shared::{backoff::Backoff, due_queue::DueQueue};
 use tokio::time::Instant;
 
 use crate::{
-    domain::{classify::Classification, record::Rejection},
+    domain::{
+        classify::Classification,
+        record::{Outcome, Rejection},
+    },
     infrastructure::kafka::{
         offsets::{Offsets, Partition},
         record::OwnedRecord,
@@ -33,11 +36,15 @@ pub struct DeadLetter {
 }
 
 impl DeadLetter {
+    /// A dead letter that is not written yet. It does not keep the notification, which the bytes of
+    /// the record do not include.
     pub(crate) fn new(
         record: OwnedRecord,
         classification: Classification,
         rejection: Rejection,
     ) -> Self {
+        let outcome = Outcome::DeadLetter(rejection.clone());
+        let classification = classification.with_outcome(outcome);
         Self { record, classification, rejection, backoff: BACKOFF }
     }
 
