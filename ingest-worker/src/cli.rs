@@ -76,7 +76,7 @@ impl OperatorCommand {
         match self {
             Self::DeadLetters(command) => {
                 let interrupt = lifecycle::shutdown_on_signals();
-                tokio::task::spawn_blocking(move || command.run(&config, interrupt)).await?
+                tokio::task::spawn_blocking(move || command.run(&config, &interrupt)).await?
             }
             Self::Explain(explain) => explain.run(config).await,
             Self::Parked(parked) => parked.run(config).await,

@@ -3,7 +3,8 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    io::{BufRead as _, Write as _},
+    io::{self, Write as _},
+    thread,
 };
 
 use anyhow::{Context as _, anyhow, bail, ensure};
@@ -14,7 +15,7 @@ use rdkafka::{
     producer::FutureRecord,
     types::RDKafkaErrorCode,
 };
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, sync::oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -79,15 +80,15 @@ impl DeadLettersCommand {
     /// # Errors
     /// When the brokers do not answer, a record could not be sent, or the command was interrupted.
     /// A record that cannot be sent does not keep the others from being sent.
-    pub(crate) fn run(&self, config: &Config, interrupt: CancellationToken) -> anyhow::Result<()> {
-        let reader = Reader::connect(config, interrupt)?;
+    pub(crate) fn run(&self, config: &Config, interrupt: &CancellationToken) -> anyhow::Result<()> {
+        let reader = Reader::connect(config, interrupt.clone())?;
         let replayed = reader.replayed()?;
         match self {
             Self::List(selection) => {
                 list(&reader, *selection, &replayed, true)?;
                 Ok(())
             }
-            Self::Replay(replay) => replay.run(config, &reader, &replayed),
+            Self::Replay(replay) => replay.run(config, &reader, &replayed, interrupt),
         }
     }
 }
@@ -101,7 +102,7 @@ fn list(
     with_replayed: bool,
 ) -> anyhow::Result<usize> {
     let mut count = 0;
-    let mut out = std::io::stdout().lock();
+    let mut out = io::stdout().lock();
     reader.for_each_dead_letter(|dead_letter| {
         let position = Position::of(dead_letter);
         let was_replayed = replayed.contains(&position);
@@ -135,9 +136,10 @@ impl Replay {
         config: &Config,
         reader: &Reader,
         replayed: &HashSet<Position>,
+        interrupt: &CancellationToken,
     ) -> anyhow::Result<()> {
         let count = list(reader, self.selection, replayed, self.again)?;
-        if count == 0 || self.dry_run || !(self.yes || is_confirmed(count)?) {
+        if count == 0 || self.dry_run || !(self.yes || is_confirmed(count, interrupt)?) {
             return Ok(());
         }
         let producer = ReplaceableProducer::new(client_config::producer(config));
@@ -171,12 +173,26 @@ impl Replay {
     }
 }
 
-fn is_confirmed(count: usize) -> anyhow::Result<bool> {
+fn is_confirmed(count: usize, interrupt: &CancellationToken) -> anyhow::Result<bool> {
     print!("Send these {count} records to their original topics again? [y/N] ");
-    std::io::stdout().flush()?;
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    io::stdout().flush()?;
+    let read = || {
+        let mut line = String::new();
+        io::stdin().read_line(&mut line).map(|_| line)
+    };
+    Ok(matches!(answer(read, interrupt)?.trim(), "y" | "Y" | "yes"))
+}
+
+/// Returns what `read` returns, unless `interrupt` comes first: only the end of the process ends a
+/// read from a terminal.
+fn answer(
+    read: impl FnOnce() -> io::Result<String> + Send + 'static,
+    interrupt: &CancellationToken,
+) -> anyhow::Result<String> {
+    let (sender, receiver) = oneshot::channel();
+    thread::spawn(move || sender.send(read()));
+    let answer = Handle::current().block_on(interrupt.run_until_cancelled(receiver));
+    Ok(answer.context("interrupted")???)
 }
 
 /// Sends records to their original topics.

@@ -39,6 +39,13 @@ fn with_dead_letters(
 }
 
 async fn replay(cluster: &MockCluster<'_, DefaultProducerContext>) -> anyhow::Result<()> {
+    replay_until(cluster, CancellationToken::new()).await
+}
+
+async fn replay_until(
+    cluster: &MockCluster<'_, DefaultProducerContext>,
+    interrupt: CancellationToken,
+) -> anyhow::Result<()> {
     let servers = cluster.bootstrap_servers();
     let arguments = [
         "ingest-worker",
@@ -51,7 +58,7 @@ async fn replay(cluster: &MockCluster<'_, DefaultProducerContext>) -> anyhow::Re
     let selection = Selection { reason: None, at: None };
     let replay = Replay { selection, yes: true, again: false, dry_run: false };
     let command = DeadLettersCommand::Replay(replay);
-    spawn_blocking(move || command.run(&config, CancellationToken::new())).await.unwrap()
+    spawn_blocking(move || command.run(&config, &interrupt)).await.unwrap()
 }
 
 /// The number of records that were sent to [`ORIGINAL`].
@@ -119,4 +126,32 @@ async fn a_header_like_that_of_a_note_neither_hides_a_dead_letter_nor_stands_for
     let cluster = with_dead_letters(&[&dead_letter, &pretender]);
     replay(&cluster).await.unwrap();
     assert_eq!(sent(&cluster), 2);
+}
+
+#[tokio::test]
+async fn a_replay_that_is_interrupted_sends_nothing() {
+    let cluster = with_dead_letters(&[&[(header::TOPIC, ORIGINAL), (header::REASON, "malformed")]]);
+    let interrupt = CancellationToken::new();
+    interrupt.cancel();
+    let error = replay_until(&cluster, interrupt).await.unwrap_err();
+    assert_eq!(error.to_string(), "interrupted");
+    assert_eq!(sent(&cluster), 0);
+}
+
+#[tokio::test]
+async fn an_interrupt_ends_the_wait_for_a_confirmation() {
+    let interrupt = CancellationToken::new();
+    let token = interrupt.clone();
+    let read = || -> io::Result<String> {
+        loop {
+            thread::park();
+        }
+    };
+    let waiting = spawn_blocking(move || answer(read, &token));
+    interrupt.cancel();
+    let error = waiting.await.unwrap().unwrap_err();
+    assert_eq!(error.to_string(), "interrupted");
+    let answered =
+        spawn_blocking(|| answer(|| Ok("y".to_owned()), &CancellationToken::new())).await.unwrap();
+    assert_eq!(answered.unwrap(), "y");
 }
