@@ -45,7 +45,23 @@ pub(crate) fn property_problems(config: &Config) -> Vec<String> {
     if has_sasl && property(config, &SASL_MECHANISM).is_none() {
         problems.push(format!("KAFKA_PROPERTY_SASL_MECHANISM: is not set, use {SASL_MECHANISMS}"));
     }
+    if has_sasl && lacks_tokens(config) {
+        let rule = "is not `oidc`, the only method by which the worker gets tokens";
+        problems.push(format!("KAFKA_PROPERTY_SASL_OAUTHBEARER_METHOD: {rule}"));
+    }
     problems
+}
+
+/// Returns whether the client needs tokens that a program would have to give it: it would wait for
+/// them and connect to no broker, without an error.
+fn lacks_tokens(config: &Config) -> bool {
+    let is = |names: &[&str], value| {
+        property(config, names).is_some_and(|set| set.eq_ignore_ascii_case(value))
+    };
+    let without_signature = property(config, &["enable.sasl.oauthbearer.unsecure.jwt"]);
+    is(&SASL_MECHANISM, "OAUTHBEARER")
+        && !is(&["sasl.oauthbearer.method"], "oidc")
+        && without_signature.is_none()
 }
 
 /// Returns a message for each client that cannot be created, for example because two properties
@@ -150,6 +166,21 @@ mod tests {
         }
         let scram = [("security.protocol", "SASL_SSL"), ("sasl.mechanism", "SCRAM-SHA-512")];
         assert!(property_problems(&with_properties(&scram)).is_empty());
+    }
+
+    #[test]
+    fn tokens_that_the_client_cannot_get_are_refused() {
+        let base = [("security.protocol", "SASL_SSL"), ("sasl.mechanism", "oauthbearer")];
+        for (more, is_refused) in [
+            (("sasl.oauthbearer.scope", "kafka"), true),
+            (("sasl.oauthbearer.method", "default"), true),
+            (("sasl.oauthbearer.method", "oidc"), false),
+            (("enable.sasl.oauthbearer.unsecure.jwt", "true"), false),
+        ] {
+            let problems = property_problems(&with_properties(&[base[0], base[1], more]));
+            let named = problems.iter().filter(|p| p.contains("SASL_OAUTHBEARER_METHOD")).count();
+            assert_eq!(named, usize::from(is_refused), "{more:?}: {problems:?}");
+        }
     }
 
     #[test]
