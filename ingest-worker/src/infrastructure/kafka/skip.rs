@@ -99,16 +99,21 @@ impl Skip {
                 let brokers = &config.settings.kafka_bootstrap_servers;
                 format!("no offsets of {topic}[{partition}] (brokers: {brokers})")
             })?;
-        let committed = self.committed(&client).context("the brokers give no committed offset")?;
-        let from = committed.unwrap_or(first).max(first);
-        ensure!(
-            from < *to && *to <= end,
-            "--to must be above {from}, the offset that {group} reads next, and at most {end}, the \
-             end of {topic}[{partition}]"
-        );
-        self.check_unreadable(config, from)?;
-        // A commit that changes nothing shows whether the group accepts one.
-        self.commit_when_empty(&client, from, group, interrupt)?;
+        let check = |from: i64| {
+            ensure!(
+                from < *to && *to <= end,
+                "--to must be above {from}, the offset that {group} reads next, and at most {end}, \
+                 the end of {topic}[{partition}]"
+            );
+            self.check_unreadable(config, from)
+        };
+        let before = self.next_offset(&client, first)?;
+        check(before)?;
+        let from = self.wait_until_empty(&client, first, group, interrupt)?;
+        if from != before {
+            // Workers have finished records before they left the group.
+            check(from)?;
+        }
         Handle::current()
             .block_on(self.advance_watermark(publisher, group))
             .context("nothing is skipped: Redis does not take the partition's watermark")?;
@@ -155,6 +160,16 @@ impl Skip {
         Ok(())
     }
 
+    /// Returns the offset that the group reads next; `first` is the first of the partition.
+    fn next_offset(
+        &self,
+        client: &BaseConsumer<CommandContext>,
+        first: i64,
+    ) -> anyhow::Result<i64> {
+        let committed = self.committed(client).context("the brokers give no committed offset")?;
+        Ok(committed.unwrap_or(first).max(first))
+    }
+
     fn committed(&self, client: &BaseConsumer<CommandContext>) -> KafkaResult<Option<i64>> {
         let mut list = TopicPartitionList::new();
         list.add_partition(&self.topic, self.partition);
@@ -169,16 +184,19 @@ impl Skip {
         client.commit(&list, CommitMode::Sync)
     }
 
-    fn commit_when_empty(
+    /// Waits until the group has no members; a commit that changes nothing shows it. Returns the
+    /// offset that the group then reads next.
+    fn wait_until_empty(
         &self,
         client: &BaseConsumer<CommandContext>,
-        offset: i64,
+        first: i64,
         group: &str,
         interrupt: &CancellationToken,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<i64> {
         let deadline = Instant::now() + self.wait;
         loop {
-            let Err(error) = self.commit(client, offset) else { return Ok(()) };
+            let from = self.next_offset(client, first)?;
+            let Err(error) = self.commit(client, from) else { return Ok(from) };
             // Kafka's answers to a commit from outside a group that has members.
             let has_members = matches!(
                 error.rdkafka_error_code(),
@@ -191,5 +209,35 @@ impl Skip {
             ensure!(!interrupt.is_cancelled(), "interrupted");
             std::thread::sleep(RETRY_INTERVAL);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::{
+        ClientConfig,
+        mocking::MockCluster,
+        types::{RDKafkaApiKey, RDKafkaRespErr},
+    };
+
+    use super::*;
+
+    #[test]
+    fn what_workers_finish_before_they_leave_the_group_is_not_skipped() {
+        let cluster = MockCluster::new(1).expect("a broker");
+        cluster.create_topic("t", 1, 1).expect("a topic");
+        let mut properties = ClientConfig::new();
+        properties.set("bootstrap.servers", cluster.bootstrap_servers()).set("group.id", "g");
+        let client: BaseConsumer<CommandContext> =
+            properties.create_with_context(CommandContext::default()).expect("a client");
+        let wait = Duration::ZERO;
+        let skip = Skip { topic: "t".into(), partition: 0, to: 9, readable: true, wait };
+        let next = || skip.wait_until_empty(&client, 0, "g", &CancellationToken::new());
+        let has_members = RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID;
+        cluster.request_errors(RDKafkaApiKey::OffsetCommit, &[has_members]);
+        let error = next().expect_err("the group has members").to_string();
+        assert!(error.contains("has active members"), "{error}");
+        skip.commit(&client, 3).expect("the last worker commits and leaves");
+        assert_eq!(next().expect("the group is empty"), 3);
     }
 }
