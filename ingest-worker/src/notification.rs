@@ -7,6 +7,7 @@ mod batch;
 mod class;
 mod essay;
 mod file;
+pub mod loss_time;
 mod matching;
 pub mod publisher;
 mod results;

@@ -44,7 +44,7 @@ impl Send {
         let text =
             notification(&self.read()?, &user, event, config.settings.max_notification_size)?;
         let identity = EventIdentity::EventId { id: event, type_hash: 0 };
-        let outgoing = OutgoingNotification { user, identity, text, silent_since: None };
+        let outgoing = OutgoingNotification { user, identity, text, history_only: None };
         let redis = RedisClient::new(&config.settings.redis).context("REDIS_URL")?;
         let store = pipeline::store(config, redis, Metrics::new(&Registry::new()));
         let published = store.publish(&[outgoing], &[]).await?;

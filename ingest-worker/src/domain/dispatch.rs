@@ -183,12 +183,12 @@ impl PendingNotification {
         };
         let text = panics::catch("rendering", || notification.to_json(user));
         let text = text.map_err(Outcome::DeadLetter)?;
-        let silent_since = match self.restore {
-            Some(Restore::HistoryOnly { intact_until }) => Some(intact_until),
+        let history_only = match self.restore {
+            Some(Restore::HistoryOnly(loss)) => Some(loss),
             _ => None,
         };
         let (user, identity) = (user.clone(), self.identity);
-        Ok(OutgoingNotification { user, identity, text, silent_since })
+        Ok(OutgoingNotification { user, identity, text, history_only })
     }
 
     /// Returns the outcome if a backend refused what concerns the event; a retry may succeed.

@@ -3,7 +3,7 @@
 use shared::time::Timestamp;
 
 use super::ordering::OrderingKey;
-use crate::notification::publisher::TransientError;
+use crate::notification::{loss_time::LossTime, publisher::TransientError};
 
 /// One record, borrowed from the client that read it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,13 +38,8 @@ pub enum Restore {
     /// Its record was finished: it is published again, as subscribers may not have received it.
     Publish,
     /// Its record was finished: it is added to the user's history, and published only where that
-    /// history began before this time, in milliseconds. It has survived the loss, so that clients
-    /// may have resumed in it.
-    HistoryOnly {
-        /// The last time at which Redis was known to have its data. Negative, if that is not known:
-        /// the time at which the loss was noticed; a history without entries then does not count.
-        intact_until: i64,
-    },
+    /// history has survived the loss, so that clients may have resumed in it.
+    HistoryOnly(LossTime),
 }
 
 impl Restore {

@@ -23,7 +23,10 @@ use super::{
     record::{DeadLetterReason, IgnoreReason, Outcome, ParkReason, Record, Restore},
     routes::{NotificationSource, Routes},
 };
-use crate::notification::publisher::{FakePublisher, PublishOutcome, System, TransientError};
+use crate::notification::{
+    loss_time::LossTime,
+    publisher::{FakePublisher, PublishOutcome, System, TransientError},
+};
 
 /// The domain with in-memory backends.
 struct Pipeline {
@@ -152,7 +155,7 @@ async fn what_is_restored_may_be_older_than_the_limit_unless_it_was_not_finished
         (Restore::Unfinished, yesterday, too_old.clone()),
         (Restore::Publish, before, too_old),
         (Restore::Publish, yesterday, Outcome::Restored),
-        (Restore::HistoryOnly { intact_until: 0 }, yesterday, Outcome::Duplicate),
+        (Restore::HistoryOnly(LossTime::default()), yesterday, Outcome::Duplicate),
     ] {
         let (restore, written_at) = (Some(restore), Some(at(written_at)));
         let record = Record { written_at, restore, ..record(envelope.as_bytes()) };

@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, fmt, future::Future, sync::Arc};
 use shared::user::UserId;
 use uuid::Uuid;
 
+use super::loss_time::LossTime;
+
 /// The identity of an event, for idempotency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EventIdentity {
@@ -38,10 +40,9 @@ pub struct OutgoingNotification {
     pub identity: EventIdentity,
     /// The notification, a JSON object without the `id` that publishing assigns.
     pub text: String,
-    /// Set to add it to the user's history without sending it to subscribers, if that history began
-    /// at this time, in milliseconds, or later. If it is negative, the same without the sign, and a
-    /// history that has had no entry does not count as begun.
-    pub silent_since: Option<i64>,
+    /// Set to add it to the user's history without sending it to subscribers, unless that history
+    /// has survived the loss of data.
+    pub history_only: Option<LossTime>,
 }
 
 impl OutgoingNotification {

@@ -104,8 +104,8 @@ bugs! {
         "!is_new(value) && value.is_none()";
     "ingest-worker/src/domain/dispatch.rs":
         "what is restored to the histories only is published",
-        "Some(Restore::HistoryOnly { intact_until }) => Some(intact_until)," =>
-        "Some(Restore::HistoryOnly { .. }) => None,";
+        "Some(Restore::HistoryOnly(loss)) => Some(loss)," =>
+        "Some(Restore::HistoryOnly(_)) => None,";
     "ws-gateway/src/hub/outbox.rs":
         "a connection is sent restored notifications that it has received",
         "if !state.recent.insert(frame)) {" => "if !state.recent.insert(frame) && false) {";

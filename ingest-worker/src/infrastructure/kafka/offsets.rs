@@ -6,7 +6,7 @@ mod restore;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-use crate::domain::record::Restore;
+use crate::{domain::record::Restore, notification::loss_time::LossTime};
 
 /// A partition of a topic.
 pub type Partition = (String, i32);
@@ -64,8 +64,8 @@ struct Assigned {
     start: Option<i64>,
     /// Offsets below this one are restored to the histories only.
     silent_until: i64,
-    /// The last time, in milliseconds, at which Redis was known to have its data.
-    intact_until: i64,
+    /// When Redis lost the data that is restored.
+    loss: LossTime,
     /// All offsets below this one were finished before Redis lost data.
     restored_until: i64,
     /// Offsets below this one were read before Redis lost data, so that they may be published.

@@ -53,7 +53,7 @@ fn seek(
                 *partition,
                 position,
                 to.silent_until(),
-                to.intact_until(),
+                to.loss(),
             );
             Ok(Some(position))
         };

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::notification::loss_time::LossTime;
+
 /// Where a partition is read again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RewindTo {
@@ -11,8 +13,8 @@ pub enum RewindTo {
         from: i64,
         /// Records below this offset are restored to the histories only.
         silent_until: i64,
-        /// See [`RewindTo::intact_until`].
-        intact_until: i64,
+        /// When Redis lost data.
+        loss: LossTime,
     },
     /// From the first record that is at most so old: a watermark is missing.
     Age {
@@ -21,8 +23,8 @@ pub enum RewindTo {
         /// The offset that another watermark states: it is read from there at the latest, and
         /// records below it are restored to the histories only. Without it, all that were finished.
         silent_until: Option<i64>,
-        /// See [`RewindTo::intact_until`].
-        intact_until: i64,
+        /// When Redis lost data.
+        loss: LossTime,
     },
 }
 
@@ -36,13 +38,11 @@ impl RewindTo {
         }
     }
 
-    /// Returns the last time, in milliseconds, at which Redis was known to have its data: a history
-    /// that is older has survived. Negative, if that is not known: the time at which the loss was
-    /// noticed.
+    /// Returns when Redis lost data.
     #[must_use]
-    pub fn intact_until(self) -> i64 {
+    pub fn loss(self) -> LossTime {
         match self {
-            Self::Offset { intact_until, .. } | Self::Age { intact_until, .. } => intact_until,
+            Self::Offset { loss, .. } | Self::Age { loss, .. } => loss,
         }
     }
 }

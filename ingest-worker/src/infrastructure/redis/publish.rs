@@ -17,9 +17,12 @@ use super::{
 };
 use crate::{
     metrics::{RedisCall, WrongTypeKey},
-    notification::publisher::{
-        OutgoingNotification, PublishOutcome, Published, Publisher, StoredWatermark,
-        TransientError, Watermark,
+    notification::{
+        loss_time::LossTime,
+        publisher::{
+            OutgoingNotification, PublishOutcome, Published, Publisher, StoredWatermark,
+            TransientError, Watermark,
+        },
     },
 };
 
@@ -35,7 +38,7 @@ const UNSUPPORTED_USER: &str = "in Redis Cluster a user id may not begin with }"
 #[derive(Debug, PartialEq)]
 struct UserCall<'a> {
     user: &'a UserId,
-    silent_since: Option<i64>,
+    history_only: Option<LossTime>,
     positions: Vec<usize>,
 }
 
@@ -131,7 +134,7 @@ impl RedisStore {
             .arg(millis(self.retention.history))
             .arg(self.retention.history_length)
             .arg(millis(self.retention.history.saturating_add(POSITION_LIFETIME)))
-            .arg(call.silent_since.map_or_else(String::new, |since| since.to_string()));
+            .arg(call.history_only.map_or_else(String::new, |loss| loss.to_string()));
         for &position in &call.positions {
             command.arg(&notifications[position].text);
         }
@@ -243,13 +246,13 @@ fn calls_by_user(notifications: &[OutgoingNotification], range: Range<usize>) ->
     let mut calls: Vec<UserCall<'_>> = Vec::with_capacity(range.len());
     let mut call_of_user = HashMap::with_capacity(range.len());
     for position in range {
-        let OutgoingNotification { user, silent_since, .. } = &notifications[position];
-        let call = *call_of_user.entry((user, *silent_since)).or_insert(calls.len());
+        let OutgoingNotification { user, history_only, .. } = &notifications[position];
+        let call = *call_of_user.entry((user, *history_only)).or_insert(calls.len());
         match calls.get_mut(call) {
             Some(call) => call.positions.push(position),
             None => calls.push(UserCall {
                 user,
-                silent_since: *silent_since,
+                history_only: *history_only,
                 positions: vec![position],
             }),
         }

@@ -5,8 +5,9 @@
 -- KEYS[4..] the claim of each notification
 -- ARGV[1] channel    ARGV[2] lifetime of a claim, ms    ARGV[3] lifetime of the stream, ms
 -- ARGV[4] most entries of the stream    ARGV[5] lifetime of the position, ms
--- ARGV[6] empty, or a time in ms to rebuild a history that began then or later: claim and append;
--- negative if it is when the loss was noticed, so that what has no entries may have been made since
+-- ARGV[6] empty, or to rebuild the history, and publish only if it has survived a loss of data:
+-- `intact-until` and the last time in ms at which Redis had its data, or `noticed-at` and the time
+-- at which the loss was noticed: a history without entries may have been made since
 -- ARGV[7..] the text of each notification, a JSON object
 --
 -- Returns a line per notification: its stream id, followed by the kind of each key of the wrong
@@ -23,11 +24,12 @@ local publishes = ARGV[6] == ''
 if not publishes then
   -- Clients may have resumed in a history that has survived: they are sent what it lacks.
   local start = call('GET', KEYS[2])
-  local known, since = start or call('GET', KEYS[3]), tonumber(ARGV[6])
+  local known = start or call('GET', KEYS[3])
+  local what, since = string.match(ARGV[6], '^(%S+) (%d+)$')
   for ms, seq in string.gmatch(type(known) == 'string' and known or '', '(%d+)%-(%d+)') do
     -- The number of a position before all entries is the time in ms, and 10 random bits; formerly
     -- the time in s, and 20 random bits, which read as ms is more than a year in the future.
-    if ms == '0' and since < 0 and seq ~= '0' then
+    if ms == '0' and what == 'noticed-at' and seq ~= '0' then
       ms = math.huge
     elseif ms == '0' then
       local time = call('TIME')
@@ -35,7 +37,7 @@ if not publishes then
       ms = math.floor(seq / 2 ^ 10)
       if ms > latest then ms = math.floor(seq / 2 ^ 20) * 1000 end
     end
-    publishes = publishes or tonumber(ms) < math.abs(since)
+    publishes = publishes or tonumber(ms) < tonumber(since)
   end
   -- The newest position is about to change; no stream begins at this one.
   if publishes and not start then call('SET', KEYS[2], '- 0-0', 'PX', ARGV[5]) end

@@ -13,8 +13,9 @@ pub(super) fn publish_once(db: &mut impl Database, keys: &[String], args: &[Vec<
     let number = |index: usize| String::from_utf8_lossy(&args[index]).parse().unwrap_or(0);
     let [claim_ms, stream_ms, max_length, position_ms] = [1, 2, 3, 4].map(number);
     let channel = String::from_utf8_lossy(&args[0]).into_owned();
-    let since = String::from_utf8_lossy(&args[5]).parse();
-    let publishes = since.map_or(true, |since| has_survived(db, keys, since, position_ms));
+    let loss = String::from_utf8_lossy(&args[5]);
+    let publishes =
+        loss.split_once(' ').is_none_or(|loss| has_survived(db, keys, loss, position_ms));
     let changes_history = !publishes;
     let mut script = PublishOnce {
         keys,
@@ -49,8 +50,14 @@ pub(super) fn publish_once(db: &mut impl Database, keys: &[String], args: &[Vec<
 }
 
 /// Whether a user's history began before a time, as its start or else the newest position says. If
-/// the time is negative, a position before all entries does not count.
-fn has_survived(db: &mut impl Database, keys: &[String], time: i64, position_ms: u64) -> bool {
+/// a loss was noticed at that time, a position before all entries does not count.
+fn has_survived(
+    db: &mut impl Database,
+    keys: &[String],
+    (what, time): (&str, &str),
+    position_ms: u64,
+) -> bool {
+    let time = time.parse().unwrap_or(0);
     let start = db.store().get(&keys[1]);
     let known = match &start {
         Ok(None) => db.store().get(&keys[2]),
@@ -62,9 +69,9 @@ fn has_survived(db: &mut impl Database, keys: &[String], time: i64, position_ms:
     let mut positions =
         positions.filter_map(|(ms, seq)| Some((ms.parse().ok()?, seq.parse().ok()?)));
     let has_survived = positions.any(|(ms, seq): (u64, u64)| {
-        let is_unknown = ms == 0 && seq != 0 && time < 0;
+        let is_unknown = ms == 0 && seq != 0 && what == "noticed-at";
         let ms = if ms == 0 { seq >> 10 } else { ms };
-        !is_unknown && ms < time.unsigned_abs()
+        !is_unknown && ms < time
     });
     if has_survived && start == Ok(None) {
         set(db, &keys[1], Value::Text(b"- 0-0".to_vec()), Some(position_ms), false).ok();

@@ -128,8 +128,9 @@ impl Operations {
         parts.extend(events.iter().map(|event| seen(user, *event)));
         parts.extend(command(&["ws:channel", "60000", "60000", "1000", "60000"]));
         // Published; rebuilt silently; rebuilt where a history has survived, or one with entries.
-        let since = ["", "1", "9000000000000000", "-9000000000000000"];
-        parts.push(since[self.random.random_range(0..since.len())].to_owned());
+        let losses =
+            ["", "intact-until 1", "intact-until 9000000000000000", "noticed-at 9000000000000000"];
+        parts.push(losses[self.random.random_range(0..losses.len())].to_owned());
         parts.extend(events.iter().map(|event| format!("{{\"event\":{event}}}")));
         parts
     }

@@ -3,25 +3,28 @@
 use std::time::Duration;
 
 use super::watermark_value::Position;
-use crate::{infrastructure::kafka::source::RewindTo, notification::publisher::StoredWatermark};
+use crate::{
+    infrastructure::kafka::source::RewindTo,
+    notification::{loss_time::LossTime, publisher::StoredWatermark},
+};
 
 /// Returns from where a partition has to be read again, if one of the values is below `needed` or
-/// missing: then nothing older than `limit`, and nothing at all if that is zero. `intact_until` is
-/// the last time at which Redis was known to have its data.
+/// missing: then nothing older than `limit`, and nothing at all if that is zero. `loss` is when
+/// Redis lost data.
 pub(super) fn rewind_to<'v>(
     values: impl Iterator<Item = &'v Option<String>>,
     needed: i64,
     limit: Duration,
-    intact_until: i64,
+    loss: LossTime,
 ) -> Option<RewindTo> {
     let (mut is_missing, mut oldest) = (false, None::<(i64, i64)>);
-    let mut lost_after = None::<i64>;
+    let mut begun = None::<LossTime>;
     for value in values {
         match value.as_deref().and_then(Position::of) {
             Some(Position { next, silent_until, .. }) if next < needed => {
-                let (silent, intact_until) = silent_until.unzip();
+                let (silent, loss) = silent_until.unzip();
                 let silent = silent.unwrap_or(0);
-                lost_after = lost_after.into_iter().chain(intact_until).min();
+                begun = begun.into_iter().chain(loss).min();
                 let (from, silent_until) = oldest.get_or_insert((next, silent));
                 (*from, *silent_until) = (next.min(*from), silent.min(*silent_until));
             }
@@ -30,22 +33,23 @@ pub(super) fn rewind_to<'v>(
         }
     }
     // A restore that was interrupted knows it better.
-    let intact_until = lost_after.unwrap_or(intact_until);
+    let loss = begun.unwrap_or(loss);
     match oldest {
         _ if is_missing && !limit.is_zero() => {
             let silent_until = oldest.map(|(from, silent_until)| from.max(silent_until));
-            Some(RewindTo::Age { max: limit, silent_until, intact_until })
+            Some(RewindTo::Age { max: limit, silent_until, loss })
         }
-        Some((from, silent_until)) => Some(RewindTo::Offset { from, silent_until, intact_until }),
+        Some((from, silent_until)) => Some(RewindTo::Offset { from, silent_until, loss }),
         None => None,
     }
 }
 
 /// Returns the last time, in milliseconds, at which each server is known to have had its data: when
 /// it stored its value, or else when it was read.
-pub(super) fn intact_until(stored: &StoredWatermark, read_at: i64) -> i64 {
+pub(super) fn intact_until(stored: &StoredWatermark, read_at: i64) -> LossTime {
     let stored_at = |value: &Option<String>| Position::of(value.as_deref()?)?.stored_at;
-    stored.values().map(|value| stored_at(value).unwrap_or(read_at)).min().unwrap_or(read_at)
+    let times = stored.values().map(|value| stored_at(value).unwrap_or(read_at));
+    LossTime::IntactUntil(times.min().unwrap_or(read_at))
 }
 
 #[cfg(test)]
@@ -53,19 +57,18 @@ mod tests {
     use super::*;
 
     const HOUR: Duration = Duration::from_hours(1);
+    const LOSS: LossTime = LossTime::IntactUntil(100);
 
     fn rewind(values: &[&str], limit: Duration) -> Option<RewindTo> {
         let value = |value: &&str| Some((*value).to_owned()).filter(|value| !value.is_empty());
         let values: Vec<_> = values.iter().map(value).collect();
-        rewind_to(values.iter(), 9, limit, 100)
+        rewind_to(values.iter(), 9, limit, LOSS)
     }
 
     #[test]
     fn the_lowest_position_counts_and_a_missing_one_goes_back_further() {
-        let (from, silent_until, intact_until) = (4, 0, 100);
-        let behind = Some(RewindTo::Offset { from, silent_until, intact_until });
-        let missing =
-            |silent_until| Some(RewindTo::Age { max: HOUR, silent_until, intact_until: 100 });
+        let behind = Some(RewindTo::Offset { from: 4, silent_until: 0, loss: LOSS });
+        let missing = |silent_until| Some(RewindTo::Age { max: HOUR, silent_until, loss: LOSS });
         assert_eq!(rewind(&["a.1 9 at 5", "a.1 10 at 5"], HOUR), None);
         assert_eq!(rewind(&["a.1 7 at 5", "a.1 4 at 5", "a.1 9 at 5"], HOUR), behind);
         assert_eq!(rewind(&["", "a.1 9 at 5"], HOUR), missing(None));
@@ -76,8 +79,11 @@ mod tests {
 
     #[test]
     fn a_restore_that_was_interrupted_is_completed_as_it_began() {
-        let begun = RewindTo::Offset { from: 4, silent_until: 6, intact_until: 3 };
-        assert_eq!(rewind(&["a.1 4 history-until 6 3 at 5"], HOUR), Some(begun));
+        for (number, loss) in [("3", LossTime::IntactUntil(3)), ("-3", LossTime::NoticedAt(3))] {
+            let begun = RewindTo::Offset { from: 4, silent_until: 6, loss };
+            let stored = format!("a.1 4 history-until 6 {number} at 5");
+            assert_eq!(rewind(&[&stored], HOUR), Some(begun));
+        }
     }
 
     #[test]
@@ -89,9 +95,14 @@ mod tests {
             };
             values.iter().enumerate().map(keyed).collect()
         };
-        assert_eq!(intact_until(&stored(&["a.1 4 at 7", "a.1 4 at 5"]), 9), 5);
-        assert_eq!(intact_until(&stored(&["", "a.1 4 at 11"]), 9), 9);
-        assert_eq!(intact_until(&stored(&["a.1 4"]), 9), 9);
-        assert_eq!(intact_until(&StoredWatermark::new(), 9), 9);
+        for (values, expected) in [
+            (&["a.1 4 at 7", "a.1 4 at 5"][..], 5),
+            (&["", "a.1 4 at 11"], 9),
+            (&["a.1 4"], 9),
+            (&[], 9),
+        ] {
+            let expected = LossTime::IntactUntil(expected);
+            assert_eq!(intact_until(&stored(values), 9), expected, "{values:?}");
+        }
     }
 }

@@ -2,8 +2,10 @@
 
 use std::fmt;
 
-/// Precedes the offset up to which records are read again for the histories only, and the time in
-/// milliseconds until which Redis was known to have its data.
+use crate::notification::loss_time::LossTime;
+
+/// Precedes the offset up to which records are read again for the histories only, and the number
+/// that says when Redis lost data.
 const HISTORY_ONLY_UNTIL: &str = "history-until";
 
 /// Precedes the id of the topic in values under a name without it, which earlier workers wrote.
@@ -17,9 +19,9 @@ const STORED_AT: &str = "at";
 pub(super) struct Position<'a> {
     /// The first offset that is not finished.
     pub(super) next: i64,
-    /// Offsets below the first are restored to the histories only, as Redis has lost its data after
-    /// the second, a time; none if that is not in progress.
-    pub(super) silent_until: Option<(i64, i64)>,
+    /// Offsets below this one are restored to the histories only, as Redis has lost data; none if
+    /// that is not in progress.
+    pub(super) silent_until: Option<(i64, LossTime)>,
     /// The id of the topic; none in a value to write.
     pub(super) topic_id: Option<&'a str>,
     /// When the server stored it; none in a value to write.
@@ -36,8 +38,8 @@ impl<'a> Position<'a> {
             let word = words.next()?;
             match name {
                 HISTORY_ONLY_UNTIL => {
-                    let intact_until = words.next()?.parse().ok()?;
-                    position.silent_until = Some((word.parse().ok()?, intact_until));
+                    let loss = LossTime::of_stored(words.next()?.parse().ok()?);
+                    position.silent_until = Some((word.parse().ok()?, loss));
                 }
                 TOPIC_ID => position.topic_id = Some(word),
                 STORED_AT => position.stored_at = Some(word.parse().ok()?),
@@ -57,8 +59,8 @@ impl<'a> Position<'a> {
 impl fmt::Display for Position<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.next)?;
-        if let Some((until, intact_until)) = self.silent_until {
-            write!(f, " {HISTORY_ONLY_UNTIL} {until} {intact_until}")?;
+        if let Some((until, loss)) = self.silent_until {
+            write!(f, " {HISTORY_ONLY_UNTIL} {until} {}", loss.to_stored())?;
         }
         Ok(())
     }
@@ -70,7 +72,8 @@ mod tests {
 
     #[test]
     fn a_position_is_read_as_it_was_written() {
-        for silent_until in [None, Some((9, 1))] {
+        let losses = [LossTime::IntactUntil(1), LossTime::NoticedAt(1)];
+        for silent_until in [None, Some((9, losses[0])), Some((9, losses[1]))] {
             let position = Position { next: 7, silent_until, ..Position::default() };
             assert_eq!(Position::of(&format!("token.1 {position}")).as_ref(), Some(&position));
             let stored = format!("token.1 {position} topic-id a-_1 at 5");

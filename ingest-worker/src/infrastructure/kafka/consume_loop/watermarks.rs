@@ -26,7 +26,10 @@ use crate::{
         offsets::{Offsets, Partition},
         source::RewindTo,
     },
-    notification::publisher::{StoredWatermark, Watermark},
+    notification::{
+        loss_time::LossTime,
+        publisher::{StoredWatermark, Watermark},
+    },
 };
 
 /// How often the watermarks of all partitions are compared, and written if they are behind.
@@ -175,10 +178,10 @@ impl Watermarks {
         let values = if is_renamed { Vec::new() } else { read.highest() };
         // When Redis lost data is not known. A history that exists by now has survived, unless it
         // is being rebuilt after the same loss.
-        let noticed_at = offsets.loss_noticed_at().unwrap_or(-read.at);
-        let lost = rewind_to(values.iter(), position, self.limit, noticed_at);
+        let loss = offsets.loss_noticed_at().unwrap_or(LossTime::NoticedAt(read.at));
+        let rewind = rewind_to(values.iter(), position, self.limit, loss);
         self.track(partition, Tracked::new(epoch, read));
-        lost
+        rewind
     }
 
     /// Takes what the servers hold after watermarks were written. Returns the partitions that have
@@ -205,19 +208,19 @@ impl Watermarks {
                     !is_new(value) && written.stored.get(*key) != Some(value)
                 };
                 let is_written = stored.values().all(is_new);
-                let intact_until = intact_until(&written.stored, tracked.read_at);
-                let lost = if is_written && tracked.is_unproven {
+                let loss = intact_until(&written.stored, tracked.read_at);
+                let rewind = if is_written && tracked.is_unproven {
                     // The servers may have lost what was published since the value before.
-                    rewind_to(written.stored.values(), position, self.limit, intact_until)
+                    rewind_to(written.stored.values(), position, self.limit, loss)
                 } else {
                     let others = stored.iter().filter(is_other).map(|(_, value)| value);
-                    rewind_to(others, i64::MAX, self.limit, intact_until)
+                    rewind_to(others, i64::MAX, self.limit, loss)
                 };
                 let confirmed =
                     stored.values().map(|value| Some(Position::of(value.as_deref()?)?.next));
                 let confirmed = confirmed.min().flatten().filter(|_| is_written);
                 offsets.set_confirmed(&partition.0, partition.1, confirmed);
-                let is_unproven = !is_written && lost.is_none();
+                let is_unproven = !is_written && rewind.is_none();
                 if is_written {
                     self.forgotten.remove(&partition);
                 }
@@ -225,7 +228,7 @@ impl Watermarks {
                 let token = String::new();
                 let tracked = Tracked { epoch, source, stored, read_at, token, is_unproven };
                 self.track(&partition, tracked);
-                Some((partition, lost?))
+                Some((partition, rewind?))
             };
         written.filter_map(compare).collect()
     }

@@ -4,7 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{Assigned, Offsets, Partition};
-use crate::{domain::record::Restore, infrastructure::kafka::rewind_to::RewindTo};
+use crate::{
+    domain::record::Restore, infrastructure::kafka::rewind_to::RewindTo,
+    notification::loss_time::LossTime,
+};
 
 impl Offsets {
     /// Notes the id of a topic. Returns whether it had another one: it was created again.
@@ -43,7 +46,7 @@ impl Offsets {
         partition: i32,
         position: i64,
         silent_until: Option<i64>,
-        intact_until: i64,
+        loss: LossTime,
     ) {
         let epoch = self.last_epoch + 1;
         let Some(assigned) = self.get_mut(topic, partition) else { return };
@@ -54,7 +57,7 @@ impl Offsets {
             epoch,
             start: Some(position),
             silent_until: silent_until.unwrap_or(not_published),
-            intact_until,
+            loss,
             restored_until: until,
             reread_until: assigned.reread_until,
             read_until,
@@ -115,20 +118,21 @@ impl Offsets {
         self.get(topic, partition).map_or(0, |assigned| assigned.restored_until)
     }
 
-    /// Returns the offset below which a partition is restored to the histories only, and the time
-    /// until which Redis was known to have its data; `None` once it is restored.
-    pub(crate) fn silent_until(&self, topic: &str, partition: i32) -> Option<(i64, i64)> {
+    /// Returns the offset below which a partition is restored to the histories only, and when Redis
+    /// lost them; `None` once it is restored.
+    pub(crate) fn silent_until(&self, topic: &str, partition: i32) -> Option<(i64, LossTime)> {
         let assigned = self.get(topic, partition)?;
         let until = assigned.silent_until;
-        (assigned.restored_silently_to() < until).then_some((until, assigned.intact_until))
+        (assigned.restored_silently_to() < until).then_some((until, assigned.loss))
     }
 
     /// Returns when the loss was noticed after which a partition is restored to the histories, if
-    /// its time is not known: a negative number.
-    pub(crate) fn loss_noticed_at(&self) -> Option<i64> {
+    /// its time is not known.
+    pub(crate) fn loss_noticed_at(&self) -> Option<LossTime> {
         let restored = self.topics.values().flat_map(HashMap::values);
         let unfinished = restored.filter(|a| a.restored_silently_to() < a.silent_until);
-        unfinished.map(|assigned| assigned.intact_until).filter(|time| *time < 0).max()
+        let losses = unfinished.map(|assigned| assigned.loss);
+        losses.filter(|loss| matches!(loss, LossTime::NoticedAt(_))).min()
     }
 
     /// Commits no offset of a partition above `position` before a position is confirmed.
@@ -190,7 +194,7 @@ impl Assigned {
     }
 
     fn history_only(&self) -> Restore {
-        Restore::HistoryOnly { intact_until: self.intact_until }
+        Restore::HistoryOnly(self.loss)
     }
 
     /// Returns the offset of the next record to read.

@@ -241,8 +241,8 @@ impl RecordSource for FakeSource {
             let start = self.offsets().rewind_start(topic, *partition, *to, Some(0), committed);
             let Some(from) = start else { return Ok(None) };
             self.positions().insert(*partition, usize::try_from(from).unwrap());
-            let (silent, intact) = (to.silent_until(), to.intact_until());
-            self.offsets().begin_restore(topic, *partition, from, silent, intact);
+            let (silent, loss) = (to.silent_until(), to.loss());
+            self.offsets().begin_restore(topic, *partition, from, silent, loss);
             Ok(Some(from))
         };
         partitions.iter().map(rewind).collect()

@@ -5,7 +5,7 @@ fn notification(user: &str, bytes: usize) -> OutgoingNotification {
     let user = UserId::new(user).unwrap();
     let text = "x".repeat(bytes);
     let identity = EventIdentity::Content([0; 32]);
-    OutgoingNotification { user, identity, text, silent_since: None }
+    OutgoingNotification { user, identity, text, history_only: None }
 }
 
 #[test]

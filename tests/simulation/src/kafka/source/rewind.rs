@@ -20,9 +20,9 @@ impl Source {
             RewindTo::Age { .. } => "a partition was rewound without a watermark",
         });
         self.positions().insert(partition.clone(), from);
-        let (silent, intact) = (to.silent_until(), to.intact_until());
-        sim.oracle.rewound(partition, sim.now_ms().saturating_sub(intact.unsigned_abs()));
-        self.offsets().begin_restore(&partition.0, partition.1, from, silent, intact);
+        let (silent, loss) = (to.silent_until(), to.loss());
+        sim.oracle.rewound(partition, sim.now_ms().saturating_sub(loss.millis().unsigned_abs()));
+        self.offsets().begin_restore(&partition.0, partition.1, from, silent, loss);
         Some(from)
     }
 }

@@ -163,8 +163,7 @@ impl Publisher for Store {
             if !state.data.seen.insert((sent.user.clone(), id.as_u128())) {
                 return PublishOutcome::Duplicate;
             }
-            let has_survived = |since| since != 0 && state.data.has_histories;
-            if sent.silent_since.is_none_or(has_survived) {
+            if sent.history_only.is_none() || state.data.has_histories {
                 state.published.push(id.as_u128());
             }
             PublishOutcome::Published

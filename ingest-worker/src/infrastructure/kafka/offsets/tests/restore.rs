@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use super::*;
-use crate::infrastructure::kafka::rewind_to::RewindTo;
+use crate::{infrastructure::kafka::rewind_to::RewindTo, notification::loss_time::LossTime};
 
-const SILENT: Restore = Restore::HistoryOnly { intact_until: 50 };
+const LOSS: LossTime = LossTime::IntactUntil(50);
+const SILENT: Restore = Restore::HistoryOnly(LOSS);
 const MISSING: RewindTo =
-    RewindTo::Age { max: Duration::from_hours(1), silent_until: None, intact_until: 0 };
+    RewindTo::Age { max: Duration::from_hours(1), silent_until: None, loss: LOSS };
 
 #[test]
 fn a_restore_repeats_what_was_finished_behind_an_unfinished_record_and_not_that_record() {
@@ -17,12 +18,12 @@ fn a_restore_repeats_what_was_finished_behind_an_unfinished_record_and_not_that_
     offsets.finish("t", 0, 7, finished);
     assert_eq!(offsets.restore_start("t", 0, 100), Some(5), "the parked record is not left out");
     assert_eq!(offsets.restore_start("t", 0, 3), Some(3));
-    offsets.begin_restore("t", 0, 3, None, 50);
+    offsets.begin_restore("t", 0, 3, None, LOSS);
     let kind = |offsets: &mut Offsets, offset| offsets.read("t", 0, offset).unwrap().restore;
     let kinds = [3, 5, 6].map(|offset| kind(&mut offsets, offset));
     assert_eq!(kinds, [Some(SILENT), Some(Restore::Unfinished), Some(Restore::Unfinished)]);
     // Redis loses everything again before the rest is read.
-    offsets.begin_restore("t", 0, 5, None, 50);
+    offsets.begin_restore("t", 0, 5, None, LOSS);
     let kinds = [5, 6, 7, 8].map(|offset| kind(&mut offsets, offset));
     let expected = [Some(Restore::Unfinished), Some(Restore::Unfinished)];
     assert_eq!(kinds, [expected[0], expected[1], Some(SILENT), None]);
@@ -47,11 +48,11 @@ fn what_was_not_published_again_before_a_second_loss_is_still_published() {
         let id = read(&mut offsets, offset);
         offsets.finish("t", 0, offset, id);
     }
-    offsets.begin_restore("t", 0, 1, Some(0), 0);
+    offsets.begin_restore("t", 0, 1, Some(0), LossTime::default());
     let one = read(&mut offsets, 1);
     offsets.finish("t", 0, 1, one);
     read(&mut offsets, 2);
-    offsets.begin_restore("t", 0, 0, None, 50);
+    offsets.begin_restore("t", 0, 0, None, LOSS);
     let admitted = [0, 1, 2, 3].map(|offset| offsets.read("t", 0, offset).unwrap());
     assert!(admitted.iter().all(|admitted| !admitted.is_reread), "none is too old to be restored");
     let kinds = admitted.map(|admitted| admitted.restore);
@@ -66,12 +67,12 @@ fn a_silent_restore_ends_with_the_last_record_that_was_finished_before() {
     offsets.park("t", 0, 0, parked);
     offsets.finish("t", 0, 1, one);
     offsets.finish("t", 0, 2, two);
-    offsets.begin_restore("t", 0, 0, None, 50);
+    offsets.begin_restore("t", 0, 0, None, LOSS);
     let [parked, one, two] = [0, 1, 2].map(|offset| read(&mut offsets, offset));
     offsets.park("t", 0, 0, parked);
     offsets.park("t", 0, 1, one);
     offsets.finish("t", 0, 2, two);
-    assert_eq!(offsets.silent_until("t", 0), Some((3, 50)));
+    assert_eq!(offsets.silent_until("t", 0), Some((3, LOSS)));
     offsets.finish("t", 0, 1, one);
     assert_eq!(offsets.silent_until("t", 0), None);
 }
@@ -81,12 +82,13 @@ fn partitions_that_are_found_while_another_is_rebuilt_belong_to_the_same_loss() 
     let mut offsets = assigned();
     let five = read(&mut offsets, 5);
     offsets.finish("t", 0, 5, five);
-    offsets.begin_restore("t", 0, 5, None, -70);
-    assert_eq!(offsets.loss_noticed_at(), Some(-70));
+    let noticed = LossTime::NoticedAt(70);
+    offsets.begin_restore("t", 0, 5, None, noticed);
+    assert_eq!(offsets.loss_noticed_at(), Some(noticed));
     let five = read(&mut offsets, 5);
     offsets.finish("t", 0, 5, five);
     assert_eq!(offsets.loss_noticed_at(), None, "it is rebuilt");
-    offsets.begin_restore("t", 0, 5, None, 50);
+    offsets.begin_restore("t", 0, 5, None, LOSS);
     assert_eq!(offsets.loss_noticed_at(), None, "the time of the loss is known");
 }
 
@@ -105,7 +107,7 @@ fn what_was_finished_before_the_first_commit_is_read_again() {
 fn what_was_finished_behind_a_parked_record_at_the_committed_offset_is_read_again() {
     let mut offsets = assigned();
     let [parked, finished] = [5, 6].map(|offset| read(&mut offsets, offset));
-    let to = RewindTo::Offset { from: 5, silent_until: 0, intact_until: 0 };
+    let to = RewindTo::Offset { from: 5, silent_until: 0, loss: LOSS };
     assert_eq!(offsets.rewind_start("t", 0, to, Some(0), Some(5)), None);
     offsets.park("t", 0, 5, parked);
     offsets.finish("t", 0, 6, finished);
@@ -118,11 +120,8 @@ fn what_was_finished_behind_a_parked_record_at_the_committed_offset_is_read_agai
 fn a_partition_is_read_from_the_watermark_of_another_master_if_no_record_is_young_enough() {
     let mut offsets = assigned();
     offsets.set_start("t", 0, 9);
-    let to = |silent_until| RewindTo::Age {
-        max: Duration::from_hours(1),
-        silent_until,
-        intact_until: 0,
-    };
+    let to =
+        |silent_until| RewindTo::Age { max: Duration::from_hours(1), silent_until, loss: LOSS };
     for (silent_until, found, expected) in [
         (Some(4), None, Some(4)),
         (Some(4), Some(20), Some(4)),
