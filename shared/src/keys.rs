@@ -141,9 +141,14 @@ impl Keys {
 /// after the last notification, at least.
 pub const POSITION_LIFETIME: Duration = Duration::from_hours(90 * 24);
 
-/// A message on a user's channel: notifications were added to the history and not published, or
+/// Begins each message on a user's channel that is not a frame of a publisher, but for gateways. No
+/// text begins with it: a gateway that does not know the message, as one of an earlier version,
+/// counts it as malformed and sends it to no client.
+pub const FOR_GATEWAYS: u8 = 0xff;
+
+/// A message for gateways: notifications were added to the user's history and not published, or
 /// Redis has lost the history. Devices have to be sent a new read state.
-pub const HISTORY_CHANGED: &str = r#"{"event":"history_changed"}"#;
+pub const HISTORY_CHANGED: &[u8] = b"\xffhistory_changed";
 
 /// The field of a stream entry that holds the JSON of the notification.
 pub const STREAM_FIELD: &str = "n";

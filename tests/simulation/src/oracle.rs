@@ -13,6 +13,7 @@ use std::{
 
 use ingest_worker::worker::pipeline::Partition;
 use serde_json::Value;
+use shared::keys::FOR_GATEWAYS;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -69,7 +70,8 @@ impl Oracle {
     }
 
     fn appended(&self, channel: &str, message: &[u8], is_silent: bool) {
-        let frame: Value = serde_json::from_slice(message).unwrap_or_default();
+        let text = message.strip_prefix(&[FOR_GATEWAYS]).unwrap_or(message);
+        let frame: Value = serde_json::from_slice(text).unwrap_or_default();
         let user = channel.strip_prefix("ws:").unwrap_or_default();
         if frame["event"] == "read_state" {
             return self.read_state_published(user);

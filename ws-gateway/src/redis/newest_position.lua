@@ -23,5 +23,5 @@ local start = string.format('0-%.0f', ms * 2 ^ 10 + ARGV[1])
 local set = redis.pcall('SET', KEYS[2], start, 'PX', ARGV[2])
 if set.err then return set end
 -- Other devices of the user may be connected, if Redis has lost a former position.
-redis.pcall('PUBLISH', ARGV[3], '{"event":"history_changed"}')
+redis.pcall('PUBLISH', ARGV[3], '\255history_changed')
 return start

@@ -112,7 +112,8 @@ mod tests {
 
     #[test]
     fn the_script_publishes_the_message_that_gateways_know() {
-        assert!(NEWEST_POSITION.contains(HISTORY_CHANGED));
+        let name = str::from_utf8(&HISTORY_CHANGED[1..]).unwrap();
+        assert!(NEWEST_POSITION.contains(&format!("'\\{}{name}'", HISTORY_CHANGED[0])));
     }
 
     #[test]

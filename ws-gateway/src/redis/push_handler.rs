@@ -3,7 +3,7 @@
 use std::{convert::Infallible, sync::Arc, time::SystemTime};
 
 use redis::{PushInfo, PushKind, Value};
-use shared::keys::{HISTORY_CHANGED, Keys};
+use shared::keys::{FOR_GATEWAYS, HISTORY_CHANGED, Keys};
 use tokio::sync::{Notify, mpsc};
 use tracing::warn;
 
@@ -66,14 +66,14 @@ impl PushHandler {
         else {
             return None;
         };
-        let (channel, text) = (std::str::from_utf8(&channel).ok()?, String::from_utf8(text).ok()?);
+        let channel = std::str::from_utf8(&channel).ok()?;
         if let Some(user) = self.keys.user_of(channel) {
-            if text == HISTORY_CHANGED {
-                self.hub.history_changed(user);
-                return Some(());
+            if text.first() == Some(&FOR_GATEWAYS) {
+                return self.receive_for_gateways(user, &text);
             }
-            return self.deliver(user, Frame::published(text.into()));
+            return self.deliver(user, Frame::published(String::from_utf8(text).ok()?.into()));
         }
+        let text = String::from_utf8(text).ok()?;
         let [revocations, probes, requests, counts] = channels;
         if channel == revocations {
             self.revocations.receive(&text);
@@ -88,6 +88,16 @@ impl PushHandler {
             return None;
         }
         Some(())
+    }
+
+    /// Takes a message that is not a frame of a publisher; none if this version does not know it.
+    fn receive_for_gateways(&self, user: &str, message: &[u8]) -> Option<()> {
+        if message == HISTORY_CHANGED {
+            self.hub.history_changed(user);
+            return Some(());
+        }
+        let frame = Frame::published(std::str::from_utf8(&message[1..]).ok()?.into());
+        frame.is_read_state.then(|| self.hub.deliver(user, frame))
     }
 
     fn deliver(&self, user: &str, mut frame: Frame) -> Option<()> {
@@ -117,7 +127,7 @@ mod tests {
     use super::*;
     use crate::{
         auth::revocation::Revocations,
-        hub::{Limits, Subscribed},
+        hub::{Limits, Subscribed, outbox::Item, registration::Registration},
     };
 
     fn message(channel: &[u8], text: &[u8]) -> PushInfo {
@@ -125,29 +135,53 @@ mod tests {
         PushInfo { kind: PushKind::Message, data }
     }
 
-    #[test]
-    fn an_unreadable_message_or_one_with_a_position_from_the_future_is_counted_and_skipped() {
+    /// A handler, and the only connection of its hub.
+    fn with_connection() -> (PushHandler, UserId, Registration) {
         let metrics = Metrics::new(&Registry::new());
         let (hub, user) = (Hub::new(Limits::SMALL, metrics.clone()), UserId::new("u").unwrap());
-        let _registration = hub.register(&user, Uuid::new_v4()).unwrap();
+        let registration = hub.register(&user, Uuid::new_v4()).unwrap();
         let plan = hub.plan([user.clone()]);
         assert_eq!(hub.mark_subscribed(&plan.subscribe[0].subscription), Subscribed::Live);
         let handler = PushHandler {
             keys: Keys::new("ws"),
             hub: hub.clone(),
             metrics: metrics.clone(),
-            revocations: RevocationList::new(Revocations::default(), hub.clone(), metrics.clone()),
+            revocations: RevocationList::new(Revocations::default(), hub, metrics),
             clock: RedisClock::default(),
             probe: Probe::new(),
             requests: mpsc::channel(1).0,
             counts: GatewayCounts::default(),
             traces: false,
         };
+        (handler, user, registration)
+    }
+
+    #[test]
+    fn a_read_state_of_a_gateway_is_delivered_without_its_mark_and_a_changed_history_is_counted() {
+        let (handler, _, registration) = with_connection();
+        let hub = handler.hub.clone();
+        registration.outbox().accept_read_state();
+        let receive = handler.receiver(Arc::default());
+        receive(message(b"ws:u", b"\xff{\"event\":\"read_state\",\"data\":{}}")).unwrap();
+        assert_eq!(hub.read_requests().take(9).len(), 0);
+        receive(message(b"ws:u", HISTORY_CHANGED)).unwrap();
+        assert_eq!(hub.read_requests().take(9).len(), 1);
+        let sent = Vec::from(registration.outbox().drain().items);
+        let [Item::Frame(frame)] = &sent[..] else { panic!("expected a frame, got {sent:?}") };
+        assert_eq!(&*frame.text, r#"{"event":"read_state","data":{}}"#);
+    }
+
+    #[test]
+    fn an_unreadable_message_or_one_with_a_position_from_the_future_is_counted_and_skipped() {
+        let (handler, user, _registration) = with_connection();
+        let (hub, metrics) = (handler.hub.clone(), handler.metrics.clone());
         let receive = handler.receiver(Arc::default());
         let future = br#"{"id":"99999999999999-0","event":"e"}"#;
         for push in [
             message(b"ws:u", future),
             message(b"ws:u", b"\xff"),
+            message(b"ws:u", b"\xff{\"event\":\"of a later version\"}"),
+            message(b"ws:u", b"{\"event\":\"\xff\"}"),
             message(b"\xff", b"{}"),
             message(b"other", b"{}"),
             message(b"ws/gateways", b"{}"),
@@ -156,11 +190,11 @@ mod tests {
         ] {
             receive(push).unwrap();
         }
-        assert_eq!((metrics.malformed_frames.get(), hub.position(&user)), (7, None));
+        assert_eq!((metrics.malformed_frames.get(), hub.position(&user)), (9, None));
         let plan = hub.plan(hub.take_changed());
         assert!(plan.subscribe[0].was_live, "the stream is not read again");
         assert_eq!(hub.mark_subscribed(&plan.subscribe[0].subscription), Subscribed::Live);
         receive(message(b"ws:u", br#"{"id":"7-0","event":"e"}"#)).unwrap();
-        assert_eq!((metrics.malformed_frames.get(), hub.position(&user)), (7, "7-0".parse().ok()));
+        assert_eq!((metrics.malformed_frames.get(), hub.position(&user)), (9, "7-0".parse().ok()));
     }
 }

@@ -80,5 +80,6 @@ end
 local state = string.format('{"up_to":"%s","unread":%d,"exact":%s,"last_event_id":"%s"}',
   cursor, unread, tostring(exact), newest)
 if ARGV[1] == '' then return state end
-local sent = redis.pcall('PUBLISH', ARGV[1], '{"event":"read_state","data":' .. state .. '}')
+-- The first byte marks a message for gateways, which pass the rest on.
+local sent = redis.pcall('PUBLISH', ARGV[1], '\255{"event":"read_state","data":' .. state .. '}')
 return type(sent) == 'number' and state or sent

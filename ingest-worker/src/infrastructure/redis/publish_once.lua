@@ -127,5 +127,5 @@ for i = 4, #KEYS do
 end
 -- An earlier position must not pass for the newest.
 if appended and call('SET', KEYS[3], appended, 'PX', ARGV[5]).err then call('DEL', KEYS[3]) end
-if appended and changes_history then call('PUBLISH', ARGV[1], '{"event":"history_changed"}') end
+if appended and changes_history then call('PUBLISH', ARGV[1], '\255history_changed') end
 return table.concat(lines, '\n')

@@ -1,6 +1,8 @@
 //! `read_state.lua` of the gateway by its meaning: it counts the unread notifications anew each
 //! time. The property test in `tests/redis` compares it with the Lua script on a real server.
 
+use shared::keys::FOR_GATEWAYS;
+
 use super::{
     database::{Database, ReadState, Write},
     store::{Id, Refusal, Store, Value},
@@ -30,7 +32,7 @@ pub(super) fn run(
     db.counted(&keys[0], &state);
     if !channel.is_empty() {
         let frame = format!(r#"{{"event":"read_state","data":{state}}}"#);
-        db.publish(&channel, frame.as_bytes())?;
+        db.publish(&channel, &[&[FOR_GATEWAYS], frame.as_bytes()].concat())?;
     }
     Ok(state.to_string())
 }

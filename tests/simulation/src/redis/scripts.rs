@@ -43,7 +43,7 @@ pub(super) fn publish_once(db: &mut impl Database, keys: &[String], args: &[Vec<
             db.store().delete(&keys[2]);
         }
         if script.changes_history {
-            db.publish(&script.channel, HISTORY_CHANGED.as_bytes()).ok();
+            db.publish(&script.channel, HISTORY_CHANGED).ok();
         }
     }
     lines.join("\n")
@@ -215,7 +215,7 @@ pub(super) fn newest_position(
     let random: u64 = String::from_utf8_lossy(&args[0]).parse().unwrap_or(0);
     let start = format!("0-{}", (db.store().now << 10) + random);
     set(db, &keys[1], Value::Text(start.clone().into_bytes()), lifetime, false)?;
-    db.publish(&String::from_utf8_lossy(&args[2]), HISTORY_CHANGED.as_bytes()).ok();
+    db.publish(&String::from_utf8_lossy(&args[2]), HISTORY_CHANGED).ok();
     Ok(start)
 }
 
