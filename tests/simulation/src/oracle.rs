@@ -16,6 +16,7 @@ use serde_json::Value;
 use shared::keys::FOR_GATEWAYS;
 use tokio::time::Instant;
 use uuid::Uuid;
+use ws_gateway::protocol::READ_STATE_EVENT;
 
 use crate::recorder::Recorder;
 pub(crate) use filter::Filter;
@@ -73,7 +74,7 @@ impl Oracle {
         let text = message.strip_prefix(&[FOR_GATEWAYS]).unwrap_or(message);
         let frame: Value = serde_json::from_slice(text).unwrap_or_default();
         let user = channel.strip_prefix("ws:").unwrap_or_default();
-        if frame["event"] == "read_state" {
+        if frame["event"] == READ_STATE_EVENT {
             return self.read_state_published(user);
         }
         let id = frame["id"].as_str().and_then(|id| id.parse().ok());

@@ -10,6 +10,7 @@ use harness::client::{Client, Closed, ConnectOptions};
 use serde_json::Value;
 use shared::backoff::Backoff;
 use tokio::time::Instant;
+use ws_gateway::protocol::{READ_STATE_EVENT, STATE_EVENT};
 
 use super::{Observations, ReconnectPolicy, lock};
 use crate::delivery_checker::{Position, position};
@@ -68,9 +69,9 @@ impl FleetClient {
     async fn receive(&mut self, mut client: Client) -> anyhow::Result<()> {
         loop {
             let frame = client.next_frame(FRAME_LIMIT).await?;
-            if frame["event"] == "connection_state" {
+            if frame["event"] == STATE_EVENT {
                 self.record_state(&frame["data"])?;
-            } else if frame["event"] != "read_state"
+            } else if frame["event"] != READ_STATE_EVENT
                 && self.record_frame(&frame)?
                 && self.policy == ReconnectPolicy::ResumeAfterEach
             {

@@ -6,6 +6,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
 use tokio_tungstenite::{WebSocketStream, tungstenite::Message};
+use ws_gateway::protocol::{READ_STATE_EVENT, STATE_EVENT};
 
 use super::{
     state::{CONNECT_TIMEOUT, Client},
@@ -202,9 +203,9 @@ impl<'a> Connection<'a> {
                 let frame: Value = serde_json::from_str(&text).unwrap_or_default();
                 if frame["type"] == "pong" {
                     self.on_pong();
-                } else if frame["event"] == "connection_state" {
+                } else if frame["event"] == STATE_EVENT {
                     self.on_state(&frame["data"]);
-                } else if frame["event"] == "read_state" {
+                } else if frame["event"] == READ_STATE_EVENT {
                     self.on_read_state(&frame["data"]);
                 } else {
                     self.on_notification(&frame);
