@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, ensure};
@@ -18,10 +18,16 @@ use redis::cmd;
 use serde_json::Value;
 
 use super::receiver::Receiver;
-use crate::{assertions::wait_for_published, under_load::RECOVERY_TIMEOUT};
+use crate::{
+    assertions::wait_for_published, run_profile::RunProfile, under_load::RECOVERY_TIMEOUT,
+};
 
 /// The hash of the watermarks on a single server.
 const WATERMARKS: &str = "ws:watermark:0";
+/// Longest time until what was lost is back, for the restart of Redis and for each event: about
+/// five times what unoptimized services take beside other processes. Only a defect takes longer.
+const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT_PER_EVENT: Duration = Duration::from_millis(1);
 
 /// How Redis loses data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,11 +121,7 @@ impl Case {
             receivers.push(Receiver::resume(stack, user, self.kept).await?);
         }
         self.interfere(stack, snapshot).await.context("while data are restored")?;
-        let (mut lost, mut restored) = (0, 0);
-        for user in &users {
-            let counts = user.restored(stack).await?;
-            (lost, restored) = (lost + counts.0, restored + counts.1);
-        }
+        let (lost, restored) = wait_until_restored(stack, &users).await?;
         let took = lost_at.elapsed();
         for user in late {
             receivers.push(Receiver::resume(stack, user, self.kept).await?);
@@ -141,9 +143,20 @@ impl Case {
         ensure!(lost == self.users * lost_by_each, "{name}: Redis has lost {lost} events");
         ensure!(restored == lost, "{name}: expected {lost} restored events, got {restored}");
         ensure!((missing, twice) == (0, 0), "{name}: {missing} missing, {twice} twice");
+        self.expect_in_time(lost, took)?;
         if self.meanwhile == Meanwhile::WorkerAdded {
             stack.stop_last_worker().await?;
         }
+        Ok(())
+    }
+
+    /// Expects that so many events were restored in time, in the long form, and if nothing happened
+    /// meanwhile that has time-outs of its own.
+    fn expect_in_time(self, lost: usize, took: Duration) -> anyhow::Result<()> {
+        let limit = LIMIT + LIMIT_PER_EVENT * u32::try_from(lost)?;
+        let is_limited = RunProfile::current() == RunProfile::Chaos;
+        let is_late = is_limited && self.meanwhile == Meanwhile::Nothing && took > limit;
+        ensure!(!is_late, "{self:?}: restored after {took:?} (limit: {limit:?})");
         Ok(())
     }
 
@@ -187,6 +200,17 @@ impl Loss {
             }
         }
     }
+}
+
+/// Waits until the history of each user has every event once. Returns how many were lost and how
+/// many restored.
+async fn wait_until_restored(stack: &Stack, users: &[User]) -> anyhow::Result<(usize, usize)> {
+    let (mut lost, mut restored) = (0, 0);
+    for user in users {
+        let counts = user.restored(stack).await?;
+        (lost, restored) = (lost + counts.0, restored + counts.1);
+    }
+    Ok((lost, restored))
 }
 
 /// Sends so many events to each user, and waits until they are published.
