@@ -1,6 +1,8 @@
 //! Notifications over plain HTTP, for networks that allow no WebSocket: event streams and long
 //! polls resume, end and are refused like WebSockets.
 
+pub(crate) mod http2;
+
 use anyhow::{Context as _, ensure};
 use harness::{
     event_feed::{self, EventStream},

@@ -94,6 +94,7 @@ const MODULES: &[fn() -> Vec<Scenario>] = &[
     recovery::scenarios,
     resume::scenarios,
     http_feed::scenarios,
+    http_feed::http2::scenarios,
     producers::scenarios,
     metrics::scenarios,
     offsets::scenarios,
