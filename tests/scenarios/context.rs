@@ -71,11 +71,25 @@ impl Context {
 
     /// A stack for one scenario, on a broker of its own.
     pub(crate) async fn own_broker(&self, layout: &Layout) -> anyhow::Result<Stack> {
+        let kafka = self.own_kafka().await?;
+        self.stack_on(kafka, layout).await
+    }
+
+    /// A broker for one scenario.
+    pub(crate) async fn own_kafka(&self) -> anyhow::Result<Arc<Kafka>> {
         self.durable_kafka().await?;
         let _starting = self.starting.lock().await;
-        let Ok(kafka) = Kafka::start_apache(JvmProfile::FastStart).await else {
-            return Err(Skipped("Apache Kafka does not start on this machine").into());
-        };
+        let kafka = Kafka::start_apache(JvmProfile::FastStart).await;
+        kafka.map_err(|_| Skipped("Apache Kafka does not start on this machine").into())
+    }
+
+    /// A stack for one scenario, on a broker that the scenario has started.
+    pub(crate) async fn stack_on(
+        &self,
+        kafka: Arc<Kafka>,
+        layout: &Layout,
+    ) -> anyhow::Result<Stack> {
+        let _starting = self.starting.lock().await;
         Stack::start(kafka, layout).await
     }
 

@@ -69,6 +69,7 @@ const MODULES: &[fn() -> Vec<Scenario>] = &[
     read_state::stored::scenarios,
     record_isolation::scenarios,
     server_access::scenarios,
+    server_access::kafka_acl::scenarios,
     server_access::publish_script::scenarios,
     server_access::redis_acl::scenarios,
     auth::scenarios,

@@ -1,6 +1,7 @@
 //! TLS to Redis and Kafka: services verify certificate and host name, and Kafka the password. A
 //! service that is rejected stays alive, is not ready, names the cause in its log and retries.
 
+pub(crate) mod kafka_acl;
 pub(crate) mod publish_script;
 pub(crate) mod redis_acl;
 

@@ -17,6 +17,7 @@ pub mod events;
 pub mod http;
 pub mod inspection_proxy;
 pub mod kafka;
+pub mod kafka_acls;
 pub mod leaks;
 pub mod process;
 pub mod producer;

@@ -48,7 +48,10 @@ const OF_GATEWAY: [(&str, &str); 8] = [
 ];
 
 /// Runs the check with some settings replaced.
-async fn check(service: &Service, changed: &[(&str, String)]) -> anyhow::Result<CommandOutput> {
+pub(crate) async fn check(
+    service: &Service,
+    changed: &[(&str, String)],
+) -> anyhow::Result<CommandOutput> {
     let started = Instant::now();
     let output = service.command(&["check"], changed, "").await?;
     let elapsed = started.elapsed();
@@ -57,7 +60,11 @@ async fn check(service: &Service, changed: &[(&str, String)]) -> anyhow::Result<
 }
 
 /// Expects that a line of the findings begins with `result` and contains `text`.
-fn expect_finding(output: &CommandOutput, result: &str, text: &str) -> anyhow::Result<()> {
+pub(crate) fn expect_finding(
+    output: &CommandOutput,
+    result: &str,
+    text: &str,
+) -> anyhow::Result<()> {
     let is_expected = |line: &str| line.starts_with(result) && line.contains(text);
     let found = output.stdout.lines().any(is_expected);
     ensure!(found, "expected `{result} ... {text}`, got {output:?}");

@@ -26,10 +26,14 @@ use crate::config::Config;
 /// What to do if the brokers do not answer.
 const UNREACHABLE: &str = "check KAFKA_BOOTSTRAP_SERVERS, KAFKA_PROPERTY_* and the network";
 
+/// Time limit for the group's coordinator to be found and to answer.
+const COORDINATOR_LIMIT: Duration = Duration::from_secs(3);
+
 /// Checks Kafka for a worker that consumes `topics`.
 pub(crate) async fn check(config: Config, topics: Vec<String>) -> Findings {
     let check = move || {
-        let mut check = Check { config, findings: Findings::default(), started: Instant::now() };
+        let (findings, started) = (Findings::default(), Instant::now());
+        let mut check = Check { config, findings, started, is_group_denied: false };
         if let Err(error) = check.run(&topics) {
             check.findings.failed(SUBJECT, error.to_string(), UNREACHABLE);
         }
@@ -48,6 +52,8 @@ struct Check {
     config: Config,
     findings: Findings,
     started: Instant,
+    /// Whether the brokers have refused to name the group's coordinator.
+    is_group_denied: bool,
 }
 
 impl Check {
@@ -110,7 +116,7 @@ impl Check {
 
     /// Returns why the end of a topic's first partition cannot be read.
     fn read_error(
-        &self,
+        &mut self,
         client: &BaseConsumer<CommandContext>,
         topic: &str,
     ) -> KafkaResult<Option<String>> {
@@ -122,6 +128,8 @@ impl Check {
                 None => {}
                 // The client has dropped what it had read of the last topic.
                 Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) => return Ok(None),
+                // It does not concern the topic.
+                Some(Err(error)) if is_of_group(&error) => self.is_group_denied = true,
                 Some(Err(error)) => {
                     return Ok(Some(
                         error
@@ -141,13 +149,24 @@ impl Check {
         let mut list = TopicPartitionList::new();
         let topic = format!("check-{}", Uuid::new_v4());
         list.add_partition_offset(&topic, 0, Offset::Offset(0))?;
-        let refusal = client.commit(&list, CommitMode::Sync).err();
-        match refusal.and_then(|error| error.rdkafka_error_code()) {
-            Some(RDKafkaErrorCode::GroupAuthorizationFailed) => {
-                let cure = format!("permit Read on the group, {ACLS}");
-                self.findings.failed(SUBJECT, format!("the group {group} is denied"), &cure);
-            }
-            _ => self.findings.ok(SUBJECT, format!("the group {group} may be used")),
+        // A commit would wait for a coordinator without a time limit.
+        let limit = self.left().min(COORDINATOR_LIMIT);
+        let unavailable = client.committed_offsets(list.clone(), limit).err();
+        if unavailable.is_none() {
+            let refusal = client.commit(&list, CommitMode::Sync).err();
+            self.is_group_denied |= refusal.as_ref().is_some_and(is_of_group);
+        }
+        client.unassign()?;
+        while let Some(event) = client.poll(Duration::ZERO) {
+            self.is_group_denied |= event.as_ref().is_err_and(is_of_group);
+        }
+        if self.is_group_denied {
+            let cure = format!("permit Read on the group, {ACLS}");
+            self.findings.failed(SUBJECT, format!("the group {group} is denied"), &cure);
+        } else if let Some(error) = unavailable {
+            self.findings.failed(SUBJECT, format!("the group {group}: {error}"), UNREACHABLE);
+        } else {
+            self.findings.ok(SUBJECT, format!("the group {group} may be used"));
         }
         Ok(())
     }
@@ -165,4 +184,9 @@ impl Check {
             self.findings.note(SUBJECT, text, cure);
         }
     }
+}
+
+/// Returns whether the brokers deny access to the group.
+fn is_of_group(error: &KafkaError) -> bool {
+    error.rdkafka_error_code() == Some(RDKafkaErrorCode::GroupAuthorizationFailed)
 }

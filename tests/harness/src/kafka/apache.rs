@@ -24,6 +24,13 @@ use super::secured::Secured;
 /// The oldest version of Java that Kafka 4 supports.
 const JAVA_VERSION: u32 = 17;
 const PROPERTIES: &str = "server.properties";
+/// Permissions of scenarios: clients of the listener without TLS may do everything, others may use
+/// the resources without a permission.
+const AUTHORIZER: &str = "\
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS
+allow.everyone.if.no.acl.found=true
+";
 const DATA: &str = "data";
 const DOWNLOAD_LIMIT: Duration = Duration::from_mins(5);
 const START_LIMIT: Duration = Duration::from_mins(1);
@@ -72,8 +79,11 @@ impl Apache {
         let certificates = Certificates::create(folder.path())?;
         let properties = folder.path().join(PROPERTIES);
         let secured = Secured { port: secure_port, authority: certificates.authority.clone() };
-        let text = server_properties(folder.path(), [port, secure_port, controller])
+        let mut text = server_properties(folder.path(), [port, secure_port, controller])
             + &secured.properties(port, &certificates);
+        if jvm == JvmProfile::FastStart {
+            text += AUTHORIZER;
+        }
         std::fs::write(&properties, text)?;
         java.format(&properties, folder.path()).await?;
         let process = Mutex::new(launch(&java, port, folder.path()).await?);
