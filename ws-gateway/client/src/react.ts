@@ -1,11 +1,29 @@
-import { useCallback, useEffect, useState, useSyncExternalStore } from "react";
+import {
+  createContext,
+  useCallback,
+  useContext,
+  useEffect,
+  useState,
+  useSyncExternalStore,
+} from "react";
 import { countdown, type Countdown } from "./countdown.ts";
 import type { Feed, Snapshot } from "./feed.ts";
 import type { ReadMarks } from "./read-state.ts";
 
-/** Returns the current snapshot; re-renders the component when it changes. */
-export function useNotifications(feed: Feed): Snapshot {
-  return useSyncExternalStore(feed.subscribe, feed.snapshot, feed.snapshot);
+const FeedContext = createContext<Feed | undefined>(undefined);
+
+/** Provides a feed to the components in it: `<FeedProvider value={feed}>`. */
+export const FeedProvider = FeedContext.Provider;
+
+/**
+ * Returns the current snapshot of a feed, by default of the nearest provider's; re-renders the
+ * component when it changes.
+ */
+export function useNotifications(feed?: Feed): Snapshot {
+  const provided = useContext(FeedContext);
+  const used = feed ?? provided;
+  if (!used) throw new Error("useNotifications() needs a feed or a FeedProvider");
+  return useSyncExternalStore(used.subscribe, used.snapshot, used.snapshot);
 }
 
 /** Returns the number of unread notifications; re-renders the component when it changes. */

@@ -63,6 +63,6 @@ test("a status is narrowed by its state", () => {
 });
 
 test("the bindings return snapshots of a feed", () => {
-  expectTypeOf<typeof useNotifications>().toEqualTypeOf<(feed: Feed) => Snapshot>();
+  expectTypeOf<typeof useNotifications>().toEqualTypeOf<(feed?: Feed) => Snapshot>();
   expectTypeOf<Parameters<typeof notifications>>().toEqualTypeOf<[feed: Feed]>();
 });
