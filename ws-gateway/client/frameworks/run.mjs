@@ -1,6 +1,7 @@
 // Installs the packed client into new projects of three frameworks: `make frameworks`, or with the
 // names of some. Each renders on a server without a connection to the gateway, and shows a
-// notification in Chromium. A mock gateway answers long polls.
+// notification in Chromium. A mock gateway answers long polls. `oldest` is a project with the oldest
+// supported versions of all, whose bindings run in Node.js.
 
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -136,12 +137,28 @@ async function check(name, tarball) {
   console.log(`${name} ${JSON.parse(readFileSync(manifest, "utf8")).version}: passed`);
 }
 
+/** The oldest versions that the package's peer dependencies allow. */
+const OLDEST = ["react@18.0.0", "svelte@5.0.0", "vue@3.3.0"];
+const OLDEST_TOOLS = ["react-dom@18.0.0", "react-test-renderer@18.0.0", "@types/react@18.0.0"];
+
+function checkOldest(tarball) {
+  const project = join(target, "oldest");
+  rmSync(project, { recursive: true, force: true });
+  cpSync(join(sources, "oldest"), project, { recursive: true });
+  const packages = [tarball, ...OLDEST, ...OLDEST_TOOLS, "typescript@5"];
+  run(project, "npm", "install", "--no-audit", "--no-fund", ...packages);
+  run(project, "npx", "tsc");
+  run(project, process.execPath, "bindings.mjs");
+  console.log(`oldest (${OLDEST.join(", ")}): passed`);
+}
+
 mkdirSync(target, { recursive: true });
 const packed = run(client, "npm", "pack", "--silent", "--pack-destination", target);
 const tarball = join(target, packed.trim().split("\n").at(-1));
 const names = process.argv.slice(2);
-for (const name of names.length > 0 ? names : Object.keys(FRAMEWORKS)) {
-  const { node = 20 } = FRAMEWORKS[name];
-  if (Number.parseInt(process.versions.node) >= node) await check(name, tarball);
+for (const name of names.length > 0 ? names : ["oldest", ...Object.keys(FRAMEWORKS)]) {
+  const { node = 20 } = FRAMEWORKS[name] ?? {};
+  if (name === "oldest") checkOldest(tarball);
+  else if (Number.parseInt(process.versions.node) >= node) await check(name, tarball);
   else console.log(`${name}: skipped, needs Node.js ${node}`);
 }
