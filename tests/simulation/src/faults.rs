@@ -178,6 +178,9 @@ impl System {
         if let Some((partition, committed, end)) = uncommitted.first() {
             return Some(format!("{partition:?} is committed up to {committed} of {end}"));
         }
+        if let Some(gateway) = self.gateways.iter().position(|gateway| !gateway.is_open()) {
+            return Some(format!("gateway {gateway} does not accept connections"));
+        }
         if let Some(client) = self.clients.iter().position(|client| !client.is_authenticated()) {
             return Some(format!("client {client} is not connected"));
         }

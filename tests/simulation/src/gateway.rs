@@ -76,6 +76,11 @@ impl Gateway {
         Some((client, link))
     }
 
+    /// Whether the gateway accepts connections.
+    pub(crate) fn is_open(&self) -> bool {
+        self.present().service.is_some()
+    }
+
     /// Kills the process. What it still does afterwards reaches nothing: its connections are cut.
     pub(crate) fn crash(&self) {
         trace!(self.sim, "gateway {} crashes", self.number);

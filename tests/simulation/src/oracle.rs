@@ -7,6 +7,7 @@ mod read_state;
 mod state;
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -163,14 +164,17 @@ impl Oracle {
 
     /// Takes how long ago a worker that rewinds a partition knew, or believes, that Redis had its
     /// data. One that was assigned the partition after a loss takes everything that exists by then
-    /// for what has survived, and publishes what is missing there.
+    /// for what has survived, and publishes what is missing there. Other workers then see that the
+    /// history of the user has survived.
     pub(crate) fn rewound(&self, partition: &Partition, intact_ms_ago: u64) {
         let State { silent, events, keys_lost_at, .. } = &mut *self.state();
         let lost_ms_ago = keys_lost_at.map_or(u128::MAX, |at| at.elapsed().as_millis());
         if u128::from(intact_ms_ago) <= lost_ms_ago {
             let is_of_partition =
-                |event: &u128| events[event].copies.iter().any(|(of_copy, _)| of_copy == partition);
-            silent.retain(|event| !is_of_partition(event));
+                |event: &&EventState| event.copies.iter().any(|(of_copy, _)| of_copy == partition);
+            let users: BTreeSet<&str> =
+                events.values().filter(is_of_partition).map(|event| &*event.event.user).collect();
+            silent.retain(|event| !users.contains(&*events[event].event.user));
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::{WebSocketStream, tungstenite::Message};
 use ws_gateway::protocol::{READ_STATE_EVENT, STATE_EVENT};
 
@@ -129,7 +129,7 @@ impl<'a> Connection<'a> {
                 Wakeup::AskReadState => self.send(r#"{"type":"read"}"#.to_owned()).await,
                 Wakeup::Ping => {
                     self.next_ping = after(&self.client.sim, self.client.sim.plan.client_ping_ms);
-                    self.socket.send(Message::Ping(vec![0; MAX_PING].into())).await.is_ok()
+                    self.send_message(Message::Ping(vec![0; MAX_PING].into())).await
                 }
             };
             if !sent {
@@ -172,7 +172,14 @@ impl<'a> Connection<'a> {
 
     /// Returns whether the connection takes the text.
     async fn send(&mut self, text: String) -> bool {
-        self.socket.send(Message::text(text)).await.is_ok()
+        self.send_message(Message::text(text)).await
+    }
+
+    /// Returns whether the connection takes the message in time: this client does not read
+    /// meanwhile, and a gateway that cannot write does not read either.
+    async fn send_message(&mut self, message: Message) -> bool {
+        let sent = timeout(PONG_TIMEOUT, self.socket.send(message)).await;
+        sent.is_ok_and(|sent| sent.is_ok())
     }
 
     async fn ping(&mut self) -> bool {
