@@ -260,7 +260,8 @@ var Connection = class {
     }
   }
   #onState(data, timestamp) {
-    if ("token_expires_at" in data) this.#renewal.schedule(data.token_expires_at, timestamp);
+    const { token_expires_at: expiresAt } = data;
+    if (expiresAt) this.#renewal.schedule(expiresAt, timestamp);
     switch (data.state) {
       case "authenticated":
         return this.#onAuthenticated(data);
@@ -973,7 +974,9 @@ var longPoll = (url, token, events) => {
       events.onFrame(stateFrame({ state: "authenticated", ...data2 }));
     }
     for (const frame of frames) {
-      if (frame?.event === READ_STATE_EVENT) readUpTo = frame.data.up_to;
+      if (frame?.event === READ_STATE_EVENT) {
+        readUpTo = frame.data?.up_to ?? readUpTo;
+      }
       if (!controller.signal.aborted) events.onFrame(frame);
     }
     if (controller.signal.aborted) return;
@@ -1131,6 +1134,7 @@ function remember({ index, until, pause: pause2 }) {
 var MAX_COUNTED = 256;
 var MIN_INTERVAL_MS2 = 1e3;
 var MAX_INTERVAL_MS2 = 6e4;
+var TIMEOUT_MS = 15e3;
 var ReadMarks = class {
   #client;
   #options;
@@ -1218,12 +1222,14 @@ var ReadMarks = class {
     }
     let delay = MIN_INTERVAL_MS2;
     try {
-      await this.markRead("");
+      const timeout = new Promise((_, reject) => this.#timer = setTimeout(reject, TIMEOUT_MS));
+      await Promise.race([this.markRead(""), timeout]);
       this.#failures = 0;
     } catch {
       delay = Math.min(delay * 2 ** this.#failures, MAX_INTERVAL_MS2) * (1 + Math.random());
       this.#failures += 1;
     }
+    clearTimeout(this.#timer);
     if (!this.#subscriptions) {
       this.#isAsking = false;
       return;

@@ -204,7 +204,8 @@ export class Connection {
   }
 
   #onState(data: State, timestamp: string): void {
-    if ("token_expires_at" in data) this.#renewal.schedule(data.token_expires_at, timestamp);
+    const { token_expires_at: expiresAt } = data as Partial<Authenticated>;
+    if (expiresAt) this.#renewal.schedule(expiresAt, timestamp);
     switch (data.state) {
       case "authenticated":
         return this.#onAuthenticated(data);

@@ -7,6 +7,8 @@ import type { Unsubscribe } from "./listeners.ts";
 /** The delays after a state could not be fetched. */
 const INITIAL_RETRY_MS = 1_000;
 const MAX_RETRY_MS = 30_000;
+/** More notifications are not kept while the state is fetched: another fetch contains them. */
+const MAX_PENDING = 1024;
 
 /** What a page does with its state and what follows it. */
 export interface LoadHandler<S> {
@@ -53,8 +55,11 @@ export function load<S>(client: Client, handler: LoadHandler<S>): Unsubscribe {
 
   const subscriptions = [
     client.onAny((notification) => {
-      if (pending) pending.push(notification);
-      else handler.onNotification(notification);
+      if (!pending) handler.onNotification(notification);
+      else if (pending.push(notification) > MAX_PENDING) {
+        pending = [];
+        void fetchState();
+      }
     }),
     client.onIncomplete(() => {
       isKnown = true;

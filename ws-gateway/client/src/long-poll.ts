@@ -76,7 +76,9 @@ export const longPoll: OpenTransport = (url, token, events) => {
       events.onFrame(stateFrame({ state: "authenticated", ...data }));
     }
     for (const frame of frames) {
-      if (frame?.event === READ_STATE_EVENT) readUpTo = (frame.data as ReadState).up_to;
+      if (frame?.event === READ_STATE_EVENT) {
+        readUpTo = (frame.data as Partial<ReadState> | undefined)?.up_to ?? readUpTo;
+      }
       if (!controller.signal.aborted) events.onFrame(frame);
     }
     if (controller.signal.aborted) return;

@@ -11,6 +11,8 @@ const MAX_COUNTED = 256;
 /** The least time from an answer to the next request for the state, doubling with each failure. */
 const MIN_INTERVAL_MS = 1_000;
 const MAX_INTERVAL_MS = 60_000;
+/** A request for the state that has no answer by then has failed. */
+const TIMEOUT_MS = 15_000;
 
 /** The gateway that the client is connected to. */
 export interface ReadStateOptions {
@@ -124,12 +126,14 @@ export class ReadMarks {
     }
     let delay = MIN_INTERVAL_MS;
     try {
-      await this.markRead("");
+      const timeout = new Promise((_, reject) => (this.#timer = setTimeout(reject, TIMEOUT_MS)));
+      await Promise.race([this.markRead(""), timeout]);
       this.#failures = 0;
     } catch {
       delay = Math.min(delay * 2 ** this.#failures, MAX_INTERVAL_MS) * (1 + Math.random());
       this.#failures += 1;
     }
+    clearTimeout(this.#timer);
     if (!this.#subscriptions) {
       this.#isAsking = false;
       return;

@@ -136,6 +136,15 @@ test("a poll that names a delay ends the connection until then", async () => {
   expect(FakeRequest.all).toHaveLength(3);
 });
 
+test("a frame of a poll with missing or invalid fields harms nothing", async () => {
+  const context = await started(longPoll);
+  const odd = [null, 5, "text", { event: "read_state" }, { event: "read_state", data: null }];
+  const frames = [...odd, { event: "connection_state", data: 5 }, notification("5-0")];
+  await FakeRequest.last.answers({ frames, next: "5-0", resume: "none" });
+  expect([context.delivered, context.state]).toEqual([["e-5-0"], "open"]);
+  expect(FakeRequest.last.url.searchParams.get("last_event_id")).toBe("5-0");
+});
+
 test("a poll that hangs, and a closed client, abort the request", async () => {
   const context = await started(longPoll);
   await FakeRequest.last.answers({ frames: [], next: "4-0", resume: "none" });

@@ -98,6 +98,19 @@ test("a fetch that fails is repeated, with back-off, and keeps what follows", as
   expect(reportError).toHaveBeenCalledTimes(3);
 });
 
+test("notifications that are too many to keep while a fetch hangs begin another one", async () => {
+  const page = new Page();
+  await advance(0);
+  for (let number = 0; number < 1024; number += 1) page.gateway.send("class_created");
+  expect(page.fetches).toHaveLength(1);
+  page.gateway.send("class_created");
+  expect(page.fetches).toHaveLength(2);
+  page.gateway.send("student_created");
+  page.fetches[0]?.resolve(1);
+  await page.answers(2);
+  expect(page.log).toEqual([2, "student_created"]);
+});
+
 test("after it is stopped, nothing is fetched or applied", async () => {
   const page = new Page();
   await advance(0);

@@ -208,7 +208,9 @@ test("a frame about the connection with missing or invalid fields harms nothing"
   const context = new TestContext();
   await advance(0);
   context.socket.receives({ event: "connection_state" });
-  context.socket.receives({ event: "connection_state", data: null });
+  for (const data of [null, 5, "text", true, []]) {
+    context.socket.receives({ event: "connection_state", data });
+  }
   context.socket.receives({
     event: "connection_state",
     data: { state: "authenticated", resume: "complete" },
