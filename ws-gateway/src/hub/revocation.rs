@@ -34,10 +34,12 @@ impl Hub {
         let mut state = self.state();
         let State { users, tokens, .. } = &mut *state;
         let Some(entry) = users.get_mut(user) else { return };
-        tokens.insert(user, &credential);
-        if let Some(replaced) = entry.set_credential(connection, credential) {
-            tokens.remove(user, &replaced, entry);
-        }
+        // A connection that was replaced at the limit may still check a token: no end of it would
+        // remove the token from the index.
+        let new = credential.clone();
+        let Some(replaced) = entry.set_credential(connection, credential) else { return };
+        tokens.insert(user, &new);
+        tokens.remove(user, &replaced, entry);
     }
 }
 
@@ -50,7 +52,7 @@ mod tests {
     use super::*;
     use crate::{
         hub::{
-            Limits,
+            LimitPolicy, Limits,
             outbox::{Item, Pushed},
             registration::Registration,
         },
@@ -87,5 +89,21 @@ mod tests {
         assert_eq!((close("token-8"), close("renewed")), (0, 1));
         registrations.clear();
         assert_eq!((close("token-9"), hub.state().tokens.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_new_token_of_a_connection_that_was_replaced_at_the_limit_is_not_kept() {
+        let limits = Limits { policy: LimitPolicy::EvictOldest, ..Limits::SMALL };
+        let hub = Hub::new(limits, Metrics::new(&Registry::new()));
+        let user = UserId::new("u").unwrap();
+        let connect = |_| hub.register(&user, Uuid::new_v4()).unwrap();
+        let connections: Vec<Registration> = (0..3).map(connect).collect();
+        for (connection, id) in connections.iter().zip(["replaced", "a", "b"]) {
+            let token_id = Some(id.into());
+            connection.set_credential(Credential { token_id, ..Credential::default() });
+        }
+        assert_eq!(hub.state().tokens.len(), 2);
+        drop(connections);
+        assert_eq!(hub.state().tokens.len(), 0);
     }
 }

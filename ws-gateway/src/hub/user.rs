@@ -20,6 +20,10 @@ use crate::{
 /// instead; only those without a position are lost.
 const MAX_HELD: usize = 256;
 
+/// The maximum size of these frames, in bytes; a single larger frame is held as well. As much as a
+/// repair reads of a stream at a time, so that the queues of connections take it at once.
+const MAX_HELD_BYTES: usize = 256 << 10;
+
 /// The result of marking a user as subscribed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subscribed {
@@ -96,10 +100,19 @@ pub(super) struct User {
 #[derive(Debug, Default)]
 struct Pending {
     held: Vec<Frame>,
+    /// The bytes of `held`.
+    held_bytes: usize,
     overflowed: bool,
     /// Whether the user continues at another position: no held frame is a duplicate.
     resynced: bool,
     waiting: Vec<oneshot::Sender<()>>,
+}
+
+impl Pending {
+    fn has_room_for(&self, frame: &Frame) -> bool {
+        let bytes = self.held_bytes + frame.text.len();
+        self.held.is_empty() || (self.held.len() < MAX_HELD && bytes <= MAX_HELD_BYTES)
+    }
 }
 
 impl User {
@@ -176,7 +189,8 @@ impl User {
             return delivery;
         }
         let pending = self.pending.get_or_insert_default();
-        if pending.held.len() < MAX_HELD {
+        if pending.has_room_for(&frame) {
+            pending.held_bytes += frame.text.len();
             pending.held.push(frame);
         } else if frame.position.is_some() {
             pending.overflowed = true;
@@ -236,6 +250,7 @@ impl User {
         if std::mem::take(&mut pending.resynced) {
             self.position = None;
         }
+        pending.held_bytes = 0;
         for frame in std::mem::take(&mut pending.held) {
             self.forward(frame, fan_out);
         }

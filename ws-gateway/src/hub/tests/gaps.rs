@@ -65,3 +65,24 @@ fn a_live_frame_behind_another_live_frame_is_held_until_the_stream_is_read_again
     }
     assert_eq!(connection.position(), at(7));
 }
+
+#[test]
+fn the_size_of_held_frames_is_bounded_and_the_others_are_read_from_the_stream() {
+    let hub = hub(LimitPolicy::Reject);
+    let connection = subscribed(&hub, "u", 1);
+    assert_eq!(hub.mark_disconnected(), 1);
+    let large = |ms: u64| {
+        let text = format!("{{\"id\":\"{ms}-0\",\"data\":\"{}\"}}", "x".repeat(100 << 10));
+        Frame::published(text.into())
+    };
+    for ms in 2..=7 {
+        hub.deliver("u", large(ms));
+    }
+    assert_eq!(hub.mark_subscribed(&entry(&hub, "u")), Subscribed::ReadFrom(at(3)));
+    assert_eq!(received(&connection), ["2-0", "3-0"]);
+    hub.replay(&entry(&hub, "u"), &[large(4), large(5), large(6), large(7)]);
+    // One that is larger than the limit is held alone.
+    hub.deliver("u", Frame::published("x".repeat(300 << 10).into()));
+    assert_eq!(hub.mark_subscribed(&entry(&hub, "u")), Subscribed::Live);
+    assert_eq!(received(&connection), ["4-0", "5-0", "6-0", "7-0", "unpositioned"]);
+}
