@@ -118,11 +118,13 @@ impl Offsets {
         self.get(topic, partition).map_or(0, |assigned| assigned.restored_until)
     }
 
-    /// Returns the offset below which a partition is restored to the histories only, and when Redis
-    /// lost them; `None` once it is restored.
+    /// Returns the offset below which another worker has to restore a partition to the histories
+    /// only, and when Redis lost them; `None` once it is restored. Records that were not finished
+    /// before the loss are published, and if that is lost as well, they are published again.
     pub(crate) fn silent_until(&self, topic: &str, partition: i32) -> Option<(i64, LossTime)> {
         let assigned = self.get(topic, partition)?;
-        let until = assigned.silent_until;
+        let unfinished = assigned.never_finished.range(assigned.finished_to()?..).next();
+        let until = unfinished.map_or(i64::MAX, |offset| *offset).min(assigned.silent_until);
         (assigned.restored_silently_to() < until).then_some((until, assigned.loss))
     }
 

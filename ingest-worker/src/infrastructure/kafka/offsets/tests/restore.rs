@@ -61,19 +61,22 @@ fn what_was_not_published_again_before_a_second_loss_is_still_published() {
 }
 
 #[test]
-fn a_silent_restore_ends_with_the_last_record_that_was_finished_before() {
+fn a_silent_restore_ends_before_the_first_record_that_is_published() {
     let mut offsets = assigned();
-    let [parked, one, two] = [0, 1, 2].map(|offset| read(&mut offsets, offset));
-    offsets.park("t", 0, 0, parked);
-    offsets.finish("t", 0, 1, one);
-    offsets.finish("t", 0, 2, two);
+    let [zero, one, parked, three] = [0, 1, 2, 3].map(|offset| read(&mut offsets, offset));
+    offsets.park("t", 0, 2, parked);
+    for (offset, id) in [(0, zero), (1, one), (3, three)] {
+        offsets.finish("t", 0, offset, id);
+    }
     offsets.begin_restore("t", 0, 0, None, LOSS);
-    let [parked, one, two] = [0, 1, 2].map(|offset| read(&mut offsets, offset));
-    offsets.park("t", 0, 0, parked);
-    offsets.park("t", 0, 1, one);
-    offsets.finish("t", 0, 2, two);
-    assert_eq!(offsets.silent_until("t", 0), Some((3, LOSS)));
+    let [zero, one, parked, _] = [0, 1, 2, 3].map(|offset| read(&mut offsets, offset));
+    assert_eq!(offsets.silent_until("t", 0), Some((2, LOSS)));
+    offsets.park("t", 0, 0, zero);
     offsets.finish("t", 0, 1, one);
+    assert_eq!(offsets.silent_until("t", 0), Some((2, LOSS)), "the first is not restored yet");
+    offsets.finish("t", 0, 0, zero);
+    offsets.park("t", 0, 2, parked);
+    // Redis may lose what is published now, and with it every later watermark.
     assert_eq!(offsets.silent_until("t", 0), None);
 }
 
