@@ -6,6 +6,7 @@
 pub(crate) mod flush;
 mod probe;
 mod recent;
+mod replaying;
 pub mod socket_writer;
 mod status;
 mod urgent;
@@ -155,16 +156,6 @@ impl State {
             || (self.queue.len() < limits.capacity && self.bytes + item.bytes() <= limits.max_bytes)
     }
 
-    /// Makes room during a replay by dropping frames that the stream has too.
-    fn drop_stored(&mut self) {
-        if let Some(dropped) = &mut self.replaying {
-            *dropped = true;
-            self.recent = RecentFrames::default();
-            self.queue.retain(|item| item.position().is_none());
-            self.bytes = self.queue.iter().map(Item::bytes).sum();
-        }
-    }
-
     fn close(&mut self, reason: CloseReason) {
         if self.closed.is_none() {
             self.closed = Some(reason);
@@ -223,24 +214,6 @@ impl Outbox {
             state.wake();
         }
         Pushed::Queued
-    }
-
-    /// Begins a replay: until [`Outbox::end_replay`] returns true, or the queue is drained, a full
-    /// queue does not close the connection.
-    pub(crate) fn begin_replay(&self) {
-        self.state().replaying = Some(false);
-    }
-
-    /// Ends the replay if the queue continues where it stopped. Returns false if frames were
-    /// dropped since the last call: they have to be read from the stream.
-    #[must_use]
-    pub(crate) fn end_replay(&self) -> bool {
-        let mut state = self.state();
-        let continues = state.replaying.replace(false) != Some(true);
-        if continues {
-            state.replaying = None;
-        }
-        continues
     }
 
     /// Closes the connection and drops what is queued. The first reason counts.

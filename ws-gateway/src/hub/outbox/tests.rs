@@ -94,6 +94,22 @@ async fn the_bytes_of_a_queue_are_bounded_but_one_large_frame_always_fits() {
     assert_eq!(outbox.push(frame(2, false)), Pushed::Queued);
 }
 
+#[test]
+fn during_a_replay_frames_that_are_dropped_were_not_sent_and_earlier_ones_were() {
+    let notification = |id: u64, event: u64| {
+        let rest = r#""category":"c","priority":"high","timestamp":"2026-01-01T00:00:00Z""#;
+        Frame::published(format!(r#"{{"id":"{id}-0","event":"e",{rest},"data":{event}}}"#).into())
+    };
+    let outbox = Outbox::new(LIMITS);
+    outbox.begin_replay();
+    outbox.remember(&[notification(1, 1)]);
+    for number in [2, 3, 4] {
+        assert_eq!(outbox.push(Item::Frame(notification(number, number))), Pushed::Queued);
+    }
+    assert_eq!(outbox.push(Item::Frame(notification(5, 1))), Pushed::Repeated);
+    assert_eq!(outbox.push(Item::Frame(notification(6, 2))), Pushed::Queued, "it was dropped");
+}
+
 #[tokio::test]
 async fn during_a_replay_frames_above_the_byte_limit_are_read_from_the_stream() {
     let stored = |id: u64| {
