@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use harness::{
-    events::{self, fresh_user},
+    events::{self, Event, fresh_user},
     eventually,
     http::metric,
-    producer::Producer,
+    producer::{Producer, Record},
     stack::{Layout, Stack, TIMEOUT},
 };
+use jiff::{SignedDuration, Timestamp};
 use redis::cmd;
 use uuid::Uuid;
 
@@ -27,6 +28,9 @@ scenarios![
 
 /// The lag is measured every few seconds, after the client's statistics have arrived.
 const LAG_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// The counter of old events that are ignored.
+const TOO_OLD: &str = "ingest_worker_ignored_total{reason=\"too_old\"}";
 
 /// Waits until a counter of the first worker has reached a value.
 async fn wait_for_counter(stack: &Stack, name: &str, expected: f64) -> anyhow::Result<()> {
@@ -78,6 +82,12 @@ async fn after_a_rewind_nothing_older_than_its_claim_is_published_again(
     let before = case.fresh(&user)?;
     stack.producer.send(&before).await?;
     expect_notifications(&mut clients[0], std::slice::from_ref(&before)).await?;
+    eventually("the worker warns of the retention of the topics", TIMEOUT, async || {
+        let log = stack.workers[0].log()?;
+        ensure!(log.contains("topics keep records longer than IDEMPOTENCY_TTL"), "it does not");
+        Ok(())
+    })
+    .await?;
     stack.workers[0].stop().await?;
     eventually("the claims expire", TIMEOUT, async || {
         let mut redis = stack.redis.connection().await?;
@@ -93,10 +103,30 @@ async fn after_a_rewind_nothing_older_than_its_claim_is_published_again(
     after.key.clone_from(&before.key);
     stack.producer.send(&after).await?;
     expect_notifications(&mut clients[0], &[after]).await?;
-    wait_for_counter(&stack, "ingest_worker_ignored_total{reason=\"too_old\"}", 1.0).await?;
+    wait_for_counter(&stack, TOO_OLD, 1.0).await?;
     ensure!(stack.workers[0].log()?.contains("partition rewound"), "the rewind is not logged");
+    expect_the_next_owner_to_ignore(&mut stack, &before.topic, &before.key, &case.fresh(&user)?)
+        .await?;
     expect_no_further_frames(&stack, &user, &mut clients).await?;
     stack.shut_down_and_check_logs().await
+}
+
+/// Checks that a restarted worker ignores an old event, whose offset is below the one from which its
+/// partition was rewound.
+async fn expect_the_next_owner_to_ignore(
+    stack: &mut Stack,
+    topic: &str,
+    key: &str,
+    old: &Event,
+) -> anyhow::Result<()> {
+    stack.workers[0].stop().await?;
+    stack.workers[0].restart().await?;
+    let hour_ago = (Timestamp::now() - SignedDuration::from_hours(1)).as_millisecond();
+    let value = serde_json::to_vec(&old.envelope)?;
+    let (key, value, timestamp_ms) = (Some(key), Some(&*value), Some(hour_ago));
+    let record = Record { topic, key, value, timestamp_ms, ..Record::default() };
+    stack.producer.send_record(record).await?;
+    wait_for_counter(stack, TOO_OLD, 1.0).await
 }
 
 async fn a_topic_that_ends_in_a_transaction_marker_has_no_lag(

@@ -103,6 +103,24 @@ impl<P: Publisher, D: OwnerDirectory> BatchProcessor<P, D> {
         Batch { records, classifications, is_retry, watermarks: WatermarkWrite::default() }
     }
 
+    /// Classifies records again that are below the position from which their partition was rewound,
+    /// if that was not known when they were read.
+    pub(crate) fn mark_reread<R: SourceRecord>(&self, batch: &mut Batch<R>, offsets: &Offsets) {
+        let now = Timestamp::now();
+        for (record, classification) in batch.records.iter_mut().zip(&mut batch.classifications) {
+            let is_reread = offsets.is_reread(record.topic(), record.partition(), record.offset());
+            if !is_reread || record.state.is_reread {
+                continue;
+            }
+            record.state.is_reread = true;
+            let record = &*record;
+            *classification = self.classifier.classify_caught(|| record.record(), now);
+            if let Some(span) = &record.state.span {
+                classification.set_traceparent(span.traceparent());
+            }
+        }
+    }
+
     /// Delivers a batch. During an outage a fresh batch is retried until it succeeds, which holds
     /// up all records behind it; one of parked records is parked again.
     pub(crate) async fn deliver<R: SourceRecord>(

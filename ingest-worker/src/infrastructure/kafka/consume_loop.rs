@@ -253,6 +253,11 @@ where
         }
     }
 
+    fn count_ahead(&mut self) {
+        let sizes = self.queue.iter().map(Batch::size);
+        self.ahead = sizes.fold((0, 0), |all, batch| (all.0 + batch.0, all.1 + batch.1));
+    }
+
     fn is_full(&self) -> bool {
         self.is_stuck && (self.ahead.0 >= MAX_AHEAD.0 || self.ahead.1 >= MAX_AHEAD.1)
     }

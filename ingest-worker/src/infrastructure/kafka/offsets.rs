@@ -141,6 +141,26 @@ impl Offsets {
         rewound.collect()
     }
 
+    /// Returns the position from which a partition was rewound, until everything before it is
+    /// finished again.
+    pub(crate) fn reread_until(&self, topic: &str, partition: i32) -> Option<i64> {
+        let assigned = self.get(topic, partition)?;
+        let finished_to = assigned.finished_to()?;
+        Some(assigned.reread_until).filter(|until| finished_to < *until)
+    }
+
+    /// Takes the position from which a former owner of a partition has rewound it.
+    pub(crate) fn set_reread_until(&mut self, topic: &str, partition: i32, position: i64) {
+        if let Some(assigned) = self.get_mut(topic, partition) {
+            assigned.reread_until = assigned.reread_until.max(position);
+        }
+    }
+
+    /// Returns whether an offset is below the position from which its partition was rewound.
+    pub(crate) fn is_reread(&self, topic: &str, partition: i32, offset: i64) -> bool {
+        self.get(topic, partition).is_some_and(|assigned| offset < assigned.reread_until)
+    }
+
     /// Notes that a record is finished.
     pub(crate) fn finish(&mut self, topic: &str, partition: i32, offset: i64, id: InFlightId) {
         let Some(assigned) = self.current(topic, partition, id) else { return };

@@ -12,7 +12,7 @@ use crate::{
         record::{Outcome, ParkReason},
     },
     infrastructure::kafka::{
-        batch::{Batch, Delivered},
+        batch::Delivered,
         dead_letters::queue::{self as dead_letters, DeadLetter, DeadLetterSink},
         offsets::Offsets,
         record::{InFlightRecord, SourceRecord},
@@ -119,11 +119,7 @@ where
         let dead_letters = self.dead_letters.drop_revoked(&offsets);
         drop(offsets);
         self.queue.retain(|batch| !batch.records.is_empty());
-        self.ahead = self
-            .queue
-            .iter()
-            .map(Batch::size)
-            .fold((0, 0), |all, batch| (all.0 + batch.0, all.1 + batch.1));
+        self.count_ahead();
         self.accounting.revoked(queued + parked.len() + dead_letters.len());
         let refused = dead_letters.iter().filter(|dead_letter| dead_letter.was_refused());
         let refused = refused.map(|_| ParkReason::DeadLetterRefused);

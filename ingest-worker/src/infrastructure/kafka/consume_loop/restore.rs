@@ -131,6 +131,7 @@ where
                     let to = self.watermarks.compare(&partition, read, &mut offsets);
                     lost.extend(to.map(|to| (partition, to)));
                 }
+                self.mark_reread();
                 self.end_stuck();
                 self.restore(lost).await;
             }
@@ -148,6 +149,16 @@ where
                 self.restore(lost).await;
             }
         }
+    }
+
+    /// Marks what was read before it was known that a former owner has rewound the partition.
+    fn mark_reread(&mut self) {
+        let offsets = self.source.offsets();
+        for batch in &mut self.queue {
+            self.processor.mark_reread(batch, &offsets);
+        }
+        drop(offsets);
+        self.count_ahead();
     }
 
     /// Reads partitions again.

@@ -67,7 +67,8 @@ impl Setup {
     fn processor(&self) -> BatchProcessor<Store, Owners> {
         let routes = Routes::new(NotificationSource::Domain, |topic| topic.default.to_owned());
         BatchProcessor {
-            classifier: Classifier::new(routes, IdentityRule::EventId, None),
+            classifier: Classifier::new(routes, IdentityRule::EventId, None)
+                .with_max_reread_age(Duration::from_hours(24)),
             dispatcher: Dispatcher::new(self.store.clone(), self.owners.clone()),
             metrics: self.metrics.clone(),
             tracer: None,

@@ -52,6 +52,16 @@ impl ReadWatermark {
         };
         self.stored.iter().map(highest).collect()
     }
+
+    /// Returns the position from which a former owner has rewound the partition, if records before
+    /// it are not finished again.
+    pub(super) fn reread_until(&self) -> Option<i64> {
+        let topic_id = self.source.topic_id.as_deref();
+        let values = self.stored.values().chain(self.without_id.values()).flatten();
+        let positions = values.filter_map(|value| Position::of(value));
+        let of_this_topic = positions.filter(|position| !position.is_of_other_topic(topic_id));
+        of_this_topic.filter_map(|position| position.reread_until).max()
+    }
 }
 
 #[cfg(test)]

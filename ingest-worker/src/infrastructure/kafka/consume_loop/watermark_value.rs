@@ -8,6 +8,9 @@ use crate::notification::loss_time::LossTime;
 /// that says when Redis lost data.
 const HISTORY_ONLY_UNTIL: &str = "history-until";
 
+/// Precedes the offset from which the partition was rewound, by a reset to an earlier offset.
+const REREAD_UNTIL: &str = "reread-until";
+
 /// Precedes the id of the topic in values under a name without it, which earlier workers wrote.
 const TOPIC_ID: &str = "topic-id";
 
@@ -22,6 +25,9 @@ pub(super) struct Position<'a> {
     /// Offsets below this one are restored to the histories only, as Redis has lost data; none if
     /// that is not in progress.
     pub(super) silent_until: Option<(i64, LossTime)>,
+    /// Offsets below this one may have been processed before a reset; none if all of them are
+    /// finished again.
+    pub(super) reread_until: Option<i64>,
     /// The id of the topic; none in a value to write.
     pub(super) topic_id: Option<&'a str>,
     /// When the server stored it; none in a value to write.
@@ -33,7 +39,7 @@ impl<'a> Position<'a> {
     pub(super) fn of(value: &'a str) -> Option<Self> {
         let mut words = value.split(' ').skip(1);
         let next = words.next()?.parse().ok()?;
-        let mut position = Self { next, silent_until: None, topic_id: None, stored_at: None };
+        let mut position = Self { next, ..Self::default() };
         while let Some(name) = words.next() {
             let word = words.next()?;
             match name {
@@ -41,6 +47,7 @@ impl<'a> Position<'a> {
                     let loss = LossTime::of_stored(words.next()?.parse().ok()?);
                     position.silent_until = Some((word.parse().ok()?, loss));
                 }
+                REREAD_UNTIL => position.reread_until = Some(word.parse().ok()?),
                 TOPIC_ID => position.topic_id = Some(word),
                 STORED_AT => position.stored_at = Some(word.parse().ok()?),
                 _ => {}
@@ -62,6 +69,9 @@ impl fmt::Display for Position<'_> {
         if let Some((until, loss)) = self.silent_until {
             write!(f, " {HISTORY_ONLY_UNTIL} {until} {}", loss.to_stored())?;
         }
+        if let Some(until) = self.reread_until {
+            write!(f, " {REREAD_UNTIL} {until}")?;
+        }
         Ok(())
     }
 }
@@ -73,8 +83,11 @@ mod tests {
     #[test]
     fn a_position_is_read_as_it_was_written() {
         let losses = [LossTime::IntactUntil(1), LossTime::NoticedAt(1)];
-        for silent_until in [None, Some((9, losses[0])), Some((9, losses[1]))] {
-            let position = Position { next: 7, silent_until, ..Position::default() };
+        let [intact, noticed] = losses.map(|loss| Some((9, loss)));
+        for (silent_until, reread_until) in
+            [(None, None), (intact, None), (None, Some(12)), (noticed, Some(12))]
+        {
+            let position = Position { next: 7, silent_until, reread_until, ..Position::default() };
             assert_eq!(Position::of(&format!("token.1 {position}")).as_ref(), Some(&position));
             let stored = format!("token.1 {position} topic-id a-_1 at 5");
             let expected = Position { topic_id: Some("a-_1"), stored_at: Some(5), ..position };
@@ -89,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_position_without_topic_id_may_be_that_of_any_topic() {
-        let of = |topic_id| Position { next: 7, silent_until: None, topic_id, stored_at: None };
+        let of = |topic_id| Position { next: 7, topic_id, ..Position::default() };
         assert!(of(Some("a")).is_of_other_topic(Some("b")));
         assert!(!of(Some("a")).is_of_other_topic(Some("a")));
         assert!(!of(Some("a")).is_of_other_topic(None) && !of(None).is_of_other_topic(Some("a")));

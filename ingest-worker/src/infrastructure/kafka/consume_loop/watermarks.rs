@@ -130,7 +130,9 @@ impl Watermarks {
             let partition = (topic.to_owned(), id);
             let tracked = self.tracked.get(&partition).filter(|tracked| tracked.epoch == epoch)?;
             let silent_until = offsets.silent_until(topic, id);
-            let position = Position { next, silent_until, ..Position::default() }.to_string();
+            let reread_until = offsets.reread_until(topic, id);
+            let position =
+                Position { next, silent_until, reread_until, ..Position::default() }.to_string();
             let (source, stored) = (Arc::clone(&tracked.source.name), tracked.stored.clone());
             let token = tracked.token.clone();
             Some((partition, Watermark { source, stored, token, position }))
@@ -170,6 +172,9 @@ impl Watermarks {
         } else {
             // If it cannot be read again now, its next owner still finds what is missing.
             offsets.hold_commits(&partition.0, partition.1, position);
+        }
+        if let Some(until) = read.reread_until() {
+            offsets.set_reread_until(&partition.0, partition.1, until);
         }
         if read.stored.values().any(Option::is_none) {
             // Before anything is published, so that its loss is noticed.

@@ -143,6 +143,24 @@ fn records_below_the_position_of_a_rewind_are_read_again() {
 }
 
 #[test]
+fn the_next_owner_knows_the_position_of_a_rewind_until_all_before_it_is_finished() {
+    let mut offsets = assigned();
+    offsets.reset("t", 0, 3);
+    let [zero, one, two] = [0, 1, 2].map(|offset| read(&mut offsets, offset));
+    offsets.finish("t", 0, 0, zero);
+    assert_eq!(offsets.reread_until("t", 0), Some(3));
+    let mut next = assigned();
+    next.set_start("t", 0, 1);
+    next.set_reread_until("t", 0, 3);
+    let is_reread = [1, 2, 3].map(|offset| next.read("t", 0, offset).unwrap().is_reread);
+    assert_eq!(is_reread, [true, true, false]);
+    assert!(next.is_reread("t", 0, 2) && !next.is_reread("t", 0, 3));
+    offsets.finish("t", 0, 1, one);
+    offsets.finish("t", 0, 2, two);
+    assert_eq!(offsets.reread_until("t", 0), None);
+}
+
+#[test]
 fn a_recreated_topic_is_rewound_in_all_partitions_from_the_positions_reached() {
     let mut offsets = assigned();
     offsets.assign("t", 1);

@@ -82,6 +82,13 @@ impl FakeBroker {
         self.change(|state| state.refuses_rewinds = refuse);
     }
 
+    /// Commits an offset for the group.
+    pub(crate) fn commit(&self, partition: i32, offset: i64) {
+        self.change(|state| {
+            state.committed.insert(partition, offset);
+        });
+    }
+
     /// Deletes the committed offsets of the group.
     pub(crate) fn forget_commits(&self) {
         self.change(|state| state.committed.clear());
@@ -139,8 +146,15 @@ impl FakeSource {
                 Rebalance::Assign(partition) => {
                     offsets.assign(TOPIC, partition);
                     let committed = state.committed.get(&partition).copied().unwrap_or(0);
-                    offsets.set_start(TOPIC, partition, committed);
-                    self.positions().insert(partition, committed.try_into().unwrap());
+                    let mut position = usize::try_from(committed).unwrap();
+                    if position > state.logs.get(&partition).map_or(0, Vec::len) {
+                        // As with `earliest`.
+                        offsets.reset(TOPIC, partition, committed);
+                        position = 0;
+                    } else {
+                        offsets.set_start(TOPIC, partition, committed);
+                    }
+                    self.positions().insert(partition, position);
                 }
                 Rebalance::Revoke(partition) => {
                     offsets.revoke(TOPIC, partition);
@@ -173,10 +187,10 @@ impl FakeSource {
     }
 }
 
-/// A record of [`TOPIC`].
+/// A record of [`TOPIC`], written long ago.
 pub(crate) fn message(partition: i32, offset: i64, value: Vec<u8>) -> OwnedMessage {
     let topic = TOPIC.to_owned();
-    OwnedMessage::new(Some(value), None, topic, Timestamp::NotAvailable, partition, offset, None)
+    OwnedMessage::new(Some(value), None, topic, Timestamp::CreateTime(1), partition, offset, None)
 }
 
 impl RecordSource for FakeSource {

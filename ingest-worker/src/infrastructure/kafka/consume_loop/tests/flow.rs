@@ -1,7 +1,9 @@
 //! Records that can be finished: order, commits, outages, rebalances, pauses, shutdown.
 
-use super::*;
-use crate::infrastructure::kafka::consume_loop::MAX_AHEAD;
+use std::sync::Arc;
+
+use super::{backends::Data, *};
+use crate::{domain::record::IgnoreReason, infrastructure::kafka::consume_loop::MAX_AHEAD};
 
 #[tokio::test(start_paused = true)]
 async fn records_are_published_in_order_and_then_committed() {
@@ -86,6 +88,26 @@ async fn a_batch_that_is_revoked_in_progress_is_not_committed_and_its_next_owner
             assert_eq!(setup.metrics.consumed.get(), 3);
         })
         .await;
+}
+
+/// The partition has lost records, so that the group has committed an offset above its end.
+#[tokio::test(start_paused = true)]
+async fn events_that_are_read_again_after_their_claims_are_not_published_by_the_next_owner_either()
+{
+    let setup = Setup::new([0]);
+    setup.broker.commit(0, 100);
+    setup.store.fail_over_to(Data::with_watermark(&Arc::from("g/t/0"), "x.1 100"));
+    let too_old = |setup: &Setup| setup.metrics.ignored.of(IgnoreReason::TooOld).get();
+    setup.broker.produce(0, of_user(1, "u"));
+    let first_owner = async {
+        setup.until("1 is ignored", |setup| too_old(setup) == 1).await;
+        setup.committed(0, 1).await;
+    };
+    setup.run(first_owner).await;
+    setup.broker.produce(0, of_user(2, "u"));
+    setup.broker.assign(0);
+    setup.run(setup.until("2 is ignored", |setup| too_old(setup) == 2)).await;
+    assert!(setup.store.published().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
