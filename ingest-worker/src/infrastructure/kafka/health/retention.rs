@@ -63,6 +63,10 @@ pub(crate) async fn topics_kept_longer(
 }
 
 fn keeps_longer(topic: &ConfigResource, claims: Duration) -> bool {
+    // Compaction alone keeps the last record of each key without limit.
+    if topic_config::value(topic, "cleanup.policy").is_some_and(|policy| policy == "compact") {
+        return true;
+    }
     let retention = topic_config::value(topic, "retention.ms");
     let retention = retention.and_then(|value| value.parse::<i64>().ok());
     // -1 is without limit.
@@ -90,5 +94,16 @@ mod tests {
         let day = Duration::from_hours(24);
         assert!(keeps_longer(&topic("-1"), day) && keeps_longer(&topic("604800000"), day));
         assert!(!keeps_longer(&topic("86400000"), day) && !keeps_longer(&topic("x"), day));
+    }
+
+    #[test]
+    fn a_topic_that_is_only_compacted_keeps_records_too_long() {
+        let day = Duration::from_hours(24);
+        let with = |policy: &str| {
+            let mut topic = topic("86400000");
+            topic.entries.extend(topic_config::topic_with("cleanup.policy", policy).entries);
+            keeps_longer(&topic, day)
+        };
+        assert!(with("compact") && !with("compact,delete") && !with("delete"));
     }
 }
