@@ -13,6 +13,7 @@ use harness::{
 };
 use jiff::{SignedDuration, Timestamp};
 use rdkafka::Message as _;
+use redis::cmd;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -24,6 +25,7 @@ use crate::{
 
 scenarios![
     a_thousand_parked_records_do_not_delay_others_of_their_partition,
+    an_owner_key_of_a_wrong_type_delays_no_other_record_and_is_replaced,
     parked_records_survive_a_crash_and_a_rebalance,
     too_many_parked_records_pause_their_partition_and_none_is_lost,
     an_event_without_an_owner_is_dead_lettered_and_can_be_replayed,
@@ -112,6 +114,26 @@ async fn a_thousand_parked_records_do_not_delay_others_of_their_partition(
     println!("latency with 1,000 parked records: median {median:?}, max {max:?}");
     ensure!(median < Duration::from_secs(1), "expected a median below 1 s, got {median:?}");
     wait_for_parked(&stack, 1_000.0).await?;
+    expect_delivery_once_owner_is_known(&stack, &owner, &parked).await?;
+    stack.shut_down_and_check_logs().await
+}
+
+/// A list where the owner of a batch belongs counts as no owner.
+async fn an_owner_key_of_a_wrong_type_delays_no_other_record_and_is_replaced(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let stack = stack_with_parking(context, 5_000).await?;
+    let [owner, other] = [fresh_user(), fresh_user()];
+    let parked = events_without_user(&owner, 1)?;
+    let key = format!("ws:owner:batch:{}", parked[0].key);
+    cmd("RPUSH").arg(key).arg("x").exec_async(&mut stack.redis.connection().await?).await?;
+    stack.producer.send_all(&parked).await?;
+    wait_for_parked(&stack, 1.0).await?;
+    let event = event_with_user(&other, &parked[0].key)?;
+    stack.producer.send(&event).await?;
+    expect_notifications(&mut stack.client(&other).await?, &[event]).await?;
+    let series = "ingest_worker_wrong_type_keys_total{key=\"owner\"}";
+    ensure!(stack.workers[0].metric(series).await? >= 1.0, "the key is not counted");
     expect_delivery_once_owner_is_known(&stack, &owner, &parked).await?;
     stack.shut_down_and_check_logs().await
 }

@@ -7,7 +7,7 @@ use anyhow::{Context as _, ensure};
 use harness::{
     client::{ConnectOptions, Transport},
     events::{self, PAYLOAD_MARKER, fresh_user},
-    producer::{Record, header},
+    producer::{Record, header, raw},
     stack::{Layout, Stack, TIMEOUT},
     token,
 };
@@ -28,6 +28,7 @@ use cases::{
 scenarios![
     every_record_has_its_outcome_and_the_next_record_is_delivered,
     a_dead_letter_over_the_broker_limit_is_written_without_its_value,
+    commands_read_dead_letters_beside_a_record_with_an_invalid_header_name,
     no_token_and_no_payload_is_logged_at_trace_level,
 ];
 
@@ -125,6 +126,29 @@ async fn a_dead_letter_over_the_broker_limit_is_written_without_its_value(
     ensure!(letter.payload().is_none(), "expected no value");
     expect_header(letter, "dlq.value_omitted", "true")?;
     expect_header(letter, "dlq.reason", "not_json")
+}
+
+/// Another program has written a record to the dead-letter topic.
+async fn commands_read_dead_letters_beside_a_record_with_an_invalid_header_name(
+    context: &Context,
+) -> anyhow::Result<()> {
+    context.durable_kafka().await?;
+    let (stack, user) = (context.own_stack(&Layout::default()).await?, fresh_user());
+    let (topic, not_utf8) = (&*stack.dead_letter_topic, (&b"\xff\xfe"[..], &b"value"[..]));
+    raw::write_with_header(&stack.kafka, topic, b"foreign", b"value", not_utf8).await?;
+    let (key, value) = (Some(&*user), Some(&b"no JSON"[..]));
+    stack.producer.send_record(Record { topic: TOPIC, key, value, ..Record::default() }).await?;
+    let letters = wait_for_dead_letters(&stack, &[&user]).await?;
+    let letter = letters.get(&user).context("waited for")?;
+    let position = format!("{}:{}", letter.partition(), letter.offset());
+    let list = stack.workers[0].run_command(&["dead-letters", "list"], "").await?.stdout;
+    let is_ours = |line: &str| line.starts_with(&format!("{position}\tnot_json\t{TOPIC}["));
+    ensure!(list.lines().any(is_ours), "expected the dead letter {position}, got {list}");
+    ensure!(list.contains("\t\t[]@\t"), "expected a record without a reason, got {list}");
+    let replay = ["dead-letters", "replay", "--at", &position, "--yes"];
+    let output = stack.workers[0].run_command(&replay, "").await?.stdout;
+    ensure!(output.contains("1 sent"), "expected that one record is sent, got {output}");
+    stack.shut_down_and_check_logs().await
 }
 
 async fn no_token_and_no_payload_is_logged_at_trace_level(context: &Context) -> anyhow::Result<()> {

@@ -41,6 +41,19 @@ async fn a_bad_record_is_dead_lettered_and_the_next_record_is_published() {
 }
 
 #[tokio::test]
+async fn a_record_that_makes_the_worker_panic_is_dead_lettered_and_the_next_one_is_published() {
+    let pipeline = Pipeline::new();
+    let now = at("2025-08-06T10:00:00Z");
+    let panics = pipeline.classifier.classify_caught(|| panic!("a defect"), now);
+    let next = pipeline.classify(&record(class_created_for_u().as_bytes()));
+    let (batch, held) = ([panics, next], HeldKeys::default());
+    let (outcomes, _) = pipeline.dispatcher.dispatch(&batch, &held, &[], false).await.unwrap();
+    let Outcome::DeadLetter(rejection) = &outcomes[0] else { panic!("{outcomes:?}") };
+    assert_eq!(rejection.reason, DeadLetterReason::Internal);
+    assert_eq!(outcomes[1], Outcome::Published);
+}
+
+#[tokio::test]
 async fn a_tombstone_is_not_json() {
     let outcome = Pipeline::new().process(Record::default()).await;
     let is_not_json =

@@ -84,6 +84,29 @@ async fn a_member_reads_its_partitions_and_commits_up_to_the_first_unfinished_re
     assert_eq!(committed(&servers, &group), Some(3));
 }
 
+#[tokio::test]
+async fn a_commit_that_fails_is_counted_and_the_next_one_covers_it() {
+    let cluster = MockCluster::new(1).expect("a broker");
+    let servers = cluster.bootstrap_servers();
+    let (consumer, group) = member(&cluster);
+    let mut source = consumer.source();
+    let records = read_all(&mut source).await;
+    let denied = RDKafkaRespErr::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED;
+    cluster.request_errors(RDKafkaApiKey::OffsetCommit, &[denied]);
+    for (offset, id) in records {
+        source.offsets().finish("t", 0, offset, id);
+    }
+    source.store_offsets();
+    let failures = &consumer.membership().metrics().commit_failures;
+    let begun = Instant::now();
+    while failures.get() == 0 || committed(&servers, &group) != Some(5) {
+        assert!(begun.elapsed() < LIMIT, "{} failures are counted", failures.get());
+        // What the client reports is taken while it is polled.
+        timeout(Duration::from_millis(100), source.read()).await.ok();
+    }
+    assert_eq!(failures.get(), 1);
+}
+
 /// The broker may refuse the commit of a rewound partition while its group rebalances.
 #[tokio::test]
 async fn an_offset_of_a_rewound_partition_is_committed_again_without_further_progress() {

@@ -164,3 +164,37 @@ fn measure(consumer: &Consumer) -> KafkaResult<Vec<PartitionOffsets>> {
     });
     Ok(partitions.collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offsets(committed: Option<i64>, fetch_position: Option<i64>) -> PartitionOffsets {
+        PartitionOffsets {
+            partition: ("t".to_owned(), 0),
+            beginning: Some(2),
+            committed,
+            next: committed,
+            end: 10,
+            is_in_flight: false,
+            fetch_position,
+        }
+    }
+
+    #[test]
+    fn transaction_markers_and_compacted_records_at_the_end_are_no_lag() {
+        let read = offsets(Some(7), Some(10));
+        assert_eq!(read.lag(), 0);
+        assert_eq!(read.unread(), None);
+        let in_flight = PartitionOffsets { is_in_flight: true, ..offsets(Some(7), Some(10)) };
+        assert_eq!(in_flight.lag(), 3, "a record before them is not finished");
+    }
+
+    #[test]
+    fn records_that_are_not_fetched_are_lag() {
+        assert_eq!(offsets(Some(7), Some(8)).lag(), 2);
+        assert_eq!(offsets(Some(7), None).lag(), 3);
+        assert_eq!(offsets(None, None).lag(), 8, "from the beginning on");
+        assert_eq!(offsets(Some(7), Some(8)).unread(), Some((("t".to_owned(), 0), 8)));
+    }
+}
