@@ -1,7 +1,7 @@
 //! Redis refuses writes, or the data of one user is unreadable: that user is served without a
 //! position, and every other user as usual.
 
-use std::time::Duration;
+use std::{collections::HashMap, path::Path, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use futures_util::future::try_join_all;
@@ -75,31 +75,63 @@ async fn outages(stack: &Stack) -> anyhow::Result<f64> {
     stack.gateways[0].metric("gateway_redis_outages_total").await
 }
 
+/// Has Redis refuse writes for the reason `kind`, or accept them again.
+async fn refuse_writes(
+    redis: &mut MultiplexedConnection,
+    kind: &str,
+    is_refused: bool,
+) -> anyhow::Result<()> {
+    let number = if is_refused { "1" } else { "0" };
+    match kind {
+        "out_of_memory" => run(redis, &["CONFIG", "SET", "maxmemory", number]).await,
+        "too_few_replicas" => run(redis, &["CONFIG", "SET", "min-replicas-to-write", number]).await,
+        "read_only" if is_refused => {
+            let dead_master = free_port()?.to_string();
+            run(redis, &["REPLICAOF", "127.0.0.1", &dead_master]).await
+        }
+        "read_only" => run(redis, &["REPLICAOF", "NO", "ONE"]).await,
+        _ => take_snapshot(redis, is_refused).await,
+    }
+}
+
+/// Has Redis take a snapshot, which fails or not. After one that fails, Redis refuses writes, and
+/// `PING` as well.
+async fn take_snapshot(redis: &mut MultiplexedConnection, fails: bool) -> anyhow::Result<()> {
+    let settings: HashMap<String, String> =
+        cmd("CONFIG").arg(&["GET", "dir"]).query_async(redis).await?;
+    let folder = settings.get("dir").context("Redis has a folder")?;
+    // The file of the snapshot cannot replace a folder.
+    let snapshot = Path::new(folder).join("dump.rdb");
+    if fails {
+        std::fs::create_dir(&snapshot)?;
+    } else {
+        std::fs::remove_dir(&snapshot)?;
+    }
+    run(redis, &["CONFIG", "SET", "save", "3600 1000000"]).await?;
+    run(redis, &["BGSAVE"]).await?;
+    let result = if fails { "rdb_last_bgsave_status:err" } else { "rdb_last_bgsave_status:ok" };
+    let connection = redis.clone();
+    eventually("the snapshot has ended", TIMEOUT, async || {
+        let mut info = cmd("INFO");
+        let info: String = info.arg("persistence").query_async(&mut connection.clone()).await?;
+        ensure!(info.contains(result), "expected {result} in {info}");
+        Ok(())
+    })
+    .await
+}
+
 async fn a_redis_that_refuses_writes_degrades_only_users_without_history(
     context: &Context,
 ) -> anyhow::Result<()> {
     let stack = context.own_stack(&gateway_only()).await?;
     let mut redis = stack.redis.connection().await?;
-    let dead_master = free_port()?.to_string();
-    for (kind, start, end) in [
-        (
-            "out_of_memory",
-            &["CONFIG", "SET", "maxmemory", "1"][..],
-            &["CONFIG", "SET", "maxmemory", "0"][..],
-        ),
-        (
-            "too_few_replicas",
-            &["CONFIG", "SET", "min-replicas-to-write", "1"],
-            &["CONFIG", "SET", "min-replicas-to-write", "0"],
-        ),
-        ("read_only", &["REPLICAOF", "127.0.0.1", &dead_master], &["REPLICAOF", "NO", "ONE"]),
-    ] {
+    for kind in ["out_of_memory", "too_few_replicas", "read_only", "persistence_failed"] {
         let [old, new] = [fresh_user(), fresh_user()];
         run(&mut redis, &["XADD", &stream_key(&old), "1-1", "n", "{\"event\":\"e\"}"]).await?;
         let (mut old_client, position) = connect(&stack, &old).await?;
         ensure!(position == "1-1", "expected 1-1, got {position}");
         let before = outages(&stack).await?;
-        run(&mut redis, start).await?;
+        refuse_writes(&mut redis, kind, true).await?;
         let (mut new_client, position) = connect(&stack, &new).await?;
         ensure!(position == "0-0", "{kind}: expected position 0-0, got {position}");
         during_two_redis_probes(&stack.gateways[0], async || {
@@ -111,7 +143,7 @@ async fn a_redis_that_refuses_writes_degrades_only_users_without_history(
         let state = resumed.expect_authenticated(TIMEOUT).await?;
         ensure!(state["resume"] == "complete", "{kind}: expected a complete resume, got {state}");
         expect_refused_read(&stack, &mut resumed, kind).await?;
-        run(&mut redis, end).await?;
+        refuse_writes(&mut redis, kind, false).await?;
         let read = resumed.next_frame(TIMEOUT).await?;
         ensure!(read["data"]["up_to"] == "1-1", "{kind}: expected the cursor at 1-1, got {read}");
         ensure!(outages(&stack).await? <= before, "{kind}: the session with Redis ended");

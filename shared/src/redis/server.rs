@@ -174,8 +174,12 @@ pub(super) async fn check(
     connection: &mut MultiplexedConnection,
     role: RequiredRole,
 ) -> RedisResult<()> {
-    // A server that is loading, or requires a password, still accepts connections.
-    let () = redis::cmd("PING").query_async::<()>(connection).await?;
+    // A server that is loading, or requires a password, still accepts connections. One that cannot
+    // persist refuses `PING` together with writes, and serves everything else.
+    match redis::cmd("PING").query_async::<()>(connection).await {
+        Err(error) if error.code() == Some("MISCONF") => {}
+        answer => answer?,
+    }
     if role == RequiredRole::Any {
         return Ok(());
     }
