@@ -25,6 +25,8 @@ use crate::{context::Context, runner::scenarios};
 scenarios![
     clients_connect_within_a_second_during_a_flood_of_incomplete_handshakes,
     an_address_that_reconnects_without_a_pause_leaves_handshakes_for_others,
+    users_behind_the_address_of_a_flood_without_good_tokens_connect,
+    users_behind_the_address_of_a_user_who_reconnects_without_a_pause_connect,
 ];
 
 const HALF_OPEN: u16 = 10_000;
@@ -33,7 +35,7 @@ const SLOW: u16 = 1_000;
 const CLIENTS: usize = 20;
 /// Connections of one address that reconnect after each refusal.
 const RECONNECTING: usize = 4;
-/// Handshakes of other addresses, at half the rate of the limit.
+/// Handshakes of users, at half the rate of the limit.
 const HANDSHAKES: u8 = 150;
 const HANDSHAKE_INTERVAL: Duration = Duration::from_millis(10);
 /// Connections of the flood that are opened concurrently.
@@ -113,46 +115,96 @@ async fn slow_senders(server: SocketAddr) -> anyhow::Result<JoinSet<()>> {
     Ok(senders)
 }
 
-async fn an_address_that_reconnects_without_a_pause_leaves_handshakes_for_others(
-    context: &Context,
-) -> anyhow::Result<()> {
+/// A gateway that accepts 200 handshakes a second.
+async fn limited_gateway(context: &Context) -> anyhow::Result<Stack> {
     let gateway_settings = vec![("MAX_HANDSHAKES_PER_SECOND", "200".to_owned())];
-    let layout = Layout { workers: 0, gateway_settings, ..Layout::default() };
-    let stack = context.own_stack(&layout).await?;
-    let gateway = &stack.gateways[0];
+    context.own_stack(&Layout { workers: 0, gateway_settings, ..Layout::default() }).await
+}
+
+/// Connections that request `target` again after each answer, until the gateway refuses some as
+/// `status`.
+async fn reconnecting(stack: &Stack, target: &str, status: &str) -> anyhow::Result<JoinSet<()>> {
+    let (server, request) = (stack.gateways[0].address(), upgrade_request(target));
     let mut attackers = JoinSet::new();
     for _ in 0..RECONNECTING {
-        attackers.spawn(reconnect_without_token(gateway.address()));
+        let request = request.clone();
+        attackers.spawn(async move { while request_once(server, &request).await.is_ok() {} });
     }
-    let refused = r#"websocket_connections_total{status="address_rate_limited"}"#;
     eventually("the attackers are refused", TIMEOUT, async || {
-        ensure!(gateway.metric(refused).await? > 0.0, "no handshake was refused");
+        ensure!(refused(stack, status).await? > 0.0, "no handshake was refused");
         Ok(())
     })
     .await?;
-    let target = format!("/ws?token={}", stack.token(&fresh_user())?);
+    Ok(attackers)
+}
+
+async fn request_once(server: SocketAddr, request: &str) -> anyhow::Result<()> {
+    let mut socket = RawSocket::connect(server).await?;
+    socket.send(request.as_bytes()).await?;
+    socket.response_head().await.map(drop)
+}
+
+async fn refused(stack: &Stack, status: &str) -> anyhow::Result<f64> {
+    let series = format!("websocket_connections_total{{status=\"{status}\"}}");
+    stack.gateways[0].metric(&series).await
+}
+
+/// Checks that users connect at the first try, at half the rate of the limit, while the attackers go
+/// on. `address` returns the loopback address of each.
+async fn expect_users_connect(
+    stack: &Stack,
+    mut attackers: JoinSet<()>,
+    address: impl Fn(u8) -> [u8; 4],
+) -> anyhow::Result<()> {
     let mut ticks = interval(HANDSHAKE_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for number in 1..=HANDSHAKES {
         ticks.tick().await;
-        let mut socket = RawSocket::connect_from([127, 2, 0, number], gateway.address()).await?;
+        let target = format!("/ws?token={}", stack.token(&fresh_user())?);
+        let server = stack.gateways[0].address();
+        let mut socket = RawSocket::connect_from(address(number), server).await?;
         socket.send(upgrade_request(&target).as_bytes()).await?;
         let head = socket.response_head().await?;
         ensure!(head.starts_with("HTTP/1.1 101 "), "handshake {number}: {head}");
     }
-    println!("{} handshakes of the attackers were refused", gateway.metric(refused).await?);
     ensure!(attackers.try_join_next().is_none(), "an attacker has ended");
     attackers.shutdown().await;
+    Ok(())
+}
+
+async fn an_address_that_reconnects_without_a_pause_leaves_handshakes_for_others(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let stack = limited_gateway(context).await?;
+    let attackers = reconnecting(&stack, "/ws", "address_rate_limited").await?;
+    expect_users_connect(&stack, attackers, |number| [127, 2, 0, number]).await?;
+    let refused = refused(&stack, "address_rate_limited").await?;
+    println!("{refused} handshakes of the attackers were refused");
     stack.shut_down_and_check_logs().await
 }
 
-/// Sends a handshake without a token after each refusal.
-async fn reconnect_without_token(server: SocketAddr) -> anyhow::Result<()> {
-    loop {
-        let mut socket = RawSocket::connect(server).await?;
-        socket.send(upgrade_request("/ws").as_bytes()).await?;
-        socket.response_head().await?;
+/// As behind the address that a school has for all its devices.
+async fn users_behind_the_address_of_a_flood_without_good_tokens_connect(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let stack = limited_gateway(context).await?;
+    for target in ["/ws", "/ws?token=a.b.c"] {
+        let attackers = reconnecting(&stack, target, "address_rate_limited").await?;
+        expect_users_connect(&stack, attackers, |_| [127, 0, 0, 1]).await?;
     }
+    stack.shut_down_and_check_logs().await
+}
+
+async fn users_behind_the_address_of_a_user_who_reconnects_without_a_pause_connect(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let stack = limited_gateway(context).await?;
+    let target = format!("/ws?token={}", stack.token(&fresh_user())?);
+    let attackers = reconnecting(&stack, &target, "user_rate_limited").await?;
+    expect_users_connect(&stack, attackers, |_| [127, 0, 0, 1]).await?;
+    let refused = refused(&stack, "address_rate_limited").await?;
+    ensure!(refused < 1.0, "{refused} handshakes were refused because of their address");
+    stack.shut_down_and_check_logs().await
 }
 
 async fn handshake_latency(stack: &Stack) -> anyhow::Result<Duration> {

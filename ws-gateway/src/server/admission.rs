@@ -33,17 +33,31 @@ pub(super) enum Refusal {
     Token(AuthError),
 }
 
-/// Checks the origin and the rate of handshakes. Returns the address of the client.
+/// A client that passed the rules before its token is checked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Candidate {
+    /// Its address.
+    pub(super) address: IpAddr,
+    /// Whether its address has taken its share of the handshakes: only a user is let in.
+    exceeds_share: bool,
+}
+
+/// Checks the origin and the rate of handshakes.
 pub(super) fn check(
     state: &ServerState,
     peer: IpAddr,
     headers: &HeaderMap,
-) -> Result<IpAddr, Refusal> {
+) -> Result<Candidate, Refusal> {
     if !is_origin_allowed(state, headers) {
         return Err(Refusal::ForbiddenOrigin);
     }
-    let client = state.settings.trusted_proxies.client(peer, headers);
-    state.handshakes.try_acquire(client).map(|()| client).map_err(Refusal::Rate)
+    let address = state.settings.trusted_proxies.client(peer, headers);
+    let exceeds_share = match state.handshakes.try_acquire(address) {
+        Ok(()) => false,
+        Err(RateExceeded::PerAddress) => true,
+        Err(exceeded) => return Err(Refusal::Rate(exceeded)),
+    };
+    Ok(Candidate { address, exceeds_share })
 }
 
 /// Takes one of the connections that the process and the client's address may have.
@@ -66,14 +80,30 @@ pub(super) fn acquire(
 /// Checks the token of a request and the share of its user in the rate of handshakes.
 pub(super) async fn authenticate(
     state: &ServerState,
-    client: IpAddr,
+    Candidate { address, exceeds_share }: Candidate,
     token: Option<&str>,
 ) -> Result<Identity, Refusal> {
+    if exceeds_share {
+        return authenticate_above_share(state, token);
+    }
     let ConnectionSettings { authenticator, metrics, .. } = &*state.connection;
     let identity = authenticator.authenticate(token).await;
     metrics.jwt_validations.of(TokenResult::from(&identity)).inc();
     let identity = identity.map_err(Refusal::Token)?;
-    state.handshakes.assign(client, &identity.user).map_err(Refusal::Rate)?;
+    state.handshakes.assign(address, &identity.user).map_err(Refusal::Rate)?;
+    Ok(identity)
+}
+
+/// Checks the token of a client whose address has taken its share of the handshakes: another client
+/// there must not keep users out. For a flood of tokens no key is looked up, and those that are
+/// refused count as refused handshakes only.
+fn authenticate_above_share(state: &ServerState, token: Option<&str>) -> Result<Identity, Refusal> {
+    let ConnectionSettings { authenticator, metrics, .. } = &*state.connection;
+    let checked = authenticator.check(token);
+    let result = TokenResult::from(&checked);
+    let identity = checked.map_err(|_| Refusal::Rate(RateExceeded::PerAddress))?;
+    metrics.jwt_validations.of(result).inc();
+    state.handshakes.acquire(&identity.user).map_err(Refusal::Rate)?;
     Ok(identity)
 }
 

@@ -140,10 +140,10 @@ async fn admit(
     headers: &HeaderMap,
 ) -> Result<(IpAddr, ConnectionPermit, Identity), Box<Response>> {
     let refused = |refusal: Refusal| refusal.of_handshake(state);
-    let client = admission::check(state, peer, headers).map_err(refused)?;
-    let permit = admission::acquire(state, client)?;
-    let identity = admission::authenticate(state, client, auth::bearer(headers)).await;
-    Ok((client, permit, identity.map_err(refused)?))
+    let candidate = admission::check(state, peer, headers).map_err(refused)?;
+    let permit = admission::acquire(state, candidate.address)?;
+    let identity = admission::authenticate(state, candidate, auth::bearer(headers)).await;
+    Ok((candidate.address, permit, identity.map_err(refused)?))
 }
 
 /// Returns what a request asks for; none if it accepts no transport.

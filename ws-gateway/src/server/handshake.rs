@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::{
     activity::Activity,
-    admission::{self, Refusal, lists},
+    admission::{self, Candidate, Refusal, lists},
     events,
     health_endpoints::Health,
     query::Query,
@@ -121,13 +121,13 @@ where
         return Err(response::with_header(response, header::ALLOW, "GET").into());
     }
     let refused = |refusal: Refusal| refusal.of_handshake(state);
-    let client = admission::check(state, peer, headers).map_err(refused)?;
+    let candidate = admission::check(state, peer, headers).map_err(refused)?;
     if !is_upgrade(headers) {
-        return Err(refuse_plain_request(state, &request, client).await);
+        return Err(refuse_plain_request(state, &request, candidate).await);
     }
     let accept = accept_key(headers).inspect_err(|_| state.count(HandshakeResult::Malformed))?;
-    let permit = admission::acquire(state, client)?;
-    let handshake = read_handshake(state, &request, client).await?;
+    let permit = admission::acquire(state, candidate.address)?;
+    let handshake = read_handshake(state, &request, candidate).await?;
     let mut response = switching_protocols(accept);
     if handshake.options.control_frames {
         response = response::with_header(response, header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL);
@@ -141,9 +141,9 @@ where
 async fn refuse_plain_request(
     state: &ServerState,
     request: &Request<()>,
-    client: IpAddr,
+    candidate: Candidate,
 ) -> Box<Response> {
-    match read_handshake(state, request, client).await {
+    match read_handshake(state, request, candidate).await {
         Err(refused) => return refused,
         Ok(Handshake { identity: Err(error), .. }) => {
             let response = response::error(StatusCode::UNAUTHORIZED, error.message());
@@ -162,11 +162,11 @@ async fn refuse_plain_request(
 async fn read_handshake(
     state: &ServerState,
     request: &Request<()>,
-    client: IpAddr,
+    candidate: Candidate,
 ) -> Result<Handshake, Box<Response>> {
     let query = request.uri().query().unwrap_or_default();
     let token = auth::token(request.headers(), query);
-    let identity = match admission::authenticate(state, client, token.as_deref()).await {
+    let identity = match admission::authenticate(state, candidate, token.as_deref()).await {
         Ok(identity) => Ok(identity),
         Err(refusal) => {
             let response = refusal.of_handshake(state);
@@ -178,7 +178,7 @@ async fn read_handshake(
         lists(request.headers(), &header::SEC_WEBSOCKET_PROTOCOL, |entry| entry == SUBPROTOCOL);
     let Query { resume_from, filter, .. } = Query::read(query);
     let options = ClientOptions { control_frames, filter };
-    Ok(Handshake { client, identity, resume_from, options })
+    Ok(Handshake { client: candidate.address, identity, resume_from, options })
 }
 
 fn is_upgrade(headers: &HeaderMap) -> bool {

@@ -2,9 +2,10 @@
 //! An address may have taken at most as many tokens in the last second as are left, so that one
 //! address that reconnects without a pause always leaves tokens for the others. The networks that
 //! contain it may have taken twice and four times as many: a client may have a whole network, and
-//! its neighbours need tokens as well. A handshake whose token is good counts for its user
-//! instead, as many users may share an address. The last tenth is for networks without a recent
-//! handshake: many addresses may have used up the rest.
+//! its neighbours need tokens as well. A handshake with a good JWT counts for its user instead, as
+//! many users may share an address; it is accepted also if others have used up the share of the
+//! address. The last tenth is for networks without a recent handshake: many addresses may have used
+//! up the rest.
 
 use std::{
     collections::HashMap,
@@ -88,6 +89,14 @@ impl HandshakeRate {
         self.bucket().assign(client, user, Instant::now())
     }
 
+    /// Takes a token for a user with a good JWT, above the share of the address.
+    pub(super) fn acquire(&self, user: &UserId) -> Result<(), RateExceeded> {
+        let now = Instant::now();
+        let mut bucket = self.bucket();
+        bucket.refill(self.per_second, now);
+        bucket.take_for(user, RESERVED * self.per_second, now)
+    }
+
     fn bucket(&self) -> MutexGuard<'_, Bucket> {
         self.bucket.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -138,6 +147,19 @@ impl Bucket {
             self.tokens += 1.0;
             return Err(RateExceeded::PerUser);
         }
+        self.count(user, 1.0, now);
+        Ok(())
+    }
+
+    fn take_for(&mut self, user: &UserId, reserved: f64, now: Instant) -> Result<(), RateExceeded> {
+        if self.tokens < 1.0 + reserved {
+            return Err(RateExceeded::Total);
+        }
+        let user = Source::User(user.clone());
+        if self.recent_of(&user, now) + 1.0 > self.tokens {
+            return Err(RateExceeded::PerUser);
+        }
+        self.tokens -= 1.0;
         self.count(user, 1.0, now);
         Ok(())
     }

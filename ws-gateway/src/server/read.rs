@@ -51,13 +51,13 @@ async fn read(
         count(refusal.into());
         refusal.response(state)
     };
-    let client = admission::check(state, peer, headers).map_err(refused)?;
+    let candidate = admission::check(state, peer, headers).map_err(refused)?;
     let Ok(up_to) = Query::read(request.uri().query().unwrap_or_default()).up_to.transpose() else {
         count(ReadResult::Malformed);
         let message = "up_to has the form 1754471730123-0";
         return Err(response::error(StatusCode::BAD_REQUEST, message).into());
     };
-    let identity = admission::authenticate(state, client, auth::bearer(headers)).await;
+    let identity = admission::authenticate(state, candidate, auth::bearer(headers)).await;
     let identity = identity.map_err(refused)?;
     // Further requests on this connection have a time limit of their own.
     let _active = activity.begin();

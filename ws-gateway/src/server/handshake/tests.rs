@@ -22,6 +22,7 @@ use crate::{
 };
 
 mod events;
+mod rate;
 mod read;
 
 const SECRET: &str = "a-secret-that-is-long-enough-for-tests";

@@ -133,3 +133,29 @@ async fn a_user_with_a_good_token_leaves_tokens_for_others_behind_the_same_addre
         tokio::time::advance(Duration::from_millis(50)).await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_without_a_good_jwt_keeps_no_user_behind_its_address_out() {
+    let (rate, client) = (rate(200), address(1));
+    for tick in 0..2_000 {
+        accepted(&rate, client);
+        assert_eq!(rate.try_acquire(client), Err(RateExceeded::PerAddress), "tick {tick}");
+        let user = UserId::new(&tick.to_string()).unwrap();
+        assert_eq!(rate.acquire(&user), Ok(()), "tick {tick}");
+        tokio::time::advance(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_user_above_the_share_of_an_address_leaves_tokens_for_others() {
+    let (rate, user) = (rate(100), UserId::new("u").unwrap());
+    let acquired = (0..100).filter(|_| rate.acquire(&user).is_ok()).count();
+    assert_eq!((acquired, rate.acquire(&user)), (50, Err(RateExceeded::PerUser)));
+    for other in 0..39 {
+        assert_eq!(rate.acquire(&UserId::new(&other.to_string()).unwrap()), Ok(()), "{other}");
+    }
+    // The last tenth.
+    assert_eq!(rate.acquire(&UserId::new("v").unwrap()), Ok(()));
+    assert_eq!(rate.acquire(&UserId::new("w").unwrap()), Err(RateExceeded::Total));
+    assert_eq!(rate.try_acquire(address(1)), Ok(()));
+}
