@@ -20,6 +20,8 @@ scenarios![
     a_token_is_accepted_as_a_header_a_subprotocol_or_a_query_parameter,
     a_client_without_a_subprotocol_receives_only_notifications,
     a_connection_ends_with_its_token_unless_the_token_is_renewed,
+    a_new_token_may_be_as_large_as_in_a_handshake,
+    a_token_from_an_issuer_whose_clock_is_seconds_ahead_is_accepted,
     a_token_of_another_user_does_not_take_over_a_connection,
     browsers_connect_from_listed_origins_only,
 ];
@@ -77,6 +79,36 @@ async fn a_connection_ends_with_its_token_unless_the_token_is_renewed(
     expect_no_further_frames(stack, &user, &mut [stays]).await
 }
 
+async fn a_new_token_may_be_as_large_as_in_a_handshake(context: &Context) -> anyhow::Result<()> {
+    let (stack, user) = (context.stack().await?, fresh_user());
+    let mut claims = token::claims(&user, 3600);
+    claims["groups"] = "x".repeat(9_000).into();
+    let token = token::sign(&claims, &stack.secret)?;
+    ensure!(token.len() > 12_000, "the token has {} bytes", token.len());
+    let connection = ConnectOptions::new(stack.gateways[0].address());
+    let mut client = connection.token(&token, Transport::Subprotocol).open().await?;
+    client.expect_authenticated(TIMEOUT).await?;
+    client.send_json(&json!({"type": "auth", "token": token})).await?;
+    let answer = client.next_frame(TIMEOUT).await?;
+    ensure!(answer["data"]["state"] == "connected", "expected state connected, got {answer}");
+    Ok(())
+}
+
+async fn a_token_from_an_issuer_whose_clock_is_seconds_ahead_is_accepted(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let (stack, user) = (context.stack().await?, fresh_user());
+    let ahead = jiff::Timestamp::now().as_second() + 3;
+    let mut claims = token::claims(&user, 3600);
+    for claim in ["iat", "nbf"] {
+        claims[claim] = ahead.into();
+    }
+    let token = token::sign(&claims, &stack.secret)?;
+    let connection = ConnectOptions::new(stack.gateways[0].address());
+    let mut client = connection.token(&token, Transport::Subprotocol).open().await?;
+    client.expect_authenticated(TIMEOUT).await.map(drop)
+}
+
 async fn a_token_of_another_user_does_not_take_over_a_connection(
     context: &Context,
 ) -> anyhow::Result<()> {
@@ -97,14 +129,16 @@ async fn a_token_of_another_user_does_not_take_over_a_connection(
 }
 
 async fn browsers_connect_from_listed_origins_only(context: &Context) -> anyhow::Result<()> {
-    let origins = json!(["https://app.example", "http://127.0.0.1:5173"]).to_string();
+    // Browsers leave out the default port of a scheme.
+    let origins = ["https://app.example", "http://127.0.0.1:5173", "https://other.example:443"];
+    let origins = json!(origins).to_string();
     let gateway_settings = vec![("CORS_ORIGINS", origins)];
     let layout = Layout { workers: 0, gateway_settings, ..Layout::default() };
     let stack = context.own_stack(&layout).await?;
     let connection = stack.connection(0, &fresh_user())?;
     // Without an origin: not a browser.
     connection.open().await?.expect_authenticated(TIMEOUT).await?;
-    for listed in ["https://app.example", "http://127.0.0.1:5173"] {
+    for listed in ["https://app.example", "http://127.0.0.1:5173", "https://other.example"] {
         let connection = connection.clone().header(header::ORIGIN, listed);
         connection.open().await?.expect_authenticated(TIMEOUT).await?;
     }

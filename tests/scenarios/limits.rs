@@ -1,5 +1,7 @@
 //! Limits on clients and connections, and the close code or status for each.
 
+use std::{fs::Permissions, os::unix::fs::PermissionsExt as _};
+
 use anyhow::{bail, ensure};
 use futures_util::future::join_all;
 use harness::{
@@ -8,6 +10,7 @@ use harness::{
     events::fresh_user,
     eventually,
     stack::{Layout, TIMEOUT},
+    workspace,
 };
 use hyper::{StatusCode, header::HeaderName};
 use serde_json::json;
@@ -33,6 +36,7 @@ scenarios![
     a_message_over_the_size_limit_closes_the_connection,
     a_silent_peer_is_closed_and_a_responsive_one_is_not,
     a_gateway_or_address_at_its_limit_is_refused_until_a_connection_closes,
+    the_limit_on_open_files_is_raised_and_one_that_is_too_low_is_logged,
 ];
 
 async fn a_user_at_the_connection_limit_is_refused_until_a_connection_closes(
@@ -179,5 +183,28 @@ async fn a_gateway_or_address_at_its_limit_is_refused_until_a_connection_closes(
     drop(first);
     let reconnected = async || from("192.0.2.1")?.open().await;
     eventually("a connection is accepted", TIMEOUT, reconnected).await?;
+    stack.shut_down_and_check_logs().await
+}
+
+async fn the_limit_on_open_files_is_raised_and_one_that_is_too_low_is_logged(
+    context: &Context,
+) -> anyhow::Result<()> {
+    // More than any system allows.
+    let gateway_settings = vec![("MAX_CONNECTIONS", "4000000000".to_owned())];
+    let layout = Layout { workers: 0, gateway_settings, ..Layout::default() };
+    let mut stack = context.own_stack(&layout).await?;
+    let (folder, program) =
+        (workspace::temporary("limits-")?, workspace::binary("ws-gateway")?.display().to_string());
+    // As some container runtimes start processes.
+    let script = folder.path().join("ws-gateway");
+    std::fs::write(&script, format!("#!/bin/sh\nulimit -Sn 256\nexec '{program}'\n"))?;
+    std::fs::set_permissions(&script, Permissions::from_mode(0o755))?;
+    let gateway = &mut stack.gateways[0];
+    gateway.replace(script).await?;
+    let limit = gateway.metric("process_max_fds").await?;
+    ensure!(limit > 256.0, "expected a limit above 256 open files, got {limit}");
+    let log = gateway.log()?;
+    let warning = "the limit on open files is lower than MAX_CONNECTIONS";
+    ensure!(log.contains(warning), "expected {warning:?} in {log}");
     stack.shut_down_and_check_logs().await
 }

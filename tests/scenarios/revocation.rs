@@ -21,6 +21,8 @@ use crate::{
 
 scenarios![
     a_revoked_user_is_closed_at_every_gateway_and_reconnects_with_a_newer_token,
+    a_revocation_of_a_user_covers_tokens_without_a_time_and_of_a_clock_that_is_ahead,
+    several_revocations_of_a_user_last_each_for_its_own_time,
     a_revoked_token_closes_its_own_connection_only,
     a_revocation_during_a_redis_outage_applies_before_any_frame_is_sent,
 ];
@@ -41,8 +43,17 @@ fn claims_with_id(user: &str, id: &str) -> Value {
 
 /// Writes and publishes a revocation for an hour as the README describes it for operators who do
 /// not have the command.
-async fn revoke_in_redis(stack: &Stack, mut revocation: Value) -> anyhow::Result<()> {
-    let until = Timestamp::now().as_second() + 3600;
+async fn revoke_in_redis(stack: &Stack, revocation: Value) -> anyhow::Result<()> {
+    revoke_in_redis_for(stack, revocation, 3600).await
+}
+
+/// The same for a number of seconds.
+async fn revoke_in_redis_for(
+    stack: &Stack,
+    mut revocation: Value,
+    seconds: i64,
+) -> anyhow::Result<()> {
+    let until = Timestamp::now().as_second() + seconds;
     revocation["until"] = until.into();
     let (mut redis, text) = (stack.redis.connection().await?, revocation.to_string());
     cmd("ZADD").arg("ws:revoked").arg(until).arg(&text).exec_async(&mut redis).await?;
@@ -97,6 +108,49 @@ async fn a_revoked_user_is_closed_at_every_gateway_and_reconnects_with_a_newer_t
     })
     .await?;
     stack.shut_down_and_check_logs().await
+}
+
+async fn a_revocation_of_a_user_covers_tokens_without_a_time_and_of_a_clock_that_is_ahead(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let (stack, user) = (context.stack().await?, fresh_user());
+    let [mut undated, mut ahead] = [(); 2].map(|()| token::claims(&user, 3600));
+    undated.as_object_mut().map(|claims| claims.remove("iat"));
+    // Within `JWT_LEEWAY` (5 s).
+    ahead["iat"] = (Timestamp::now().as_second() + 3).into();
+    let connections = [connection(stack, 0, &undated)?, connection(stack, 0, &ahead)?];
+    let mut clients = Vec::new();
+    for connection in &connections {
+        let mut client = connection.open().await?;
+        client.expect_authenticated(TIMEOUT).await?;
+        clients.push(client);
+    }
+    stack.gateways[0].run_command(&["revoke", "--user", &user, "--for", "1h"], "").await?;
+    for client in &mut clients {
+        expect_error_close(client, 1008, "AUTHENTICATION_ERROR").await?;
+    }
+    for connection in &connections {
+        expect_rejected(connection).await?;
+    }
+    Ok(())
+}
+
+async fn several_revocations_of_a_user_last_each_for_its_own_time(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let (stack, user) = (context.stack().await?, fresh_user());
+    let mut old = token::claims(&user, 3600);
+    let before = Timestamp::now().as_second() - 100;
+    old["iat"] = before.into();
+    let (old, new) = (connection(stack, 0, &old)?, stack.connection(0, &user)?);
+    // All tokens for a few seconds, and the old ones for ten minutes.
+    revoke_in_redis_for(stack, json!({"user": user}), 8).await?;
+    revoke_in_redis_for(stack, json!({"user": user, "at": before}), 600).await?;
+    let rejected = async || expect_rejected(&new).await;
+    eventually("all tokens are rejected", TIMEOUT, rejected).await?;
+    let connected = async || new.open().await?.expect_authenticated(TIMEOUT).await;
+    eventually("a newer token is accepted", TIMEOUT, connected).await?;
+    expect_rejected(&old).await
 }
 
 async fn a_revoked_token_closes_its_own_connection_only(context: &Context) -> anyhow::Result<()> {

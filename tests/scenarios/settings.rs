@@ -14,6 +14,7 @@ use crate::{assertions::expect_delivery, context::Context, runner::scenarios};
 
 scenarios![
     invalid_settings_are_reported_all_at_once_without_secrets,
+    settings_that_contradict_each_other_are_refused,
     a_port_in_use_is_named_with_its_setting,
     the_default_ports_may_be_in_use,
 ];
@@ -95,6 +96,22 @@ async fn invalid_settings_are_reported_all_at_once_without_secrets(
         let messages = log.matches("invalid settings").count();
         ensure!(messages == 1, "{binary}: expected one message, got {messages}: {log}");
         ensure!(!log.contains(SECRET), "{binary}: the log contains a secret: {log}");
+    }
+    Ok(())
+}
+
+async fn settings_that_contradict_each_other_are_refused(_: &Context) -> anyhow::Result<()> {
+    let secret = ("JWT_SECRET_KEY", SECRET);
+    // All databases of a server share the channels of a prefix.
+    let database = ("REDIS_URL", "redis://127.0.0.1:1/1");
+    for (binary, settings, name) in [
+        ("ws-gateway", &[database, secret][..], "REDIS_CHANNEL_PREFIX"),
+        ("ingest-worker", &[database], "REDIS_CHANNEL_PREFIX"),
+        ("ws-gateway", &[("WEBSOCKET_IDLE_TIMEOUT", "29s"), secret], "WEBSOCKET_IDLE_TIMEOUT"),
+    ] {
+        let (code, log) = fail_to_start(binary, settings).await?;
+        ensure!(code == 2, "{binary}: expected exit code 2, got {code}: {log}");
+        ensure!(log.contains(name), "{binary}: expected an error for {name}, got {log}");
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use anyhow::ensure;
 use harness::{
     client::{ConnectOptions, Transport},
     events::fresh_user,
+    eventually,
     stack::{Layout, TIMEOUT},
     token,
 };
@@ -19,6 +20,7 @@ scenarios![
     a_request_sent_byte_by_byte_is_closed_at_the_handshake_timeout,
     endless_headers_are_closed_in_bounded_memory,
     a_request_smuggled_in_another_is_not_executed,
+    an_upgrade_that_breaks_a_rule_of_http_gets_400,
     a_request_that_is_not_http_is_refused,
     oversized_targets_and_headers_are_refused_with_their_status,
     a_large_cookie_and_a_large_token_fit_into_the_default_head,
@@ -103,6 +105,25 @@ async fn a_request_smuggled_in_another_is_not_executed(context: &Context) -> any
     Ok(())
 }
 
+async fn an_upgrade_that_breaks_a_rule_of_http_gets_400(context: &Context) -> anyhow::Result<()> {
+    let stack = context.stack().await?;
+    let valid = upgrade_request(&format!("/ws?token={}", stack.token(&fresh_user())?));
+    let with = |headers: &str| valid.replacen("\r\n\r\n", &format!("\r\n{headers}\r\n\r\n"), 1);
+    for (name, request) in [
+        ("HTTP/1.0", valid.replacen("HTTP/1.1", "HTTP/1.0", 1)),
+        ("no Host", valid.replacen("Host: gateway\r\n", "", 1)),
+        ("two Hosts", with("Host: other")),
+        ("a length", with("Content-Length: 3")),
+        ("chunks and a length", with("Transfer-Encoding: chunked\r\nContent-Length: 3")),
+    ] {
+        let mut socket = RawSocket::connect(stack.gateways[0].address()).await?;
+        socket.send(request.as_bytes()).await?;
+        let head = socket.response_head().await?;
+        ensure!(head.contains(" 400 "), "{name}: expected status 400, got {head}");
+    }
+    Ok(())
+}
+
 async fn a_request_that_is_not_http_is_refused(context: &Context) -> anyhow::Result<()> {
     let stack = context.stack().await?;
     for request in [
@@ -133,6 +154,14 @@ async fn oversized_targets_and_headers_are_refused_with_their_status(
     let connection = connection.token(&"x".repeat(33 << 10), Transport::Header);
     let status = connection.refused_status().await?;
     ensure!(status == 431, "expected status 431, got {status}");
+    for refused in ["query_too_long", "head_too_large"] {
+        let series = format!("websocket_connections_total{{status=\"{refused}\"}}");
+        eventually("the refusal is counted", TIMEOUT, async || {
+            ensure!(stack.gateways[0].metric(&series).await? > 0.0, "{series} is 0");
+            Ok(())
+        })
+        .await?;
+    }
     Ok(())
 }
 

@@ -167,3 +167,15 @@ impl<C: Channel> Connection<C> {
 fn whole_seconds(interval: Duration) -> u64 {
     interval.as_secs() + u64::from(interval.subsec_nanos() > 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_ping_interval_is_0_s() {
+        for (millis, seconds) in [(1, 1), (999, 1), (1_000, 1), (1_001, 2), (30_000, 30)] {
+            assert_eq!(whole_seconds(Duration::from_millis(millis)), seconds, "{millis} ms");
+        }
+    }
+}
