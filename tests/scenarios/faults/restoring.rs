@@ -188,26 +188,34 @@ async fn positions(load: &UnderLoad) -> anyhow::Result<HashSet<String>> {
     Ok(positions)
 }
 
+/// The number of random losses on one broker: after each, everything that the broker has may be
+/// read again.
+const LOSSES_PER_BROKER: usize = 25;
+
 async fn random_losses_are_restored(context: &Context) -> anyhow::Result<()> {
     let layout = Layout { workers: 2, ..layout() };
-    let mut stack = context.own_broker(&layout.with_static_membership()).await?;
     let mut random = StdRng::seed_from_u64(seed("random losses"));
-    for number in 1..=RunProfile::current().pick(3, 100) {
-        let losses = [Loss::OlderSnapshot, Loss::BeforeWatermarks, Loss::EmptyRestart, Loss::Flush];
-        let meanwhile = [
-            Meanwhile::Nothing,
-            Meanwhile::WorkerKilled,
-            Meanwhile::WorkersDown,
-            Meanwhile::LostAgain,
-        ];
-        let case = Case {
-            users: random.random_range(2..20),
-            kept: random.random_range(1..20),
-            lost: random.random_range(1..100),
-            loss: *losses.choose(&mut random).unwrap_or(&Loss::Flush),
-            meanwhile: *meanwhile.choose(&mut random).unwrap_or(&Meanwhile::Nothing),
-        };
-        case.run(&mut stack, &format!("run {number}")).await?;
+    let numbers: Vec<u32> = (1..=RunProfile::current().pick(3, 100)).collect();
+    for numbers in numbers.chunks(LOSSES_PER_BROKER) {
+        let mut stack = context.own_broker(&layout.clone().with_static_membership()).await?;
+        for number in numbers {
+            let case = random_case(&mut random);
+            case.run(&mut stack, &format!("run {number}")).await?;
+        }
+        stack.shut_down_and_check_logs().await?;
     }
-    stack.shut_down_and_check_logs().await
+    Ok(())
+}
+
+fn random_case(random: &mut StdRng) -> Case {
+    let losses = [Loss::OlderSnapshot, Loss::BeforeWatermarks, Loss::EmptyRestart, Loss::Flush];
+    let meanwhile =
+        [Meanwhile::Nothing, Meanwhile::WorkerKilled, Meanwhile::WorkersDown, Meanwhile::LostAgain];
+    Case {
+        users: random.random_range(2..20),
+        kept: random.random_range(1..20),
+        lost: random.random_range(1..100),
+        loss: *losses.choose(random).unwrap_or(&Loss::Flush),
+        meanwhile: *meanwhile.choose(random).unwrap_or(&Meanwhile::Nothing),
+    }
 }
