@@ -129,9 +129,10 @@ async fn an_owner_key_of_a_wrong_type_delays_no_other_record_and_is_replaced(
     cmd("RPUSH").arg(key).arg("x").exec_async(&mut stack.redis.connection().await?).await?;
     stack.producer.send_all(&parked).await?;
     wait_for_parked(&stack, 1.0).await?;
+    let mut client = stack.client(&other).await?;
     let event = event_with_user(&other, &parked[0].key)?;
     stack.producer.send(&event).await?;
-    expect_notifications(&mut stack.client(&other).await?, &[event]).await?;
+    expect_notifications(&mut client, &[event]).await?;
     let series = "ingest_worker_wrong_type_keys_total{key=\"owner\"}";
     ensure!(stack.workers[0].metric(series).await? >= 1.0, "the key is not counted");
     expect_delivery_once_owner_is_known(&stack, &owner, &parked).await?;
