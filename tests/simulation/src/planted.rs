@@ -121,7 +121,7 @@ bugs! {
     "ws-gateway/src/hub/user.rs":
         "a frame that was delivered before is delivered again",
         "position <= newest)" => "position < newest)";
-    "ws-gateway/src/hub/outbox.rs":
+    "ws-gateway/src/hub/outbox/replaying.rs":
         "frames that a full queue drops during a replay are not read from the stream",
         "let continues = state.replaying.replace(false) != Some(true);" =>
         "let continues = state.replaying.replace(false) != Some(true) || true;";
