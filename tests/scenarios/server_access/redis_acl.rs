@@ -117,12 +117,19 @@ async fn the_acl_of_each_service_permits_its_commands_and_no_others(
     stack.producer.send_all(&events).await?;
     expect_notifications(&mut client, &events).await?;
     let position = stack.stream(&user).await?[0].0.clone();
-    let mut resumed = stack.connection(0, &user)?.query("last_event_id", &position).open().await?;
-    let state = resumed.expect_authenticated(TIMEOUT).await?;
-    ensure!(state["resume"] == "complete", "expected a complete resume, got {state}");
+    // Pooled connections are used again.
+    for _ in 0..3 {
+        let resumed = stack.connection(0, &user)?.query("last_event_id", &position);
+        let state = resumed.open().await?.expect_authenticated(TIMEOUT).await?;
+        ensure!(state["resume"] == "complete", "expected a complete resume, got {state}");
+    }
     client.send_json(&json!({"type": "read", "up_to": position})).await?;
     let read = client.next_frame(TIMEOUT).await?;
     ensure!(read["data"]["up_to"] == *position, "expected the read state, got {read}");
+    let mut denied = denials(&mut stack.redis.connection().await?).await?;
+    // The name and version that the library states are not needed.
+    denied.retain(|denial| !denial.object.starts_with("client"));
+    ensure!(denied.is_empty(), "expected no denied command, got {denied:?}");
     expect_other_commands_to_be_denied(&stack).await?;
     stack.shut_down_and_check_logs().await
 }
@@ -208,21 +215,35 @@ async fn a_rejected_redis_password_is_logged_and_retried_at_a_bounded_rate(
     stack.shut_down_and_check_logs().await
 }
 
-/// The number of rejected logins of a user, from `ACL LOG`.
-async fn rejected_logins(admin: &mut MultiplexedConnection, user: &str) -> anyhow::Result<f64> {
+/// What Redis has denied to a user, from `ACL LOG`.
+#[derive(Debug)]
+struct Denial {
+    user: String,
+    /// `auth`, `command`, `key` or `channel`.
+    reason: String,
+    object: String,
+    count: f64,
+}
+
+async fn denials(admin: &mut MultiplexedConnection) -> anyhow::Result<Vec<Denial>> {
     let log: Vec<HashMap<String, redis::Value>> =
         redis::cmd("ACL").arg("LOG").query_async(admin).await?;
-    let mut count = 0.0;
-    for entry in log {
+    let denial = |entry: HashMap<String, redis::Value>| {
         let field = |name: &str| {
             let value = entry.get(name).cloned().with_context(|| format!("no field {name}"))?;
             Ok::<String, anyhow::Error>(redis::from_redis_value(value)?)
         };
-        if field("reason")? == "auth" && field("username")? == user {
-            count += field("count")?.parse::<f64>()?;
-        }
-    }
-    Ok(count)
+        let (user, reason, object) = (field("username")?, field("reason")?, field("object")?);
+        Ok(Denial { user, reason, object, count: field("count")?.parse()? })
+    };
+    log.into_iter().map(denial).collect()
+}
+
+/// The number of rejected logins of a user.
+async fn rejected_logins(admin: &mut MultiplexedConnection, user: &str) -> anyhow::Result<f64> {
+    let denials = denials(admin).await?;
+    let logins = denials.iter().filter(|denial| denial.reason == "auth" && denial.user == user);
+    Ok(logins.map(|denial| denial.count).sum())
 }
 
 async fn owners_that_redis_refuses_delay_no_other_record(context: &Context) -> anyhow::Result<()> {

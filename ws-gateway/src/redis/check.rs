@@ -38,6 +38,7 @@ fn permissions(keys: &Keys) -> Vec<(&'static str, Cmd)> {
     let mut revoked = cmd("ZREVRANGEBYSCORE");
     revoked.arg(keys.revocations()).arg("-inf").arg("-inf");
     vec![
+        ("+unwatch", cmd("UNWATCH")),
         ("+eval ~ws:stream:* ~ws:start:* ~ws:position:* ~ws:read:*", script),
         ("+xlen %R~ws:stream:*", cmd("XLEN").arg(&stream).to_owned()),
         ("+xrange %R~ws:stream:*", range("XRANGE")),
