@@ -120,7 +120,7 @@ async fn large_notifications_over_a_slow_network_do_not_time_out(
     let bytes: usize = entries.iter().map(|(_, text)| text.len()).sum();
     ensure!(bytes > EVENTS * (48 << 10), "the notifications are small: {bytes} bytes");
     let repeated = retries().await? - before;
-    // A busy processor may delay one; all of them in one round trip would never arrive.
+    // A busy processor delays a few; all of them in one round trip would never arrive.
     ensure!(repeated < 10.0, "{repeated} attempts were repeated");
     proxies.worker.set_fault(Fault::None);
     stack.shut_down_and_check_logs().await
