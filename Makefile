@@ -32,7 +32,7 @@ bench: ## measure the figures of tests/README.md, half an hour; ONLY=name,name; 
 
 # The scenarios that have a long form, three at a time: most need a processor of their own.
 LONG_SCENARIOS := faults:: demo_page::networks demo_page::reconnect read_state::every_device
-chaos: setup ## run the fault scenarios in their long form, 35 minutes; SEED=n repeats a run
+chaos: setup ## run the fault scenarios in their long form, 20 minutes; SEED=n repeats a run
 	@tests/earlier.sh
 	$(CARGO) build --locked --workspace --bins --test scenarios
 	@for name in $(LONG_SCENARIOS); do \
