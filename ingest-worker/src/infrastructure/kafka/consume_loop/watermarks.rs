@@ -129,7 +129,8 @@ impl Watermarks {
             let (epoch, next) = offsets.finished_to(topic, id)?;
             let partition = (topic.to_owned(), id);
             let tracked = self.tracked.get(&partition).filter(|tracked| tracked.epoch == epoch)?;
-            let silent_until = offsets.silent_until(topic, id);
+            let (next, silent_until) =
+                tracked.lost(next).unwrap_or_else(|| (next, offsets.silent_until(topic, id)));
             let reread_until = offsets.reread_until(topic, id);
             let position =
                 Position { next, silent_until, reread_until, ..Position::default() }.to_string();
@@ -264,5 +265,18 @@ impl Watermarks {
 impl Tracked {
     fn new(epoch: u64, ReadWatermark { source, stored, at: read_at, .. }: ReadWatermark) -> Self {
         Self { epoch, source, stored, read_at, token: String::new(), is_unproven: false }
+    }
+
+    /// Returns from where, once the next value is written, the partition is read again: what was
+    /// published since may be lost. That value says so, for the owner that takes over until then.
+    fn lost(&self, next: i64) -> Option<(i64, Option<(i64, LossTime)>)> {
+        let loss = intact_until(&self.stored, self.read_at);
+        let stored = self.is_unproven.then(|| self.stored.values()).into_iter().flatten();
+        let RewindTo::Offset { from, silent_until, loss } =
+            rewind_to(stored, next, Duration::ZERO, loss)?
+        else {
+            return None;
+        };
+        Some((from, (silent_until > 0).then_some((silent_until, loss))))
     }
 }

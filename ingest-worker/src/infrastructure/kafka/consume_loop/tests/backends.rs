@@ -55,6 +55,7 @@ struct StoreState {
     published: Vec<u128>,
     outage: bool,
     refuses_watermarks: bool,
+    keeps_watermarks: bool,
     refused: HashSet<String>,
     calls: usize,
     data: Data,
@@ -102,6 +103,11 @@ impl Store {
     /// Refuses to read or replace watermarks, or no longer.
     pub(super) fn refuse_watermarks(&self, refuse: bool) {
         self.state().refuses_watermarks = refuse;
+    }
+
+    /// Refuses to replace watermarks, or no longer.
+    pub(super) fn keep_watermarks(&self, keep: bool) {
+        self.state().keeps_watermarks = keep;
     }
 
     /// Refuses the notifications of one user from now on, or of none.
@@ -170,7 +176,11 @@ impl Publisher for Store {
         };
         let outcomes = notifications.iter().map(publish).collect();
         let watermarks = if state.refuses_watermarks { &[] } else { watermarks };
-        let watermarks = watermarks.iter().map(|watermark| state.data.replace(watermark)).collect();
+        let replace = |watermark: &Watermark| match state.keeps_watermarks {
+            true => state.data.stored(&watermark.source),
+            false => state.data.replace(watermark),
+        };
+        let watermarks = watermarks.iter().map(replace).collect();
         Ok(Published { outcomes, watermarks })
     }
 

@@ -167,3 +167,25 @@ async fn a_rewind_that_is_interrupted_is_completed_by_the_next_owner() {
     setup.run(setup.published(&[1, 2, 3, 1, 2, 3])).await;
     assert_eq!(setup.broker.committed(0), 3);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_next_owner_restores_what_was_lost_while_watermarks_were_refused() {
+    let setup = Setup::new([0]);
+    let before = async {
+        setup.broker.produce(0, of_user(1, "u"));
+        setup.committed(0, 1).await;
+        sleep(SYNC).await;
+        setup.store.keep_watermarks(true);
+        let replica = setup.store.snapshot();
+        setup.broker.produce(0, of_user(2, "u"));
+        setup.published(&[1, 2]).await;
+        sleep(SYNC).await;
+        // The watermark is the same before and after.
+        setup.store.fail_over_to(replica);
+        setup.store.keep_watermarks(false);
+    };
+    setup.run(before).await;
+    setup.broker.assign(0);
+    setup.run(setup.published(&[1, 2, 2])).await;
+    assert_eq!(setup.broker.committed(0), 2);
+}
