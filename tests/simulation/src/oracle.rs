@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use ingest_worker::worker::pipeline::Partition;
+use ingest_worker::worker::pipeline::{Partition, RewindTo};
 use serde_json::Value;
 use shared::keys::FOR_GATEWAYS;
 use tokio::time::Instant;
@@ -21,7 +21,7 @@ use ws_gateway::protocol::READ_STATE_EVENT;
 
 use crate::recorder::Recorder;
 pub(crate) use filter::Filter;
-use state::{Entry, EventState, Lost, Record, State, user_of_history};
+use state::{Entry, EventState, Lost, RESTORED_WITHIN, Record, State, user_of_history};
 pub(crate) use state::{Event, Expected, batch_id};
 
 /// The prefix of the keys that hold the owners of batches.
@@ -148,13 +148,18 @@ impl Oracle {
     pub(crate) fn all_keys_lost(&self) {
         let mut state = self.state();
         let is_restored = state.lose_keys();
-        let State { events, committed, silent, owners, .. } = &mut *state;
+        let State { events, committed, silent, owners, rewound_at, .. } = &mut *state;
+        // What a rewind to an offset publishes again may be lost before it is done.
+        let is_restored_now = |(partition, _): &(Partition, i64)| {
+            rewound_at.get(partition).is_some_and(|at| at.elapsed() <= RESTORED_WITHIN)
+        };
         for (id, event) in events {
             event.is_claimed = false;
             let is_committed = |(partition, offset): &(Partition, i64)| {
                 committed.get(partition).is_some_and(|next| offset < next)
             };
-            if is_restored && event.was_published && event.copies.iter().all(is_committed) {
+            let is_finished = event.was_published && event.copies.iter().all(is_committed);
+            if is_restored && is_finished && !event.copies.iter().any(is_restored_now) {
                 silent.insert(*id);
             }
         }
@@ -166,8 +171,11 @@ impl Oracle {
     /// data. One that was assigned the partition after a loss takes everything that exists by then
     /// for what has survived, and publishes what is missing there. Other workers then see that the
     /// history of the user has survived.
-    pub(crate) fn rewound(&self, partition: &Partition, intact_ms_ago: u64) {
-        let State { silent, events, keys_lost_at, .. } = &mut *self.state();
+    pub(crate) fn rewound(&self, partition: &Partition, to: RewindTo, intact_ms_ago: u64) {
+        let State { silent, events, keys_lost_at, rewound_at, .. } = &mut *self.state();
+        if matches!(to, RewindTo::Offset { .. }) {
+            rewound_at.insert(partition.clone(), Instant::now());
+        }
         let lost_ms_ago = keys_lost_at.map_or(u128::MAX, |at| at.elapsed().as_millis());
         if u128::from(intact_ms_ago) <= lost_ms_ago {
             let is_of_partition =

@@ -12,7 +12,7 @@ use super::filter::Filter;
 use crate::redis::store::Id;
 
 /// Longest time in which a worker restores what was lost.
-const RESTORED_WITHIN: Duration = Duration::from_secs(20);
+pub(super) const RESTORED_WITHIN: Duration = Duration::from_secs(20);
 
 /// The expected outcome of a record.
 #[derive(Clone, Debug)]
@@ -55,6 +55,8 @@ pub(super) struct State {
     pub(super) silent: BTreeSet<u128>,
     /// The events of which a single claim was lost, so that their histories may have them twice.
     pub(super) unclaimed: BTreeSet<u128>,
+    /// When each partition was rewound to an offset last.
+    pub(super) rewound_at: BTreeMap<Partition, Instant>,
     /// When keys were lost last.
     pub(super) keys_lost_at: Option<Instant>,
     pub(super) clients: BTreeMap<usize, Client>,

@@ -21,7 +21,8 @@ impl Source {
         });
         self.positions().insert(partition.clone(), from);
         let (silent, loss) = (to.silent_until(), to.loss());
-        sim.oracle.rewound(partition, sim.now_ms().saturating_sub(loss.millis().unsigned_abs()));
+        let intact_ms_ago = sim.now_ms().saturating_sub(loss.millis().unsigned_abs());
+        sim.oracle.rewound(partition, to, intact_ms_ago);
         self.offsets().begin_restore(&partition.0, partition.1, from, silent, loss);
         Some(from)
     }
