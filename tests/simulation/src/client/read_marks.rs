@@ -93,10 +93,12 @@ impl ReadMarks {
 
     pub(super) fn count(&mut self, id: Id, event: &str) {
         let is_counted = self.known.is_some_and(|known| id <= known.newest);
-        if self.received.insert(event.to_owned()) && !is_counted {
+        let is_repeated = !self.received.insert(event.to_owned());
+        if !is_repeated && !is_counted {
             self.later.insert(id);
         }
-        if self.later.len() > MAX_COUNTED {
+        // The gateway counts an event again if it was read before Redis lost its claim.
+        if is_repeated || self.later.len() > MAX_COUNTED {
             self.ask();
         }
     }
