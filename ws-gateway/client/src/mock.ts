@@ -2,13 +2,18 @@
 // by the same types.
 
 import {
+  READ_STATE_EVENT,
   STATE_EVENT,
+  type ClientMessage,
   type Notification,
   type Notifications,
   type OtherNotification,
+  type ReadState,
+  type ReadStateFrame,
   type Resume,
   type State,
 } from "./contract.ts";
+import { order } from "./resume-state.ts";
 import { OTHER_SAMPLE, SAMPLES } from "./samples.ts";
 import type { OpenTransport, Transport, TransportEvents } from "./transport.ts";
 
@@ -17,6 +22,7 @@ export { OTHER_SAMPLE, SAMPLES };
 const TOKEN_LIFETIME_MS = 3_600_000;
 /** The gateway keeps as many. */
 const MAX_HISTORY = 256;
+const TOKEN_REFUSED = 1008;
 
 type Authenticated = Extract<State, { state: "authenticated" }>;
 type Sample<E extends keyof Notifications> = Partial<Omit<Notifications[E], "data">> & {
@@ -39,7 +45,11 @@ export class MockGateway {
   #refusal: { code: number; reason: string } | undefined;
   #sequence = 0;
   /** The position before the history. */
-  #start = "0-1";
+  #start = "0-0";
+  /** The position up to which the user has read. */
+  #readUpTo = "0-0";
+  /** Whether no notification left the history unread. */
+  #isWhole = true;
 
   /** `now` is the gateway's clock, in milliseconds since 1970. */
   constructor({ now = Date.now }: { now?: () => number } = {}) {
@@ -63,13 +73,14 @@ export class MockGateway {
     queueMicrotask(() => this.#open(connection, url().searchParams.get("last_event_id")));
     return {
       name: "websocket",
-      send: ({ type }) => {
-        if (type === "ping" && this.#fault === "none") events.onFrame({ type: "pong" });
-        if (type === "auth") this.#state(connection, { state: "connected", ...this.#session() });
-      },
+      send: (message) => this.#receive(connection, message),
       close: () => void this.#connections.delete(connection),
     };
   };
+
+  /** Answers requests without a network: `new ReadMarks(client, { fetch: gateway.fetch, … })`. */
+  readonly fetch = (url: string | URL, init?: RequestInit): Promise<Response> =>
+    this.respond(new Request(url, init));
 
   /** Sends a notification: the sample of the event, with the fields of `changes`. */
   send<E extends keyof Notifications>(event: E, changes: Sample<E> = {}): Notifications[E] {
@@ -90,11 +101,32 @@ export class MockGateway {
     return [...events.map((event) => this.send(event)), this.sendOther(event)];
   }
 
+  /** What the user has read, as every device knows it. */
+  get readState(): ReadState {
+    const { position } = this;
+    const isRead = ({ id }: Notification) => order(id) <= order(this.#readUpTo);
+    const unread = this.#history.filter((notification) => !isRead(notification)).length;
+    const reachesBack = this.#history.slice(0, 1).some(isRead) || this.#readUpTo === position;
+    const exact = this.#isWhole || reachesBack;
+    return { up_to: this.#readUpTo, unread, exact, last_event_id: position };
+  }
+
+  /** Marks notifications as read up to a position, by default all, as another device does. */
+  markRead(upTo = this.position): ReadState {
+    const reached = order(upTo) < order(this.position) ? upTo : this.position;
+    const moves = order(reached) > order(this.#readUpTo);
+    if (moves) this.#readUpTo = reached;
+    this.#send(this.#readStateFrame());
+    if (moves) this.#wakePolls();
+    return this.readState;
+  }
+
   /** Forgets the history: a client that resumes receives `incomplete`. */
   loseHistory(): void {
     this.#history.length = 0;
     this.#sequence += 1;
-    this.#start = `0-${this.#sequence + 1}`;
+    this.#start = `0-${this.#sequence}`;
+    this.#isWhole = false;
   }
 
   /** Closes all connections with a close code, such as 1008 or 4000. */
@@ -123,25 +155,27 @@ export class MockGateway {
   }
 
   /**
-   * Answers a long poll, as a handler of MSW: `http.get("*\/events", ({ request }) =>
-   * gateway.respond(request))`.
+   * Answers a long poll or `POST /read`, as a handler of MSW: `http.all("*\/read", ({ request }) =>
+   * gateway.respond(request))`, and the same with `events`.
    */
   async respond(request: Request): Promise<Response> {
     if (this.#fault === "fails") return Response.error();
     if (this.#fault === "hangs") return new Promise(() => {});
-    if (this.#refusal) {
+    const isPoll = request.method === "GET";
+    // `POST /read` is no connection, to which other refusals apply.
+    if (this.#refusal && (isPoll || this.#refusal.code === TOKEN_REFUSED)) {
       const { code, reason: error } = this.#refusal;
-      return Response.json({ code, error }, { status: code === 1008 ? 401 : 429 });
+      return Response.json({ code, error }, { status: code === TOKEN_REFUSED ? 401 : 429 });
     }
     const { searchParams } = new URL(request.url);
-    const after = searchParams.get("last_event_id") ?? searchParams.get("after");
+    if (!isPoll) return Response.json(this.markRead(searchParams.get("up_to") ?? ""));
     const wait = Number(searchParams.get("wait") ?? 25);
-    let missed = this.#missed(after);
-    if (missed.resume === "complete" && missed.frames.length === 0) {
-      await this.#nextNotification(wait * 1000, request.signal);
-      missed = this.#missed(after);
+    let answer = this.#answer(searchParams);
+    if (answer.resume === "complete" && answer.frames.length === 0) {
+      await this.#nextFrame(wait * 1000, request.signal);
+      answer = this.#answer(searchParams);
     }
-    return Response.json({ ...missed, next: this.position });
+    return Response.json({ ...answer, next: this.position });
   }
 
   #open(connection: FakeConnection, after: string | null): void {
@@ -154,10 +188,24 @@ export class MockGateway {
     connection.isOpen = true;
     const { frames, resume } = this.#missed(after);
     const position = { last_event_id: this.position, resume, ping_interval_s: 30 };
-    this.#state(connection, { state: "authenticated", ...this.#session(), ...position });
+    const { unread, up_to: read_up_to, exact, last_event_id: counted_to } = this.readState;
+    const read = { unread, read_up_to, exact, counted_to };
+    this.#state(connection, { state: "authenticated", ...this.#session(), ...position, ...read });
     for (const frame of frames) connection.events.onFrame(frame);
     if (resume === "incomplete" && frames.length === 0) {
       this.#state(connection, { state: "position", last_event_id: this.position });
+    }
+  }
+
+  #receive(connection: FakeConnection, message: ClientMessage): void {
+    switch (message.type) {
+      case "ping":
+        if (this.#fault === "none") connection.events.onFrame({ type: "pong" });
+        return;
+      case "auth":
+        return this.#state(connection, { state: "connected", ...this.#session() });
+      case "read":
+        this.markRead(message.up_to ?? "");
     }
   }
 
@@ -176,10 +224,34 @@ export class MockGateway {
     const event_id = `00000000-0000-4000-8000-${String(this.#sequence).padStart(12, "0")}`;
     const published = { ...notification, id, event_id };
     this.#history.push(published);
-    if (this.#history.length > MAX_HISTORY) this.#start = this.#history.shift()?.id ?? "";
-    for (const { events, isOpen } of this.#connections) if (isOpen) events.onFrame(published);
-    for (const wake of this.#polls) wake();
+    if (this.#history.length > MAX_HISTORY) {
+      this.#start = this.#history.shift()?.id ?? "";
+      this.#isWhole &&= order(this.#start) <= order(this.#readUpTo);
+    }
+    this.#send(published);
+    this.#wakePolls();
     return published;
+  }
+
+  #readStateFrame(): ReadStateFrame {
+    return { event: READ_STATE_EVENT, data: this.readState };
+  }
+
+  /** Sends a frame to every connection. */
+  #send(frame: object): void {
+    for (const { events, isOpen } of this.#connections) if (isOpen) events.onFrame(frame);
+  }
+
+  #wakePolls(): void {
+    for (const wake of this.#polls) wake();
+  }
+
+  /** Returns what a poll is answered, with the read state if the client knows another one. */
+  #answer(query: URLSearchParams): { frames: object[]; resume: Resume } {
+    const { frames, resume } = this.#missed(query.get("last_event_id") ?? query.get("after"));
+    const known = query.get("read_up_to") ?? this.#readUpTo;
+    const read = known === this.#readUpTo ? [] : [this.#readStateFrame()];
+    return { frames: [...read, ...frames], resume };
   }
 
   /** Returns what a client has missed since a position. */
@@ -196,7 +268,7 @@ export class MockGateway {
     return connections;
   }
 
-  #nextNotification(ms: number, signal: AbortSignal): Promise<void> {
+  #nextFrame(ms: number, signal: AbortSignal): Promise<void> {
     return new Promise((resolve) => {
       const wake = () => {
         clearTimeout(timer);

@@ -20,6 +20,8 @@ export interface ReadStateOptions {
   url: string | URL;
   /** Returns a valid token. */
   token: () => Promise<string> | string;
+  /** Sends requests; default: the global `fetch`. */
+  fetch?: (url: URL, init: RequestInit) => Promise<Response>;
 }
 
 /**
@@ -75,7 +77,8 @@ export class ReadMarks {
     url.pathname = url.pathname.replace(/\/ws\/?$/, "/read");
     if (upTo) url.searchParams.set("up_to", upTo);
     const headers = { Authorization: `Bearer ${await this.#options.token()}` };
-    const response = await fetch(url, { method: "POST", headers, cache: "no-store" });
+    const request = this.#options.fetch ?? fetch;
+    const response = await request(url, { method: "POST", headers, cache: "no-store" });
     if (!response.ok) throw new Error(`marking as read failed with HTTP status ${response.status}`);
     this.#apply(await response.json());
   }

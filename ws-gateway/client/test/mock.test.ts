@@ -82,7 +82,7 @@ test("its clock is the one that it is given", async () => {
 });
 
 test("it answers long polls, as a handler of MSW", async () => {
-  vi.stubGlobal("fetch", (url: URL, init: RequestInit) => gateway.respond(new Request(url, init)));
+  vi.stubGlobal("fetch", gateway.fetch);
   const context = new TestContext({ transports: longPoll });
   await advance(0);
   expect(context.client.status).toMatchObject({ state: "open", transport: "long_poll" });

@@ -10,11 +10,14 @@ import {
   type Notification,
   type OtherNotification,
   type Options,
+  type ReadState,
+  type ReadStateOptions,
   type Snapshot,
   type Status,
   type StudentMatchesSuggested,
   type SuggestedMatch,
 } from "../src/index.ts";
+import type { MockGateway } from "../src/mock.ts";
 import type { useNotifications } from "../src/react.ts";
 import type { notifications } from "../src/svelte.ts";
 
@@ -60,6 +63,13 @@ test("a status is narrowed by its state", () => {
     if (status.state === "open") expectTypeOf(status.connectionId).toEqualTypeOf<string>();
   };
   expectTypeOf(client.onStatus).toBeCallableWith(describe);
+});
+
+test("a badge takes any fetch, such as that of the mock gateway", () => {
+  type Fetch = NonNullable<ReadStateOptions["fetch"]>;
+  expectTypeOf<typeof fetch>().toExtend<Fetch>();
+  expectTypeOf<MockGateway["fetch"]>().toExtend<Fetch>();
+  expectTypeOf<MockGateway["readState"]>().toEqualTypeOf<ReadState>();
 });
 
 test("the bindings return snapshots of a feed", () => {
