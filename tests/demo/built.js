@@ -1131,6 +1131,7 @@ function remember({ index, until, pause: pause2 }) {
 }
 
 // ws-gateway/client/src/read-state.ts
+var ALL = "9999999999999-0";
 var MAX_COUNTED = 256;
 var MIN_INTERVAL_MS2 = 1e3;
 var MAX_INTERVAL_MS2 = 6e4;
@@ -1173,7 +1174,7 @@ var ReadMarks = class {
    * Marks the notifications up to this position as read, on every device; default: all. Rejects if
    * the gateway cannot be reached.
    */
-  async markRead(upTo = this.#later.at(-1) ?? this.#state?.last_event_id) {
+  async markRead(upTo = this.#later.at(-1) ?? this.#state?.last_event_id ?? ALL) {
     const url = new URL(this.#options.url, globalThis.location?.href);
     url.protocol = url.protocol.replace("ws", "http");
     url.pathname = url.pathname.replace(/\/ws\/?$/, "/read");

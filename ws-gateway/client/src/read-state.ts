@@ -6,6 +6,8 @@ import { Listeners, type Unsubscribe } from "./listeners.ts";
 import { order } from "./resume-state.ts";
 import type { Status } from "./status.ts";
 
+/** A position that is never reached: the gateway marks all notifications that there are. */
+const ALL = "9999999999999-0";
 /** More notifications than this are counted by the gateway only. */
 const MAX_COUNTED = 256;
 /** The least time from an answer to the next request for the state, doubling with each failure. */
@@ -71,7 +73,7 @@ export class ReadMarks {
    * Marks the notifications up to this position as read, on every device; default: all. Rejects if
    * the gateway cannot be reached.
    */
-  async markRead(upTo = this.#later.at(-1) ?? this.#state?.last_event_id): Promise<void> {
+  async markRead(upTo = this.#later.at(-1) ?? this.#state?.last_event_id ?? ALL): Promise<void> {
     const url = new URL(this.#options.url, globalThis.location?.href);
     url.protocol = url.protocol.replace("ws", "http");
     url.pathname = url.pathname.replace(/\/ws\/?$/, "/read");

@@ -126,6 +126,23 @@ test("the badges of Svelte and Vue follow the number until they are unmounted", 
   expect([numbers, number?.value]).toEqual([[undefined, 5], 5]);
 });
 
+test("everything is marked as read also before the number is known", async () => {
+  const { client } = new TestContext({ enabled: false });
+  const requested: URL[] = [];
+  const request = (url: URL, init: RequestInit) => {
+    requested.push(url);
+    return new FakeRequest(url, init).response;
+  };
+  const options = { url: "wss://h/ws", token: () => tokenFor("u"), fetch: request };
+  const marks = new ReadMarks(client, options);
+  const marking = marks.markRead();
+  await advance(0);
+  await FakeRequest.last.answers(state("9-0", 0, "9-0"));
+  await marking;
+  expect(requested.map(({ href }) => href)).toEqual(["https://h/read?up_to=9999999999999-0"]);
+  expect([marks.unread, marks.exact]).toEqual([0, true]);
+});
+
 test("a refusal rejects, and changes nothing", async () => {
   const { marks } = await badge();
   await FakeRequest.last.answers(state("1-0", 5, "2-0"));
