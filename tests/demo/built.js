@@ -1049,6 +1049,7 @@ var Ladder = class {
   send(message) {
     if (message.type === "auth") this.#token = message.token;
     if (this.#isAlive) this.#current?.send(message);
+    else if (message.type === "filter") this.#open(this.#state.progress.index);
   }
   close() {
     this.#turn += 1;

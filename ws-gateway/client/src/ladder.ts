@@ -93,6 +93,8 @@ class Ladder implements Transport {
   send(message: ClientMessage): void {
     if (message.type === "auth") this.#token = message.token;
     if (this.#isAlive) this.#current?.send(message);
+    // The attempt in progress carries the previous filter.
+    else if (message.type === "filter") this.#open(this.#state.progress.index);
   }
 
   close(): void {

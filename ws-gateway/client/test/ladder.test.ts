@@ -177,6 +177,20 @@ test("a WebSocket that had worked is tried again after 30 s, then ever later", a
   expect(transport(context)).toBe("websocket");
 });
 
+test("a filter that is set while a better transport is tried is not lost", async () => {
+  const context = await started();
+  await refuseWebSockets(context);
+  await FakeRequest.last.streams();
+  await FakeRequest.last.receivesAuthenticated();
+  await keepAlive(FakeRequest.last, BETTER_AFTER_MS);
+  const former = context.socket;
+  context.client.filter(["system_alerts"]);
+  expect(former.closed).toBe(true);
+  expect(context.socket.url.searchParams.get("categories")).toBe("system_alerts");
+  context.socket.receivesAuthenticated({ resume: "complete" });
+  expect(transport(context)).toBe("websocket");
+});
+
 /** Advances the clock while the gateway sends comments. */
 async function keepAlive(stream: FakeRequest, ms: number): Promise<void> {
   for (let passed = 0; passed < ms; passed += 15_000) {
