@@ -78,7 +78,8 @@ export class Tabs {
    * yet that it was replaced.
    */
   #term = 0;
-  /** Until the leader's answer arrives, which contains them, notifications are ignored. */
+  /** Until the leader's answer arrives, which contains them, notifications and states are ignored:
+   * a tab that is open misses nothing from then on. */
   #catchingUp = true;
   #probeUnanswered = false;
 
@@ -199,23 +200,18 @@ export class Tabs {
     // Contains what a new leader has sent before.
     if (kind === "missed" && message.tab === this.#id) return this.#onMissed(message.missed);
     if (isNew || (kind === "leader" && this.#catchingUp)) this.#catchUp();
-    switch (kind) {
-      case "delivery":
-        if (!this.#catchingUp) this.#handler.onDelivery(message.delivery);
-        return;
-      case "state":
-        return this.#onState(message);
-      case "incomplete":
-        this.#handler.onIncomplete();
-    }
+    if (kind === "incomplete") this.#handler.onIncomplete();
+    if (this.#catchingUp) return;
+    if (kind === "delivery") this.#handler.onDelivery(message.delivery);
+    if (kind === "state") this.#onState(message);
   }
 
-  #onState({ status, position }: SharedState): void {
-    if (status.state === "open" && !this.#leadership.isCandidate) {
+  #onState(state: SharedState): void {
+    if (state.status.state === "open" && !this.#leadership.isCandidate) {
       this.#handler.onFollow();
       this.join();
     }
-    this.#handler.onState({ status, position: this.#catchingUp ? undefined : position });
+    this.#handler.onState(state);
   }
 
   #missedSince(position: string | undefined): Missed {

@@ -4,7 +4,6 @@ import {
   LOST_SPREAD_MS,
   useFakes,
   FakeSocket,
-  fakeStorage,
   advance,
   tokenFor,
   TestContext,
@@ -82,38 +81,6 @@ test("a tab resumes from the leader's position although there was no notificatio
   first.client.close();
   await advance(5);
   expect(second.socket.url.searchParams.get("last_event_id")).toBe("1-0");
-});
-
-test("a reopened tab receives what it missed", async () => {
-  const [first] = await two();
-  const storage = fakeStorage();
-  const gone = tab({ storage });
-  await advance(5);
-  first.socket.receivesNotification("2-0", "a");
-  await advance(5);
-  gone.client.close();
-  first.socket.receivesNotification("3-0", "b");
-  first.socket.receivesNotification("4-0", "c");
-  const again = tab({ storage });
-  await advance(5);
-  first.socket.receivesNotification("5-0", "d");
-  await advance(5);
-  expect(gone.delivered).toEqual(["a"]);
-  expect(again.delivered).toEqual(["b", "c", "d"]);
-  expect(again.incompleteCount).toBe(0);
-});
-
-test("a tab that missed more than is kept reports it", async () => {
-  const storage = fakeStorage();
-  const [first] = await two();
-  const gone = tab({ storage });
-  await advance(5);
-  gone.client.close();
-  for (let n = 0; n < 300; n += 1) first.socket.receivesNotification(`2-${n}`);
-  const again = tab({ storage });
-  await advance(5);
-  expect(again.incompleteCount).toBe(1);
-  expect(again.delivered).toHaveLength(256);
 });
 
 test("every tab reports gaps", async () => {
