@@ -43,6 +43,15 @@ var STOP_CODES = [1002, 1003];
 var WAIT_CODES = [1007, 1009, 4e3];
 var TOKEN_CODES = [1008];
 
+// ws-gateway/client/src/json.ts
+function parse(text2) {
+  try {
+    return JSON.parse(text2);
+  } catch {
+    return void 0;
+  }
+}
+
 // ws-gateway/client/src/liveness.ts
 var PONG_TIMEOUT_MS = 5e3;
 var DEFAULT_PING_INTERVAL_S = 30;
@@ -266,7 +275,7 @@ var Connection = class {
       case "authenticated":
         return this.#onAuthenticated(data);
       case "position":
-        return this.#handler.onPosition(data.last_event_id);
+        return this.#handler.resume.advance(data.last_event_id);
       case "disconnected":
         if (data.reconnect_after_ms >= 0) {
           this.#requestedDelay = Math.min(data.reconnect_after_ms, MAX_REQUESTED_DELAY_MS);
@@ -279,7 +288,7 @@ var Connection = class {
     this.#deadline = void 0;
     this.#openSince ??= Date.now();
     this.#liveness.start(read.ping_interval_s);
-    if (resume !== "complete") this.#handler.onStart(read.last_event_id);
+    if (resume !== "complete") this.#handler.resume.start(read.last_event_id);
     const transport2 = this.#transport?.name;
     this.#handler.onStatus({ state: "open", connectionId, resume, transport: transport2, read });
     if (resume === "incomplete") this.#handler.onIncomplete();
@@ -295,11 +304,8 @@ var Connection = class {
   }
 };
 function closeMessage(reason) {
-  try {
-    return String(JSON.parse(reason).message);
-  } catch {
-    return reason;
-  }
+  const parsed = parse(reason);
+  return String(parsed?.message ?? reason);
 }
 
 // ws-gateway/client/src/listeners.ts
@@ -399,15 +405,13 @@ function subject(token) {
 }
 
 // ws-gateway/client/src/leadership.ts
-var Leadership = class {
+var Candidate = class {
   #name;
-  #handler;
   /** The request that is queued or granted. */
   #request;
   #release;
-  constructor(name, handler) {
+  constructor(name) {
     this.#name = name;
-    this.#handler = handler;
   }
   get isLeader() {
     return this.#release !== void 0;
@@ -418,37 +422,35 @@ var Leadership = class {
   }
   /** Becomes a candidate. */
   join() {
-    if (!this.isCandidate) void this.#lock({});
+    if (!this.isCandidate) void this.#lock(false);
   }
-  /** Takes the leadership from a tab that does not answer. */
+  /** Takes the leadership from another tab, which does not answer. */
   seize() {
-    if (this.isLeader) return;
     this.#request?.abort();
-    void this.#lock({ steal: true });
+    void this.#lock(true);
   }
   /** Gives up leadership and candidacy. */
   resign() {
-    const release = this.#release;
     this.#request?.abort();
+    this.#release?.();
     this.#request = this.#release = void 0;
-    release?.();
   }
-  async #lock(options) {
+  async #lock(steal) {
     const request = this.#request = new AbortController();
     const { signal } = request;
     const hold = () => new Promise((release) => {
       if (signal.aborted) return release();
       this.#release = release;
-      this.#handler.onElected();
+      this.onElected();
     });
     try {
-      await navigator.locks.request(this.#name, options.steal ? options : { signal }, hold);
+      await navigator.locks.request(this.#name, steal ? { steal } : { signal }, hold);
     } catch {
       if (signal.aborted) return;
       const wasLeader = this.isLeader;
       this.#request = this.#release = void 0;
-      if (wasLeader) this.#handler.onDeposed();
-      else this.#handler.onDenied();
+      if (wasLeader) this.onDeposed();
+      else this.onDenied();
     }
   }
 };
@@ -456,15 +458,13 @@ var Leadership = class {
 // ws-gateway/client/src/tabs.ts
 var MAX_RECENT = 256;
 var PROBE_INTERVAL_MS = 3e3;
-var Tabs = class {
+var Tabs = class extends Candidate {
   #handler;
   #id = newIdentity();
   #channel;
-  #leadership;
   #probeTimer;
-  /** The latest notifications of this tab, and the position before the first of them. */
+  /** The latest notifications of this tab, each with the position before it. */
   #recent = [];
-  #positionBeforeRecent;
   /**
    * The term of the leader: greater than those of all leaders before it, of which one may not know
    * yet that it was replaced.
@@ -476,31 +476,12 @@ var Tabs = class {
   #probeUnanswered = false;
   /** Throws where the browser has or allows no `BroadcastChannel`. */
   constructor(name, handler) {
+    super(name);
     this.#handler = handler;
     this.#channel = new BroadcastChannel(name);
     this.#channel.onmessage = ({ data }) => this.#onMessage(data);
-    this.#leadership = new Leadership(name, {
-      onElected: () => {
-        this.#term = Math.max(this.#term + 1, Date.now());
-        this.#catchingUp = false;
-        this.#post({ kind: "leader" });
-        handler.onElected();
-      },
-      onDeposed: () => {
-        handler.onFollow();
-        this.join();
-        this.#catchUp();
-      },
-      onDenied: () => {
-        this.close();
-        handler.onDenied();
-      }
-    });
     this.#probeTimer = setInterval(() => this.#probe(), PROBE_INTERVAL_MS);
     this.#catchUp();
-  }
-  get isLeader() {
-    return this.#leadership.isLeader;
   }
   /** Sends what the connection reported to the other tabs, if this tab owns it. */
   broadcast(broadcast) {
@@ -511,21 +492,9 @@ var Tabs = class {
    * tab owns the connection.
    */
   share(delivery, previousPosition) {
-    if (this.#recent.length === 0) this.#positionBeforeRecent = previousPosition;
-    this.#recent.push(delivery);
-    if (this.#recent.length > MAX_RECENT) {
-      const dropped = this.#recent.shift()?.notification;
-      this.#positionBeforeRecent = dropped?.id ?? this.#positionBeforeRecent;
-    }
+    this.#recent.push({ ...delivery, previousPosition });
+    if (this.#recent.length > MAX_RECENT) this.#recent.shift();
     this.broadcast({ kind: "delivery", delivery });
-  }
-  /** Lets another tab connect, as this one cannot at present. */
-  resign() {
-    this.#leadership.resign();
-  }
-  /** Becomes a candidate again. */
-  join() {
-    this.#leadership.join();
   }
   /** Asks the leader to check its connection, and for what this tab missed. */
   check() {
@@ -535,8 +504,23 @@ var Tabs = class {
   }
   close() {
     clearInterval(this.#probeTimer);
-    this.#leadership.resign();
+    this.resign();
     this.#channel.close();
+  }
+  onElected() {
+    this.#term = Math.max(this.#term + 1, Date.now());
+    this.#catchingUp = false;
+    this.#post({ kind: "leader" });
+    this.#handler.onElected();
+  }
+  onDeposed() {
+    this.#handler.onFollow();
+    this.join();
+    this.#catchUp();
+  }
+  onDenied() {
+    this.close();
+    this.#handler.onDenied();
   }
   #post(content) {
     const message = { from: this.#id, term: this.#term, ...content };
@@ -548,10 +532,10 @@ var Tabs = class {
   }
   /** Asks whether the leader is alive; replaces it if it did not answer the last time. */
   #probe() {
-    const { isLeader, isCandidate } = this.#leadership;
-    if (this.#probeUnanswered && isCandidate) this.#leadership.seize();
-    this.#probeUnanswered = isCandidate && !isLeader;
-    if (this.#probeUnanswered) this.#post({ kind: "probe" });
+    const follows = this.isCandidate && !this.isLeader;
+    if (follows && this.#probeUnanswered) this.seize();
+    this.#probeUnanswered = follows;
+    if (follows) this.#post({ kind: "probe" });
   }
   #onMessage(message) {
     if (this.isLeader) this.#onRequest(message);
@@ -582,7 +566,7 @@ var Tabs = class {
     if (kind === "state") this.#onState(message);
   }
   #onState(state) {
-    if (state.status.state === "open" && !this.#leadership.isCandidate) {
+    if (state.status.state === "open" && !this.isCandidate) {
       this.#handler.onFollow();
       this.join();
     }
@@ -592,7 +576,7 @@ var Tabs = class {
     const state = this.#handler.state();
     const index = this.#recent.findIndex(({ notification }) => notification.id === position);
     const isNewest = index < 0 && position === state.position;
-    const isKnown = [void 0, this.#positionBeforeRecent].includes(position);
+    const isKnown = [void 0, this.#recent[0]?.previousPosition].includes(position);
     const complete = index >= 0 || isNewest || isKnown;
     const deliveries = isNewest || position === void 0 ? [] : this.#recent.slice(index + 1);
     return { ...state, deliveries, complete };
@@ -625,13 +609,6 @@ var webSocket = (url, token, events) => {
     }
   };
 };
-function parse(text2) {
-  try {
-    return JSON.parse(text2);
-  } catch {
-    return void 0;
-  }
-}
 
 // ws-gateway/client/src/client.ts
 function connect(options) {
@@ -658,12 +635,11 @@ var Client = class {
     this.#resume = new ResumeState(options.storage);
     this.#connection = new Connection({
       openTransport: options.transports ?? webSocket,
+      resume: this.#resume,
       token: options.token,
       connectUrl: (token) => this.#connectUrl(token),
       onNotification: (notification) => this.#deliver(notification),
       onStatus: (status) => this.#setStatus(status),
-      onStart: (newest) => this.#resume.start(newest),
-      onPosition: (position) => this.#resume.advance(position),
       onIncomplete: () => this.#reportIncomplete(),
       onRefused: () => this.#tabs?.resign(),
       onRetryDue: () => this.#connect()
@@ -752,9 +728,7 @@ var Client = class {
   }
   #connectUrl(token) {
     const url = this.#url();
-    if (this.#options.shareAs === void 0) {
-      this.#resume.load(`live-notifications ${url} ${subject(token)}`);
-    }
+    this.#resume.load(`live-notifications ${url} ${this.#options.shareAs ?? subject(token)}`);
     const { position } = this.#resume;
     if (position) url.searchParams.set("last_event_id", position);
     if (this.#categories.length > 0 && !this.#tabs) {
@@ -881,7 +855,7 @@ var eventStream = (url, token, events) => {
   }
   function onBlock(block) {
     const field = (name) => block.split("\n").filter((line) => line.startsWith(`${name}: `)).map((line) => line.slice(name.length + 2)).join("\n");
-    const data = parse2(field("data"));
+    const data = parse(field("data"));
     if (data === void 0) return;
     if (field("event") !== "close") return events.onFrame(data);
     current.abort();
@@ -907,13 +881,6 @@ var eventStream = (url, token, events) => {
     close: () => current.abort()
   };
 };
-function parse2(text2) {
-  try {
-    return JSON.parse(text2);
-  } catch {
-    return void 0;
-  }
-}
 
 // ws-gateway/client/src/long-poll.ts
 var TYPE2 = "application/json";

@@ -69,12 +69,11 @@ export class Client {
     this.#resume = new ResumeState(options.storage);
     this.#connection = new Connection({
       openTransport: options.transports ?? webSocket,
+      resume: this.#resume,
       token: options.token,
       connectUrl: (token) => this.#connectUrl(token),
       onNotification: (notification) => this.#deliver(notification),
       onStatus: (status) => this.#setStatus(status),
-      onStart: (newest) => this.#resume.start(newest),
-      onPosition: (position) => this.#resume.advance(position),
       onIncomplete: () => this.#reportIncomplete(),
       onRefused: () => this.#tabs?.resign(),
       onRetryDue: () => this.#connect(),
@@ -183,9 +182,7 @@ export class Client {
 
   #connectUrl(token: string): URL {
     const url = this.#url();
-    if (this.#options.shareAs === undefined) {
-      this.#resume.load(`live-notifications ${url} ${subject(token)}`);
-    }
+    this.#resume.load(`live-notifications ${url} ${this.#options.shareAs ?? subject(token)}`);
     const { position } = this.#resume;
     if (position) url.searchParams.set("last_event_id", position);
     if (this.#categories.length > 0 && !this.#tabs) {

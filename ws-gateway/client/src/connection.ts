@@ -12,8 +12,10 @@ import {
   type State,
   type StateFrame,
 } from "./contract.ts";
+import { parse } from "./json.ts";
 import { Liveness } from "./liveness.ts";
 import { Renewal } from "./renewal.ts";
+import type { ResumeState } from "./resume-state.ts";
 import type { Status } from "./status.ts";
 import type { OpenTransport, Transport } from "./transport.ts";
 
@@ -29,16 +31,14 @@ const MAX_REQUESTED_DELAY_MS = 60_000;
 /** What a connection needs from its client, and what it reports. */
 export interface ConnectionHandler {
   readonly openTransport: OpenTransport;
+  /** Where the next connection resumes. */
+  readonly resume: Pick<ResumeState, "start" | "advance">;
   /** Returns a token that is valid now. */
   token(): Promise<string> | string;
   /** Returns the URL for the next attempt: with position and categories. */
   connectUrl(token: string): URL;
   onNotification(notification: Notification): void;
   onStatus(status: Status): void;
-  /** A connection begins that does not resume, or not completely: the newest position. */
-  onStart(newest: string): void;
-  /** The position to resume from has advanced without a notification. */
-  onPosition(position: string): void;
   /** The history no longer reaches back to the client's position. */
   onIncomplete(): void;
   /** The gateway refused, or this tab has no usable token: another tab may have one. */
@@ -210,7 +210,7 @@ export class Connection {
       case "authenticated":
         return this.#onAuthenticated(data);
       case "position":
-        return this.#handler.onPosition(data.last_event_id);
+        return this.#handler.resume.advance(data.last_event_id);
       case "disconnected":
         if (data.reconnect_after_ms >= 0) {
           this.#requestedDelay = Math.min(data.reconnect_after_ms, MAX_REQUESTED_DELAY_MS);
@@ -224,7 +224,7 @@ export class Connection {
     this.#deadline = undefined;
     this.#openSince ??= Date.now();
     this.#liveness.start(read.ping_interval_s);
-    if (resume !== "complete") this.#handler.onStart(read.last_event_id);
+    if (resume !== "complete") this.#handler.resume.start(read.last_event_id);
     const transport = this.#transport?.name;
     this.#handler.onStatus({ state: "open", connectionId, resume, transport, read });
     if (resume === "incomplete") this.#handler.onIncomplete();
@@ -242,9 +242,6 @@ export class Connection {
 
 /** Returns the message of a close reason, which may be JSON. */
 function closeMessage(reason: string): string {
-  try {
-    return String(JSON.parse(reason).message);
-  } catch {
-    return reason;
-  }
+  const parsed = parse(reason) as { message?: unknown } | null | undefined;
+  return String(parsed?.message ?? reason);
 }

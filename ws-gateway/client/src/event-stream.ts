@@ -1,6 +1,7 @@
 // The transport of Server-Sent Events. It uses `fetch`, as an `EventSource` can send no token.
 
 import { isOfType, LOST, reportRefusal, requestEvents } from "./http.ts";
+import { parse } from "./json.ts";
 import type { OpenTransport } from "./transport.ts";
 
 const TYPE = "text/event-stream";
@@ -73,11 +74,3 @@ export const eventStream: OpenTransport = (url, token, events) => {
     close: () => current.abort(),
   };
 };
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}

@@ -1,26 +1,24 @@
 // Elects one leader among the tabs of a browser: the tab that holds a Web Lock.
 
-/** What an election reports to its tab. */
-export interface LeadershipHandler {
-  /** This tab has become the leader. */
-  onElected(): void;
-  /** Another tab has taken the leadership from this one, which did not answer. */
-  onDeposed(): void;
-  /** The page may not use Web Locks, as in a sandboxed frame. */
-  onDenied(): void;
-}
-
-export class Leadership {
+/** A tab that may be elected. */
+export abstract class Candidate {
   readonly #name: string;
-  readonly #handler: LeadershipHandler;
   /** The request that is queued or granted. */
   #request: AbortController | undefined;
   #release: (() => void) | undefined;
 
-  constructor(name: string, handler: LeadershipHandler) {
+  constructor(name: string) {
     this.#name = name;
-    this.#handler = handler;
   }
+
+  /** This tab has become the leader. */
+  protected abstract onElected(): void;
+
+  /** Another tab has taken the leadership from this one, which did not answer. */
+  protected abstract onDeposed(): void;
+
+  /** The page may not use Web Locks, as in a sandboxed frame. */
+  protected abstract onDenied(): void;
 
   get isLeader(): boolean {
     return this.#release !== undefined;
@@ -33,42 +31,40 @@ export class Leadership {
 
   /** Becomes a candidate. */
   join(): void {
-    if (!this.isCandidate) void this.#lock({});
+    if (!this.isCandidate) void this.#lock(false);
   }
 
-  /** Takes the leadership from a tab that does not answer. */
+  /** Takes the leadership from another tab, which does not answer. */
   seize(): void {
-    if (this.isLeader) return;
     this.#request?.abort();
-    void this.#lock({ steal: true });
+    void this.#lock(true);
   }
 
   /** Gives up leadership and candidacy. */
   resign(): void {
-    const release = this.#release;
     this.#request?.abort();
+    this.#release?.();
     this.#request = this.#release = undefined;
-    release?.();
   }
 
-  async #lock(options: LockOptions): Promise<void> {
+  async #lock(steal: boolean): Promise<void> {
     const request = (this.#request = new AbortController());
     const { signal } = request;
     const hold = () =>
       new Promise<void>((release) => {
         if (signal.aborted) return release();
         this.#release = release;
-        this.#handler.onElected();
+        this.onElected();
       });
     try {
       // A request that takes the lock waits for no other, and excludes a signal.
-      await navigator.locks.request(this.#name, options.steal ? options : { signal }, hold);
+      await navigator.locks.request(this.#name, steal ? { steal } : { signal }, hold);
     } catch {
       if (signal.aborted) return;
       const wasLeader = this.isLeader;
       this.#request = this.#release = undefined;
-      if (wasLeader) this.#handler.onDeposed();
-      else this.#handler.onDenied();
+      if (wasLeader) this.onDeposed();
+      else this.onDenied();
     }
   }
 }

@@ -4,7 +4,7 @@
 // missed.
 
 import type { Notification } from "./contract.ts";
-import { Leadership } from "./leadership.ts";
+import { Candidate } from "./leadership.ts";
 import type { Status } from "./status.ts";
 
 /** How many notifications a tab can catch up on; the gateway's history has the same size. */
@@ -64,15 +64,14 @@ export interface TabHandler {
   onIncomplete(): void;
 }
 
-export class Tabs {
+/** This tab among those of the user. */
+export class Tabs extends Candidate {
   readonly #handler: TabHandler;
   readonly #id = newIdentity();
   readonly #channel: BroadcastChannel;
-  readonly #leadership: Leadership;
   readonly #probeTimer: ReturnType<typeof setInterval>;
-  /** The latest notifications of this tab, and the position before the first of them. */
-  #recent: Delivery[] = [];
-  #positionBeforeRecent: string | undefined;
+  /** The latest notifications of this tab, each with the position before it. */
+  readonly #recent: (Delivery & { previousPosition: string | undefined })[] = [];
   /**
    * The term of the leader: greater than those of all leaders before it, of which one may not know
    * yet that it was replaced.
@@ -85,32 +84,12 @@ export class Tabs {
 
   /** Throws where the browser has or allows no `BroadcastChannel`. */
   constructor(name: string, handler: TabHandler) {
+    super(name);
     this.#handler = handler;
     this.#channel = new BroadcastChannel(name);
     this.#channel.onmessage = ({ data }) => this.#onMessage(data);
-    this.#leadership = new Leadership(name, {
-      onElected: () => {
-        this.#term = Math.max(this.#term + 1, Date.now());
-        this.#catchingUp = false;
-        this.#post({ kind: "leader" });
-        handler.onElected();
-      },
-      onDeposed: () => {
-        handler.onFollow();
-        this.join();
-        this.#catchUp();
-      },
-      onDenied: () => {
-        this.close();
-        handler.onDenied();
-      },
-    });
     this.#probeTimer = setInterval(() => this.#probe(), PROBE_INTERVAL_MS);
     this.#catchUp();
-  }
-
-  get isLeader(): boolean {
-    return this.#leadership.isLeader;
   }
 
   /** Sends what the connection reported to the other tabs, if this tab owns it. */
@@ -123,23 +102,9 @@ export class Tabs {
    * tab owns the connection.
    */
   share(delivery: Delivery, previousPosition: string | undefined): void {
-    if (this.#recent.length === 0) this.#positionBeforeRecent = previousPosition;
-    this.#recent.push(delivery);
-    if (this.#recent.length > MAX_RECENT) {
-      const dropped = this.#recent.shift()?.notification;
-      this.#positionBeforeRecent = dropped?.id ?? this.#positionBeforeRecent;
-    }
+    this.#recent.push({ ...delivery, previousPosition });
+    if (this.#recent.length > MAX_RECENT) this.#recent.shift();
     this.broadcast({ kind: "delivery", delivery });
-  }
-
-  /** Lets another tab connect, as this one cannot at present. */
-  resign(): void {
-    this.#leadership.resign();
-  }
-
-  /** Becomes a candidate again. */
-  join(): void {
-    this.#leadership.join();
   }
 
   /** Asks the leader to check its connection, and for what this tab missed. */
@@ -151,8 +116,26 @@ export class Tabs {
 
   close(): void {
     clearInterval(this.#probeTimer);
-    this.#leadership.resign();
+    this.resign();
     this.#channel.close();
+  }
+
+  protected override onElected(): void {
+    this.#term = Math.max(this.#term + 1, Date.now());
+    this.#catchingUp = false;
+    this.#post({ kind: "leader" });
+    this.#handler.onElected();
+  }
+
+  protected override onDeposed(): void {
+    this.#handler.onFollow();
+    this.join();
+    this.#catchUp();
+  }
+
+  protected override onDenied(): void {
+    this.close();
+    this.#handler.onDenied();
   }
 
   #post(content: Content): void {
@@ -167,10 +150,10 @@ export class Tabs {
 
   /** Asks whether the leader is alive; replaces it if it did not answer the last time. */
   #probe(): void {
-    const { isLeader, isCandidate } = this.#leadership;
-    if (this.#probeUnanswered && isCandidate) this.#leadership.seize();
-    this.#probeUnanswered = isCandidate && !isLeader;
-    if (this.#probeUnanswered) this.#post({ kind: "probe" });
+    const follows = this.isCandidate && !this.isLeader;
+    if (follows && this.#probeUnanswered) this.seize();
+    this.#probeUnanswered = follows;
+    if (follows) this.#post({ kind: "probe" });
   }
 
   #onMessage(message: Message): void {
@@ -207,7 +190,7 @@ export class Tabs {
   }
 
   #onState(state: SharedState): void {
-    if (state.status.state === "open" && !this.#leadership.isCandidate) {
+    if (state.status.state === "open" && !this.isCandidate) {
       this.#handler.onFollow();
       this.join();
     }
@@ -218,7 +201,7 @@ export class Tabs {
     const state = this.#handler.state();
     const index = this.#recent.findIndex(({ notification }) => notification.id === position);
     const isNewest = index < 0 && position === state.position;
-    const isKnown = [undefined, this.#positionBeforeRecent].includes(position);
+    const isKnown = [undefined, this.#recent[0]?.previousPosition].includes(position);
     const complete = index >= 0 || isNewest || isKnown;
     const deliveries = isNewest || position === undefined ? [] : this.#recent.slice(index + 1);
     return { ...state, deliveries, complete };

@@ -1,6 +1,7 @@
 // The WebSocket transport.
 
 import { SUBPROTOCOL, TOKEN_PREFIX } from "./contract.ts";
+import { parse } from "./json.ts";
 import type { OpenTransport } from "./transport.ts";
 
 /** Opens a WebSocket. */
@@ -21,11 +22,3 @@ export const webSocket: OpenTransport = (url, token, events) => {
     },
   };
 };
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
