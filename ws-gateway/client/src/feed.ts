@@ -11,6 +11,13 @@ export interface Snapshot {
   readonly complete: boolean;
 }
 
+/** What a server renders, and a browser at first, so that both are the same. */
+export const INITIAL_SNAPSHOT: Snapshot = {
+  status: { state: "idle" },
+  notifications: [],
+  complete: true,
+};
+
 /** The latest notifications of a client since the feed's first listener; one per client. */
 export class Feed {
   readonly #client: Client;

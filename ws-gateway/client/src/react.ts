@@ -7,7 +7,7 @@ import {
   useSyncExternalStore,
 } from "react";
 import { countdown, type Countdown } from "./countdown.ts";
-import type { Feed, Snapshot } from "./feed.ts";
+import { INITIAL_SNAPSHOT, type Feed, type Snapshot } from "./feed.ts";
 import type { ReadMarks } from "./read-state.ts";
 
 const FeedContext = createContext<Feed | undefined>(undefined);
@@ -23,7 +23,7 @@ export function useNotifications(feed?: Feed): Snapshot {
   const provided = useContext(FeedContext);
   const used = feed ?? provided;
   if (!used) throw new Error("useNotifications() needs a feed or a FeedProvider");
-  return useSyncExternalStore(used.subscribe, used.snapshot, used.snapshot);
+  return useSyncExternalStore(used.subscribe, used.snapshot, () => INITIAL_SNAPSHOT);
 }
 
 /** Returns the number of unread notifications; re-renders the component when it changes. */

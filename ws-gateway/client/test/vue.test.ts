@@ -1,6 +1,6 @@
 import { beforeEach, expect, test, vi } from "vitest";
-import { effectScope } from "vue";
-import { Feed, ReadMarks } from "../src/index.ts";
+import { createRenderer, effectScope } from "vue";
+import { connect, Feed, ReadMarks } from "../src/index.ts";
 import { MockGateway } from "../src/mock.ts";
 import { useCountdown, useNotifications, useUnread } from "../src/vue.ts";
 import { advance, TestContext, timeIn, useFakes } from "./context.ts";
@@ -24,6 +24,37 @@ test("the ref follows the feed until its component is unmounted", async () => {
   scope.stop();
   gateway.send("class_created");
   expect(snapshot?.value.notifications).toHaveLength(1);
+  client.close();
+});
+
+/** Renders to nothing. */
+const { createApp } = createRenderer<object, object>({
+  patchProp: () => {},
+  insert: () => {},
+  remove: () => {},
+  createElement: () => ({}),
+  createText: () => ({}),
+  createComment: () => ({}),
+  setText: () => {},
+  setElementText: () => {},
+  parentNode: () => null,
+  nextSibling: () => null,
+});
+
+test("a component first renders what a server did, and connects once it is mounted", async () => {
+  const { transport } = new MockGateway();
+  const client = connect({ url: "wss://mock/ws", token: () => "t", transports: transport });
+  const rendered: string[] = [];
+  const setup = () => {
+    const live = useNotifications(new Feed(client));
+    return () => void rendered.push(live.value.status.state);
+  };
+  const app = createApp({ setup });
+  app.mount({});
+  expect(rendered).toEqual(["idle"]);
+  await advance(0);
+  expect(rendered.at(-1)).toBe("open");
+  app.unmount();
   client.close();
 });
 
