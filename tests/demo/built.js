@@ -1370,11 +1370,11 @@ function eventName(event) {
 
 // ws-gateway/client/src/texts-english.ts
 var plurals = new Intl.PluralRules("en");
-var count = (number, one, other) => number === null ? other : `${number} ${plurals.select(number) === "one" ? one : other}`;
+var count = (number, one, other) => number == null ? other : `${number} ${plurals.select(number) === "one" ? one : other}`;
 var essays = (number) => count(number, "essay", "essays");
 var suggestions = (number) => count(number, "suggested match", "suggested matches");
 var confirmations = (number) => count(number, "match was confirmed", "matches were confirmed");
-var file = (name) => name === null ? "A file" : `The file ${name}`;
+var file = (name) => name == null ? "A file" : `The file ${name}`;
 var PHASES = {
   spellcheck: "The spell check",
   cj_assessment: "The assessment"
@@ -1384,7 +1384,7 @@ var ENGLISH2 = {
   batch_file_removed: ({ filename }) => `${file(filename)} was removed`,
   batch_essays_ready: ({ essay_count }) => `The batch is ready, with ${essays(essay_count)}`,
   batch_validation_errors: ({ error_count }) => `${count(error_count, "error needs", "errors need")} your attention`,
-  batch_content_provisioning_completed: ({ provisioned_count: ready, expected_count: all }) => ready === null || all === null ? "The content of the essays is ready" : `The content of ${ready} of ${essays(all)} is ready`,
+  batch_content_provisioning_completed: ({ provisioned_count: ready, expected_count: all }) => ready == null || all == null ? "The content of the essays is ready" : `The content of ${ready} of ${essays(all)} is ready`,
   student_matches_suggested: ({ suggested_matches }) => `Please check ${suggestions(suggested_matches?.length ?? null)}`,
   student_associations_confirmed: ({ confirmed_count }) => confirmations(confirmed_count),
   validation_timeout_processed: ({ auto_confirmed_count }) => `Time is up: ${confirmations(auto_confirmed_count)} automatically`,
@@ -1393,18 +1393,18 @@ var ENGLISH2 = {
   spellcheck_completed: ({ corrections_count }) => `The spell check is complete, with ${count(corrections_count, "correction", "corrections")}`,
   batch_phase_outcome: ({ phase, status }) => `${PHASES[phase ?? ""] ?? `The phase ${phase ?? ""}`.trim()} has ended${status?.includes("fail") ? " with failures" : ""}`,
   essay_content_provisioned: ({ filename }) => `${file(filename)} is ready`,
-  essay_validation_failed: ({ filename, error_message }) => `${file(filename)} could not be used${error_message === null ? "" : `: ${error_message}`}`,
-  class_created: ({ class_designation: name }) => name === null ? "A class was created" : `The class ${name} was created`,
-  student_created: ({ student_name: name }) => name === null ? "A student was added" : `The student ${name} was added`,
+  essay_validation_failed: ({ filename, error_message }) => `${file(filename)} could not be used${error_message == null ? "" : `: ${error_message}`}`,
+  class_created: ({ class_designation: name }) => name == null ? "A class was created" : `The class ${name} was created`,
+  student_created: ({ student_name: name }) => name == null ? "A student was added" : `The student ${name} was added`,
   essay_student_association_updated: () => "An essay was matched with a student"
 };
 
 // ws-gateway/client/src/texts-swedish.ts
 var plurals2 = new Intl.PluralRules("sv");
-var count2 = (number, one, other) => number === null ? other : `${number} ${plurals2.select(number) === "one" ? one : other}`;
+var count2 = (number, one, other) => number == null ? other : `${number} ${plurals2.select(number) === "one" ? one : other}`;
 var essays2 = (number) => count2(number, "uppsats", "uppsatser");
 var suggestions2 = (number) => count2(number, "f\xF6reslagen koppling", "f\xF6reslagna kopplingar");
-var file2 = (name) => name === null ? "En fil" : `Filen ${name}`;
+var file2 = (name) => name == null ? "En fil" : `Filen ${name}`;
 var PHASES2 = {
   spellcheck: "Stavningskontrollen",
   cj_assessment: "Bed\xF6mningen"
@@ -1414,7 +1414,7 @@ var SWEDISH2 = {
   batch_file_removed: ({ filename }) => `${file2(filename)} har tagits bort`,
   batch_essays_ready: ({ essay_count }) => `Omg\xE5ngen \xE4r klar, med ${essays2(essay_count)}`,
   batch_validation_errors: ({ error_count }) => `${count2(error_count, "fel", "fel")} beh\xF6ver \xE5tg\xE4rdas`,
-  batch_content_provisioning_completed: ({ provisioned_count: ready, expected_count: all }) => ready === null || all === null ? "Uppsatsernas inneh\xE5ll \xE4r klart" : `Inneh\xE5llet i ${ready} av ${essays2(all)} \xE4r klart`,
+  batch_content_provisioning_completed: ({ provisioned_count: ready, expected_count: all }) => ready == null || all == null ? "Uppsatsernas inneh\xE5ll \xE4r klart" : `Inneh\xE5llet i ${ready} av ${essays2(all)} \xE4r klart`,
   student_matches_suggested: ({ suggested_matches }) => `Kontrollera ${suggestions2(suggested_matches?.length ?? null)}`,
   student_associations_confirmed: ({ confirmed_count }) => count2(confirmed_count, "koppling har bekr\xE4ftats", "kopplingar har bekr\xE4ftats"),
   validation_timeout_processed: ({ auto_confirmed_count: number }) => `Tiden \xE4r ute: ${count2(number, "koppling", "kopplingar")} bekr\xE4ftades automatiskt`,
@@ -1423,9 +1423,9 @@ var SWEDISH2 = {
   spellcheck_completed: ({ corrections_count }) => `Stavningskontrollen \xE4r klar, med ${count2(corrections_count, "r\xE4ttning", "r\xE4ttningar")}`,
   batch_phase_outcome: ({ phase, status }) => `${PHASES2[phase ?? ""] ?? `Steget ${phase ?? ""}`.trim()} \xE4r avslutat${status?.includes("fail") ? " med fel" : ""}`,
   essay_content_provisioned: ({ filename }) => `${file2(filename)} \xE4r klar`,
-  essay_validation_failed: ({ filename, error_message }) => `${file2(filename)} kunde inte anv\xE4ndas${error_message === null ? "" : `: ${error_message}`}`,
-  class_created: ({ class_designation: name }) => name === null ? "En klass har skapats" : `Klassen ${name} har skapats`,
-  student_created: ({ student_name: name }) => name === null ? "En elev har lagts till" : `Eleven ${name} har lagts till`,
+  essay_validation_failed: ({ filename, error_message }) => `${file2(filename)} kunde inte anv\xE4ndas${error_message == null ? "" : `: ${error_message}`}`,
+  class_created: ({ class_designation: name }) => name == null ? "En klass har skapats" : `Klassen ${name} har skapats`,
+  student_created: ({ student_name: name }) => name == null ? "En elev har lagts till" : `Eleven ${name} har lagts till`,
   essay_student_association_updated: () => "En uppsats har kopplats till en elev"
 };
 

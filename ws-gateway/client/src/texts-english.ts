@@ -4,14 +4,14 @@ const plurals = new Intl.PluralRules("en");
 
 /** Returns a number with its noun; without a number, the noun in the plural. */
 const count = (number: number | null, one: string, other: string) =>
-  number === null ? other : `${number} ${plurals.select(number) === "one" ? one : other}`;
+  number == null ? other : `${number} ${plurals.select(number) === "one" ? one : other}`;
 
 const essays = (number: number | null) => count(number, "essay", "essays");
 const suggestions = (number: number | null) =>
   count(number, "suggested match", "suggested matches");
 const confirmations = (number: number | null) =>
   count(number, "match was confirmed", "matches were confirmed");
-const file = (name: string | null) => (name === null ? "A file" : `The file ${name}`);
+const file = (name: string | null) => (name == null ? "A file" : `The file ${name}`);
 
 const PHASES: Record<string, string> = {
   spellcheck: "The spell check",
@@ -25,7 +25,7 @@ export const ENGLISH: Texts = {
   batch_validation_errors: ({ error_count }) =>
     `${count(error_count, "error needs", "errors need")} your attention`,
   batch_content_provisioning_completed: ({ provisioned_count: ready, expected_count: all }) =>
-    ready === null || all === null
+    ready == null || all == null
       ? "The content of the essays is ready"
       : `The content of ${ready} of ${essays(all)} is ready`,
   student_matches_suggested: ({ suggested_matches }) =>
@@ -44,10 +44,10 @@ export const ENGLISH: Texts = {
     }`,
   essay_content_provisioned: ({ filename }) => `${file(filename)} is ready`,
   essay_validation_failed: ({ filename, error_message }) =>
-    `${file(filename)} could not be used${error_message === null ? "" : `: ${error_message}`}`,
+    `${file(filename)} could not be used${error_message == null ? "" : `: ${error_message}`}`,
   class_created: ({ class_designation: name }) =>
-    name === null ? "A class was created" : `The class ${name} was created`,
+    name == null ? "A class was created" : `The class ${name} was created`,
   student_created: ({ student_name: name }) =>
-    name === null ? "A student was added" : `The student ${name} was added`,
+    name == null ? "A student was added" : `The student ${name} was added`,
   essay_student_association_updated: () => "An essay was matched with a student",
 };

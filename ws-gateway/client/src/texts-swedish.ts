@@ -4,12 +4,12 @@ const plurals = new Intl.PluralRules("sv");
 
 /** Returns a number with its noun; without a number, the noun in the plural. */
 const count = (number: number | null, one: string, other: string) =>
-  number === null ? other : `${number} ${plurals.select(number) === "one" ? one : other}`;
+  number == null ? other : `${number} ${plurals.select(number) === "one" ? one : other}`;
 
 const essays = (number: number | null) => count(number, "uppsats", "uppsatser");
 const suggestions = (number: number | null) =>
   count(number, "föreslagen koppling", "föreslagna kopplingar");
-const file = (name: string | null) => (name === null ? "En fil" : `Filen ${name}`);
+const file = (name: string | null) => (name == null ? "En fil" : `Filen ${name}`);
 
 const PHASES: Record<string, string> = {
   spellcheck: "Stavningskontrollen",
@@ -23,7 +23,7 @@ export const SWEDISH: Texts = {
   batch_validation_errors: ({ error_count }) =>
     `${count(error_count, "fel", "fel")} behöver åtgärdas`,
   batch_content_provisioning_completed: ({ provisioned_count: ready, expected_count: all }) =>
-    ready === null || all === null
+    ready == null || all == null
       ? "Uppsatsernas innehåll är klart"
       : `Innehållet i ${ready} av ${essays(all)} är klart`,
   student_matches_suggested: ({ suggested_matches }) =>
@@ -42,10 +42,10 @@ export const SWEDISH: Texts = {
     }`,
   essay_content_provisioned: ({ filename }) => `${file(filename)} är klar`,
   essay_validation_failed: ({ filename, error_message }) =>
-    `${file(filename)} kunde inte användas${error_message === null ? "" : `: ${error_message}`}`,
+    `${file(filename)} kunde inte användas${error_message == null ? "" : `: ${error_message}`}`,
   class_created: ({ class_designation: name }) =>
-    name === null ? "En klass har skapats" : `Klassen ${name} har skapats`,
+    name == null ? "En klass har skapats" : `Klassen ${name} har skapats`,
   student_created: ({ student_name: name }) =>
-    name === null ? "En elev har lagts till" : `Eleven ${name} har lagts till`,
+    name == null ? "En elev har lagts till" : `Eleven ${name} har lagts till`,
   essay_student_association_updated: () => "En uppsats har kopplats till en elev",
 };

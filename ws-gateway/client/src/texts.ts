@@ -4,7 +4,10 @@ import type { Notification, Notifications } from "./contract.ts";
 import { ENGLISH } from "./texts-english.ts";
 import { SWEDISH } from "./texts-swedish.ts";
 
-/** A text for each event; a language without one does not compile. */
+/**
+ * A text for each event; a language without one does not compile. Fields may be missing, as a
+ * service may request a notification of the same name with other data.
+ */
 export type Texts = {
   readonly [E in keyof Notifications]: (data: Notifications[E]["data"]) => string;
 };

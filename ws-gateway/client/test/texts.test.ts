@@ -31,6 +31,15 @@ test.each(["en", "sv"] as const)(
   },
 );
 
+test("a notification of a service that has the name of an event has a text", () => {
+  for (const sample of Object.values(SAMPLES)) {
+    const other = { ...OTHER_SAMPLE, event: sample.event, data: {} } as unknown as Notification;
+    for (const language of ["en", "sv"] as const) {
+      expect(text(other, language)).not.toMatch(/null|undefined|NaN|  |\s$/);
+    }
+  }
+});
+
 test.each<[Language, number, string]>([
   ["en", 1, "The batch is ready, with 1 essay"],
   ["en", 2, "The batch is ready, with 2 essays"],
