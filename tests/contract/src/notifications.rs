@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Context as _;
 use ingest_worker::domain::routes::ROUTES;
 use schemars::{JsonSchema as _, Schema, SchemaGenerator, generate::SchemaSettings};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use shared::notification::{Data, Frame, NotificationSchema};
 use ws_gateway::protocol::Position;
 
@@ -34,6 +34,7 @@ pub(crate) fn schema() -> anyhow::Result<Value> {
         .and_then(|name| definitions.remove(name))
         .context("the open data schema has a definition")?;
     definitions.insert(data, open);
+    definitions.values_mut().filter_map(Value::as_object_mut).for_each(with_list_counts);
     definitions.extend(known);
     definitions.insert(OTHER.to_owned(), other);
     let refs: Vec<Value> =
@@ -67,6 +68,30 @@ fn with_position(frame: Schema, generator: &mut SchemaGenerator) -> anyhow::Resu
     let properties = frame["properties"].as_object_mut().context("a frame is an object")?;
     properties.insert("id".to_owned(), generator.subschema_for::<Position>().to_value());
     Ok(frame)
+}
+
+/// Adds to the data of an event with lists what it has if they were cut to the size limit.
+fn with_list_counts(schema: &mut Map<String, Value>) {
+    let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else {
+        return;
+    };
+    let is_list = |schema: &Value| match &schema["type"] {
+        Value::Array(kinds) => kinds.contains(&json!("array")),
+        kind => kind == "array",
+    };
+    let lists = properties.iter().filter(|(_, schema)| is_list(schema));
+    let lists: Vec<String> = lists.map(|(name, _)| name.clone()).collect();
+    if lists.is_empty() || !properties.contains_key("category") {
+        return;
+    }
+    for list in lists {
+        let text = format!("The length of `{list}` before it was cut; absent if it was not.");
+        let count = json!({"description": text, "type": "integer", "minimum": 0});
+        properties.entry(format!("{list}_count")).or_insert(count);
+    }
+    let text = "True if lists were cut to the size limit; absent otherwise.";
+    let truncated = json!({"description": text, "type": "boolean"});
+    properties.insert("truncated".to_owned(), truncated);
 }
 
 fn upper_camel(event: &str) -> String {

@@ -234,8 +234,12 @@ export interface BatchValidationErrorsData {
   priority: Priority;
   /** When the event happened. */
   timestamp: string;
+  /** True if lists were cut to the size limit; absent otherwise. */
+  truncated?: boolean;
   /** One entry per essay with an error. */
   validation_errors: Array<ValidationError> | null;
+  /** The length of `validation_errors` before it was cut; absent if it was not. */
+  validation_errors_count?: number;
 }
 
 /** The category of a notification; clients filter by it. */
@@ -355,12 +359,16 @@ export interface ClassCreatedData {
   class_id: string | null;
   /** Codes of the courses of the class. */
   course_codes: Array<string> | null;
+  /** The length of `course_codes` before it was cut; absent if it was not. */
+  course_codes_count?: number;
   /** Text for the user. */
   message: string;
   /** The priority of the notification. */
   priority: Priority;
   /** When the event happened. */
   timestamp: string;
+  /** True if lists were cut to the size limit; absent otherwise. */
+  truncated?: boolean;
 }
 
 /** A message of a client. Any other text is ignored and counted. */
@@ -736,6 +744,8 @@ export interface StudentCreatedData {
   class_id: string | null;
   /** The classes of the student. */
   class_ids: Array<string> | null;
+  /** The length of `class_ids` before it was cut; absent if it was not. */
+  class_ids_count?: number;
   /** Text for the user. */
   message: string;
   /** The priority of the notification. */
@@ -746,6 +756,8 @@ export interface StudentCreatedData {
   student_name: string | null;
   /** When the event happened. */
   timestamp: string;
+  /** True if lists were cut to the size limit; absent otherwise. */
+  truncated?: boolean;
 }
 
 /** The notification `student_matches_suggested`. */
@@ -790,8 +802,12 @@ export interface StudentMatchesSuggestedData {
   priority: Priority;
   /** The best suggestion for each essay. */
   suggested_matches: Array<SuggestedMatch> | null;
+  /** The length of `suggested_matches` before it was cut; absent if it was not. */
+  suggested_matches_count?: number;
   /** When the event happened. */
   timestamp: string;
+  /** True if lists were cut to the size limit; absent otherwise. */
+  truncated?: boolean;
 }
 
 /** The suggested match for one essay, as producers send it and browsers receive it. */

@@ -28,8 +28,8 @@ export const ENGLISH: Texts = {
     ready == null || all == null
       ? "The content of the essays is ready"
       : `The content of ${ready} of ${essays(all)} is ready`,
-  student_matches_suggested: ({ suggested_matches }) =>
-    `Please check ${suggestions(suggested_matches?.length ?? null)}`,
+  student_matches_suggested: ({ suggested_matches: list, suggested_matches_count: all }) =>
+    `Please check ${suggestions(all ?? list?.length ?? null)}`,
   student_associations_confirmed: ({ confirmed_count }) =>
     confirmations(confirmed_count),
   validation_timeout_processed: ({ auto_confirmed_count }) =>

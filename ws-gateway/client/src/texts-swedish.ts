@@ -26,8 +26,8 @@ export const SWEDISH: Texts = {
     ready == null || all == null
       ? "Uppsatsernas innehåll är klart"
       : `Innehållet i ${ready} av ${essays(all)} är klart`,
-  student_matches_suggested: ({ suggested_matches }) =>
-    `Kontrollera ${suggestions(suggested_matches?.length ?? null)}`,
+  student_matches_suggested: ({ suggested_matches: list, suggested_matches_count: all }) =>
+    `Kontrollera ${suggestions(all ?? list?.length ?? null)}`,
   student_associations_confirmed: ({ confirmed_count }) =>
     count(confirmed_count, "koppling har bekräftats", "kopplingar har bekräftats"),
   validation_timeout_processed: ({ auto_confirmed_count: number }) =>

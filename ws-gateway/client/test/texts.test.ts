@@ -49,6 +49,13 @@ test.each<[Language, number, string]>([
   expect(text(withData("batch_essays_ready", { essay_count }), language)).toBe(expected);
 });
 
+test("a list that was cut to the size limit counts in full", () => {
+  const data = { suggested_matches: [], suggested_matches_count: 500, truncated: true };
+  const notification = withData("student_matches_suggested", data);
+  expect(text(notification, "en")).toBe("Please check 500 suggested matches");
+  expect(text(notification, "sv")).toBe("Kontrollera 500 föreslagna kopplingar");
+});
+
 test("a notification of a service keeps the text of the service", () => {
   expect(text(OTHER_SAMPLE, "sv")).toBe(OTHER_SAMPLE.data["message"]);
   const without = { ...OTHER_SAMPLE, event: "toString", data: {} };
