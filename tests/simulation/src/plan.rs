@@ -267,11 +267,6 @@ impl Plan {
             || self.enables_any(SLOW_CLIENTS)
     }
 
-    /// Whether Redis may refuse a position, so that it does not know of a history that has expired.
-    pub(crate) fn may_lose_positions(&self) -> bool {
-        self.enables_any(&[Fault::RedisOutOfMemory, Fault::RedisRefuses])
-    }
-
     pub(crate) fn enables_any(&self, faults: &[Fault]) -> bool {
         self.enabled().iter().any(|fault| faults.contains(fault))
     }

@@ -8,14 +8,7 @@ use crate::redis::{database::ReadState, store::Id};
 
 impl Oracle {
     /// Takes a read state that a script has counted on the master, whose history has these ids.
-    /// Whether nothing is missing is checked if Redis has the position of every history.
-    pub(crate) fn read_state_counted(
-        &self,
-        stream: &str,
-        counted: &ReadState,
-        history: &[Id],
-        has_positions: bool,
-    ) {
+    pub(crate) fn read_state_counted(&self, stream: &str, counted: &ReadState, history: &[Id]) {
         let Some(user) = user_of_history(stream) else { return };
         let mut state = self.state();
         let State { cursors, entries, .. } = &mut *state;
@@ -26,7 +19,7 @@ impl Oracle {
             let is_kept = !entry.is_lost && !entry.is_deleted;
             is_kept && after_cursor(entry.id) && !history.contains(&entry.id)
         });
-        let missing = missing.map(|entry| entry.id).filter(|_| counted.exact && has_positions);
+        let missing = missing.map(|entry| entry.id).filter(|_| counted.exact);
         drop(state);
         self.recorder.trace(format_args!("read state of {user}: {counted}"));
         self.recorder.reach(match (counted.exact, counted.unread) {
@@ -41,6 +34,16 @@ impl Oracle {
         if let Some(id) = missing {
             self.recorder.violate(format!("{counted} of {user} is not exact: {id} is missing"));
         }
+    }
+
+    /// Notes that a script has published notifications of a user whose newest position was refused:
+    /// when they have expired, Redis does not know of them, and a count without them is exact as far
+    /// as it knows. A real Redis refuses such a position to a user without permission only, which
+    /// `ingest-worker check` reports: memory, disk and role do not change while a script runs, and
+    /// the script writes its claims first. The simulation refuses any write, to try more orders.
+    pub(crate) fn position_refused(&self, stream: &str) {
+        let Some(user) = user_of_history(stream) else { return };
+        self.state().forget_entries(user);
     }
 
     /// Notes that a read state was published to every device of a user.

@@ -98,7 +98,7 @@ pub(super) struct Entry {
     pub(super) category: String,
     /// Whether a failover has lost it.
     pub(super) is_lost: bool,
-    /// Whether a key of its user's history was lost since.
+    /// Whether a key of its user's history was lost since, or its newest position refused.
     pub(super) is_deleted: bool,
 }
 
@@ -223,6 +223,11 @@ impl State {
         if lost == Lost::All {
             *known = lost;
         }
+        self.forget_entries(user);
+    }
+
+    /// Notes that a count of unread notifications may lack the present ones.
+    pub(super) fn forget_entries(&mut self, user: &str) {
         let entries = self.entries.get_mut(user).into_iter().flatten();
         entries.for_each(|entry| entry.is_deleted = true);
     }

@@ -57,6 +57,9 @@ pub trait Database {
     /// Takes the read state of the user with this stream, as a script has counted it.
     fn counted(&mut self, stream: &str, state: &ReadState);
 
+    /// Takes that the newest position of the user with this stream was refused.
+    fn position_refused(&mut self, stream: &str);
+
     /// Whether the scripts are loaded under their hashes.
     fn has_scripts(&mut self) -> bool;
 

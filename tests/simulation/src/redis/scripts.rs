@@ -41,6 +41,7 @@ pub(super) fn publish_once(db: &mut impl Database, keys: &[String], args: &[Vec<
         let position = Value::Text(id.to_string().into_bytes());
         if set(db, &keys[2], position, Some(position_ms), false).is_err() {
             db.store().delete(&keys[2]);
+            db.position_refused(&keys[0]);
         }
         if script.changes_history {
             db.publish(&script.channel, HISTORY_CHANGED).ok();

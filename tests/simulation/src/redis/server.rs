@@ -282,10 +282,12 @@ impl Database for NodeDatabase<'_> {
     fn counted(&mut self, stream: &str, state: &ReadState) {
         // A former master does not know what its successor has.
         if self.node + 1 == self.state.nodes.len() {
-            let history = self.store().ids(stream);
-            let is_known = !self.sim.plan.may_lose_positions();
-            self.sim.oracle.read_state_counted(stream, state, &history, is_known);
+            self.sim.oracle.read_state_counted(stream, state, &self.store().ids(stream));
         }
+    }
+
+    fn position_refused(&mut self, stream: &str) {
+        self.sim.oracle.position_refused(stream);
     }
 
     fn has_scripts(&mut self) -> bool {

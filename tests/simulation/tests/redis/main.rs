@@ -52,6 +52,8 @@ impl Database for Simulated {
 
     fn counted(&mut self, _: &str, _: &ReadState) {}
 
+    fn position_refused(&mut self, _: &str) {}
+
     fn has_scripts(&mut self) -> bool {
         true
     }
