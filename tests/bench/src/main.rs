@@ -65,7 +65,9 @@ const GROUPS: [Group; 17] = [
     group(&["connects_per_second"], 4, |env| Box::pin(connects::measure(env))),
     group(&["badge_p99"], 3, |env| Box::pin(read_state::measure(env))),
     group(&["poll_us_per_client_second"], 4, |env| Box::pin(long_poll::measure(env))),
-    group(&["worker_events_per_second"], 4, |env| Box::pin(worker::measure(env))),
+    group(&["worker_events_per_second", "worker_us_per_event"], 5, |env| {
+        Box::pin(worker::measure(env))
+    }),
     group(&["parked_us_per_record"], 8, |env| Box::pin(parked::measure(env))),
     group(&["scale_us_per_event", "scale_us_per_delivery"], 8, |env| Box::pin(scale::measure(env))),
     group(&["immediate_under_backlog"], 3, |env| Box::pin(immediate::measure(env))),

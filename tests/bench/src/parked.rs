@@ -43,7 +43,7 @@ async fn microseconds_per_record(env: &Env, users: usize, records: u64) -> anyho
     env.on_worker(settings, async |stack| {
         park_in_each_partition(stack).await?;
         let plan = ClientPlan { users: Users::Numbered(users), ..env::plan(stack, 1) };
-        let (_, cost) = worker::drain(stack, &plan, records).await?;
+        let cost = worker::drain(stack, &plan, records).await?.cpu_us;
         let parked = parked(stack).await?;
         ensure!(
             parked >= f64::from(PARTITIONS),

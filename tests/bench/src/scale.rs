@@ -39,7 +39,7 @@ async fn microseconds_per_event(env: &Env, workers: usize) -> anyhow::Result<Vec
         let mut costs = Vec::new();
         for _ in 0..runs {
             let plan = ClientPlan { users: Users::Numbered(users), ..env::plan(stack, 1) };
-            costs.push(worker::drain(stack, &plan, events).await?.1);
+            costs.push(worker::drain(stack, &plan, events).await?.cpu_us);
         }
         Ok(costs)
     })

@@ -42,6 +42,23 @@ pub fn reset_peak(pid: i32) -> anyhow::Result<()> {
     std::fs::write(format!("/proc/{pid}/clear_refs"), "5").context("reset the peak of memory")
 }
 
+/// Returns the processor time of those threads of a process that run and whose names begin with
+/// `prefix`.
+///
+/// # Errors
+/// When it is not running, or this is not Linux.
+pub fn cpu_of_threads(pid: i32, prefix: &str) -> anyhow::Result<Duration> {
+    let mut sum = Duration::ZERO;
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task")).context("list the threads")? {
+        // A thread may have ended meanwhile.
+        let Ok(stat) = std::fs::read_to_string(thread?.path().join("stat")) else { continue };
+        if name(&stat).is_some_and(|name| name.starts_with(prefix)) {
+            sum += cpu(&stat).context("no processor time in /proc")?;
+        }
+    }
+    Ok(sum)
+}
+
 fn read(process: &str) -> anyhow::Result<Usage> {
     let file = |name: &str| {
         let path = format!("/proc/{process}/{name}");
@@ -57,6 +74,11 @@ fn read(process: &str) -> anyhow::Result<Usage> {
         rss_kib: kib("VmRSS:").context("no VmRSS in /proc")?,
         peak_kib: kib("VmHWM:").unwrap_or_default(),
     })
+}
+
+/// Parses the name of a program or thread.
+fn name(stat: &str) -> Option<&str> {
+    Some(stat.split_once('(')?.1.rsplit_once(')')?.0)
 }
 
 /// Parses user and system time; the program's name in parentheses may have spaces.
@@ -76,7 +98,16 @@ mod tests {
     fn cpu_is_the_sum_of_user_and_system_time() {
         let stat = "1 (a b) c) S 1 1 1 0 -1 4194560 9 9 9 9 150 25 0 0 20 0 1 0";
         assert_eq!(cpu(stat), Some(Duration::from_millis(1_750)));
-        assert_eq!(cpu("nothing"), None);
+        assert_eq!(name(stat), Some("a b) c"));
+        assert_eq!((cpu("nothing"), name("nothing")), (None, None));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn threads_of_other_names_are_left_out() {
+        let pid = i32::try_from(std::process::id()).unwrap();
+        assert!(cpu_of_threads(pid, "").is_ok());
+        assert_eq!(cpu_of_threads(pid, "no such thread").unwrap(), Duration::ZERO);
     }
 
     #[cfg(target_os = "linux")]
