@@ -75,7 +75,9 @@ impl Pipeline {
     async fn process_batch(&self, records: &[Record<'_>]) -> Result<Vec<Outcome>, TransientError> {
         let records = records.iter().map(|record| self.classify(record));
         let records = records.collect::<Vec<_>>();
-        let dispatched = self.dispatcher.dispatch(&records, &HeldKeys::default(), &[], false).await;
+        let held = HeldKeys::default();
+        let prepared = self.dispatcher.prepare(&records, &held, false);
+        let dispatched = self.dispatcher.dispatch(&records, &held, prepared, &[]).await;
         dispatched.map(|(outcomes, _)| outcomes)
     }
 

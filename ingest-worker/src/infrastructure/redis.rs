@@ -1,5 +1,6 @@
 //! Redis: publishes notifications and keeps the owner directory.
 
+mod calls;
 pub(crate) mod check;
 mod error;
 pub(crate) mod lookup;

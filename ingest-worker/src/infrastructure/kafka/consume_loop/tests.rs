@@ -4,6 +4,7 @@
 mod backends;
 mod flow;
 mod parking;
+mod prepared;
 mod restore;
 
 use std::{future::Future, time::Duration};
