@@ -110,6 +110,11 @@ export class Client {
     return this.#subscribe("incomplete", listener);
   }
 
+  /** Subscribes to the ids of notifications that were delivered before under another id. */
+  onRepeated(listener: (id: string | undefined) => void): Unsubscribe {
+    return this.#subscribe("repeated", listener);
+  }
+
   /** Replaces the category filter; an empty list selects all. */
   filter(categories: readonly Category[]): void {
     this.#categories = categories;
@@ -234,7 +239,7 @@ export class Client {
         this.#listeners.emit(`event ${event}`, notification);
         if (event !== READ_STATE_EVENT) this.#listeners.emit("any", notification);
       }
-    }
+    } else this.#listeners.emit("repeated", id);
     // After the listeners: if the page is unloaded before, the notification is sent again.
     this.#resume.advance(id);
   }

@@ -97,6 +97,7 @@ export class ReadMarks {
     return [
       client.on(READ_STATE_EVENT, ({ data }) => this.#apply(data as unknown as ReadState)),
       client.onAny(({ id }) => this.#count(id)),
+      client.onRepeated((id) => this.#recount(id)),
       client.onStatus((status) => this.#onStatus(status)),
     ];
   }
@@ -158,12 +159,21 @@ export class ReadMarks {
     }
     this.#isStale = false;
     this.#state = state;
-    this.#later = this.#later.filter((id) => order(id) > order(state.last_event_id));
+    this.#later = this.#later.filter((id) => this.#isLater(id));
     this.#listeners.emit("unread", this.unread);
   }
 
+  /** An event may come again that was read before Redis lost its claim: the gateway counts it. */
+  #recount(id = ""): void {
+    if (this.#isLater(id) && !this.#later.includes(id)) this.#refresh();
+  }
+
+  #isLater(id: string): boolean {
+    return order(id) > order(this.#state?.last_event_id);
+  }
+
   #count(id: string | undefined): void {
-    if (!id || order(id) <= order(this.#state?.last_event_id)) return;
+    if (!id || !this.#isLater(id)) return;
     this.#later.push(id);
     if (this.#later.length > MAX_COUNTED) this.#refresh();
     if (this.#state) this.#listeners.emit("unread", this.unread);

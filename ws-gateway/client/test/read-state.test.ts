@@ -74,6 +74,21 @@ test("the gateway is asked about a state that is older than the known one", asyn
   expect(marks.unread).toBe(2);
 });
 
+test("the state is asked for when an event that was read comes again", async () => {
+  const { context, marks } = await badge();
+  context.socket.receivesNotification("1-0", "e");
+  await FakeRequest.last.answers(state("1-0", 0, "1-0"));
+  await advance(1_000);
+  // Redis has lost the claim of the event; the client shows it once.
+  context.socket.receivesNotification("2-0", "e");
+  await advance(0);
+  expect([marks.unread, FakeRequest.all.length]).toEqual([0, 2]);
+  await FakeRequest.last.answers(state("1-0", 1, "2-0"));
+  context.socket.receivesNotification("2-0", "e");
+  await advance(60_000);
+  expect([marks.unread, FakeRequest.all.length]).toEqual([1, 2]);
+});
+
 test("a poll names the read position that the client knows", async () => {
   const context = new TestContext({ transports: longPoll });
   const marks = new ReadMarks(context.client, { url: "wss://h/ws", token: () => tokenFor("u") });
