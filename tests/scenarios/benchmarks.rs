@@ -21,6 +21,7 @@ const GATEWAY_FIGURES: &[&str] = &[
     "baseline_loop_2_threads",
     "deliveries_per_core_20",
     "deliveries_per_core_1_thread_20",
+    "burst_frames_per_core_20",
     "fanout_us_per_socket",
     "fanout_copies_per_socket",
     "writes_per_low_priority_frame",
@@ -51,7 +52,7 @@ scenarios![
 ];
 
 async fn every_figure_of_a_gateway_can_be_measured(_: &Context) -> anyhow::Result<()> {
-    measure("idle,deliveries,fanout,writes,connects,badge,poll", GATEWAY_FIGURES).await
+    measure("idle,deliveries,burst,fanout,writes,connects,badge,poll", GATEWAY_FIGURES).await
 }
 
 async fn every_figure_of_the_whole_path_can_be_measured(_: &Context) -> anyhow::Result<()> {

@@ -135,7 +135,7 @@ async fn baseline(
     Ok(values)
 }
 
-/// The kernel counts CPU time in hundredths of a second.
-fn per_cpu_second(frames: u64, cpu: Duration) -> f64 {
+/// Returns frames per second of CPU time, which the kernel counts in hundredths of a second.
+pub(crate) fn per_cpu_second(frames: u64, cpu: Duration) -> f64 {
     float(frames) / cpu.max(Duration::from_millis(10)).as_secs_f64()
 }

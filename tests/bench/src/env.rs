@@ -1,7 +1,7 @@
 //! What the measurements share: their scale, stacks without rate limits, client plans,
 //! notifications to publish, and the resource usage of services.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{ops::Range, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use harness::{
@@ -162,14 +162,27 @@ pub(crate) async fn publish_round(
     number: u64,
     kind: (&str, usize),
 ) -> anyhow::Result<()> {
+    publish_bursts(redis, plan, number..number + 1, kind).await
+}
+
+/// Publishes all of the numbered notifications to each user of a plan, user after user.
+pub(crate) async fn publish_bursts(
+    redis: &mut redis::aio::MultiplexedConnection,
+    plan: &ClientPlan,
+    numbers: Range<u64>,
+    kind: (&str, usize),
+) -> anyhow::Result<()> {
     let run = RunId::new(&plan.run);
     let users: Vec<usize> = (0..plan.user_count()).collect();
-    for chunk in users.chunks(PIPELINE) {
+    let burst = usize::try_from(numbers.end - numbers.start)?;
+    for chunk in users.chunks((PIPELINE / burst).max(1)) {
         let mut pipeline = redis::pipe();
         for user in chunk {
             let user = plan.user(*user);
-            let text = notification(&run, &user, number, kind);
-            pipeline.cmd("PUBLISH").arg(format!("ws:{user}")).arg(text).ignore();
+            for number in numbers.clone() {
+                let text = notification(&run, &user, number, kind);
+                pipeline.cmd("PUBLISH").arg(format!("ws:{user}")).arg(text).ignore();
+            }
         }
         pipeline.exec_async(redis).await.context("publish")?;
     }

@@ -12,6 +12,7 @@ use env::Env;
 use figure::Figure;
 
 mod baseline;
+mod burst;
 mod connects;
 mod deliveries;
 mod env;
@@ -54,12 +55,13 @@ const fn group(
     Group { names, run, limit: Duration::from_secs(60 * minutes) }
 }
 
-const GROUPS: [Group; 17] = [
+const GROUPS: [Group; 18] = [
     group(&["idle_kib_per_connection", "idle_us_per_connection_second"], 4, |env| {
         Box::pin(idle::measure(env))
     }),
     group(&["instructions"], 3, |env| Box::pin(instructions::measure(env))),
     group(&["baseline", "deliveries_per_core"], 8, |env| Box::pin(deliveries::measure(env))),
+    group(&["burst_frames_per_core"], 3, |env| Box::pin(burst::measure(env))),
     group(&["fanout"], 3, |env| Box::pin(fanout::measure(env))),
     group(&["writes_per_low_priority_frame"], 2, |env| Box::pin(writes::measure(env))),
     group(&["connects_per_second"], 4, |env| Box::pin(connects::measure(env))),

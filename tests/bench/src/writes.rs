@@ -49,7 +49,8 @@ async fn writes_per_frame(
     Ok((after.0 - before.0) / (after.1 - before.1).max(1.0))
 }
 
-async fn counts(gateway: &Service) -> anyhow::Result<(f64, f64)> {
+/// Returns how many flushes and frames the gateway has counted.
+pub(crate) async fn counts(gateway: &Service) -> anyhow::Result<(f64, f64)> {
     let page = gateway.metrics().await?;
     let count = |series| http::metric(&page, series).with_context(|| format!("no {series}"));
     Ok((count("gateway_queue_seconds_count")?, count("websocket_messages_sent_total")?))
