@@ -33,6 +33,10 @@ const GATEWAY_FIGURES: &[&str] = &[
 /// Prefixes of the figures of the whole path.
 const PATH_FIGURES: &[&str] = &[
     "worker_events_per_second",
+    "masters_events_per_second",
+    "masters_events_per_cpu_second",
+    "masters_worker_us_per_event",
+    "masters_redis_bytes_per_event",
     "scale_us_per_event",
     "scale_us_per_delivery",
     "parked_us_per_record",
@@ -56,7 +60,8 @@ async fn every_figure_of_a_gateway_can_be_measured(_: &Context) -> anyhow::Resul
 }
 
 async fn every_figure_of_the_whole_path_can_be_measured(_: &Context) -> anyhow::Result<()> {
-    measure("worker,scale,parked,immediate,latency,slow,reconnect,100k,soak", PATH_FIGURES).await
+    measure("worker,masters,scale,parked,immediate,latency,slow,reconnect,100k,soak", PATH_FIGURES)
+        .await
 }
 
 /// Runs what Valgrind counts, which is not needed for it.

@@ -6,6 +6,7 @@ use std::{ops::Range, path::PathBuf, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use harness::{
     kafka::{JvmProfile, Kafka},
+    redis::RedisTopology,
     service::Service,
     stack::{Layout, Stack},
     usage::{self, Usage},
@@ -94,11 +95,25 @@ async fn on_layout<T>(
     layout: Layout,
     measure: impl AsyncFnOnce(&mut Stack) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
-    let mut stack = Stack::start(kafka, &layout).await?;
-    // Without persistence, so that the disk does not limit Redis.
+    let stack = Stack::start(kafka, &layout).await?;
+    stop_writing_to_disk(stack.redis.connection().await?).await?;
+    then_shut_down(stack, measure).await
+}
+
+/// Turns the persistence of a Redis server off, so that the disk does not limit it.
+pub(crate) async fn stop_writing_to_disk(
+    mut redis: redis::aio::MultiplexedConnection,
+) -> anyhow::Result<()> {
     let mut config = redis::cmd("CONFIG");
     config.arg("SET").arg("appendonly").arg("no");
-    config.exec_async(&mut stack.redis.connection().await?).await?;
+    Ok(config.exec_async(&mut redis).await?)
+}
+
+/// Measures on a running stack, and shuts it down even after an error.
+pub(crate) async fn then_shut_down<R: RedisTopology, T>(
+    mut stack: Stack<R>,
+    measure: impl AsyncFnOnce(&mut Stack<R>) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
     let measured = measure(&mut stack).await;
     let stopped = stack.shut_down_and_check_logs().await;
     let measured = measured?;
@@ -112,12 +127,12 @@ pub(crate) fn rsa_key(half: &str) -> PathBuf {
 }
 
 /// Returns the addresses of a stack's gateways.
-fn urls(stack: &Stack) -> Vec<String> {
+fn urls<R: RedisTopology>(stack: &Stack<R>) -> Vec<String> {
     stack.gateways.iter().map(|gateway| format!("ws://{}/ws", gateway.address())).collect()
 }
 
 /// Returns a plan of clients for a stack, one per user.
-pub(crate) fn plan(stack: &Stack, sockets: usize) -> ClientPlan {
+pub(crate) fn plan<R: RedisTopology>(stack: &Stack<R>, sockets: usize) -> ClientPlan {
     ClientPlan::new(sockets, urls(stack), Tokens::Secret(stack.secret.clone()))
 }
 

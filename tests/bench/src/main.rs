@@ -25,6 +25,7 @@ mod large;
 mod latency;
 mod long_poll;
 mod machine;
+mod masters;
 mod parked;
 mod plot;
 mod read_state;
@@ -55,7 +56,7 @@ const fn group(
     Group { names, run, limit: Duration::from_secs(60 * minutes) }
 }
 
-const GROUPS: [Group; 18] = [
+const GROUPS: [Group; 19] = [
     group(&["idle_kib_per_connection", "idle_us_per_connection_second"], 4, |env| {
         Box::pin(idle::measure(env))
     }),
@@ -70,6 +71,7 @@ const GROUPS: [Group; 18] = [
     group(&["worker_events_per_second", "worker_us_per_event"], 5, |env| {
         Box::pin(worker::measure(env))
     }),
+    group(&["masters"], 8, |env| Box::pin(masters::measure(env))),
     group(&["parked_us_per_record"], 8, |env| Box::pin(parked::measure(env))),
     group(&["scale_us_per_event", "scale_us_per_delivery"], 8, |env| Box::pin(scale::measure(env))),
     group(&["immediate_under_backlog"], 3, |env| Box::pin(immediate::measure(env))),

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use harness::{http, service::Service, stack::Stack, usage};
+use harness::{http, redis::RedisTopology, service::Service, stack::Stack, usage};
 use load::{
     events::Kind,
     plan::{ClientPlan, Users},
@@ -27,7 +27,7 @@ const LOW_RATE: u64 = 1_000;
 
 /// What it took to publish a backlog.
 pub(crate) struct Drained {
-    per_second: f64,
+    pub(crate) per_second: f64,
     /// CPU time of all workers per event, in microseconds.
     pub(crate) cpu_us: f64,
     /// Fewer than the maximum where the workers have waited for Kafka.
@@ -95,8 +95,8 @@ async fn low_rate(env: &Env, stack: &Stack) -> anyhow::Result<Figure> {
 }
 
 /// Fills the topic while the workers are stopped, and lets them catch up.
-pub(crate) async fn drain(
-    stack: &mut Stack,
+pub(crate) async fn drain<R: RedisTopology>(
+    stack: &mut Stack<R>,
     plan: &ClientPlan,
     events: u64,
 ) -> anyhow::Result<Drained> {
@@ -129,7 +129,11 @@ async fn delivered_batches(workers: &[Service]) -> anyhow::Result<f64> {
 }
 
 /// Stops the workers, sends events, and restarts them.
-pub(crate) async fn fill(stack: &mut Stack, plan: &ClientPlan, events: u64) -> anyhow::Result<()> {
+pub(crate) async fn fill<R: RedisTopology>(
+    stack: &mut Stack<R>,
+    plan: &ClientPlan,
+    events: u64,
+) -> anyhow::Result<()> {
     for worker in &mut stack.workers {
         worker.stop().await?;
     }
@@ -140,7 +144,7 @@ pub(crate) async fn fill(stack: &mut Stack, plan: &ClientPlan, events: u64) -> a
     Ok(())
 }
 
-async fn send(stack: &Stack, schedule: Schedule) -> anyhow::Result<()> {
+async fn send<R: RedisTopology>(stack: &Stack<R>, schedule: Schedule) -> anyhow::Result<()> {
     let kafka = stack.kafka.client_config();
     let sending = move || schedule.send(&kafka, &SendProgress::default());
     let sent = tokio::task::spawn_blocking(sending).await??;

@@ -1,5 +1,7 @@
 //! A Redis Cluster: masters that share the slots, and replicas.
 
+mod slots;
+
 use std::{net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::{Context as _, ensure};
@@ -30,12 +32,23 @@ pub struct Cluster {
 #[derive(Debug)]
 struct Node {
     port: u16,
-    /// Proxy of the cluster bus, through which the other nodes connect.
-    bus: Proxy,
-    /// Proxy through which clients connect.
-    clients: Proxy,
+    /// Port for clients that it announces.
+    client_port: u16,
+    /// Port of the cluster bus that it announces.
+    bus_port: u16,
+    /// None if the announced ports are its own.
+    proxies: Option<Proxies>,
     id: String,
     process: Process,
+}
+
+/// The proxies in front of a node.
+#[derive(Debug)]
+struct Proxies {
+    /// That of the cluster bus, through which the other nodes connect.
+    bus: Proxy,
+    /// That through which clients connect.
+    clients: Proxy,
 }
 
 impl Cluster {
@@ -45,9 +58,25 @@ impl Cluster {
     /// # Errors
     /// When the cluster does not converge in time.
     pub async fn start(folder: &Path, replicas: &[usize]) -> anyhow::Result<Self> {
+        Self::start_nodes(folder, replicas, true).await
+    }
+
+    /// Starts masters for a measurement, in which no proxy may take part: they have no faults.
+    ///
+    /// # Errors
+    /// As [`Cluster::start`].
+    pub async fn start_without_proxies(folder: &Path, masters: usize) -> anyhow::Result<Self> {
+        Self::start_nodes(folder, &vec![0; masters], false).await
+    }
+
+    async fn start_nodes(
+        folder: &Path,
+        replicas: &[usize],
+        has_proxies: bool,
+    ) -> anyhow::Result<Self> {
         let mut cluster = Self { nodes: Vec::new() };
         for number in 0..replicas.len() + replicas.iter().sum::<usize>() {
-            cluster.nodes.push(node(&folder.join(format!("node-{number}"))).await?);
+            cluster.nodes.push(node(&folder.join(format!("node-{number}")), has_proxies).await?);
         }
         for number in 0..cluster.nodes.len() {
             cluster.join(number, replicas.len()).await?;
@@ -70,7 +99,7 @@ impl Cluster {
             let (begin, end) = (slots.start.to_string(), (slots.end - 1).to_string());
             command(node.port, &["ADDSLOTSRANGE", &begin, &end]).await?;
         }
-        let (port, bus) = (first.port.to_string(), first.bus.address().port().to_string());
+        let (port, bus) = (first.port.to_string(), first.bus_port.to_string());
         command(node.port, &["MEET", "127.0.0.1", &port, &bus]).await
     }
 
@@ -110,103 +139,10 @@ impl Cluster {
         Ok(connect(node.context("no node is running")?.port).await?)
     }
 
-    /// Returns the index of the master that serves a slot.
-    ///
-    /// # Errors
-    /// When no running node knows one.
-    pub async fn node_of(&self, slot: u16) -> anyhow::Result<usize> {
-        let mut query = redis::cmd("CLUSTER");
-        query.arg("SLOTS");
-        let ranges: Vec<Vec<redis::Value>> =
-            query.query_async(&mut self.any_connection().await?).await?;
-        for range in ranges {
-            let mut fields = range.into_iter();
-            let mut next = || fields.next().context("an incomplete range in CLUSTER SLOTS");
-            let first: u16 = redis::from_redis_value(next()?)?;
-            let last: u16 = redis::from_redis_value(next()?)?;
-            let mut master: Vec<redis::Value> = redis::from_redis_value(next()?)?;
-            if (first..=last).contains(&slot) {
-                let port: u16 = redis::from_redis_value(master.swap_remove(1))?;
-                let node = self.nodes.iter().position(|node| node.clients.address().port() == port);
-                return node.with_context(|| format!("unknown node at port {port}"));
-            }
-        }
-        anyhow::bail!("no node serves slot {slot}")
-    }
-
-    /// Returns the slot of a key.
-    ///
-    /// # Errors
-    /// When no node answers.
-    pub async fn slot(&self, key: &str) -> anyhow::Result<u16> {
-        let mut query = redis::cmd("CLUSTER");
-        query.arg("KEYSLOT").arg(key);
-        Ok(query.query_async(&mut self.any_connection().await?).await?)
-    }
-
-    /// Starts the migration of a slot; its keys are not moved yet.
-    ///
-    /// # Errors
-    /// When a node returns an error.
-    pub async fn begin_migration(&self, slot: u16, from: usize, to: usize) -> anyhow::Result<()> {
-        let (slot, from, to) = (slot.to_string(), &self.nodes[from], &self.nodes[to]);
-        command(to.port, &["SETSLOT", &slot, "IMPORTING", &from.id]).await?;
-        command(from.port, &["SETSLOT", &slot, "MIGRATING", &to.id]).await
-    }
-
-    /// Moves the keys of a slot and ends the migration.
-    ///
-    /// # Errors
-    /// When a node returns an error.
-    pub async fn end_migration(&self, slot: u16, from: usize, to: usize) -> anyhow::Result<()> {
-        let (from, to) = (&self.nodes[from], &self.nodes[to]);
-        let mut source = connect(from.port).await?;
-        loop {
-            let mut query = redis::cmd("CLUSTER");
-            query.arg("GETKEYSINSLOT").arg(slot).arg(100);
-            let keys: Vec<String> = query.query_async(&mut source).await?;
-            if keys.is_empty() {
-                break;
-            }
-            let mut migrate = redis::cmd("MIGRATE");
-            migrate.arg("127.0.0.1").arg(to.port).arg("").arg(0).arg(5_000).arg("KEYS").arg(keys);
-            migrate.exec_async(&mut source).await?;
-        }
-        // The new owner first, so that the slot always has one.
-        for node in [to, from] {
-            command(node.port, &["SETSLOT", &slot.to_string(), "NODE", &to.id]).await?;
-        }
-        Ok(())
-    }
-
-    /// Takes a slot away from all masters. The others stay in service.
-    ///
-    /// # Errors
-    /// When a node returns an error.
-    pub async fn unassign(&self, slot: u16) -> anyhow::Result<()> {
-        for node in &self.nodes {
-            let mut settings = redis::cmd("CONFIG");
-            settings.arg("SET").arg("cluster-require-full-coverage").arg("no");
-            settings.exec_async(&mut connect(node.port).await?).await?;
-        }
-        for node in &self.nodes {
-            command(node.port, &["DELSLOTS", &slot.to_string()]).await?;
-        }
-        Ok(())
-    }
-
-    /// Assigns a slot that no master owns.
-    ///
-    /// # Errors
-    /// When the node returns an error.
-    pub async fn assign(&self, slot: u16, to: usize) -> anyhow::Result<()> {
-        command(self.nodes[to].port, &["ADDSLOTS", &slot.to_string()]).await
-    }
-
     /// Sets the fault of the connections between nodes.
     pub fn set_bus_fault(&self, fault: Fault) {
-        for node in &self.nodes {
-            node.bus.set_fault(fault);
+        for proxies in self.nodes.iter().flat_map(|node| &node.proxies) {
+            proxies.bus.set_fault(fault);
         }
     }
 
@@ -214,7 +150,17 @@ impl Cluster {
     pub fn redirect(&self, node: usize, elsewhere: Option<SocketAddr>) {
         let node = &self.nodes[node];
         let own = SocketAddr::from(([127, 0, 0, 1], node.port));
-        node.clients.set_server(elsewhere.unwrap_or(own));
+        if let Some(proxies) = &node.proxies {
+            proxies.clients.set_server(elsewhere.unwrap_or(own));
+        }
+    }
+
+    /// Connects to a node.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn connection(&self, node: usize) -> anyhow::Result<MultiplexedConnection> {
+        Ok(connect(self.nodes[node].port).await?)
     }
 
     /// Returns the process of a node.
@@ -224,19 +170,26 @@ impl Cluster {
     }
 }
 
-async fn node(folder: &Path) -> anyhow::Result<Node> {
+async fn node(folder: &Path, has_proxies: bool) -> anyhow::Result<Node> {
     let (port, bus) = (free_port()?, free_port()?);
-    let clients = Proxy::start(([127, 0, 0, 1], port).into()).await?;
-    let proxy = Proxy::start(([127, 0, 0, 1], bus).into()).await?;
-    let announced = [&clients, &proxy].map(|proxy| proxy.address().port().to_string());
+    let proxies = if has_proxies {
+        let [clients, bus] = [port, bus].map(|port| Proxy::start(([127, 0, 0, 1], port).into()));
+        Some(Proxies { clients: clients.await?, bus: bus.await? })
+    } else {
+        None
+    };
+    let (client_port, bus_port) =
+        proxies.as_ref().map_or((port, bus), |Proxies { bus, clients }| {
+            (clients.address().port(), bus.address().port())
+        });
     let cluster = ["--cluster-enabled", "yes", "--cluster-port", &bus.to_string()];
-    let [announced_port, announced_bus] = &announced;
+    let [announced_port, announced_bus] = [client_port, bus_port].map(|port| port.to_string());
     let announce =
-        ["--cluster-announce-port", announced_port, "--cluster-announce-bus-port", announced_bus];
+        ["--cluster-announce-port", &announced_port, "--cluster-announce-bus-port", &announced_bus];
     let fast_failover = ["--cluster-node-timeout", "1000", "--repl-diskless-sync-delay", "0"];
     let process = launch(port, folder, &[&cluster[..], &announce, &fast_failover].concat()).await?;
     let id = redis::cmd("CLUSTER").arg("MYID").query_async(&mut connect(port).await?).await?;
-    Ok(Node { port, bus: proxy, clients, id, process })
+    Ok(Node { port, client_port, bus_port, proxies, id, process })
 }
 
 /// Runs a `CLUSTER` command at a node.
@@ -248,7 +201,7 @@ async fn command(port: u16, arguments: &[&str]) -> anyhow::Result<()> {
 
 impl RedisTopology for Cluster {
     fn url(&self) -> String {
-        let nodes = self.nodes.iter().map(|node| node.clients.address().to_string());
+        let nodes = self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.client_port));
         format!("redis+cluster://{}", nodes.collect::<Vec<_>>().join(","))
     }
 
