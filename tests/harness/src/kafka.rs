@@ -1,6 +1,5 @@
 //! The broker: an external one (`KAFKA_BOOTSTRAP_SERVERS`), else Apache Kafka, else the mock broker
-//! embedded in librdkafka. The embedded broker keeps its data in the memory of this process, so
-//! durability is not tested on it.
+//! of librdkafka, which has its data in the memory of this process: durability is not tested on it.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -22,6 +21,7 @@ pub use secured::{PASSWORD, Secured};
 mod apache;
 mod embedded;
 mod faults;
+mod gc_log;
 mod log_segment;
 mod secured;
 

@@ -32,6 +32,7 @@ super.users=User:ANONYMOUS
 allow.everyone.if.no.acl.found=true
 ";
 const DATA: &str = "data";
+const GC_LOG: &str = "gc.log";
 const DOWNLOAD_LIMIT: Duration = Duration::from_mins(5);
 const START_LIMIT: Duration = Duration::from_mins(1);
 
@@ -98,6 +99,11 @@ impl Apache {
         self.secured.clone()
     }
 
+    /// Returns the log of the garbage collector's pauses; none with options for a fast start.
+    pub(super) fn gc_log(&self) -> Option<PathBuf> {
+        (self.java.jvm == JvmProfile::LowPause).then(|| self.folder.path().join(GC_LOG))
+    }
+
     pub(super) async fn signal(&self, signal: Signal) -> anyhow::Result<()> {
         self.process.lock().await.signal(signal)
     }
@@ -132,6 +138,9 @@ impl Apache {
 /// Starts the broker with the properties in `folder`.
 async fn launch(java: &Java, port: u16, folder: &Path) -> anyhow::Result<Process> {
     let mut command = java.command();
+    if java.jvm == JvmProfile::LowPause {
+        command.arg(format!("-Xlog:gc:file={}", folder.join(GC_LOG).display()));
+    }
     command.args(["-Xms256m", "-Xmx512m", "kafka.Kafka"]).arg(folder.join(PROPERTIES));
     let process = Process::start("kafka", &command, &folder.join("kafka.log"))?;
     eventually("Apache Kafka is available", START_LIMIT, async || {
