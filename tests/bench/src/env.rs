@@ -78,6 +78,8 @@ impl Env {
         measure: impl AsyncFnOnce(&mut Stack) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
         gateway_settings.extend([
+            // As in the image.
+            ("MALLOC_ARENA_MAX", "2".to_owned()),
             ("MAX_HANDSHAKES_PER_SECOND", "1000000".to_owned()),
             ("MAX_PENDING_CONNECTIONS", "20000".to_owned()),
             ("WEBSOCKET_MAX_CONNECTIONS_PER_USER", "2000".to_owned()),
