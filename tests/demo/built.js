@@ -666,6 +666,10 @@ var Client = class {
   onIncomplete(listener) {
     return this.#subscribe("incomplete", listener);
   }
+  /** Subscribes to the ids of notifications that were delivered before under another id. */
+  onRepeated(listener) {
+    return this.#subscribe("repeated", listener);
+  }
   /** Replaces the category filter; an empty list selects all. */
   filter(categories) {
     this.#categories = categories;
@@ -777,7 +781,7 @@ var Client = class {
         this.#listeners.emit(`event ${event}`, notification);
         if (event !== READ_STATE_EVENT) this.#listeners.emit("any", notification);
       }
-    }
+    } else this.#listeners.emit("repeated", id);
     this.#resume.advance(id);
   }
   #setStatus(status) {
@@ -1160,6 +1164,7 @@ var ReadMarks = class {
     return [
       client.on(READ_STATE_EVENT, ({ data }) => this.#apply(data)),
       client.onAny(({ id }) => this.#count(id)),
+      client.onRepeated((id) => this.#recount(id)),
       client.onStatus((status) => this.#onStatus(status))
     ];
   }
@@ -1213,11 +1218,18 @@ var ReadMarks = class {
     }
     this.#isStale = false;
     this.#state = state;
-    this.#later = this.#later.filter((id) => order(id) > order(state.last_event_id));
+    this.#later = this.#later.filter((id) => this.#isLater(id));
     this.#listeners.emit("unread", this.unread);
   }
+  /** An event may come again that was read before Redis lost its claim: the gateway counts it. */
+  #recount(id = "") {
+    if (this.#isLater(id) && !this.#later.includes(id)) this.#refresh();
+  }
+  #isLater(id) {
+    return order(id) > order(this.#state?.last_event_id);
+  }
   #count(id) {
-    if (!id || order(id) <= order(this.#state?.last_event_id)) return;
+    if (!id || !this.#isLater(id)) return;
     this.#later.push(id);
     if (this.#later.length > MAX_COUNTED) this.#refresh();
     if (this.#state) this.#listeners.emit("unread", this.unread);
