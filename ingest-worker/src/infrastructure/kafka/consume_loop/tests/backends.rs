@@ -192,9 +192,9 @@ impl Publisher for Store {
         };
         let outcomes = notifications.iter().map(publish).collect();
         let watermarks = if state.refuses_watermarks { &[] } else { watermarks };
-        let replace = |watermark: &Watermark| match state.keeps_watermarks {
-            true => state.data.stored(&watermark.source),
-            false => state.data.replace(watermark),
+        let keeps = state.keeps_watermarks;
+        let replace = |watermark: &Watermark| {
+            if keeps { state.data.stored(&watermark.source) } else { state.data.replace(watermark) }
         };
         let watermarks = watermarks.iter().map(replace).collect();
         Ok(Published { outcomes, watermarks })
