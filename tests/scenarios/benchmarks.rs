@@ -9,7 +9,7 @@ use tokio::{process::Command, time::timeout};
 
 use crate::{context::Context, runner::scenarios};
 
-/// Longest time for one of the two halves on a busy machine.
+/// Longest time for one of the three parts on a busy machine.
 const RUN_TIMEOUT: Duration = Duration::from_mins(4);
 
 /// Prefixes of the figures that need no worker.
@@ -30,8 +30,8 @@ const GATEWAY_FIGURES: &[&str] = &[
     "badge_p99",
     "poll_us_per_client_second",
 ];
-/// Prefixes of the figures of the whole path.
-const PATH_FIGURES: &[&str] = &[
+/// Prefixes of the figures of workers that publish a backlog.
+const WORKER_FIGURES: &[&str] = &[
     "worker_events_per_second",
     "masters_events_per_second",
     "masters_events_per_cpu_second",
@@ -39,6 +39,9 @@ const PATH_FIGURES: &[&str] = &[
     "masters_redis_bytes_per_event",
     "scale_us_per_event",
     "scale_us_per_delivery",
+];
+/// Prefixes of the figures of the whole path.
+const PATH_FIGURES: &[&str] = &[
     "parked_us_per_record",
     "immediate_under_backlog",
     "latency_embedded",
@@ -51,6 +54,7 @@ const PATH_FIGURES: &[&str] = &[
 
 scenarios![
     every_figure_of_a_gateway_can_be_measured,
+    every_figure_of_a_worker_can_be_measured,
     every_figure_of_the_whole_path_can_be_measured,
     the_instructions_of_each_code_path_can_be_counted,
 ];
@@ -59,9 +63,12 @@ async fn every_figure_of_a_gateway_can_be_measured(_: &Context) -> anyhow::Resul
     measure("idle,deliveries,burst,fanout,writes,connects,badge,poll", GATEWAY_FIGURES).await
 }
 
+async fn every_figure_of_a_worker_can_be_measured(_: &Context) -> anyhow::Result<()> {
+    measure("worker,masters,scale", WORKER_FIGURES).await
+}
+
 async fn every_figure_of_the_whole_path_can_be_measured(_: &Context) -> anyhow::Result<()> {
-    measure("worker,masters,scale,parked,immediate,latency,slow,reconnect,100k,soak", PATH_FIGURES)
-        .await
+    measure("parked,immediate,latency,slow,reconnect,100k,soak", PATH_FIGURES).await
 }
 
 /// Runs what Valgrind counts, which is not needed for it.
