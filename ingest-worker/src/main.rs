@@ -15,9 +15,7 @@ async fn main() {
         lifecycle::run(command.run(config)).await;
     }
     let shutdown = lifecycle::shutdown_on_signals();
-    let worker = async {
-        let worker = Worker::connect(config).await?.with_log_filter(log_filter);
-        Box::pin(worker.run(shutdown)).await
-    };
+    let worker =
+        async { Worker::connect(config).await?.with_log_filter(log_filter).run(shutdown).await };
     lifecycle::run(Box::pin(worker)).await;
 }

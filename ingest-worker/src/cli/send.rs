@@ -47,8 +47,7 @@ impl Send {
         let outgoing = OutgoingNotification { user, identity, text, history_only: None };
         let redis = RedisClient::new(&config.settings.redis).context("REDIS_URL")?;
         let store = pipeline::store(config, redis, Metrics::new(&Registry::new()));
-        let outgoing = [outgoing];
-        let published = store.publish(&outgoing, store.encode(&outgoing), &[]).await?;
+        let published = store.publish(&[outgoing], &[]).await?;
         match published.outcomes.into_iter().next() {
             Some(PublishOutcome::Published) => {}
             Some(PublishOutcome::Refused(error)) => bail!("{error}"),

@@ -28,23 +28,10 @@ pub struct Dispatcher<P, D> {
 /// if nothing was published.
 pub type Dispatched = (Vec<Outcome>, Vec<StoredWatermark>);
 
-/// What is known of a batch without asking a backend: it can be prepared while the batch before it
-/// is published. It holds for the same classifications and held keys only.
-#[derive(Debug)]
-pub struct Prepared<E> {
-    owners: OwnerLookup,
-    /// None if a recipient depends on the directory.
-    plan: Option<Plan<E>>,
-    is_repeated: bool,
-}
-
 /// What to do with each pending notification of a batch.
-#[derive(Debug)]
-struct Plan<E> {
+struct Plan {
     /// Those to publish.
     notifications: Vec<OutgoingNotification>,
-    /// The same, as the publisher sends them.
-    encoded: E,
     /// The outcomes of all; `None` for the next one to publish.
     outcomes: Vec<Option<Outcome>>,
 }
@@ -55,24 +42,9 @@ impl<P: Publisher, D: OwnerDirectory> Dispatcher<P, D> {
         Self { publisher, directory }
     }
 
-    /// Prepares the call of [`Dispatcher::dispatch`] with the same arguments. If it `is_repeated`,
-    /// the notifications may have been published by a call that has failed.
-    #[must_use]
-    pub fn prepare(
-        &self,
-        classifications: &[Classification],
-        held: &HeldKeys,
-        is_repeated: bool,
-    ) -> Prepared<P::Encoded> {
-        let pending = pending(classifications);
-        let owners = OwnerLookup::new(&hints(&pending));
-        let may_plan = !owners.needs_answer();
-        let plan = may_plan.then(|| self.plan(&pending, &owners, held, is_repeated));
-        Prepared { owners, plan, is_repeated }
-    }
-
     /// Publishes all pending notifications but those that `held` keys block, and `watermarks` with
-    /// them. Stores the owners that any of them states.
+    /// them. Stores the owners that any of them states. If it `is_repeated`, the notifications may
+    /// have been published by a call that has failed.
     ///
     /// # Errors
     /// [`TransientError`] if a backend failed as a whole. Dispatching the same classifications
@@ -81,15 +53,23 @@ impl<P: Publisher, D: OwnerDirectory> Dispatcher<P, D> {
         &self,
         classifications: &[Classification],
         held: &HeldKeys,
-        prepared: Prepared<P::Encoded>,
         watermarks: &[Watermark],
+        is_repeated: bool,
     ) -> Result<Dispatched, TransientError> {
-        let pending = pending(classifications);
-        let Prepared { mut owners, plan, is_repeated } = prepared;
-        let (outcomes, stored) = if let Some(plan) = plan {
+        let pending: Vec<&PendingNotification> =
+            classifications.iter().filter_map(Classification::pending).collect();
+        let hints: Vec<&RecipientHints> =
+            pending.iter().map(|pending| &pending.recipient).collect();
+        let mut owners = OwnerLookup::new(&hints);
+        let (outcomes, stored) = if owners.needs_answer() {
+            owners.resolve(&self.directory).await?;
+            let plan = Plan::new(&pending, &owners.recipients(&hints), held);
+            self.publish(&pending, plan, watermarks, is_repeated).await?
+        } else {
             // No recipient depends on the directory, so both calls share one round trip. Owners are
             // sent first: a server that has the watermark has them too.
-            let publishing = self.publish(&pending, plan, watermarks);
+            let plan = Plan::new(&pending, &owners.recipients(&hints), held);
+            let publishing = self.publish(&pending, plan, watermarks, is_repeated);
             let (resolved, outcomes) = join(owners.resolve(&self.directory), publishing).await;
             resolved?;
             let (mut outcomes, stored) = outcomes?;
@@ -101,57 +81,28 @@ impl<P: Publisher, D: OwnerDirectory> Dispatcher<P, D> {
                 }
             }
             (outcomes, stored)
-        } else {
-            owners.resolve(&self.directory).await?;
-            let plan = self.plan(&pending, &owners, held, is_repeated);
-            self.publish(&pending, plan, watermarks).await?
         };
         Ok((in_order(classifications, outcomes), stored))
-    }
-
-    /// Decides what to do with each pending notification.
-    fn plan(
-        &self,
-        pending: &[&PendingNotification],
-        owners: &OwnerLookup,
-        held: &HeldKeys,
-        is_repeated: bool,
-    ) -> Plan<P::Encoded> {
-        let mut notifications = Vec::with_capacity(pending.len());
-        let mut outcomes = Vec::with_capacity(pending.len());
-        let mut holds = BatchHolds::new(held);
-        for (pending, recipient) in pending.iter().zip(owners.recipients(&hints(pending))) {
-            let outcome = match pending.next_step(&recipient, &mut holds) {
-                Ok(mut notification) => {
-                    if is_repeated {
-                        notification.set_restored();
-                    }
-                    notifications.push(notification);
-                    None
-                }
-                Err(outcome) => Some(outcome),
-            };
-            outcomes.push(outcome);
-        }
-        let encoded = self.publisher.encode(&notifications);
-        Plan { notifications, encoded, outcomes }
     }
 
     /// Publishes what is planned; returns the outcomes of all pending notifications.
     async fn publish(
         &self,
         pending: &[&PendingNotification],
-        plan: Plan<P::Encoded>,
+        plan: Plan,
         watermarks: &[Watermark],
+        is_repeated: bool,
     ) -> Result<Dispatched, TransientError> {
-        let Plan { notifications, encoded, outcomes } = plan;
-        debug_assert_eq!(outcomes.len(), pending.len(), "other records were prepared");
+        let Plan { mut notifications, outcomes } = plan;
+        if is_repeated {
+            notifications.iter_mut().for_each(OutgoingNotification::set_restored);
+        }
         // Without notifications, a watermark covers the owners that the batch states.
         let is_empty = notifications.is_empty() && pending.is_empty();
         let Published { outcomes: published, watermarks } = if is_empty {
             Published::default()
         } else {
-            self.publisher.publish(&notifications, encoded, watermarks).await?
+            self.publisher.publish(&notifications, watermarks).await?
         };
         let mut published = notifications.iter().zip(published);
         let outcome = |(pending, outcome): (&&PendingNotification, Option<Outcome>)| {
@@ -165,14 +116,6 @@ impl<P: Publisher, D: OwnerDirectory> Dispatcher<P, D> {
     }
 }
 
-fn pending(classifications: &[Classification]) -> Vec<&PendingNotification> {
-    classifications.iter().filter_map(Classification::pending).collect()
-}
-
-fn hints<'p>(pending: &[&'p PendingNotification]) -> Vec<&'p RecipientHints> {
-    pending.iter().map(|pending| &pending.recipient).collect()
-}
-
 /// Completes the outcomes of pending notifications by those of classification.
 fn in_order(classifications: &[Classification], pending: Vec<Outcome>) -> Vec<Outcome> {
     let mut pending = pending.into_iter();
@@ -181,6 +124,27 @@ fn in_order(classifications: &[Classification], pending: Vec<Outcome>) -> Vec<Ou
         Action::Notify(_) => pending.next().expect("each pending notification has an outcome"),
     };
     classifications.iter().map(outcome).collect()
+}
+
+impl Plan {
+    fn new(pending: &[&PendingNotification], recipients: &[Recipient], held: &HeldKeys) -> Self {
+        let mut plan = Self {
+            notifications: Vec::with_capacity(pending.len()),
+            outcomes: Vec::with_capacity(pending.len()),
+        };
+        let mut holds = BatchHolds::new(held);
+        for (pending, recipient) in pending.iter().zip(recipients) {
+            let outcome = match pending.next_step(recipient, &mut holds) {
+                Ok(notification) => {
+                    plan.notifications.push(notification);
+                    None
+                }
+                Err(outcome) => Some(outcome),
+            };
+            plan.outcomes.push(outcome);
+        }
+        plan
+    }
 }
 
 impl PendingNotification {

@@ -75,9 +75,7 @@ impl Pipeline {
     async fn process_batch(&self, records: &[Record<'_>]) -> Result<Vec<Outcome>, TransientError> {
         let records = records.iter().map(|record| self.classify(record));
         let records = records.collect::<Vec<_>>();
-        let held = HeldKeys::default();
-        let prepared = self.dispatcher.prepare(&records, &held, false);
-        let dispatched = self.dispatcher.dispatch(&records, &held, prepared, &[]).await;
+        let dispatched = self.dispatcher.dispatch(&records, &HeldKeys::default(), &[], false).await;
         dispatched.map(|(outcomes, _)| outcomes)
     }
 

@@ -1,6 +1,5 @@
 //! Redis: publishes notifications and keeps the owner directory.
 
-mod calls;
 pub(crate) mod check;
 mod error;
 pub(crate) mod lookup;

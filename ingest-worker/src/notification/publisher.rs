@@ -141,14 +141,7 @@ pub struct TransientError {
 /// identity, that a user's notifications are published in the order given, and that
 /// [`PublishOutcome::Published`] and [`PublishOutcome::Duplicate`] mean it is stored.
 pub trait Publisher: Send + Sync {
-    /// Notifications as they are sent.
-    type Encoded: Send;
-
-    /// Encodes notifications for [`Publisher::publish`], without I/O: it can be done while others
-    /// are published.
-    fn encode(&self, notifications: &[OutgoingNotification]) -> Self::Encoded;
-
-    /// Publishes all of `notifications`, which were `encoded`, then replaces `watermarks`.
+    /// Publishes all of `notifications`, then replaces `watermarks`.
     ///
     /// # Errors
     /// [`TransientError`] if the store as a whole is unavailable; any of them may have been
@@ -156,7 +149,6 @@ pub trait Publisher: Send + Sync {
     fn publish(
         &self,
         notifications: &[OutgoingNotification],
-        encoded: Self::Encoded,
         watermarks: &[Watermark],
     ) -> impl Future<Output = Result<Published, TransientError>> + Send;
 
@@ -189,14 +181,9 @@ pub(crate) struct FakePublisher {
 
 #[cfg(test)]
 impl Publisher for FakePublisher {
-    type Encoded = ();
-
-    fn encode(&self, _: &[OutgoingNotification]) {}
-
     async fn publish(
         &self,
         notifications: &[OutgoingNotification],
-        (): (),
         _: &[Watermark],
     ) -> Result<Published, TransientError> {
         if self.fails.load(std::sync::atomic::Ordering::Relaxed) {

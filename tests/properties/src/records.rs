@@ -34,14 +34,9 @@ const REPEATED: [&str; 3] = ["timestamp", "category", "priority"];
 struct Collector(Mutex<Vec<OutgoingNotification>>);
 
 impl Publisher for &Collector {
-    type Encoded = ();
-
-    fn encode(&self, _: &[OutgoingNotification]) {}
-
     async fn publish(
         &self,
         deliveries: &[OutgoingNotification],
-        (): (),
         _: &[Watermark],
     ) -> Result<Published, TransientError> {
         self.0.lock().expect("the lock is not poisoned").extend_from_slice(deliveries);
@@ -99,8 +94,7 @@ fn outcome(collector: &Collector, topic: &str, value: &[u8]) -> Outcome {
     let record = Record { topic, value: Some(value), wait_expired: true, ..Record::default() };
     let classification = classifier.classify(&record, Timestamp::UNIX_EPOCH);
     let (classifications, held) = ([classification], HeldKeys::default());
-    let prepared = dispatcher.prepare(&classifications, &held, false);
-    let done = dispatcher.dispatch(&classifications, &held, prepared, &[]).now_or_never();
+    let done = dispatcher.dispatch(&classifications, &held, &[], false).now_or_never();
     let (outcomes, _) =
         done.expect("dispatching does not wait").expect("dispatching does not fail");
     let [outcome] = <[Outcome; 1]>::try_from(outcomes).expect("a record has one outcome");

@@ -29,7 +29,7 @@ bugs! {
         "self.refuse(call, sent, code, progress);
                         return Ok(());" =>
         "let _ = code; progress.outcomes[position] = PublishOutcome::Published; continue;";
-    "ingest-worker/src/infrastructure/redis/calls.rs":
+    "ingest-worker/src/infrastructure/redis/publish.rs":
         "a claim expires at once",
         ".arg(millis(self.retention.seen))" => ".arg(1_u64)";
     "ingest-worker/src/infrastructure/redis/error.rs":
@@ -61,8 +61,8 @@ bugs! {
         "if let Err(error) = result {" => "if let Err(error) = result.or(Ok(())) {";
     "ingest-worker/src/infrastructure/kafka/consume_loop/outcomes.rs":
         "queued records of a revoked partition are published",
-        "self.queue.change(|batch| queued += batch.drop_revoked(&offsets));" =>
-        "self.queue.change(|_| queued += 0);";
+        "self.queue.iter_mut().map(|batch| batch.drop_revoked(&offsets)).sum();" =>
+        "self.queue.iter_mut().take(0).map(|batch| batch.drop_revoked(&offsets)).sum();";
     "ingest-worker/src/infrastructure/kafka/consume_loop/outcomes.rs":
         "parked records of a revoked partition are not counted",
         "self.accounting.revoked(queued + parked.len() + dead_letters.len());" =>

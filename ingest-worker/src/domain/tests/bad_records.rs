@@ -47,9 +47,7 @@ async fn a_record_that_makes_the_worker_panic_is_dead_lettered_and_the_next_one_
     let panics = pipeline.classifier.classify_caught(|| panic!("a defect"), now);
     let next = pipeline.classify(&record(class_created_for_u().as_bytes()));
     let (batch, held) = ([panics, next], HeldKeys::default());
-    let prepared = pipeline.dispatcher.prepare(&batch, &held, false);
-    let dispatched = pipeline.dispatcher.dispatch(&batch, &held, prepared, &[]).await;
-    let (outcomes, _) = dispatched.unwrap();
+    let (outcomes, _) = pipeline.dispatcher.dispatch(&batch, &held, &[], false).await.unwrap();
     let Outcome::DeadLetter(rejection) = &outcomes[0] else { panic!("{outcomes:?}") };
     assert_eq!(rejection.reason, DeadLetterReason::Internal);
     assert_eq!(outcomes[1], Outcome::Published);

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     domain::{
         classify::{Classification, Classifier},
-        dispatch::{Dispatcher, Prepared},
+        dispatch::Dispatcher,
         ordering::HeldKeys,
         recipients::OwnerDirectory,
         record::{IgnoreReason, Outcome, Restore},
@@ -121,33 +121,22 @@ impl<P: Publisher, D: OwnerDirectory> BatchProcessor<P, D> {
         }
     }
 
-    /// Prepares the first attempt of [`BatchProcessor::deliver`] at a batch, as long as no parked
-    /// record holds anything up.
-    pub(crate) fn prepare<R>(&self, batch: &Batch<R>) -> Prepared<P::Encoded> {
-        self.dispatcher.prepare(&batch.classifications, &HeldKeys::default(), false)
-    }
-
-    /// Delivers a batch, with what was prepared for it unless a key is `held` by now. During an
-    /// outage a fresh batch is retried until it succeeds, which holds up all records behind it; one
-    /// of parked records is parked again.
+    /// Delivers a batch. During an outage a fresh batch is retried until it succeeds, which holds
+    /// up all records behind it; one of parked records is parked again.
     pub(crate) async fn deliver<R: SourceRecord>(
         &self,
         mut batch: Batch<R>,
         held: Arc<HeldKeys>,
-        prepared: Option<Prepared<P::Encoded>>,
     ) -> Delivered<R> {
         let metrics = &self.metrics;
         metrics.batches.inc();
         let timer = metrics.delivery.start_timer();
         let since = self.tracer.as_ref().map(|tracer| (tracer, SystemTime::now()));
         let Batch { classifications, watermarks, .. } = &batch;
-        let mut prepared = prepared.filter(|_| held.is_empty());
         let mut is_repeated = false;
         let mut dispatch = || {
             let is_repeated = std::mem::replace(&mut is_repeated, true);
-            let prepare = || self.dispatcher.prepare(classifications, &held, is_repeated);
-            let prepared = prepared.take().unwrap_or_else(prepare);
-            self.dispatcher.dispatch(classifications, &held, prepared, &watermarks.watermarks)
+            self.dispatcher.dispatch(classifications, &held, &watermarks.watermarks, is_repeated)
         };
         let (outcomes, stored) = if batch.is_retry {
             dispatch().await.unwrap_or_else(|error| {
@@ -180,8 +169,7 @@ impl<P: Publisher, D: OwnerDirectory> BatchProcessor<P, D> {
 
     /// Writes watermarks without a batch, during an outage until it succeeds.
     pub(crate) async fn write_watermarks(&self, write: &mut WatermarkWrite) {
-        let publisher = &self.dispatcher.publisher;
-        let publish = || publisher.publish(&[], publisher.encode(&[]), &write.watermarks);
+        let publish = || self.dispatcher.publisher.publish(&[], &write.watermarks);
         write.stored = retry::until_success(&self.metrics, publish).await.watermarks;
     }
 }

@@ -1,13 +1,12 @@
-//! Moves records from Kafka through the domain, in the order of reading: one batch is in progress,
-//! the next one is prepared. A record that cannot be finished is parked and holds up only records
-//! that share a user, batch or class with it. An outage of Redis holds up everything: the loop
-//! reads ahead, then pauses. The source is polled all the time, so that the worker stays in its
-//! group. Offsets are stored up to the first unfinished record of each partition.
+//! Moves records from Kafka through the domain: one batch in progress at a time, in the order of
+//! reading. A record that cannot be finished is parked and holds up only records that share a user,
+//! batch or class with it. An outage of Redis as a whole holds up everything: the loop reads ahead,
+//! then pauses. The source is polled all the time, so that the worker stays in its group. Offsets
+//! are stored up to the first unfinished record of each partition.
 
 mod completed;
 mod outcomes;
 mod pauses;
-mod queue;
 mod restore;
 mod timer;
 mod watermark_loss;
@@ -15,7 +14,7 @@ mod watermark_source;
 mod watermark_value;
 mod watermarks;
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use futures_util::FutureExt as _;
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -32,12 +31,11 @@ use super::{
 };
 use crate::{
     accounting::{Accounting, TooOldEvents},
-    domain::{dispatch::Prepared, recipients::OwnerDirectory},
+    domain::recipients::OwnerDirectory,
     notification::publisher::{Publisher, TransientError},
 };
 use completed::Completed;
 use pauses::Pauses;
-use queue::Queue;
 use timer::Timer;
 use watermarks::Watermarks;
 
@@ -65,11 +63,8 @@ pub(crate) struct Limits {
 /// A dead letter and the result of writing it.
 type Written = (DeadLetter, Result<(), TransientError>);
 
-/// A batch to deliver, and what was prepared for it.
-type Next<R, E> = (Batch<R>, Option<Prepared<E>>);
-
 /// The loop and what it works on.
-pub struct ConsumeLoop<'c, S: RecordSource, P: Publisher, D, L> {
+pub struct ConsumeLoop<'c, S: RecordSource, P, D, L> {
     source: S,
     processor: &'c BatchProcessor<P, D>,
     sink: &'c L,
@@ -80,7 +75,9 @@ pub struct ConsumeLoop<'c, S: RecordSource, P: Publisher, D, L> {
     /// When the batch in progress counts as stuck.
     stuck_at: Instant,
     is_stuck: bool,
-    queue: Queue<S::Record, Prepared<P::Encoded>>,
+    queue: VecDeque<Batch<S::Record>>,
+    /// Records and bytes in the queue.
+    ahead: (usize, usize),
     parked: ParkedRecords,
     /// Whether the last batch was fresh; fresh and parked records take turns.
     last_was_fresh: bool,
@@ -115,7 +112,8 @@ where
             timer: Timer::new(),
             stuck_at: Instant::now(),
             is_stuck: false,
-            queue: Queue::new(),
+            queue: VecDeque::new(),
+            ahead: (0, 0),
             parked: ParkedRecords::new(limits.owner_wait),
             last_was_fresh: false,
             dead_letters: DeadLetterQueue::default(),
@@ -169,9 +167,6 @@ where
             self.start_next().await;
         }
         let is_busy = !self.in_flight.is_empty();
-        if is_busy {
-            self.prepare_next();
-        }
         let may_read = self.queue.is_empty() || self.is_stuck;
         let timer_at = if is_busy { self.stuck_at } else { self.watermarks.next_due() };
         let parked_due = self.parked.next_due().filter(|_| !is_busy);
@@ -202,29 +197,27 @@ where
     }
 
     async fn start_batch(&mut self) {
-        let fresh = if self.last_was_fresh { None } else { self.queue.pop() };
-        let next = fresh.or_else(|| self.next_parked()).or_else(|| self.queue.pop());
-        let Some((mut batch, prepared)) = next else { return };
+        let fresh = if self.last_was_fresh { None } else { self.next_fresh() };
+        let next = fresh.or_else(|| self.next_parked()).or_else(|| self.next_fresh());
+        let Some(mut batch) = next else { return };
         batch.watermarks = self.watermarks_of(&batch);
         self.last_was_fresh = !batch.is_retry;
         self.stuck_at = Instant::now() + STUCK_AFTER;
-        let delivery = self.processor.deliver(batch, self.parked.held(), prepared);
+        let delivery = self.processor.deliver(batch, self.parked.held());
         self.in_flight.start(delivery.map(Completed::Batch).boxed()).await;
     }
 
-    /// Prepares the next batch while Redis works on the one in progress. What a batch may publish
-    /// while records are parked depends on the one before it, and behind a stuck one it may grow.
-    fn prepare_next(&mut self) {
-        if self.parked.len() == 0 && !self.is_stuck {
-            let processor = self.processor;
-            self.queue.prepare_first(|batch| processor.prepare(batch));
-        }
+    fn next_fresh(&mut self) -> Option<Batch<S::Record>> {
+        let batch = self.queue.pop_front()?;
+        let (records, bytes) = batch.size();
+        self.ahead = (self.ahead.0 - records, self.ahead.1 - bytes);
+        Some(batch)
     }
 
-    fn next_parked(&mut self) -> Option<Next<S::Record, P::Encoded>> {
+    fn next_parked(&mut self) -> Option<Batch<S::Record>> {
         let records = self.parked.take_due(MAX_BATCH, Instant::now());
         let records: Vec<_> = records.into_iter().map(InFlightRecord::into_batch).collect();
-        (!records.is_empty()).then(|| (self.processor.classify(records, true), None))
+        (!records.is_empty()).then(|| self.processor.classify(records, true))
     }
 
     async fn start_dead_letters(&mut self) {
@@ -254,15 +247,25 @@ where
         }
         let rewound = records.iter().filter(|record| record.state.was_finished()).count();
         self.accounting.read(records.iter().map(InFlightRecord::written_at), rewound);
-        self.queue.push(self.processor.classify(records, false));
+        let batch = self.processor.classify(records, false);
+        let (records, bytes) = batch.size();
+        self.ahead = (self.ahead.0 + records, self.ahead.1 + bytes);
+        match self.queue.back_mut() {
+            Some(last) if last.records.len() + records <= MAX_BATCH => last.append(batch),
+            _ => self.queue.push_back(batch),
+        }
         if self.is_full() {
             self.update_pauses();
         }
     }
 
+    fn count_ahead(&mut self) {
+        let sizes = self.queue.iter().map(Batch::size);
+        self.ahead = sizes.fold((0, 0), |all, batch| (all.0 + batch.0, all.1 + batch.1));
+    }
+
     fn is_full(&self) -> bool {
-        let (records, bytes) = self.queue.size();
-        self.is_stuck && (records >= MAX_AHEAD.0 || bytes >= MAX_AHEAD.1)
+        self.is_stuck && (self.ahead.0 >= MAX_AHEAD.0 || self.ahead.1 >= MAX_AHEAD.1)
     }
 
     fn set_stuck(&mut self, is_stuck: bool) {

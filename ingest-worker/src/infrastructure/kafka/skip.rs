@@ -154,8 +154,7 @@ impl Skip {
         let stored = stored.into_iter().next().unwrap_or_default();
         let (token, position) = (Uuid::new_v4().simple().to_string(), self.to.to_string());
         let watermark = Watermark { source, stored, token: token.clone(), position };
-        let written = publisher.publish(&[], publisher.encode(&[]), &[watermark]).await;
-        let written = written.map_err(failed)?;
+        let written = publisher.publish(&[], &[watermark]).await.map_err(failed)?;
         let mut values = written.watermarks.iter().flat_map(StoredWatermark::values).flatten();
         ensure!(values.all(|value| value.starts_with(&token)), "it was not replaced everywhere");
         Ok(())

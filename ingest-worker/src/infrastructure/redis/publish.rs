@@ -1,33 +1,49 @@
-//! The publisher on Redis: sends the calls of a batch and reads their replies. After a refusal, the
-//! user's later notifications in the batch are refused as well.
+//! The publisher on Redis: one script call per user and round trip, so that a user's notifications
+//! stay in order even if Redis refuses some of a pipeline's commands.
 
 use std::{
     collections::HashMap,
+    iter,
+    ops::Range,
     sync::{Arc, atomic::Ordering},
 };
 
-use redis::{RedisResult, Value};
-use shared::{metrics::Label as _, user::UserId};
+use redis::{Cmd, RedisResult, Value, cmd};
+use shared::{keys::POSITION_LIFETIME, metrics::Label as _, time::millis, user::UserId};
 
 use super::{
-    calls::{EncodedCalls, UserCall, round_trips},
     error::{self, OUT_OF_MEMORY},
     store::RedisStore,
 };
 use crate::{
     metrics::{RedisCall, WrongTypeKey},
-    notification::publisher::{
-        OutgoingNotification, PublishOutcome, Published, Publisher, StoredWatermark,
-        TransientError, Watermark,
+    notification::{
+        loss_time::LossTime,
+        publisher::{
+            OutgoingNotification, PublishOutcome, Published, Publisher, StoredWatermark,
+            TransientError, Watermark,
+        },
     },
 };
+
+/// Bytes of notifications in one round trip. At 2 Mbit/s it takes a second, which is less than the
+/// default response time-out, so that a slow but moving transfer succeeds. A full batch of ordinary
+/// notifications fits.
+const MAX_BYTES: usize = 256 << 10;
 
 /// Why Redis Cluster cannot store a user's keys in one slot.
 const UNSUPPORTED_USER: &str = "in Redis Cluster a user id may not begin with }";
 
+/// The notifications of one user in one round trip, by their positions in the batch.
+#[derive(Debug, PartialEq)]
+struct UserCall<'a> {
+    user: &'a UserId,
+    history_only: Option<LossTime>,
+    positions: Vec<usize>,
+}
+
 /// Outcomes found so far.
 struct Progress<'a> {
-    notifications: &'a [OutgoingNotification],
     outcomes: Vec<PublishOutcome>,
     /// Users of whom a notification was refused: those after it are refused as well.
     refused: HashMap<&'a UserId, TransientError>,
@@ -37,18 +53,9 @@ struct Progress<'a> {
 }
 
 impl Publisher for RedisStore {
-    /// The calls of the first round trip; those of others are large and encoded when they are due.
-    type Encoded = Option<EncodedCalls>;
-
-    fn encode(&self, notifications: &[OutgoingNotification]) -> Option<EncodedCalls> {
-        let first = round_trips(notifications).next()?;
-        Some(self.encode_calls(&self.script()?, notifications, first, |_| true))
-    }
-
     async fn publish(
         &self,
         notifications: &[OutgoingNotification],
-        encoded: Option<EncodedCalls>,
         written: &[Watermark],
     ) -> Result<Published, TransientError> {
         // The same for all round trips: after a failover between two of them, the watermark would
@@ -58,9 +65,7 @@ impl Publisher for RedisStore {
         let attempt = self.attempts.fetch_add(1, Ordering::Relaxed);
         let mut replacing = keys.commands(written, attempt);
         let mut stored = Vec::new();
-        let mut encoded = encoded.filter(|encoded| encoded.script == connection.script);
         let mut progress = Progress {
-            notifications,
             outcomes: vec![PublishOutcome::Invalid(UNSUPPORTED_USER); notifications.len()],
             refused: HashMap::new(),
             calls: 0,
@@ -69,10 +74,12 @@ impl Publisher for RedisStore {
         let only_watermarks = notifications.is_empty().then_some(0..0);
         for range in round_trips(notifications).chain(only_watermarks) {
             let is_last = range.end == notifications.len();
-            let EncodedCalls { calls, mut commands, .. } = encoded.take().unwrap_or_else(|| {
-                let may_send = |call: &UserCall| progress.may_send(call);
-                self.encode_calls(&connection.script, notifications, range, may_send)
-            });
+            let mut calls = calls_by_user(notifications, range);
+            calls.retain(|call| self.client.supports_user(call.user) && progress.may_send(call));
+            let mut commands: Vec<Cmd> = calls
+                .iter()
+                .map(|call| self.command(&connection.script, call, notifications))
+                .collect();
             if is_last {
                 commands.append(&mut replacing);
             }
@@ -104,12 +111,42 @@ impl Publisher for RedisStore {
 }
 
 impl RedisStore {
-    /// Records the outcomes of one call.
-    async fn record(
+    fn command(
         &self,
-        call: &UserCall,
+        script: &str,
+        call: &UserCall<'_>,
+        notifications: &[OutgoingNotification],
+    ) -> Cmd {
+        let (keys, user) = (&self.client.keys, call.user);
+        let mut command = cmd("EVALSHA");
+        command
+            .arg(script)
+            .arg(call.positions.len() + 3)
+            .arg(keys.stream(user))
+            .arg(keys.start(user))
+            .arg(keys.position(user));
+        for &position in &call.positions {
+            command.arg(keys.seen(user, notifications[position].identity));
+        }
+        command
+            .arg(keys.channel(user))
+            .arg(millis(self.retention.seen))
+            .arg(millis(self.retention.history))
+            .arg(self.retention.history_length)
+            .arg(millis(self.retention.history.saturating_add(POSITION_LIFETIME)))
+            .arg(call.history_only.map_or_else(String::new, |loss| loss.to_string()));
+        for &position in &call.positions {
+            command.arg(&notifications[position].text);
+        }
+        command
+    }
+
+    /// Records the outcomes of one call.
+    async fn record<'a>(
+        &self,
+        call: &UserCall<'a>,
         result: RedisResult<Value>,
-        progress: &mut Progress<'_>,
+        progress: &mut Progress<'a>,
     ) -> Result<(), TransientError> {
         progress.calls += 1;
         let reply = match result.and_then(|value| Ok(redis::from_redis_value::<String>(value)?)) {
@@ -146,13 +183,19 @@ impl RedisStore {
     }
 
     /// Records that the notifications of a call were refused from the given one on.
-    fn refuse(&self, call: &UserCall, from: usize, code: &str, progress: &mut Progress<'_>) {
+    fn refuse<'a>(
+        &self,
+        call: &UserCall<'a>,
+        from: usize,
+        code: &str,
+        progress: &mut Progress<'a>,
+    ) {
         self.metrics.redis_errors.of(error::kind_of_code(code)).inc();
         if code == OUT_OF_MEMORY {
             progress.out_of_memory += 1;
         }
         let error = error::transient_code(code);
-        progress.refuse(&call.positions[from..], &error);
+        progress.refuse(call.user, &call.positions[from..], error);
     }
 
     /// Counts the kinds of keys of the wrong type that follow the stream id.
@@ -165,49 +208,57 @@ impl RedisStore {
     }
 }
 
-impl Progress<'_> {
+impl<'a> Progress<'a> {
     /// Returns whether no earlier notification of the user was refused; else refuses the call.
-    fn may_send(&mut self, call: &UserCall) -> bool {
-        let user = &call.first(self.notifications).user;
-        let Some(error) = self.refused.get(user).cloned() else { return true };
-        self.refuse(&call.positions, &error);
+    fn may_send(&mut self, call: &UserCall<'a>) -> bool {
+        let Some(error) = self.refused.get(call.user).cloned() else { return true };
+        self.refuse(call.user, &call.positions, error);
         false
     }
 
-    /// Refuses notifications of one user.
-    fn refuse(&mut self, positions: &[usize], error: &TransientError) {
+    fn refuse(&mut self, user: &'a UserId, positions: &[usize], error: TransientError) {
         for &position in positions {
             self.outcomes[position] = PublishOutcome::Refused(error.clone());
-            self.refused.insert(&self.notifications[position].user, error.clone());
+        }
+        self.refused.insert(user, error);
+    }
+}
+
+/// Splits a batch into round trips of at most [`MAX_BYTES`], or of one notification.
+fn round_trips(notifications: &[OutgoingNotification]) -> impl Iterator<Item = Range<usize>> {
+    let mut start = 0;
+    iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = |notification: &&OutgoingNotification| {
+            bytes += notification.text.len();
+            bytes <= MAX_BYTES
+        };
+        let count = notifications[start..].iter().take_while(fits).count();
+        let end = notifications.len().min(start + count.max(1));
+        let range = start..end;
+        start = end;
+        (!range.is_empty()).then_some(range)
+    })
+}
+
+/// Groups the notifications of a round trip by user, in the order of each user's first.
+fn calls_by_user(notifications: &[OutgoingNotification], range: Range<usize>) -> Vec<UserCall<'_>> {
+    let mut calls: Vec<UserCall<'_>> = Vec::with_capacity(range.len());
+    let mut call_of_user = HashMap::with_capacity(range.len());
+    for position in range {
+        let OutgoingNotification { user, history_only, .. } = &notifications[position];
+        let call = *call_of_user.entry((user, *history_only)).or_insert(calls.len());
+        match calls.get_mut(call) {
+            Some(call) => call.positions.push(position),
+            None => calls.push(UserCall {
+                user,
+                history_only: *history_only,
+                positions: vec![position],
+            }),
         }
     }
+    calls
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::notification::publisher::EventIdentity;
-
-    #[test]
-    fn after_a_refusal_the_users_later_notifications_are_refused_and_other_users_are_not() {
-        let notifications = ["a", "a", "b"].map(|user| {
-            let user = UserId::new(user).unwrap();
-            let (identity, text) = (EventIdentity::Content([0; 32]), String::new());
-            OutgoingNotification { user, identity, text, history_only: None }
-        });
-        let mut progress = Progress {
-            notifications: &notifications,
-            outcomes: vec![PublishOutcome::Published; 3],
-            refused: HashMap::new(),
-            calls: 0,
-            out_of_memory: 0,
-        };
-        let error = error::transient_code("NOPERM");
-        progress.refuse(&[0], &error);
-        let call = |position| UserCall { positions: vec![position] };
-        let sent = [1, 2].map(|position| progress.may_send(&call(position)));
-        assert_eq!(sent, [false, true]);
-        let refused = PublishOutcome::Refused(error);
-        assert_eq!(progress.outcomes, [refused.clone(), refused, PublishOutcome::Published]);
-    }
-}
+mod tests;

@@ -145,12 +145,6 @@ impl RedisStore {
         Ok(connection)
     }
 
-    /// Returns the SHA-1 of the publish script; none while there is no connection.
-    pub(super) fn script(&self) -> Option<Arc<str>> {
-        let slot = self.connection.try_lock().ok()?;
-        slot.as_ref().map(|connection| Arc::clone(&connection.script))
-    }
-
     async fn open(&self) -> RedisResult<Connection> {
         let commands = self.client.connect().await?;
         let script = load(&commands, PUBLISH_ONCE).await?;

@@ -72,14 +72,9 @@ fn main() -> anyhow::Result<()> {
 struct NullRedis;
 
 impl Publisher for NullRedis {
-    type Encoded = ();
-
-    fn encode(&self, _: &[OutgoingNotification]) {}
-
     async fn publish(
         &self,
         deliveries: &[OutgoingNotification],
-        (): (),
         _: &[Watermark],
     ) -> Result<Published, TransientError> {
         let outcomes = vec![PublishOutcome::Published; deliveries.len()];
@@ -118,8 +113,7 @@ fn dispatch_records(times: usize) -> anyhow::Result<()> {
         let classifications: Vec<_> =
             (0..BATCH).map(|_| classifier.classify(&record, now)).collect();
         let held = HeldKeys::default();
-        let prepared = dispatcher.prepare(&classifications, &held, false);
-        let outcomes = dispatcher.dispatch(&classifications, &held, prepared, &[]).now_or_never();
+        let outcomes = dispatcher.dispatch(&classifications, &held, &[], false).now_or_never();
         let (outcomes, _) =
             outcomes.context("dispatching does not wait")?.context("dispatching does not fail")?;
         anyhow::ensure!(outcomes.len() == BATCH, "an outcome per record");

@@ -98,7 +98,7 @@ async fn each_record_has_an_outcome_in_the_order_of_reading() {
     let processor = processor();
     let values = [created(), b"no JSON".to_vec(), created(), event("no.such.event")];
     let batch = processor.classify(records(values), false);
-    let (batch, outcomes) = processor.deliver(batch, Arc::default(), None).await;
+    let (batch, outcomes) = processor.deliver(batch, Arc::default()).await;
     assert_eq!(offsets_of(&batch), [0, 1, 2, 3]);
     let [published, rejected, duplicate, ignored] = &*outcomes else { panic!("{outcomes:?}") };
     assert_eq!((published, duplicate), (&Outcome::Published, &Outcome::Duplicate));
@@ -117,43 +117,11 @@ async fn a_fresh_batch_is_retried_until_the_outage_ends() {
         sleep(Duration::from_mins(1)).await;
         set_outage(&processor, false);
     };
-    let delivery = processor.deliver(batch, Arc::default(), None);
+    let delivery = processor.deliver(batch, Arc::default());
     let ((_, outcomes), ()) = tokio::join!(delivery, outage);
     assert_eq!(outcomes, [Outcome::Published]);
     assert!(processor.metrics.retries.of(System::Redis).get() > 0);
     assert_eq!(processor.metrics.batches.get(), 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_was_prepared_is_for_the_first_attempt_only() {
-    for is_repeated in [false, true] {
-        let processor = processor();
-        set_outage(&processor, is_repeated);
-        let batch = processor.classify(records([created()]), false);
-        let prepared = processor.prepare(&batch);
-        let outage = async {
-            sleep(Duration::from_mins(1)).await;
-            set_outage(&processor, false);
-        };
-        let delivery = processor.deliver(batch, Arc::default(), Some(prepared));
-        let ((_, outcomes), ()) = tokio::join!(delivery, outage);
-        assert_eq!(outcomes, [Outcome::Published]);
-        let published = processor.dispatcher.publisher.published.lock().unwrap();
-        assert_eq!(published[0].text.starts_with(r#"{"restored":true,"#), is_repeated);
-    }
-}
-
-#[tokio::test]
-async fn what_was_prepared_is_not_published_if_a_parked_record_holds_it_up() {
-    let processor = processor();
-    let batch = processor.classify(records([created()]), false);
-    let prepared = processor.prepare(&batch);
-    let mut held = HeldKeys::default();
-    held.hold(&[OrderingKey::User(UserId::new("u-1").unwrap())], 1);
-    let (_, outcomes) = processor.deliver(batch, Arc::new(held), Some(prepared)).await;
-    let [Outcome::Parked(parking)] = &*outcomes else { panic!("{outcomes:?}") };
-    assert_eq!(parking.reason, ParkReason::Order);
-    assert!(processor.dispatcher.publisher.published.lock().unwrap().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -176,11 +144,11 @@ async fn a_parked_record_stays_parked_for_its_reason_during_an_outage() {
     let records = records([created()]).into_iter().map(parked).collect();
     let batch = processor.classify(records, true);
     set_outage(&processor, true);
-    let (batch, outcomes) = processor.deliver(batch, Arc::default(), None).await;
+    let (batch, outcomes) = processor.deliver(batch, Arc::default()).await;
     assert_eq!(outcomes, [Outcome::parked(reason, keys.clone(), None)]);
     assert_eq!(processor.metrics.retries.of(System::Redis).get(), 1);
 
     set_outage(&processor, false);
-    let (_, outcomes) = processor.deliver(batch, Arc::default(), None).await;
+    let (_, outcomes) = processor.deliver(batch, Arc::default()).await;
     assert_eq!(outcomes, [Outcome::Published]);
 }

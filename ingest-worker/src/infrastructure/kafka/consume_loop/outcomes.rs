@@ -114,11 +114,12 @@ where
     /// published either: one before it may have been parked, and waits for the next owner.
     pub(super) fn assignment_changed(&mut self) {
         let offsets = self.source.offsets();
-        let mut queued = 0;
-        self.queue.change(|batch| queued += batch.drop_revoked(&offsets));
+        let queued: usize = self.queue.iter_mut().map(|batch| batch.drop_revoked(&offsets)).sum();
         let parked = self.parked.drop_revoked(&offsets);
         let dead_letters = self.dead_letters.drop_revoked(&offsets);
         drop(offsets);
+        self.queue.retain(|batch| !batch.records.is_empty());
+        self.count_ahead();
         self.accounting.revoked(queued + parked.len() + dead_letters.len());
         let refused = dead_letters.iter().filter(|dead_letter| dead_letter.was_refused());
         let refused = refused.map(|_| ParkReason::DeadLetterRefused);

@@ -153,8 +153,12 @@ where
 
     /// Marks what was read before it was known that a former owner has rewound the partition.
     fn mark_reread(&mut self) {
-        let (processor, offsets) = (self.processor, self.source.offsets());
-        self.queue.change(|batch| processor.mark_reread(batch, &offsets));
+        let offsets = self.source.offsets();
+        for batch in &mut self.queue {
+            self.processor.mark_reread(batch, &offsets);
+        }
+        drop(offsets);
+        self.count_ahead();
     }
 
     /// Reads partitions again.

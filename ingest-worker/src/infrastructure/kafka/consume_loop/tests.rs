@@ -4,7 +4,6 @@
 mod backends;
 mod flow;
 mod parking;
-mod prepared;
 mod restore;
 
 use std::{future::Future, time::Duration};

@@ -57,7 +57,6 @@ struct StoreState {
     refuses_watermarks: bool,
     keeps_watermarks: bool,
     refused: HashSet<String>,
-    encoded: usize,
     calls: usize,
     data: Data,
 }
@@ -90,11 +89,6 @@ impl Store {
     /// The ids of the events that were published, in order.
     pub(super) fn published(&self) -> Vec<u128> {
         self.state().published.clone()
-    }
-
-    /// How many batches with notifications were encoded.
-    pub(super) fn encoded(&self) -> usize {
-        self.state().encoded
     }
 
     pub(super) fn calls(&self) -> usize {
@@ -153,21 +147,11 @@ impl Data {
 }
 
 impl Publisher for Store {
-    type Encoded = Vec<UserId>;
-
-    fn encode(&self, notifications: &[OutgoingNotification]) -> Vec<UserId> {
-        self.state().encoded += usize::from(!notifications.is_empty());
-        notifications.iter().map(|notification| notification.user.clone()).collect()
-    }
-
     async fn publish(
         &self,
         notifications: &[OutgoingNotification],
-        encoded: Vec<UserId>,
         watermarks: &[Watermark],
     ) -> Result<Published, TransientError> {
-        let users = notifications.iter().map(|notification| &notification.user);
-        assert!(users.eq(&encoded), "others were encoded than are published");
         if !notifications.is_empty() {
             self.gate.pass().await;
         }
