@@ -8,7 +8,6 @@ mod completed;
 mod outcomes;
 mod pauses;
 mod restore;
-mod timer;
 mod watermark_loss;
 mod watermark_source;
 mod watermark_value;
@@ -36,7 +35,6 @@ use crate::{
 };
 use completed::Completed;
 use pauses::Pauses;
-use timer::Timer;
 use watermarks::Watermarks;
 
 /// Time after which the batch in progress counts as stuck. Until then nothing is read behind it
@@ -71,7 +69,6 @@ pub struct ConsumeLoop<'c, S: RecordSource, P, D, L> {
     accounting: &'c Accounting,
     in_flight: InFlight<'c, Completed<S::Record>>,
     watermarks: Watermarks,
-    timer: Timer,
     /// When the batch in progress counts as stuck.
     stuck_at: Instant,
     is_stuck: bool,
@@ -109,7 +106,6 @@ where
             accounting,
             in_flight: InFlight::none(),
             watermarks: Watermarks::new(&limits.group, limits.rewind_limit),
-            timer: Timer::new(),
             stuck_at: Instant::now(),
             is_stuck: false,
             queue: VecDeque::new(),
@@ -168,7 +164,6 @@ where
         }
         let is_busy = !self.in_flight.is_empty();
         let may_read = self.queue.is_empty() || self.is_stuck;
-        let timer_at = if is_busy { self.stuck_at } else { self.watermarks.next_due() };
         let parked_due = self.parked.next_due().filter(|_| !is_busy);
         let dead_letter_due =
             self.dead_letters.next_due().filter(|_| self.dead_letters_in_flight.is_empty());
@@ -176,12 +171,11 @@ where
             biased;
             () = stop.cancelled() => {}
             completed = self.in_flight.wait() => self.complete(completed).await,
-            () = self.timer.wait_until(timer_at), if !self.is_stuck => if is_busy {
-                self.set_stuck(true);
-            },
+            () = sleep_until(self.stuck_at), if is_busy && !self.is_stuck => self.set_stuck(true),
             written = self.dead_letters_in_flight.wait() => self.apply_write_results(written),
             () = due(parked_due), if parked_due.is_some() => {}
             () = due(dead_letter_due), if dead_letter_due.is_some() => {}
+            () = sleep_until(self.watermarks.next_due()), if !is_busy => {}
             records = self.source.read(), if may_read => self.enqueue(records),
         }
         if self.source.take_assignment_changed() {
