@@ -41,8 +41,6 @@ pub struct Offsets {
     /// The ids that the brokers give topics.
     topic_ids: HashMap<String, String>,
     last_epoch: u64,
-    /// Counts the changes of assignments, known positions and topic ids.
-    changes: u64,
 }
 
 /// One partition, from its assignment to its revocation.
@@ -82,7 +80,6 @@ impl Offsets {
     /// Starts tracking a partition; only an assignment does.
     pub fn assign(&mut self, topic: &str, partition: i32) {
         self.last_epoch += 1;
-        self.changes += 1;
         let assigned = Assigned { epoch: self.last_epoch, ..Assigned::default() };
         self.topics.entry(topic.to_owned()).or_default().insert(partition, assigned);
     }
@@ -104,15 +101,13 @@ impl Offsets {
 
     /// Tracks a record that was read; `None` if its partition is not assigned.
     pub fn read(&mut self, topic: &str, partition: i32, offset: i64) -> Option<Admitted> {
-        let changes = &mut self.changes;
-        let assigned = self.topics.get_mut(topic)?.get_mut(&partition)?;
+        let assigned = self.get_mut(topic, partition)?;
         // Records that were fetched before a reset continue where the last one ended.
         let is_before_reset = |from| offset < from && assigned.next.is_some_and(|n| n <= offset);
         let truncated_from = assigned.next.filter(|next| offset < *next);
         let is_truncated = assigned.reset_from.is_none() && truncated_from.is_some();
         let reset_from = assigned.reset_from.filter(|from| !is_before_reset(*from));
         let reset_from = if is_truncated { truncated_from } else { reset_from };
-        *changes += u64::from(assigned.start.is_none() || reset_from.is_some());
         if let Some(from) = reset_from {
             assigned.reset_from = None;
             assigned.release_from(offset);

@@ -45,9 +45,6 @@ pub(super) struct Watermarks {
     process: String,
     last_token: u64,
     tracked: HashMap<Partition, Tracked>,
-    /// The last change of the offsets, if every partition was known after it: a search costs time
-    /// for each partition, and batches of one record are common.
-    all_known_at: Option<u64>,
     /// The partitions that were forgotten and not written since.
     forgotten: BTreeSet<Partition>,
     /// When all of them are written and compared next.
@@ -79,7 +76,6 @@ impl Watermarks {
             process: Uuid::new_v4().simple().to_string()[..12].to_owned(),
             last_token: 0,
             tracked: HashMap::new(),
-            all_known_at: None,
             forgotten: BTreeSet::new(),
             sync_at: Instant::now() + SYNC_INTERVAL,
             compare_at: Instant::now(),
@@ -102,17 +98,7 @@ impl Watermarks {
     }
 
     /// Returns the partitions that have to be compared before anything of them is published.
-    pub(super) fn unknown(&mut self, offsets: &Offsets) -> Vec<Partition> {
-        if self.all_known_at == Some(offsets.changes()) {
-            debug_assert!(self.find_unknown(offsets).is_empty(), "a change is missed");
-            return Vec::new();
-        }
-        let unknown = self.find_unknown(offsets);
-        self.all_known_at = unknown.is_empty().then(|| offsets.changes());
-        unknown
-    }
-
-    fn find_unknown(&self, offsets: &Offsets) -> Vec<Partition> {
+    pub(super) fn unknown(&self, offsets: &Offsets) -> Vec<Partition> {
         let is_unknown = |partition: &Partition| {
             let position = offsets.finished_to(&partition.0, partition.1);
             position.is_some_and(|(epoch, _)| {
@@ -257,7 +243,6 @@ impl Watermarks {
     /// for the partition: it was not forgotten since it was last written.
     pub(super) fn forget(&mut self, partition: &Partition) -> bool {
         self.tracked.remove(partition);
-        self.all_known_at = None;
         self.compare_at = Instant::now() + SYNC_INTERVAL;
         self.forgotten.insert(partition.clone())
     }

@@ -12,7 +12,6 @@ use crate::{
 impl Offsets {
     /// Notes the id of a topic. Returns whether it had another one: it was created again.
     pub fn set_topic_id(&mut self, topic: &str, id: String) -> bool {
-        self.changes += 1;
         let before = self.topic_ids.insert(topic.to_owned(), id);
         before.is_some_and(|before| before != self.topic_ids[topic])
     }
@@ -24,17 +23,9 @@ impl Offsets {
 
     /// Notes where the member begins to read a partition, unless it is known.
     pub fn set_start(&mut self, topic: &str, partition: i32, position: i64) {
-        let unknown = self.get_mut(topic, partition).filter(|assigned| assigned.start.is_none());
-        if let Some(assigned) = unknown {
-            assigned.start = Some(position);
-            self.changes += 1;
+        if let Some(assigned) = self.get_mut(topic, partition) {
+            assigned.start.get_or_insert(position);
         }
-    }
-
-    /// Returns a number that is another one after [`Offsets::finished_to`] begins to return
-    /// something for a partition, or returns another assignment, or a topic has another id.
-    pub(crate) fn changes(&self) -> u64 {
-        self.changes
     }
 
     /// Returns the partitions whose position is not known yet, each with its assignment.
@@ -74,7 +65,6 @@ impl Offsets {
             ..Assigned::default()
         };
         self.last_epoch = epoch;
-        self.changes += 1;
     }
 
     /// Returns the assignment of a partition, and the offset before which every record is finished

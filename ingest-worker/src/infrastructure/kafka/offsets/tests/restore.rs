@@ -148,32 +148,3 @@ fn the_start_of_a_partition_is_unknown_until_it_is_set_or_a_record_is_read() {
     offsets.assign("t", 0);
     assert_eq!(offsets.without_start().into_keys().collect::<Vec<_>>(), [("t".to_owned(), 0)]);
 }
-
-#[test]
-fn only_a_position_that_becomes_known_or_belongs_to_another_assignment_or_topic_is_a_change() {
-    let mut offsets = Offsets::default();
-    let mut last = offsets.changes();
-    let mut has_changed = |offsets: &Offsets| {
-        let before = std::mem::replace(&mut last, offsets.changes());
-        before != offsets.changes()
-    };
-    offsets.assign("t", 0);
-    assert!(has_changed(&offsets), "the partition is assigned");
-    offsets.set_start("t", 0, 5);
-    assert!(has_changed(&offsets), "its position is known");
-    let five = read(&mut offsets, 5);
-    offsets.finish("t", 0, 5, five);
-    offsets.set_start("t", 0, 5);
-    offsets.reset("t", 0, 6);
-    assert!(!has_changed(&offsets), "records are read and finished");
-    read(&mut offsets, 3);
-    assert!(has_changed(&offsets), "its position is known after a reset");
-    offsets.begin_restore("t", 0, 3, None, LOSS);
-    assert!(has_changed(&offsets), "it is restored");
-    offsets.set_topic_id("t", "id".to_owned());
-    assert!(has_changed(&offsets), "the topic was created again");
-    offsets.assign("t", 1);
-    has_changed(&offsets);
-    offsets.read("t", 1, 0).expect("the partition is assigned");
-    assert!(has_changed(&offsets), "the position of another partition is known");
-}
