@@ -74,6 +74,12 @@ impl FromStr for RedisUrl {
         if let Some(scheme) = scheme("+cluster") {
             return cluster(scheme, rest).map(Self).ok_or_else(|| CLUSTER.into());
         }
+        // The redis crate would ignore a database that is named there.
+        let ignores_a_part = rest.contains('?')
+            || rest.split_once('#').is_some_and(|(_, fragment)| fragment != "insecure");
+        if scheme("").is_some() && ignores_a_part {
+            return Err(STANDALONE.into());
+        }
         let info = url.into_connection_info();
         info.map(|info| Self(Endpoints::Standalone(info))).map_err(|_| STANDALONE.into())
     }
@@ -187,6 +193,9 @@ mod tests {
             "redis+cluster://a,b/1",
             "http+cluster://a",
             "localhost:6379",
+            "redis://a/?db=1",
+            "redis://a?db=1",
+            "rediss://a/0#1",
         ] {
             assert!(url.parse::<RedisUrl>().is_err(), "{url}");
         }

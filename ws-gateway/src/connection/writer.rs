@@ -43,7 +43,10 @@ impl<C: Channel> Connection<C> {
         }
         // No frame would move the client's position over the gap, so the next resume would report it
         // again.
-        let moves_position = is_last && resume == Resume::Incomplete && frames.is_empty();
+        let moves_position = self.options.control_frames
+            && is_last
+            && resume == Resume::Incomplete
+            && frames.is_empty();
         let mut texts = Vec::with_capacity(1);
         if self.options.control_frames && (is_first || resume == Resume::Incomplete) {
             texts.push(self.authenticated(resume, read));

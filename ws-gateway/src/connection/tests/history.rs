@@ -129,3 +129,11 @@ async fn a_client_with_a_filter_is_sent_the_position_of_filtered_frames() {
     tokio::time::sleep(Duration::from_secs(20)).await;
     assert!(harness.client.next().now_or_never().is_none());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_client_without_control_frames_is_sent_notifications_alone() {
+    let page = ReplayPage::without_history(Resume::Incomplete);
+    let mut harness = connect(false, Box::pin(stream::iter([page]))).await;
+    harness.hub.deliver("u", frame(7));
+    assert_eq!(harness.json().await["id"], "7-0");
+}
