@@ -102,12 +102,14 @@ mod tests {
         producer.flush(LIMIT).expect("the record is acknowledged");
     }
 
-    fn wait_for(consumer: &BaseConsumer<Log>, facility: &str) {
-        let begin = Instant::now();
+    /// Waits for an entry of the log; returns how many records and errors were read meanwhile.
+    fn wait_for(consumer: &BaseConsumer<Log>, facility: &str) -> usize {
+        let (begin, mut read) = (Instant::now(), 0);
         while !consumer.context().has(facility) {
             assert!(begin.elapsed() < LIMIT, "{facility} is not logged");
-            consumer.poll(Duration::from_millis(10));
+            read += usize::from(consumer.poll(Duration::from_millis(10)).is_some());
         }
+        read
     }
 
     #[test]
@@ -143,6 +145,6 @@ mod tests {
         let cluster = cluster();
         let after = ("metadata.recovery.rebootstrap.trigger.ms", "1000");
         let consumer = consumer(&cluster.bootstrap_servers(), &[after]);
-        wait_for(&consumer, "REBOOTSTRAP");
+        assert_eq!(wait_for(&consumer, "REBOOTSTRAP"), 0);
     }
 }

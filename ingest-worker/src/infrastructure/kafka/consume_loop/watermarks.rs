@@ -270,13 +270,15 @@ impl Tracked {
     /// Returns from where, once the next value is written, the partition is read again: what was
     /// published since may be lost. That value says so, for the owner that takes over until then.
     fn lost(&self, next: i64) -> Option<(i64, Option<(i64, LossTime)>)> {
-        let loss = intact_until(&self.stored, self.read_at);
-        let stored = self.is_unproven.then(|| self.stored.values()).into_iter().flatten();
-        let RewindTo::Offset { from, silent_until, loss } =
-            rewind_to(stored, next, Duration::ZERO, loss)?
-        else {
+        if !self.is_unproven {
             return None;
-        };
-        Some((from, (silent_until > 0).then_some((silent_until, loss))))
+        }
+        let loss = intact_until(&self.stored, self.read_at);
+        match rewind_to(self.stored.values(), next, Duration::ZERO, loss)? {
+            RewindTo::Offset { from, silent_until, loss } => {
+                Some((from, (silent_until > 0).then_some((silent_until, loss))))
+            }
+            RewindTo::Age { .. } => None,
+        }
     }
 }
