@@ -1,5 +1,6 @@
 //! The command line: runs the worker, or one of the commands for operators.
 
+mod blocking;
 mod check;
 mod explain;
 mod report;
@@ -10,7 +11,7 @@ use clap::{FromArgMatches as _, Subcommand};
 use prometheus::Registry;
 use shared::{
     config::{self, ConfigError},
-    healthcheck, lifecycle,
+    healthcheck,
     redis::RedisClient,
 };
 
@@ -23,6 +24,7 @@ use crate::{
     worker::pipeline,
 };
 
+use blocking::run_blocking;
 use check::Check;
 use explain::{Explain, Parked};
 use send::Send;
@@ -75,18 +77,15 @@ impl OperatorCommand {
     pub async fn run(self, config: Config) -> anyhow::Result<()> {
         match self {
             Self::DeadLetters(command) => {
-                let interrupt = lifecycle::shutdown_on_signals();
-                tokio::task::spawn_blocking(move || command.run(&config, &interrupt)).await?
+                run_blocking(move |interrupt| command.run(&config, interrupt)).await
             }
             Self::Explain(explain) => explain.run(config).await,
             Self::Parked(parked) => parked.run(config).await,
             Self::Send(send) => send.run(&config).await,
             Self::Offsets(command) => {
-                let interrupt = lifecycle::shutdown_on_signals();
                 let redis = RedisClient::new(&config.settings.redis).context("REDIS_URL")?;
                 let store = pipeline::store(&config, redis, Metrics::new(&Registry::new()));
-                let run = move || command.run(&config, &store, &interrupt);
-                tokio::task::spawn_blocking(run).await?
+                run_blocking(move |interrupt| command.run(&config, &store, interrupt)).await
             }
             Self::Check(check) => check.run(config).await,
             Self::Healthcheck => {

@@ -5,8 +5,12 @@ mod table;
 
 use std::{fmt, time::Duration};
 
-use clap::{Arg, ArgMatches, Command, FromArgMatches, error::ContextKind, error::ContextValue};
-use clap::{builder::Resettable, parser::ValueSource};
+use clap::{
+    Arg, ArgMatches, Command, FromArgMatches,
+    builder::Resettable,
+    error::{ContextKind, ContextValue, ErrorKind},
+    parser::ValueSource,
+};
 
 pub use table::{extract_table, markdown_table};
 
@@ -51,7 +55,7 @@ pub trait Validate: FromArgMatches {
 /// Why reading the settings returned none.
 #[derive(Debug)]
 pub enum ConfigError {
-    /// Not an error: `--help` or `--version` was given.
+    /// The text to print instead: of `--help` or `--version`, or of a command that lacks a subcommand.
     HelpOrVersion(clap::Error),
     /// Every problem found.
     Invalid(Vec<String>),
@@ -72,8 +76,8 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 impl ConfigError {
-    /// Prints the help text or the problems and ends the process: exit code 0 after help, 2 after
-    /// problems.
+    /// Prints the help text or the problems and ends the process: exit code 0 after help that was
+    /// asked for, else 2.
     pub fn exit(&self) -> ! {
         match self {
             Self::HelpOrVersion(text) => text.exit(),
@@ -120,7 +124,7 @@ where
     let matches = loop {
         match command.clone().try_get_matches_from(&arguments) {
             Ok(matches) => break matches,
-            Err(error) if !error.use_stderr() => return Err(ConfigError::HelpOrVersion(error)),
+            Err(error) if is_help(&error) => return Err(ConfigError::HelpOrVersion(error)),
             Err(error) => {
                 let Some(id) = invalid_variable(&command, &error) else {
                     problems.push(message(&error));
@@ -137,6 +141,10 @@ where
     problems.extend(settings.problems());
     problems.extend(check(&settings));
     if problems.is_empty() { Ok((settings, matches)) } else { Err(ConfigError::Invalid(problems)) }
+}
+
+fn is_help(error: &clap::Error) -> bool {
+    !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
 }
 
 fn ignore_empty_variable(arg: Arg) -> Arg {

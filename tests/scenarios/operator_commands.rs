@@ -4,18 +4,23 @@ pub(crate) mod access;
 pub(crate) mod admin_port;
 pub(crate) mod check;
 
-use std::time::Duration;
+use std::{net::Ipv4Addr, process::Command, time::Duration};
 
 use anyhow::{Context as _, bail, ensure};
 use harness::{
     events::{self, Event, fresh_user},
     eventually,
+    process::{Process, Signal},
     producer::Producer,
     service::Service,
     stack::{Layout, Stack, TIMEOUT},
+    workspace,
 };
 use serde_json::{Value, json};
-use tokio::time::Instant;
+use tokio::{
+    net::TcpListener,
+    time::{Instant, timeout},
+};
 
 use crate::{
     assertions::{expect_close, expect_notifications},
@@ -28,6 +33,7 @@ scenarios![
     connections_of_a_user_are_listed_and_closed_at_every_gateway,
     a_teacher_who_was_not_notified_is_answered_in_three_commands,
     an_event_is_explained_while_it_waits_for_its_owner_and_once_it_is_published,
+    an_interrupted_command_does_not_wait_for_the_brokers,
 ];
 
 /// Longest time for an answer.
@@ -192,4 +198,23 @@ async fn an_event_is_explained_while_it_waits_for_its_owner_and_once_it_is_publi
         worker.run_command(&["explain", "--event", &event.id, "--since", "1m"], "").await?.stdout;
     ensure!(text.contains("outcome     published to"), "unexpected text: {text}");
     stack.shut_down_and_check_logs().await
+}
+
+async fn an_interrupted_command_does_not_wait_for_the_brokers(_: &Context) -> anyhow::Result<()> {
+    let folder = workspace::temporary("interrupted")?;
+    // It never answers, which the command would wait for.
+    let broker = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let servers = broker.local_addr()?.to_string();
+    let mut command = Command::new(workspace::binary("ingest-worker")?);
+    command.args(["--kafka-bootstrap-servers", &servers, "dead-letters", "list"]);
+    let command = Process::start("ingest-worker", &command, &folder.path().join("log"))?;
+    let _connection = timeout(TIMEOUT, broker.accept()).await??;
+    let interrupted = Instant::now();
+    command.signal(Signal::INT)?;
+    let status = command.wait_for_exit(TIMEOUT).await?;
+    let (log, elapsed) = (std::fs::read_to_string(command.log())?, interrupted.elapsed());
+    let is_expected = status.code() == Some(1) && log.contains(r#""error":"interrupted""#);
+    ensure!(is_expected, "expected exit code 1 for an interrupt, got {status}: {log}");
+    ensure!(elapsed < Duration::from_secs(5), "ended after {elapsed:?}");
+    Ok(())
 }

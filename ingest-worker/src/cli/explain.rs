@@ -3,12 +3,14 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Context as _, ensure};
-use shared::{
-    config::positive_duration, lifecycle, redis::RedisClient, time::Timestamp, user::UserId,
-};
+use shared::{config::positive_duration, redis::RedisClient, time::Timestamp, user::UserId};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::report::{Report, State};
+use super::{
+    blocking::run_blocking,
+    report::{Report, State},
+};
 use crate::{
     config::Config,
     infrastructure::{
@@ -100,18 +102,17 @@ async fn read_records(
     config: Config,
     read: impl FnOnce(Search) -> anyhow::Result<Vec<FoundRecord>> + Send + 'static,
 ) -> anyhow::Result<(Vec<FoundRecord>, Vec<DeadLetterOf>)> {
-    let interrupt = lifecycle::shutdown_on_signals();
-    let search = move || {
+    let search = move |interrupt: &CancellationToken| {
         let routes = pipeline::routes(&config);
         let topics: BTreeSet<String> = routes.topics().map(str::to_owned).collect();
         let classifier = pipeline::classifier(&config, routes);
         let search = Search::connect(&config, &topics, classifier, interrupt.clone())?;
         let records = read(search)?;
         let origins = records.iter().map(|found| found.origin.clone()).collect();
-        let dead_letters = origin::find(&config, &origins, interrupt)?;
+        let dead_letters = origin::find(&config, &origins, interrupt.clone())?;
         Ok((records, dead_letters))
     };
-    tokio::task::spawn_blocking(search).await?
+    run_blocking(search).await
 }
 
 async fn lookup(config: &Config) -> anyhow::Result<Lookup> {

@@ -275,7 +275,7 @@ impl Classification {
 
 /// Returns an event id, unless it is no UUID, or the nil UUID, which a deployed producer sends for
 /// every event.
-fn event_id(text: Option<&str>) -> Option<Uuid> {
+pub(crate) fn event_id(text: Option<&str>) -> Option<Uuid> {
     Uuid::try_parse(text?).ok().filter(|id| !id.is_nil())
 }
 

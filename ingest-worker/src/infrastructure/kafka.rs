@@ -6,6 +6,7 @@ pub(crate) mod batch;
 pub(crate) mod check;
 pub(crate) mod client_config;
 mod client_context;
+mod commits;
 pub(crate) mod consume_loop;
 pub(crate) mod consumer;
 pub(crate) mod dead_letters;
@@ -29,6 +30,7 @@ mod source;
 mod start;
 mod statistics;
 mod topic_config;
+mod topic_log;
 mod topic_reader;
 mod tracing;
 

@@ -25,6 +25,7 @@ scenarios![
     a_record_waits_for_its_dead_letter_topic_and_the_next_is_delivered,
     a_subscribed_topic_that_is_created_later_is_consumed,
     a_subscribed_topic_that_is_created_again_is_consumed_from_its_beginning,
+    a_topic_that_is_created_again_after_its_leader_was_elected_anew_is_consumed,
     a_dead_letter_topic_that_is_created_again_is_written_to,
 ];
 
@@ -159,6 +160,36 @@ async fn a_subscribed_topic_that_is_created_again_is_consumed_from_its_beginning
         stack.kafka.create_again(&topic).await?;
     }
     stack.workers[0].signal(Signal::CONT)?;
+    expect_no_further_frames(&stack, &user, &mut clients).await?;
+    stack.shut_down_and_check_logs().await
+}
+
+/// The leader epochs of a new topic begin at 0, and librdkafka ignores leaders with a lower epoch
+/// than it knows.
+async fn a_topic_that_is_created_again_after_its_leader_was_elected_anew_is_consumed(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let mut stack = context.own_broker(&Layout::default()).await?;
+    let user = fresh_user();
+    let mut clients = [stack.client(&user).await?];
+    let event = &events::designed()?[1];
+    stack.kafka.kill_and_restart_after(async { Ok(()) }).await?;
+    wait_until_writable(&stack).await?;
+    let before = event.fresh(&user)?;
+    stack.producer.send(&before).await?;
+    expect_notifications(&mut clients[0], &[before]).await?;
+    stack.kafka.create_again(&event.topic).await?;
+    let created = Instant::now();
+    let after = [event.fresh(&user)?, event.fresh(&user)?];
+    Producer::new(&stack.kafka)?.send_all(&after).await?;
+    let worker = &mut stack.workers[0];
+    let status = worker.wait_for_exit(RECOVERY_TIMEOUT).await?;
+    ensure!(status.code() == Some(1), "exited with {status}");
+    worker.start_again().await?;
+    expect_notifications(&mut clients[0], &after).await?;
+    println!("topic created again after an election: consumed after {:?}", created.elapsed());
+    let lost = stack.workers[0].metric(r#"ingest_worker_rewinds_total{reason="missing"}"#).await?;
+    ensure!(lost < 0.5, "counted as {lost} losses of Redis");
     expect_no_further_frames(&stack, &user, &mut clients).await?;
     stack.shut_down_and_check_logs().await
 }

@@ -34,6 +34,11 @@ impl BackwardCommits {
         self.0.insert(partition, Rewound { from, next_commit: now, offset: None });
     }
 
+    /// Notes that a partition below `from` is another log now, of which nothing is finished.
+    pub(super) fn restarted(&mut self, partition: Partition, from: i64, now: Instant) {
+        self.0.insert(partition, Rewound { from, next_commit: now, offset: Some(0) });
+    }
+
     /// Notes what the broker has committed.
     pub(super) fn committed(&mut self, list: &TopicPartitionList) {
         if self.0.is_empty() {
@@ -123,6 +128,13 @@ mod tests {
         assert_eq!(commits.take_repeated(at(2)), [(partition.clone(), 8)]);
         commits.committed(&committed(8));
         assert!(commits.take_repeated(at(3)).is_empty());
+    }
+
+    #[test]
+    fn the_beginning_of_a_topic_that_was_created_again_is_committed_before_anything_is_read() {
+        let (mut commits, now) = (BackwardCommits::default(), Instant::now());
+        commits.restarted(("t".into(), 0), 100, now);
+        assert_eq!(commits.take_repeated(now), [(("t".to_owned(), 0), 0)]);
     }
 
     #[test]

@@ -36,6 +36,9 @@ use crate::{
     notification::publisher::{System, TransientError},
 };
 
+/// Stored as the offset of the last finished record where there is none.
+const BEFORE_FIRST: i64 = -1;
+
 /// A member of the consumer group. Dropping it blocks until it has left the group.
 pub(crate) struct Consumer {
     pub(crate) client: StreamConsumer<Membership>,
@@ -158,9 +161,12 @@ impl<'c> KafkaSource<'c> {
     /// Reads recreated topics from their beginning.
     fn rewind_recreated(&self) {
         for (topic, partition) in self.consumer.membership().take_recreated() {
-            // Without a time limit it does not wait for the client.
             let client = &self.consumer.client;
-            if let Err(error) = client.seek(&topic, partition, Offset::Beginning, Duration::ZERO) {
+            // The periodic commit would go on committing the position in the former topic.
+            let stored = client.store_offset(&topic, partition, BEFORE_FIRST);
+            // Without a time limit it does not wait for the client.
+            let sought = client.seek(&topic, partition, Offset::Beginning, Duration::ZERO);
+            if let Err(error) = stored.and(sought) {
                 warn!(
                     kafka.topic = topic,
                     kafka.partition = partition,

@@ -3,6 +3,7 @@
 
 pub(crate) mod brokers;
 pub(crate) mod fatal;
+mod ignored_leaders;
 pub(crate) mod lag;
 pub(crate) mod retention;
 mod stalled;

@@ -18,15 +18,17 @@ use rdkafka::{
     error::{KafkaError, KafkaResult},
     types::RDKafkaErrorCode,
 };
-use tracing::{debug, field, info, warn};
+use tracing::{debug, info, warn};
 
 use super::{
     backward_commits::BackwardCommits,
     client_context::is_batch_error,
-    offset_reset::{OffsetReset, topic_id},
+    commits::Commits,
+    offset_reset::OffsetReset,
     offsets::{Admitted, Offsets, Partition},
     outage::Outage,
     statistics,
+    topic_log::TopicLog,
 };
 use crate::metrics::Metrics;
 
@@ -38,11 +40,11 @@ pub(crate) struct Membership {
     /// Whether everything that was fetched has been read.
     is_caught_up: AtomicBool,
     paused: Mutex<BTreeSet<Partition>>,
+    commits: Commits,
     /// Whether a batch of records could not be read since this was last taken.
     batch_failed: AtomicBool,
     backward_commits: Mutex<BackwardCommits>,
-    /// The ids of topics that the client has logged. It holds locks of its own while it logs.
-    topic_ids: Mutex<Vec<(String, String)>>,
+    topic_log: Mutex<TopicLog>,
     /// Where each partition is fetched next, if nothing fetched is unread.
     fetch_positions: Mutex<BTreeMap<Partition, i64>>,
     metrics: Metrics,
@@ -56,9 +58,10 @@ impl Membership {
             outage: Outage::default(),
             is_caught_up: AtomicBool::new(true),
             paused: Mutex::default(),
+            commits: Commits::default(),
             batch_failed: AtomicBool::new(false),
             backward_commits: Mutex::default(),
-            topic_ids: Mutex::default(),
+            topic_log: Mutex::default(),
             fetch_positions: Mutex::default(),
             metrics,
         }
@@ -149,9 +152,9 @@ impl Membership {
     }
 
     /// Returns the partitions of topics that were created again since the last call; they are to be
-    /// read from their beginning.
+    /// read, and committed, from their beginning.
     pub(super) fn take_recreated(&self) -> Vec<Partition> {
-        let (ids, mut partitions) = (std::mem::take(&mut *self.topic_ids()), Vec::new());
+        let (ids, mut partitions) = (self.topic_log().take_ids(), Vec::new());
         for (topic, id) in ids {
             let mut offsets = self.offsets();
             if offsets.set_topic_id(&topic, id) {
@@ -160,15 +163,27 @@ impl Membership {
                     kafka.topic = topic,
                     "topic was created again, consuming it from its beginning"
                 );
-                let rewound = offsets.rewind(&topic).into_iter();
-                partitions.extend(rewound.map(|partition| (topic.clone(), partition)));
+                for (partition, from) in offsets.rewind(&topic) {
+                    let partition = (topic.clone(), partition);
+                    self.backward_commits().restarted(partition.clone(), from, Instant::now());
+                    partitions.push(partition);
+                }
             }
         }
         partitions
     }
 
-    fn topic_ids(&self) -> MutexGuard<'_, Vec<(String, String)>> {
-        self.topic_ids.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Returns the assigned topics that were created again and have a leader that the client has
+    /// ignored since the last call.
+    pub(crate) fn take_ignored_leaders(&self) -> Vec<String> {
+        let mut ignored = self.topic_log().take_ignored_leaders();
+        let offsets = self.offsets();
+        ignored.retain(|topic| offsets.is_recreated(topic));
+        ignored.into_iter().collect()
+    }
+
+    fn topic_log(&self) -> MutexGuard<'_, TopicLog> {
+        self.topic_log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -198,9 +213,7 @@ impl ClientContext for Membership {
             self.offsets().reset(reset.topic, reset.partition, reset.from);
             reset.report(message, &self.metrics);
         }
-        if let Some((topic, id)) = topic_id(facility, message) {
-            self.topic_ids().push((topic.to_owned(), id.to_owned()));
-        }
+        self.topic_log().logged(facility, message);
     }
 
     fn stats_raw(&self, json: &[u8]) {
@@ -254,25 +267,12 @@ impl ConsumerContext for Membership {
     }
 
     fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        let partition_failed = || offsets.elements().iter().any(|element| element.error().is_err());
         if result.is_ok() {
             self.backward_commits().committed(offsets);
         }
-        match result {
-            // Nothing was stored since the last commit.
-            Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
-            Ok(()) if !partition_failed() => {}
-            result => {
-                self.metrics.commit_failures.inc();
-                let error = result.err();
-                let code = error.as_ref().and_then(KafkaError::rdkafka_error_code);
-                let (error, partitions) = (error.map(field::display), offsets.count());
-                if self.outage.is_logged() || self.outage.is_known(code) {
-                    debug!(error, partitions, "offset commit failed");
-                } else {
-                    warn!(error, partitions, "offset commit failed");
-                }
-            }
+        if self.commits.has_failed(&result, offsets) {
+            self.metrics.commit_failures.inc();
+            self.commits.log(&result, offsets, &self.outage);
         }
     }
 }

@@ -1,6 +1,5 @@
-//! What the client says only in its log: offset resets, where it could not fetch at its position
-//! and applies `auto.offset.reset`, and topics that were deleted and created again, whose records
-//! below its position it would never fetch. Tests fail if a new version words that differently.
+//! Offset resets: the client could not fetch at its position and applies `auto.offset.reset`. It
+//! says so only in its log. Tests fail if a new version words that differently.
 
 use tracing::warn;
 
@@ -65,17 +64,6 @@ impl<'a> OffsetReset<'a> {
     }
 }
 
-/// The facility of messages about a topic's metadata; the client's debug context `topic` has them.
-const METADATA: &str = "METADATA";
-
-/// Returns the topic, and its id, of a log message such as `[thrd:main]: Topic t changed id from A
-/// to B`. The client logs it for the first id that it knows, too.
-pub(super) fn topic_id<'a>(facility: &str, message: &'a str) -> Option<(&'a str, &'a str)> {
-    let (topic, ids) = message.split_once("Topic ")?.1.split_once(" changed id from ")?;
-    let (_, id) = ids.split_once(" to ")?;
-    (facility == METADATA).then_some((topic, id))
-}
-
 #[cfg(test)]
 mod tests {
     use std::{
@@ -138,14 +126,6 @@ mod tests {
         assert_eq!(read, 0);
         let resets = consumer.context().0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         assert_eq!(resets, [("a.topic-1".to_owned(), 1, 1_000)]);
-    }
-
-    // That the client words it so, the scenario of a recreated topic shows.
-    #[test]
-    fn the_client_logs_the_id_of_a_topic() {
-        let message = "[thrd:main]: Topic a.b-1 changed id from AAAAAAAAAAAAAAAAAAAAAA to Zm9v-_";
-        assert_eq!(topic_id("METADATA", message), Some(("a.b-1", "Zm9v-_")));
-        assert_eq!(topic_id("TOPIC", message), None);
     }
 
     #[test]

@@ -38,9 +38,16 @@ pub struct Admitted {
 #[derive(Debug, Default)]
 pub struct Offsets {
     topics: HashMap<String, HashMap<i32, Assigned>>,
-    /// The ids that the brokers give topics.
-    topic_ids: HashMap<String, String>,
+    topic_ids: HashMap<String, TopicId>,
     last_epoch: u64,
+}
+
+/// The id that the brokers give a topic.
+#[derive(Debug)]
+struct TopicId {
+    id: String,
+    /// Whether it was another one before: the topic was created again.
+    has_changed: bool,
 }
 
 /// One partition, from its assignment to its revocation.
@@ -131,12 +138,14 @@ impl Offsets {
         }
     }
 
-    /// Notes that a topic was created again and is read from its beginning; returns its partitions.
-    pub(crate) fn rewind(&mut self, topic: &str) -> Vec<i32> {
+    /// Notes that a topic was created again and is read from its beginning; returns its partitions
+    /// with the positions that they leave.
+    pub(crate) fn rewind(&mut self, topic: &str) -> Vec<(i32, i64)> {
         let partitions = self.topics.get_mut(topic).into_iter().flatten();
         let rewound = partitions.map(|(partition, assigned)| {
-            assigned.reset_from = Some(assigned.next.unwrap_or(0));
-            *partition
+            let from = assigned.position().unwrap_or(0);
+            assigned.reset_from = Some(from);
+            (*partition, from)
         });
         rewound.collect()
     }

@@ -25,7 +25,7 @@ use super::{
 use crate::{
     config::Config,
     domain::{
-        classify::Classifier,
+        classify::{self, Classifier},
         preview::{EventIdTexts, Preview},
     },
 };
@@ -154,8 +154,36 @@ fn committed(config: &Config, list: TopicPartitionList) -> KafkaResult<HashMap<P
 fn is_of(message: &BorrowedMessage<'_>, event: Uuid, texts: &EventIdTexts) -> bool {
     let index = headers::HeaderIndex::of(message.headers());
     let by_header = headers::text_at(message.headers(), index.event_id);
-    match by_header.and_then(|text| Uuid::try_parse(text).ok()) {
+    is_named(by_header, message.payload(), event, texts)
+}
+
+/// As the classifier reads it, a header that is no event id leaves it to the value.
+fn is_named(
+    by_header: Option<&str>,
+    value: Option<&[u8]>,
+    event: Uuid,
+    texts: &EventIdTexts,
+) -> bool {
+    match classify::event_id(by_header) {
         Some(id) => id == event,
-        None => message.payload().is_some_and(|value| texts.are_in(value)),
+        None => value.is_some_and(|value| texts.are_in(value)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_that_is_no_event_id_does_not_hide_the_one_in_the_value() {
+        let event = Uuid::new_v4();
+        let texts = EventIdTexts::of(event);
+        let value = format!(r#"{{"event_id":"{event}"}}"#).into_bytes();
+        let is_of = |header: &str| is_named(Some(header), Some(&value), event, &texts);
+        assert!(is_of(&event.to_string()) && is_of(&Uuid::nil().to_string()) && is_of("none"));
+        assert!(!is_of(&Uuid::new_v4().to_string()));
+        assert!(
+            is_named(None, Some(&value), event, &texts) && !is_named(None, None, event, &texts)
+        );
     }
 }

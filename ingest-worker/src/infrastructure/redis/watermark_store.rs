@@ -3,10 +3,10 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use redis::{RedisResult, Value, cmd, from_redis_value};
-use tracing::error;
+use tracing::{error, warn};
 
 use super::{
-    error,
+    error::{self, OUT_OF_MEMORY},
     store::RedisStore,
     watermarks::{WatermarkKeys, outage, refusals},
 };
@@ -86,12 +86,16 @@ impl RedisStore {
             self.metrics.redis_errors.of(error::kind_of_code(code)).inc();
         }
         let was_refused = self.watermarks_refused.swap(!codes.is_empty(), Ordering::Relaxed);
-        if let Some(code) = codes.first().filter(|_| !was_refused) {
-            error!(
+        match codes.first().filter(|_| !was_refused) {
+            Some(code) if code == OUT_OF_MEMORY => {
+                warn!(code, "Redis has no memory for the watermarks at ws:watermark:*, retrying");
+            }
+            Some(code) => error!(
                 code,
                 "Redis refuses the watermarks at ws:watermark:*, what it loses is not restored: \
                  check the permissions of the worker's Redis user"
-            );
+            ),
+            None => {}
         }
     }
 }

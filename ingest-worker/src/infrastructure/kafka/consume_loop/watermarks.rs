@@ -163,9 +163,11 @@ impl Watermarks {
         if read.source.topic_id.as_deref() != topic_id {
             return None;
         }
-        let is_renamed = self.tracked.get(partition).is_some_and(|tracked| {
-            let was_without_id = tracked.source.topic_id.is_none() && topic_id.is_some();
-            was_without_id && tracked.epoch == epoch && tracked.stored == read.without_id
+        let before = self.tracked.get(partition).filter(|tracked| tracked.epoch == epoch);
+        let is_renamed = before.is_some_and(|tracked| match &tracked.source.topic_id {
+            None => topic_id.is_some() && tracked.stored == read.without_id,
+            // The topic was created again, and is read from its beginning.
+            Some(former) => topic_id.is_some_and(|id| id != former),
         });
         if read.stored.is_empty() {
             // It is unknown what they hold: a loss would not be noticed, and commits go on.

@@ -139,6 +139,11 @@ impl Replay {
         interrupt: &CancellationToken,
     ) -> anyhow::Result<()> {
         let count = list(reader, self.selection, replayed, self.again)?;
+        if let Some(at) = self.selection.at.filter(|_| count == 0) {
+            let hint =
+                if replayed.contains(&at) { "; it was replayed before, see --again" } else { "" };
+            bail!("no such dead letter at {at} to replay{hint}");
+        }
         if count == 0 || self.dry_run || !(self.yes || is_confirmed(count, interrupt)?) {
             return Ok(());
         }

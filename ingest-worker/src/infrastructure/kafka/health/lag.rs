@@ -1,6 +1,6 @@
 //! Measures the consumer lag as the brokers see it: end offset minus committed offset. The client's
 //! own figures are not updated while partitions are paused, which is when lag matters. Detects
-//! stalled and unreadable partitions from the same figures.
+//! stalled and unreadable partitions from the same figures, and topics whose leaders are ignored.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -11,6 +11,7 @@ use tracing::debug;
 
 use super::{
     fatal::FatalError,
+    ignored_leaders::IgnoredLeaders,
     stalled::{Position, StallDetector},
     unreadable::UnreadablePartitions,
 };
@@ -25,7 +26,8 @@ const INTERVAL: Duration = Duration::from_secs(5);
 /// Longest wait for one answer of the brokers.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Updates the lag metric of each topic until `stop`. Reports a stalled partition as fatal error.
+/// Updates the lag metric of each topic until `stop`. Reports partitions that the client does not
+/// read any more as fatal error.
 pub(crate) async fn watch(
     consumer: Arc<Consumer>,
     config: Config,
@@ -37,13 +39,10 @@ pub(crate) async fn watch(
     loop {
         let (consumer, config) = (Arc::clone(&consumer), Arc::clone(&config));
         let check = tokio::task::spawn_blocking(move || (lag.check(&consumer, &config), lag));
-        let stalled;
-        (stalled, lag) = check.await.unwrap_or_default();
-        if let Some(((topic, partition), offset)) = stalled {
-            return fatal.report(format!(
-                "partition {topic} [{partition}] is stalled: the Kafka client does not read \
-                 offset {offset}, a new client does"
-            ));
+        let unread;
+        (unread, lag) = check.await.unwrap_or_default();
+        if let Some(reason) = unread {
+            return fatal.report(reason);
         }
         tokio::select! {
             () = stop.cancelled() => return,
@@ -54,14 +53,21 @@ pub(crate) async fn watch(
 
 #[derive(Debug, Default)]
 struct Lag {
+    ignored: IgnoredLeaders,
     stalled: StallDetector,
     unreadable: UnreadablePartitions,
 }
 
 impl Lag {
     /// Blocks for up to three times [`RESPONSE_TIMEOUT`], longer when a partition seems stalled.
-    /// Returns the position of a stalled partition.
-    fn check(&mut self, consumer: &Consumer, config: &Config) -> Option<Position> {
+    /// Returns why partitions are not read any more that a new client would read.
+    fn check(&mut self, consumer: &Consumer, config: &Config) -> Option<String> {
+        if let Some(topic) = self.ignored.check(consumer.membership().take_ignored_leaders()) {
+            return Some(format!(
+                "topic {topic} was created again, and the Kafka client ignores its leaders, which a \
+                 new client does not"
+            ));
+        }
         let partitions = match measure(consumer) {
             Ok(partitions) => partitions,
             // `brokers` reports unreachable brokers; the last figures stay exported.
@@ -82,7 +88,11 @@ impl Lag {
         let suspects = self.stalled.suspects(membership.take_batch_failed());
         let metrics = membership.metrics();
         self.unreadable.update(config, &unread, suspects, &metrics.unreadable);
-        stalled
+        let ((topic, partition), offset) = stalled?;
+        Some(format!(
+            "partition {topic} [{partition}] is stalled: the Kafka client does not read offset \
+             {offset}, a new client does"
+        ))
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{Assigned, Offsets, Partition};
+use super::{Assigned, Offsets, Partition, TopicId};
 use crate::{
     domain::record::Restore, infrastructure::kafka::rewind_to::RewindTo,
     notification::loss_time::LossTime,
@@ -12,13 +12,22 @@ use crate::{
 impl Offsets {
     /// Notes the id of a topic. Returns whether it had another one: it was created again.
     pub fn set_topic_id(&mut self, topic: &str, id: String) -> bool {
-        let before = self.topic_ids.insert(topic.to_owned(), id);
-        before.is_some_and(|before| before != self.topic_ids[topic])
+        let before = self.topic_ids.remove(topic);
+        let is_other = before.as_ref().is_some_and(|before| before.id != id);
+        let has_changed = is_other || before.is_some_and(|before| before.has_changed);
+        self.topic_ids.insert(topic.to_owned(), TopicId { id, has_changed });
+        is_other
+    }
+
+    /// Returns whether partitions of a topic are assigned that was created again.
+    pub(crate) fn is_recreated(&self, topic: &str) -> bool {
+        let is_assigned = self.topics.get(topic).is_some_and(|partitions| !partitions.is_empty());
+        is_assigned && self.topic_ids.get(topic).is_some_and(|id| id.has_changed)
     }
 
     /// Returns the id of a topic, if it is known.
     pub(crate) fn topic_id(&self, topic: &str) -> Option<&str> {
-        self.topic_ids.get(topic).map(String::as_str)
+        self.topic_ids.get(topic).map(|topic_id| topic_id.id.as_str())
     }
 
     /// Notes where the member begins to read a partition, unless it is known.
@@ -200,7 +209,7 @@ impl Assigned {
     }
 
     /// Returns the offset of the next record to read.
-    fn position(&self) -> Option<i64> {
+    pub(super) fn position(&self) -> Option<i64> {
         self.next.or(self.start)
     }
 

@@ -168,7 +168,7 @@ fn a_recreated_topic_is_rewound_in_all_partitions_from_the_positions_reached() {
     read(&mut offsets, 5);
     let mut rewound = offsets.rewind("t");
     rewound.sort_unstable();
-    assert_eq!(rewound, [0, 1]);
+    assert_eq!(rewound, [(0, 6), (1, 0)]);
     let first = offsets.read("t", 0, 0).expect("the partition is assigned");
     assert_eq!((first.reset_from, first.is_reread), (Some(6), true));
     assert!(offsets.rewind("unknown").is_empty());
@@ -227,9 +227,12 @@ fn nothing_is_committed_between_a_reset_and_the_next_record() {
 
 #[test]
 fn a_topic_with_another_id_was_created_again() {
-    let mut offsets = Offsets::default();
-    let created_again = ["a", "a", "b"].map(|id| offsets.set_topic_id("t", id.to_owned()));
-    assert_eq!(created_again, [false, false, true]);
+    let mut offsets = assigned();
+    let mut set = |id: &str| (offsets.set_topic_id("t", id.to_owned()), offsets.is_recreated("t"));
+    let created_again = ["a", "a", "b", "b"].map(&mut set);
+    assert_eq!(created_again, [(false, false), (false, false), (true, true), (false, true)]);
+    offsets.revoke("t", 0);
+    assert!(!offsets.is_recreated("t"));
     assert_eq!((offsets.topic_id("t"), offsets.topic_id("other")), (Some("b"), None));
 }
 

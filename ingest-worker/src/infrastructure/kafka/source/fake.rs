@@ -44,10 +44,10 @@ struct State {
     refuses_rewinds: bool,
 }
 
-#[derive(Clone, Copy)]
 enum Rebalance {
     Assign(i32),
     Revoke(i32),
+    Recreate(String),
 }
 
 impl FakeBroker {
@@ -75,6 +75,14 @@ impl FakeBroker {
     /// Sets the id of [`TOPIC`] for members that join later.
     pub(crate) fn set_topic_id(&self, id: &str) {
         self.change(|state| state.topic_id = Some(id.to_owned()));
+    }
+
+    /// Creates [`TOPIC`] again, with this id, while the member polls.
+    pub(crate) fn create_again(&self, id: &str) {
+        self.change(|state| {
+            state.logs.clear();
+            state.rebalances.push_back(Rebalance::Recreate(id.to_owned()));
+        });
     }
 
     /// Answers no request that a rewind needs, or again all.
@@ -160,6 +168,11 @@ impl FakeSource {
                     offsets.revoke(TOPIC, partition);
                     self.positions().remove(&partition);
                     state.paused.remove(&partition);
+                }
+                Rebalance::Recreate(id) => {
+                    offsets.set_topic_id(TOPIC, id);
+                    offsets.rewind(TOPIC);
+                    self.positions().values_mut().for_each(|position| *position = 0);
                 }
             }
         }

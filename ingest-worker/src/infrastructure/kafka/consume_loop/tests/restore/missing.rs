@@ -96,6 +96,31 @@ async fn a_watermark_of_a_former_topic_is_none_of_this_one() {
     assert_eq!(rewinds(&setup, RewindReason::Missing), 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_is_created_again_is_no_loss_of_redis_until_its_own_watermark_is_lost() {
+    let setup = Setup::new([0]);
+    setup.broker.set_topic_id("former");
+    let script = async {
+        setup.broker.produce(0, of_user(1, "u"));
+        setup.committed(0, 1).await;
+        sleep(SYNC).await;
+        setup.broker.create_again("present");
+        for id in 2..=4 {
+            setup.broker.produce(0, of_user(id, "u"));
+        }
+        // The first one is too old, below the position in the former topic.
+        setup.published(&[1, 3, 4]).await;
+        setup.committed(0, 3).await;
+        sleep(SYNC).await;
+        assert!(setup.store.watermark("g/t/0/present").ends_with(" 3 at 5"));
+        assert_eq!(rewinds(&setup, RewindReason::Missing), 0);
+        setup.store.fail_over_to(Data::default());
+        setup.until("it is rebuilt", |setup| setup.metrics.rewound.get() > 0).await;
+    };
+    setup.run(script).await;
+    assert_eq!(rewinds(&setup, RewindReason::Missing), 1);
+}
+
 /// A replica that has not received the first watermark looks like an empty server, but for the
 /// histories: clients may have resumed in them, and been answered that nothing is missing.
 #[tokio::test(start_paused = true)]
