@@ -68,6 +68,7 @@ const MODULES: &[fn() -> Vec<Scenario>] = &[
     read_state::scenarios,
     read_state::stored::scenarios,
     record_isolation::scenarios,
+    record_isolation::unreadable_batch::scenarios,
     server_access::scenarios,
     server_access::kafka_acl::scenarios,
     server_access::publish_script::scenarios,

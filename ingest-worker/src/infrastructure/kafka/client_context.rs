@@ -12,7 +12,7 @@ use rdkafka::{
 };
 use tracing::debug;
 
-use super::{offsets::Partition, statistics};
+use super::{offsets::Partition, statistics, topic_log::TopicLog};
 
 /// The context of clients that work beside the consumer. It logs at debug level only: the consumer
 /// logs an outage of the brokers, once for the whole worker, and the caller what failed for it.
@@ -37,6 +37,7 @@ impl ConsumerContext for QuietContext {}
 pub(crate) struct CommandContext {
     first_error: OnceLock<String>,
     fetch_positions: Mutex<Option<BTreeMap<Partition, i64>>>,
+    topic_log: Mutex<TopicLog>,
 }
 
 impl CommandContext {
@@ -50,6 +51,16 @@ impl CommandContext {
         self.fetch_positions().take()
     }
 
+    /// Returns the ids of topics that the client has logged since the last call; only clients that
+    /// debug topics log them.
+    pub(super) fn take_topic_ids(&self) -> Vec<(String, String)> {
+        self.topic_log().take_ids()
+    }
+
+    fn topic_log(&self) -> MutexGuard<'_, TopicLog> {
+        self.topic_log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn fetch_positions(&self) -> MutexGuard<'_, Option<BTreeMap<Partition, i64>>> {
         // Each change is a single assignment, so a poisoned value is still consistent.
         self.fetch_positions.lock().unwrap_or_else(PoisonError::into_inner)
@@ -61,6 +72,13 @@ impl ClientContext for CommandContext {
         if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
             self.first_error.set(reason.to_owned()).ok();
             DefaultClientContext.error(error, reason);
+        }
+    }
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.topic_log().logged(facility, message);
+        if !matches!(level, RDKafkaLogLevel::Debug) {
+            DefaultClientContext.log(level, facility, message);
         }
     }
 

@@ -8,9 +8,10 @@ mod completed;
 mod outcomes;
 mod pauses;
 mod restore;
+mod tracked;
 mod watermark_loss;
 mod watermark_source;
-mod watermark_value;
+pub(super) mod watermark_value;
 mod watermarks;
 
 use std::{collections::VecDeque, time::Duration};

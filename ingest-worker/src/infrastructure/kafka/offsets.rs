@@ -106,6 +106,11 @@ impl Offsets {
         self.topics.iter().flat_map(partitions).collect()
     }
 
+    /// Returns whether a partition is assigned.
+    pub(crate) fn is_assigned(&self, topic: &str, partition: i32) -> bool {
+        self.get(topic, partition).is_some()
+    }
+
     /// Tracks a record that was read; `None` if its partition is not assigned.
     pub fn read(&mut self, topic: &str, partition: i32, offset: i64) -> Option<Admitted> {
         let assigned = self.get_mut(topic, partition)?;
@@ -148,6 +153,11 @@ impl Offsets {
             (*partition, from)
         });
         rewound.collect()
+    }
+
+    /// Returns the position that a partition has left by a reset, until its next record is read.
+    pub(crate) fn reset_from(&self, topic: &str, partition: i32) -> Option<i64> {
+        self.get(topic, partition)?.reset_from
     }
 
     /// Returns the position from which a partition was rewound, until everything before it is

@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Context as _, anyhow, bail, ensure};
 use rdkafka::{
     Offset, TopicPartitionList,
+    config::RDKafkaLogLevel,
     consumer::{BaseConsumer, CommitMode, Consumer as _},
     error::KafkaResult,
     types::RDKafkaErrorCode,
@@ -19,8 +20,11 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
-    client_config, client_context::CommandContext, dead_letters::producer::DeadLetters,
-    health::unreadable::first_readable,
+    client_config,
+    client_context::CommandContext,
+    consume_loop::watermark_value::Position,
+    dead_letters::producer::DeadLetters,
+    health::unreadable::{damage_at, first_readable},
 };
 use crate::{
     config::Config,
@@ -29,6 +33,12 @@ use crate::{
 
 /// Time limit for the brokers to answer a request.
 const BROKER_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// Longest wait for the client to learn the id of a topic; brokers before version 2.8 have none.
+const TOPIC_ID_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long a poll waits.
+const POLL_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// How often it is tried again whether the group has become empty.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
@@ -91,8 +101,10 @@ impl Skip {
         let group = &config.settings.kafka_consumer_group;
         let is_consumed = config.consumes(topic);
         ensure!(is_consumed, "--topic must be a topic that the workers consume, not {topic:?}");
-        let client = client_config::without_membership(config)
-            .create_with_context(CommandContext::default());
+        let mut properties = client_config::without_membership(config);
+        // The client states the ids of topics only in its log.
+        properties.set("debug", "topic").set_log_level(RDKafkaLogLevel::Debug);
+        let client = properties.create_with_context(CommandContext::default());
         let client: BaseConsumer<CommandContext> = client.context("Kafka consumer settings")?;
         let (first, end) =
             client.fetch_watermarks(topic, *partition, BROKER_TIMEOUT).with_context(|| {
@@ -114,8 +126,9 @@ impl Skip {
             // Workers have finished records before they left the group.
             check(from)?;
         }
+        let topic_id = self.topic_id(&client)?;
         Handle::current()
-            .block_on(self.advance_watermark(publisher, group))
+            .block_on(self.advance_watermark(publisher, group, topic_id.as_deref()))
             .context("nothing is skipped: Redis does not take the partition's watermark")?;
         let dead_letters = DeadLetters::new(config).context("Kafka producer settings")?;
         Handle::current()
@@ -129,15 +142,42 @@ impl Skip {
     /// Fails if the first of the records could be processed.
     fn check_unreadable(&self, config: &Config, from: i64) -> anyhow::Result<()> {
         let partition = (self.topic.clone(), self.partition);
-        let readable = if self.readable { None } else { first_readable(config, &partition, from)? };
-        if let Some(offset) = readable.filter(|offset| *offset < self.to) {
+        if self.readable {
+            return Ok(());
+        }
+        let is_skipped = |offset: &i64| *offset < self.to;
+        if let Some(offset) = first_readable(config, &partition, from)?.filter(is_skipped) {
             bail!(
                 "the record at offset {offset} can be read and is not finished: start the workers \
                  until the committed offset is that of the unreadable batch, or skip it too with \
                  --readable"
             );
         }
+        let next_readable = damage_at(config, &partition, from).and_then(|d| d.next_readable);
+        if let Some(offset) = next_readable.filter(is_skipped) {
+            bail!(
+                "the records from offset {offset} on can be read: skip to {offset}, or skip them \
+                 too with --readable"
+            );
+        }
         Ok(())
+    }
+
+    /// Returns the id of the topic; none if the brokers give topics no ids.
+    fn topic_id(&self, client: &BaseConsumer<CommandContext>) -> KafkaResult<Option<String>> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&self.topic, self.partition, Offset::End)?;
+        client.assign(&list)?;
+        let deadline = Instant::now() + TOPIC_ID_TIMEOUT;
+        let mut found = None;
+        while found.is_none() && Instant::now() < deadline {
+            // Nothing is read at the end; an error is repeated where it matters.
+            drop(client.poll(POLL_TIMEOUT));
+            let ids = client.context().take_topic_ids();
+            found = ids.into_iter().find(|(topic, _)| *topic == self.topic).map(|(_, id)| id);
+        }
+        client.unassign()?;
+        Ok(found)
     }
 
     /// Makes Redis hold that everything before the skipped records' end is published. From a lower
@@ -146,13 +186,16 @@ impl Skip {
         &self,
         publisher: &impl Publisher,
         group: &str,
+        topic_id: Option<&str>,
     ) -> anyhow::Result<()> {
-        // Workers also read the name without the topic's id, which this command does not know.
+        // Workers also read the name without the topic's id, and know the id in the value: it is no
+        // position of a topic that is created again.
         let source = Watermark::source_of(group, &self.topic, self.partition, None);
         let failed = |error: TransientError| anyhow!("{error}");
         let stored = publisher.watermarks(&[Arc::clone(&source)]).await.map_err(failed)?;
         let stored = stored.into_iter().next().unwrap_or_default();
-        let (token, position) = (Uuid::new_v4().simple().to_string(), self.to.to_string());
+        let position = Position { next: self.to, topic_id, ..Position::default() }.to_string();
+        let token = Uuid::new_v4().simple().to_string();
         let watermark = Watermark { source, stored, token: token.clone(), position };
         let written = publisher.publish(&[], &[watermark]).await.map_err(failed)?;
         let mut values = written.watermarks.iter().flat_map(StoredWatermark::values).flatten();

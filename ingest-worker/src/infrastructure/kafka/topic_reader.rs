@@ -1,5 +1,8 @@
 //! Reads topics, for commands: each partition from an offset to the end that it had at the start.
-//! All partitions are read at once. Joins no group and commits nothing.
+//! All partitions are read at once. Joins no group and commits nothing. Batches that cannot be read
+//! are named and left out.
+
+mod unread;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -9,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use rdkafka::{
-    ClientConfig, Message as _, Offset, TopicPartitionList,
+    ClientConfig, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer as _},
     error::KafkaError,
     message::BorrowedMessage,
@@ -21,10 +24,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     client_config::{self, set_properties},
-    client_context::CommandContext,
+    client_context::{CommandContext, is_batch_error},
+    health::unreadable::damage_at,
     offsets::Partition,
 };
 use crate::config::Config;
+use unread::Unread;
 
 /// Time limit for the brokers to answer a request, and for the next record to arrive.
 pub(super) const BROKER_TIMEOUT: Duration = Duration::from_secs(8);
@@ -32,14 +37,17 @@ pub(super) const BROKER_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long a poll waits before it looks for an interrupt.
 const POLL_TIMEOUT: Duration = Duration::from_millis(200);
 
+/// How long an error of a batch may come again after the batch was left out.
+const REPEATED_WITHIN: Duration = Duration::from_secs(1);
+
 /// How often progress is printed.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A reader of some topics; those that do not exist are empty.
 pub(crate) struct TopicReader {
-    config: ClientConfig,
+    config: Config,
+    properties: ClientConfig,
     client: BaseConsumer<CommandContext>,
-    servers: String,
     /// The offsets to read.
     extents: BTreeMap<Partition, Range<i64>>,
     interrupt: CancellationToken,
@@ -70,8 +78,8 @@ impl TopicReader {
         let client = properties.create_with_context(CommandContext::default());
         let mut reader = Self {
             client: client.context("Kafka consumer settings")?,
-            config: properties,
-            servers: settings.kafka_bootstrap_servers.clone(),
+            config: config.clone(),
+            properties,
             extents: BTreeMap::new(),
             interrupt,
         };
@@ -111,7 +119,8 @@ impl TopicReader {
     }
 
     fn unavailable(&self) -> String {
-        format!("no Kafka broker answered within {BROKER_TIMEOUT:?} (brokers: {})", self.servers)
+        let servers = &self.config.settings.kafka_bootstrap_servers;
+        format!("no Kafka broker answered within {BROKER_TIMEOUT:?} (brokers: {servers})")
     }
 
     fn read_extents(&mut self, topics: &[&str]) -> anyhow::Result<BTreeMap<Partition, Range<i64>>> {
@@ -169,32 +178,40 @@ impl TopicReader {
         mut visit: impl FnMut(&BorrowedMessage<'_>) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let (mut start, mut unread) = (TopicPartitionList::new(), Unread::default());
-        for ((topic, partition), extent) in self.extents.iter().filter(|(_, e)| !e.is_empty()) {
-            start.add_partition_offset(topic, *partition, Offset::Offset(extent.start))?;
-            unread.0.entry(topic).or_default().insert(*partition, extent.end);
+        for (partition, extent) in self.extents.iter().filter(|(_, extent)| !extent.is_empty()) {
+            start.add_partition_offset(&partition.0, partition.1, Offset::Offset(extent.start))?;
+            unread.insert(partition, extent.clone());
         }
-        if unread.0.is_empty() {
+        if unread.is_empty() {
             return Ok(());
         }
         // The statistics of an earlier assignment would show the ends as reached.
-        let client: BaseConsumer<_> = self.config.create_with_context(CommandContext::default())?;
+        let context = CommandContext::default();
+        let client: BaseConsumer<_> = self.properties.create_with_context(context)?;
         client.assign(&start)?;
         let (mut progress, mut last_answer) = (Progress::new(), Instant::now());
-        while !unread.0.is_empty() {
+        let mut skipped_at: Option<Instant> = None;
+        while !unread.is_empty() {
             ensure!(!self.interrupt.is_cancelled(), "interrupted");
             let polled = client.poll(POLL_TIMEOUT);
             if let Some(positions) = client.context().take_fetch_positions() {
                 unread.remove_read(&positions);
             }
-            let Some(polled) = polled else {
-                ensure!(last_answer.elapsed() < BROKER_TIMEOUT, self.unavailable());
-                continue;
-            };
             match polled {
+                None if last_answer.elapsed() < BROKER_TIMEOUT => continue,
+                None => ensure!(self.skip_damaged(&client, &mut unread)?, self.unavailable()),
                 // The end is known.
-                Err(KafkaError::PartitionEOF(_)) => {}
-                Err(error) => return Err(error.into()),
-                Ok(record) => {
+                Some(Err(KafkaError::PartitionEOF(_))) => {}
+                Some(Err(error)) if is_batch_error(error.rdkafka_error_code(), "") => {
+                    // The client repeats it several times a second, and may have done so just then.
+                    let is_old = skipped_at.is_some_and(|at| at.elapsed() < REPEATED_WITHIN);
+                    if !is_old && !self.skip_damaged(&client, &mut unread)? {
+                        return Err(error.into());
+                    }
+                    skipped_at = skipped_at.filter(|_| is_old).or(Some(Instant::now()));
+                }
+                Some(Err(error)) => return Err(error.into()),
+                Some(Ok(record)) => {
                     progress.read();
                     if unread.take(&record) {
                         visit(&record)?;
@@ -205,39 +222,33 @@ impl TopicReader {
         }
         Ok(())
     }
-}
 
-/// The ends of partitions that are not read, by topic and partition.
-#[derive(Debug, Default)]
-struct Unread<'t>(HashMap<&'t str, HashMap<i32, i64>>);
-
-impl Unread<'_> {
-    /// Returns whether a record is before the end of its partition.
-    fn take(&mut self, record: &BorrowedMessage<'_>) -> bool {
-        let (topic, partition, offset) = (record.topic(), record.partition(), record.offset());
-        let end = self.0.get(topic).and_then(|partitions| partitions.get(&partition)).copied();
-        if end.is_some_and(|end| offset + 1 >= end) {
-            self.remove(topic, partition);
-        }
-        end.is_some_and(|end| offset < end)
-    }
-
-    /// Removes the partitions that are fetched up to their end and have no unread records.
-    fn remove_read(&mut self, positions: &BTreeMap<Partition, i64>) {
-        for ((topic, partition), position) in positions {
-            let end = self.0.get(topic.as_str()).and_then(|ends| ends.get(partition));
-            if end.is_some_and(|end| position >= end) {
-                self.remove(topic, *partition);
+    /// Continues behind the batches that cannot be read, and names them. Returns whether there are
+    /// any.
+    fn skip_damaged(
+        &self,
+        client: &BaseConsumer<CommandContext>,
+        unread: &mut Unread,
+    ) -> anyhow::Result<bool> {
+        let mut found = false;
+        for (partition, Range { start: next, end }) in unread.extents() {
+            let Some(damage) = damage_at(&self.config, &partition, next) else { continue };
+            found = true;
+            let (topic, id) = &partition;
+            let behind = damage.next_readable.unwrap_or(end).min(end);
+            eprintln!(
+                "{topic}[{id}]: the records from offset {next} to before {behind} cannot be read and \
+                 are left out: {}",
+                damage.cause
+            );
+            if behind < end {
+                client.seek(topic, *id, Offset::Offset(behind), BROKER_TIMEOUT)?;
+                unread.insert(&partition, behind..end);
+            } else {
+                unread.remove(&partition);
             }
         }
-    }
-
-    fn remove(&mut self, topic: &str, partition: i32) {
-        let Some(partitions) = self.0.get_mut(topic) else { return };
-        partitions.remove(&partition);
-        if partitions.is_empty() {
-            self.0.remove(topic);
-        }
+        Ok(found)
     }
 }
 
@@ -258,27 +269,5 @@ impl Progress {
             eprintln!("{} records read", self.records);
             self.printed_at = Instant::now();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_partition_whose_last_offset_has_no_record_is_read_once_it_is_fetched_up_to_its_end() {
-        let ends = |ends: &[(i32, i64)]| ends.iter().copied().collect::<HashMap<_, _>>();
-        let mut unread =
-            Unread(HashMap::from([("a", ends(&[(0, 7), (1, 7)])), ("b", ends(&[(0, 9)]))]));
-        let at = |topic: &str, partition, position| ((topic.to_owned(), partition), position);
-        unread.remove_read(&BTreeMap::from([
-            at("a", 0, 7),
-            at("a", 1, 6),
-            at("b", 0, 8),
-            at("c", 0, 1),
-        ]));
-        assert_eq!(unread.0["a"], ends(&[(1, 7)]));
-        unread.remove_read(&BTreeMap::from([at("a", 1, 8), at("b", 0, 9)]));
-        assert!(unread.0.is_empty());
     }
 }

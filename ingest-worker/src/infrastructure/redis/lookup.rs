@@ -51,7 +51,7 @@ impl Lookup {
             OwnedEntity::Class(id) => self.keys.class_owner(id),
         };
         for reply in self.run(owned.iter().map(|owned| Cmd::get(key(owned))).collect()).await? {
-            let id: Option<String> = redis::from_redis_value(reply.context("Redis")?)?;
+            let id: Option<String> = redis::from_redis_value(readable(reply)?)?;
             if let Some(user) = id.and_then(|id| UserId::new(&id).ok()) {
                 return Ok(Some(user));
             }
@@ -77,12 +77,12 @@ impl Lookup {
         history.arg(if event.is_some() { MAX_SEARCHED } else { 1 });
         let commands = vec![expiry, Cmd::get(&seen), history];
         let mut replies = self.run(commands).await?.into_iter();
-        let mut reply = || replies.next().unwrap_or(Ok(Value::Nil)).context("Redis");
+        let mut reply = || readable(replies.next().unwrap_or(Ok(Value::Nil)));
         let claim_ms: i64 = redis::from_redis_value(reply()?)?;
         let claim: Option<String> = redis::from_redis_value(reply()?)?;
-        let entries: StreamRangeReply = redis::from_redis_value(reply()?)?;
+        let entries: Option<StreamRangeReply> = redis::from_redis_value(reply()?)?;
         let text = event.map(|event| event.to_string());
-        let entry = entries.ids.into_iter().find(|entry| {
+        let entry = entries.unwrap_or_default().ids.into_iter().find(|entry| {
             let value = entry.get::<String>(STREAM_FIELD).unwrap_or_default();
             text.as_ref().is_some_and(|text| value.contains(text))
         });
@@ -95,5 +95,27 @@ impl Lookup {
 
     async fn run(&self, commands: Vec<Cmd>) -> anyhow::Result<Vec<RedisResult<Value>>> {
         self.connection.run(commands).await.context("Redis")
+    }
+}
+
+/// Returns a reply; nothing for a key of a type that the worker does not write, which it replaces
+/// or ignores as well.
+fn readable(reply: RedisResult<Value>) -> anyhow::Result<Value> {
+    match reply {
+        Err(error) if error.code() == Some("WRONGTYPE") => Ok(Value::Nil),
+        reply => reply.context("Redis"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_of_another_type_holds_nothing_and_other_errors_are_reported() {
+        let error = |code: &str| Err(redis::make_extension_error(code.to_owned(), None));
+        assert_eq!(readable(error("WRONGTYPE")).unwrap(), Value::Nil);
+        assert!(readable(error("NOPERM")).is_err());
+        assert_eq!(readable(Ok(Value::Int(1))).unwrap(), Value::Int(1));
     }
 }

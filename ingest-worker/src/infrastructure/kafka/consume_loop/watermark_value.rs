@@ -11,7 +11,8 @@ const HISTORY_ONLY_UNTIL: &str = "history-until";
 /// Precedes the offset from which the partition was rewound, by a reset to an earlier offset.
 const REREAD_UNTIL: &str = "reread-until";
 
-/// Precedes the id of the topic in values under a name without it, which earlier workers wrote.
+/// Precedes the id of the topic in values under a name without it, which `offsets skip` and earlier
+/// workers write.
 const TOPIC_ID: &str = "topic-id";
 
 /// Precedes the time in milliseconds at which the server stored the value; it appends both.
@@ -19,19 +20,19 @@ const STORED_AT: &str = "at";
 
 /// A position of a partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Position<'a> {
+pub(in crate::infrastructure::kafka) struct Position<'a> {
     /// The first offset that is not finished.
-    pub(super) next: i64,
+    pub(in crate::infrastructure::kafka) next: i64,
     /// Offsets below this one are restored to the histories only, as Redis has lost data; none if
     /// that is not in progress.
-    pub(super) silent_until: Option<(i64, LossTime)>,
+    pub(in crate::infrastructure::kafka) silent_until: Option<(i64, LossTime)>,
     /// Offsets below this one may have been processed before a reset; none if all of them are
     /// finished again.
-    pub(super) reread_until: Option<i64>,
-    /// The id of the topic; none in a value to write.
-    pub(super) topic_id: Option<&'a str>,
+    pub(in crate::infrastructure::kafka) reread_until: Option<i64>,
+    /// The id of the topic; none in a value under a name that has it.
+    pub(in crate::infrastructure::kafka) topic_id: Option<&'a str>,
     /// When the server stored it; none in a value to write.
-    pub(super) stored_at: Option<i64>,
+    pub(in crate::infrastructure::kafka) stored_at: Option<i64>,
 }
 
 impl<'a> Position<'a> {
@@ -71,6 +72,9 @@ impl fmt::Display for Position<'_> {
         }
         if let Some(until) = self.reread_until {
             write!(f, " {REREAD_UNTIL} {until}")?;
+        }
+        if let Some(id) = self.topic_id {
+            write!(f, " {TOPIC_ID} {id}")?;
         }
         Ok(())
     }

@@ -6,16 +6,13 @@
 //! finished before that batch. It replaces the value that the batch before has written, and no
 //! other: a server that went back in time has an older value, keeps it, and is noticed.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{
+    tracked::{Tracked, TrackedPartitions},
     watermark_loss::{intact_until, rewind_to},
     watermark_source::{ReadWatermark, WatermarkSource},
     watermark_value::Position,
@@ -44,28 +41,13 @@ pub(super) struct Watermarks {
     /// Begins the tokens of this process.
     process: String,
     last_token: u64,
-    tracked: HashMap<Partition, Tracked>,
+    tracked: TrackedPartitions,
     /// The partitions that were forgotten and not written since.
     forgotten: BTreeSet<Partition>,
     /// When all of them are written and compared next.
     sync_at: Instant,
     /// When a partition can be compared that could not be read again.
     compare_at: Instant,
-}
-
-#[derive(Debug)]
-struct Tracked {
-    /// The assignment in which it was compared.
-    epoch: u64,
-    source: WatermarkSource,
-    /// What each server has.
-    stored: StoredWatermark,
-    /// When the servers were read, in milliseconds.
-    read_at: i64,
-    /// The token of the next value: the same until its outcome is known.
-    token: String,
-    /// Whether something may have been published without a watermark after it.
-    is_unproven: bool,
 }
 
 impl Watermarks {
@@ -75,7 +57,7 @@ impl Watermarks {
             limit,
             process: Uuid::new_v4().simple().to_string()[..12].to_owned(),
             last_token: 0,
-            tracked: HashMap::new(),
+            tracked: TrackedPartitions::default(),
             forgotten: BTreeSet::new(),
             sync_at: Instant::now() + SYNC_INTERVAL,
             compare_at: Instant::now(),
@@ -99,17 +81,19 @@ impl Watermarks {
 
     /// Returns the partitions that have to be compared before anything of them is published.
     pub(super) fn unknown(&self, offsets: &Offsets) -> Vec<Partition> {
-        let is_unknown = |partition: &Partition| {
-            let position = offsets.finished_to(&partition.0, partition.1);
-            position.is_some_and(|(epoch, _)| {
-                let topic_id = offsets.topic_id(&partition.0);
+        let mut unknown = Vec::new();
+        for (topic, topic_id, positions) in offsets.known_positions() {
+            for (id, epoch) in positions {
                 let is_current = |tracked: &Tracked| {
                     tracked.epoch == epoch && tracked.source.topic_id.as_deref() == topic_id
                 };
-                !self.tracked.get(partition).is_some_and(is_current)
-            })
-        };
-        offsets.assigned().into_iter().filter(is_unknown).collect()
+                if !self.tracked.get(topic, id).is_some_and(is_current) {
+                    unknown.push((topic.to_owned(), id));
+                }
+            }
+        }
+        unknown.sort_unstable();
+        unknown
     }
 
     /// Returns the names of a partition's watermark.
@@ -126,9 +110,12 @@ impl Watermarks {
     ) -> WatermarkWrite {
         let partitions: BTreeSet<(&str, i32)> = partitions.into_iter().collect();
         let watermark = |(topic, id): (&str, i32)| {
-            let (epoch, next) = offsets.finished_to(topic, id)?;
             let partition = (topic.to_owned(), id);
-            let tracked = self.tracked.get(&partition).filter(|tracked| tracked.epoch == epoch)?;
+            let Some((epoch, next)) = offsets.finished_to(topic, id) else {
+                let watermark = self.of_recreated(&partition, offsets)?;
+                return Some((partition, watermark));
+            };
+            let tracked = self.tracked.of(&partition).filter(|tracked| tracked.epoch == epoch)?;
             let (next, silent_until) =
                 tracked.lost(next).unwrap_or_else(|| (next, offsets.silent_until(topic, id)));
             let reread_until = offsets.reread_until(topic, id);
@@ -142,11 +129,23 @@ impl Watermarks {
         WatermarkWrite { partitions, watermarks, stored: Vec::new() }
     }
 
+    /// Returns the first watermark of a partition of a topic that was created again, until a record of
+    /// it is read: it tells the next owner where the former topic ended.
+    fn of_recreated(&self, partition: &Partition, offsets: &Offsets) -> Option<Watermark> {
+        let (tracked, source) = (self.tracked.of(partition)?, self.source(partition, offsets));
+        let (former, present) = (tracked.source.topic_id.as_ref()?, source.topic_id.as_ref()?);
+        let reread_until = Some(offsets.reset_from(&partition.0, partition.1)?);
+        let position = Position { reread_until, ..Position::default() }.to_string();
+        let stored = tracked.stored.keys().map(|key| (Arc::clone(key), None)).collect();
+        let token = tracked.token.clone();
+        (former != present).then_some(Watermark { source: source.name, stored, token, position })
+    }
+
     /// Returns the watermarks of all partitions, and schedules the next time.
     pub(super) fn all(&mut self, offsets: &Offsets) -> WatermarkWrite {
         self.sync_at = Instant::now() + SYNC_INTERVAL;
         let assigned = offsets.assigned();
-        self.tracked.retain(|partition, _| assigned.contains(partition));
+        self.tracked.retain(|topic, id| offsets.is_assigned(topic, id));
         self.of(assigned.iter().map(|(topic, id)| (topic.as_str(), *id)), offsets)
     }
 
@@ -163,7 +162,7 @@ impl Watermarks {
         if read.source.topic_id.as_deref() != topic_id {
             return None;
         }
-        let before = self.tracked.get(partition).filter(|tracked| tracked.epoch == epoch);
+        let before = self.tracked.of(partition).filter(|tracked| tracked.epoch == epoch);
         let is_renamed = before.is_some_and(|tracked| match &tracked.source.topic_id {
             None => topic_id.is_some() && tracked.stored == read.without_id,
             // The topic was created again, and is read from its beginning.
@@ -207,7 +206,7 @@ impl Watermarks {
                 let is_current = |tracked: &&Tracked| {
                     tracked.epoch == epoch && tracked.source.name == written.source
                 };
-                let tracked = self.tracked.get(&partition).filter(is_current)?;
+                let tracked = self.tracked.of(&partition).filter(is_current)?;
                 let prefix = format!("{}.", written.token);
                 let is_new = |value: &Option<String>| {
                     value.as_ref().is_some_and(|value| value.starts_with(&prefix))
@@ -229,10 +228,10 @@ impl Watermarks {
                 let confirmed = confirmed.min().flatten().filter(|_| is_written);
                 offsets.set_confirmed(&partition.0, partition.1, confirmed);
                 let is_unproven = !is_written && rewind.is_none();
+                let (source, read_at) = (tracked.source.clone(), tracked.read_at);
                 if is_written {
                     self.forgotten.remove(&partition);
                 }
-                let (source, read_at) = (tracked.source.clone(), tracked.read_at);
                 let token = String::new();
                 let tracked = Tracked { epoch, source, stored, read_at, token, is_unproven };
                 self.track(&partition, tracked);
@@ -252,7 +251,8 @@ impl Watermarks {
     /// Follows a partition into the epoch in which it is restored.
     pub(super) fn restoring(&mut self, partition: &Partition, offsets: &Offsets) {
         let position = offsets.finished_to(&partition.0, partition.1);
-        if let (Some(tracked), Some((epoch, _))) = (self.tracked.get_mut(partition), position) {
+        let tracked = self.tracked.of_mut(partition);
+        if let (Some(tracked), Some((epoch, _))) = (tracked, position) {
             tracked.epoch = epoch;
         }
     }
@@ -260,27 +260,6 @@ impl Watermarks {
     fn track(&mut self, partition: &Partition, tracked: Tracked) {
         self.last_token += 1;
         let token = format!("{}-{}", self.process, self.last_token);
-        self.tracked.insert(partition.clone(), Tracked { token, ..tracked });
-    }
-}
-
-impl Tracked {
-    fn new(epoch: u64, ReadWatermark { source, stored, at: read_at, .. }: ReadWatermark) -> Self {
-        Self { epoch, source, stored, read_at, token: String::new(), is_unproven: false }
-    }
-
-    /// Returns from where, once the next value is written, the partition is read again: what was
-    /// published since may be lost. That value says so, for the owner that takes over until then.
-    fn lost(&self, next: i64) -> Option<(i64, Option<(i64, LossTime)>)> {
-        if !self.is_unproven {
-            return None;
-        }
-        let loss = intact_until(&self.stored, self.read_at);
-        match rewind_to(self.stored.values(), next, Duration::ZERO, loss)? {
-            RewindTo::Offset { from, silent_until, loss } => {
-                Some((from, (silent_until > 0).then_some((silent_until, loss))))
-            }
-            RewindTo::Age { .. } => None,
-        }
+        self.tracked.insert(partition, Tracked { token, ..tracked });
     }
 }

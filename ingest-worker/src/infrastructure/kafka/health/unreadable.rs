@@ -39,10 +39,10 @@ pub(crate) struct UnreadablePartitions(BTreeMap<Partition, i64>);
 
 /// What a new client has found at a position.
 #[derive(Debug)]
-struct Damage {
-    cause: String,
+pub(crate) struct Damage {
+    pub(crate) cause: String,
     /// The first offset after it at which a record can be read.
-    next_readable: Option<i64>,
+    pub(crate) next_readable: Option<i64>,
     end: i64,
 }
 
@@ -94,7 +94,7 @@ impl Damage {
 
 /// Reads a partition at `offset` with a new client; blocks. Returns `None` if a record can be read,
 /// or nothing is found out.
-fn damage_at(config: &Config, partition: &Partition, offset: i64) -> Option<Damage> {
+pub(crate) fn damage_at(config: &Config, partition: &Partition, offset: i64) -> Option<Damage> {
     probe(config, partition, offset).unwrap_or_else(|error| {
         debug!(%error, "new Kafka client could not be created");
         None

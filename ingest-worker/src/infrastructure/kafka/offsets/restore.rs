@@ -83,6 +83,20 @@ impl Offsets {
         Some((assigned.epoch, assigned.finished_to()?))
     }
 
+    /// Returns the topics with their ids, and of each the partitions with their assignments for which
+    /// [`Self::finished_to`] returns something.
+    pub(crate) fn known_positions(
+        &self,
+    ) -> impl Iterator<Item = (&str, Option<&str>, impl Iterator<Item = (i32, u64)>)> {
+        self.topics.iter().map(|(topic, partitions)| {
+            let known = partitions.iter().filter(|(_, assigned)| {
+                assigned.reset_from.is_none() && assigned.finished_to().is_some()
+            });
+            let known = known.map(|(id, assigned)| (*id, assigned.epoch));
+            (topic.as_str(), self.topic_id(topic), known)
+        })
+    }
+
     /// Returns the position from which a partition is read again, if something of it may be lost.
     /// `found` is the first offset that may be restored, `committed` the one that was committed.
     pub(crate) fn rewind_start(

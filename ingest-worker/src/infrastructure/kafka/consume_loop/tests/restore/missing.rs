@@ -121,6 +121,36 @@ async fn a_topic_that_is_created_again_is_no_loss_of_redis_until_its_own_waterma
     assert_eq!(rewinds(&setup, RewindReason::Missing), 1);
 }
 
+/// The client may ignore its leaders, so that only the next worker reads it.
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_is_created_again_is_reread_also_by_the_next_owner() {
+    let setup = Setup::new([0]);
+    setup.broker.set_topic_id("former");
+    let script = async {
+        for id in 1..=3 {
+            setup.broker.produce(0, of_user(id, "u"));
+        }
+        setup.committed(0, 3).await;
+        setup.broker.create_again("present");
+        sleep(2 * SYNC).await;
+    };
+    setup.run(script).await;
+    assert!(setup.store.watermark("g/t/0/present").ends_with(" 0 reread-until 3 at 5"));
+    setup.broker.set_topic_id("present");
+    setup.broker.forget_commits();
+    setup.broker.assign(0);
+    let script = async {
+        for id in 4..=7 {
+            setup.broker.produce(0, of_user(id, "u"));
+        }
+        // The first ones are too old, below the position in the former topic.
+        setup.published(&[1, 2, 3, 7]).await;
+        setup.committed(0, 4).await;
+    };
+    setup.run(script).await;
+    assert_eq!(rewinds(&setup, RewindReason::Missing), 0);
+}
+
 /// A replica that has not received the first watermark looks like an empty server, but for the
 /// histories: clients may have resumed in them, and been answered that nothing is missing.
 #[tokio::test(start_paused = true)]
