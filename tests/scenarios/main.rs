@@ -117,6 +117,7 @@ const MODULES: &[fn() -> Vec<Scenario>] = &[
     topologies::slot_migration::scenarios,
     traces::scenarios,
     browser_client::scenarios,
+    topologies::standalone::scenarios,
     demo_page::scenarios,
     demo_page::reconnect::scenarios,
     demo_page::own_page::scenarios,

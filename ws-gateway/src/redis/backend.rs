@@ -177,7 +177,7 @@ impl Backend for RedisBackend {
 
     async fn positions(&mut self, users: &[UserId]) -> RedisResult<Vec<UserReply<Position>>> {
         let commands = users.iter().map(|user| newest_position(&self.keys, user)).collect();
-        let replies = self.connection.run_where_moved(commands).await?;
+        let replies = self.connection.run_on_masters(commands).await?;
         replies.into_iter().map(|reply| read_position(reply, &self.clock)).collect()
     }
 
@@ -233,7 +233,7 @@ pub(super) async fn read_pages(
     requests: &[PageRequest],
 ) -> RedisResult<Vec<UserReply<Page>>> {
     let commands = requests.iter().flat_map(|request| request.commands(keys));
-    let mut replies = connection.run_where_moved(commands.collect()).await?.into_iter();
+    let mut replies = connection.run_on_masters(commands.collect()).await?.into_iter();
     let mut reply = || replies.next().unwrap_or(Ok(Value::Nil));
     let page = |request| {
         let replies = [reply(), reply()];

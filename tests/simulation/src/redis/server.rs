@@ -112,7 +112,7 @@ impl Server {
         }
         match name.as_str() {
             "SUBSCRIBE" | "UNSUBSCRIBE" => state.subscribe(id, &name, &command[1..]),
-            "HELLO" => output.push(&Reply::hello()),
+            "HELLO" => output.push(&Reply::hello(node + 1 == state.nodes.len())),
             "CLIENT" | "SELECT" => output.push(&Reply::Ok),
             "PING" => output.push(&Reply::Simple("PONG")),
             _ => {
