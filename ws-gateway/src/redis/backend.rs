@@ -95,6 +95,7 @@ impl RedisBackend {
             Self { keys, clock, pubsub, connection, pooled, handler, own_channels, checks };
         backend.check().await?;
         backend.subscribe_own_channels().await?;
+        backend.handler.probe.verify(&backend.connection).await?;
         Ok(backend)
     }
 
