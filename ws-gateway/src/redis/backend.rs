@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tracing::debug;
 
 use super::{
-    history::{Page, PageRequest},
+    history::{Page, PageRequest, StreamSize},
     operators,
     positions::{RedisClock, newest_position, read_position},
     push_handler::PushHandler,
@@ -223,7 +223,7 @@ async fn subscribe_each(
     Ok(replies)
 }
 
-/// Reads a page for each request, in one round trip.
+/// Reads a page for each request, in one round trip, and one more if they are first pages.
 ///
 /// # Errors
 /// If the connection or the server failed.
@@ -233,6 +233,12 @@ pub(super) async fn read_pages(
     clock: &RedisClock,
     requests: &[PageRequest],
 ) -> RedisResult<Vec<UserReply<Page>>> {
+    let mut requests = requests.to_vec();
+    let sizes = requests.iter().filter_map(|request| request.size_command(keys)).collect();
+    let mut sizes = connection.run_where_moved(sizes).await?.into_iter();
+    for request in requests.iter_mut().filter(|request| request.size == StreamSize::Unknown) {
+        request.set_size(sizes.next().unwrap_or(Ok(Value::Nil)))?;
+    }
     let commands = requests.iter().flat_map(|request| request.commands(keys));
     let mut replies = connection.run_on_masters(commands.collect()).await?.into_iter();
     let mut reply = || replies.next().unwrap_or(Ok(Value::Nil));
