@@ -1,4 +1,5 @@
-//! Histories with entries that no worker writes: the memory of a gateway does not depend on them.
+//! Histories of many entries, and of entries that no worker writes: a client resumes from all that a
+//! worker keeps, and the memory of a gateway does not depend on what other software has written.
 
 use anyhow::ensure;
 use futures_util::future::try_join_all;
@@ -14,6 +15,7 @@ use redis::pipe;
 use crate::{context::Context, runner::scenarios};
 
 scenarios![
+    a_client_resumes_from_a_history_of_thousands_of_notifications,
     entries_larger_than_any_notification_take_little_memory_and_make_a_resume_incomplete,
 ];
 
@@ -38,6 +40,21 @@ async fn resume(stack: &Stack, user: &str, expected: &str) -> anyhow::Result<Cli
     let state = client.expect_authenticated(TIMEOUT).await?;
     ensure!(state["resume"] == expected, "expected resume {expected}, got {state}");
     Ok(client)
+}
+
+async fn a_client_resumes_from_a_history_of_thousands_of_notifications(
+    context: &Context,
+) -> anyhow::Result<()> {
+    const ENTRIES: usize = 10_000;
+    let (stack, user) = (context.stack().await?, fresh_user());
+    add(stack, &user, 1, &vec![notification("short"); ENTRIES]).await?;
+    let mut client = resume(stack, &user, "complete").await?;
+    for number in 2..=ENTRIES {
+        let frame = client.next_frame(TIMEOUT).await?;
+        let id = format!("{number}-0");
+        ensure!(frame["id"] == *id, "expected the notification {id}, got {frame}");
+    }
+    Ok(())
 }
 
 async fn entries_larger_than_any_notification_take_little_memory_and_make_a_resume_incomplete(

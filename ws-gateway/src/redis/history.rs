@@ -15,7 +15,7 @@ use std::{
 };
 
 use futures_util::stream;
-use shared::backoff::Backoff;
+use shared::{backoff::Backoff, keys::MAX_HISTORY_LENGTH};
 use tokio::{
     sync::{Semaphore, SemaphorePermit, watch},
     time::{sleep, timeout},
@@ -30,8 +30,9 @@ use crate::{
 };
 pub(super) use page::{Page, PageRequest, StreamSize};
 
-/// The maximum number of entries read for one client, several times the default stream length.
-const MAX_ENTRIES: usize = 4096;
+/// The maximum number of entries read for one client: twice as many as a worker keeps at most. A
+/// stream that is longer grows faster than the client reads it.
+const MAX_ENTRIES: usize = 2 * MAX_HISTORY_LENGTH;
 
 /// How long a page may take; then the connection is closed, so that the client resumes again. An
 /// incomplete resume would have it reload everything, although the history may be there.

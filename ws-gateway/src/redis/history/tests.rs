@@ -145,6 +145,22 @@ async fn a_resume_waits_for_those_of_others_as_long_as_their_pages_are_read() {
 }
 
 #[tokio::test]
+async fn a_client_resumes_from_the_longest_history_that_a_worker_keeps() {
+    const UNREADABLE: usize = 999;
+    let full = Page { malformed: UNREADABLE, ..page(true, &[1], true) };
+    let full = |_| Ok(Page { frames: full.frames.clone(), ..full });
+    let full = (0..MAX_HISTORY_LENGTH / (1 + UNREADABLE)).map(full);
+    let mut pages = pages(full.chain([Ok(page(true, &[2], false))]));
+    loop {
+        let page = pages.next().await;
+        assert_eq!(page.resume, Resume::Complete);
+        if page.is_last {
+            break;
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_stream_that_grows_faster_than_it_is_read_is_given_up() {
     let mut pages = pages((1..=9).map(|ms| Ok(page(true, &[ms], true))));
     pages.left = 3;
