@@ -6,6 +6,7 @@ use clap::{Arg, ArgMatches, Args as _, Command, FromArgMatches};
 use shared::{
     config::{Secret, Validate, duration, positive_duration},
     events::Topic,
+    keys::MAX_HISTORY_LENGTH,
     redis::{RedisSettings, ReplicaAck},
     telemetry::TelemetrySettings,
     trace::TraceSettings,
@@ -165,8 +166,8 @@ fn notification_size(text: &str) -> Result<usize, String> {
 
 /// Reads a number of stream entries that Redis can keep for each of many users.
 fn history_length(text: &str) -> Result<usize, String> {
-    let length = text.parse().ok().filter(|length| (1..=1_000_000).contains(length));
-    length.ok_or_else(|| "a history has 1 to 1000000 notifications".into())
+    let length = text.parse().ok().filter(|length| (1..=MAX_HISTORY_LENGTH).contains(length));
+    length.ok_or_else(|| format!("a history has 1 to {MAX_HISTORY_LENGTH} notifications"))
 }
 
 fn group_id(text: &str) -> Result<String, String> {

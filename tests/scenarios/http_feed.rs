@@ -22,6 +22,7 @@ scenarios![
     an_event_stream_resumes_after_its_last_id_without_a_gap_or_a_duplicate,
     polls_from_one_gateway_to_another_miss_and_repeat_nothing,
     a_poll_without_news_is_answered_after_its_wait,
+    a_poll_is_refused_by_the_end_of_its_wait_while_redis_does_not_answer,
     a_poll_is_answered_when_the_client_sends_another_request,
     streams_and_polls_end_when_the_gateway_stops_and_say_when_to_reconnect,
     an_event_stream_ends_with_its_token,
@@ -149,6 +150,25 @@ async fn a_poll_without_news_is_answered_after_its_wait(context: &Context) -> an
     ensure!(answer["resume"] == "incomplete", "expected an incomplete resume, got {answer}");
     ensure!(answer["next"] == *newest, "the next poll would be incomplete again: {answer}");
     Ok(())
+}
+
+async fn a_poll_is_refused_by_the_end_of_its_wait_while_redis_does_not_answer(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let layout = Layout { workers: 0, ..Layout::default() };
+    let (stack, user) = (context.own_stack(&layout).await?, fresh_user());
+    let (address, token) = (stack.gateways[0].address(), stack.token(&user)?);
+    stack.redis.freeze()?;
+    for query in ["wait=4", "after=1-1&wait=4", "after=1-1&wait=0"] {
+        let begin = Instant::now();
+        let (status, answer) = event_feed::poll(address, &token, query).await?;
+        ensure!(status == 503, "{query}: expected 503, got {status} {answer}");
+        ensure!(begin.elapsed().as_secs() < 6, "{query}: answered after {:?}", begin.elapsed());
+    }
+    stack.redis.thaw()?;
+    let (status, answer) = event_feed::poll(address, &token, "wait=10").await?;
+    ensure!(status == 200 && answer["resume"] == "none", "expected a position, got {answer}");
+    stack.shut_down_and_check_logs().await
 }
 
 async fn a_poll_is_answered_when_the_client_sends_another_request(

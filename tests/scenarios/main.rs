@@ -18,6 +18,7 @@ mod faults;
 mod http_feed;
 mod idempotency;
 mod isolation;
+mod large_histories;
 mod layers;
 mod limits;
 mod load_tester;
@@ -113,9 +114,11 @@ const MODULES: &[fn() -> Vec<Scenario>] = &[
     faults::silent_subscription::scenarios,
     faults::gateways::scenarios,
     slow_clients::scenarios,
+    large_histories::scenarios,
     topologies::sentinel::scenarios,
     topologies::cluster::scenarios,
     topologies::slot_migration::scenarios,
+    topologies::standalone::scenarios,
     traces::scenarios,
     browser_client::scenarios,
     demo_page::scenarios,

@@ -11,10 +11,10 @@ use redis::{Cmd, RedisError, RedisResult, Value, aio::AsyncPushSender};
 
 use super::{
     cluster::Cluster,
-    nodes::{Node, Nodes, ReplicaAck},
+    nodes::{Condition, Node, Nodes, ReplicaAck},
     pubsub::PubSub,
     sentinel::Sentinels,
-    server::{RequiredRole, Servers, check, unavailable},
+    server::{Servers, check, unavailable},
 };
 
 /// Time limit for the sentinels' vote in a health check; a slow vote counts as no change.
@@ -61,7 +61,7 @@ impl RedisConnection {
 
     /// Opens pub/sub connections to the same servers.
     pub(super) async fn open_pubsub(&self, handler: impl AsyncPushSender) -> RedisResult<PubSub> {
-        PubSub::connect(self.nodes(), self.required_role(), Arc::new(handler)).await
+        PubSub::connect(self.nodes(), Arc::new(handler)).await
     }
 
     /// Returns pub/sub connections to the servers to which commands go now; none if no slot has
@@ -71,13 +71,6 @@ impl RedisConnection {
     /// If a server does not respond.
     pub async fn follow(&self, pubsub: &PubSub) -> RedisResult<Option<PubSub>> {
         pubsub.after_moves(self.nodes()).await
-    }
-
-    fn required_role(&self) -> RequiredRole {
-        match &self.topology {
-            Topology::Standalone => RequiredRole::Any,
-            Topology::Sentinel(_) | Topology::Cluster(_) => RequiredRole::Master,
-        }
     }
 
     /// Returns a handle to the same servers that takes connections from a pool: for occasional
@@ -93,7 +86,7 @@ impl RedisConnection {
     /// # Errors
     /// If a server does not respond.
     pub async fn run(&self, commands: Vec<Cmd>) -> RedisResult<Vec<RedisResult<Value>>> {
-        self.nodes().run(commands, None, self.is_pooled).await
+        self.nodes().run(commands, Condition::None, self.is_pooled).await
     }
 
     /// Does what [`RedisConnection::run`] does, then waits until replicas have acknowledged all
@@ -106,7 +99,20 @@ impl RedisConnection {
         commands: Vec<Cmd>,
         ack: ReplicaAck,
     ) -> RedisResult<Vec<RedisResult<Value>>> {
-        self.nodes().run(commands, Some(ack), self.is_pooled).await
+        self.nodes().run(commands, Condition::Acknowledged(ack), self.is_pooled).await
+    }
+
+    /// Does what [`RedisConnection::run_where_moved`] does, but only on masters: what a former master
+    /// has may be old, and it answers for as long as a connection to it stays open.
+    ///
+    /// # Errors
+    /// As [`RedisConnection::run`], and if a server is a replica.
+    pub async fn run_on_masters(&self, commands: Vec<Cmd>) -> RedisResult<Vec<RedisResult<Value>>> {
+        if matches!(self.topology, Topology::Cluster(_)) {
+            // A replica redirects the commands.
+            return self.run_where_moved(commands).await;
+        }
+        self.nodes().run(commands, Condition::IsMaster, self.is_pooled).await
     }
 
     /// Does what [`RedisConnection::run`] does. Where a slot has moved to another master, reads the
@@ -192,10 +198,10 @@ impl RedisConnection {
     /// # Errors
     /// If a server does not respond, is a replica, or was replaced by the sentinels.
     pub async fn check(&self) -> RedisResult<()> {
-        let (nodes, role) = (self.nodes(), self.required_role());
+        let nodes = self.nodes();
         let checks = nodes.list.iter().map(|node| {
             let mut connection = node.connection.clone();
-            async move { check(&mut connection, role).await }
+            async move { check(&mut connection).await }
         });
         let servers = try_join_all(checks);
         let Topology::Sentinel(sentinels) = &self.topology else {

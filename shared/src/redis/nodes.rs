@@ -10,7 +10,7 @@ use redis::{
 };
 
 use super::{
-    server::{Server, pooled, unavailable},
+    server::{Server, expect_master, pooled, role, unavailable},
     slot_map::SlotMap,
 };
 use crate::time::millis;
@@ -22,6 +22,16 @@ pub struct ReplicaAck {
     pub replicas: u32,
     /// Time limit; must be shorter than the response time-out.
     pub timeout: Duration,
+}
+
+/// What must hold of a server after it has run commands.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Condition {
+    None,
+    /// Replicas have acknowledged the writes.
+    Acknowledged(ReplicaAck),
+    /// It is a master.
+    IsMaster,
 }
 
 /// A server and the connections to it.
@@ -49,12 +59,14 @@ impl Node {
     async fn exchange(
         &self,
         commands: Vec<Cmd>,
-        ack: Option<ReplicaAck>,
+        condition: Condition,
         is_pooled: bool,
     ) -> RedisResult<Vec<RedisResult<Value>>> {
         match &self.pool {
-            Some(pool) if is_pooled => exchange(&mut *pooled(pool).await?, commands, ack).await,
-            _ => exchange(&mut self.connection.clone(), commands, ack).await,
+            Some(pool) if is_pooled => {
+                exchange(&mut *pooled(pool).await?, commands, condition).await
+            }
+            _ => exchange(&mut self.connection.clone(), commands, condition).await,
         }
     }
 }
@@ -68,14 +80,14 @@ impl Nodes {
     pub(super) async fn run(
         &self,
         commands: Vec<Cmd>,
-        ack: Option<ReplicaAck>,
+        condition: Condition,
         is_pooled: bool,
     ) -> RedisResult<Vec<RedisResult<Value>>> {
         if commands.is_empty() {
             return Ok(Vec::new());
         }
         if self.map.is_none() {
-            return self.list[0].exchange(commands, ack, is_pooled).await;
+            return self.list[0].exchange(commands, condition, is_pooled).await;
         }
         let total = commands.len();
         let mut by_node: Vec<(Vec<usize>, Vec<Cmd>)> = vec![Default::default(); self.list.len()];
@@ -87,7 +99,7 @@ impl Nodes {
         let by_node =
             by_node.into_iter().enumerate().filter(|(_, (indexes, _))| !indexes.is_empty());
         let exchanges = by_node.map(|(node, (indexes, commands))| async move {
-            (indexes, self.list[node].exchange(commands, ack, is_pooled).await)
+            (indexes, self.list[node].exchange(commands, condition, is_pooled).await)
         });
         let mut results: Vec<Option<RedisResult<Value>>> = vec![None; total];
         for (indexes, responses) in join_all(exchanges).await {
@@ -107,7 +119,7 @@ impl Nodes {
         let is_named = |node: &&Node| node.server.address().to_string() == address;
         let Some(node) = self.list.iter().find(is_named) else { return Ok(None) };
         let commands = vec![redis::cmd("ASKING"), command];
-        Ok(node.exchange(commands, None, false).await?.pop())
+        Ok(node.exchange(commands, Condition::None, false).await?.pop())
     }
 
     /// Returns the index of the server that owns the key of a command. Commands for a slot without
@@ -139,26 +151,36 @@ impl Nodes {
 async fn exchange(
     connection: &mut impl ConnectionLike,
     commands: Vec<Cmd>,
-    ack: Option<ReplicaAck>,
+    condition: Condition,
 ) -> RedisResult<Vec<RedisResult<Value>>> {
     let mut pipeline = Pipeline::with_capacity(commands.len() + 1);
     pipeline.ignore_errors();
     for command in commands {
         pipeline.add_command(command);
     }
-    if let Some(ReplicaAck { replicas, timeout }) = ack {
-        pipeline.cmd("WAIT").arg(replicas).arg(millis(timeout));
+    match condition {
+        Condition::None => {}
+        Condition::Acknowledged(ReplicaAck { replicas, timeout }) => {
+            pipeline.cmd("WAIT").arg(replicas).arg(millis(timeout));
+        }
+        Condition::IsMaster => {
+            pipeline.add_command(role());
+        }
     }
     let mut results: Vec<RedisResult<Value>> = pipeline.query_async(connection).await?;
-    if let Some(ReplicaAck { replicas, .. }) = ack {
-        let acknowledged: u32 = match results.pop() {
-            Some(response) => redis::from_redis_value(response?)?,
-            None => 0,
-        };
-        if acknowledged < replicas && results.iter().all(Result::is_ok) {
-            let detail = format!("{acknowledged} of {replicas}");
-            return Err(unavailable("too few replicas acknowledged the write", detail));
+    match condition {
+        Condition::None => {}
+        Condition::Acknowledged(ReplicaAck { replicas, .. }) => {
+            let acknowledged: u32 = match results.pop() {
+                Some(response) => redis::from_redis_value(response?)?,
+                None => 0,
+            };
+            if acknowledged < replicas && results.iter().all(Result::is_ok) {
+                let detail = format!("{acknowledged} of {replicas}");
+                return Err(unavailable("too few replicas acknowledged the write", detail));
+            }
         }
+        Condition::IsMaster => results.pop().unwrap_or(Ok(Value::Nil)).and_then(expect_master)?,
     }
     Ok(results)
 }

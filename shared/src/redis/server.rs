@@ -1,11 +1,11 @@
-//! Connections to one server, and the check that it has the required role.
+//! Connections to one server, and the check that it is a master.
 
 use std::{collections::HashMap, time::Duration};
 
 use deadpool_redis::{Manager, Pool, PoolError, Runtime};
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo,
-    ProtocolVersion, RedisConnectionInfo, RedisError, RedisResult, Value,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind,
+    IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo, RedisError, RedisResult, Value,
     aio::{AsyncPushSender, MultiplexedConnection},
     io::tcp::TcpSettings,
 };
@@ -157,42 +157,63 @@ pub(super) async fn pooled(pool: &Pool) -> RedisResult<deadpool_redis::Connectio
     })
 }
 
-/// The role that a server must have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum RequiredRole {
-    /// Any role.
-    Any,
-    /// Master: replicas refuse writes.
-    Master,
-}
-
-/// Checks that the server responds and has the required role.
+/// Checks that the server responds and is a master: what is written goes to another one, and its
+/// replicas know of it later or never.
 ///
 /// # Errors
 /// If it does not respond, or is a replica.
-pub(super) async fn check(
-    connection: &mut MultiplexedConnection,
-    role: RequiredRole,
-) -> RedisResult<()> {
+pub(super) async fn check(connection: &mut MultiplexedConnection) -> RedisResult<()> {
     // A server that is loading, or requires a password, still accepts connections. One that cannot
     // persist refuses `PING` together with writes, and serves everything else.
     match redis::cmd("PING").query_async::<()>(connection).await {
         Err(error) if error.code() == Some("MISCONF") => {}
         answer => answer?,
     }
-    if role == RequiredRole::Any {
-        return Ok(());
-    }
-    // HELLO reports the role like ROLE, and no ACL can deny it.
-    let hello: HashMap<String, Value> = redis::cmd("HELLO").query_async(connection).await?;
-    match hello.get("role") {
-        Some(Value::BulkString(role)) if role == b"master" => Ok(()),
-        Some(Value::SimpleString(role)) if role == "master" => Ok(()),
-        _ => Err(unavailable("the server is not a master", String::new())),
+    expect_master(role().query_async(connection).await?)
+}
+
+/// Returns the command whose reply [`expect_master`] takes. It reports the role like `ROLE`, and no
+/// ACL can deny it.
+pub(super) fn role() -> Cmd {
+    redis::cmd("HELLO")
+}
+
+/// Takes the reply to [`role`].
+///
+/// # Errors
+/// If the server is a replica.
+pub(super) fn expect_master(reply: Value) -> RedisResult<()> {
+    let hello: HashMap<String, Value> = redis::from_redis_value(reply)?;
+    let role: Option<String> = hello.get("role").and_then(|r| redis::from_redis_value_ref(r).ok());
+    match role.as_deref() {
+        Some("replica" | "slave") => Err(unavailable("the server is not a master", String::new())),
+        _ => Ok(()),
     }
 }
 
 /// Returns an error for a server or topology that is currently unusable; connecting again may help.
 pub(super) fn unavailable(what: &'static str, detail: String) -> RedisError {
     (ErrorKind::Io, what, detail).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_says_it_is_a_replica_is_not_a_master() {
+        let hello = |role: &str| {
+            let pair = |key: &str, value: &str| {
+                (Value::BulkString(key.into()), Value::BulkString(value.into()))
+            };
+            Value::Map(vec![pair("server", "redis"), pair("role", role)])
+        };
+        for role in ["replica", "slave"] {
+            assert!(expect_master(hello(role)).is_err(), "{role}");
+        }
+        // One that replicates and accepts writes as well is a master.
+        for role in ["master", "active-replica"] {
+            assert!(expect_master(hello(role)).is_ok(), "{role}");
+        }
+    }
 }

@@ -89,6 +89,7 @@ fn key_of(command: &Cmd) -> Option<&[u8]> {
     });
     match arguments.next()? {
         b"EVAL" | b"EVALSHA" => arguments.nth(2),
+        b"MEMORY" => arguments.nth(1),
         _ => arguments.next(),
     }
 }
@@ -122,6 +123,7 @@ mod tests {
         assert_eq!(map.master_of(redis::cmd("GET").arg("foo")), Some(1));
         let mut script = redis::cmd("EVALSHA");
         assert_eq!(map.master_of(script.arg("sha").arg(2).arg("{foo}").arg("{foo}")), Some(1));
+        assert_eq!(map.master_of(redis::cmd("MEMORY").arg("USAGE").arg("foo")), Some(1));
         assert_eq!(map.master_of(&redis::cmd("PING")), None);
         for (key, master) in [("foo", 1), ("bar", 0), ("ws:stream:{foo}", 1), ("{bar}:{foo}", 0)] {
             assert_eq!(map.master_of_key(key.as_bytes()), Some(master), "{key}");

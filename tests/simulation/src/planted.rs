@@ -140,7 +140,7 @@ bugs! {
         "self.bytes + item.bytes() <= usize::MAX";
     "ws-gateway/src/redis/history.rs":
         "the size of a page of a resume has no limit",
-        "page.truncate(self.max_bytes);" => "page.truncate(usize::MAX);";
+        "page.truncate(self.request.max_bytes);" => "page.truncate(usize::MAX);";
     "ws-gateway/src/hub/outbox.rs":
         "a full queue drops a frame and stays open",
         "state.close(CloseReason::TooSlow);" => "";

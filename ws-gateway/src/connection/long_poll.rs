@@ -5,7 +5,6 @@
 use std::{fmt, mem, pin::Pin, time::Duration};
 
 use bytes::Bytes;
-use futures_util::future::pending;
 use tokio::{
     sync::oneshot,
     time::{Instant, sleep_until},
@@ -13,7 +12,11 @@ use tokio::{
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use super::channel::{Channel, Reconnect};
-use crate::protocol::{Disconnect, Position, ReadSummary, Resume};
+use crate::protocol::{CloseReason, Disconnect, Position, ReadSummary, Resume};
+
+/// The minimum time for the subscription and the first page of the history, however short the
+/// client's time is: several times as long as they take, unless Redis is unavailable.
+const MIN_CONFIRMATION_TIME: Duration = Duration::from_secs(2);
 
 /// What a poll is answered.
 #[derive(Debug)]
@@ -37,6 +40,8 @@ pub(crate) struct LongPoll {
     /// The position up to which the user has read, as far as the client knows with these frames.
     read_up_to: Option<Position>,
     deadline: Instant,
+    /// When the poll ends if there is no position yet to continue at.
+    confirmed_by: Instant,
     /// Ends when the client sends another request on the same connection.
     next_request: Pin<Box<dyn Future<Output = ()> + Send>>,
     /// Whether the client was pinged since the last call of `receive`.
@@ -60,6 +65,7 @@ impl LongPoll {
             resume: None,
             read_up_to,
             deadline: Instant::now() + wait,
+            confirmed_by: Instant::now() + wait.max(MIN_CONFIRMATION_TIME),
             next_request: Box::pin(next_request),
             is_pinged: false,
         };
@@ -81,7 +87,8 @@ impl Channel for LongPoll {
         }
         if self.resume.is_none() {
             // There is no position to continue at yet.
-            return pending().await;
+            sleep_until(self.confirmed_by).await;
+            return Err(Disconnect::ByGateway(CloseReason::SubscriptionTimeout));
         }
         tokio::select! {
             () = sleep_until(self.deadline) => {}
@@ -129,6 +136,8 @@ impl Channel for LongPoll {
 
 #[cfg(test)]
 mod tests {
+    use std::future::pending;
+
     use super::*;
 
     const WAIT: Duration = Duration::from_secs(25);
@@ -163,6 +172,18 @@ mod tests {
         assert_eq!(poll.receive().await, Err(Disconnect::Answered));
         assert_eq!(start.elapsed(), WAIT);
         assert!(answered(poll, Disconnect::Answered, answer).await.frames.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_ends_by_the_time_of_its_client_if_it_has_no_position_by_then() {
+        for (wait, by) in [(WAIT, WAIT), (Duration::ZERO, MIN_CONFIRMATION_TIME)] {
+            let (start, (mut poll, answer)) =
+                (Instant::now(), LongPoll::new(wait, None, pending()));
+            let end = poll.receive().await.unwrap_err();
+            assert_eq!(end, Disconnect::ByGateway(CloseReason::SubscriptionTimeout));
+            assert_eq!(start.elapsed(), by);
+            assert_eq!(answered(poll, end, answer).await.resume, None);
+        }
     }
 
     #[tokio::test]

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tracing::debug;
 
 use super::{
-    history::{Page, PageRequest},
+    history::{Page, PageRequest, StreamSize},
     operators,
     positions::{RedisClock, newest_position, read_position},
     push_handler::PushHandler,
@@ -95,6 +95,7 @@ impl RedisBackend {
             Self { keys, clock, pubsub, connection, pooled, handler, own_channels, checks };
         backend.check().await?;
         backend.subscribe_own_channels().await?;
+        backend.handler.probe.verify(&backend.connection).await?;
         Ok(backend)
     }
 
@@ -177,7 +178,7 @@ impl Backend for RedisBackend {
 
     async fn positions(&mut self, users: &[UserId]) -> RedisResult<Vec<UserReply<Position>>> {
         let commands = users.iter().map(|user| newest_position(&self.keys, user)).collect();
-        let replies = self.connection.run_where_moved(commands).await?;
+        let replies = self.connection.run_on_masters(commands).await?;
         replies.into_iter().map(|reply| read_position(reply, &self.clock)).collect()
     }
 
@@ -222,7 +223,7 @@ async fn subscribe_each(
     Ok(replies)
 }
 
-/// Reads a page for each request, in one round trip.
+/// Reads a page for each request, in one round trip, and one more if they are first pages.
 ///
 /// # Errors
 /// If the connection or the server failed.
@@ -232,8 +233,14 @@ pub(super) async fn read_pages(
     clock: &RedisClock,
     requests: &[PageRequest],
 ) -> RedisResult<Vec<UserReply<Page>>> {
+    let mut requests = requests.to_vec();
+    let sizes = requests.iter().filter_map(|request| request.size_command(keys)).collect();
+    let mut sizes = connection.run_where_moved(sizes).await?.into_iter();
+    for request in requests.iter_mut().filter(|request| request.size == StreamSize::Unknown) {
+        request.set_size(sizes.next().unwrap_or(Ok(Value::Nil)))?;
+    }
     let commands = requests.iter().flat_map(|request| request.commands(keys));
-    let mut replies = connection.run_where_moved(commands.collect()).await?.into_iter();
+    let mut replies = connection.run_on_masters(commands.collect()).await?.into_iter();
     let mut reply = || replies.next().unwrap_or(Ok(Value::Nil));
     let page = |request| {
         let replies = [reply(), reply()];

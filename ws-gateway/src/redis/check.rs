@@ -43,6 +43,7 @@ fn permissions(keys: &Keys) -> Vec<(&'static str, Cmd)> {
         ("+xlen %R~ws:stream:*", cmd("XLEN").arg(&stream).to_owned()),
         ("+xrange %R~ws:stream:*", range("XRANGE")),
         ("+xrevrange %R~ws:stream:*", newest_first),
+        ("+memory|usage %R~ws:stream:*", cmd("MEMORY").arg("USAGE").arg(&stream).to_owned()),
         ("+get %R~ws:start:*", Cmd::get(&start)),
         ("+get ~ws:position:*", Cmd::get(&position)),
         ("+set ~ws:position:*", set(&position)),

@@ -15,7 +15,7 @@ use std::{
 };
 
 use futures_util::stream;
-use shared::backoff::Backoff;
+use shared::{backoff::Backoff, keys::MAX_HISTORY_LENGTH};
 use tokio::{
     sync::{Semaphore, SemaphorePermit, watch},
     time::{sleep, timeout},
@@ -28,10 +28,11 @@ use crate::{
     metrics::Metrics,
     protocol::{CloseReason, Position, Resume},
 };
-pub(super) use page::{Page, PageRequest};
+pub(super) use page::{Page, PageRequest, StreamSize};
 
-/// The maximum number of entries read for one client, several times the default stream length.
-const MAX_ENTRIES: usize = 4096;
+/// The maximum number of entries read for one client: twice as many as a worker keeps at most. A
+/// stream that is longer grows faster than the client reads it.
+const MAX_ENTRIES: usize = 2 * MAX_HISTORY_LENGTH;
 
 /// How long a page may take; then the connection is closed, so that the client resumes again. An
 /// incomplete resume would have it reload everything, although the history may be there.
@@ -124,10 +125,9 @@ impl History {
         let pages = Pages {
             reader: self.reader.clone(),
             queue: Arc::clone(&self.queue),
-            request: PageRequest::first(registration.user().clone(), after),
+            request: PageRequest::first(registration.user().clone(), after, self.max_bytes),
             outbox: registration.outbox().clone(),
-            max_bytes: self.max_bytes,
-            read: 0,
+            left: MAX_ENTRIES,
             replayed_to: None,
             metrics: self.metrics.clone(),
         };
@@ -191,9 +191,8 @@ struct Pages<R> {
     /// The next page.
     request: PageRequest,
     outbox: Outbox,
-    max_bytes: usize,
-    /// The number of entries read so far.
-    read: usize,
+    /// The number of entries that may still be read.
+    left: usize,
     /// The position of the newest frame in earlier pages.
     replayed_to: Option<Position>,
     metrics: Metrics,
@@ -210,7 +209,7 @@ impl<R: ReadPage> Pages<R> {
         };
         let page = match timeout(PAGE_TIMEOUT, self.reader.page(&self.request)).await {
             Ok(Ok(mut page)) => {
-                page.truncate(self.max_bytes);
+                page.truncate(self.request.max_bytes);
                 page
             }
             Ok(Err(kind)) => {
@@ -227,10 +226,10 @@ impl<R: ReadPage> Pages<R> {
         };
         queue.record_read();
         self.metrics.malformed_frames.inc_by(page.malformed as u64);
-        self.read += self.request.count;
-        self.request = self.request.clone().next(&page, self.max_bytes);
+        self.left = self.left.saturating_sub(page.frames.len() + page.malformed);
+        self.request = self.request.clone().next(&page);
         let ends = !page.more && self.outbox.end_replay();
-        let gives_up = !ends && self.read >= MAX_ENTRIES;
+        let gives_up = !ends && self.left == 0;
         let is_complete = page.reaches_back && !gives_up;
         self.outbox.remember(&page.frames);
         // The client's own position may be ahead of everything that will be published.

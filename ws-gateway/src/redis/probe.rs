@@ -9,7 +9,7 @@ use std::{
 };
 
 use redis::{ErrorKind, RedisError, RedisResult, cmd};
-use shared::redis::RedisClient;
+use shared::redis::{RedisClient, RedisConnection};
 use tokio::{
     sync::watch,
     time::{sleep, timeout},
@@ -45,9 +45,14 @@ pub(super) trait PublishProbe {
 impl PublishProbe for RedisClient {
     async fn publish(&self, channels: &[String], probe: &str) -> RedisResult<()> {
         // A new connection: an open one may be to the same server as the subscription.
-        let connection = self.connect().await?;
+        self.connect().await?.publish(channels, probe).await
+    }
+}
+
+impl PublishProbe for RedisConnection {
+    async fn publish(&self, channels: &[String], probe: &str) -> RedisResult<()> {
         let publish = |channel| cmd("PUBLISH").arg(channel).arg(probe).to_owned();
-        for reply in connection.run(channels.iter().map(publish).collect()).await? {
+        for reply in self.run(channels.iter().map(publish).collect()).await? {
             reply?;
         }
         Ok(())
@@ -79,6 +84,36 @@ impl Probe {
         }
     }
 
+    /// Checks that what is published through `connection` is received: it is open to the server
+    /// where the channels are subscribed, and not to another one behind the same address, whose
+    /// data are those of a former master. A probe that cannot be published shows nothing.
+    ///
+    /// # Errors
+    /// If the probe is not received in time.
+    pub(super) async fn verify(&self, connection: &impl PublishProbe) -> RedisResult<()> {
+        let channels = self.channels();
+        if let Err(error) = connection.publish(&channels, &format!("{} 0", self.id)).await {
+            debug!(%error, "publishing the first probe failed");
+            return Ok(());
+        }
+        if timeout(RETURN_TIMEOUT, self.are_back(&channels, 0)).await.is_err() {
+            let error = "commands and subscriptions are at different servers";
+            return Err((ErrorKind::Io, error).into());
+        }
+        Ok(())
+    }
+
+    /// Waits until a probe with this number or a later one is received on every channel.
+    async fn are_back(&self, channels: &[String], number: u64) {
+        let mut returned = self.returned.subscribe();
+        let is_back = |newest: Option<&u64>| newest.is_some_and(|newest| *newest >= number);
+        let are_back = |newest: &HashMap<String, u64>| {
+            channels.iter().all(|channel| is_back(newest.get(channel)))
+        };
+        // The sender is in `self`.
+        returned.wait_for(are_back).await.ok();
+    }
+
     /// Probes all channels until the probes of one are lost twice in a row. A probe that cannot be
     /// published shows nothing about the subscription.
     pub(super) async fn run(&self, publisher: &impl PublishProbe, metrics: &Metrics) -> RedisError {
@@ -95,11 +130,7 @@ impl Probe {
                 sleep(INTERVAL).await;
                 continue;
             }
-            let mut returned = self.returned.subscribe();
-            let oldest = number - lost;
-            let is_back = |newest: Option<&u64>| newest.is_some_and(|newest| *newest >= oldest);
-            let are_back = returned
-                .wait_for(|newest| channels.iter().all(|channel| is_back(newest.get(channel))));
+            let are_back = self.are_back(&channels, number - lost);
             let result = if timeout(RETURN_TIMEOUT, are_back).await.is_ok() {
                 lost = 0;
                 ProbeResult::Returned
@@ -170,6 +201,18 @@ mod tests {
         let run = publisher.probe.run(&publisher, &metrics);
         assert!(timeout(Duration::from_mins(5), run).await.is_err());
         assert_eq!(metrics.probes.of(ProbeResult::Failed).get(), 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_to_another_server_than_the_subscriptions_is_detected() {
+        let same = publisher(1, &[]);
+        assert!(same.probe.verify(&same).await.is_ok());
+        let other = publisher(0, &[]);
+        let start = Instant::now();
+        assert!(other.probe.verify(&other).await.is_err());
+        assert_eq!(start.elapsed(), RETURN_TIMEOUT);
+        let refused = publisher(0, &[1]);
+        assert!(refused.probe.verify(&refused).await.is_ok());
     }
 
     #[test]

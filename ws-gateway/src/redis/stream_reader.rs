@@ -14,9 +14,9 @@ pub(crate) struct StreamReader {
 }
 
 impl StreamReader {
-    /// Runs commands, see [`RedisConnection::run_where_moved`].
+    /// Runs commands, see [`RedisConnection::run_on_masters`].
     pub(super) async fn run(&self, commands: Vec<Cmd>) -> RedisResult<Vec<RedisResult<Value>>> {
-        self.connection.run_where_moved(commands).await
+        self.connection.run_on_masters(commands).await
     }
 
     /// Publishes a text on a channel.

@@ -26,6 +26,7 @@ pub fn run(db: &mut impl Database, command: &[Vec<u8>]) -> Reply {
                 .collect(),
         )),
         "XRANGE" => range(db, command),
+        "MEMORY" => Ok(memory_usage(db, command)),
         "PUBLISH" => db.publish(&text(&command[1]), &command[2]).map(Reply::Int),
         "TIME" => {
             let now = db.store().now;
@@ -82,9 +83,41 @@ fn run_script(db: &mut impl Database, command: &[Vec<u8>]) -> Result<Reply, Refu
 
 fn run_text(db: &mut impl Database, command: &[Vec<u8>]) -> Result<Reply, Refusal> {
     let (keys, args) = keys_and_args(command);
+    if is_page(command) {
+        return scripts::page(db, &keys[0], &args);
+    }
     let is_read_state = text(&command[1]).contains("read_state");
     let script = if is_read_state { read_state::run } else { scripts::newest_position };
     script(db, &keys, &args).map(Reply::text)
+}
+
+/// Whether a command runs the script that reads a page of a history.
+pub(super) fn is_page(command: &[Vec<u8>]) -> bool {
+    command[0].eq_ignore_ascii_case(b"EVAL") && text(&command[1]).contains("max_text")
+}
+
+/// Whether a reply has as many entries of a history as were requested.
+pub(super) fn is_full_page(command: &[Vec<u8>], reply: &Reply) -> bool {
+    let Reply::Array(reply) = reply else { return false };
+    let (entries, count) = if is_page(command) {
+        (reply.len() / 2, &command[6])
+    } else if let Some(count) = command.get(5) {
+        (reply.len(), count)
+    } else {
+        return false;
+    };
+    text(count) == entries.to_string()
+}
+
+/// Histories of a few entries are small, others as large as if each entry were: gateways read both
+/// in their own way.
+fn memory_usage(db: &mut impl Database, command: &[Vec<u8>]) -> Reply {
+    let key = text(&command[2]);
+    if db.store().value(&key).is_none() {
+        return Reply::Nil;
+    }
+    let entries = db.store().range(&key, Id::default()).map_or(0, |entries| entries.len());
+    Reply::Int(i64::try_from(entries << 17).unwrap_or(i64::MAX))
 }
 
 fn trim(db: &mut impl Database, command: &[Vec<u8>]) -> Result<Reply, Refusal> {

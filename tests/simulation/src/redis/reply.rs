@@ -27,9 +27,10 @@ pub enum Reply {
 
 impl Reply {
     /// The reply to `HELLO`.
-    pub(crate) fn hello() -> Self {
+    pub(crate) fn hello(is_master: bool) -> Self {
+        let role = if is_master { "master" } else { "replica" };
         let entries =
-            [("server", "redis"), ("version", "7.2.0"), ("mode", "standalone"), ("role", "master")];
+            [("server", "redis"), ("version", "7.2.0"), ("mode", "standalone"), ("role", role)];
         let entries = entries.map(|(key, value)| (Self::text(key), Self::text(value)));
         Self::Map(entries.into_iter().chain([(Self::text("proto"), Self::Int(3))]).collect())
     }

@@ -5,6 +5,7 @@ use shared::keys::HISTORY_CHANGED;
 
 use super::{
     database::{Database, Write},
+    reply::Reply,
     store::{Id, Refusal, Value},
 };
 
@@ -48,6 +49,38 @@ pub(super) fn publish_once(db: &mut impl Database, keys: &[String], args: &[Vec<
         }
     }
     lines.join("\n")
+}
+
+/// `page.lua` of the gateway.
+pub(super) fn page(
+    db: &mut impl Database,
+    stream: &str,
+    args: &[Vec<u8>],
+) -> Result<Reply, Refusal> {
+    let words: Vec<_> = args.iter().map(|arg| String::from_utf8_lossy(arg)).collect();
+    let number = |index: usize| words[index].parse().unwrap_or(0_usize);
+    let (count, max_bytes, max_text) = (number(2), number(3), number(4));
+    let after: Id = words[1].parse().map_err(|()| "ERR Invalid stream ID".to_owned())?;
+    let entries = db.store().range(stream, after)?;
+    let (mut page, mut bytes) = (Vec::new(), 0);
+    let mut more = entries.len() >= count;
+    for (id, text) in entries.into_iter().take(count) {
+        let size = if id == after { 0 } else { text.len() };
+        if bytes > 0 && bytes + size > max_bytes {
+            more = true;
+            break;
+        }
+        bytes += size;
+        page.push(Reply::text(id.to_string()));
+        if size > max_text {
+            page.push(Reply::Int(i64::try_from(size).unwrap_or(i64::MAX)));
+            more = true;
+            break;
+        }
+        page.push(if id == after { Reply::Nil } else { Reply::Bulk(text) });
+    }
+    page.insert(0, Reply::Int(more.into()));
+    Ok(Reply::Array(page))
 }
 
 /// Whether a user's history began before a time, as its start or else the newest position says. If

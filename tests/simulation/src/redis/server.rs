@@ -112,21 +112,18 @@ impl Server {
         }
         match name.as_str() {
             "SUBSCRIBE" | "UNSUBSCRIBE" => state.subscribe(id, &name, &command[1..]),
-            "HELLO" => output.push(&Reply::hello()),
+            "HELLO" => output.push(&Reply::hello(node + 1 == state.nodes.len())),
             "CLIENT" | "SELECT" => output.push(&Reply::Ok),
             "PING" => output.push(&Reply::Simple("PONG")),
             _ => {
-                state.begin_write(&name, node, &self.sim);
+                state.begin_write(command, node, &self.sim);
                 let mut db = NodeDatabase { state: &mut state, node, sim: &self.sim };
                 let reply = commands::run(&mut db, command);
-                match (&reply, command.get(5)) {
-                    (Reply::Error(error), _) => {
-                        trace!(self.sim, "redis refuses {name} of {id}: {error}");
-                    }
-                    (Reply::Array(entries), Some(count)) if *count == entries_of(entries) => {
-                        self.sim.reach("a page of a history was full");
-                    }
-                    _ => {}
+                if let Reply::Error(error) = &reply {
+                    trace!(self.sim, "redis refuses {name} of {id}: {error}");
+                }
+                if commands::is_full_page(command, &reply) {
+                    self.sim.reach("a page of a history was full");
                 }
                 if name == "SET" && reply == Reply::Ok {
                     self.sim.oracle.key_stored(&commands::text(&command[1]));
@@ -154,7 +151,7 @@ impl Server {
         commands.iter().all(|command| {
             let command = command.iter().filter(|part| !part.is_empty());
             let command: Vec<Vec<u8>> = command.map(|part| part.as_bytes().to_vec()).collect();
-            state.begin_write(&String::from_utf8_lossy(&command[0]), node, sim);
+            state.begin_write(&command, node, sim);
             let mut db = NodeDatabase { state: &mut state, node, sim };
             !matches!(commands::run(&mut db, &command), Reply::Error(_))
         })
@@ -174,10 +171,11 @@ impl State {
         self.nodes.last_mut().expect("there is always a node")
     }
 
-    fn begin_write(&mut self, name: &str, node: usize, sim: &Sim) {
+    fn begin_write(&mut self, command: &[Vec<u8>], node: usize, sim: &Sim) {
         let now = sim.now_ms();
         self.nodes[node].store.now = now;
-        if node + 1 == self.nodes.len() && matches!(name, "SET" | "EVAL" | "EVALSHA" | "ZADD") {
+        let is_write = matches!(&command[0][..], b"SET" | b"EVAL" | b"EVALSHA" | b"ZADD");
+        if node + 1 == self.nodes.len() && is_write && !commands::is_page(command) {
             let before = (self.nodes[node].store.clone(), sim.oracle.published_count());
             self.snapshots.push_back(before);
             if self.snapshots.len() > SNAPSHOTS {
@@ -221,11 +219,6 @@ impl State {
             ]));
         }
     }
-}
-
-/// Returns the number of entries as a client states it.
-fn entries_of(entries: &[Reply]) -> Vec<u8> {
-    entries.len().to_string().into_bytes()
 }
 
 /// The database of one node.

@@ -19,7 +19,7 @@ const PUBLISH_ONCE: &str =
 const REPLACE_WATERMARKS: &str =
     include_str!("../../../../ingest-worker/src/infrastructure/redis/replace_watermarks.lua");
 const NEWEST_POSITION: &str = include_str!("../../../../ws-gateway/src/redis/newest_position.lua");
-
+const PAGE: &str = include_str!("../../../../ws-gateway/src/redis/history/page.lua");
 const READ_STATE: &str = include_str!("../../../../ws-gateway/src/redis/read_state.lua");
 
 const WATERMARKS: &str = "ws:watermark:0";
@@ -89,10 +89,12 @@ impl Operations {
                 let keys = ["EVAL", NEWEST_POSITION, "2", &stream, &position];
                 command(&[&keys[..], &[&self.start(), "60000", "ws:channel"]].concat())
             }
-            50..60 => {
+            50..55 => {
                 command(&["XRANGE", &stream, &format!("0-{}", self.number()), "+", "COUNT", "7"])
             }
-            60..70 => command(&["MGET", &position, &start]),
+            55..60 => self.page(&stream),
+            60..65 => command(&["MGET", &position, &start]),
+            65..70 => command(&["MEMORY", "USAGE", &stream, "SAMPLES", "0"]),
             70..75 => command(&["SET", &owner, "teacher", "PX", "60000"]),
             75..80 => command(&["GET", &owner]),
             80..85 => command(&["GET", &stream]),
@@ -120,6 +122,15 @@ impl Operations {
                 if self.random.random_range(0..2) == 0 { "full" } else { "free" },
             ]),
         }
+    }
+
+    /// Returns the script that reads a page, whose limits a few entries reach.
+    fn page(&mut self, stream: &str) -> Command {
+        let after = ["0-0".to_owned(), format!("#{}", self.random.random_range(0..1_000))];
+        let after = &after[self.random.random_range(0..2)];
+        let [count, max_bytes] = [12, 60].map(|max| self.random.random_range(1..max).to_string());
+        let max_text = ["10", "12", "100"][self.random.random_range(0..3)];
+        command(&["EVAL", PAGE, "1", stream, "n", after, &count, &max_bytes, max_text])
     }
 
     fn publish(&mut self, user: u32, keys: &[&str]) -> Command {
@@ -202,6 +213,11 @@ impl Operations {
     }
 }
 
+/// Whether a command sets how much memory there is.
+fn is_limit(command: &Command) -> bool {
+    command[0] == "MEMORY" && command.len() == 2
+}
+
 fn seen(user: u32, event: u32) -> String {
     format!("ws:seen:{{{user}}}:{event}")
 }
@@ -212,7 +228,7 @@ async fn run_real(
 ) -> Result<Value, RedisError> {
     let mut parts = command.iter();
     let mut request = Cmd::new();
-    if command[0] == "MEMORY" {
+    if is_limit(command) {
         let limit = if command[1] == "full" { "1" } else { "0" };
         request.arg(&["CONFIG", "SET", "maxmemory", limit]);
     } else {
@@ -225,7 +241,7 @@ async fn run_real(
 }
 
 fn run_simulated(simulated: &mut Simulated, command: &Command) -> Reply {
-    if command[0] == "MEMORY" {
+    if is_limit(command) {
         simulated.is_out_of_memory = command[1] == "full";
         return Reply::Ok;
     }

@@ -1,12 +1,11 @@
 //! One page of a user's stream, and whether frames are missing before it.
 
+mod range;
+
 use std::time::SystemTime;
 
 use redis::{Cmd, RedisResult, Value, cmd};
-use shared::{
-    keys::{Keys, STREAM_FIELD},
-    user::UserId,
-};
+use shared::{keys::Keys, user::UserId};
 
 use super::super::{
     positions::RedisClock,
@@ -16,6 +15,8 @@ use crate::{
     metrics::RedisUserError,
     protocol::{Frame, Position},
 };
+pub(in crate::redis) use range::StreamSize;
+use range::{Range, size_command};
 
 /// The number of entries in the first page of a user, before their size is known.
 pub(in crate::redis) const FIRST_PAGE_ENTRIES: usize = 8;
@@ -29,6 +30,10 @@ pub(in crate::redis) struct PageRequest {
     pub(in crate::redis) user: UserId,
     pub(in crate::redis) after: Position,
     pub(in crate::redis) count: usize,
+    /// The maximum size of its notifications, where there are several.
+    pub(in crate::redis) max_bytes: usize,
+    /// The size of the stream, once it is known.
+    pub(in crate::redis) size: StreamSize,
 }
 
 /// The part of a user's stream from a position on.
@@ -44,8 +49,10 @@ pub(in crate::redis) struct Page {
     pub(in crate::redis) newest: Position,
     /// Whether there may be a next page.
     pub(in crate::redis) more: bool,
-    /// The number of entries that are not notifications.
+    /// The number of entries that are not notifications, or too large.
     pub(in crate::redis) malformed: usize,
+    /// The size of the stream.
+    pub(in crate::redis) size: StreamSize,
 }
 
 /// What Redis keeps about the positions of a user in addition to the stream.
@@ -59,27 +66,39 @@ struct Marks {
 
 impl PageRequest {
     /// Requests the first page after a position.
-    pub(in crate::redis) fn first(user: UserId, after: Position) -> Self {
-        Self { user, after, count: FIRST_PAGE_ENTRIES }
+    pub(in crate::redis) fn first(user: UserId, after: Position, max_bytes: usize) -> Self {
+        Self { user, after, count: FIRST_PAGE_ENTRIES, max_bytes, size: StreamSize::Unknown }
     }
 
     /// Requests the page after `page`, with as many entries as fit into `max_bytes` if they are
     /// like those of `page`.
     #[must_use]
-    pub(in crate::redis) fn next(self, page: &Page, max_bytes: usize) -> Self {
-        let count = (max_bytes / page.average_bytes().max(1)).clamp(2, MAX_PAGE_ENTRIES);
-        Self { after: page.newest, count, ..self }
+    pub(in crate::redis) fn next(self, page: &Page) -> Self {
+        let count = (self.max_bytes / page.average_bytes().max(1)).clamp(2, MAX_PAGE_ENTRIES);
+        Self { after: page.newest, count, size: page.size, ..self }
+    }
+
+    /// Returns the command that reads the size of the stream; none if it is known.
+    pub(in crate::redis) fn size_command(&self, keys: &Keys) -> Option<Cmd> {
+        (self.size == StreamSize::Unknown).then(|| size_command(keys.stream(&self.user)))
+    }
+
+    /// Takes the reply to [`PageRequest::size_command`].
+    ///
+    /// # Errors
+    /// If the reply concerns every user.
+    pub(in crate::redis) fn set_size(&mut self, reply: RedisResult<Value>) -> RedisResult<()> {
+        self.size = StreamSize::read(reply)?;
+        Ok(())
     }
 
     /// The commands that read the page; [`Page::read`] takes their replies. The marks are read
     /// first, so that a notification that is published in between can only show up in the stream.
     pub(in crate::redis) fn commands(&self, keys: &Keys) -> [Cmd; 2] {
-        let Self { user, after, count } = self;
         let mut marks = cmd("MGET");
-        marks.arg(keys.position(user)).arg(keys.start(user));
-        let mut range = cmd("XRANGE");
-        range.arg(keys.stream(user)).arg(after.to_string()).arg("+").arg("COUNT").arg(*count);
-        [marks, range]
+        marks.arg(keys.position(&self.user)).arg(keys.start(&self.user));
+        let Self { user, after, count, max_bytes, size } = self;
+        [marks, size.range_command(keys.stream(user), *after, *count, *max_bytes)]
     }
 }
 
@@ -90,27 +109,26 @@ impl Page {
     /// If a reply concerns every user.
     pub(in crate::redis) fn read(
         [marks, range]: [RedisResult<Value>; 2],
-        &PageRequest { after, count, .. }: &PageRequest,
+        &PageRequest { after, count, size, .. }: &PageRequest,
         clock: &RedisClock,
     ) -> RedisResult<UserReply<Self>> {
         let marks = user_reply(marks)?.map(Marks::read).unwrap_or_default();
-        let entries = match user_reply(range)?.map(items) {
-            Ok(Some(entries)) => entries,
+        let range = match user_reply(range)?.map(|reply| size.read_range(reply, count)) {
+            Ok(Some(range)) => range,
             Ok(None) => return Ok(Err(RedisUserError::Unreadable)),
             Err(kind) => return Ok(Err(kind)),
         };
-        let now = SystemTime::now();
-        let more = entries.len() >= count;
-        let mut read: Vec<_> = entries.iter().filter_map(entry).collect();
-        let readable = read.len();
-        read.retain(|(position, _)| clock.has_reached(*position, now));
+        let Range { mut entries, more, unreadable, has_too_large } = range;
+        let (now, readable) = (SystemTime::now(), entries.len());
+        entries.retain(|(position, _)| clock.has_reached(*position, now));
         // An entry from the future may be a notification, which the client misses.
-        let is_whole = read.len() == readable;
-        let malformed = entries.len() - read.len();
+        let is_whole = entries.len() == readable && !has_too_large;
+        let malformed = unreadable + readable - entries.len();
         // Without it, a page with nothing readable after the position would be read without end.
-        let more = more && read.last().is_some_and(|(newest, _)| *newest > after);
-        let mut page = Self::new(after, read, marks, more, malformed);
+        let more = more && entries.last().is_some_and(|(newest, _)| *newest > after);
+        let mut page = Self::new(after, entries, marks, more, malformed);
         page.reaches_back &= is_whole;
+        page.size = size;
         Ok(Ok(page))
     }
 
@@ -160,7 +178,8 @@ impl Page {
             .collect();
         let malformed = malformed + missed.iter().filter(|frame| frame.is_none()).count();
         let frames = missed.into_iter().flatten().collect();
-        Self { reaches_back, is_empty, frames, newest, more, malformed }
+        let size = StreamSize::Unknown;
+        Self { reaches_back, is_empty, frames, newest, more, malformed, size }
     }
 }
 
@@ -174,16 +193,6 @@ impl Marks {
             start: start.and_then(|(before, first)| before.parse().ok().zip(first.parse().ok())),
         }
     }
-}
-
-/// Returns the position of a stream entry, and its frame if it is a notification.
-fn entry(entry: &Value) -> Option<(Position, Option<Frame>)> {
-    let Value::Array(parts) = entry else { return None };
-    let [id, Value::Array(fields)] = &parts[..] else { return None };
-    let position = text(id)?.parse().ok()?;
-    let value = fields.chunks_exact(2).find(|pair| text(&pair[0]) == Some(STREAM_FIELD));
-    let frame = value.and_then(|pair| Frame::stored(position, text(&pair[1])?));
-    Some((position, frame))
 }
 
 #[cfg(test)]

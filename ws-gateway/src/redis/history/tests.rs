@@ -34,7 +34,15 @@ fn frame(ms: u64) -> Frame {
 fn page(reaches_back: bool, ids: &[u64], more: bool) -> Page {
     let frames: Vec<Frame> = ids.iter().map(|ms| frame(*ms)).collect();
     let newest = frames.last().and_then(|frame| frame.position).unwrap_or(Position::START);
-    Page { reaches_back, is_empty: ids.is_empty(), frames, newest, more, malformed: 0 }
+    Page {
+        reaches_back,
+        is_empty: ids.is_empty(),
+        frames,
+        newest,
+        more,
+        malformed: 0,
+        size: StreamSize::Small,
+    }
 }
 
 fn pages(replies: impl IntoIterator<Item = UserReply<Page>>) -> Pages<FakeReader> {
@@ -43,10 +51,9 @@ fn pages(replies: impl IntoIterator<Item = UserReply<Page>>) -> Pages<FakeReader
     Pages {
         reader: FakeReader(Arc::new(Mutex::new(replies.into_iter().collect()))),
         queue: Arc::new(ReadQueue::new(1)),
-        request: PageRequest::first(UserId::new("u").unwrap(), Position::START),
+        request: PageRequest::first(UserId::new("u").unwrap(), Position::START, 1000),
         outbox,
-        max_bytes: 1000,
-        read: 0,
+        left: MAX_ENTRIES,
         replayed_to: None,
         metrics: Metrics::new(&Registry::new()),
     }
@@ -79,7 +86,7 @@ async fn frames_that_did_not_fit_into_the_queue_are_read_from_the_stream() {
 #[tokio::test]
 async fn a_page_above_the_byte_limit_is_continued_by_the_next_one() {
     let mut pages = pages([Ok(page(true, &[1, 2], false)), Ok(page(true, &[2], false))]);
-    pages.max_bytes = frame(1).text.len();
+    pages.request.max_bytes = frame(1).text.len();
     let first = pages.next().await;
     assert_eq!((first.frames, first.is_last, first.replayed_to), (vec![frame(1)], false, at(1)));
     assert_eq!(Some(pages.request.after), at(1));
@@ -138,14 +145,29 @@ async fn a_resume_waits_for_those_of_others_as_long_as_their_pages_are_read() {
 }
 
 #[tokio::test]
-async fn a_stream_that_grows_faster_than_it_is_read_is_given_up() {
-    let endless = std::iter::repeat_with(|| Ok(page(true, &[1], true))).take(MAX_ENTRIES);
-    let mut pages = pages(endless);
+async fn a_client_resumes_from_the_longest_history_that_a_worker_keeps() {
+    const UNREADABLE: usize = 999;
+    let full = Page { malformed: UNREADABLE, ..page(true, &[1], true) };
+    let full = |_| Ok(Page { frames: full.frames.clone(), ..full });
+    let full = (0..MAX_HISTORY_LENGTH / (1 + UNREADABLE)).map(full);
+    let mut pages = pages(full.chain([Ok(page(true, &[2], false))]));
     loop {
         let page = pages.next().await;
+        assert_eq!(page.resume, Resume::Complete);
         if page.is_last {
-            assert_eq!(page.resume, Resume::Incomplete);
             break;
         }
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_grows_faster_than_it_is_read_is_given_up() {
+    let mut pages = pages((1..=9).map(|ms| Ok(page(true, &[ms], true))));
+    pages.left = 3;
+    for (resume, is_last) in
+        [(Resume::Complete, false), (Resume::Complete, false), (Resume::Incomplete, true)]
+    {
+        let page = pages.next().await;
+        assert_eq!((page.resume, page.is_last), (resume, is_last));
     }
 }

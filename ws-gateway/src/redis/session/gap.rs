@@ -37,13 +37,13 @@ pub(super) struct Gap {
 
 impl Gap {
     pub(super) fn new(subscription: Subscription, after: Position, is_repair: bool) -> Self {
-        let request = PageRequest::first(subscription.user.clone(), after);
+        let request = PageRequest::first(subscription.user.clone(), after, PAGE_BYTES);
         Self { subscription, request, bytes: None, is_repair, is_lost: false }
     }
 
     /// Returns the rest of the gap, from `position` on, after a page was delivered.
     pub(super) fn rest(self, position: Position, page: &Page) -> Self {
-        let next = self.request.next(page, PAGE_BYTES);
+        let next = self.request.next(page);
         let bytes = Some(page.average_bytes() * next.count);
         Self { request: PageRequest { after: position, ..next }, bytes, ..self }
     }

@@ -13,7 +13,7 @@ use crate::{
     metrics::RedisUserError,
     protocol::{Frame, Position},
     redis::{
-        history::{Page, PageRequest},
+        history::{Page, PageRequest, StreamSize},
         revocations::KnownRevocations,
     },
 };

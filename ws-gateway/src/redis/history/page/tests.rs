@@ -1,3 +1,5 @@
+use shared::keys::STREAM_FIELD;
+
 use super::*;
 
 const COUNT: usize = 4;
@@ -7,7 +9,9 @@ fn position(text: &str) -> Position {
 }
 
 fn request(after: &str) -> PageRequest {
-    PageRequest { user: UserId::new("u").unwrap(), after: position(after), count: COUNT }
+    let user = UserId::new("u").unwrap();
+    let size = StreamSize::Small;
+    PageRequest { user, after: position(after), count: COUNT, max_bytes: 1000, size }
 }
 
 fn bulk(text: &str) -> Value {
@@ -109,9 +113,11 @@ fn the_next_page_has_as_many_entries_as_fit_into_the_byte_limit() {
         let frame = || Frame::published(text.clone().into());
         let frames = std::iter::repeat_with(frame).take(count).collect();
         let newest = position("7-0");
-        let page =
-            Page { reaches_back: true, is_empty: false, frames, newest, more: true, malformed: 0 };
-        let next = request("1-0").next(&page, 1000);
+        let size = StreamSize::Large;
+        let (reaches_back, is_empty, more, malformed) = (true, false, true, 0);
+        let page = Page { reaches_back, is_empty, frames, newest, more, malformed, size };
+        let next = request("1-0").next(&page);
+        assert_eq!(next.size, size);
         assert_eq!(next.after, newest);
         next.count
     };
@@ -185,4 +191,47 @@ fn a_truncated_page_keeps_one_frame_and_ends_with_it() {
     let mut empty = page("4-0", &stream, [None, None]);
     empty.truncate(1);
     assert_eq!((empty.newest, empty.more), (position("4-0"), false));
+}
+
+#[test]
+fn a_page_of_the_script_is_read_like_one_of_a_small_stream() {
+    let request = PageRequest { size: StreamSize::Large, ..request("1-0") };
+    let read = |more, entries: &[Value]| {
+        let marks = Value::Array(vec![bulk("1-0"), Value::Nil]);
+        let reply = Value::Array([&[Value::Int(more)], entries].concat());
+        Page::read([Ok(marks), Ok(reply)], &request, &RedisClock::default()).unwrap().unwrap()
+    };
+    let texts = [bulk("1-0"), Value::Nil, bulk("2-0"), bulk("{\"event\":1}")];
+    let page = read(1, &texts);
+    assert!(page.reaches_back && page.more);
+    assert_eq!((ids(&page), page.newest), (vec!["2-0".to_owned()], position("2-0")));
+    assert!(!read(0, &texts).more);
+    assert!(read(0, &[]).is_empty);
+    let skipped = [bulk("3-0"), Value::Nil, Value::Int(1), Value::Nil];
+    assert_eq!(read(1, &[&texts[..], &skipped].concat()).malformed, 2);
+}
+
+#[test]
+fn a_page_with_an_entry_that_is_too_large_is_not_complete_and_continues_after_it() {
+    let request = PageRequest { size: StreamSize::Large, ..request("1-0") };
+    let reply = vec![Value::Int(1), bulk("1-0"), Value::Nil, bulk("2-0"), Value::Int(9_000_000)];
+    let replies = [Ok(Value::Nil), Ok(Value::Array(reply))];
+    let page = Page::read(replies, &request, &RedisClock::default()).unwrap().unwrap();
+    assert!(page.more && !page.reaches_back && page.frames.is_empty());
+    assert_eq!((page.newest, page.malformed), (position("2-0"), 1));
+}
+
+#[test]
+fn a_stream_is_large_unless_its_size_is_known() {
+    let size = |reply: RedisResult<Value>| {
+        let mut request = PageRequest { size: StreamSize::Unknown, ..request("1-0") };
+        request.set_size(reply).map(|()| request.size)
+    };
+    let error = |line: &[u8]| redis::parse_redis_value(line).and_then(Value::extract_error);
+    assert_eq!(size(Ok(Value::Nil)).unwrap(), StreamSize::Small);
+    assert_eq!(size(Ok(Value::Int(1 << 20))).unwrap(), StreamSize::Small);
+    assert_eq!(size(Ok(Value::Int(20 << 20))).unwrap(), StreamSize::Large);
+    assert_eq!(size(error(b"-NOPERM no\r\n")).unwrap(), StreamSize::Large);
+    assert_eq!(size(error(b"-ERR unknown command\r\n")).unwrap(), StreamSize::Large);
+    assert!(size(error(b"-LOADING dataset\r\n")).is_err());
 }

@@ -164,6 +164,7 @@ impl Backend for FakeRedis {
                 frames: missed.map(|ms| frame_of(*ms, frame_bytes)).collect(),
                 more: entries.len() == count,
                 malformed: 0,
+                size: StreamSize::Small,
             }
         })?;
         let bytes = pages.iter().flatten().map(Page::bytes).sum();
