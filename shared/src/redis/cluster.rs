@@ -10,7 +10,7 @@ use redis::{
 use super::{
     dial::Network,
     nodes::{Node, Nodes},
-    server::{Limits, Servers, check, unavailable},
+    server::{Limits, RequiredRole, Servers, check, unavailable},
     slot_map::SlotMap,
     url::join,
 };
@@ -82,7 +82,7 @@ impl Cluster {
         let server = self.servers.at(address)?;
         let connected = async {
             let mut connection = server.connect().await?;
-            check(&mut connection).await?;
+            check(&mut connection, RequiredRole::Master).await?;
             RedisResult::Ok(connection)
         };
         let with_address = |error: RedisError| match error.kind() {

@@ -14,7 +14,7 @@ use super::{
     nodes::{Condition, Node, Nodes, ReplicaAck},
     pubsub::PubSub,
     sentinel::Sentinels,
-    server::{Servers, check, unavailable},
+    server::{RequiredRole, Servers, check, expect_master, role, unavailable},
 };
 
 /// Time limit for the sentinels' vote in a health check; a slow vote counts as no change.
@@ -61,7 +61,7 @@ impl RedisConnection {
 
     /// Opens pub/sub connections to the same servers.
     pub(super) async fn open_pubsub(&self, handler: impl AsyncPushSender) -> RedisResult<PubSub> {
-        PubSub::connect(self.nodes(), Arc::new(handler)).await
+        PubSub::connect(self.nodes(), self.required_role(), Arc::new(handler)).await
     }
 
     /// Returns pub/sub connections to the servers to which commands go now; none if no slot has
@@ -71,6 +71,14 @@ impl RedisConnection {
     /// If a server does not respond.
     pub async fn follow(&self, pubsub: &PubSub) -> RedisResult<Option<PubSub>> {
         pubsub.after_moves(self.nodes()).await
+    }
+
+    fn required_role(&self) -> RequiredRole {
+        match &self.topology {
+            // If there is no other one, what it has is of use.
+            Topology::Standalone => RequiredRole::Any,
+            Topology::Sentinel(_) | Topology::Cluster(_) => RequiredRole::Master,
+        }
     }
 
     /// Returns a handle to the same servers that takes connections from a pool: for occasional
@@ -103,16 +111,29 @@ impl RedisConnection {
     }
 
     /// Does what [`RedisConnection::run_where_moved`] does, but only on masters: what a former master
-    /// has may be old, and it answers for as long as a connection to it stays open.
+    /// has may be old, and it answers for as long as a connection to it stays open. A standalone
+    /// server is used in any case. Returns with the replies whether they are those of masters.
     ///
     /// # Errors
-    /// As [`RedisConnection::run`], and if a server is a replica.
-    pub async fn run_on_masters(&self, commands: Vec<Cmd>) -> RedisResult<Vec<RedisResult<Value>>> {
-        if matches!(self.topology, Topology::Cluster(_)) {
+    /// As [`RedisConnection::run`], and if a server is a replica and not standalone.
+    pub async fn run_on_masters(
+        &self,
+        mut commands: Vec<Cmd>,
+    ) -> RedisResult<(Vec<RedisResult<Value>>, bool)> {
+        let replies = match &self.topology {
+            Topology::Standalone => {
+                commands.push(role());
+                let mut replies = self.run(commands).await?;
+                let role = replies.pop().unwrap_or(Ok(Value::Nil));
+                return Ok((replies, role.and_then(expect_master).is_ok()));
+            }
+            Topology::Sentinel(_) => {
+                self.nodes().run(commands, Condition::IsMaster, self.is_pooled).await
+            }
             // A replica redirects the commands.
-            return self.run_where_moved(commands).await;
-        }
-        self.nodes().run(commands, Condition::IsMaster, self.is_pooled).await
+            Topology::Cluster(_) => self.run_where_moved(commands).await,
+        };
+        Ok((replies?, true))
     }
 
     /// Does what [`RedisConnection::run`] does. Where a slot has moved to another master, reads the
@@ -198,10 +219,10 @@ impl RedisConnection {
     /// # Errors
     /// If a server does not respond, is a replica, or was replaced by the sentinels.
     pub async fn check(&self) -> RedisResult<()> {
-        let nodes = self.nodes();
+        let (nodes, role) = (self.nodes(), self.required_role());
         let checks = nodes.list.iter().map(|node| {
             let mut connection = node.connection.clone();
-            async move { check(&mut connection).await }
+            async move { check(&mut connection, role).await }
         });
         let servers = try_join_all(checks);
         let Topology::Sentinel(sentinels) = &self.topology else {

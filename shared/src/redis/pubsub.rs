@@ -13,7 +13,7 @@ use redis::{
 use super::{
     cluster::current_epoch,
     nodes::Nodes,
-    server::{Server, check},
+    server::{RequiredRole, Server, check},
 };
 
 /// Pub/sub connections; messages go to the handler that they were opened with.
@@ -21,6 +21,7 @@ pub struct PubSub {
     nodes: Arc<Nodes>,
     /// One for each node, in the same order.
     subscribers: Vec<Subscriber>,
+    role: RequiredRole,
     handler: Arc<dyn AsyncPushSender>,
 }
 
@@ -43,11 +44,12 @@ pub struct Channel {
 impl PubSub {
     pub(super) async fn connect(
         nodes: Arc<Nodes>,
+        role: RequiredRole,
         handler: Arc<dyn AsyncPushSender>,
     ) -> RedisResult<Self> {
         let connect = nodes.list.iter().map(|node| subscribe_to(&nodes, &node.server, &handler));
         let subscribers = try_join_all(connect).await?;
-        Ok(Self { nodes, subscribers, handler })
+        Ok(Self { nodes, subscribers, role, handler })
     }
 
     /// Returns pub/sub connections to other nodes; none if they are the same. Connections to the
@@ -65,7 +67,8 @@ impl PubSub {
             }
         });
         let subscribers = try_join_all(subscribers).await?;
-        Ok(Some(Self { nodes, subscribers, handler: Arc::clone(&self.handler) }))
+        let (role, handler) = (self.role, Arc::clone(&self.handler));
+        Ok(Some(Self { nodes, subscribers, role, handler }))
     }
 
     /// Returns whether a channel has to be subscribed at another server in `next`.
@@ -95,14 +98,14 @@ impl PubSub {
         try_join_all(each.map(|(node, names)| node.connection.unsubscribe(names))).await.map(drop)
     }
 
-    /// Checks that every server responds and is a master. Returns the index of one whose cluster epoch has changed:
+    /// Checks that every server responds. Returns the index of one whose cluster epoch has changed:
     /// slots may have moved.
     ///
     /// # Errors
     /// If messages may have been missed.
     pub async fn check(&mut self) -> RedisResult<Option<usize>> {
-        let is_cluster = self.nodes.map.is_some();
-        let checks = self.subscribers.iter_mut().map(|node| node.check(is_cluster));
+        let (is_cluster, role) = (self.nodes.map.is_some(), self.role);
+        let checks = self.subscribers.iter_mut().map(|node| node.check(is_cluster, role));
         let have_changed = try_join_all(checks).await?;
         Ok(have_changed.into_iter().position(|has_changed| has_changed))
     }
@@ -142,9 +145,9 @@ async fn subscribe_to(
 
 impl Subscriber {
     /// Checks that the server responds. Returns whether its cluster epoch has changed.
-    async fn check(&mut self, is_cluster: bool) -> RedisResult<bool> {
+    async fn check(&mut self, is_cluster: bool, role: RequiredRole) -> RedisResult<bool> {
         if !is_cluster {
-            return check(&mut self.connection).await.map(|()| false);
+            return check(&mut self.connection, role).await.map(|()| false);
         }
         let epoch = current_epoch(&mut self.connection).await?;
         Ok(std::mem::replace(&mut self.epoch, epoch) != epoch)

@@ -8,7 +8,7 @@ use redis::{ConnectionAddr, ErrorKind, RedisError, RedisResult, aio::Multiplexed
 use tokio::sync::Mutex;
 
 use super::{
-    server::{Server, Servers, check, unavailable},
+    server::{RequiredRole, Server, Servers, check, unavailable},
     url::join,
 };
 use crate::config::Secret;
@@ -69,7 +69,7 @@ impl Sentinels {
             let server = self.servers.at(self.servers.address(host, port))?;
             let connected = async {
                 let mut connection = server.connect().await?;
-                check(&mut connection).await?;
+                check(&mut connection, RequiredRole::Master).await?;
                 RedisResult::Ok(connection)
             };
             match connected.await {

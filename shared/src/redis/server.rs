@@ -1,4 +1,4 @@
-//! Connections to one server, and the check that it is a master.
+//! Connections to one server, and the check that it has the required role.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -157,19 +157,33 @@ pub(super) async fn pooled(pool: &Pool) -> RedisResult<deadpool_redis::Connectio
     })
 }
 
-/// Checks that the server responds and is a master: what is written goes to another one, and its
-/// replicas know of it later or never.
+/// The role that a server must have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RequiredRole {
+    /// Any role.
+    Any,
+    /// Master: what is written goes to no other one.
+    Master,
+}
+
+/// Checks that the server responds and has the required role.
 ///
 /// # Errors
 /// If it does not respond, or is a replica.
-pub(super) async fn check(connection: &mut MultiplexedConnection) -> RedisResult<()> {
+pub(super) async fn check(
+    connection: &mut MultiplexedConnection,
+    required: RequiredRole,
+) -> RedisResult<()> {
     // A server that is loading, or requires a password, still accepts connections. One that cannot
     // persist refuses `PING` together with writes, and serves everything else.
     match redis::cmd("PING").query_async::<()>(connection).await {
         Err(error) if error.code() == Some("MISCONF") => {}
         answer => answer?,
     }
-    expect_master(role().query_async(connection).await?)
+    match required {
+        RequiredRole::Any => Ok(()),
+        RequiredRole::Master => expect_master(role().query_async(connection).await?),
+    }
 }
 
 /// Returns the command whose reply [`expect_master`] takes. It reports the role like `ROLE`, and no

@@ -178,7 +178,7 @@ impl Backend for RedisBackend {
 
     async fn positions(&mut self, users: &[UserId]) -> RedisResult<Vec<UserReply<Position>>> {
         let commands = users.iter().map(|user| newest_position(&self.keys, user)).collect();
-        let replies = self.connection.run_on_masters(commands).await?;
+        let (replies, _) = self.connection.run_on_masters(commands).await?;
         replies.into_iter().map(|reply| read_position(reply, &self.clock)).collect()
     }
 
@@ -223,7 +223,8 @@ async fn subscribe_each(
     Ok(replies)
 }
 
-/// Reads a page for each request, in one round trip, and one more if they are first pages.
+/// Reads a page for each request, in one round trip, and one more if they are first pages. Those of
+/// a replica reach back to no position.
 ///
 /// # Errors
 /// If the connection or the server failed.
@@ -240,11 +241,14 @@ pub(super) async fn read_pages(
         request.set_size(sizes.next().unwrap_or(Ok(Value::Nil)))?;
     }
     let commands = requests.iter().flat_map(|request| request.commands(keys));
-    let mut replies = connection.run_on_masters(commands.collect()).await?.into_iter();
+    let (replies, are_of_masters) = connection.run_on_masters(commands.collect()).await?;
+    let mut replies = replies.into_iter();
     let mut reply = || replies.next().unwrap_or(Ok(Value::Nil));
     let page = |request| {
         let replies = [reply(), reply()];
-        Page::read(replies, request, clock)
+        let page = Page::read(replies, request, clock)?;
+        // What a replica has may be old.
+        Ok(page.map(|page| Page { reaches_back: page.reaches_back && are_of_masters, ..page }))
     };
     requests.iter().map(page).collect()
 }

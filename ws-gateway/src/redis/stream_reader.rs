@@ -16,7 +16,7 @@ pub(crate) struct StreamReader {
 impl StreamReader {
     /// Runs commands, see [`RedisConnection::run_on_masters`].
     pub(super) async fn run(&self, commands: Vec<Cmd>) -> RedisResult<Vec<RedisResult<Value>>> {
-        self.connection.run_on_masters(commands).await
+        Ok(self.connection.run_on_masters(commands).await?.0)
     }
 
     /// Publishes a text on a channel.
