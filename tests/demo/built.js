@@ -1174,6 +1174,7 @@ var ReadMarks = class {
     this.#isConnecting = status.state === "connecting";
     if (status.state !== "open") return;
     this.#refresh();
+    if (status.resume === "incomplete") this.#later = [];
     const { unread, read_up_to: up_to, exact, counted_to: last_event_id } = status.read ?? {};
     if (!isOpening || !last_event_id) return;
     this.#later = [];

@@ -33,6 +33,7 @@ const GATEWAY_FIGURES: &[&str] = &[
 /// Prefixes of the figures of workers that publish a backlog.
 const WORKER_FIGURES: &[&str] = &[
     "worker_events_per_second",
+    "worker_us_per_event_1000",
     "masters_events_per_second",
     "masters_events_per_cpu_second",
     "masters_worker_us_per_event",

@@ -109,6 +109,8 @@ export class ReadMarks {
     this.#isConnecting = status.state === "connecting";
     if (status.state !== "open") return;
     this.#refresh();
+    // What was counted is in the next state, or Redis has lost it.
+    if (status.resume === "incomplete") this.#later = [];
     const { unread, read_up_to: up_to, exact, counted_to: last_event_id } = status.read ?? {};
     if (!isOpening || !last_event_id) return;
     // Everything later is sent on this connection.

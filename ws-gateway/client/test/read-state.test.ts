@@ -229,3 +229,15 @@ test("after a loss of data the state of the gateway counts, also if it is older"
   await FakeRequest.last.answers(state("0-0", 2, "9-0"));
   expect(marks.unread).toBe(2);
 });
+
+test("after a gap, what was counted is in the state of the gateway or lost", async () => {
+  const { context, marks } = await badge();
+  await FakeRequest.last.answers(state("1-0", 0, "2-0"));
+  await advance(1_000);
+  context.socket.receivesNotification("9-0");
+  expect(marks.unread).toBe(1);
+  context.socket.receivesAuthenticated({ resume: "incomplete" });
+  await advance(1_000);
+  await FakeRequest.last.answers(state("0-1", 0, "0-1"));
+  expect(marks.unread).toBe(0);
+});

@@ -139,9 +139,7 @@ where
     pub async fn drain(mut self, deadline: Instant) {
         if !self.in_flight.is_empty() {
             if let Ok(completed) = timeout_at(deadline, self.in_flight.wait()).await {
-                if let Completed::Batch(delivered) = completed {
-                    self.apply_outcomes(delivered);
-                }
+                self.complete_last(completed);
             } else {
                 warn!(
                     "batch not finished within two thirds of SHUTDOWN_GRACE; it will be read again"

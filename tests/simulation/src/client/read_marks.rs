@@ -58,8 +58,15 @@ impl ReadMarks {
         self.apply(state, is_unfiltered);
     }
 
-    /// Asks for the state.
-    pub(super) fn ask(&mut self) {
+    /// Asks for the state. After a gap, what was counted is in it, or lost.
+    pub(super) fn ask_after(&mut self, gap: bool) {
+        if gap {
+            self.later.clear();
+        }
+        self.ask();
+    }
+
+    fn ask(&mut self) {
         (self.is_stale, self.asks) = (true, true);
     }
 

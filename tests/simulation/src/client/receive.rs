@@ -98,7 +98,7 @@ impl Connection<'_> {
             if has_state {
                 client.marks.open(state, is_unfiltered);
             } else {
-                client.marks.ask();
+                client.marks.ask_after(data["resume"] == "incomplete");
             }
         });
     }

@@ -95,6 +95,25 @@ where
         }
     }
 
+    /// Applies the result of the last operation on Redis. What Redis has lost is left to the next
+    /// owners: no watermark says that those partitions are complete.
+    pub(super) fn complete_last(&mut self, completed: Completed<S::Record>) {
+        let (write, delivered) = match completed {
+            Completed::Batch((mut batch, outcomes)) => {
+                (std::mem::take(&mut batch.watermarks), Some((batch, outcomes)))
+            }
+            Completed::Written(write) => (write, None),
+            Completed::Read(_) => return,
+        };
+        let lost = self.watermarks.compare_written(write, &mut self.source.offsets());
+        for (partition, _) in lost {
+            self.watermarks.forget(&partition);
+        }
+        if let Some(delivered) = delivered {
+            self.apply_outcomes(delivered);
+        }
+    }
+
     /// Returns the watermarks to write with a batch.
     pub(super) fn watermarks_of(&self, batch: &Batch<S::Record>) -> WatermarkWrite {
         let mut partitions: Vec<(&str, i32)> = Vec::new();
