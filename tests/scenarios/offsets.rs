@@ -60,9 +60,10 @@ async fn records_deleted_before_they_were_read_are_counted_and_logged(
     stack.producer.send_all(&deleted).await?;
     stack.kafka.delete_records(&read.topic).await?;
     stack.workers[0].restart().await?;
+    // No record behind them shows it.
+    wait_for_counter(&stack, "ingest_worker_deleted_offsets_total", 2.0).await?;
     stack.producer.send(&kept).await?;
     expect_notifications(&mut clients[0], &[kept]).await?;
-    wait_for_counter(&stack, "ingest_worker_deleted_offsets_total", 2.0).await?;
     let log = stack.workers[0].log()?;
     let line = log.lines().find(|line| line.contains("unread records were deleted"));
     let line = line.context("the worker logs no deleted records")?;

@@ -61,7 +61,7 @@ async fn services_are_replaced_by_another_version_in_any_order_without_loss(
     let mut load = UnderLoad::with_clients(stack, &clients, "upgrade").await?;
     // What earlier workers publish, present ones read again, as it has no watermarks; meanwhile new
     // events wait.
-    let events = RunProfile::current().pick(100, 500);
+    let events = RunProfile::current().pick(100, 200);
     for (version, parts) in STEPS {
         for part in parts {
             for number in 0..2 {

@@ -117,15 +117,18 @@ impl Oracle {
         let state = &mut *self.state();
         let mut lost = 0;
         for (user, index) in &state.published[published..] {
-            let Some(entry) = state.entries.get_mut(user).and_then(|all| all.get_mut(*index))
-            else {
-                continue;
-            };
+            let Some(entries) = state.entries.get_mut(user) else { continue };
+            let Some(entry) = entries.get_mut(*index) else { continue };
             lost += usize::from(!std::mem::replace(&mut entry.is_lost, true));
             self.recorder.trace(format_args!("lost {} of {user}", entry.id));
-            if let Some(event) = state.events.get_mut(&entry.event) {
+            let lost_event = entry.event;
+            if let Some(event) = state.events.get_mut(&lost_event) {
+                // It was published before, and again after its claim was overwritten.
+                let survives = |entry: &Entry| {
+                    entry.event == lost_event && !entry.is_lost && !entry.is_deleted
+                };
                 event.is_claimed = false;
-                event.is_lost = true;
+                event.is_lost = !entries.iter().any(survives);
             }
         }
         lost

@@ -219,7 +219,12 @@ impl ClientContext for Membership {
     fn stats_raw(&self, json: &[u8]) {
         let positions = statistics::fetch_positions(json).filter(|_| self.is_caught_up());
         for ((topic, partition), position) in positions.iter().flatten() {
-            self.offsets().set_start(topic, *partition, *position);
+            let mut offsets = self.offsets();
+            offsets.set_start(topic, *partition, *position);
+            if let Some(from) = offsets.deleted_until(topic, *partition, *position) {
+                let reset = OffsetReset { topic, partition: *partition, from };
+                reset.report_resumed(*position, &self.metrics);
+            }
         }
         let mut positions = positions.unwrap_or_default();
         let paused = self.paused();

@@ -2,6 +2,7 @@
 //! that of the first unfinished record. Costs the same for every record, however many have been
 //! finished behind a parked one. Knows nothing of how offsets are stored.
 
+mod reset;
 mod restore;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -134,50 +135,6 @@ impl Offsets {
         let restore = assigned.restore(offset);
         let is_reread = offset < assigned.reread_until;
         Some(Admitted { id, is_reread, reset_from, is_truncated, restore })
-    }
-
-    /// Notes that `position` was out of range and the client continues elsewhere.
-    pub fn reset(&mut self, topic: &str, partition: i32, position: i64) {
-        if let Some(assigned) = self.get_mut(topic, partition) {
-            assigned.reset_from = Some(position);
-        }
-    }
-
-    /// Notes that a topic was created again and is read from its beginning; returns its partitions
-    /// with the positions that they leave.
-    pub(crate) fn rewind(&mut self, topic: &str) -> Vec<(i32, i64)> {
-        let partitions = self.topics.get_mut(topic).into_iter().flatten();
-        let rewound = partitions.map(|(partition, assigned)| {
-            let from = assigned.position().unwrap_or(0);
-            assigned.reset_from = Some(from);
-            (*partition, from)
-        });
-        rewound.collect()
-    }
-
-    /// Returns the position that a partition has left by a reset, until its next record is read.
-    pub(crate) fn reset_from(&self, topic: &str, partition: i32) -> Option<i64> {
-        self.get(topic, partition)?.reset_from
-    }
-
-    /// Returns the position from which a partition was rewound, until everything before it is
-    /// finished again.
-    pub(crate) fn reread_until(&self, topic: &str, partition: i32) -> Option<i64> {
-        let assigned = self.get(topic, partition)?;
-        let finished_to = assigned.finished_to()?;
-        Some(assigned.reread_until).filter(|until| finished_to < *until)
-    }
-
-    /// Takes the position from which a former owner of a partition has rewound it.
-    pub(crate) fn set_reread_until(&mut self, topic: &str, partition: i32, position: i64) {
-        if let Some(assigned) = self.get_mut(topic, partition) {
-            assigned.reread_until = assigned.reread_until.max(position);
-        }
-    }
-
-    /// Returns whether an offset is below the position from which its partition was rewound.
-    pub(crate) fn is_reread(&self, topic: &str, partition: i32, offset: i64) -> bool {
-        self.get(topic, partition).is_some_and(|assigned| offset < assigned.reread_until)
     }
 
     /// Notes that a record is finished.

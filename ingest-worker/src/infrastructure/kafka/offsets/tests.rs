@@ -245,3 +245,18 @@ fn no_position_is_known_between_a_reset_and_the_next_record() {
     read(&mut offsets, 0);
     assert_eq!(offsets.finished_to("t", 0).map(|(_, position)| position), Some(0));
 }
+
+#[test]
+fn records_that_were_deleted_up_to_the_end_are_noticed_and_committed_without_a_record() {
+    let mut offsets = assigned();
+    let record = read(&mut offsets, 0);
+    offsets.finish("t", 0, 0, record);
+    assert_eq!(offsets.take_committable(), [("t", 0, 1)]);
+    assert_eq!(offsets.deleted_until("t", 0, 11), None, "without a reset");
+    offsets.reset("t", 0, 1);
+    assert_eq!(offsets.deleted_until("t", 0, 1), None, "as of before the reset");
+    assert_eq!(offsets.deleted_until("t", 0, 11), Some(1));
+    assert_eq!(offsets.deleted_until("t", 0, 11), None);
+    assert_eq!(offsets.take_committable(), [("t", 0, 11)]);
+    assert_eq!(offsets.read("t", 0, 11).expect("it is assigned").reset_from, None);
+}
