@@ -49,7 +49,6 @@ async fn an_unreadable_batch_delays_no_other_partition_and_can_be_skipped(
     ensure!(to == offset + 1, "expected {} as the next readable offset, got {to}", offset + 1);
 
     expect_commands_to_leave_it_out(&stack, &behind).await?;
-
     let [partition, from, to] =
         [partition.into(), offset - 1, to].map(|number: i64| number.to_string());
     let place = ["--topic", &lost.topic, "--partition", &partition, "--to", &to];
