@@ -178,7 +178,10 @@ async fn a_topic_that_is_created_again_after_its_leader_was_elected_anew_is_cons
     let before = event.fresh(&user)?;
     stack.producer.send(&before).await?;
     expect_notifications(&mut clients[0], &[before]).await?;
+    // Suspended, as a client that sees the topic missing forgets its leader epochs.
+    stack.workers[0].signal(Signal::STOP)?;
     stack.kafka.create_again(&event.topic).await?;
+    stack.workers[0].signal(Signal::CONT)?;
     let created = Instant::now();
     let after = [event.fresh(&user)?, event.fresh(&user)?];
     Producer::new(&stack.kafka)?.send_all(&after).await?;
