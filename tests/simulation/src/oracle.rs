@@ -151,13 +151,16 @@ impl Oracle {
     pub(crate) fn all_keys_lost(&self) {
         let mut state = self.state();
         let is_restored = state.lose_keys();
-        let State { events, committed, silent, owners, rewound_at, .. } = &mut *state;
+        let State { events, committed, silent, forgotten, owners, rewound_at, .. } = &mut *state;
         // What a rewind to an offset publishes again may be lost before it is done.
         let is_restored_now = |(partition, _): &(Partition, i64)| {
             rewound_at.get(partition).is_some_and(|at| at.elapsed() <= RESTORED_WITHIN)
         };
         for (id, event) in events {
             event.is_claimed = false;
+            if event.is_lost && !is_restored {
+                forgotten.insert(*id);
+            }
             let is_committed = |(partition, offset): &(Partition, i64)| {
                 committed.get(partition).is_some_and(|next| offset < next)
             };

@@ -11,8 +11,17 @@ use simulation::{
 const SEEDS: u64 = 500;
 
 /// Seeds that have found a defect, each named in the commit that fixed it.
-const REGRESSIONS: &[u64] =
-    &[2060, 200_678, 7_001_310, 7_001_642, 60_003_933, 90_002_902, 90_005_034, 100_000_294];
+const REGRESSIONS: &[u64] = &[
+    2060,
+    200_678,
+    7_001_310,
+    7_001_642,
+    60_003_933,
+    90_002_902,
+    90_005_034,
+    100_000_294,
+    100_013_872,
+];
 
 fn runner() -> Runner {
     Runner::at(env!("CARGO_BIN_EXE_simulate"))

@@ -138,14 +138,19 @@ impl State {
     }
 
     /// Waives an entry of a history that is rebuilt for the clients that need not receive it: an
-    /// earlier one of its event was waived, or its record was a dead letter.
+    /// earlier one of its event was waived, its record was a dead letter, or a failover had lost it
+    /// before the history was lost.
     pub(super) fn restored_silently(&mut self, user: &str, entry: &Entry) -> Option<String> {
-        let Self { clients, entries, events, dead_letters, .. } = self;
+        let Self { clients, entries, events, forgotten, dead_letters, .. } = self;
         let earlier = entries.get(user).into_iter().flatten();
         let earlier = earlier.filter(|earlier| earlier.event == entry.event);
         let earlier: Vec<Id> = earlier.map(|earlier| earlier.id).collect();
+        let is_forgotten = forgotten.contains(&entry.event);
         for client in clients.values_mut().filter(|client| client.user == user) {
-            if earlier.is_empty() || earlier.iter().any(|id| client.waived.contains(id)) {
+            if earlier.is_empty()
+                || is_forgotten
+                || earlier.iter().any(|id| client.waived.contains(id))
+            {
                 client.waived.insert(entry.id);
             }
         }

@@ -53,6 +53,9 @@ pub(super) struct State {
     /// The events that were committed when all keys were lost, and nothing shortly before: they are
     /// not published again.
     pub(super) silent: BTreeSet<u128>,
+    /// The events that a failover had lost when all keys were lost, too, before a worker restored
+    /// them: no worker can tell them from the others.
+    pub(super) forgotten: BTreeSet<u128>,
     /// The events of which a single claim was lost, so that their histories may have them twice.
     pub(super) unclaimed: BTreeSet<u128>,
     /// When each partition was rewound to an offset last.
@@ -174,6 +177,7 @@ impl State {
         }
         state.is_lost = false;
         self.silent.remove(&event);
+        self.forgotten.remove(&event);
         if std::mem::replace(&mut state.is_claimed, true) {
             violations.push(format!("{:?} was published twice", state.event));
         }
