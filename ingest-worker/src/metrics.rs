@@ -65,6 +65,8 @@ shared::label! {
         Position = "position",
         /// The owner of a batch or class; ignored until the next event that states it.
         Owner = "owner",
+        /// The watermarks of a master; replaced.
+        Watermark = "watermark",
     }
 }
 
@@ -136,7 +138,7 @@ shared::metrics! {
         pub(crate) redis_errors: Labeled<RedisErrorKind, IntCounter> =
             "ingest_worker_redis_errors_total", ();
         /// Redis keys of a type that the worker does not write, replaced or ignored, by kind:
-        /// claim, history, position, owner.
+        /// claim, history, position, owner, watermark.
         pub(crate) wrong_type_keys: Labeled<WrongTypeKey, IntCounter> =
             "ingest_worker_wrong_type_keys_total", ();
     }

@@ -154,7 +154,7 @@ fn expect_to_survive_compaction(letters: &[OwnedMessage], record_key: &str) -> a
 }
 
 async fn redis_keys_of_a_wrong_type_delay_no_other_record(context: &Context) -> anyhow::Result<()> {
-    let stack = context.own_stack(&Layout::default()).await?;
+    let mut stack = context.own_stack(&Layout::default()).await?;
     let mut redis = stack.redis.connection().await?;
     let user = fresh_user();
     let mut clients = [stack.client(&user).await?];
@@ -176,11 +176,20 @@ async fn redis_keys_of_a_wrong_type_delay_no_other_record(context: &Context) -> 
     cmd("RPUSH").arg(claim).arg("x").exec_async(&mut redis).await?;
     stack.producer.send(&next).await?;
     expect_notifications(&mut clients[0], &[next]).await?;
-    expect_no_further_frames(&stack, &user, &mut clients).await?;
     for key in ["history", "position", "claim"] {
         let wrong_type = format!("ingest_worker_wrong_type_keys_total{{key=\"{key}\"}}");
         let count = stack.workers[0].metric(&wrong_type).await?;
         ensure!(count >= 1.0, "expected {wrong_type} to be counted, got {count}");
     }
+    stack.workers[0].kill().await?;
+    cmd("SET").arg("ws:watermark:0").arg("x").exec_async(&mut redis).await?;
+    stack.workers[0].restart().await?;
+    let last = case()?.fresh(&user)?;
+    stack.producer.send(&last).await?;
+    expect_notifications(&mut clients[0], &[last]).await?;
+    let wrong_type = r#"ingest_worker_wrong_type_keys_total{key="watermark"}"#;
+    let count = stack.workers[0].metric(wrong_type).await?;
+    ensure!(count >= 1.0, "expected {wrong_type} to be counted, got {count}");
+    expect_no_further_frames(&stack, &user, &mut clients).await?;
     stack.shut_down_and_check_logs().await
 }

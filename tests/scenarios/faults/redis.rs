@@ -99,6 +99,7 @@ async fn a_redis_that_refuses_closes_or_hangs_costs_no_event_and_no_socket(
     let mut all = RecoveryLatency::default();
     for fault in faults {
         let failures = redis_failures(&load.stack).await?;
+        let connects = logged_connects(&load.stack)?;
         load.events.wait_for_sent(20).await?;
         fault.start(&load.stack, &mut admin).await?;
         load.events.wait_for_sent(RunProfile::current().pick(250, 1_000)).await?;
@@ -107,6 +108,8 @@ async fn a_redis_that_refuses_closes_or_hangs_costs_no_event_and_no_socket(
         all.add(&load.wait_for_recovery(&what).await.context(what)?);
         let noticed = redis_failures(&load.stack).await? > failures;
         ensure!(noticed, "{fault:?}: neither service counted a failure of Redis");
+        let connects = logged_connects(&load.stack)? - connects;
+        ensure!(connects <= 1, "{fault:?}: the worker has logged {connects} connections");
     }
     eprintln!("all faults of Redis: {all}");
     print_gap_repairs("faults of Redis", &load.stack).await?;
@@ -114,6 +117,11 @@ async fn a_redis_that_refuses_closes_or_hangs_costs_no_event_and_no_socket(
         load.stack.wait_for_subscriptions(user, 1).await?;
     }
     load.finish().await
+}
+
+/// How many connections to Redis the worker has logged.
+fn logged_connects(stack: &Stack) -> anyhow::Result<usize> {
+    Ok(stack.workers[0].log()?.matches("connected to Redis").count())
 }
 
 /// How many failures of Redis the services have counted.

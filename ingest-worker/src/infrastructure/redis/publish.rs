@@ -95,6 +95,7 @@ impl Publisher for RedisStore {
         if progress.calls > 0 && progress.out_of_memory == progress.calls {
             return Err(error::transient_code(OUT_OF_MEMORY));
         }
+        self.connection_logged.store(false, Ordering::Relaxed);
         Ok(Published { outcomes: progress.outcomes, watermarks: stored })
     }
 

@@ -4,7 +4,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -12,7 +12,7 @@ use std::{
 use redis::{Cmd, RedisError, RedisResult, Value, cmd};
 use shared::redis::{RedisClient, RedisConnection, ReplicaAck};
 use tokio::sync::Mutex;
-use tracing::info;
+use tracing::{debug, info};
 
 use super::{
     error,
@@ -48,6 +48,9 @@ pub struct RedisStore {
     pub(super) attempts: Arc<AtomicU64>,
     /// Whether Redis refused the watermarks the last time.
     pub(super) watermarks_refused: Arc<AtomicBool>,
+    /// Whether a connection was logged since something was published: a server that accepts
+    /// connections and no writes is connected to for each attempt.
+    pub(super) connection_logged: Arc<AtomicBool>,
 }
 
 /// Connections to all masters. It does not reconnect: what it has written is what its servers have,
@@ -72,8 +75,17 @@ impl RedisStore {
         replica_ack: Option<ReplicaAck>,
         metrics: Metrics,
     ) -> Self {
-        let (connection, attempts, watermarks_refused) = Default::default();
-        Self { client, retention, metrics, replica_ack, connection, attempts, watermarks_refused }
+        let (connection, attempts, watermarks_refused, connection_logged) = Default::default();
+        Self {
+            client,
+            retention,
+            metrics,
+            replica_ack,
+            connection,
+            attempts,
+            watermarks_refused,
+            connection_logged,
+        }
     }
 
     /// Checks that Redis can be used; connects if there is no connection.
@@ -152,7 +164,11 @@ impl RedisStore {
         let keys = commands.key_on_each_master(&self.client.keys.watermark_prefix());
         let keys = keys.into_iter().map(Arc::from).collect();
         let watermarks = WatermarkKeys { script: replace, keys };
-        info!(redis = ?commands, "connected to Redis");
+        if self.connection_logged.swap(true, Ordering::Relaxed) {
+            debug!(redis = ?commands, "connected to Redis");
+        } else {
+            info!(redis = ?commands, "connected to Redis");
+        }
         Ok(Connection { commands, script, watermarks })
     }
 }

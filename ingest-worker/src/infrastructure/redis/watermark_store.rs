@@ -11,7 +11,7 @@ use super::{
     watermarks::{WatermarkKeys, outage, refusals},
 };
 use crate::{
-    metrics::RedisCall,
+    metrics::{RedisCall, WrongTypeKey},
     notification::publisher::{StoredWatermark, TransientError, Watermark},
 };
 
@@ -57,10 +57,13 @@ impl RedisStore {
         }
         let mut all = vec![StoredWatermark::new(); sources.len()];
         for (key, reply) in keys.iter().zip(replies) {
-            // A key of another type holds no watermark; the next write replaces it.
             let values =
                 reply.and_then(|reply| Ok(from_redis_value::<Vec<Option<String>>>(reply)?));
-            let values = values.unwrap_or_else(|_| vec![None; sources.len()]);
+            let values = values.unwrap_or_else(|_| {
+                // A key of another type holds no watermark; the next write replaces it.
+                self.metrics.wrong_type_keys.of(WrongTypeKey::Watermark).inc();
+                vec![None; sources.len()]
+            });
             for (stored, value) in all.iter_mut().zip(values) {
                 stored.insert(Arc::clone(key), value);
             }

@@ -126,7 +126,9 @@ fn list(
         )?;
         Ok(())
     })?;
-    writeln!(out, "{count} dead letters in {}", reader.topic)?;
+    let is_missing = reader.records.partitions().count() == 0;
+    let note = if is_missing { ", which does not exist" } else { "" };
+    writeln!(out, "{count} dead letters in {}{note}", reader.topic)?;
     Ok(count)
 }
 
