@@ -145,6 +145,9 @@ async fn commands_read_dead_letters_beside_a_record_with_an_invalid_header_name(
     let is_ours = |line: &str| line.starts_with(&format!("{position}\tnot_json\t{TOPIC}["));
     ensure!(list.lines().any(is_ours), "expected the dead letter {position}, got {list}");
     ensure!(list.contains("\t\t[]@\t"), "expected a record without a reason, got {list}");
+    let missing = ["--dead-letter-topic", "no-such-topic", "dead-letters", "list"];
+    let none = stack.workers[0].run_command(&missing, "").await?.stdout;
+    ensure!(none.contains("no-such-topic, which does not exist"), "expected no topic, got {none}");
     let replay = ["dead-letters", "replay", "--at", &position, "--yes"];
     let output = stack.workers[0].run_command(&replay, "").await?.stdout;
     ensure!(output.contains("1 sent"), "expected that one record is sent, got {output}");

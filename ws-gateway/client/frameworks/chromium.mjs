@@ -60,13 +60,25 @@ export class Chromium {
     const closed = once(this.#process, "exit");
     this.#process.kill();
     await closed;
-    rmSync(this.#profile, { recursive: true, force: true, maxRetries: 10 });
+    await removeFolder(this.#profile);
   }
 
   #call(method, params, sessionId) {
     const id = (this.#calls += 1);
     this.#process.stdio[3].write(`${JSON.stringify({ id, method, params, sessionId })}\0`);
     return new Promise((resolve, reject) => this.#pending.set(id, { resolve, reject }));
+  }
+}
+
+/** Removes a folder in which processes that are ending may still create files. */
+async function removeFolder(folder) {
+  for (let attempt = 0; ; attempt += 1) {
+    try {
+      return rmSync(folder, { recursive: true, force: true });
+    } catch (error) {
+      if (attempt === 50) throw error;
+      await sleep(100);
+    }
   }
 }
 

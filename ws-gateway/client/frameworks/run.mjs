@@ -152,11 +152,17 @@ function checkOldest(tarball) {
   console.log(`oldest (${OLDEST.join(", ")}): passed`);
 }
 
+const all = ["oldest", ...Object.keys(FRAMEWORKS)];
+const names = process.argv.slice(2);
+const unknown = names.filter((name) => !all.includes(name));
+if (unknown.length > 0) {
+  console.error(`unknown: ${unknown.join(", ")}; known: ${all.join(", ")}`);
+  process.exit(2);
+}
 mkdirSync(target, { recursive: true });
 const packed = run(client, "npm", "pack", "--silent", "--pack-destination", target);
 const tarball = join(target, packed.trim().split("\n").at(-1));
-const names = process.argv.slice(2);
-for (const name of names.length > 0 ? names : ["oldest", ...Object.keys(FRAMEWORKS)]) {
+for (const name of names.length > 0 ? names : all) {
   const { node = 20 } = FRAMEWORKS[name] ?? {};
   if (name === "oldest") checkOldest(tarball);
   else if (Number.parseInt(process.versions.node) >= node) await check(name, tarball);

@@ -17,47 +17,37 @@ use super::outage::Outage;
 pub(super) struct Commits(AtomicBool);
 
 impl Commits {
-    /// Returns whether a commit has failed, at least for one partition.
-    pub(super) fn has_failed(
-        &self,
-        result: &KafkaResult<()>,
-        offsets: &TopicPartitionList,
-    ) -> bool {
-        match result {
-            // Nothing was stored since the last commit.
-            Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => false,
-            Ok(()) if failed(offsets).is_none() => {
-                self.0.store(false, Ordering::Relaxed);
-                false
-            }
-            _ => true,
-        }
-    }
-
-    /// Logs a failure: as a warning if it is news, and no part of an outage that was logged.
-    pub(super) fn log(
+    /// Returns whether a commit has failed, at least for one partition. Logs it: as a warning if it
+    /// is news, and no part of an outage that was logged.
+    pub(super) fn report(
         &self,
         result: &KafkaResult<()>,
         offsets: &TopicPartitionList,
         outage: &Outage,
-    ) {
+    ) -> bool {
         let failed = failed(offsets);
-        let (topic, partition) =
-            failed.as_ref().map(|failed| (failed.0.as_str(), failed.1)).unzip();
-        let error = result.as_ref().err().or(failed.as_ref().map(|failed| &failed.2));
-        let code = error.and_then(KafkaError::rdkafka_error_code);
-        let error = error.map(tracing::field::display);
-        let is_known = outage.is_logged() || outage.is_known(code);
+        let error = match (result, &failed) {
+            // Nothing was stored since the last commit.
+            (Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)), _) => return false,
+            (Err(error), _) | (Ok(()), Some((_, _, error))) => error,
+            (Ok(()), None) => {
+                self.0.store(false, Ordering::Relaxed);
+                return false;
+            }
+        };
+        let (topic, partition) = failed.as_ref().map(|failed| (&*failed.0, failed.1)).unzip();
+        let is_known = outage.is_logged() || outage.is_known(error.rdkafka_error_code());
         if is_known || !self.is_news() {
-            debug!(kafka.topic = topic, kafka.partition = partition, error, "offset commit failed");
+            debug!(kafka.topic = topic, kafka.partition = partition, %error, "offset commit failed");
         } else {
             warn!(
                 kafka.topic = topic,
                 kafka.partition = partition,
-                error,
+                %error,
                 "offset commit failed, repeating it every second"
             );
         }
+        true
     }
 
     /// Returns whether no failure has been logged since a commit last succeeded.
@@ -80,21 +70,28 @@ fn failed(offsets: &TopicPartitionList) -> Option<(String, i32, KafkaError)> {
 mod tests {
     use super::*;
 
+    fn failure(code: RDKafkaErrorCode) -> KafkaResult<()> {
+        Err(KafkaError::ConsumerCommit(code))
+    }
+
     #[test]
     fn a_commit_fails_as_a_whole_and_not_for_lack_of_offsets() {
-        let (commits, offsets) = (Commits::default(), TopicPartitionList::new());
-        let error = |code| Err(KafkaError::ConsumerCommit(code));
-        assert!(!commits.has_failed(&Ok(()), &offsets));
-        assert!(!commits.has_failed(&error(RDKafkaErrorCode::NoOffset), &offsets));
-        assert!(commits.has_failed(&error(RDKafkaErrorCode::OperationTimedOut), &offsets));
+        let (commits, outage, offsets) = Default::default();
+        let has_failed = |result| Commits::report(&commits, &result, &offsets, &outage);
+        assert!(!has_failed(Ok(())));
+        assert!(!has_failed(failure(RDKafkaErrorCode::NoOffset)));
+        assert!(has_failed(failure(RDKafkaErrorCode::OperationTimedOut)));
     }
 
     #[test]
     fn a_failure_is_news_once_until_a_commit_succeeds() {
-        let (commits, offsets) = (Commits::default(), TopicPartitionList::new());
-        let nothing = Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset));
-        assert_eq!([commits.is_news(), commits.is_news()], [true, false]);
-        assert!(!commits.has_failed(&nothing, &offsets) && !commits.is_news());
-        assert!(!commits.has_failed(&Ok(()), &offsets) && commits.is_news());
+        let (commits, outage, offsets) = Default::default();
+        let is_news_after = |result: KafkaResult<()>| {
+            Commits::report(&commits, &result, &offsets, &outage);
+            commits.is_news()
+        };
+        assert!(!is_news_after(failure(RDKafkaErrorCode::UnknownTopicOrPartition)));
+        assert!(!is_news_after(failure(RDKafkaErrorCode::NoOffset)));
+        assert!(is_news_after(Ok(())));
     }
 }

@@ -275,9 +275,8 @@ impl ConsumerContext for Membership {
         if result.is_ok() {
             self.backward_commits().committed(offsets);
         }
-        if self.commits.has_failed(&result, offsets) {
+        if self.commits.report(&result, offsets, &self.outage) {
             self.metrics.commit_failures.inc();
-            self.commits.log(&result, offsets, &self.outage);
         }
     }
 }
