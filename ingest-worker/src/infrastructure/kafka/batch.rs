@@ -17,7 +17,7 @@ use crate::{
         dispatch::Dispatcher,
         ordering::HeldKeys,
         recipients::OwnerDirectory,
-        record::{IgnoreReason, Outcome, Restore},
+        record::{IgnoreReason, Outcome, ParkReason, Restore},
     },
     metrics::Metrics,
     notification::publisher::{Publisher, StoredWatermark, Watermark},
@@ -189,7 +189,12 @@ fn unless_rewound<R>(record: &InFlightRecord<R>, outcome: Outcome) -> Outcome {
 fn parked_again<R>(record: &mut InFlightRecord<R>) -> Outcome {
     record.state.restore.get_or_insert(Restore::Unfinished);
     let parked = record.state.parked.as_ref().expect("a batch of parked records");
-    Outcome::parked(parked.reason, parked.keys.clone(), None)
+    let reason = match parked.reason {
+        // It waits for no other record any more, and would be tried again at once.
+        ParkReason::Order => ParkReason::RedisRefused,
+        reason => reason,
+    };
+    Outcome::parked(reason, parked.keys.clone(), None)
 }
 
 #[cfg(test)]

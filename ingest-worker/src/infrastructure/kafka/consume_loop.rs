@@ -7,6 +7,7 @@
 mod completed;
 mod outcomes;
 mod pauses;
+mod rebuilds;
 mod restore;
 mod tracked;
 mod watermark_loss;
@@ -36,6 +37,7 @@ use crate::{
 };
 use completed::Completed;
 use pauses::Pauses;
+use rebuilds::Rebuilds;
 use watermarks::Watermarks;
 
 /// Time after which the batch in progress counts as stuck. Until then nothing is read behind it
@@ -70,6 +72,7 @@ pub struct ConsumeLoop<'c, S: RecordSource, P, D, L> {
     accounting: &'c Accounting,
     in_flight: InFlight<'c, Completed<S::Record>>,
     watermarks: Watermarks,
+    rebuilds: Rebuilds,
     /// When the batch in progress counts as stuck.
     stuck_at: Instant,
     is_stuck: bool,
@@ -107,6 +110,7 @@ where
             accounting,
             in_flight: InFlight::none(),
             watermarks: Watermarks::new(&limits.group, limits.rewind_limit),
+            rebuilds: Rebuilds::default(),
             stuck_at: Instant::now(),
             is_stuck: false,
             queue: VecDeque::new(),

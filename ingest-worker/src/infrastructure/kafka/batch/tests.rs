@@ -125,14 +125,13 @@ async fn a_fresh_batch_is_retried_until_the_outage_ends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_parked_record_stays_parked_for_its_reason_during_an_outage() {
+async fn a_parked_record_that_was_tried_stays_parked_and_backs_off_during_an_outage() {
     let processor = processor();
     let keys = vec![OrderingKey::User(UserId::new("u-1").unwrap())];
-    let reason = ParkReason::RedisRefused;
     let parked = |mut record: TestRecord| {
         record.state.parked = Some(Box::new(ParkState {
             order: 1,
-            reason,
+            reason: ParkReason::Order,
             keys: keys.clone(),
             backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(1)),
             retry_at: Instant::now(),
@@ -145,7 +144,7 @@ async fn a_parked_record_stays_parked_for_its_reason_during_an_outage() {
     let batch = processor.classify(records, true);
     set_outage(&processor, true);
     let (batch, outcomes) = processor.deliver(batch, Arc::default()).await;
-    assert_eq!(outcomes, [Outcome::parked(reason, keys.clone(), None)]);
+    assert_eq!(outcomes, [Outcome::parked(ParkReason::RedisRefused, keys.clone(), None)]);
     assert_eq!(processor.metrics.retries.of(System::Redis).get(), 1);
 
     set_outage(&processor, false);

@@ -185,6 +185,7 @@ where
         if lost.is_empty() {
             return;
         }
+        let lost = self.due_rewinds(lost);
         let rewound = self.source.rewind(&lost).await;
         for ((partition, to), rewound) in lost.into_iter().zip(rewound) {
             let reason = match to {
@@ -215,6 +216,20 @@ where
             }
         }
         self.assignment_changed();
+    }
+
+    /// Returns the rewinds that do not have to wait; the others are compared again.
+    fn due_rewinds(&mut self, lost: Vec<(Partition, RewindTo)>) -> Vec<(Partition, RewindTo)> {
+        let offsets = self.source.offsets();
+        let mut due = Vec::new();
+        for (partition, to) in lost {
+            let is_restoring = offsets.is_restoring(&partition.0, partition.1);
+            match self.rebuilds.admit(&partition, to, is_restoring) {
+                Some(to) => due.push((partition, to)),
+                None => drop(self.watermarks.forget(&partition)),
+            }
+        }
+        due
     }
 
     fn end_stuck(&mut self) {

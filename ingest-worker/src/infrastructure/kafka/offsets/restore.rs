@@ -141,6 +141,12 @@ impl Offsets {
         self.get(topic, partition).map_or(0, |assigned| assigned.restored_until)
     }
 
+    /// Returns whether finished records of a partition are still being read again.
+    pub(crate) fn is_restoring(&self, topic: &str, partition: i32) -> bool {
+        let assigned = self.get(topic, partition);
+        assigned.is_some_and(|assigned| assigned.finished_to() < Some(assigned.restored_until))
+    }
+
     /// Returns the offset below which another worker has to restore a partition to the histories
     /// only, and when Redis lost them; `None` once it is restored. Records that were not finished
     /// before the loss are published, and if that is lost as well, they are published again.
