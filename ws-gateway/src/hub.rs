@@ -37,7 +37,7 @@ use outbox::Outbox;
 use read_requests::{ReadRequest, ReadRequests};
 pub use replay::{Replay, ReplayPage};
 pub(crate) use replay::{ResumeFrom, with_read_state};
-pub(crate) use subscription::{PendingSubscription, Subscription};
+pub(crate) use subscription::{PendingSubscription, Subscription, SubscriptionPlan};
 use token_index::TokenIndex;
 pub(crate) use user::Resync;
 pub use user::Subscribed;
@@ -167,6 +167,12 @@ impl Hub {
         self.with(subscription, |entry| {
             entry.position.get_or_insert(position);
         });
+    }
+
+    /// Whether the entry still exists.
+    #[must_use]
+    pub(crate) fn has(&self, subscription: &Subscription) -> bool {
+        self.with(subscription, |_| ()).is_some()
     }
 
     /// Reports to the live connections that frames were lost, and sets where the user continues.

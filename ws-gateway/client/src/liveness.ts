@@ -3,6 +3,8 @@
 const PONG_TIMEOUT_MS = 5_000;
 /** Applies if the gateway does not state a valid interval. */
 const DEFAULT_PING_INTERVAL_S = 30;
+/** Timers fire at once if their delay exceeds 2^31 ms. */
+const MAX_PING_INTERVAL_S = 3600;
 
 export class Liveness {
   readonly #ping: () => void;
@@ -18,7 +20,8 @@ export class Liveness {
 
   start(intervalSeconds: number): void {
     clearInterval(this.#pingTimer);
-    const seconds = intervalSeconds > 0 ? intervalSeconds : DEFAULT_PING_INTERVAL_S;
+    const stated = intervalSeconds >= 1 ? intervalSeconds : DEFAULT_PING_INTERVAL_S;
+    const seconds = Math.min(stated, MAX_PING_INTERVAL_S);
     this.#pingTimer = setInterval(() => this.#sendPing(), seconds * 1000);
   }
 

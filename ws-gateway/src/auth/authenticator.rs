@@ -82,6 +82,13 @@ impl Authenticator {
         if identity.user == *user { Ok(identity) } else { Err(AuthError::OtherUser) }
     }
 
+    /// Whether the stored revocations were ever loaded. Until then a token may be accepted that is
+    /// revoked.
+    #[must_use]
+    pub(crate) fn knows_revocations(&self) -> bool {
+        self.revocations.are_loaded()
+    }
+
     /// Whether an accepted token has been revoked since.
     #[must_use]
     pub(crate) fn is_revoked(&self, Identity { user, credential, .. }: &Identity) -> bool {
@@ -105,8 +112,9 @@ impl Authenticator {
         let files = self.keys.files.as_ref().map(|keys| Arc::clone(&keys.borrow()));
         let files = files.as_deref().map(Vec::as_slice).unwrap_or_default();
         let keys = self.keys.configured.iter().chain(files).chain(jwks);
-        let mut matching = keys.filter(|key| key.matches(&header)).peekable();
-        let is_unknown = matching.peek().is_none() && header.kid.is_some();
+        let matching = keys.filter(|key| key.matches(&header));
+        // A key without an id is tried with every token, and is not the one that this names.
+        let is_unknown = header.kid.is_some() && !matching.clone().any(Key::has_id);
         let mut refused = if is_unknown { AuthError::UnknownKey } else { AuthError::Invalid };
         for key in matching {
             match verify(token, key) {

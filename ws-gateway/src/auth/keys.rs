@@ -128,6 +128,12 @@ impl Key {
         Ok(Self { id, decoding: key, validation, leeway: rules.leeway })
     }
 
+    /// Whether the key is only for tokens that name it, and those that name none.
+    #[must_use]
+    pub(crate) fn has_id(&self) -> bool {
+        self.id.is_some()
+    }
+
     /// Whether a token with this header may be signed with this key.
     #[must_use]
     pub(crate) fn matches(&self, header: &Header) -> bool {

@@ -83,6 +83,8 @@ pub struct Revocations(Arc<RwLock<State>>);
 
 #[derive(Debug, Default)]
 struct State {
+    /// Whether the stored revocations were ever loaded.
+    are_loaded: bool,
     users: HashMap<UserId, Vec<IssuedUpTo>>,
     /// By `jti`: until when the token is revoked.
     tokens: HashMap<Box<str>, u64>,
@@ -106,11 +108,21 @@ impl IssuedUpTo {
 }
 
 impl Revocations {
+    /// Notes that the stored revocations were loaded.
+    pub(crate) fn set_loaded(&self) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).are_loaded = true;
+    }
+
+    /// Whether the stored revocations were ever loaded. Until then no user may be served.
+    pub(crate) fn are_loaded(&self) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).are_loaded
+    }
+
     /// Adds a revocation, which stays until it expires even if Redis loses it. Returns whether it
     /// revokes more than what is known already.
     pub(crate) fn add(&self, Revocation { target, until, .. }: Revocation) -> bool {
         let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let State { users, tokens, of_users } = &mut *state;
+        let State { users, tokens, of_users, .. } = &mut *state;
         match target {
             Revoked::User(user, at) => {
                 let (known, added) = (users.entry(user).or_default(), IssuedUpTo { at, until });

@@ -4,7 +4,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicUsize, Ordering},
 };
 
 use redis::{RedisResult, Value, cmd};
@@ -12,7 +12,7 @@ use shared::{
     keys::Keys,
     redis::{RedisClient, RedisConnection},
 };
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::reply::{items, text, user_reply};
 use crate::{
@@ -33,7 +33,8 @@ pub(super) struct RevocationList {
     revocations: Revocations,
     hub: Hub,
     metrics: Metrics,
-    was_loaded: Arc<AtomicBool>,
+    /// How many stored revocations were unreadable at the last load.
+    unreadable: Arc<AtomicUsize>,
 }
 
 /// Which of the stored revocations are known after an attempt to load them.
@@ -49,7 +50,7 @@ pub(super) enum KnownRevocations {
 
 impl RevocationList {
     pub(super) fn new(revocations: Revocations, hub: Hub, metrics: Metrics) -> Self {
-        Self { revocations, hub, metrics, was_loaded: Arc::default() }
+        Self { revocations, hub, metrics, unreadable: Arc::default() }
     }
 
     /// Loads the stored revocations. An unreadable one is skipped and counted.
@@ -74,7 +75,7 @@ impl RevocationList {
             Err(RedisUserError::WrongType) => None,
             Err(kind @ RedisUserError::SlotMoving) => {
                 self.metrics.redis_user_errors.of(kind).inc();
-                let was_loaded = self.was_loaded.load(Ordering::Relaxed);
+                let was_loaded = self.revocations.are_loaded();
                 warn!(
                     redis.key = key,
                     was_loaded, "revocations not loaded: their slot is moving or has no owner"
@@ -90,7 +91,7 @@ impl RevocationList {
             self.metrics.malformed_frames.inc();
             warn!(redis.key = key, "revocations unreadable, expected a sorted set");
         }
-        self.was_loaded.store(true, Ordering::Relaxed);
+        self.revocations.set_loaded();
         Ok(KnownRevocations::Current)
     }
 
@@ -98,8 +99,16 @@ impl RevocationList {
         if stored.len() == MAX_LOADED {
             warn!(limit = MAX_LOADED, "too many revocations, some are not loaded");
         }
-        for revocation in stored.iter().filter_map(|value| self.read(text(value))) {
-            self.apply(revocation);
+        let mut unreadable = 0;
+        for value in stored {
+            match self.read(text(value)) {
+                Some(revocation) => self.apply(revocation),
+                None => unreadable += 1,
+            }
+        }
+        let before = self.unreadable.swap(unreadable, Ordering::Relaxed);
+        if unreadable > 0 && unreadable != before {
+            warn!(unreadable, "unreadable revocations skipped");
         }
         self.revocations.purge_expired();
         self.count();
@@ -138,7 +147,7 @@ impl RevocationList {
         let revocation = text.and_then(Revocation::parse);
         if revocation.is_none() {
             self.metrics.malformed_frames.inc();
-            warn!("unreadable revocation skipped");
+            debug!(text, "unreadable revocation skipped");
         }
         revocation
     }

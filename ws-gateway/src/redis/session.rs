@@ -25,7 +25,7 @@ use super::{
     retries::{Retries, Retry},
 };
 use crate::{
-    hub::{Hub, PendingSubscription, Resync, Subscription},
+    hub::{Hub, PendingSubscription, Resync, Subscription, SubscriptionPlan},
     metrics::{GapRepair, Metrics},
     protocol::Position,
 };
@@ -93,25 +93,36 @@ impl<B: Backend> Session<B> {
         }
     }
 
-    /// Applies the changes of the hub, one batch after the other, so that a user who disconnects
-    /// and reconnects meanwhile is planned again and ends up subscribed.
+    /// Applies the changes of the hub and closes all gaps. A user who disconnects and reconnects
+    /// meanwhile is planned again and ends up subscribed.
     async fn catch_up(&mut self) -> RedisResult<()> {
-        let mut pending = VecDeque::from(self.hub.take_changed());
-        while !pending.is_empty() {
-            let batch = pending.drain(..pending.len().min(BATCH));
-            let mut plan = self.hub.plan(batch);
-            plan.subscribe.retain(|pending| !self.refused.contains(&pending.subscription));
-            self.unsubscribe(plan.unsubscribe).await?;
-            for subscription in self.subscribe(plan.subscribe).await? {
-                self.retry_channel(Retry::new(subscription));
-            }
-            let subscribed = i64::try_from(self.subscribed.len()).unwrap_or(i64::MAX);
-            self.metrics.subscriptions.set(subscribed);
+        let mut pending = VecDeque::new();
+        loop {
             // New users must not wait until a large repair is done.
-            for user in self.hub.take_changed() {
+            for user in self.hub.take_changed().into_iter().rev() {
                 pending.push_front(user);
             }
+            if !pending.is_empty() && self.gaps.len() <= MAX_STREAMS {
+                let batch = pending.drain(..pending.len().min(BATCH));
+                self.apply(self.hub.plan(batch)).await?;
+            }
+            if pending.is_empty() && self.gaps.is_empty() {
+                return Ok(());
+            }
+            self.read_gaps().await?;
         }
+    }
+
+    async fn apply(&mut self, mut plan: SubscriptionPlan) -> RedisResult<()> {
+        self.unsubscribe(plan.unsubscribe).await?;
+        plan.subscribe.retain(|PendingSubscription { subscription, .. }| {
+            !self.refused.contains(subscription) && !self.gaps.contains(subscription)
+        });
+        for subscription in self.subscribe(plan.subscribe).await? {
+            self.retry_channel(Retry::new(subscription));
+        }
+        let subscribed = i64::try_from(self.subscribed.len()).unwrap_or(i64::MAX);
+        self.metrics.subscriptions.set(subscribed);
         Ok(())
     }
 
@@ -145,7 +156,6 @@ impl<B: Backend> Session<B> {
             self.go_live_without_position(subscription);
         }
         self.gaps.extend(gaps);
-        self.close_gaps().await?;
         Ok(refused)
     }
 

@@ -214,6 +214,8 @@ fn log(error: &RedisError, outage: &mut Outage) {
     let is_refusal = is_refusal(error);
     if !outage.first_seen(is_refusal) {
         debug!(%error, "connecting to Redis failed");
+    } else if error.code() == Some("NOPERM") {
+        error!(%error, "Redis refuses a command that the gateway needs, retrying");
     } else if is_refusal {
         error!(%error, "Redis refuses the credentials or the master name in REDIS_URL, retrying");
     } else {

@@ -59,6 +59,11 @@ async fn read(
     };
     let identity = admission::authenticate(state, candidate, auth::bearer(headers)).await;
     let identity = identity.map_err(refused)?;
+    // The other endpoints wait for a subscription, which is confirmed only then.
+    if !state.connection.authenticator.knows_revocations() {
+        count(ReadResult::Unavailable);
+        return Err(unavailable("the gateway is starting"));
+    }
     // Further requests on this connection have a time limit of their own.
     let _active = activity.begin();
     let (answer, read_state) = oneshot::channel();

@@ -1,5 +1,5 @@
-//! Requests that name more than one token or position: a proxy may pick another one than the
-//! gateway would, so none is answered.
+//! Requests that name more than one token, origin or position: a proxy may pick another one than
+//! the gateway would, so none is answered.
 
 use hyper::{
     HeaderMap, Request,
@@ -21,6 +21,8 @@ pub(super) fn broken_rule(request: &Request<()>) -> Option<&'static str> {
     };
     if is_repeated(headers, &header::AUTHORIZATION) {
         Some("a request has at most one Authorization header")
+    } else if is_repeated(headers, &header::ORIGIN) {
+        Some("a request has at most one Origin header")
     } else if is_repeated(headers, &LAST_EVENT_ID) {
         Some("a request has at most one Last-Event-ID header")
     } else if token_subprotocols(headers) > 1 {
@@ -59,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn two_tokens_or_two_positions_break_a_rule() {
+    fn two_tokens_origins_or_positions_break_a_rule() {
         for query in [
             "token=a&token=a",
             "after=7-0&last_event_id=7-0",
@@ -70,6 +72,7 @@ mod tests {
         }
         for (name, first, second) in [
             ("authorization", "Bearer a.b.c", "Basic dTpw"),
+            ("origin", "https://allowed", "https://other"),
             ("last-event-id", "7-0", ""),
             ("sec-websocket-protocol", "huleedu.v1, huleedu.token.a", "huleedu.token.a"),
             ("sec-websocket-protocol", "huleedu.token.a, huleedu.token.b", "huleedu.v1"),

@@ -72,6 +72,15 @@ impl Gaps {
         self.queue.is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Whether the gap of a user is one of them.
+    pub(super) fn contains(&self, subscription: &Subscription) -> bool {
+        self.queue.iter().any(|gap| gap.subscription == *subscription)
+    }
+
     /// Takes the gaps that are read in the next round trip: as many as are expected to fit into
     /// [`ROUND_BYTES`], and at least one.
     pub(super) fn next_round(&mut self) -> Vec<Gap> {

@@ -18,28 +18,31 @@ use crate::{
 };
 
 impl<B: Backend> Session<B> {
-    /// Reads and delivers the gaps, page by page.
-    pub(super) async fn close_gaps(&mut self) -> RedisResult<()> {
-        while !self.gaps.is_empty() {
-            let round = self.gaps.next_round();
-            let requests: Vec<PageRequest> = round.iter().map(|gap| gap.request.clone()).collect();
-            let pages = self.backend.pages(&requests).await?;
-            let mut read = Vec::with_capacity(round.len());
-            for (gap, page) in round.into_iter().zip(pages) {
-                match self.counted(&gap.subscription, page) {
-                    Some(page) => read.push((gap, page)),
-                    None => self.give_up(gap),
-                }
-            }
-            self.report_lost(&mut read).await?;
-            for (gap, page) in read {
-                self.gaps.record(&gap, &page);
-                let rest = self.deliver(gap, &page);
-                self.gaps.extend(rest);
-            }
-            // Connections drain their queues before more is added.
-            tokio::task::yield_now().await;
+    /// Reads and delivers the next pages of some gaps, in one round trip.
+    pub(super) async fn read_gaps(&mut self) -> RedisResult<()> {
+        let mut round = self.gaps.next_round();
+        // The others have disconnected.
+        round.retain(|gap| self.hub.has(&gap.subscription));
+        if round.is_empty() {
+            return Ok(());
         }
+        let requests: Vec<PageRequest> = round.iter().map(|gap| gap.request.clone()).collect();
+        let pages = self.backend.pages(&requests).await?;
+        let mut read = Vec::with_capacity(round.len());
+        for (gap, page) in round.into_iter().zip(pages) {
+            match self.counted(&gap.subscription, page) {
+                Some(page) => read.push((gap, page)),
+                None => self.give_up(gap),
+            }
+        }
+        self.report_lost(&mut read).await?;
+        for (gap, page) in read {
+            self.gaps.record(&gap, &page);
+            let rest = self.deliver(gap, &page);
+            self.gaps.extend(rest);
+        }
+        // Connections drain their queues before more is added.
+        tokio::task::yield_now().await;
         Ok(())
     }
 

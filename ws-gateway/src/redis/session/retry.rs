@@ -30,7 +30,7 @@ impl<B: Backend> Session<B> {
         if !subscribed.is_empty() {
             self.retry_positions(subscribed).await?;
         }
-        Ok(())
+        self.catch_up().await
     }
 
     pub(super) fn retry_channel(&mut self, retry: Retry) {

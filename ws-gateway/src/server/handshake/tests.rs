@@ -64,6 +64,7 @@ pub(in crate::server) fn state_with(
     settings: ServerSettings,
     revocations: Revocations,
 ) -> Arc<ServerState> {
+    revocations.set_loaded();
     let metrics = Metrics::new(&Registry::new());
     let history = History::new(watch::channel(None).1, 1 << 20, metrics.clone());
     let rules = TokenRules::new(&[jsonwebtoken::Algorithm::HS256], None, None, Duration::ZERO);
