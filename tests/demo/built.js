@@ -55,6 +55,7 @@ function parse(text2) {
 // ws-gateway/client/src/liveness.ts
 var PONG_TIMEOUT_MS = 5e3;
 var DEFAULT_PING_INTERVAL_S = 30;
+var MAX_PING_INTERVAL_S = 1e6;
 var Liveness = class {
   #ping;
   #onTimeout;
@@ -67,7 +68,8 @@ var Liveness = class {
   }
   start(intervalSeconds) {
     clearInterval(this.#pingTimer);
-    const seconds = intervalSeconds > 0 ? intervalSeconds : DEFAULT_PING_INTERVAL_S;
+    const stated = intervalSeconds >= 1 ? intervalSeconds : DEFAULT_PING_INTERVAL_S;
+    const seconds = Math.min(stated, MAX_PING_INTERVAL_S);
     this.#pingTimer = setInterval(() => this.#sendPing(), seconds * 1e3);
   }
   /** Pings because the network or the page was suspended. */

@@ -97,7 +97,10 @@ impl<C: Channel> Connection<C> {
         let mut batch = Batch::for_texts(queued.len());
         for item in queued {
             match item {
-                Item::Frame(frame) if self.was_replayed(&frame) => {}
+                // Redis may have lost it before the history was read.
+                Item::Frame(frame) if self.was_replayed(&frame) => {
+                    self.registration.outbox().forget(&frame);
+                }
                 Item::Frame(frame) => {
                     if let Some(frame) = self.wanted(frame) {
                         batch.push(frame);

@@ -75,6 +75,19 @@ fn a_forged_or_missing_signature_is_refused() {
 }
 
 #[test]
+fn a_key_without_an_id_does_not_know_the_key_that_a_token_names() {
+    let claims = json!({"sub": "u", "exp": now() + 60});
+    let key = EncodingKey::from_secret(b"the secret of a new key");
+    for (kid, expected) in
+        [(Some("new".to_owned()), AuthError::UnknownKey), (None, AuthError::Invalid)]
+    {
+        let header = Header { kid, ..Header::new(Algorithm::HS256) };
+        let token = encode(&header, &claims, &key).unwrap();
+        assert_eq!(authenticator(None, None).check(Some(&token)), Err(expected));
+    }
+}
+
+#[test]
 fn an_expired_token_and_one_without_exp_are_refused() {
     assert_eq!(check(&json!({"sub": "u", "exp": now() - 1})), Err(AuthError::Expired));
     for exp in [json!(null), json!("never"), json!(-1), json!([1])] {

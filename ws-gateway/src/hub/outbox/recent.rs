@@ -35,22 +35,34 @@ struct Hashes {
 impl RecentFrames {
     /// Adds a frame; returns false if it is known.
     pub(super) fn insert(&mut self, frame: &Frame) -> bool {
-        let Some(hash) = frame.content_hash else { return true };
-        let known = &mut **self.0.get_or_insert_default();
-        if known.sent.find(hash).or_else(|| known.restored.find(hash)).is_some() {
-            return false;
+        let known = frame.content_hash.zip(self.0.as_ref());
+        let is_known = known.is_some_and(|(hash, known)| {
+            known.sent.find(hash).or_else(|| known.restored.find(hash)).is_some()
+        });
+        if !is_known {
+            self.add(frame);
         }
-        let hashes = if frame.is_restored { &mut known.restored } else { &mut known.sent };
-        hashes.push(hash);
-        true
+        !is_known
     }
 
-    /// Removes a frame.
+    /// Adds a frame, once more if it is known: the queue may have it too, and drop it.
+    pub(super) fn add(&mut self, frame: &Frame) {
+        if let Some(hash) = frame.content_hash {
+            self.0.get_or_insert_default().of(frame).push(hash);
+        }
+    }
+
+    /// Removes a frame that was added and is not sent.
     pub(super) fn remove(&mut self, frame: &Frame) {
         if let (Some(hash), Some(known)) = (frame.content_hash, &mut self.0) {
-            known.sent.remove(hash);
-            known.restored.remove(hash);
+            known.of(frame).remove(hash);
         }
+    }
+}
+
+impl Known {
+    fn of(&mut self, frame: &Frame) -> &mut Hashes {
+        if frame.is_restored { &mut self.restored } else { &mut self.sent }
     }
 }
 
@@ -154,5 +166,16 @@ mod tests {
             recent.remove(&sent);
             assert!(recent.insert(&sent));
         }
+    }
+
+    #[test]
+    fn a_frame_that_the_history_has_too_is_known_after_the_queue_has_dropped_it() {
+        let mut recent = RecentFrames::default();
+        let (both, lost) = (frame(r#"1-0""#, 1), frame(r#"2-0""#, 2));
+        assert!(recent.insert(&both) && recent.insert(&lost));
+        recent.add(&both);
+        recent.remove(&both);
+        recent.remove(&lost);
+        assert!(!recent.insert(&restored(1)) && recent.insert(&restored(2)));
     }
 }

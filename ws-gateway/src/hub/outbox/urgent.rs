@@ -67,7 +67,8 @@ impl Outbox {
         })
     }
 
-    /// Notes that a frame is not sent, as the connection's filter excludes it.
+    /// Notes that a queued frame is not sent: the connection's filter excludes it, or the history
+    /// passed its position.
     pub(crate) fn forget(&self, frame: &Frame) {
         self.state().recent.remove(frame);
     }
@@ -76,7 +77,7 @@ impl Outbox {
     pub(crate) fn remember(&self, frames: &[Frame]) {
         let mut state = self.state();
         for frame in frames {
-            state.recent.insert(frame);
+            state.recent.add(frame);
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::{
 
 mod fake_redis;
 mod foreign_frames;
+mod long_repair;
 mod lost_data;
 mod moving_slots;
 mod orders;
