@@ -43,7 +43,7 @@ const OF_GATEWAY: [(&str, &str); 8] = [
     (" &ws/gateways/*", "+publish &ws/gateways/*"),
     ("+eval ", "+eval ~ws:stream:*"),
     ("+xrevrange ", "+xrevrange %R~ws:stream:*"),
-    ("+mget ", "+mget %R~ws:position:*"),
+    ("+getrange ", "+getrange %R~ws:position:*"),
     ("+zrevrangebyscore ", "+zrevrangebyscore %R~ws:revoked"),
 ];
 

@@ -31,6 +31,7 @@ fn permissions(keys: &Keys) -> Vec<(&'static str, Cmd)> {
     let (position, read) = (keys.position(&user), keys.read(&user));
     let set = |key: &str| cmd("SET").arg(key).arg("").arg("XX").to_owned();
     let range = |name: &str| cmd(name).arg(&stream).arg("-").arg("-").to_owned();
+    let beginning = |key: &str| cmd("GETRANGE").arg(key).arg(0).arg(0).to_owned();
     let publish = |channel: &str| cmd("PUBLISH").arg(channel).arg("").to_owned();
     let newest_first = cmd("XREVRANGE").arg(&stream).arg("-").arg("-").to_owned();
     let mut script = cmd("EVAL");
@@ -49,7 +50,9 @@ fn permissions(keys: &Keys) -> Vec<(&'static str, Cmd)> {
         ("+set ~ws:position:*", set(&position)),
         ("+get ~ws:read:*", Cmd::get(&read)),
         ("+set ~ws:read:*", set(&read)),
-        ("+mget %R~ws:position:* %R~ws:start:*", cmd("MGET").arg(&position).arg(&start).to_owned()),
+        ("+getrange %R~ws:start:*", beginning(&start)),
+        ("+getrange %R~ws:position:*", beginning(&position)),
+        ("+getrange %R~ws:read:*", beginning(&read)),
         ("+zrevrangebyscore %R~ws:revoked", revoked),
         ("+publish &ws:*", publish(&keys.channel(&user))),
         ("+publish &ws/probe*", publish(&keys.probe_channel())),

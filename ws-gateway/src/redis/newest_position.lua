@@ -10,8 +10,14 @@ local last = redis.pcall('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
 if last.err or last[1] then
   return last.err and last or last[1][1]
 end
-local position = redis.pcall('GET', KEYS[2])
-if type(position) == 'string' then
+-- Other software may have written a value of any size: only its beginning is read, unless the
+-- permission for that is missing. It is replaced.
+local position = redis.pcall('GETRANGE', KEYS[2], 0, 127)
+if type(position) == 'table' then position = redis.pcall('GET', KEYS[2]) end
+if type(position) == 'table' and not string.find(position.err, 'WRONGTYPE') then
+  return position
+end
+if type(position) == 'string' and string.find(position, '^%d+%-%d+$') then
   redis.pcall('SET', KEYS[2], position, 'PX', ARGV[2])
   return position
 end

@@ -23,8 +23,11 @@ end
 
 local function valid(position) return parts(position) and position or '0-0' end
 
+-- Other software may have written values of any size: only their beginnings are read, unless the
+-- permission for that is missing.
 local function get(key)
-  local value = redis.pcall('GET', key)
+  local value = redis.pcall('GETRANGE', key, 0, 127)
+  if type(value) == 'table' then value = redis.pcall('GET', key) end
   return type(value) == 'string' and value or ''
 end
 

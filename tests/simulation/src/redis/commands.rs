@@ -19,12 +19,6 @@ pub fn run(db: &mut impl Database, command: &[Vec<u8>]) -> Reply {
     let result = match name.as_str() {
         "SET" => set(db, command),
         "GET" => db.store().get(&text(&command[1])).map(bulk),
-        "MGET" => Ok(Reply::Array(
-            command[1..]
-                .iter()
-                .map(|key| bulk(db.store().get(&text(key)).unwrap_or(None)))
-                .collect(),
-        )),
         "XRANGE" => range(db, command),
         "MEMORY" => Ok(memory_usage(db, command)),
         "PUBLISH" => db.publish(&text(&command[1]), &command[2]).map(Reply::Int),
@@ -85,6 +79,9 @@ fn run_text(db: &mut impl Database, command: &[Vec<u8>]) -> Result<Reply, Refusa
     let (keys, args) = keys_and_args(command);
     if is_page(command) {
         return scripts::page(db, &keys[0], &args);
+    }
+    if args.is_empty() {
+        return Ok(scripts::marks(db.store(), &keys));
     }
     let is_read_state = text(&command[1]).contains("read_state");
     let script = if is_read_state { read_state::run } else { scripts::newest_position };

@@ -6,7 +6,7 @@ use shared::keys::HISTORY_CHANGED;
 use super::{
     database::{Database, Write},
     reply::Reply,
-    store::{Id, Refusal, Value},
+    store::{Id, Refusal, Store, Value},
 };
 
 /// `publish_once.lua` of the worker.
@@ -232,6 +232,12 @@ pub(super) fn replace_watermarks(db: &mut impl Database, key: &str, args: &[Vec<
     lines.join("\n")
 }
 
+/// `marks.lua` of the gateway.
+pub(super) fn marks(store: &Store, keys: &[String]) -> Reply {
+    let mark = |key| Reply::Bulk(store.get(key).ok().flatten().unwrap_or_default());
+    Reply::Array(keys.iter().map(mark).collect())
+}
+
 /// `newest_position.lua` of the gateway.
 pub(super) fn newest_position(
     db: &mut impl Database,
@@ -242,7 +248,9 @@ pub(super) fn newest_position(
         return Ok(last.to_string());
     }
     let lifetime = String::from_utf8_lossy(&args[1]).parse().ok();
-    if let Ok(Some(position)) = db.store().get(&keys[1]) {
+    if let Ok(Some(position)) = db.store().get(&keys[1])
+        && String::from_utf8_lossy(&position).parse::<Id>().is_ok()
+    {
         set(db, &keys[1], Value::Text(position.clone()), lifetime, false).ok();
         return Ok(String::from_utf8_lossy(&position).into_owned());
     }

@@ -187,7 +187,7 @@ impl State {
     fn lose_reply(&mut self, name: &str, id: u64, sim: &Sim) {
         let lost = match name {
             "SET" | "EVALSHA" => &mut self.faults.lost_replies,
-            "GET" | "MGET" | "XRANGE" | "EVAL" => &mut self.faults.lost_reads,
+            "GET" | "XRANGE" | "EVAL" => &mut self.faults.lost_reads,
             _ => return,
         };
         if let Some(torn) = lost.pop()

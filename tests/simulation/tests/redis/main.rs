@@ -18,6 +18,7 @@ const PUBLISH_ONCE: &str =
     include_str!("../../../../ingest-worker/src/infrastructure/redis/publish_once.lua");
 const REPLACE_WATERMARKS: &str =
     include_str!("../../../../ingest-worker/src/infrastructure/redis/replace_watermarks.lua");
+const MARKS: &str = include_str!("../../../../ws-gateway/src/redis/history/marks.lua");
 const NEWEST_POSITION: &str = include_str!("../../../../ws-gateway/src/redis/newest_position.lua");
 const PAGE: &str = include_str!("../../../../ws-gateway/src/redis/history/page.lua");
 const READ_STATE: &str = include_str!("../../../../ws-gateway/src/redis/read_state.lua");
@@ -93,7 +94,7 @@ impl Operations {
                 command(&["XRANGE", &stream, &format!("0-{}", self.number()), "+", "COUNT", "7"])
             }
             55..60 => self.page(&stream),
-            60..65 => command(&["MGET", &position, &start]),
+            60..65 => command(&["EVAL", MARKS, "2", &position, &start]),
             65..70 => command(&["MEMORY", "USAGE", &stream, "SAMPLES", "0"]),
             70..75 => command(&["SET", &owner, "teacher", "PX", "60000"]),
             75..80 => command(&["GET", &owner]),

@@ -18,6 +18,8 @@ use crate::{
 pub(in crate::redis) use range::StreamSize;
 use range::{Range, size_command};
 
+const MARKS: &str = include_str!("marks.lua");
+
 /// The number of entries in the first page of a user, before their size is known.
 pub(in crate::redis) const FIRST_PAGE_ENTRIES: usize = 8;
 
@@ -95,8 +97,8 @@ impl PageRequest {
     /// The commands that read the page; [`Page::read`] takes their replies. The marks are read
     /// first, so that a notification that is published in between can only show up in the stream.
     pub(in crate::redis) fn commands(&self, keys: &Keys) -> [Cmd; 2] {
-        let mut marks = cmd("MGET");
-        marks.arg(keys.position(&self.user)).arg(keys.start(&self.user));
+        let mut marks = cmd("EVAL");
+        marks.arg(MARKS).arg(2).arg(keys.position(&self.user)).arg(keys.start(&self.user));
         let Self { user, after, count, max_bytes, size } = self;
         [marks, size.range_command(keys.stream(user), *after, *count, *max_bytes)]
     }

@@ -3,61 +3,61 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use shared::backoff::Backoff;
 use tokio::time::Instant;
 
 use crate::{
-    infrastructure::kafka::{offsets::Partition, source::RewindTo},
+    infrastructure::kafka::{
+        offsets::{Offsets, Partition},
+        source::RewindTo,
+    },
     notification::loss_time::LossTime,
 };
 
-/// The delays from the end of a rebuild to the next one of the same partition.
-const PAUSE: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(1));
+/// The maximum time from the end of a rebuild to the next one of the same partition. It is as long
+/// as the rebuild took, if that is less.
+const MAX_PAUSE: Duration = Duration::from_mins(1);
 
-/// After this time without a rebuild, the next one begins at once.
-const FORGET_AFTER: Duration = Duration::from_mins(5);
-
-/// The partitions that were rebuilt.
+/// The partitions that are being rebuilt, or were just now.
 #[derive(Debug, Default)]
 pub(super) struct Rebuilds(BTreeMap<Partition, Rebuild>);
 
 #[derive(Debug)]
 struct Rebuild {
     began: Instant,
-    pause: Backoff,
-    /// When the next one may begin, if its watermark is missing again and it is rebuilt.
-    due: Option<Instant>,
-    /// When Redis lost data, if that was noticed since.
+    /// When the next one may begin; none before this one has ended.
+    next_at: Option<Instant>,
+    /// When Redis lost data, if the watermark was missing again since.
     loss: Option<LossTime>,
 }
 
 impl Rebuilds {
-    /// Returns from where a partition is read again now; none if that has to wait. `is_restoring` is
-    /// whether it is still being restored.
-    pub(super) fn admit(
-        &mut self,
-        partition: &Partition,
-        to: RewindTo,
-        is_restoring: bool,
-    ) -> Option<RewindTo> {
-        let RewindTo::Age { max, silent_until, loss } = to else { return Some(to) };
+    /// Notes which rebuilds have ended.
+    pub(super) fn update(&mut self, offsets: &Offsets) {
         let now = Instant::now();
-        self.0.retain(|_, rebuild| rebuild.loss.is_some() || now < rebuild.began + FORGET_AFTER);
-        let Some(rebuild) = self.0.get_mut(partition) else {
-            let first = Rebuild { began: now, pause: PAUSE, due: None, loss: None };
-            self.0.insert(partition.clone(), first);
-            return Some(to);
-        };
-        let loss = rebuild.loss.map_or(loss, |earlier| earlier.min(loss));
-        rebuild.loss = Some(loss);
-        if is_restoring {
-            return None;
+        for ((topic, id), rebuild) in &mut self.0 {
+            if rebuild.next_at.is_none() && !offsets.is_restoring(topic, *id) {
+                rebuild.next_at = Some(now + (now - rebuild.began).min(MAX_PAUSE));
+            }
         }
-        if now < *rebuild.due.get_or_insert_with(|| now + rebuild.pause.next_delay()) {
-            return None;
+        self.0.retain(|_, rebuild| {
+            rebuild.loss.is_some() || rebuild.next_at.is_none_or(|next_at| now < next_at)
+        });
+    }
+
+    /// Returns from where a partition is read again now; none if that has to wait.
+    pub(super) fn admit(&mut self, partition: &Partition, to: RewindTo) -> Option<RewindTo> {
+        let RewindTo::Age { max, silent_until, loss } = to else { return Some(to) };
+        let (now, mut first_loss) = (Instant::now(), loss);
+        if let Some(rebuild) = self.0.get_mut(partition) {
+            first_loss = rebuild.loss.map_or(loss, |earlier| earlier.min(loss));
+            rebuild.loss = Some(first_loss);
+            if rebuild.next_at.is_none_or(|next_at| now < next_at) {
+                return None;
+            }
         }
-        *rebuild = Rebuild { began: now, due: None, loss: None, ..*rebuild };
-        Some(RewindTo::Age { max, silent_until, loss })
+        let rebuild = Rebuild { began: now, next_at: None, loss: None };
+        self.0.insert(partition.clone(), rebuild);
+        Some(RewindTo::Age { max, silent_until, loss: first_loss })
     }
 }
 
@@ -67,39 +67,55 @@ mod tests {
 
     use super::*;
 
+    const SECOND: Duration = Duration::from_secs(1);
+
     fn missing(intact_until: i64) -> RewindTo {
         let loss = LossTime::IntactUntil(intact_until);
         RewindTo::Age { max: Duration::from_hours(1), silent_until: None, loss }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_partition_is_rebuilt_again_once_it_is_restored_and_with_growing_pauses() {
-        let (mut rebuilds, partition) = (Rebuilds::default(), ("t".to_owned(), 0));
-        assert_eq!(rebuilds.admit(&partition, missing(1), false), Some(missing(1)));
-        let mut pauses = Vec::new();
-        for _ in 0..8 {
-            for _ in 0..10 {
-                assert_eq!(rebuilds.admit(&partition, missing(2), true), None);
-                advance(Duration::from_secs(1)).await;
-            }
-            let restored = Instant::now();
-            while rebuilds.admit(&partition, missing(3), false) != Some(missing(2)) {
-                advance(Duration::from_millis(100)).await;
-            }
-            pauses.push(restored.elapsed());
+    async fn a_rebuild_that_is_lost_is_repeated_after_its_end_and_as_much_time_for_new_records() {
+        let (mut rebuilds, mut offsets) = (Rebuilds::default(), Offsets::default());
+        let partition = ("t".to_owned(), 0);
+        offsets.assign("t", 0);
+        for offset in 0..3 {
+            let admitted = offsets.read("t", 0, offset).expect("an assigned partition");
+            offsets.finish("t", 0, offset, admitted.id);
         }
-        assert!(pauses[0] <= Duration::from_millis(1_100), "{pauses:?}");
-        assert!(pauses[7] >= Duration::from_secs(30), "{pauses:?}");
-        advance(FORGET_AFTER).await;
-        assert_eq!(rebuilds.admit(&partition, missing(4), false), Some(missing(4)));
+        assert_eq!(rebuilds.admit(&partition, missing(1)), Some(missing(1)));
+        offsets.begin_restore("t", 0, 0, None, LossTime::IntactUntil(1));
+        for _ in 0..10 {
+            advance(SECOND).await;
+            rebuilds.update(&offsets);
+            assert_eq!(rebuilds.admit(&partition, missing(2)), None);
+        }
+        for offset in 0..3 {
+            let admitted = offsets.read("t", 0, offset).expect("an assigned partition");
+            offsets.finish("t", 0, offset, admitted.id);
+        }
+        for _ in 0..10 {
+            rebuilds.update(&offsets);
+            assert_eq!(rebuilds.admit(&partition, missing(3)), None);
+            advance(SECOND).await;
+        }
+        rebuilds.update(&offsets);
+        assert_eq!(rebuilds.admit(&partition, missing(3)), Some(missing(2)));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_a_watermark_names_is_read_again_at_once() {
-        let (mut rebuilds, partition) = (Rebuilds::default(), ("t".to_owned(), 0));
+    async fn another_loss_and_what_a_watermark_names_are_read_again_at_once() {
+        let (mut rebuilds, offsets) = (Rebuilds::default(), Offsets::default());
+        let partition = ("t".to_owned(), 0);
         let to = RewindTo::Offset { from: 1, silent_until: 0, loss: LossTime::IntactUntil(1) };
-        for _ in 0..3 {
-            assert_eq!(rebuilds.admit(&partition, to, true), Some(to));
+        for intact_until in 1..4 {
+            let missing = missing(intact_until);
+            assert_eq!(rebuilds.admit(&partition, missing), Some(missing));
+            assert_eq!(rebuilds.admit(&partition, to), Some(to));
+            advance(SECOND).await;
+            rebuilds.update(&offsets);
+            advance(SECOND).await;
+            rebuilds.update(&offsets);
         }
     }
 }

@@ -72,6 +72,7 @@ where
     }
 
     async fn start_sync(&mut self) {
+        self.rebuilds.update(&self.source.offsets());
         let mut write = self.watermarks.all(&self.source.offsets());
         if write.watermarks.is_empty() {
             return self.start_batch().await;
@@ -220,11 +221,10 @@ where
 
     /// Returns the rewinds that do not have to wait; the others are compared again.
     fn due_rewinds(&mut self, lost: Vec<(Partition, RewindTo)>) -> Vec<(Partition, RewindTo)> {
-        let offsets = self.source.offsets();
+        self.rebuilds.update(&self.source.offsets());
         let mut due = Vec::new();
         for (partition, to) in lost {
-            let is_restoring = offsets.is_restoring(&partition.0, partition.1);
-            match self.rebuilds.admit(&partition, to, is_restoring) {
+            match self.rebuilds.admit(&partition, to) {
                 Some(to) => due.push((partition, to)),
                 None => drop(self.watermarks.forget(&partition)),
             }

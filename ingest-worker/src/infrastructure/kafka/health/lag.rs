@@ -110,6 +110,8 @@ struct PartitionOffsets {
     partition: Partition,
     beginning: Option<i64>,
     committed: Option<i64>,
+    /// Where this client began to read.
+    start: Option<i64>,
     /// The offset after the last record that this client has read.
     next: Option<i64>,
     end: i64,
@@ -121,11 +123,11 @@ struct PartitionOffsets {
 
 impl PartitionOffsets {
     /// Returns the number of offsets that are not committed. Without a committed offset it counts
-    /// from the beginning, which is too much until the first commit if the group starts at the end.
+    /// from where the client began to read, or else from the beginning.
     fn lag(&self) -> i64 {
         // Offsets of transaction markers and compacted records are fetched, but never committed.
         let fetched = self.fetch_position.filter(|_| !self.is_in_flight);
-        let done = self.committed.or(self.beginning).max(fetched);
+        let done = self.committed.or(self.start).or(self.beginning).max(fetched);
         done.map_or(0, |done| (self.end - done).max(0))
     }
 
@@ -165,6 +167,7 @@ fn measure(consumer: &Consumer) -> KafkaResult<Vec<PartitionOffsets>> {
         Some(PartitionOffsets {
             beginning: found(&beginnings),
             committed: found(&committed),
+            start: offsets.start(topic, id),
             next: found(&next),
             end: found(&ends)?,
             is_in_flight: offsets.is_in_flight(&partition),
@@ -184,6 +187,7 @@ mod tests {
             partition: ("t".to_owned(), 0),
             beginning: Some(2),
             committed,
+            start: None,
             next: committed,
             end: 10,
             is_in_flight: false,
@@ -205,6 +209,8 @@ mod tests {
         assert_eq!(offsets(Some(7), Some(8)).lag(), 2);
         assert_eq!(offsets(Some(7), None).lag(), 3);
         assert_eq!(offsets(None, None).lag(), 8, "from the beginning on");
+        let at_end = PartitionOffsets { start: Some(9), ..offsets(None, None) };
+        assert_eq!(at_end.lag(), 1);
         assert_eq!(offsets(Some(7), Some(8)).unread(), Some((("t".to_owned(), 0), 8)));
     }
 }

@@ -37,6 +37,11 @@ impl Offsets {
         }
     }
 
+    /// Returns where the member began to read a partition, if it is known.
+    pub(crate) fn start(&self, topic: &str, partition: i32) -> Option<i64> {
+        self.get(topic, partition)?.start
+    }
+
     /// Returns the partitions whose position is not known yet, each with its assignment.
     pub(crate) fn without_start(&self) -> BTreeMap<Partition, u64> {
         let all = self.topics.iter().flat_map(|(topic, partitions)| {
