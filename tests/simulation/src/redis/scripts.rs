@@ -234,7 +234,7 @@ pub(super) fn replace_watermarks(db: &mut impl Database, key: &str, args: &[Vec<
 
 /// `marks.lua` of the gateway.
 pub(super) fn marks(store: &Store, keys: &[String]) -> Reply {
-    let mark = |key| Reply::Bulk(store.get(key).ok().flatten().unwrap_or_default());
+    let mark = |key: &String| Reply::Bulk(store.get(key).ok().flatten().unwrap_or_default());
     Reply::Array(keys.iter().map(mark).collect())
 }
 

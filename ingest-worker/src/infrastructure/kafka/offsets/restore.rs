@@ -146,10 +146,11 @@ impl Offsets {
         self.get(topic, partition).map_or(0, |assigned| assigned.restored_until)
     }
 
-    /// Returns whether finished records of a partition are still being read again.
+    /// Returns whether finished records of a partition are still to be read again; some that were may
+    /// be parked.
     pub(crate) fn is_restoring(&self, topic: &str, partition: i32) -> bool {
         let assigned = self.get(topic, partition);
-        assigned.is_some_and(|assigned| assigned.finished_to() < Some(assigned.restored_until))
+        assigned.is_some_and(|assigned| assigned.position() < Some(assigned.restored_until))
     }
 
     /// Returns the offset below which another worker has to restore a partition to the histories
