@@ -17,6 +17,9 @@ use crate::{
 /// as the rebuild took, if that is less.
 const MAX_PAUSE: Duration = Duration::from_mins(1);
 
+/// The time after which a rebuild counts as ended: the records that are left may be deleted.
+const MAX_REBUILD: Duration = Duration::from_mins(2);
+
 /// The partitions that are being rebuilt, or were just now.
 #[derive(Debug, Default)]
 pub(super) struct Rebuilds(BTreeMap<Partition, Rebuild>);
@@ -35,7 +38,8 @@ impl Rebuilds {
     pub(super) fn update(&mut self, offsets: &Offsets) {
         let now = Instant::now();
         for ((topic, id), rebuild) in &mut self.0 {
-            if rebuild.next_at.is_none() && !offsets.is_restoring(topic, *id) {
+            let has_ended = !offsets.is_restoring(topic, *id) || now >= rebuild.began + MAX_REBUILD;
+            if rebuild.next_at.is_none() && has_ended {
                 rebuild.next_at = Some(now + (now - rebuild.began).min(MAX_PAUSE));
             }
         }
