@@ -87,6 +87,20 @@ impl Watermark {
             None => format!("{group}/{topic}/{partition}").into(),
         }
     }
+
+    /// Returns whether a server holds something else than what is replaced, or what this replaces it
+    /// with.
+    pub(crate) fn has_changed(&self, stored: &StoredWatermark) -> bool {
+        stored.iter().any(|(key, value)| {
+            let is_other = self.stored.get(key).is_some_and(|known| known != value);
+            is_other && !value.as_ref().is_some_and(|value| self.is_new(value))
+        })
+    }
+
+    /// Returns whether an attempt to replace it has written a value.
+    pub(crate) fn is_new(&self, value: &str) -> bool {
+        value.strip_prefix(&*self.token).is_some_and(|rest| rest.starts_with('.'))
+    }
 }
 
 /// The value of a watermark on each server, by the key that holds it there.

@@ -14,13 +14,13 @@ use super::{
 use crate::{
     domain::{
         classify::{Classification, Classifier},
-        dispatch::Dispatcher,
+        dispatch::{Dispatched, Dispatcher},
         ordering::HeldKeys,
         recipients::OwnerDirectory,
         record::{IgnoreReason, Outcome, ParkReason, Restore},
     },
     metrics::Metrics,
-    notification::publisher::{Publisher, StoredWatermark, Watermark},
+    notification::publisher::{Publisher, StoredWatermark, TransientError, Watermark},
 };
 
 /// Classified records that are delivered together, in order.
@@ -30,6 +30,8 @@ pub(crate) struct Batch<R> {
     pub(crate) classifications: Vec<Classification>,
     /// Whether the records were parked.
     pub(crate) is_retry: bool,
+    /// Whether an attempt to deliver it has failed: its notifications may have been published.
+    pub(crate) was_tried: bool,
     /// The watermarks to write with its notifications.
     pub(crate) watermarks: WatermarkWrite,
 }
@@ -46,6 +48,32 @@ pub(crate) struct WatermarkWrite {
 
 /// A batch and the outcome of each of its records.
 pub(crate) type Delivered<R> = (Batch<R>, Vec<Outcome>);
+
+/// The end of a delivery.
+#[derive(Debug)]
+pub(crate) enum Delivery<R> {
+    Complete(Delivered<R>),
+    /// Redis has lost data before an attempt was repeated. The batch has the watermarks that show
+    /// it, and is delivered after what is lost.
+    Interrupted(Batch<R>),
+}
+
+/// The result of one attempt to deliver a batch; the watermarks if Redis has lost data before it.
+type Attempted = Result<Dispatched, Vec<StoredWatermark>>;
+
+impl WatermarkWrite {
+    /// Keeps the watermarks of which the servers hold something unexpected.
+    fn retain_changed(&mut self, stored: Vec<StoredWatermark>) {
+        let Self { partitions, watermarks, .. } = std::mem::take(self);
+        for ((partition, known), stored) in partitions.into_iter().zip(watermarks).zip(stored) {
+            if known.has_changed(&stored) {
+                self.partitions.push(partition);
+                self.watermarks.push(known);
+                self.stored.push(stored);
+            }
+        }
+    }
+}
 
 impl<R: SourceRecord> Batch<R> {
     /// Returns the number of records, and their bytes in memory with those of their notifications:
@@ -100,7 +128,8 @@ impl<P: Publisher, D: OwnerDirectory> BatchProcessor<P, D> {
         if let Some((tracer, since)) = since {
             tracing::classified(tracer, &mut records, &mut classifications, since);
         }
-        Batch { records, classifications, is_retry, watermarks: WatermarkWrite::default() }
+        let watermarks = WatermarkWrite::default();
+        Batch { records, classifications, is_retry, was_tried: false, watermarks }
     }
 
     /// Classifies records again that are below the position from which their partition was rewound,
@@ -127,33 +156,64 @@ impl<P: Publisher, D: OwnerDirectory> BatchProcessor<P, D> {
         &self,
         mut batch: Batch<R>,
         held: Arc<HeldKeys>,
-    ) -> Delivered<R> {
+    ) -> Delivery<R> {
         let metrics = &self.metrics;
         metrics.batches.inc();
         let timer = metrics.delivery.start_timer();
         let since = self.tracer.as_ref().map(|tracer| (tracer, SystemTime::now()));
-        let Batch { classifications, watermarks, .. } = &batch;
         let mut is_repeated = false;
-        let mut dispatch = || {
-            let is_repeated = std::mem::replace(&mut is_repeated, true);
-            self.dispatcher.dispatch(classifications, &held, &watermarks.watermarks, is_repeated)
-        };
-        let (outcomes, stored) = if batch.is_retry {
-            dispatch().await.unwrap_or_else(|error| {
+        let mut attempt = || self.attempt(&batch, &held, std::mem::replace(&mut is_repeated, true));
+        let attempted = if batch.is_retry {
+            attempt().await.unwrap_or_else(|error| {
                 metrics.retries.of(error.system).inc();
-                (batch.records.iter_mut().map(parked_again).collect(), Vec::new())
+                Err(Vec::new())
             })
         } else {
-            retry::until_success(metrics, dispatch).await
+            retry::until_success(metrics, attempt).await
         };
-        batch.watermarks.stored = stored;
         timer.observe_duration();
+        let outcomes = match attempted {
+            Ok((outcomes, stored)) => {
+                batch.watermarks.stored = stored;
+                outcomes
+            }
+            Err(stored) => {
+                batch.watermarks.retain_changed(stored);
+                if !batch.is_retry {
+                    batch.was_tried = true;
+                    return Delivery::Interrupted(batch);
+                }
+                batch.records.iter_mut().map(parked_again).collect()
+            }
+        };
         if let Some((tracer, since)) = since {
             tracing::published(tracer, &batch.records, since);
         }
         let records = batch.records.iter().zip(outcomes);
         let outcomes = records.map(|(record, outcome)| unless_rewound(record, outcome)).collect();
-        (batch, outcomes)
+        Delivery::Complete((batch, outcomes))
+    }
+
+    /// Attempts to deliver a batch. What Redis has lost since the last attempt is published before
+    /// it, so that the order of each user is kept.
+    async fn attempt<R: SourceRecord>(
+        &self,
+        batch: &Batch<R>,
+        held: &HeldKeys,
+        is_repeated: bool,
+    ) -> Result<Attempted, TransientError> {
+        let watermarks = &batch.watermarks.watermarks;
+        if (is_repeated || batch.is_retry) && !watermarks.is_empty() {
+            let sources: Vec<_> =
+                watermarks.iter().map(|watermark| Arc::clone(&watermark.source)).collect();
+            let stored = self.dispatcher.publisher.watermarks(&sources).await?;
+            if watermarks.iter().zip(&stored).any(|(known, stored)| known.has_changed(stored)) {
+                return Ok(Err(stored));
+            }
+        }
+        let may_be_published = is_repeated || batch.was_tried;
+        let classifications = &batch.classifications;
+        self.dispatcher.dispatch(classifications, held, watermarks, may_be_published).await.map(Ok)
     }
 
     /// Reads the watermarks of partitions and the time afterwards, during an outage until it

@@ -248,7 +248,9 @@ where
         let (records, bytes) = batch.size();
         self.ahead = (self.ahead.0 + records, self.ahead.1 + bytes);
         match self.queue.back_mut() {
-            Some(last) if last.records.len() + records <= MAX_BATCH => last.append(batch),
+            Some(last) if !last.was_tried && last.records.len() + records <= MAX_BATCH => {
+                last.append(batch);
+            }
             _ => self.queue.push_back(batch),
         }
         if self.is_full() {

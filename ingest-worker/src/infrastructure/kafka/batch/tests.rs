@@ -62,6 +62,13 @@ fn records<const N: usize>(values: [Vec<u8>; N]) -> Vec<TestRecord> {
     (0..).zip(values).map(record).collect()
 }
 
+fn completed(delivery: Delivery<OwnedMessage>) -> Delivered<OwnedMessage> {
+    match delivery {
+        Delivery::Complete(delivered) => delivered,
+        Delivery::Interrupted(batch) => panic!("interrupted: {batch:?}"),
+    }
+}
+
 fn offsets_of(batch: &Batch<OwnedMessage>) -> Vec<i64> {
     batch.records.iter().map(InFlightRecord::offset).collect()
 }
@@ -98,7 +105,7 @@ async fn each_record_has_an_outcome_in_the_order_of_reading() {
     let processor = processor();
     let values = [created(), b"no JSON".to_vec(), created(), event("no.such.event")];
     let batch = processor.classify(records(values), false);
-    let (batch, outcomes) = processor.deliver(batch, Arc::default()).await;
+    let (batch, outcomes) = completed(processor.deliver(batch, Arc::default()).await);
     assert_eq!(offsets_of(&batch), [0, 1, 2, 3]);
     let [published, rejected, duplicate, ignored] = &*outcomes else { panic!("{outcomes:?}") };
     assert_eq!((published, duplicate), (&Outcome::Published, &Outcome::Duplicate));
@@ -118,7 +125,8 @@ async fn a_fresh_batch_is_retried_until_the_outage_ends() {
         set_outage(&processor, false);
     };
     let delivery = processor.deliver(batch, Arc::default());
-    let ((_, outcomes), ()) = tokio::join!(delivery, outage);
+    let (delivery, ()) = tokio::join!(delivery, outage);
+    let (_, outcomes) = completed(delivery);
     assert_eq!(outcomes, [Outcome::Published]);
     assert!(processor.metrics.retries.of(System::Redis).get() > 0);
     assert_eq!(processor.metrics.batches.get(), 1);
@@ -143,11 +151,11 @@ async fn a_parked_record_that_was_tried_stays_parked_and_backs_off_during_an_out
     let records = records([created()]).into_iter().map(parked).collect();
     let batch = processor.classify(records, true);
     set_outage(&processor, true);
-    let (batch, outcomes) = processor.deliver(batch, Arc::default()).await;
+    let (batch, outcomes) = completed(processor.deliver(batch, Arc::default()).await);
     assert_eq!(outcomes, [Outcome::parked(ParkReason::RedisRefused, keys.clone(), None)]);
     assert_eq!(processor.metrics.retries.of(System::Redis).get(), 1);
 
     set_outage(&processor, false);
-    let (_, outcomes) = processor.deliver(batch, Arc::default()).await;
+    let (_, outcomes) = completed(processor.deliver(batch, Arc::default()).await);
     assert_eq!(outcomes, [Outcome::Published]);
 }

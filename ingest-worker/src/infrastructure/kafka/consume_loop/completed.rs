@@ -2,14 +2,14 @@
 
 use super::watermark_source::ReadWatermark;
 use crate::infrastructure::kafka::{
-    batch::{Delivered, WatermarkWrite},
+    batch::{Delivery, WatermarkWrite},
     offsets::Partition,
 };
 
 /// An operation on Redis that has completed.
 pub(super) enum Completed<R> {
-    /// A batch was delivered.
-    Batch(Delivered<R>),
+    /// The delivery of a batch has ended.
+    Batch(Delivery<R>),
     /// The watermarks of these partitions were read.
     Read(Vec<(Partition, ReadWatermark)>),
     /// Watermarks were written.

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     domain::recipients::OwnerDirectory,
     infrastructure::kafka::{
-        batch::{Batch, WatermarkWrite},
+        batch::{Batch, Delivery, WatermarkWrite},
         dead_letters::queue::DeadLetterSink,
         offsets::Partition,
         source::{RecordSource, RewindTo},
@@ -100,9 +100,10 @@ where
     /// owners: no watermark says that those partitions are complete.
     pub(super) fn complete_last(&mut self, completed: Completed<S::Record>) {
         let (write, delivered) = match completed {
-            Completed::Batch((mut batch, outcomes)) => {
+            Completed::Batch(Delivery::Complete((mut batch, outcomes))) => {
                 (std::mem::take(&mut batch.watermarks), Some((batch, outcomes)))
             }
+            Completed::Batch(Delivery::Interrupted(batch)) => (batch.watermarks, None),
             Completed::Written(write) => (write, None),
             Completed::Read(_) => return,
         };
@@ -130,7 +131,16 @@ where
     /// Applies the result of an operation on Redis, and starts the next one as soon as possible.
     pub(super) async fn complete(&mut self, completed: Completed<S::Record>) {
         match completed {
-            Completed::Batch((mut batch, outcomes)) => {
+            Completed::Batch(Delivery::Interrupted(mut batch)) => {
+                self.extend_waits();
+                let write = std::mem::take(&mut batch.watermarks);
+                let lost = self.watermarks.compare_written(write, &mut self.source.offsets());
+                self.queue.push_front(batch);
+                self.count_ahead();
+                self.end_stuck();
+                self.restore(lost).await;
+            }
+            Completed::Batch(Delivery::Complete((mut batch, outcomes))) => {
                 self.extend_waits();
                 let write = std::mem::take(&mut batch.watermarks);
                 let lost = self.watermarks.compare_written(write, &mut self.source.offsets());

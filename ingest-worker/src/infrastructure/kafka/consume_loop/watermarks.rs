@@ -207,9 +207,8 @@ impl Watermarks {
                     tracked.epoch == epoch && tracked.source.name == written.source
                 };
                 let tracked = self.tracked.of(&partition).filter(is_current)?;
-                let prefix = format!("{}.", written.token);
                 let is_new = |value: &Option<String>| {
-                    value.as_ref().is_some_and(|value| value.starts_with(&prefix))
+                    value.as_ref().is_some_and(|value| written.is_new(value))
                 };
                 let is_other = |(key, value): &(&Arc<str>, &Option<String>)| {
                     !is_new(value) && written.stored.get(*key) != Some(value)

@@ -132,6 +132,11 @@ impl Data {
         Self { has_histories: true, ..Self::default() }
     }
 
+    /// Has the watermark of this source that `other` has.
+    pub(super) fn keep_watermark(&mut self, source: &str, other: &Self) {
+        self.watermarks.insert(source.into(), other.watermarks[source].clone());
+    }
+
     fn stored(&self, source: &Arc<str>) -> StoredWatermark {
         [("server".into(), self.watermarks.get(source).cloned())].into()
     }

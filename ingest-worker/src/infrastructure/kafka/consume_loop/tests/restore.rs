@@ -64,6 +64,37 @@ async fn a_failover_under_load_is_noticed_by_the_next_batch() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_lost_in_an_outage_is_published_before_what_waits() {
+    let setup = Setup::new([0, 1]);
+    let script = async {
+        setup.broker.produce(0, of_user(1, "u"));
+        setup.broker.produce(1, of_user(11, "v"));
+        setup.until("both are", |setup| setup.store.published().len() == 2).await;
+        sleep(SYNC).await;
+        let mut replica = setup.store.snapshot();
+        setup.broker.produce(0, of_user(2, "u"));
+        setup.committed(0, 2).await;
+        sleep(SYNC).await;
+        replica.keep_watermark("g/t/1", &setup.store.snapshot());
+        setup.store.set_outage(true);
+        setup.broker.produce(0, of_user(3, "u"));
+        setup.broker.produce(1, of_user(12, "v"));
+        sleep(SYNC).await;
+        setup.store.fail_over_to(replica);
+        setup.store.set_outage(false);
+        setup.until("the last is", |setup| setup.store.published().contains(&3)).await;
+        setup.committed(0, 3).await;
+        setup.committed(1, 2).await;
+    };
+    setup.run(script).await;
+    let of_u = |id: &u128| *id < 10;
+    let published = setup.store.published();
+    assert_eq!(published.iter().copied().filter(of_u).collect::<Vec<_>>(), [1, 2, 2, 3]);
+    assert_eq!(published.iter().copied().filter(|id| !of_u(id)).collect::<Vec<_>>(), [11, 12]);
+    assert_eq!(rewinds(&setup, RewindReason::Behind), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn nothing_is_committed_of_a_partition_that_cannot_be_restored_yet() {
     let setup = Setup::new([0]);
     let script = async {
