@@ -6,8 +6,9 @@ use std::time::Duration;
 use crate::user::UserId;
 
 /// The maximum number of notifications that a worker can be set to keep for a user. A client resumes
-/// from all of them.
-pub const MAX_HISTORY_LENGTH: usize = 1_000_000;
+/// from all of them, and a script that counts the unread ones keeps Redis from all others for less
+/// than a second.
+pub const MAX_HISTORY_LENGTH: usize = 100_000;
 
 /// Builds key and channel names under one prefix.
 ///

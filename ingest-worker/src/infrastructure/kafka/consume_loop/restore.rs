@@ -136,7 +136,8 @@ where
                 let write = std::mem::take(&mut batch.watermarks);
                 let lost = self.watermarks.compare_written(write, &mut self.source.offsets());
                 self.queue.push_front(batch);
-                self.count_ahead();
+                // Its partitions may have been revoked meanwhile.
+                self.assignment_changed();
                 self.end_stuck();
                 self.restore(lost).await;
             }

@@ -53,14 +53,17 @@ impl ReadWatermark {
         self.stored.iter().map(highest).collect()
     }
 
-    /// Returns the position from which a former owner has rewound the partition, if records before
-    /// it are not finished again.
+    /// Returns the position before which a former owner has finished the records of the partition,
+    /// also if it has rewound the partition since.
     pub(super) fn reread_until(&self) -> Option<i64> {
         let topic_id = self.source.topic_id.as_deref();
         let values = self.stored.values().chain(self.without_id.values()).flatten();
         let positions = values.filter_map(|value| Position::of(value));
         let of_this_topic = positions.filter(|position| !position.is_of_other_topic(topic_id));
-        of_this_topic.filter_map(|position| position.reread_until).max()
+        let rewound = of_this_topic.filter_map(|position| position.reread_until).max();
+        let next = |value: &Option<String>| Some(Position::of(value.as_deref()?)?.next);
+        let finished = self.highest().iter().map(next).min().flatten();
+        rewound.max(finished)
     }
 }
 
@@ -85,6 +88,25 @@ mod tests {
             let (stored, without_id) = (server(stored), server(without_id));
             let read = ReadWatermark { source, stored, without_id, at: 0 };
             assert_eq!(read.highest(), [expected.map(str::to_owned)]);
+        }
+    }
+
+    #[test]
+    fn what_every_server_has_is_finished_and_what_is_before_a_rewind_too() {
+        for (values, expected) in [
+            (&["a.1 7 at 5"][..], Some(7)),
+            (&["a.1 7 at 5", "a.1 6 at 5"], Some(6)),
+            (&["a.1 7 at 5", ""], None),
+            (&["a.1 7 at 5", "a.1 2 reread-until 9 at 5"], Some(9)),
+            (&[], None),
+        ] {
+            let stored = |(key, value): (usize, &&str)| {
+                (key.to_string().into(), Some((*value).to_owned()).filter(|v| !v.is_empty()))
+            };
+            let stored: StoredWatermark = values.iter().enumerate().map(stored).collect();
+            let source = WatermarkSource::new("g", "t", 0, Some("present"));
+            let read = ReadWatermark { source, stored, without_id: [].into(), at: 0 };
+            assert_eq!(read.reread_until(), expected, "{values:?}");
         }
     }
 }

@@ -95,6 +95,32 @@ async fn what_is_lost_in_an_outage_is_published_before_what_waits() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_a_batch_that_is_published_after_a_loss_nothing_is_that_was_revoked_meanwhile() {
+    let setup = Setup::new([0, 1]);
+    let script = async {
+        setup.broker.produce(0, of_user(1, "u"));
+        setup.published(&[1]).await;
+        sleep(SYNC).await;
+        let replica = setup.store.snapshot();
+        setup.broker.produce(1, of_user(11, "v"));
+        setup.published(&[1, 11]).await;
+        sleep(SYNC).await;
+        setup.store.set_outage(true);
+        setup.broker.produce(0, of_user(2, "u"));
+        setup.broker.produce(1, of_user(12, "v"));
+        sleep(SYNC).await;
+        setup.broker.revoke(0);
+        setup.store.fail_over_to(replica);
+        sleep(SYNC).await;
+        setup.store.set_outage(false);
+        setup.published(&[1, 11, 11, 12]).await;
+        sleep(SYNC).await;
+    };
+    setup.run(script).await;
+    assert_eq!(setup.store.published(), [1, 11, 11, 12]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn nothing_is_committed_of_a_partition_that_cannot_be_restored_yet() {
     let setup = Setup::new([0]);
     let script = async {

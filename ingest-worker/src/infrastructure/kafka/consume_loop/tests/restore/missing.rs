@@ -151,6 +151,29 @@ async fn a_topic_that_is_created_again_is_reread_also_by_the_next_owner() {
     assert_eq!(rewinds(&setup, RewindReason::Missing), 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_group_without_offsets_publishes_nothing_again_that_it_has_finished_long_ago() {
+    let setup = Setup::new([0]);
+    let before = async {
+        for id in 1..=3 {
+            setup.broker.produce(0, of_user(id, "u"));
+        }
+        setup.committed(0, 3).await;
+    };
+    setup.run(before).await;
+    let source = Arc::from("g/t/0");
+    let without_claims = Data::with_watermark(&source, &setup.store.watermark(&source));
+    setup.store.fail_over_to(without_claims);
+    setup.broker.forget_commits();
+    setup.broker.assign(0);
+    let after = async {
+        setup.broker.produce(0, of_user(4, "u"));
+        setup.published(&[1, 2, 3, 4]).await;
+        setup.committed(0, 4).await;
+    };
+    setup.run(after).await;
+}
+
 /// A replica that has not received the first watermark looks like an empty server, but for the
 /// histories: clients may have resumed in them, and been answered that nothing is missing.
 #[tokio::test(start_paused = true)]
