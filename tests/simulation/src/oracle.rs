@@ -60,18 +60,19 @@ impl Oracle {
         }
     }
 
-    /// Takes a message that a script has published on a user's channel.
-    pub(crate) fn published(&self, channel: &str, message: &[u8]) {
-        self.appended(channel, message, false);
+    /// Takes a message that a script has published on a user's channel. A call that is late may be
+    /// from before all keys were lost.
+    pub(crate) fn published(&self, channel: &str, message: &[u8], is_late: bool) {
+        self.appended(channel, message, false, is_late);
     }
 
     /// Takes a message that a script has added to a user's history only.
     pub(crate) fn stored(&self, channel: &str, message: &[u8]) {
         self.recorder.reach("a history was rebuilt");
-        self.appended(channel, message, true);
+        self.appended(channel, message, true, false);
     }
 
-    fn appended(&self, channel: &str, message: &[u8], is_silent: bool) {
+    fn appended(&self, channel: &str, message: &[u8], is_silent: bool, is_late: bool) {
         let text = message.strip_prefix(&[FOR_GATEWAYS]).unwrap_or(message);
         let frame: Value = serde_json::from_slice(text).unwrap_or_default();
         let user = channel.strip_prefix("ws:").unwrap_or_default();
@@ -91,7 +92,7 @@ impl Oracle {
         let (is_lost, is_deleted) = (false, false);
         let entry = Entry { id, event: event.as_u128(), category, is_lost, is_deleted };
         let mut violations = Vec::new();
-        if !is_silent && state.silent.contains(&event.as_u128()) {
+        if !is_silent && !is_late && state.silent.contains(&event.as_u128()) {
             violations.push(format!("{event} was published again after all keys were lost"));
         }
         if is_silent {

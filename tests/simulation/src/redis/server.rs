@@ -104,6 +104,7 @@ impl Server {
         let mut state = self.state();
         let Some(connection) = state.connections.get(&id) else { return };
         let (node, output) = (connection.node, connection.output.clone());
+        let is_late = !connection.link.is_open();
         let name = String::from_utf8_lossy(&command[0]).to_ascii_uppercase();
         let is_loading = state.faults.loading_until.is_some_and(|until| until > Instant::now());
         if is_loading && name != "HELLO" && name != "CLIENT" {
@@ -117,7 +118,7 @@ impl Server {
             "PING" => output.push(&Reply::Simple("PONG")),
             _ => {
                 state.begin_write(command, node, &self.sim);
-                let mut db = NodeDatabase { state: &mut state, node, sim: &self.sim };
+                let mut db = NodeDatabase { state: &mut state, node, sim: &self.sim, is_late };
                 let reply = commands::run(&mut db, command);
                 if let Reply::Error(error) = &reply {
                     trace!(self.sim, "redis refuses {name} of {id}: {error}");
@@ -152,7 +153,7 @@ impl Server {
             let command = command.iter().filter(|part| !part.is_empty());
             let command: Vec<Vec<u8>> = command.map(|part| part.as_bytes().to_vec()).collect();
             state.begin_write(&command, node, sim);
-            let mut db = NodeDatabase { state: &mut state, node, sim };
+            let mut db = NodeDatabase { state: &mut state, node, sim, is_late: false };
             !matches!(commands::run(&mut db, &command), Reply::Error(_))
         })
     }
@@ -226,6 +227,8 @@ struct NodeDatabase<'a> {
     state: &'a mut State,
     node: usize,
     sim: &'a Sim,
+    /// Whether the client has given up the connection on which the command was on its way.
+    is_late: bool,
 }
 
 impl Database for NodeDatabase<'_> {
@@ -255,7 +258,7 @@ impl Database for NodeDatabase<'_> {
         // PUBLISH is no write: only what the oracle knows is refused.
         if channel.starts_with("ws:") && message != HISTORY_CHANGED {
             self.allow(Write::Other)?;
-            self.sim.oracle.published(channel, message);
+            self.sim.oracle.published(channel, message, self.is_late);
         }
         let push = [Reply::text("message"), Reply::text(channel), Reply::Bulk(message.into())];
         let mut receivers = 0;
