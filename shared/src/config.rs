@@ -3,7 +3,7 @@
 
 mod table;
 
-use std::{fmt, time::Duration};
+use std::{fmt, num::NonZeroUsize, time::Duration};
 
 use clap::{
     Arg, ArgMatches, Command, FromArgMatches,
@@ -249,6 +249,16 @@ pub fn positive_duration(text: &str) -> Result<Duration, String> {
     match duration(text)? {
         Duration::ZERO => Err("the duration must be longer than zero".into()),
         duration => Ok(duration),
+    }
+}
+
+/// Returns a parser of numbers from 1 to `max`.
+pub fn number_up_to(
+    max: usize,
+) -> impl Fn(&str) -> Result<NonZeroUsize, String> + Clone + Send + Sync {
+    move |text| {
+        let number = text.parse().ok().filter(|number: &NonZeroUsize| number.get() <= max);
+        number.ok_or_else(|| format!("a number from 1 to {max}"))
     }
 }
 

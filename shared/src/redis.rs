@@ -70,7 +70,7 @@ pub struct RedisSettings {
     pub redis_response_timeout: Duration,
     /// Maximum number of pooled connections per server, used for example to read the history of
     /// reconnecting clients
-    #[arg(long, env = "REDIS_POOL_SIZE", default_value = "8")]
+    #[arg(long, env = "REDIS_POOL_SIZE", default_value = "8", value_parser = config::number_up_to(10_000))]
     pub redis_pool_size: std::num::NonZeroUsize,
 }
 

@@ -596,7 +596,7 @@ function newIdentity() {
 
 // ws-gateway/client/src/websocket.ts
 var webSocket = (url, token, events) => {
-  const socket = new WebSocket(url(), [SUBPROTOCOL, TOKEN_PREFIX + token]);
+  const socket = open(url(), [SUBPROTOCOL, TOKEN_PREFIX + token]);
   socket.onmessage = ({ data }) => {
     const frame = parse(data);
     if (frame !== void 0) events.onFrame(frame);
@@ -611,6 +611,14 @@ var webSocket = (url, token, events) => {
     }
   };
 };
+function open(url, protocols) {
+  try {
+    return new WebSocket(url, protocols);
+  } catch (error) {
+    const isMalformed = error.name === "SyntaxError";
+    throw isMalformed ? Error("malformed URL or token") : error;
+  }
+}
 
 // ws-gateway/client/src/client.ts
 function connect(options) {
@@ -638,7 +646,8 @@ var Client = class {
     this.#connection = new Connection({
       openTransport: options.transports ?? webSocket,
       resume: this.#resume,
-      token: options.token,
+      // What an endpoint returns as text may end with a line break.
+      token: async () => (await options.token()).trim(),
       connectUrl: (token) => this.#connectUrl(token),
       onNotification: (notification) => this.#deliver(notification),
       onStatus: (status) => this.#setStatus(status),

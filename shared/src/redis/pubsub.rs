@@ -13,7 +13,7 @@ use redis::{
 use super::{
     cluster::current_epoch,
     nodes::Nodes,
-    server::{RequiredRole, Server, check},
+    server::{Replication, RequiredRole, Server, check, unavailable},
 };
 
 /// Pub/sub connections; messages go to the handler that they were opened with.
@@ -30,6 +30,8 @@ struct Subscriber {
     connection: MultiplexedConnection,
     /// The cluster epoch at the last check; 0 without a cluster.
     epoch: u64,
+    /// What a server of any role was at the first check.
+    replication: Option<Replication>,
 }
 
 /// A channel to subscribe to.
@@ -140,17 +142,31 @@ async fn subscribe_to(
     let mut connection = server.connect_with_pubsub(handler).await?;
     let is_cluster = nodes.map.is_some();
     let epoch = if is_cluster { current_epoch(&mut connection).await? } else { 0 };
-    Ok(Subscriber { connection, epoch })
+    Ok(Subscriber { connection, epoch, replication: None })
 }
 
 impl Subscriber {
     /// Checks that the server responds. Returns whether its cluster epoch has changed.
     async fn check(&mut self, is_cluster: bool, role: RequiredRole) -> RedisResult<bool> {
         if !is_cluster {
-            return check(&mut self.connection, role).await.map(|()| false);
+            check(&mut self.connection, role).await?;
+            if role == RequiredRole::Any {
+                self.check_replication().await?;
+            }
+            return Ok(false);
         }
         let epoch = current_epoch(&mut self.connection).await?;
         Ok(std::mem::replace(&mut self.epoch, epoch) != epoch)
+    }
+
+    /// Checks that a server still has its data from where it had them. A server that becomes a
+    /// replica receives no message that its master published before they were in sync.
+    async fn check_replication(&mut self) -> RedisResult<()> {
+        let replication = Replication::of(&mut self.connection).await?;
+        if *self.replication.get_or_insert(replication) == replication {
+            return Ok(());
+        }
+        Err(unavailable("the role of the server has changed", format!("{replication:?}")))
     }
 }
 

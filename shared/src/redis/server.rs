@@ -186,10 +186,20 @@ pub(super) async fn check(
     }
 }
 
-/// Returns the command whose reply [`expect_master`] takes. It reports the role like `ROLE`, and no
-/// ACL can deny it.
+/// Returns the command whose reply [`is_master`] takes. It reports the role like `ROLE`, and no ACL
+/// can deny it.
 pub(super) fn role() -> Cmd {
     redis::cmd("HELLO")
+}
+
+/// Returns whether the server is a master, from the reply to [`role`].
+///
+/// # Errors
+/// If it is no such reply.
+pub(super) fn is_master(reply: Value) -> RedisResult<bool> {
+    let hello: HashMap<String, Value> = redis::from_redis_value(reply)?;
+    let role: Option<String> = hello.get("role").and_then(|r| redis::from_redis_value_ref(r).ok());
+    Ok(!matches!(role.as_deref(), Some("replica" | "slave")))
 }
 
 /// Takes the reply to [`role`].
@@ -197,12 +207,40 @@ pub(super) fn role() -> Cmd {
 /// # Errors
 /// If the server is a replica.
 pub(super) fn expect_master(reply: Value) -> RedisResult<()> {
-    let hello: HashMap<String, Value> = redis::from_redis_value(reply)?;
-    let role: Option<String> = hello.get("role").and_then(|r| redis::from_redis_value_ref(r).ok());
-    match role.as_deref() {
-        Some("replica" | "slave") => Err(unavailable("the server is not a master", String::new())),
-        _ => Ok(()),
+    let error = || unavailable("the server is not a master", String::new());
+    if is_master(reply)? { Ok(()) } else { Err(error()) }
+}
+
+/// From where a server has its data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Replication {
+    /// From its clients.
+    Master,
+    /// From a master to which it is connected, or not.
+    Replica { is_connected: bool },
+}
+
+impl Replication {
+    /// Asks a server. A replica that denies it to the user counts as connected.
+    ///
+    /// # Errors
+    /// If the server does not respond.
+    pub(super) async fn of(connection: &mut MultiplexedConnection) -> RedisResult<Self> {
+        if is_master(role().query_async(connection).await?)? {
+            return Ok(Self::Master);
+        }
+        match redis::cmd("ROLE").query_async::<Vec<Value>>(connection).await {
+            Ok(reply) => Ok(Self::Replica { is_connected: is_connected(&reply) }),
+            Err(error) if error.code().is_some() => Ok(Self::Replica { is_connected: true }),
+            Err(error) => Err(error),
+        }
     }
+}
+
+/// Returns whether a replica receives what its master is sent, from its reply to `ROLE`.
+fn is_connected(reply: &[Value]) -> bool {
+    let state = reply.get(3).and_then(|state| redis::from_redis_value_ref::<String>(state).ok());
+    state.is_none_or(|state| state == "connected")
 }
 
 /// Returns an error for a server or topology that is currently unusable; connecting again may help.
@@ -229,5 +267,16 @@ mod tests {
         for role in ["master", "active-replica"] {
             assert!(expect_master(hello(role)).is_ok(), "{role}");
         }
+    }
+
+    #[test]
+    fn a_replica_receives_what_its_master_is_sent_only_while_it_is_connected() {
+        let role = |state: &str| {
+            ["slave", "127.0.0.1", "6379", state].map(|word| Value::BulkString(word.into()))
+        };
+        for state in ["connect", "connecting", "handshake", "sync"] {
+            assert!(!is_connected(&role(state)), "{state}");
+        }
+        assert!(is_connected(&role("connected")));
     }
 }

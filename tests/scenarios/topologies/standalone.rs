@@ -22,6 +22,7 @@ use crate::{
 
 scenarios![
     a_former_master_is_left_for_the_new_one_and_no_resume_is_complete_without_what_it_lacks,
+    what_a_former_master_is_not_sent_until_it_is_in_sync_is_repaired,
     a_replica_serves_its_users_and_completes_no_resume_until_it_is_a_master_again,
 ];
 
@@ -107,6 +108,31 @@ async fn a_former_master_is_left_for_the_new_one_and_no_resume_is_complete_witho
     }
     let mut resumed = resume(&stack, &user, &position, "complete").await?;
     expect_notifications(&mut resumed, from_ref(&second)).await?;
+    stack.shut_down_and_check_logs().await
+}
+
+async fn what_a_former_master_is_not_sent_until_it_is_in_sync_is_repaired(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let stack = context.own_stack(&Layout { proxied: true, ..Layout::default() }).await?;
+    let (user, folder) = (fresh_user(), workspace::temporary("redis-")?);
+    let mut client = stack.client(&user).await?;
+    let new = start_replica(&stack, folder.path()).await?;
+    let (mut new_master, mut former) = (new.connection().await?, stack.redis.connection().await?);
+    run(&mut new_master, &["REPLICAOF", "NO", "ONE"]).await?;
+    run(&mut new_master, &["CONFIG", "SET", "repl-diskless-sync-delay", "2"]).await?;
+    // What only it has makes the former master copy all data.
+    run(&mut former, &["SET", "only-here", "1"]).await?;
+    let proxies = stack.redis_proxies.as_ref().context("the stack has proxies")?;
+    for proxy in [&proxies.worker, &proxies.gateway] {
+        proxy.set_server(new.address());
+    }
+    run(&mut former, &["REPLICAOF", "127.0.0.1", &new.address().port().to_string()]).await?;
+    let case = &events::designed()?[0];
+    let sent: Vec<_> = (0..20).map(|_| case.fresh(&user)).collect::<anyhow::Result<_>>()?;
+    stack.producer.send_all(&sent).await?;
+    wait_for_stream(&new, &user, sent.len()).await?;
+    expect_notifications(&mut client, &sent).await?;
     stack.shut_down_and_check_logs().await
 }
 

@@ -70,7 +70,8 @@ export class Client {
     this.#connection = new Connection({
       openTransport: options.transports ?? webSocket,
       resume: this.#resume,
-      token: options.token,
+      // What an endpoint returns as text may end with a line break.
+      token: async () => (await options.token()).trim(),
       connectUrl: (token) => this.#connectUrl(token),
       onNotification: (notification) => this.#deliver(notification),
       onStatus: (status) => this.#setStatus(status),

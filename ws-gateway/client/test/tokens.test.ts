@@ -1,4 +1,4 @@
-import { beforeEach, expect, test } from "vitest";
+import { beforeEach, expect, test, vi } from "vitest";
 import { useFakes, timeIn, connected, advance, tokenFor, TestContext } from "./context.ts";
 
 beforeEach(useFakes);
@@ -137,6 +137,27 @@ test("a failed token request is retried with back-off", async () => {
   expect(context.attempts).toBe(1);
   context.socket.receivesAuthenticated();
   expect(context.state).toBe("open");
+});
+
+test("white space around a token is removed", async () => {
+  const context = new TestContext({ token: () => `${tokenFor("u")}\n` });
+  await advance(0);
+  expect(context.socket.protocols[1]).toBe(`huleedu.token.${tokenFor("u")}`);
+});
+
+test("the status does not contain a token that the browser refuses", async () => {
+  class Refusing {
+    constructor(_url: URL, protocols: string[]) {
+      throw new DOMException(`The subprotocol '${protocols[1]}' is invalid.`, "SyntaxError");
+    }
+  }
+  vi.stubGlobal("WebSocket", Refusing);
+  const context = new TestContext({ token: () => "secret token" });
+  await advance(0);
+  expect(context.client.status).toMatchObject({
+    state: "waiting",
+    message: "Error: malformed URL or token",
+  });
 });
 
 test("a token that does not arrive is asked for again", async () => {

@@ -5,9 +5,12 @@ use std::{
     time::Duration,
 };
 
-use shared::config::{duration, positive_duration};
+use shared::config::{duration, number_up_to, positive_duration};
 
 use crate::{hub::LimitPolicy, server::TrustedProxies};
+
+/// More sockets than a process can open.
+const MAX_SOCKETS: usize = 10_000_000;
 
 /// Limits for clients.
 #[derive(Clone, Debug, clap::Args)]
@@ -28,7 +31,7 @@ pub(crate) struct LimitSettings {
     #[arg(long, env = "CONNECTION_LIMIT_POLICY", default_value = "reject")]
     pub(crate) connection_limit_policy: LimitPolicy,
     /// Maximum number of connections of this process; above it handshakes get 503
-    #[arg(long, env = "MAX_CONNECTIONS", default_value = "50000")]
+    #[arg(long, env = "MAX_CONNECTIONS", default_value = "50000", value_parser = number_up_to(MAX_SOCKETS))]
     pub(crate) max_connections: NonZeroUsize,
     /// Maximum number of connections of one client address or IPv6 /64 network; above it handshakes
     /// get 429. Unset: no limit, as many users may share the address of a school or a proxy
@@ -51,7 +54,7 @@ pub(crate) struct LimitSettings {
     #[arg(long, env = "MAX_HANDSHAKES_PER_SECOND", default_value = "1000")]
     pub(crate) max_handshakes_per_second: NonZeroU32,
     /// Maximum number of connections that are not WebSockets yet; above it the oldest is closed
-    #[arg(long, env = "MAX_PENDING_CONNECTIONS", default_value = "4096")]
+    #[arg(long, env = "MAX_PENDING_CONNECTIONS", default_value = "4096", value_parser = number_up_to(MAX_SOCKETS))]
     pub(crate) max_pending_connections: NonZeroUsize,
     /// Time limit for the TLS handshake and the request of a connection
     #[arg(long, env = "HANDSHAKE_TIMEOUT", default_value = "10s", value_parser = positive_duration)]

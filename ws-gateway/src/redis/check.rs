@@ -40,6 +40,7 @@ fn permissions(keys: &Keys) -> Vec<(&'static str, Cmd)> {
     revoked.arg(keys.revocations()).arg("-inf").arg("-inf");
     vec![
         ("+unwatch", cmd("UNWATCH")),
+        ("+role", cmd("ROLE")),
         ("+eval ~ws:stream:* ~ws:start:* ~ws:position:* ~ws:read:*", script),
         ("+xlen %R~ws:stream:*", cmd("XLEN").arg(&stream).to_owned()),
         ("+xrange %R~ws:stream:*", range("XRANGE")),

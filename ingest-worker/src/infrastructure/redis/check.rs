@@ -51,6 +51,7 @@ fn permissions(keys: &Keys) -> Vec<(&'static str, Cmd)> {
         ("+xadd ~ws:stream:*", append),
         ("+pexpire ~ws:stream:*", expire(&stream)),
         ("+del ~ws:stream:*", Cmd::del(&stream)),
+        ("+xrange ~ws:stream:*", cmd("XRANGE").arg(&stream).arg("-").arg("+").to_owned()),
         ("+set ~ws:start:*", set(&start)),
         ("+get ~ws:start:*", Cmd::get(&start)),
         ("+set ~ws:position:*", set(&position)),

@@ -24,7 +24,8 @@ local publishes = ARGV[6] == ''
 if not publishes then
   -- Clients may have resumed in a history that has survived: they are sent what it lacks.
   local start = call('GET', KEYS[2])
-  local known = start or call('GET', KEYS[3])
+  local oldest = not start and call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)
+  local known = start or oldest[1] and oldest[1][1] or call('GET', KEYS[3])
   local what, since = string.match(ARGV[6], '^(%S+) (%d+)$')
   for ms, seq in string.gmatch(type(known) == 'string' and known or '', '(%d+)%-(%d+)') do
     -- The number of a position before all entries is the time in ms, and 10 random bits; formerly

@@ -83,8 +83,8 @@ pub(super) fn page(
     Ok(Reply::Array(page))
 }
 
-/// Whether a user's history began before a time, as its start or else the newest position says. If
-/// a loss was noticed at that time, a position before all entries does not count.
+/// Whether a user's history began before a time, as its start says, or else its oldest entry, or
+/// else the newest position. If a loss was noticed at that time, a position before all entries does not count.
 fn has_survived(
     db: &mut impl Database,
     keys: &[String],
@@ -94,7 +94,10 @@ fn has_survived(
     let time = time.parse().unwrap_or(0);
     let start = db.store().get(&keys[1]);
     let known = match &start {
-        Ok(None) => db.store().get(&keys[2]),
+        Ok(None) => match db.store().ids(&keys[0]).first() {
+            Some(oldest) => Ok(Some(oldest.to_string().into_bytes())),
+            None => db.store().get(&keys[2]),
+        },
         start => start.clone(),
     };
     let known = known.ok().flatten().unwrap_or_default();
