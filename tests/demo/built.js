@@ -168,7 +168,7 @@ var Connection = class {
     if (attempt !== this.#attempt) return;
     let token;
     try {
-      token = await this.#handler.token();
+      token = (await this.#handler.token()).trim();
     } catch (error) {
       if (attempt === this.#attempt) this.#onLocalFailure(`no token: ${error}`);
       return;
@@ -181,7 +181,7 @@ var Connection = class {
         onClose: (code, reason) => this.#onClose(code, closeMessage(reason))
       });
     } catch (error) {
-      this.#onLocalFailure(String(error));
+      this.#onLocalFailure(String(error).replaceAll(token, "\u2026"));
     }
   }
   /** Checks the connection after the network or the tab was suspended; ends a delay. */
@@ -299,7 +299,7 @@ var Connection = class {
   async #renew() {
     const attempt = this.#attempt;
     try {
-      const token = await this.#handler.token();
+      const token = (await this.#handler.token()).trim();
       if (attempt === this.#attempt) this.send({ type: "auth", token });
     } catch {
     }
@@ -596,7 +596,7 @@ function newIdentity() {
 
 // ws-gateway/client/src/websocket.ts
 var webSocket = (url, token, events) => {
-  const socket = open(url(), [SUBPROTOCOL, TOKEN_PREFIX + token]);
+  const socket = new WebSocket(url(), [SUBPROTOCOL, TOKEN_PREFIX + token]);
   socket.onmessage = ({ data }) => {
     const frame = parse(data);
     if (frame !== void 0) events.onFrame(frame);
@@ -611,14 +611,6 @@ var webSocket = (url, token, events) => {
     }
   };
 };
-function open(url, protocols) {
-  try {
-    return new WebSocket(url, protocols);
-  } catch (error) {
-    const isMalformed = error.name === "SyntaxError";
-    throw isMalformed ? Error("malformed URL or token") : error;
-  }
-}
 
 // ws-gateway/client/src/client.ts
 function connect(options) {
@@ -646,8 +638,7 @@ var Client = class {
     this.#connection = new Connection({
       openTransport: options.transports ?? webSocket,
       resume: this.#resume,
-      // What an endpoint returns as text may end with a line break.
-      token: async () => (await options.token()).trim(),
+      token: options.token,
       connectUrl: (token) => this.#connectUrl(token),
       onNotification: (notification) => this.#deliver(notification),
       onStatus: (status) => this.#setStatus(status),

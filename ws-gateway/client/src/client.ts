@@ -70,8 +70,7 @@ export class Client {
     this.#connection = new Connection({
       openTransport: options.transports ?? webSocket,
       resume: this.#resume,
-      // What an endpoint returns as text may end with a line break.
-      token: async () => (await options.token()).trim(),
+      token: options.token,
       connectUrl: (token) => this.#connectUrl(token),
       onNotification: (notification) => this.#deliver(notification),
       onStatus: (status) => this.#setStatus(status),

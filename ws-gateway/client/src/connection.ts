@@ -87,7 +87,8 @@ export class Connection {
     if (attempt !== this.#attempt) return;
     let token: string;
     try {
-      token = await this.#handler.token();
+      // What an endpoint returns as text may end with a line break.
+      token = (await this.#handler.token()).trim();
     } catch (error) {
       if (attempt === this.#attempt) this.#onLocalFailure(`no token: ${error}`);
       return;
@@ -100,7 +101,8 @@ export class Connection {
         onClose: (code, reason) => this.#onClose(code, closeMessage(reason)),
       });
     } catch (error) {
-      this.#onLocalFailure(String(error));
+      // The browser's message about a token that it refuses contains it.
+      this.#onLocalFailure(String(error).replaceAll(token, "…"));
     }
   }
 
@@ -234,7 +236,7 @@ export class Connection {
   async #renew(): Promise<void> {
     const attempt = this.#attempt;
     try {
-      const token = await this.#handler.token();
+      const token = (await this.#handler.token()).trim();
       if (attempt === this.#attempt) this.send({ type: "auth", token });
     } catch {}
   }

@@ -6,7 +6,7 @@ import type { OpenTransport } from "./transport.ts";
 
 /** Opens a WebSocket. */
 export const webSocket: OpenTransport = (url, token, events) => {
-  const socket = open(url(), [SUBPROTOCOL, TOKEN_PREFIX + token]);
+  const socket = new WebSocket(url(), [SUBPROTOCOL, TOKEN_PREFIX + token]);
   // `onopen` is no sign of the gateway: a proxy may accept the upgrade and forward no frames.
   socket.onmessage = ({ data }) => {
     const frame = parse(data);
@@ -22,13 +22,3 @@ export const webSocket: OpenTransport = (url, token, events) => {
     },
   };
 };
-
-/** The browser's message about a token that it refuses contains it. */
-function open(url: URL, protocols: string[]): WebSocket {
-  try {
-    return new WebSocket(url, protocols);
-  } catch (error) {
-    const isMalformed = (error as Error).name === "SyntaxError";
-    throw isMalformed ? Error("malformed URL or token") : error;
-  }
-}

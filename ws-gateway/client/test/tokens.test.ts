@@ -156,7 +156,7 @@ test("the status does not contain a token that the browser refuses", async () =>
   await advance(0);
   expect(context.client.status).toMatchObject({
     state: "waiting",
-    message: "Error: malformed URL or token",
+    message: "SyntaxError: The subprotocol 'huleedu.token.…' is invalid.",
   });
 });
 
