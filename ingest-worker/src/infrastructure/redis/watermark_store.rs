@@ -51,8 +51,8 @@ impl RedisStore {
         let commands = keys.iter().map(command).collect();
         let replies = self.run(&connection, RedisCall::Watermarks, commands, false).await?;
         let codes = refusals(&replies);
-        self.report_refusals(&codes);
         if !codes.is_empty() {
+            self.report_refusals(&codes);
             return Ok(vec![StoredWatermark::new(); sources.len()]);
         }
         let mut all = vec![StoredWatermark::new(); sources.len()];
@@ -83,7 +83,7 @@ impl RedisStore {
     }
 
     /// Counts the codes with which servers refused watermarks, and logs the first of them until
-    /// they are accepted again.
+    /// they are replaced again: a server without memory still lets them be read.
     fn report_refusals(&self, codes: &[String]) {
         for code in codes {
             self.metrics.redis_errors.of(error::kind_of_code(code)).inc();

@@ -9,6 +9,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
+use tracing::info;
 use uuid::Uuid;
 
 use super::{
@@ -175,7 +176,14 @@ impl Watermarks {
             // If it cannot be read again now, its next owner still finds what is missing.
             offsets.hold_commits(&partition.0, partition.1, position);
         }
-        if let Some(until) = read.reread_until() {
+        if let Some(until) = read.reread_until().filter(|until| position < *until) {
+            info!(
+                kafka.topic = partition.0,
+                kafka.partition = partition.1,
+                from = position,
+                to = until,
+                "reading again what the group had finished, without records older than IDEMPOTENCY_TTL"
+            );
             offsets.set_reread_until(&partition.0, partition.1, until);
         }
         if read.stored.values().any(Option::is_none) {
