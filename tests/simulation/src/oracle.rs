@@ -124,10 +124,8 @@ impl Oracle {
             self.recorder.trace(format_args!("lost {} of {user}", entry.id));
             let lost_event = entry.event;
             if let Some(event) = state.events.get_mut(&lost_event) {
-                // It was published before, and again after its claim was overwritten.
-                let survives = |entry: &Entry| {
-                    entry.event == lost_event && !entry.is_lost && !entry.is_deleted
-                };
+                // It was published before, and again after its claim was overwritten or evicted.
+                let survives = |entry: &Entry| entry.event == lost_event && !entry.is_lost;
                 event.is_claimed = false;
                 event.is_lost = !entries.iter().any(survives);
             }
