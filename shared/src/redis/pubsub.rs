@@ -30,7 +30,7 @@ struct Subscriber {
     connection: MultiplexedConnection,
     /// The cluster epoch at the last check; 0 without a cluster.
     epoch: u64,
-    /// What a server of any role was at the first check.
+    /// What a server of any role was at the last check.
     replication: Option<Replication>,
 }
 
@@ -159,14 +159,17 @@ impl Subscriber {
         Ok(std::mem::replace(&mut self.epoch, epoch) != epoch)
     }
 
-    /// Checks that a server still has its data from where it had them. A server that becomes a
-    /// replica receives no message that its master published before they were in sync.
+    /// Checks that a server of any role has not got in sync with a master since the last check. It
+    /// was not sent what that published before.
     async fn check_replication(&mut self) -> RedisResult<()> {
+        const IN_SYNC: Replication = Replication::Replica { is_connected: true };
         let replication = Replication::of(&mut self.connection).await?;
-        if *self.replication.get_or_insert(replication) == replication {
-            return Ok(());
+        let before = self.replication.replace(replication);
+        if replication == IN_SYNC && before.is_some_and(|before| before != IN_SYNC) {
+            let detail = "what this has published before was not received";
+            return Err(unavailable("the server got in sync with a master", detail.to_owned()));
         }
-        Err(unavailable("the role of the server has changed", format!("{replication:?}")))
+        Ok(())
     }
 }
 
