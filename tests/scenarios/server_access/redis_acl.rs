@@ -149,7 +149,7 @@ async fn expect_other_commands_to_be_denied(stack: &Stack) -> anyhow::Result<()>
         "SCRIPT FLUSH",
     ];
     let of_gateway =
-        ["SUBSCRIBE ws:u", "XRANGE ws:stream:{u} - +", "XREAD STREAMS ws:stream:{u} 0"];
+        ["SUBSCRIBE ws:u", "XREVRANGE ws:stream:{u} + -", "XREAD STREAMS ws:stream:{u} 0"];
     let of_worker = [
         "XADD ws:stream:{u} * n x",
         "DEL ws:stream:{u}",

@@ -10,7 +10,7 @@ use shared::config::{duration, number_up_to, positive_duration};
 use crate::{hub::LimitPolicy, server::TrustedProxies};
 
 /// More sockets than a process can open.
-const MAX_SOCKETS: usize = 10_000_000;
+const MAX_SOCKETS: usize = 4_000_000_000;
 
 /// Limits for clients.
 #[derive(Clone, Debug, clap::Args)]

@@ -131,16 +131,7 @@ where
     /// Applies the result of an operation on Redis, and starts the next one as soon as possible.
     pub(super) async fn complete(&mut self, completed: Completed<S::Record>) {
         match completed {
-            Completed::Batch(Delivery::Interrupted(mut batch)) => {
-                self.extend_waits();
-                let write = std::mem::take(&mut batch.watermarks);
-                let lost = self.watermarks.compare_written(write, &mut self.source.offsets());
-                self.queue.push_front(batch);
-                // Its partitions may have been revoked meanwhile.
-                self.assignment_changed();
-                self.end_stuck();
-                self.restore(lost).await;
-            }
+            Completed::Batch(Delivery::Interrupted(batch)) => self.interrupt(batch).await,
             Completed::Batch(Delivery::Complete((mut batch, outcomes))) => {
                 self.extend_waits();
                 let write = std::mem::take(&mut batch.watermarks);
@@ -180,6 +171,18 @@ where
                 self.restore(lost).await;
             }
         }
+    }
+
+    /// Reads again what Redis has lost; then the batch is delivered.
+    async fn interrupt(&mut self, mut batch: Batch<S::Record>) {
+        self.extend_waits();
+        let write = std::mem::take(&mut batch.watermarks);
+        let lost = self.watermarks.compare_written(write, &mut self.source.offsets());
+        self.queue.push_front(batch);
+        // Its partitions may have been revoked meanwhile.
+        self.assignment_changed();
+        self.end_stuck();
+        self.restore(lost).await;
     }
 
     /// Marks what was read before it was known that a former owner has rewound the partition.
