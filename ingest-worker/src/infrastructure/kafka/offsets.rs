@@ -125,7 +125,10 @@ impl Offsets {
             assigned.reset_from = None;
             assigned.release_from(offset);
             assigned.reread_until = if offset < from { from } else { 0 };
-            assigned.end_restore();
+            // Behind deleted records, what is restored goes on.
+            if offset < from {
+                assigned.end_restore();
+            }
         }
         assigned.start.get_or_insert(offset);
         assigned.in_flight.push_back(Some(offset));

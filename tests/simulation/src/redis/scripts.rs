@@ -84,7 +84,8 @@ pub(super) fn page(
 }
 
 /// Whether a user's history began before a time, as its start says, or else its oldest entry, or
-/// else the newest position. If a loss was noticed at that time, a position before all entries does not count.
+/// else the newest position. If a loss was noticed at that time, a position before all entries does
+/// not count.
 fn has_survived(
     db: &mut impl Database,
     keys: &[String],

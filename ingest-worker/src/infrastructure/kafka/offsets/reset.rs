@@ -24,7 +24,6 @@ impl Offsets {
         assigned.reset_from = None;
         assigned.release_from(position);
         assigned.reread_until = 0;
-        assigned.end_restore();
         assigned.next = Some(position);
         assigned.has_progress = true;
         Some(from)

@@ -30,6 +30,21 @@ fn a_restore_repeats_what_was_finished_behind_an_unfinished_record_and_not_that_
 }
 
 #[test]
+fn a_restore_goes_on_behind_records_that_are_deleted_meanwhile_and_not_in_another_log() {
+    for (first, restored) in [(7, Some(SILENT)), (2, None)] {
+        let mut offsets = assigned();
+        for offset in 3..10 {
+            let id = read(&mut offsets, offset);
+            offsets.finish("t", 0, offset, id);
+        }
+        offsets.begin_restore("t", 0, 4, None, LOSS);
+        assert_eq!(offsets.read("t", 0, 4).unwrap().restore, Some(SILENT));
+        offsets.reset("t", 0, 5);
+        assert_eq!(offsets.read("t", 0, first).unwrap().restore, restored);
+    }
+}
+
+#[test]
 fn the_commit_stays_where_it_is_until_redis_has_the_position() {
     let mut offsets = assigned();
     offsets.set_start("t", 0, 5);
