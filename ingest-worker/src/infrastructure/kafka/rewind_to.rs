@@ -29,11 +29,12 @@ pub enum RewindTo {
 }
 
 impl RewindTo {
-    /// Returns the offset below which records are restored to the histories only.
+    /// Returns the offset below which records are restored to the histories only: also those before
+    /// a watermark that is ahead of this worker, as another one has finished them.
     #[must_use]
     pub fn silent_until(self) -> Option<i64> {
         match self {
-            Self::Offset { silent_until, .. } => Some(silent_until),
+            Self::Offset { from, silent_until, .. } => Some(silent_until.max(from)),
             Self::Age { silent_until, .. } => silent_until,
         }
     }

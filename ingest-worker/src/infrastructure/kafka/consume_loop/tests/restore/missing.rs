@@ -23,6 +23,29 @@ async fn a_flush_rebuilds_histories_and_publishes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_another_worker_has_rebuilt_is_not_published_after_a_second_flush() {
+    let setup = Setup::new([0]);
+    let script = async {
+        for id in 1..=3 {
+            setup.broker.produce(0, of_user(id, "u"));
+        }
+        setup.committed(0, 3).await;
+        sleep(SYNC).await;
+        setup.store.refuse(Some("u"));
+        setup.store.fail_over_to(Data::default());
+        setup.until("it is parked", |setup| setup.parked(ParkReason::RedisRefused) == 3).await;
+        // The other one takes this worker for dead; what it restored is lost at once.
+        setup.store.fail_over_to(Data::with_watermark(&Arc::from("g/t/0"), "other.1 3"));
+        setup.until("it is noticed", |setup| rewinds(setup, RewindReason::Behind) == 1).await;
+        setup.store.refuse(None);
+        setup.until("it is restored", |setup| setup.parked(ParkReason::RedisRefused) == 0).await;
+        sleep(SYNC).await;
+    };
+    setup.run(script).await;
+    assert_eq!(setup.store.published(), [1, 2, 3]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_flush_behind_an_unfinished_record_rebuilds_what_was_finished_and_no_dead_letter() {
     for parked_at in [0, 1] {
         let setup = Setup::new([0]);
