@@ -58,8 +58,12 @@ pub(crate) enum Delivery<R> {
     Interrupted(Batch<R>),
 }
 
-/// The result of one attempt to deliver a batch; the watermarks if Redis has lost data before it.
-type Attempted = Result<Dispatched, Vec<StoredWatermark>>;
+/// What one attempt to deliver a batch came to.
+enum Attempted {
+    Dispatched(Dispatched),
+    /// Redis has lost data before it, as these watermarks show; none if it is unavailable.
+    Withheld(Vec<StoredWatermark>),
+}
 
 impl WatermarkWrite {
     /// Keeps the watermarks of which the servers hold something unexpected.
@@ -166,18 +170,18 @@ impl<P: Publisher, D: OwnerDirectory> BatchProcessor<P, D> {
         let attempted = if batch.is_retry {
             attempt().await.unwrap_or_else(|error| {
                 metrics.retries.of(error.system).inc();
-                Err(Vec::new())
+                Attempted::Withheld(Vec::new())
             })
         } else {
             retry::until_success(metrics, attempt).await
         };
         timer.observe_duration();
         let outcomes = match attempted {
-            Ok((outcomes, stored)) => {
+            Attempted::Dispatched((outcomes, stored)) => {
                 batch.watermarks.stored = stored;
                 outcomes
             }
-            Err(stored) => {
+            Attempted::Withheld(stored) => {
                 batch.watermarks.retain_changed(stored);
                 if !batch.is_retry {
                     batch.was_tried = true;
@@ -208,12 +212,14 @@ impl<P: Publisher, D: OwnerDirectory> BatchProcessor<P, D> {
                 watermarks.iter().map(|watermark| Arc::clone(&watermark.source)).collect();
             let stored = self.dispatcher.publisher.watermarks(&sources).await?;
             if watermarks.iter().zip(&stored).any(|(known, stored)| known.has_changed(stored)) {
-                return Ok(Err(stored));
+                return Ok(Attempted::Withheld(stored));
             }
         }
         let may_be_published = is_repeated || batch.was_tried;
         let classifications = &batch.classifications;
-        self.dispatcher.dispatch(classifications, held, watermarks, may_be_published).await.map(Ok)
+        let dispatch =
+            self.dispatcher.dispatch(classifications, held, watermarks, may_be_published);
+        Ok(Attempted::Dispatched(dispatch.await?))
     }
 
     /// Reads the watermarks of partitions and the time afterwards, during an outage until it
