@@ -1,13 +1,14 @@
 // Installs the packed client into new projects of three frameworks: `make frameworks`, or with the
 // names of some. Each renders on a server without a connection to the gateway, and shows a
-// notification in Chromium. A mock gateway answers long polls. `oldest` is a project with the oldest
-// supported versions of all, whose bindings run in Node.js.
+// notification in Chromium. A mock gateway answers long polls. `oldest` is a project with the
+// oldest supported versions of all, whose bindings run in Node.js. A framework that needs a newer
+// Node.js than this one runs with one from npm's registry.
 
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
-import { join } from "node:path";
+import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Chromium, waitFor } from "./chromium.mjs";
 
@@ -15,7 +16,10 @@ const sources = fileURLToPath(new URL(".", import.meta.url));
 const client = join(sources, "..");
 const target = fileURLToPath(new URL("../../../target/frameworks", import.meta.url));
 
-/** `create`: the generator. Nuxt's does not load its template from npm's registry. */
+/**
+ * `create`: the generator. Nuxt's does not load its template from npm's registry.
+ * `node`: the oldest Node.js that the framework supports.
+ */
 const FRAMEWORKS = {
   next: {
     create: [
@@ -25,6 +29,7 @@ const FRAMEWORKS = {
     ],
     packages: [],
     version: "next",
+    node: "20.9",
     serve: ["node_modules/next/dist/bin/next", "start", "--hostname", "127.0.0.1", "--port"],
   },
   sveltekit: {
@@ -34,27 +39,48 @@ const FRAMEWORKS = {
     ],
     packages: [],
     version: "@sveltejs/kit",
+    node: "20.19",
     serve: ["node_modules/vite/bin/vite.js", "preview", "--host", "127.0.0.1", "--port"],
   },
   nuxt: {
     create: undefined,
     packages: ["nuxt@latest", "vue@latest"],
     version: "nuxt",
-    node: 22,
+    node: "22.19",
     serve: [".output/server/index.mjs"],
   },
 };
 
-function run(folder, program, ...args) {
+/** Runs a program, and the scripts that it starts, with a Node.js; returns its output. */
+function run({ folder, node = process.execPath }, program, ...args) {
+  const PATH = [dirname(node), process.env.PATH].join(delimiter);
   const CI = { CI: "1", NEXT_TELEMETRY_DISABLED: "1", NUXT_TELEMETRY_DISABLED: "1" };
   const stdio = ["ignore", "pipe", "inherit"];
-  const options = { cwd: folder, env: { ...process.env, ...CI }, stdio, encoding: "utf8" };
+  const options = { cwd: folder, env: { ...process.env, ...CI, PATH }, stdio, encoding: "utf8" };
   try {
     return execFileSync(program, args, options);
   } catch (error) {
     console.error(error.stdout);
     throw error;
   }
+}
+
+/** Installs packages; fails if one of them does not support the Node.js. */
+function install(context, ...packages) {
+  run(context, "npm", "install", "--engine-strict", "--no-audit", "--no-fund", ...packages);
+}
+
+/** Returns the program of this Node.js, or of one from npm's registry if this one is older. */
+function nodejs(oldest) {
+  const { node: version } = process.versions;
+  if (version.localeCompare(oldest, "en", { numeric: true }) >= 0) return process.execPath;
+  const folder = join(target, `node-${oldest}`);
+  mkdirSync(folder, { recursive: true });
+  // The script of the package `node` installs the program for this platform.
+  const manifest = { private: true, allowScripts: { node: true } };
+  writeFileSync(join(folder, "package.json"), JSON.stringify(manifest));
+  install({ folder }, `node@^${oldest}`);
+  return join(folder, "node_modules/node/bin/node");
 }
 
 /** The module that each page imports. */
@@ -74,20 +100,20 @@ async function listen(handler) {
 }
 
 /** Creates, installs and builds a project that connects to the port. */
-function build(name, tarball, port) {
+function build(name, node, tarball, port) {
   const { create, packages } = FRAMEWORKS[name];
   const project = join(target, name);
   rmSync(project, { recursive: true, force: true });
-  if (create) run(target, "npx", "--yes", ...create);
+  if (create) run({ folder: target, node }, "npx", "--yes", ...create);
   cpSync(join(sources, name), project, { recursive: true });
   writeFileSync(join(project, "live.ts"), live(port));
-  run(project, "npm", "install", "--no-audit", "--no-fund", tarball, ...packages);
-  run(project, "npm", "run", "build");
+  install({ folder: project, node }, tarball, ...packages);
+  run({ folder: project, node }, "npm", "run", "build");
   return project;
 }
 
 /** Serves a built project; returns its process and URL. */
-async function serve(name, project) {
+async function serve(name, node, project) {
   const [program, ...args] = FRAMEWORKS[name].serve;
   const free = await listen(() => {});
   const { port } = free.address();
@@ -95,7 +121,7 @@ async function serve(name, project) {
   const env = { ...process.env, HOST: "127.0.0.1", PORT: String(port) };
   const options = { cwd: project, env, stdio: ["ignore", "ignore", "inherit"] };
   const parameters = args.length > 0 ? [...args, String(port)] : [];
-  const server = spawn(process.execPath, [program, ...parameters], options);
+  const server = spawn(node, [program, ...parameters], options);
   const url = `http://127.0.0.1:${port}/`;
   await waitFor(`${name} serves`, 200, () => fetch(url).then((r) => r.status, () => undefined));
   return { server, url };
@@ -112,10 +138,11 @@ async function check(name, tarball) {
     response.writeHead(answer.status, { "Content-Type": "application/json" });
     response.end(await answer.text());
   });
-  const project = build(name, tarball, polls.address().port);
+  const node = nodejs(FRAMEWORKS[name].node);
+  const project = build(name, node, tarball, polls.address().port);
   const mock = "node_modules/@huleedu/live-notifications/dist/mock.js";
   gateway = new (await import(join(project, mock))).MockGateway();
-  const { server, url } = await serve(name, project);
+  const { server, url } = await serve(name, node, project);
   const browser = new Chromium();
   try {
     const html = await (await fetch(url)).text();
@@ -134,7 +161,9 @@ async function check(name, tarball) {
     polls.close();
   }
   const manifest = join(project, "node_modules", FRAMEWORKS[name].version, "package.json");
-  console.log(`${name} ${JSON.parse(readFileSync(manifest, "utf8")).version}: passed`);
+  const { version } = JSON.parse(readFileSync(manifest, "utf8"));
+  const runtime = run({ folder: project, node }, "node", "--version").trim();
+  console.log(`${name} ${version}, Node.js ${runtime}: passed`);
 }
 
 /** The oldest versions that the package's peer dependencies allow. */
@@ -145,10 +174,9 @@ function checkOldest(tarball) {
   const project = join(target, "oldest");
   rmSync(project, { recursive: true, force: true });
   cpSync(join(sources, "oldest"), project, { recursive: true });
-  const packages = [tarball, ...OLDEST, ...OLDEST_TOOLS, "typescript@5"];
-  run(project, "npm", "install", "--no-audit", "--no-fund", ...packages);
-  run(project, "npx", "tsc");
-  run(project, process.execPath, "bindings.mjs");
+  install({ folder: project }, tarball, ...OLDEST, ...OLDEST_TOOLS, "typescript@5");
+  run({ folder: project }, "npx", "tsc");
+  run({ folder: project }, "node", "bindings.mjs");
   console.log(`oldest (${OLDEST.join(", ")}): passed`);
 }
 
@@ -160,11 +188,9 @@ if (unknown.length > 0) {
   process.exit(2);
 }
 mkdirSync(target, { recursive: true });
-const packed = run(client, "npm", "pack", "--silent", "--pack-destination", target);
+const packed = run({ folder: client }, "npm", "pack", "--silent", "--pack-destination", target);
 const tarball = join(target, packed.trim().split("\n").at(-1));
 for (const name of names.length > 0 ? names : all) {
-  const { node = 20 } = FRAMEWORKS[name] ?? {};
   if (name === "oldest") checkOldest(tarball);
-  else if (Number.parseInt(process.versions.node) >= node) await check(name, tarball);
-  else console.log(`${name}: skipped, needs Node.js ${node}`);
+  else await check(name, tarball);
 }
