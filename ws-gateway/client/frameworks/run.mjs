@@ -112,7 +112,7 @@ function build(name, node, tarball, port) {
   return project;
 }
 
-/** Serves a built project; returns its process and URL. */
+/** Starts the server of a built project; returns its process and URL. */
 async function serve(name, node, project) {
   const [program, ...args] = FRAMEWORKS[name].serve;
   const free = await listen(() => {});
@@ -122,9 +122,7 @@ async function serve(name, node, project) {
   const options = { cwd: project, env, stdio: ["ignore", "ignore", "inherit"] };
   const parameters = args.length > 0 ? [...args, String(port)] : [];
   const server = spawn(node, [program, ...parameters], options);
-  const url = `http://127.0.0.1:${port}/`;
-  await waitFor(`${name} serves`, 200, () => fetch(url).then((r) => r.status, () => undefined));
-  return { server, url };
+  return { server, url: `http://127.0.0.1:${port}/` };
 }
 
 async function check(name, tarball) {
@@ -143,8 +141,10 @@ async function check(name, tarball) {
   const mock = "node_modules/@huleedu/live-notifications/dist/mock.js";
   gateway = new (await import(join(project, mock))).MockGateway();
   const { server, url } = await serve(name, node, project);
-  const browser = new Chromium();
+  let browser;
   try {
+    await waitFor(`${name} serves`, 200, () => fetch(url).then((r) => r.status, () => undefined));
+    browser = new Chromium();
     const html = await (await fetch(url)).text();
     if (!/<p id="state">idle/.test(html)) throw new Error(`${name}: not rendered: ${html}`);
     if (polls.count > 0) throw new Error(`${name}: the server connected to the gateway`);
@@ -155,7 +155,7 @@ async function check(name, tarball) {
     gateway.send("class_created", { data: { class_designation: "9B" } });
     await waitFor(`${name} shows it`, "The class 9B was created", value("li"));
   } finally {
-    await browser.close();
+    await browser?.close();
     server.kill();
     polls.closeAllConnections();
     polls.close();
