@@ -1,11 +1,11 @@
 //! `make bench`: measures every figure of `tests/README.md` on this machine, with its limit where
 //! there is one. Each measurement starts processes of its own; a failed one does not stop the
-//! others. `ONLY=name,name` selects figures whose name contains one of the names. `QUICK=1` measures
-//! at a small scale, to check that the measurements work.
+//! others. `ONLY=name,name` selects figures by their names or parts of them, with those that are
+//! measured together. `QUICK=1` measures at a small scale, to check that the measurements work.
 
 use std::{future::Future, pin::Pin, process::ExitCode, time::Duration};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use tokio::time::{Instant, timeout};
 
 use env::Env;
@@ -96,8 +96,14 @@ async fn measure_all() -> anyhow::Result<ExitCode> {
     let only = variable("ONLY").unwrap_or_default();
     let env = Env { quick: variable("QUICK").is_some_and(|quick| quick != "0") };
     let mut report = report::Report::create()?;
-    let is_selected = |name: &&str| only.split(',').any(|part| name.contains(part));
+    let is_selected =
+        |name: &&str| only.split(',').any(|part| name.contains(part) || part.starts_with(*name));
     let selected = GROUPS.iter().filter(|group| group.names.iter().any(is_selected));
+    let selected: Vec<&Group> = selected.collect();
+    if selected.is_empty() {
+        let names: Vec<&str> = GROUPS.iter().flat_map(|group| group.names).copied().collect();
+        bail!("ONLY={only} names no figure; their names begin with {}", names.join(", "));
+    }
     for group in selected {
         let begun = Instant::now();
         eprintln!("{} ...", group.names.join(", "));
