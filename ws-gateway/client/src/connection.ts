@@ -25,7 +25,8 @@ const CONNECT_TIMEOUT_MS = 15_000;
 /** An attempt in progress when the tab wakes up may be dead: it gets this much longer at most. The
  * next one keeps its own limit, so that frequent wakes do not prevent a connection. */
 const WAKE_TIMEOUT_MS = 5_000;
-/** The longest delay that a gateway may request. */
+/** The shortest and the longest delay that a gateway may request. */
+const MIN_REQUESTED_DELAY_MS = 500;
 const MAX_REQUESTED_DELAY_MS = 60_000;
 
 /** What a connection needs from its client, and what it reports. */
@@ -215,7 +216,8 @@ export class Connection {
         return this.#handler.resume.advance(data.last_event_id);
       case "disconnected":
         if (data.reconnect_after_ms >= 0) {
-          this.#requestedDelay = Math.min(data.reconnect_after_ms, MAX_REQUESTED_DELAY_MS);
+          const delay = Math.max(data.reconnect_after_ms, MIN_REQUESTED_DELAY_MS);
+          this.#requestedDelay = Math.min(delay, MAX_REQUESTED_DELAY_MS);
         }
     }
   }

@@ -83,6 +83,17 @@ test("reconnect_after_ms replaces the back-off", async () => {
   expect(context.attempts).toBe(2);
 });
 
+test("a gateway that requests no delay is not asked again at once", async () => {
+  const context = await connected();
+  const state = { state: "disconnected", reason: "too slow", reconnect_after_ms: 0 } as const;
+  context.socket.receivesState(state);
+  context.socket.closes(1013);
+  await advance(499);
+  expect(context.attempts).toBe(1);
+  await advance(1);
+  expect(context.attempts).toBe(2);
+});
+
 test("it resumes from the last notification, or from its start position", async () => {
   const context = await connected();
   context.socket.closes(1013);
