@@ -29,6 +29,7 @@ pub(crate) mod issuer_access;
 
 scenarios![
     published_keys_are_replaced_without_a_restart_and_outlast_their_issuer,
+    a_published_key_without_an_id_is_replaced_when_a_token_needs_the_new_one,
     key_files_are_reloaded_and_an_invalid_file_changes_nothing,
     a_thousand_unknown_key_ids_cause_few_requests_to_the_issuer,
 ];
@@ -65,6 +66,17 @@ impl KeyPair {
     pub(crate) fn token_for(&self, user: &str, key_id: &str) -> anyhow::Result<String> {
         let header = Header { kid: Some(key_id.to_owned()), ..Header::new(self.algorithm) };
         Ok(encode(&header, &token::claims(user, 3600), &self.key)?)
+    }
+
+    /// The key set of an issuer that gives its only key no id.
+    fn set_without_id(&self) -> anyhow::Result<String> {
+        let key = Jwk::from_encoding_key(&self.key, self.algorithm)?;
+        Ok(json!({"keys": [key]}).to_string())
+    }
+
+    fn token_without_id(&self) -> anyhow::Result<String> {
+        let claims = token::claims(&fresh_user(), 3600);
+        Ok(encode(&Header::new(self.algorithm), &claims, &self.key)?)
     }
 
     pub(crate) async fn expect_accepted(&self, stack: &Stack) -> anyhow::Result<()> {
@@ -128,6 +140,23 @@ async fn published_keys_are_replaced_without_a_restart_and_outlast_their_issuer(
     let page = stack.gateways[0].metrics().await?;
     let series = "jwt_validation_total{result=\"unknown_key\"}";
     ensure!(page.contains(series), "expected {series} in {page}");
+    stack.shut_down_and_check_logs().await
+}
+
+async fn a_published_key_without_an_id_is_replaced_when_a_token_needs_the_new_one(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let [old, new] = KeyPair::old_and_new()?;
+    let text = Arc::new(Mutex::new(old.set_without_id()?));
+    let issuer = start_issuer(&text).await?;
+    let algorithms = "HS256,RS256,EdDSA".to_owned();
+    let settings = vec![("JWT_JWKS_URL", issuer.url("/jwks.json")), ("JWT_ALGORITHM", algorithms)];
+    let stack = gateway_with(context, settings).await?;
+    let accepted = async || expect_accepted(&stack, &old.token_without_id()?).await;
+    eventually("the published key is known", TIMEOUT, accepted).await?;
+    *text.lock().unwrap_or_else(PoisonError::into_inner) = new.set_without_id()?;
+    let accepted = async || expect_accepted(&stack, &new.token_without_id()?).await;
+    eventually("the new key is known", TIMEOUT, accepted).await?;
     stack.shut_down_and_check_logs().await
 }
 

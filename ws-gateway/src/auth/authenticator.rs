@@ -60,17 +60,28 @@ impl Authenticator {
         Self { keys, revocations }
     }
 
-    /// Returns the identity that a token proves. An unknown key is looked up at the issuer once.
+    /// Returns the identity that a token proves. A key that is unknown, or may have been replaced, is
+    /// looked up at the issuer once.
     ///
     /// # Errors
     /// Returns why the token is refused.
     pub async fn authenticate(&self, token: Option<&str>) -> Result<Identity, AuthError> {
         let checked = self.check(token);
-        if let (Err(AuthError::UnknownKey), Some(jwks)) = (&checked, &self.keys.jwks) {
-            jwks.refresh().await;
-            return self.check(token);
+        let (Err(refused), Some(jwks)) = (&checked, &self.keys.jwks) else { return checked };
+        let is_key_outdated = match refused {
+            AuthError::UnknownKey => true,
+            // The issuer may have replaced the key under the same id, or without one.
+            AuthError::Invalid => {
+                let header = token.and_then(|token| decode_header(token).ok());
+                header.is_some_and(|header| header.alg.family() != AlgorithmFamily::Hmac)
+            }
+            _ => false,
+        };
+        if !is_key_outdated {
+            return checked;
         }
-        checked
+        jwks.refresh().await;
+        self.check(token)
     }
 
     /// Returns the identity that a new token proves for the connection of `user`.
