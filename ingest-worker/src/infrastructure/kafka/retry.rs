@@ -15,8 +15,8 @@ const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_
 /// Different errors that are logged per outage; the first may only be how the outage began.
 const MAX_LOGGED: usize = 3;
 
-/// Repeats `attempt` until it succeeds. Logs each of the first different errors once, and the
-/// recovery.
+/// Repeats `attempt` until it succeeds. Logs the first error as a warning, the next different ones
+/// and the recovery for information.
 pub(crate) async fn until_success<T, F>(metrics: &Metrics, mut attempt: impl FnMut() -> F) -> T
 where
     F: Future<Output = Result<T, TransientError>>,
@@ -33,7 +33,12 @@ where
             Err(TransientError { system, detail }) => {
                 metrics.retries.of(system).inc();
                 if logged.len() < MAX_LOGGED && !logged.contains(&detail) {
-                    warn!(system = system.label(), error = detail, "delivery failed, retrying");
+                    let system = system.label();
+                    if logged.is_empty() {
+                        warn!(system, error = detail, "delivery failed, retrying");
+                    } else {
+                        info!(system, error = detail, "delivery still fails, retrying");
+                    }
                     logged.push(detail);
                 }
             }

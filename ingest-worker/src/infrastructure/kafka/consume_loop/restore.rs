@@ -202,6 +202,7 @@ where
         }
         let lost = self.due_rewinds(lost);
         let rewound = self.source.rewind(&lost).await;
+        let (mut failed, mut first_error) = (0, None);
         for ((partition, to), rewound) in lost.into_iter().zip(rewound) {
             let reason = match to {
                 RewindTo::Offset { .. } => RewindReason::Behind,
@@ -220,15 +221,15 @@ where
                 Err(error) => {
                     self.accounting.retried(&error);
                     if self.watermarks.forget(&partition) {
-                        warn!(
-                            kafka.topic = topic,
-                            kafka.partition = id,
-                            %error,
-                            "partition not rewound, retrying"
-                        );
+                        failed += 1;
+                        first_error.get_or_insert(error);
                     }
                 }
             }
+        }
+        // One line for all partitions: they fail together when a broker is away.
+        if let Some(error) = first_error {
+            warn!(partitions = failed, %error, "partitions not rewound, retrying");
         }
         self.assignment_changed();
     }
