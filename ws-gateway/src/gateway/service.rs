@@ -50,7 +50,7 @@ impl Service {
         let subscriber =
             Subscriber::new(redis, hub.clone(), revocations, readiness, metrics, reader)
                 .with_traces(tracer.is_some())
-                .with_rebalancing(settings::rebalancing(config));
+                .with_rebalancing(settings::rebalancing(config), shutdown.clone());
         let (clients, settings) = (TaskTracker::new(), settings::server(config));
         let server = Server::new(settings, connections, hub, history, clients.clone(), shutdown);
         (Self { server, clients }, subscriber)

@@ -16,6 +16,7 @@ use tokio::{
     sync::watch,
     time::{Instant, MissedTickBehavior, interval},
 };
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use super::stream_reader::StreamReader;
@@ -55,6 +56,9 @@ pub(super) struct GatewayCounts(Arc<Mutex<HashMap<String, (u64, Instant)>>>);
 struct Count {
     gateway: String,
     connections: u64,
+    /// Whether it shuts down, so that it is no place for others' connections.
+    #[serde(default)]
+    is_leaving: bool,
 }
 
 /// What moves the connections of a gateway.
@@ -66,6 +70,7 @@ pub(super) struct Balancer<'a> {
     pub(super) keys: &'a Keys,
     pub(super) settings: RebalanceSettings,
     pub(super) counts: &'a GatewayCounts,
+    pub(super) draining: &'a CancellationToken,
 }
 
 /// The comparisons with the mean, once per interval.
@@ -81,16 +86,20 @@ struct Comparison {
 impl GatewayCounts {
     /// Takes over a published number. Returns none if it is unreadable.
     pub(super) fn receive(&self, text: &str) -> Option<()> {
-        let Count { gateway, connections } = serde_json::from_str(text).ok()?;
-        self.current().insert(gateway, (connections, Instant::now()));
+        let Count { gateway, connections, is_leaving } = serde_json::from_str(text).ok()?;
+        if is_leaving {
+            self.current().remove(&gateway);
+        } else {
+            self.current().insert(gateway, (connections, Instant::now()));
+        }
         Some(())
     }
 
     /// Returns the mean number of connections; none if no number is known.
     fn mean(&self) -> Option<f64> {
         let counts = self.current();
-        let sum: u64 = counts.values().map(|(connections, _)| connections).sum();
-        (!counts.is_empty()).then(|| as_f64(sum) / as_f64(counts.len() as u64))
+        let sum: f64 = counts.values().map(|(connections, _)| as_f64(*connections)).sum();
+        (!counts.is_empty()).then(|| sum / as_f64(counts.len() as u64))
     }
 
     /// Returns the numbers that were received lately.
@@ -110,12 +119,11 @@ impl Balancer<'_> {
         let mut ticks = interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut comparison = Comparison::default();
-        loop {
-            ticks.tick().await;
+        while self.draining.run_until_cancelled(ticks.tick()).await.is_some() {
             let own = self.metrics.open_connections();
             let reader = readers.borrow().clone();
             if let Some(reader) = reader {
-                self.publish(&reader, own).await;
+                self.publish(&reader, own, false).await;
             }
             let Some(mean) = self.counts.mean() else { continue };
             #[expect(clippy::cast_possible_truncation, reason = "a number of connections")]
@@ -126,12 +134,17 @@ impl Balancer<'_> {
             if is_moving != was_moving {
                 info!(connections = own, mean, is_moving, "rebalancing of connections changed");
             }
-            self.close_oldest(excess, own).await;
+            self.draining.run_until_cancelled(self.close_oldest(excess, own)).await;
         }
+        let reader = readers.borrow().clone();
+        if let Some(reader) = reader {
+            self.publish(&reader, self.metrics.open_connections(), true).await;
+        }
+        std::future::pending().await
     }
 
-    async fn publish(&self, reader: &StreamReader, connections: u64) {
-        let count = Count { gateway: self.name.to_owned(), connections };
+    async fn publish(&self, reader: &StreamReader, connections: u64, is_leaving: bool) {
+        let count = Count { gateway: self.name.to_owned(), connections, is_leaving };
         let text = serde_json::to_string(&count).expect("a count serialises");
         if let Err(error) = reader.publish(self.keys.count_channel(), text).await {
             debug!(%error, "publishing the number of connections failed");
@@ -226,5 +239,13 @@ mod tests {
         advance(Duration::from_secs(6)).await;
         assert_eq!(counts.mean(), Some(20.0), "the first gateway has ended");
         assert_eq!(counts.receive("{}"), None);
+        receive("c", u64::MAX).unwrap();
+        receive("d", u64::MAX).unwrap();
+        assert!(counts.mean().unwrap() > 1e18, "far more than there can be");
+        for leaving in ["c", "d"] {
+            let count = Count { gateway: leaving.to_owned(), connections: 9, is_leaving: true };
+            counts.receive(&serde_json::to_string(&count).unwrap()).unwrap();
+        }
+        assert_eq!(counts.mean(), Some(20.0));
     }
 }

@@ -54,6 +54,8 @@ pub struct Subscriber {
     /// The name of the gateway in answers to operators.
     name: String,
     rebalance: RebalanceSettings,
+    /// Cancelled when the gateway begins to close its connections.
+    draining: CancellationToken,
 }
 
 impl Subscriber {
@@ -82,13 +84,18 @@ impl Subscriber {
         };
         let name = String::new();
         let rebalance = RebalanceSettings { percent_per_second: 0.0, min_connections: 0 };
-        Self { redis, hub, readiness, metrics, handler, reader, name, rebalance }
+        let draining = CancellationToken::new();
+        Self { redis, hub, readiness, metrics, handler, reader, name, rebalance, draining }
     }
 
-    /// Moves connections to other gateways.
+    /// Moves connections to other gateways until `draining`.
     #[must_use]
-    pub(crate) fn with_rebalancing(self, rebalance: RebalanceSettings) -> Self {
-        Self { rebalance, ..self }
+    pub(crate) fn with_rebalancing(
+        self,
+        rebalance: RebalanceSettings,
+        draining: CancellationToken,
+    ) -> Self {
+        Self { rebalance, draining, ..self }
     }
 
     /// Answers operators under this name of the gateway.
@@ -109,16 +116,15 @@ impl Subscriber {
         let hub = self.hub.clone();
         let (sender, requests) = mpsc::channel(operators::MAX_REQUESTS);
         self.handler.requests = sender;
-        let _writing =
-            AbortOnDropHandle::new(tokio::spawn(async move { hub.write_queued().await }));
+        let writing = AbortOnDropHandle::new(tokio::spawn(async move { hub.write_queued().await }));
         let Self { hub, redis, metrics, reader, name, .. } = &self;
         let read_states =
             read_state::serve(hub.read_requests(), reader.subscribe(), &redis.keys, metrics);
         let (keys, clock) = (&redis.keys, &self.handler.clock);
         let gateway = Gateway { name, hub, metrics, keys, clock };
         let answers = gateway.answer(requests, reader.subscribe());
-        let (settings, counts) = (self.rebalance, &self.handler.counts);
-        let balancer = Balancer { name, hub, metrics, keys: &redis.keys, settings, counts };
+        let (settings, counts, draining) = (self.rebalance, &self.handler.counts, &self.draining);
+        let balancer = Balancer { name, hub, metrics, keys, settings, counts, draining };
         let balancing = balancer.run(reader.subscribe());
         tokio::select! {
             () = shutdown.cancelled() => {}
@@ -126,6 +132,7 @@ impl Subscriber {
             () = read_states => {}
             () = answers => {}
             never = balancing => match never {},
+            ended = writing => ended.expect("frames that wait in queues are written"),
         }
     }
 
