@@ -20,6 +20,8 @@ use tracing_subscriber::{
 use escape::EscapingMakeWriter;
 use log_bridge::LogBridge;
 
+use crate::audit;
+
 /// The format of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -49,7 +51,9 @@ pub enum LogLevel {
 
 impl LogLevel {
     fn filter(self) -> Targets {
-        let from = |level| Targets::new().with_default(level);
+        let from = |level| {
+            Targets::new().with_default(level).with_target(audit::TARGET, LevelFilter::INFO)
+        };
         match self {
             Self::Error => from(LevelFilter::ERROR),
             Self::Warn => from(LevelFilter::WARN),
@@ -81,7 +85,7 @@ impl LogFilter {
     pub fn set(&self, level: LogLevel) {
         // It fails only if the logger is gone, which is as long as the process.
         drop(self.0.reload(level.filter()));
-        info!(minimum = ?level, "log level changed");
+        info!(target: audit::TARGET, minimum = ?level, "log level changed by operator");
     }
 }
 
@@ -158,10 +162,14 @@ pub(crate) mod tests {
             tracing::debug!("before");
             filter.set(LogLevel::Debug);
             tracing::debug!("after");
+            filter.set(LogLevel::Error);
+            tracing::info!("too unimportant");
+            tracing::info!(target: audit::TARGET, "an operator's act");
         });
         let text = lines.text();
         assert!(!text.contains("before") && text.contains("after"), "{text}");
-        assert!(text.contains("log level changed"), "{text}");
+        assert_eq!(text.matches("log level changed").count(), 2, "{text}");
+        assert!(!text.contains("unimportant") && text.contains("an operator's act"), "{text}");
     }
 
     #[test]

@@ -6,9 +6,9 @@ mod operator;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use clap::{FromArgMatches as _, Subcommand};
+use clap::{FromArgMatches as _, Subcommand, builder::NonEmptyStringValueParser};
 use shared::config::{self, ConfigError, positive_duration};
-use shared::{healthcheck, redis::RedisClient, user::UserId};
+use shared::{audit, healthcheck, redis::RedisClient, user::UserId};
 
 use crate::{
     auth::{
@@ -52,7 +52,7 @@ pub struct Revoke {
     #[arg(long = "for", value_name = "DURATION", default_value = "24h", value_parser = positive_duration)]
     lifetime: Duration,
     /// Who revokes, for the gateways' logs; by default the user and the host of the command
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     by: Option<String>,
 }
 
@@ -110,7 +110,7 @@ impl Revoke {
                 Revoked::Token(jti.with_context(rule)?.into())
             }
         };
-        let by = Some(self.by.unwrap_or_else(operator::caller).into());
+        let by = Some(self.by.unwrap_or_else(audit::caller).into());
         Ok(Revocation { target, until: now.saturating_add(self.lifetime.as_secs()), by })
     }
 }

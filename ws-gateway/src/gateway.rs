@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use shared::{
     admin::AdminServer,
     admin::Readiness,
-    lifecycle,
+    audit, lifecycle,
     redis::RedisClient,
     telemetry::LogFilter,
     trace::{self, Tracer},
@@ -126,7 +126,7 @@ impl Gateway {
 /// port for clients.
 fn name(address: Option<SocketAddr>) -> String {
     let port = address.map_or(0, |address| address.port());
-    format!("{}:{port}", crate::host_name())
+    format!("{}:{port}", audit::host_name())
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {

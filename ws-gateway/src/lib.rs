@@ -18,8 +18,3 @@ pub mod metrics;
 pub mod protocol;
 mod redis;
 mod server;
-
-/// Returns the name of the host; in Kubernetes that of the pod.
-fn host_name() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
-}

@@ -65,7 +65,11 @@ impl Explain {
         } else {
             reports.iter().for_each(print);
         }
-        ensure!(!reports.is_empty(), "no record since {since:.0} has the event_id {event}");
+        ensure!(
+            !reports.is_empty(),
+            "no record since {since:.0} has the event_id {event}, of the topics that are consumed \
+             (see NOTIFICATION_SOURCE)"
+        );
         if let Some(user) = user {
             let is_for = |report: &Report| report.user.as_deref() == Some(user.as_str());
             ensure!(reports.iter().any(is_for), "the event is not for {user}");

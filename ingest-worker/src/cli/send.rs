@@ -6,7 +6,7 @@ use std::{io::Read as _, path::PathBuf};
 use anyhow::{Context as _, bail, ensure};
 use prometheus::Registry;
 use serde_json::{Map, Value};
-use shared::{redis::RedisClient, user::UserId};
+use shared::{audit, redis::RedisClient, user::UserId};
 use tracing::info;
 use uuid::Uuid;
 
@@ -54,7 +54,14 @@ impl Send {
             Some(PublishOutcome::Invalid(rule)) => bail!("{rule}"),
             outcome => bail!("unexpected outcome {outcome:?} of a new event"),
         }
-        info!(user.id = self.user, event.id = %event, "test notification sent by operator");
+        let by = audit::caller();
+        info!(
+            target: audit::TARGET,
+            by,
+            user.id = self.user,
+            event.id = %event,
+            "test notification sent by operator"
+        );
         println!("sent to {}: event_id {event}", self.user);
         Ok(())
     }

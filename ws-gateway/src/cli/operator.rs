@@ -2,7 +2,8 @@
 //! user.
 
 use anyhow::{Context as _, ensure};
-use shared::{redis::RedisClient, user::UserId};
+use clap::builder::NonEmptyStringValueParser;
+use shared::{audit, redis::RedisClient, user::UserId};
 
 use crate::{
     config::Config,
@@ -40,7 +41,7 @@ struct Output {
     #[arg(long)]
     json: bool,
     /// Who asks, for the gateways' logs; by default the user and the host of the command
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     by: Option<String>,
 }
 
@@ -68,7 +69,7 @@ impl Output {
     /// If Redis is unavailable, no gateway is connected to it, or one does not answer in time.
     async fn ask(self, config: &Config, action: OperatorAction) -> anyhow::Result<()> {
         let redis = RedisClient::new(&config.redis).context("REDIS_URL")?;
-        let by = self.by.unwrap_or_else(caller);
+        let by = self.by.unwrap_or_else(audit::caller);
         let Answers { gateways, asked } = redis::ask(&redis, by, action).await.context("Redis")?;
         if self.json {
             println!("{}", serde_json::to_string_pretty(&gateways)?);
@@ -98,12 +99,6 @@ const HEADS: [&str; 10] = [
 
 /// Maximum number of characters of a cell, before control characters are escaped.
 const MAX_CELL: usize = 60;
-
-/// Returns the user and the host of this process.
-pub(super) fn caller() -> String {
-    let user = std::env::var("USER").unwrap_or_else(|_| "unknown".into());
-    format!("{user}@{}", crate::host_name())
-}
 
 /// Returns a line per connection and one per gateway.
 fn table(gateways: &[GatewayAnswer]) -> String {

@@ -9,6 +9,7 @@ use std::{
 
 use redis::{ErrorKind, FromRedisValue as _, PushInfo, PushKind, RedisResult, cmd};
 use shared::{
+    audit,
     keys::Keys,
     redis::{Channel, RedisClient},
     user::UserId,
@@ -98,7 +99,14 @@ impl Gateway<'_> {
                 let user = UserId::new(user).ok()?;
                 let closed = self.hub.disconnect(&user);
                 let count = closed.len();
-                info!(request = %id, by, user.id = %user, count, "connections closed by operator");
+                info!(
+                    target: audit::TARGET,
+                    request = %id,
+                    by,
+                    user.id = %user,
+                    count,
+                    "connections closed by operator"
+                );
                 closed
             }
         };

@@ -9,6 +9,7 @@ use std::sync::{
 
 use redis::{RedisResult, Value, cmd};
 use shared::{
+    audit,
     keys::Keys,
     redis::{RedisClient, RedisConnection},
 };
@@ -118,10 +119,14 @@ impl RevocationList {
     /// known: the task that calls it reads the frames. Expired ones are purged at the next load.
     pub(super) fn receive(&self, published: &str) {
         let Some(revocation) = self.read(Some(published)) else { return };
-        let (by, target) = (revocation.by.as_deref(), &revocation.target);
-        match target {
-            Revoked::User(user, _) => info!(by, user.id = %user, "tokens revoked by operator"),
-            Revoked::Token(id) => info!(by, jti = ?id, "token revoked by operator"),
+        let (by, until) = (revocation.by.as_deref(), revocation.until);
+        match &revocation.target {
+            Revoked::User(user, _) => {
+                info!(target: audit::TARGET, by, user.id = %user, until, "tokens revoked by operator");
+            }
+            Revoked::Token(id) => {
+                info!(target: audit::TARGET, by, jti = ?id, until, "token revoked by operator");
+            }
         }
         self.apply(revocation);
         self.count();

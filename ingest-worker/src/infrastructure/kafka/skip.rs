@@ -14,9 +14,10 @@ use rdkafka::{
     error::KafkaResult,
     types::RDKafkaErrorCode,
 };
-use shared::config::duration;
+use shared::{audit, config::duration};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
+use tracing::info;
 use uuid::Uuid;
 
 use super::{
@@ -135,6 +136,15 @@ impl Skip {
             .block_on(dead_letters.write_skipped(topic, *partition, from..*to))
             .context("nothing is skipped: the dead letter could not be written")?;
         self.commit(&client, *to).context("the dead letter is written, but nothing is skipped")?;
+        info!(
+            target: audit::TARGET,
+            by = audit::caller(),
+            kafka.topic = topic,
+            kafka.partition = partition,
+            from,
+            to,
+            "records skipped by operator"
+        );
         println!("{group} continues at {topic}[{partition}]@{to}, {} offsets skipped", to - from);
         Ok(())
     }

@@ -15,8 +15,10 @@ use rdkafka::{
     producer::FutureRecord,
     types::RDKafkaErrorCode,
 };
+use shared::audit;
 use tokio::{runtime::Handle, sync::oneshot};
 use tokio_util::sync::CancellationToken;
+use tracing::info;
 
 use super::{
     header,
@@ -170,6 +172,16 @@ impl Replay {
             }
             Ok(())
         });
+        let (by, topic) = (audit::caller(), &reader.topic);
+        info!(
+            target: audit::TARGET,
+            by,
+            kafka.topic = topic,
+            sent,
+            skipped,
+            failed,
+            "dead letters replayed by operator"
+        );
         println!("{sent} sent to their original topics");
         if skipped > 0 {
             println!("{skipped} skipped: the dead-letter topic does not have their values");
