@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use shared::{
     admin::{AdminServer, Readiness},
     backoff::Backoff,
-    lifecycle,
+    lifecycle::RequiredTasks,
     redis::RedisClient,
     telemetry::LogFilter,
     trace::{self, Tracer},
@@ -18,7 +18,7 @@ use tokio::{
     sync::oneshot,
     time::{Instant, timeout_at},
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
@@ -86,10 +86,10 @@ impl Worker {
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         info!(admin_address = %self.admin.local_addr()?, "worker started");
         let fatal = FatalError::new(&shutdown);
-        let (checks, stop_checks) = (TaskTracker::new(), shutdown.child_token());
+        let (checks, stop_checks) = (RequiredTasks::new(shutdown.clone()), shutdown.child_token());
         self.spawn_checks(&checks, &fatal, &stop_checks);
         let Self { config, consumer, pipeline, dead_letters, readiness, admin } = self;
-        let (tasks, admin_stop) = (TaskTracker::new(), CancellationToken::new());
+        let (tasks, admin_stop) = (RequiredTasks::new(shutdown), CancellationToken::new());
         tasks.spawn(admin.run(admin_stop.clone()));
 
         readiness.set(DELIVERING, true);
@@ -102,20 +102,20 @@ impl Worker {
         stop_checks.cancel();
         // The rest is left for leaving the group, without which its other members wait longer.
         consume.drain(begun + grace * 2 / 3).await;
-        lifecycle::wait_for_tasks(&checks, remaining(deadline)).await;
+        let checked = checks.wait(remaining(deadline)).await;
         leave(consumer, dead_letters, deadline).await;
         trace::shut_down(pipeline.processor.tracer, remaining(deadline)).await;
         admin_stop.cancel();
-        lifecycle::wait_for_tasks(&tasks, remaining(deadline)).await;
+        let served = tasks.wait(remaining(deadline)).await;
         info!("worker stopped");
-        result?;
+        result.and(checked).and(served)?;
         match fatal.reason() {
             Some(reason) => anyhow::bail!("{reason}"),
             None => Ok(()),
         }
     }
 
-    fn spawn_checks(&self, tasks: &TaskTracker, fatal: &FatalError, stop: &CancellationToken) {
+    fn spawn_checks(&self, tasks: &RequiredTasks, fatal: &FatalError, stop: &CancellationToken) {
         let Pipeline { processor, store, .. } = &self.pipeline;
         let (config, metrics) = (self.config.clone(), processor.metrics.clone());
         tasks.spawn(watch_redis(store.clone(), self.readiness.clone(), metrics, stop.clone()));

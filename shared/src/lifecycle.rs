@@ -2,9 +2,11 @@
 
 use std::{
     future::Future,
+    panic::AssertUnwindSafe,
     time::{Duration, Instant},
 };
 
+use futures_util::FutureExt as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
@@ -46,6 +48,44 @@ pub fn shutdown_on_signals() -> CancellationToken {
         }
     });
     shutdown
+}
+
+/// Tasks without which a service only seems to work: a panic of one shuts the service down, so that
+/// its supervisor starts it again.
+#[derive(Clone, Debug)]
+pub struct RequiredTasks {
+    tasks: TaskTracker,
+    failed: CancellationToken,
+    shutdown: CancellationToken,
+}
+
+impl RequiredTasks {
+    /// Returns no tasks; `shutdown` shuts the service down.
+    #[must_use]
+    pub fn new(shutdown: CancellationToken) -> Self {
+        Self { tasks: TaskTracker::new(), failed: CancellationToken::new(), shutdown }
+    }
+
+    /// Starts a task.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let Self { failed, shutdown, .. } = self.clone();
+        self.tasks.spawn(async move {
+            if AssertUnwindSafe(task).catch_unwind().await.is_err() {
+                failed.cancel();
+                shutdown.cancel();
+            }
+        });
+    }
+
+    /// Waits for all tasks, at most `grace`.
+    ///
+    /// # Errors
+    /// If a task has panicked.
+    pub async fn wait(&self, grace: Duration) -> anyhow::Result<()> {
+        wait_for_tasks(&self.tasks, grace).await;
+        anyhow::ensure!(!self.failed.is_cancelled(), "a task of the service has panicked");
+        Ok(())
+    }
 }
 
 /// Waits for all tracked tasks, at most `grace`. Returns whether all of them ended.
@@ -104,6 +144,23 @@ mod tests {
     #[derive(Debug, Error)]
     #[error("closed")]
     struct Adds(#[source] Cause);
+
+    #[tokio::test]
+    async fn a_task_that_panics_shuts_the_service_down() {
+        let shutdown = CancellationToken::new();
+        let tasks = RequiredTasks::new(shutdown.clone());
+        tasks.spawn(async {});
+        let stopped = shutdown.clone();
+        tasks.spawn(async move { stopped.cancelled().await });
+        tasks.spawn(async { panic!("a defect") });
+        shutdown.cancelled().await;
+        let error = tasks.wait(Duration::from_secs(60)).await.unwrap_err();
+        assert!(error.to_string().contains("panicked"), "{error}");
+
+        let tasks = RequiredTasks::new(CancellationToken::new());
+        tasks.spawn(async {});
+        tasks.wait(Duration::from_secs(60)).await.unwrap();
+    }
 
     #[test]
     fn an_error_states_each_cause_once() {

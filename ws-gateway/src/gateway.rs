@@ -12,13 +12,14 @@ use anyhow::Context as _;
 use shared::{
     admin::AdminServer,
     admin::Readiness,
-    audit, lifecycle,
+    audit,
+    lifecycle::{self, RequiredTasks},
     redis::RedisClient,
     telemetry::LogFilter,
     trace::{self, Tracer},
 };
 use tokio::net::{TcpListener, TcpSocket};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::{auth::KeySources, config::Config, metrics::Metrics};
@@ -93,11 +94,14 @@ impl Gateway {
 
     /// Serves until `shutdown`, then closes every connection within the drain window. Health
     /// endpoints and the Redis session stay until the last connection is closed.
-    pub async fn run(self, shutdown: CancellationToken) {
+    ///
+    /// # Errors
+    /// If a task has panicked, so that only a restart helps.
+    pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let Self { config, listener, admin, redis, readiness, metrics, key_material, keys, tracer } =
             self;
         let name = name(listener.local_addr().ok());
-        let (last, background) = (CancellationToken::new(), TaskTracker::new());
+        let (last, background) = (CancellationToken::new(), RequiredTasks::new(shutdown.clone()));
         let certificate = key_material.certificate();
         key_material.spawn(&keys, &background, readiness.clone(), &last);
         let checks = (readiness.clone(), metrics);
@@ -116,9 +120,10 @@ impl Gateway {
         tokio::join!(server.accept(listener), unready);
         lifecycle::wait_for_tasks(&clients, config.drain_window + GRACE).await;
         last.cancel();
-        lifecycle::wait_for_tasks(&background, GRACE).await;
+        let result = background.wait(GRACE).await;
         trace::shut_down(tracer, GRACE).await;
         info!("gateway stopped");
+        result
     }
 }
 

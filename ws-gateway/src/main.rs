@@ -15,9 +15,7 @@ async fn main() {
         lifecycle::run(command.run(&config)).await;
     }
     let shutdown = lifecycle::shutdown_on_signals();
-    let service = async {
-        Gateway::bind(config).await?.with_log_filter(log_filter).run(shutdown).await;
-        Ok(())
-    };
-    lifecycle::run(Box::pin(service)).await;
+    let gateway =
+        async { Gateway::bind(config).await?.with_log_filter(log_filter).run(shutdown).await };
+    lifecycle::run(Box::pin(gateway)).await;
 }

@@ -2,9 +2,9 @@
 //! kept up to date while it runs.
 
 use anyhow::{Context as _, ensure};
-use shared::admin::Readiness;
+use shared::{admin::Readiness, lifecycle::RequiredTasks};
 use tokio_rustls::rustls::ServerConfig;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     auth::{JwksCache, Key, KeySources},
@@ -71,7 +71,7 @@ impl KeyMaterial {
     pub(super) fn spawn(
         self,
         keys: &KeySources,
-        tasks: &TaskTracker,
+        tasks: &RequiredTasks,
         readiness: Readiness,
         shutdown: &CancellationToken,
     ) {
