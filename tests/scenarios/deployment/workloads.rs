@@ -15,6 +15,7 @@ scenarios![
     termination_grace_periods_cover_the_shutdown,
     autoscalers_target_the_workloads,
     keda_counts_a_partition_without_a_commit_as_one_record,
+    keda_follows_the_kafka_settings_of_an_overlay,
     rollouts_spread_gateways_without_counting_the_previous_revision,
     pods_are_schedulable_on_nodes_without_zone_labels,
     workers_preempt_gateways_on_full_nodes,
@@ -102,12 +103,7 @@ async fn keda_counts_a_partition_without_a_commit_as_one_record(_: &Context) -> 
         ensure!(trigger[field] == expected, "{field}: expected {expected}, got {trigger}");
     }
     ensure!(trigger["version"].is_string(), "without version, KEDA uses protocol version 1.0.0");
-    let set = overlay.environment("StatefulSet", "ingest-worker")?;
-    for (field, setting) in
-        [("bootstrapServers", "KAFKA_BOOTSTRAP_SERVERS"), ("consumerGroup", "KAFKA_CONSUMER_GROUP")]
-    {
-        ensure!(trigger[field] == *set[setting], "{field} differs from {setting}");
-    }
+    keda_reads_the_group_of_the_workers(&overlay)?;
     ensure!(
         trigger["limitToPartitionsWithLag"].is_null(),
         "limitToPartitionsWithLag needs a topic"
@@ -117,6 +113,27 @@ async fn keda_counts_a_partition_without_a_commit_as_one_record(_: &Context) -> 
         "expected minReplicaCount above 0"
     );
     Ok(())
+}
+
+/// Expects the workers' brokers and consumer group in the trigger of KEDA.
+fn keda_reads_the_group_of_the_workers(overlay: &Overlay) -> anyhow::Result<()> {
+    let scaled = overlay.object("ScaledObject", "ingest-worker")?;
+    let trigger = &scaled["spec"]["triggers"][0]["metadata"];
+    let set = overlay.environment("StatefulSet", "ingest-worker")?;
+    for (field, setting) in
+        [("bootstrapServers", "KAFKA_BOOTSTRAP_SERVERS"), ("consumerGroup", "KAFKA_CONSUMER_GROUP")]
+    {
+        ensure!(trigger[field] == *set[setting], "{field} differs from {setting}");
+    }
+    Ok(())
+}
+
+async fn keda_follows_the_kafka_settings_of_an_overlay(_: &Context) -> anyhow::Result<()> {
+    let settings = "literals: [KAFKA_BOOTSTRAP_SERVERS=other:9092, KAFKA_CONSUMER_GROUP=other, ";
+    let overlay = Overlay::edited("literals: [", settings).await?;
+    let set = overlay.environment("StatefulSet", "ingest-worker")?;
+    ensure!(set["KAFKA_CONSUMER_GROUP"] == "other", "the settings were not changed: {set:?}");
+    keda_reads_the_group_of_the_workers(&overlay)
 }
 
 async fn rollouts_spread_gateways_without_counting_the_previous_revision(

@@ -48,18 +48,25 @@ impl Overlay {
     /// Renders `production` with a component added to its list.
     ///
     /// # Errors
-    /// As [`Overlay::render`].
+    /// As [`Overlay::edited`].
     pub async fn with_component(component: &str) -> anyhow::Result<Self> {
+        let host = "  - host\n";
+        Self::edited(host, &format!("{host}  - ../../components/{component}\n")).await
+    }
+
+    /// Renders `production` with a part of its `kustomization.yaml` replaced.
+    ///
+    /// # Errors
+    /// When the file lacks that part, and as [`Overlay::render`].
+    pub async fn edited(part: &str, replacement: &str) -> anyhow::Result<Self> {
         let folder = workspace::temporary("overlay-")?;
         let copy = folder.path().join("k8s");
         copy_folder(&root().join("k8s"), &copy)?;
         let overlay = copy.join("overlays/production");
         let file = overlay.join("kustomization.yaml");
         let text = std::fs::read_to_string(&file)?;
-        let host = "  - host\n";
-        ensure!(text.contains(host), "the overlay has no list of components");
-        let with_component = format!("{host}  - ../../components/{component}\n");
-        std::fs::write(file, text.replace(host, &with_component))?;
+        ensure!(text.contains(part), "the overlay has no {part:?}");
+        std::fs::write(file, text.replace(part, replacement))?;
         Self::rendered("production", overlay.to_str().context("the path is UTF-8")?).await
     }
 
