@@ -13,6 +13,7 @@ use crate::{context::Context, runner::scenarios};
 scenarios![
     traffic_is_denied_by_default,
     pods_resolve_names_on_every_common_distribution,
+    pods_connect_to_redis_servers_and_sentinels,
     clients_connect_through_a_gateway_without_a_request_timeout,
     the_ingress_component_replaces_the_route,
     the_ipv6_component_listens_on_ipv6,
@@ -63,6 +64,19 @@ async fn pods_resolve_names_on_every_common_distribution(_: &Context) -> anyhow:
         ];
         for (peer, port) in peers {
             ensure!(allows(peer, port), "{}: no DNS at {peer}, UDP and TCP", overlay.name);
+        }
+    }
+    Ok(())
+}
+
+async fn pods_connect_to_redis_servers_and_sentinels(_: &Context) -> anyhow::Result<()> {
+    for overlay in Overlay::both().await? {
+        let rules = &overlay.object("NetworkPolicy", "both")?["spec"]["egress"];
+        let redis = list(rules).find(|rule| rule["to"][0].to_string().contains("redis"));
+        let ports = &redis.context("no rule for Redis")?["ports"];
+        for expected in [6379, 26379] {
+            let is_allowed = list(ports).any(|port| port["port"] == expected);
+            ensure!(is_allowed, "{}: port {expected} is denied: {ports}", overlay.name);
         }
     }
     Ok(())
