@@ -60,9 +60,13 @@ lint: setup ## check format, clippy, rustdoc, dependencies and workflows; warnin
 setup: ## install missing build and test tools (apt-get or Homebrew)
 	@tests/setup.sh test
 
+# The commit for the images, with `-dirty` if files differ from it; `unknown` without Git.
+DESCRIBE := git describe --always --dirty --abbrev=40 --exclude '*'
+REVISION = $(or $(shell $(DESCRIBE) 2>/dev/null),unknown)
+
 up: ## start everything in containers, with TLS and Grafana; needs JWT_SECRET_KEY and Docker
 	@: "$${JWT_SECRET_KEY:?set it to at least 32 random bytes}"
-	docker compose --profile full up --build --detach --wait
+	REVISION=$(REVISION) docker compose --profile full up --build --detach --wait
 
 dev: ## start Kafka and Redis alone in containers, to run the services by hand
 	docker compose --profile dev up --detach --wait
@@ -73,7 +77,7 @@ down: ## stop the containers of `up` and `dev`; volumes are kept
 IMAGES := ingest-worker ws-gateway load
 images: ## build the images of both services and of the load tester; BUILD_FLAGS="--network host"
 	@for image in $(IMAGES); do docker build --file k8s/Dockerfile --target $$image \
-		--tag huleedu/$$image:dev $(BUILD_FLAGS) . || exit 1; done
+		--build-arg REVISION=$(REVISION) --tag huleedu/$$image:dev $(BUILD_FLAGS) . || exit 1; done
 
 compose-check: ## start docker-compose.yml and break its services while events are sent, 10 minutes
 	@tests/containers/compose-check.sh

@@ -45,6 +45,8 @@ async fn the_dockerfile_defines_all_images(_: &Context) -> anyhow::Result<()> {
     let images: Vec<_> = images.lines().next().unwrap_or_default().split(' ').collect();
     let stages = last.lines().filter_map(|line| line.strip_prefix("FROM base AS "));
     ensure!(stages.eq(images.iter().copied()), "`make images` builds other images: {images:?}");
+    let has_commit = makefile.contains("--build-arg REVISION=$(REVISION) ");
+    ensure!(has_commit, "the images of `make images` do not state their commit");
     manifests_are_copied(&dockerfile)
 }
 
@@ -190,6 +192,8 @@ async fn compose_settings_and_mounts_exist(_: &Context) -> anyhow::Result<()> {
         let built = &service["build"];
         let is_built = built["dockerfile"] == "k8s/Dockerfile" && built["target"] == **name;
         ensure!(is_built, "{name}: expected its target of k8s/Dockerfile, got {built}");
+        let has_commit = built["args"]["REVISION"].is_string();
+        ensure!(has_commit, "{name}: the image does not state its commit: {built}");
         ensure!(service["read_only"] == true, "{name} has a writable root filesystem");
     }
     Ok(())
