@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 use shared::config::duration;
-use support::deployment::Overlay;
+use support::deployment::{Overlay, read};
 
 use super::{WORKLOADS, list};
 use crate::{context::Context, runner::scenarios};
@@ -14,6 +14,7 @@ scenarios![
     traffic_is_denied_by_default,
     pods_resolve_names_on_every_common_distribution,
     pods_connect_to_redis_servers_and_sentinels,
+    pods_of_operators_connect_to_kafka_and_serve_no_client,
     clients_connect_through_a_gateway_without_a_request_timeout,
     the_ingress_component_replaces_the_route,
     the_ipv6_component_listens_on_ipv6,
@@ -74,9 +75,27 @@ async fn pods_connect_to_redis_servers_and_sentinels(_: &Context) -> anyhow::Res
         let rules = &overlay.object("NetworkPolicy", "both")?["spec"]["egress"];
         let redis = list(rules).find(|rule| rule["to"][0].to_string().contains("redis"));
         let ports = &redis.context("no rule for Redis")?["ports"];
-        for expected in [6379, 26379] {
+        for expected in [6379_u64, 26379] {
             let is_allowed = list(ports).any(|port| port["port"] == expected);
             ensure!(is_allowed, "{}: port {expected} is denied: {ports}", overlay.name);
+        }
+    }
+    Ok(())
+}
+
+async fn pods_of_operators_connect_to_kafka_and_serve_no_client(_: &Context) -> anyhow::Result<()> {
+    let (name, part_of) = ("app.kubernetes.io/name", "app.kubernetes.io/part-of");
+    let labels = format!("labels={name}=operator,{part_of}=huleedu-notifications\n");
+    ensure!(read("k8s/as-operator.sh")?.contains(&labels), "expected {labels}");
+    for overlay in Overlay::both().await? {
+        let kafka = &overlay.object("NetworkPolicy", "ingest-worker")?["spec"]["podSelector"];
+        let names = &kafka["matchExpressions"][0]["values"];
+        ensure!(*names == json!(["ingest-worker", "operator"]), "no access to Kafka: {kafka}");
+        let all = &overlay.object("NetworkPolicy", "both")?["spec"]["podSelector"]["matchLabels"];
+        ensure!(*all == json!({part_of: "huleedu-notifications"}), "no access to Redis: {all}");
+        for (_, service) in WORKLOADS {
+            let selector = &overlay.object("Service", service)?["spec"]["selector"];
+            ensure!(selector[name] == service, "other pods may serve clients: {selector}");
         }
     }
     Ok(())
