@@ -54,10 +54,9 @@ impl Send {
             Some(PublishOutcome::Invalid(rule)) => bail!("{rule}"),
             outcome => bail!("unexpected outcome {outcome:?} of a new event"),
         }
-        let by = audit::caller();
         info!(
             target: audit::TARGET,
-            by,
+            by = audit::caller(),
             user.id = self.user,
             event.id = %event,
             "test notification sent by operator"

@@ -136,17 +136,21 @@ impl Skip {
             .block_on(dead_letters.write_skipped(topic, *partition, from..*to))
             .context("nothing is skipped: the dead letter could not be written")?;
         self.commit(&client, *to).context("the dead letter is written, but nothing is skipped")?;
+        self.log(from);
+        println!("{group} continues at {topic}[{partition}]@{to}, {} offsets skipped", to - from);
+        Ok(())
+    }
+
+    fn log(&self, from: i64) {
         info!(
             target: audit::TARGET,
             by = audit::caller(),
-            kafka.topic = topic,
-            kafka.partition = partition,
+            kafka.topic = self.topic,
+            kafka.partition = self.partition,
             from,
-            to,
+            to = self.to,
             "records skipped by operator"
         );
-        println!("{group} continues at {topic}[{partition}]@{to}, {} offsets skipped", to - from);
-        Ok(())
     }
 
     /// Fails if the first of the records could be processed.

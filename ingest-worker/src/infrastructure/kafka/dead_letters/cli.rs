@@ -172,16 +172,7 @@ impl Replay {
             }
             Ok(())
         });
-        let (by, topic) = (audit::caller(), &reader.topic);
-        info!(
-            target: audit::TARGET,
-            by,
-            kafka.topic = topic,
-            sent,
-            skipped,
-            failed,
-            "dead letters replayed by operator"
-        );
+        log_replay(&reader.topic, sent, skipped, failed);
         println!("{sent} sent to their original topics");
         if skipped > 0 {
             println!("{skipped} skipped: the dead-letter topic does not have their values");
@@ -190,6 +181,18 @@ impl Replay {
         ensure!(failed == 0, "{failed} could not be sent, for the reasons above");
         Ok(())
     }
+}
+
+fn log_replay(topic: &str, sent: usize, skipped: usize, failed: usize) {
+    info!(
+        target: audit::TARGET,
+        by = audit::caller(),
+        kafka.topic = topic,
+        sent,
+        skipped,
+        failed,
+        "dead letters replayed by operator"
+    );
 }
 
 fn is_confirmed(count: usize, interrupt: &CancellationToken) -> anyhow::Result<bool> {
