@@ -134,6 +134,7 @@ var Renewal = class {
 var TOKEN_TIMEOUT_MS = 8e3;
 var CONNECT_TIMEOUT_MS = 15e3;
 var WAKE_TIMEOUT_MS = 5e3;
+var MIN_REQUESTED_DELAY_MS = 500;
 var MAX_REQUESTED_DELAY_MS = 6e4;
 var Connection = class {
   #handler;
@@ -280,7 +281,8 @@ var Connection = class {
         return this.#handler.resume.advance(data.last_event_id);
       case "disconnected":
         if (data.reconnect_after_ms >= 0) {
-          this.#requestedDelay = Math.min(data.reconnect_after_ms, MAX_REQUESTED_DELAY_MS);
+          const delay = Math.max(data.reconnect_after_ms, MIN_REQUESTED_DELAY_MS);
+          this.#requestedDelay = Math.min(delay, MAX_REQUESTED_DELAY_MS);
         }
     }
   }
