@@ -24,7 +24,6 @@ export const eventStream: OpenTransport = (url, token, events) => {
         if (signal.aborted) return;
         if (!chunk || chunk.done) break;
         lastChunk = Date.now();
-        events.onAlive?.();
         const blocks = (received + chunk.value).split("\n\n");
         received = blocks.pop() ?? "";
         for (const block of blocks) {

@@ -113,7 +113,7 @@ class Ladder implements Transport {
     if (next !== undefined) this.#timer = setTimeout(() => this.#giveUp(next), limit);
     try {
       this.#current = this.#transports[index]?.(this.#url, this.#token, {
-        onAlive: () => isCurrent() && this.#onAlive(index),
+        // Other bytes are no sign: a proxy may forward the first ones and hold back the rest.
         onFrame: (frame) => {
           if (isCurrent()) this.#onAlive(index);
           if (isCurrent()) this.#events.onFrame(frame);

@@ -67,7 +67,8 @@ export const longPoll: OpenTransport = (url, token, events) => {
 
   function onAnswer(answer: Answer, controller: AbortController): void {
     const { frames, next: last_event_id, resume, retry_after_ms } = answer;
-    const isRepeated = resume === "incomplete" || last_event_id === position;
+    const hasNews = last_event_id !== position || frames.length > 0;
+    const isRepeated = resume === "incomplete" || !hasNews;
     repetitions = isRepeated ? repetitions + 1 : 0;
     position = last_event_id;
     if (!isOpen || resume === "incomplete") {

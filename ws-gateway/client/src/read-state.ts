@@ -45,6 +45,8 @@ export class ReadMarks {
   #isAsking = false;
   #failures = 0;
   #isConnecting = false;
+  /** How many connections were opened. */
+  #connections = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   /** Does no I/O, so that it may be called on a server. */
@@ -80,9 +82,13 @@ export class ReadMarks {
     if (upTo) url.searchParams.set("up_to", upTo);
     const headers = { Authorization: `Bearer ${await this.#options.token()}` };
     const request = this.#options.fetch ?? fetch;
+    const connections = this.#connections;
     const response = await request(url, { method: "POST", headers, cache: "no-store" });
     if (!response.ok) throw new Error(`marking as read failed with HTTP status ${response.status}`);
-    this.#apply(await response.json());
+    const state = await response.json();
+    // What was sent on a connection since may not be in the answer.
+    if (connections === this.#connections) this.#apply(state);
+    else this.#refresh();
   }
 
   /** Ends the subscriptions to the client. */
@@ -108,6 +114,7 @@ export class ReadMarks {
     const isOpening = this.#isConnecting;
     this.#isConnecting = status.state === "connecting";
     if (status.state !== "open") return;
+    if (isOpening) this.#connections += 1;
     this.#refresh();
     // What was counted is in the next state, or Redis has lost it.
     if (status.resume === "incomplete") this.#later = [];

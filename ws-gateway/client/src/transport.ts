@@ -7,8 +7,6 @@ export type TransportName = "websocket" | "event_stream" | "long_poll";
 
 /** What a transport reports; nothing after it was closed by `close()`. */
 export interface TransportEvents {
-  /** Bytes of the gateway have arrived that are no frame. */
-  onAlive?(): void;
   /** A frame of the gateway, parsed but not validated. */
   onFrame(frame: unknown): void;
   /** The gateway or the network closed it, as with a WebSocket's close code; called once. */

@@ -124,10 +124,21 @@ test("a WebSocket that shows no life is given up", async () => {
   expect(FakeRequest.last.headers["Accept"]).toBe("text/event-stream");
 });
 
+test("a stream of which only the first bytes come through is given up", async () => {
+  const context = await started();
+  await refuseWebSockets(context);
+  await FakeRequest.last.streams();
+  await advance(LIFE_MS);
+  expect(FakeRequest.last.headers["Accept"]).toBe("application/json");
+  await FakeRequest.last.answers({ frames: [], next: "5-0", resume: "none" });
+  expect(transport(context)).toBe("long_poll");
+});
+
 test("what worked is remembered, and the better transport tried after 10 minutes", async () => {
   const first = await started();
   await refuseWebSockets(first);
   await FakeRequest.last.streams();
+  await FakeRequest.last.receivesAuthenticated();
   first.client.close();
   const context = await started({ transports: ladder() });
   expect(context.attempts).toBe(2);

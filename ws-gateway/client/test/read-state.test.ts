@@ -89,6 +89,20 @@ test("the state is asked for when an event that was read comes again", async () 
   expect([marks.unread, FakeRequest.all.length]).toEqual([1, 2]);
 });
 
+test("an answer from before a connection is not taken for its state", async () => {
+  const { context, marks, receives } = await badge();
+  const early = FakeRequest.last;
+  receives(state("3-0", 0, "3-0"));
+  context.socket.receivesNotification("4-0");
+  context.socket.closes();
+  await advance(LOST_SPREAD_MS);
+  context.socket.receivesAuthenticated({ resume: "complete" });
+  await early.answers(state("1-0", 1, "2-0"));
+  await advance(1_000);
+  await FakeRequest.last.answers(state("3-0", 1, "4-0"));
+  expect(marks.unread).toBe(1);
+});
+
 test("a poll names the read position that the client knows", async () => {
   const context = new TestContext({ transports: longPoll });
   const marks = new ReadMarks(context.client, { url: "wss://h/ws", token: () => tokenFor("u") });
@@ -101,7 +115,7 @@ test("a poll names the read position that the client knows", async () => {
   expect([marks.unread, known(), FakeRequest.all.length]).toEqual([5, "1-0", 2]);
   const read = [{ event: "read_state", data: state("2-0", 0, "2-0") }];
   await FakeRequest.last.answers({ frames: read, next: "2-0", resume: "complete" });
-  await advance(1_000);
+  // Without a pause: each answer has brought a frame.
   expect([marks.unread, known(), FakeRequest.all.length]).toEqual([0, "2-0", 3]);
 });
 
