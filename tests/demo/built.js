@@ -849,7 +849,6 @@ var eventStream = (url, token, events) => {
         if (signal.aborted) return;
         if (!chunk || chunk.done) break;
         lastChunk = Date.now();
-        events.onAlive?.();
         const blocks = (received2 + chunk.value).split("\n\n");
         received2 = blocks.pop() ?? "";
         for (const block of blocks) {
@@ -936,7 +935,8 @@ var longPoll = (url, token, events) => {
   }
   function onAnswer(answer, controller) {
     const { frames, next: last_event_id, resume, retry_after_ms } = answer;
-    const isRepeated = resume === "incomplete" || last_event_id === position;
+    const hasNews = last_event_id !== position || frames.length > 0;
+    const isRepeated = resume === "incomplete" || !hasNews;
     repetitions = isRepeated ? repetitions + 1 : 0;
     position = last_event_id;
     if (!isOpen || resume === "incomplete") {
@@ -1037,7 +1037,7 @@ var Ladder = class {
     if (next !== void 0) this.#timer = setTimeout(() => this.#giveUp(next), limit);
     try {
       this.#current = this.#transports[index]?.(this.#url, this.#token, {
-        onAlive: () => isCurrent() && this.#onAlive(index),
+        // Other bytes are no sign: a proxy may forward the first ones and hold back the rest.
         onFrame: (frame) => {
           if (isCurrent()) this.#onAlive(index);
           if (isCurrent()) this.#events.onFrame(frame);
@@ -1123,6 +1123,8 @@ var ReadMarks = class {
   #isAsking = false;
   #failures = 0;
   #isConnecting = false;
+  /** How many connections were opened. */
+  #connections = 0;
   #timer;
   /** Does no I/O, so that it may be called on a server. */
   constructor(client, options) {
@@ -1153,9 +1155,12 @@ var ReadMarks = class {
     if (upTo) url.searchParams.set("up_to", upTo);
     const headers = { Authorization: `Bearer ${await this.#options.token()}` };
     const request = this.#options.fetch ?? fetch;
+    const connections = this.#connections;
     const response = await request(url, { method: "POST", headers, cache: "no-store" });
     if (!response.ok) throw new Error(`marking as read failed with HTTP status ${response.status}`);
-    this.#apply(await response.json());
+    const state = await response.json();
+    if (connections === this.#connections) this.#apply(state);
+    else this.#refresh();
   }
   /** Ends the subscriptions to the client. */
   close() {
@@ -1177,6 +1182,7 @@ var ReadMarks = class {
     const isOpening = this.#isConnecting;
     this.#isConnecting = status.state === "connecting";
     if (status.state !== "open") return;
+    if (isOpening) this.#connections += 1;
     this.#refresh();
     if (status.resume === "incomplete") this.#later = [];
     const { unread, read_up_to: up_to, exact, counted_to: last_event_id } = status.read ?? {};
