@@ -65,6 +65,12 @@ impl Fault {
         faults.choose(random).copied().context("the list is not empty")
     }
 
+    /// Whether a client that resumes meanwhile is told that it may miss something, as nothing that
+    /// a replica has is known to be complete. No other fault may make clients resume then.
+    fn makes_resumes_incomplete(self) -> bool {
+        matches!(self, Self::Redis(RedisFault::ReadOnly))
+    }
+
     async fn start(self, stack: &Stack, admin: &mut MultiplexedConnection) -> anyhow::Result<()> {
         let proxies = stack.redis_proxies.as_ref().context("the layout has proxies")?;
         match self {
@@ -118,8 +124,13 @@ async fn random_faults_lose_and_duplicate_no_event(context: &Context) -> anyhow:
     while Instant::now() < end {
         let fault = Fault::choose(&mut random)?;
         let events = random.random_range(20..RunProfile::current().pick(200, 800));
-        let recovers_before_next = random.random_bool(0.5);
+        let is_alone = fault.makes_resumes_incomplete();
+        let recovers_before_next = random.random_bool(0.5) || is_alone;
         let what = format!("{fault:?} for {events} events");
+        if is_alone {
+            load.wait_for_recovery("the faults before").await.with_context(|| what.clone())?;
+            load.clients.wait_until_connected().await?;
+        }
         fault.start(&load.stack, &mut admin).await.with_context(|| format!("start of {what}"))?;
         load.events.wait_for_sent(events).await?;
         fault.end(&mut load.stack, &mut admin).await.with_context(|| format!("end of {what}"))?;
