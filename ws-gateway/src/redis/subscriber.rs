@@ -112,6 +112,9 @@ impl Subscriber {
     }
 
     /// Runs until `shutdown`.
+    ///
+    /// # Panics
+    /// If the task has panicked that writes queued frames.
     pub async fn run(mut self, shutdown: CancellationToken) {
         let hub = self.hub.clone();
         let (sender, requests) = mpsc::channel(operators::MAX_REQUESTS);
