@@ -154,12 +154,12 @@ mod tests {
         tasks.spawn(async move { stopped.cancelled().await });
         tasks.spawn(async { panic!("a defect") });
         shutdown.cancelled().await;
-        let error = tasks.wait(Duration::from_secs(60)).await.unwrap_err();
+        let error = tasks.wait(Duration::from_mins(1)).await.unwrap_err();
         assert!(error.to_string().contains("panicked"), "{error}");
 
         let tasks = RequiredTasks::new(CancellationToken::new());
         tasks.spawn(async {});
-        tasks.wait(Duration::from_secs(60)).await.unwrap();
+        tasks.wait(Duration::from_mins(1)).await.unwrap();
     }
 
     #[test]
