@@ -16,7 +16,7 @@
 //! | [`lifecycle`] | graceful shutdown and the exit code |
 //! | [`admin`], [`healthcheck`] | liveness, readiness, metrics and log level over HTTP, and the image's health check |
 //! | [`build_info`], [`findings`] | version and commit, and what the command `check` reports |
-//! | [`telemetry`], [`audit`], [`trace`] | structured logs, those of operators' acts, and OpenTelemetry spans |
+//! | [`telemetry`], [`audit`], [`trace`] | structured logs, operators' acts, and OpenTelemetry spans |
 //! | [`mod@metrics`] | Prometheus metrics with typed labels |
 //! | [`backoff`], [`due_queue`] | exponential back-off with jitter, and what waits for it |
 //! | [`redis`] | connections to standalone, Sentinel and Cluster deployments |

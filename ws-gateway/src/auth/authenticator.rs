@@ -60,8 +60,8 @@ impl Authenticator {
         Self { keys, revocations }
     }
 
-    /// Returns the identity that a token proves. A key that is unknown, or may have been replaced, is
-    /// looked up at the issuer once.
+    /// Returns the identity that a token proves. A key that is unknown, or may have been replaced,
+    /// is looked up at the issuer once.
     ///
     /// # Errors
     /// Returns why the token is refused.

@@ -121,10 +121,7 @@ impl Balancer<'_> {
         let mut comparison = Comparison::default();
         while self.draining.run_until_cancelled(ticks.tick()).await.is_some() {
             let own = self.metrics.open_connections();
-            let reader = readers.borrow().clone();
-            if let Some(reader) = reader {
-                self.publish(&reader, own, false).await;
-            }
+            self.publish(&readers, own, false).await;
             let Some(mean) = self.counts.mean() else { continue };
             #[expect(clippy::cast_possible_truncation, reason = "a number of connections")]
             self.metrics.mean_connections.set(mean.round() as i64);
@@ -136,14 +133,18 @@ impl Balancer<'_> {
             }
             self.draining.run_until_cancelled(self.close_oldest(excess, own)).await;
         }
-        let reader = readers.borrow().clone();
-        if let Some(reader) = reader {
-            self.publish(&reader, self.metrics.open_connections(), true).await;
-        }
+        self.publish(&readers, self.metrics.open_connections(), true).await;
         std::future::pending().await
     }
 
-    async fn publish(&self, reader: &StreamReader, connections: u64, is_leaving: bool) {
+    /// Publishes the number of connections while Redis is connected.
+    async fn publish(
+        &self,
+        readers: &watch::Receiver<Option<StreamReader>>,
+        connections: u64,
+        is_leaving: bool,
+    ) {
+        let Some(reader) = readers.borrow().clone() else { return };
         let count = Count { gateway: self.name.to_owned(), connections, is_leaving };
         let text = serde_json::to_string(&count).expect("a count serialises");
         if let Err(error) = reader.publish(self.keys.count_channel(), text).await {

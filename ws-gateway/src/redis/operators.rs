@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// The maximum number of requests that wait for an answer.
-pub(super) const MAX_REQUESTS: usize = 16;
+pub(super) const MAX_QUEUED_REQUESTS: usize = 16;
 
 /// How long an operator waits for the gateways.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(1_500);

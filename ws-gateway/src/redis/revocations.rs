@@ -122,7 +122,13 @@ impl RevocationList {
         let (by, until) = (revocation.by.as_deref(), revocation.until);
         match &revocation.target {
             Revoked::User(user, _) => {
-                info!(target: audit::TARGET, by, user.id = %user, until, "tokens revoked by operator");
+                info!(
+                    target: audit::TARGET,
+                    by,
+                    user.id = %user,
+                    until,
+                    "tokens revoked by operator"
+                );
             }
             Revoked::Token(id) => {
                 info!(target: audit::TARGET, by, jti = ?id, until, "token revoked by operator");

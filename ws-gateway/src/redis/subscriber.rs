@@ -117,7 +117,7 @@ impl Subscriber {
     /// If the task has panicked that writes queued frames.
     pub async fn run(mut self, shutdown: CancellationToken) {
         let hub = self.hub.clone();
-        let (sender, requests) = mpsc::channel(operators::MAX_REQUESTS);
+        let (sender, requests) = mpsc::channel(operators::MAX_QUEUED_REQUESTS);
         self.handler.requests = sender;
         let writing = AbortOnDropHandle::new(tokio::spawn(async move { hub.write_queued().await }));
         let Self { hub, redis, metrics, reader, name, .. } = &self;
