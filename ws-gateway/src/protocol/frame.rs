@@ -45,16 +45,12 @@ impl Frame {
     /// with `{"id":"<position>",` has a position; any other is forwarded unchanged.
     #[must_use]
     pub fn published(text: Utf8Bytes) -> Self {
-        let position = position_of(&text);
-        Self::new(position, text)
-    }
-
-    fn new(position: Option<Position>, text: Utf8Bytes) -> Self {
-        let head = position.and_then(|_| Head::of(&text));
+        let (position, rest) = split_position(&text).unzip();
+        let head = rest.and_then(Head::of);
         let low_priority = head.as_ref().is_some_and(Head::is_low_priority);
         let is_read_state = text.starts_with(READ_STATE_HEAD);
         let is_restored = head.as_ref().is_some_and(|head| head.is_restored);
-        let content_hash = head.as_ref().and_then(|head| head.content_hash(&text));
+        let content_hash = head.as_ref().and_then(Head::content_hash);
         Self {
             text,
             position,
@@ -68,7 +64,8 @@ impl Frame {
 
     /// Reads the trace context, if the frame has one.
     pub(crate) fn read_trace_context(&mut self, received_at: SystemTime) {
-        let parent = Head::of(&self.text).and_then(|head| head.trace);
+        let head = split_position(&self.text).and_then(|(_, rest)| Head::of(rest));
+        let parent = head.and_then(|head| head.trace);
         self.trace_context =
             parent.map(|parent| Box::new(TraceContext { parent: parent.into(), received_at }));
     }
@@ -77,25 +74,32 @@ impl Frame {
     #[must_use]
     pub fn stored(position: Position, notification: &str) -> Option<Self> {
         let rest = notification.strip_prefix('{')?;
-        let text = format!("{{\"id\":\"{position}\",{rest}");
-        Some(Self::new(Some(position), text.into()))
+        Some(Self::published(format!("{{\"id\":\"{position}\",{rest}").into()))
     }
 }
 
 /// Returns the position that a text begins with.
 pub(crate) fn position_of(text: &str) -> Option<Position> {
-    let (id, rest) = field(text, "{\"id\":\"")?;
-    if rest.starts_with(',') { id.parse().ok() } else { None }
+    split_position(text).map(|(position, _)| position)
+}
+
+/// Returns the position that a text begins with, and the fields after it.
+fn split_position(text: &str) -> Option<(Position, &str)> {
+    let (position, rest) = Position::split_from(text.strip_prefix("{\"id\":\"")?)?;
+    let rest = rest.strip_prefix('"')?;
+    rest.starts_with(',').then_some((position, rest))
 }
 
 /// Marks a notification that was published before under another id, which Redis has lost.
 const RESTORED: &str = ",\"restored\":true";
 
-/// The fields at the beginning of a notification, in the order in which they are written. A text
-/// in another order has none.
+/// The first fields of a notification after its id, in the order in which they are written. A
+/// text in another order has none.
 #[derive(Debug)]
 struct Head<'a> {
     is_restored: bool,
+    /// What a notification has in common with the same one under another id.
+    content: &'a str,
     priority: &'a str,
     has_time: bool,
     /// The W3C traceparent.
@@ -103,16 +107,17 @@ struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
-    fn of(text: &'a str) -> Option<Self> {
-        let (_, rest) = field(text, "{\"id\":\"")?;
-        let restored = rest.strip_prefix(RESTORED);
-        let (_, rest) = field(restored.unwrap_or(rest), ",\"event\":\"")?;
+    fn of(fields: &'a str) -> Option<Self> {
+        let restored = fields.strip_prefix(RESTORED);
+        let content = restored.unwrap_or(fields);
+        let (_, rest) = field(content, ",\"event\":\"")?;
         let (_, rest) = field(rest, ",\"category\":\"")?;
         let (priority, rest) = field(rest, ",\"priority\":\"")?;
         let timestamp = field(rest, ",\"timestamp\":\"");
         let trace = timestamp.and_then(|(_, rest)| field(rest, ",\"trace\":\""));
         Some(Self {
             is_restored: restored.is_some(),
+            content,
             priority,
             has_time: timestamp.is_some(),
             trace: trace.map(|(value, _)| value),
@@ -123,18 +128,18 @@ impl<'a> Head<'a> {
         self.priority == "low"
     }
 
-    /// Returns a hash of what a notification has in common with the same one under another id; the
-    /// trace context belongs to the delivery. None without a time, which every worker writes.
-    fn content_hash(&self, text: &str) -> Option<u64> {
-        let (_, text) = field(text, "{\"id\":\"").filter(|_| self.has_time)?;
-        let text = text.strip_prefix(RESTORED).unwrap_or(text);
+    /// Returns a hash of the content without the trace context, which belongs to the delivery. None
+    /// without a time, which every worker writes.
+    fn content_hash(&self) -> Option<u64> {
+        if !self.has_time {
+            return None;
+        }
         let mut hasher = FixedState::default().build_hasher();
-        if let Some(trace) = self.trace {
-            let (before, after) = text.split_once(trace)?;
+        if let Some((before, after)) = self.trace.and_then(|trace| self.content.split_once(trace)) {
             hasher.write(before.as_bytes());
             hasher.write(after.as_bytes());
         } else {
-            hasher.write(text.as_bytes());
+            hasher.write(self.content.as_bytes());
         }
         Some(hasher.finish())
     }

@@ -22,6 +22,13 @@ impl Position {
     /// Before every entry.
     pub const START: Self = Self { ms: 0, seq: 0 };
 
+    /// Returns the position that `text` begins with, and what follows it.
+    pub(super) fn split_from(text: &str) -> Option<(Self, &str)> {
+        let (ms, rest) = leading_number(text)?;
+        let (seq, rest) = leading_number(rest.strip_prefix('-')?)?;
+        Some((Self { ms, seq }, rest))
+    }
+
     /// Returns how long ago Redis assigned it, in seconds; 0 if Redis's clock is ahead.
     #[must_use]
     pub(crate) fn age(self, now: SystemTime) -> f64 {
@@ -46,24 +53,22 @@ impl FromStr for Position {
     type Err = InvalidPosition;
 
     fn from_str(text: &str) -> Result<Self, InvalidPosition> {
-        let parts = || {
-            let (ms, rest) = leading_number(text.as_bytes())?;
-            let (seq, rest) = leading_number(rest.strip_prefix(b"-")?)?;
-            rest.is_empty().then_some(Self { ms, seq })
-        };
-        parts().ok_or(InvalidPosition)
+        match Self::split_from(text) {
+            Some((position, "")) => Ok(position),
+            _ => Err(InvalidPosition),
+        }
     }
 }
 
 /// Returns the number that a text begins with, and what follows it. Each frame's position is read
 /// with it, in a third of the instructions of `split_once` and `parse`.
-fn leading_number(text: &[u8]) -> Option<(u64, &[u8])> {
-    let (mut number, mut rest) = (0_u64, text);
-    while let [digit @ b'0'..=b'9', tail @ ..] = rest {
+fn leading_number(text: &str) -> Option<(u64, &str)> {
+    let (mut number, mut length) = (0_u64, 0);
+    while let Some(digit @ b'0'..=b'9') = text.as_bytes().get(length) {
         number = number.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
-        rest = tail;
+        length += 1;
     }
-    (rest.len() < text.len()).then_some((number, rest))
+    (length > 0).then_some((number, &text[length..]))
 }
 
 impl fmt::Display for Position {
