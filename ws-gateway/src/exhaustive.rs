@@ -10,7 +10,7 @@ use std::{
 };
 
 /// A system in one of its states.
-pub(crate) trait World {
+pub(crate) trait System {
     /// What happens in it, one at a time.
     type Step: Copy;
 
@@ -27,16 +27,16 @@ pub(crate) trait World {
 }
 
 /// Checks every state that can be reached, and returns their number.
-pub(crate) fn explore<W: World>(new: impl Fn() -> W) -> usize {
+pub(crate) fn explore<S: System>(new: impl Fn() -> S) -> usize {
     let (mut seen, mut open) = (HashSet::new(), vec![Vec::new()]);
     while let Some(steps) = open.pop() {
-        let mut world = new();
+        let mut system = new();
         for step in &steps {
-            world.act(*step);
+            system.act(*step);
         }
-        if seen.insert(world.fingerprint()) {
-            world.check(&steps);
-            open.extend(world.steps().into_iter().map(|step| [&steps[..], &[step]].concat()));
+        if seen.insert(system.fingerprint()) {
+            system.check(&steps);
+            open.extend(system.steps().into_iter().map(|step| [&steps[..], &[step]].concat()));
         }
     }
     seen.len()

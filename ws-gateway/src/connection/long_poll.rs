@@ -104,8 +104,8 @@ impl Channel for LongPoll {
                 None => self.frames.push(text),
             }
         }
-        let is_news = self.resume.is_some_and(|resume| resume != Resume::Complete);
-        if is_news || !self.frames.is_empty() { Err(Disconnect::Answered) } else { Ok(()) }
+        let is_incomplete = self.resume.is_some_and(|resume| resume != Resume::Complete);
+        if is_incomplete || !self.frames.is_empty() { Err(Disconnect::Answered) } else { Ok(()) }
     }
 
     async fn ping(&mut self) -> Result<(), Disconnect> {
@@ -190,12 +190,12 @@ mod tests {
     async fn it_is_answered_with_a_read_state_that_the_client_does_not_know() {
         let [one, two] = ["1-0", "2-0"].map(|text| text.parse().unwrap());
         let read = ReadSummary { unread: 3, read_up_to: two, exact: true, counted_to: two };
-        for (known, is_news) in [(None, true), (Some(one), true), (Some(two), false)] {
+        for (known, is_answered) in [(None, true), (Some(one), true), (Some(two), false)] {
             let (mut poll, answer) = LongPoll::new(WAIT, known, pending());
             poll.set_resume(Resume::Complete);
             poll.set_read_state(&read);
             let written = poll.write(Vec::new(), &mut false).await;
-            assert_eq!(written.is_err(), is_news, "{known:?}");
+            assert_eq!(written.is_err(), is_answered, "{known:?}");
             if let Err(end) = written {
                 let frames = answered(poll, end, answer).await.frames;
                 let expected = r#"{"event":"read_state","data":{"up_to":"2-0","unread":3,"#;

@@ -18,7 +18,7 @@ pub(super) struct Commits(AtomicBool);
 
 impl Commits {
     /// Returns whether a commit has failed, at least for one partition. Logs it: as a warning if it
-    /// is news, and no part of an outage that was logged.
+    /// is the first failure since a success, and no part of an outage that was logged.
     pub(super) fn report(
         &self,
         result: &KafkaResult<()>,
@@ -37,7 +37,7 @@ impl Commits {
         };
         let (topic, partition) = failed.as_ref().map(|failed| (&*failed.0, failed.1)).unzip();
         let is_known = outage.is_logged() || outage.is_known(error.rdkafka_error_code());
-        if is_known || !self.is_news() {
+        if is_known || !self.is_first_failure() {
             debug!(kafka.topic = topic, kafka.partition = partition, %error, "offset commit failed");
         } else {
             warn!(
@@ -51,7 +51,7 @@ impl Commits {
     }
 
     /// Returns whether no failure has been logged since a commit last succeeded.
-    fn is_news(&self) -> bool {
+    fn is_first_failure(&self) -> bool {
         !self.0.swap(true, Ordering::Relaxed)
     }
 }
@@ -84,14 +84,14 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_news_once_until_a_commit_succeeds() {
+    fn only_the_first_failure_since_a_success_is_a_warning() {
         let (commits, outage, offsets) = Default::default();
-        let is_news_after = |result: KafkaResult<()>| {
+        let is_first_after = |result: KafkaResult<()>| {
             Commits::report(&commits, &result, &offsets, &outage);
-            commits.is_news()
+            commits.is_first_failure()
         };
-        assert!(!is_news_after(failure(RDKafkaErrorCode::UnknownTopicOrPartition)));
-        assert!(!is_news_after(failure(RDKafkaErrorCode::NoOffset)));
-        assert!(is_news_after(Ok(())));
+        assert!(!is_first_after(failure(RDKafkaErrorCode::UnknownTopicOrPartition)));
+        assert!(!is_first_after(failure(RDKafkaErrorCode::NoOffset)));
+        assert!(is_first_after(Ok(())));
     }
 }

@@ -95,7 +95,7 @@ const STEPS: [Step; 6] =
     [Step::Push, Step::Flush, Step::Ping, Step::Task, Step::WritePong, Step::Read];
 
 #[derive(Debug)]
-struct World {
+struct System {
     outbox: Outbox,
     socket: SharedSocket<FakeSocket>,
     pushed: usize,
@@ -109,8 +109,8 @@ struct World {
     received: Vec<u8>,
 }
 
-impl World {
-    /// Equal states have equal wakers, so all worlds share `woken`.
+impl System {
+    /// Equal states have equal wakers, so all systems share `woken`.
     fn new(capacity: usize, woken: &Arc<Woken>) -> Self {
         woken.set(true);
         let socket = SharedSocket::new(FakeSocket { capacity, sent: Mutex::default() });
@@ -200,7 +200,7 @@ impl World {
     }
 }
 
-impl exhaustive::World for World {
+impl exhaustive::System for System {
     type Step = Step;
 
     fn steps(&self) -> Vec<Step> {
@@ -269,7 +269,7 @@ fn text(item: &Item) -> &str {
 async fn no_order_of_calls_loses_mixes_or_reorders_frames() {
     for capacity in 1..=8 {
         let woken = Arc::default();
-        let states = explore(|| World::new(capacity, &woken));
+        let states = explore(|| System::new(capacity, &woken));
         assert!(states > 500, "{states} states with a buffer of {capacity} bytes");
     }
 }

@@ -41,7 +41,7 @@ struct Connection {
     position: Option<Position>,
 }
 
-struct World {
+struct System {
     metrics: Metrics,
     hub: Hub,
     backend: Stepped,
@@ -54,7 +54,7 @@ struct World {
     is_lost: bool,
 }
 
-impl World {
+impl System {
     fn new(metrics: &Metrics) -> Self {
         let (hub, redis) = FakeRedis::new(metrics.clone());
         redis.state().users.entry(user(USER)).or_default().stream.push(1);
@@ -116,7 +116,7 @@ impl World {
     }
 }
 
-impl exhaustive::World for World {
+impl exhaustive::System for System {
     type Step = Step;
 
     fn steps(&self) -> Vec<Step> {
@@ -220,6 +220,6 @@ fn no_order_of_connects_calls_and_frames_loses_or_repeats_a_frame() {
     let runtime = runtime.enable_time().start_paused(true).build().unwrap();
     let _clock = runtime.enter();
     let metrics = Metrics::new(&Registry::new());
-    let states = explore(|| World::new(&metrics));
+    let states = explore(|| System::new(&metrics));
     assert!(states > 5_000, "{states} states");
 }
