@@ -33,6 +33,12 @@ test("publint finds nothing", async () => {
   expect(messages).toEqual([]);
 });
 
+test("the licence is that of the repository", () => {
+  const contents = createPackageFromTarballData(tarball);
+  const repository = readFileSync(join(folder, "../../LICENSE"), "utf8");
+  expect(contents.readFile(`/node_modules/${manifest.name}/LICENSE`)).toBe(repository);
+});
+
 test("each entry resolves to its types in every tool that loads ES modules", async () => {
   const result = await checkPackage(createPackageFromTarballData(tarball));
   if (!result.types) throw new Error("the package has no types");
