@@ -65,7 +65,10 @@ impl Offsets {
         let epoch = self.last_epoch + 1;
         let Some(assigned) = self.get_mut(topic, partition) else { return };
         let until = assigned.finished_before().or(assigned.start).unwrap_or(position);
-        let read_until = assigned.next.unwrap_or(until).max(assigned.read_until);
+        // Another worker may have finished more than was committed, and is in flight here.
+        let finished_elsewhere = silent_until.unwrap_or(0);
+        let finished = until.max(finished_elsewhere);
+        let read_until = assigned.next.unwrap_or(finished).max(finished).max(assigned.read_until);
         let not_published = assigned.not_published_again().min(read_until);
         *assigned = Assigned {
             epoch,
@@ -75,7 +78,7 @@ impl Offsets {
             restored_until: until,
             reread_until: assigned.reread_until,
             read_until,
-            never_finished: assigned.never_finished(),
+            never_finished: assigned.never_finished().split_off(&finished_elsewhere),
             ..Assigned::default()
         };
         self.last_epoch = epoch;
@@ -104,7 +107,8 @@ impl Offsets {
 
     /// Returns the position from which a partition is read again, if something of it may be lost.
     /// `found` is the first offset that may be restored, `committed` the one that was committed.
-    pub(crate) fn rewind_start(
+    #[must_use]
+    pub fn rewind_start(
         &self,
         topic: &str,
         partition: i32,
@@ -129,7 +133,10 @@ impl Offsets {
         if is_committed && assigned.is_untouched() {
             return None;
         }
-        self.restore_start(topic, partition, from)
+        // A restore that another worker began goes on, also where there is nothing to go back to.
+        let position = assigned.position()?;
+        let goes_on = to.silent_until().is_some_and(|until| position < until);
+        self.restore_start(topic, partition, from).or(goes_on.then_some(position))
     }
 
     /// Returns the position from which a partition has to be read again to restore everything from
@@ -143,14 +150,14 @@ impl Offsets {
 
     /// Returns the offset below which finished records of a partition are restored; 0 for none.
     pub(crate) fn restored_until(&self, topic: &str, partition: i32) -> i64 {
-        self.get(topic, partition).map_or(0, |assigned| assigned.restored_until)
+        self.get(topic, partition).map_or(0, Assigned::finished_until)
     }
 
     /// Returns whether finished records of a partition are still to be read again; some that were may
     /// be parked.
     pub(crate) fn is_restoring(&self, topic: &str, partition: i32) -> bool {
         let assigned = self.get(topic, partition);
-        assigned.is_some_and(|assigned| assigned.position() < Some(assigned.restored_until))
+        assigned.is_some_and(|assigned| assigned.position() < Some(assigned.finished_until()))
     }
 
     /// Returns the offset below which another worker has to restore a partition to the histories
@@ -228,6 +235,12 @@ impl Assigned {
             _ if offset < self.silent_until => Some(self.history_only()),
             _ => Some(Restore::Publish),
         }
+    }
+
+    /// Returns the offset below which all records were finished before Redis lost data, or are
+    /// restored to the histories.
+    fn finished_until(&self) -> i64 {
+        self.restored_until.max(self.silent_until)
     }
 
     fn history_only(&self) -> Restore {

@@ -7,12 +7,12 @@ use crate::simulation::trace;
 
 impl Source {
     pub(super) fn rewind_partition(&self, partition: &Partition, to: RewindTo) -> Option<i64> {
-        let begin = self.cluster.state().logs[partition].begin;
-        let from = match to {
-            RewindTo::Offset { from, .. } => from.max(begin),
-            RewindTo::Age { .. } => begin,
+        let (begin, committed) = {
+            let state = self.cluster.state();
+            (state.logs[partition].begin, state.committed.get(partition).copied())
         };
-        let from = self.offsets().restore_start(&partition.0, partition.1, from)?;
+        let (topic, id) = (&partition.0, partition.1);
+        let from = self.offsets().rewind_start(topic, id, to, Some(begin), committed)?;
         let sim = &self.cluster.sim;
         trace!(sim, "kafka member {}: {partition:?} is rewound: {to:?}", self.member.id());
         sim.reach(match to {

@@ -197,6 +197,39 @@ async fn a_group_without_offsets_publishes_nothing_again_that_it_has_finished_lo
     setup.run(after).await;
 }
 
+/// The last offsets may not be committed, or all of them be deleted.
+#[tokio::test(start_paused = true)]
+async fn a_rebuild_is_completed_without_publishing_what_is_not_committed() {
+    for committed in [None, Some(1)] {
+        let setup = Setup::new([0]);
+        let before = async {
+            for id in 1..=3 {
+                setup.broker.produce(0, of_user(id, "u"));
+            }
+            setup.committed(0, 3).await;
+        };
+        setup.run(before).await;
+        let rebuilding = Data::with_watermark(&Arc::from("g/t/0"), "x.1 0 history-until 3 5 at 5");
+        setup.store.fail_over_to(rebuilding);
+        setup.broker.forget_commits();
+        if let Some(offset) = committed {
+            setup.broker.commit(0, offset);
+        }
+        setup.broker.assign(0);
+        let after = async {
+            setup.broker.produce(0, of_user(4, "u"));
+            setup.committed(0, 4).await;
+            // The claims are back.
+            setup.broker.produce(0, of_user(2, "u"));
+            setup.committed(0, 5).await;
+        };
+        setup.run(after).await;
+        assert_eq!(setup.store.published(), [1, 2, 3, 4], "{committed:?}");
+        assert_eq!(rewinds(&setup, RewindReason::Behind), 1);
+        assert_eq!(setup.metrics.rewound.get(), 3);
+    }
+}
+
 /// A replica that has not received the first watermark looks like an empty server, but for the
 /// histories: clients may have resumed in them, and been answered that nothing is missing.
 #[tokio::test(start_paused = true)]
