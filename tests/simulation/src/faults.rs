@@ -77,7 +77,12 @@ impl System {
             Fault::Rebalance => self.cluster.rebalance(),
             Fault::CommitFailure => self.cluster.fail_commits_until(soon()),
             Fault::RecordsExpire => self.cluster.expire_records(),
-            Fault::OffsetsExpire => self.cluster.expire_offsets(),
+            Fault::OffsetsExpire => {
+                if let Some(partition) = self.cluster.expire_offsets() {
+                    let has_watermark = self.redis.has_watermark(&partition);
+                    sim.oracle.offset_expired(&partition, has_watermark);
+                }
+            }
             Fault::DeadLettersRefused => self.dead_letters.refuse_until(Some(soon())),
             Fault::GatewayCrash => self.gateway().crash(),
             Fault::GatewayRestart => self.gateway().restart(),

@@ -3,16 +3,16 @@
 
 mod clients;
 mod filter;
+mod losses;
 mod read_state;
 mod state;
 
 use std::{
-    collections::BTreeSet,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
-use ingest_worker::worker::pipeline::{Partition, RewindTo};
+use ingest_worker::worker::pipeline::Partition;
 use serde_json::Value;
 use shared::keys::FOR_GATEWAYS;
 use tokio::time::Instant;
@@ -21,7 +21,7 @@ use ws_gateway::protocol::READ_STATE_EVENT;
 
 use crate::recorder::Recorder;
 pub(crate) use filter::Filter;
-use state::{Entry, EventState, Lost, RESTORED_WITHIN, Record, State, user_of_history};
+use state::{Entry, EventState, Record, State};
 pub(crate) use state::{Event, Expected, batch_id};
 
 /// The prefix of the keys that hold the owners of batches.
@@ -113,123 +113,12 @@ impl Oracle {
         self.state().published.len()
     }
 
-    /// Marks what was published since as lost, and with it the claims; returns how many.
-    pub(crate) fn lost_after(&self, published: usize) -> usize {
-        let state = &mut *self.state();
-        let mut lost = 0;
-        for (user, index) in &state.published[published..] {
-            let Some(entries) = state.entries.get_mut(user) else { continue };
-            let Some(entry) = entries.get_mut(*index) else { continue };
-            lost += usize::from(!std::mem::replace(&mut entry.is_lost, true));
-            self.recorder.trace(format_args!("lost {} of {user}", entry.id));
-            let lost_event = entry.event;
-            if let Some(event) = state.events.get_mut(&lost_event) {
-                // It was published before, and again after its claim was overwritten or evicted.
-                let survives = |entry: &Entry| entry.event == lost_event && !entry.is_lost;
-                event.is_claimed = false;
-                event.is_lost = !entries.iter().any(survives);
-            }
-        }
-        lost
-    }
-
-    /// Returns an event that a failover has lost and that is not restored, although Kafka has it.
-    pub(crate) fn not_restored(&self) -> Option<String> {
-        let state = self.state();
-        let has_record = |(partition, offset): &(Partition, i64)| {
-            state.record(partition, *offset).is_some_and(|record| !record.is_deleted)
-        };
-        let lost = state.events.values().find(|event| {
-            let has_recipient = event.event.names_user || !state.owners_lost;
-            let has_record = event.copies.iter().all(has_record);
-            event.is_lost && !event.is_claimed && has_recipient && has_record
-        })?;
-        Some(format!("{:?} is lost and not restored", lost.event))
-    }
-
-    pub(crate) fn all_keys_lost(&self) {
-        let mut state = self.state();
-        let is_restored = state.lose_keys();
-        let State { events, committed, silent, forgotten, owners, rewound_at, .. } = &mut *state;
-        // What a rewind to an offset publishes again may be lost before it is done.
-        let is_restored_now = |(partition, _): &(Partition, i64)| {
-            rewound_at.get(partition).is_some_and(|at| at.elapsed() <= RESTORED_WITHIN)
-        };
-        for (id, event) in events {
-            event.is_claimed = false;
-            if event.is_lost && !is_restored {
-                forgotten.insert(*id);
-            }
-            let is_committed = |(partition, offset): &(Partition, i64)| {
-                committed.get(partition).is_some_and(|next| offset < next)
-            };
-            let is_finished = event.was_published && event.copies.iter().all(is_committed);
-            if is_restored && is_finished && !event.copies.iter().any(is_restored_now) {
-                silent.insert(*id);
-            }
-        }
-        owners.clear();
-        state.lose_read_states();
-    }
-
-    /// Takes how long ago a worker that rewinds a partition knew, or believes, that Redis had its
-    /// data. One that was assigned the partition after a loss takes everything that exists by then
-    /// for what has survived, and publishes what is missing there. Other workers then see that the
-    /// history of the user has survived.
-    pub(crate) fn rewound(&self, partition: &Partition, to: RewindTo, intact_ms_ago: u64) {
-        let State { silent, events, keys_lost_at, rewound_at, .. } = &mut *self.state();
-        if matches!(to, RewindTo::Offset { .. }) {
-            rewound_at.insert(partition.clone(), Instant::now());
-        }
-        let lost_ms_ago = keys_lost_at.map_or(u128::MAX, |at| at.elapsed().as_millis());
-        if u128::from(intact_ms_ago) <= lost_ms_ago {
-            let is_of_partition =
-                |event: &&EventState| event.copies.iter().any(|(of_copy, _)| of_copy == partition);
-            let users: BTreeSet<&str> =
-                events.values().filter(is_of_partition).map(|event| &*event.event.user).collect();
-            silent.retain(|event| !users.contains(&*events[event].event.user));
-        }
-    }
-
-    /// Notes a failover.
-    pub(crate) fn all_owners_lost(&self) {
-        let mut state = self.state();
-        state.lose_keys();
-        state.cursors.clear();
-        state.owners.clear();
-    }
-
     /// Notes that a worker has stored a key.
     pub(crate) fn key_stored(&self, key: &str) {
         if let Some(batch) = key.strip_prefix(OWNERS) {
             let mut state = self.state();
             state.stored_owners.insert(batch.to_owned());
             state.owners.entry(batch.to_owned()).or_insert_with(Instant::now);
-        }
-    }
-
-    /// Notes that Redis has lost a key.
-    pub(crate) fn key_lost(&self, key: &str) {
-        self.state().lose_keys();
-        if let Some(user) = user_of_history(key) {
-            self.state().lose_read_state(user, Lost::Some);
-        }
-        if let Some(batch) = key.strip_prefix(OWNERS) {
-            let mut state = self.state();
-            state.owners.remove(batch);
-            state.owners_lost = true;
-        }
-        let Some((_, identity)) =
-            key.strip_prefix("ws:seen:{").and_then(|key| key.split_once("}:"))
-        else {
-            return;
-        };
-        let event = identity.split(':').next().and_then(|id| id.parse::<Uuid>().ok());
-        let mut state = self.state();
-        let Some(event) = event.map(|event| event.as_u128()) else { return };
-        state.unclaimed.insert(event);
-        if let Some(event) = state.events.get_mut(&event) {
-            event.is_claimed = false;
         }
     }
 

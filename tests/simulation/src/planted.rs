@@ -75,6 +75,13 @@ bugs! {
         "parked records count as published when Redis is unavailable",
         "batch.records.iter_mut().map(parked_again).collect()" =>
         "batch.records.iter_mut().map(parked_again).map(|_| Outcome::Published).collect()";
+    "ingest-worker/src/infrastructure/kafka/batch.rs":
+        "a batch that waited for Redis is published before what Redis has lost",
+        "if (is_repeated || batch.is_retry) && !watermarks.is_empty() {" =>
+        "if false && !watermarks.is_empty() {";
+    "ingest-worker/src/infrastructure/kafka/rewind_to.rs":
+        "what another worker has finished is published again after a flush",
+        "Some(silent_until.max(from))" => "Some(silent_until)";
     "ingest-worker/src/infrastructure/kafka/consume_loop/pauses.rs":
         "the number of parked records has no limit",
         "share * count >= self.max_parked || " => "";
@@ -88,6 +95,13 @@ bugs! {
         "a watermark covers records that are not finished",
         "self.unfinished(i64::MIN).or(self.start)" => "self.next.or(self.start)";
     "ingest-worker/src/infrastructure/kafka/offsets/restore.rs":
+        "offsets are committed before Redis holds their watermark",
+        "confirmed.map_or(offset, |limit| offset.min(limit))" =>
+        "confirmed.map_or(offset, |_| offset)";
+    "ingest-worker/src/infrastructure/kafka/offsets/restore.rs":
+        "a rebuild that another worker began is forgotten if its offset is not committed",
+        ".or(goes_on.then_some(position))" => "";
+    "ingest-worker/src/infrastructure/kafka/offsets/restore.rs":
         "a restore begins one record too late",
         "(from < assigned.position()?).then_some(from)" =>
         "(from < assigned.position()?).then_some(from + 1)";
@@ -98,6 +112,10 @@ bugs! {
         "the watermark of another partition is believed",
         "WatermarkSource::new(&self.group, topic, *id, offsets.topic_id(topic))" =>
         "WatermarkSource::new(&self.group, topic, *id / 8, offsets.topic_id(topic))";
+    "ingest-worker/src/infrastructure/kafka/consume_loop/watermarks.rs":
+        "what Redis lost before it held a watermark is not restored",
+        "if is_written && tracked.is_unproven {" =>
+        "if is_written && tracked.is_unproven && false {";
     "ingest-worker/src/infrastructure/kafka/consume_loop/watermarks.rs":
         "a server that went back in time counts as up to date",
         "!is_new(value) && written.stored.get(*key) != Some(value)" =>

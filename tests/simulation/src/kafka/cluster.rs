@@ -129,16 +129,15 @@ impl Cluster {
     }
 
     /// Forgets what the group has committed in a partition without an owner, as happens to a group
-    /// that is stopped for longer than the retention of offsets.
-    pub(crate) fn expire_offsets(&self) {
+    /// that is stopped for longer than the retention of offsets. Returns the partition.
+    pub(crate) fn expire_offsets(&self) -> Option<Partition> {
         let mut state = self.state();
         let is_owned = |partition: &&Partition| state.group.is_owned(partition);
-        let partition = state.committed.keys().find(|partition| !is_owned(partition)).cloned();
-        if let Some(partition) = partition {
-            trace!(self.sim, "kafka forgets the offset of {} [{}]", partition.0, partition.1);
-            self.sim.reach("a committed offset expired");
-            state.committed.remove(&partition);
-        }
+        let partition = state.committed.keys().find(|partition| !is_owned(partition)).cloned()?;
+        trace!(self.sim, "kafka forgets the offset of {} [{}]", partition.0, partition.1);
+        self.sim.reach("a committed offset expired");
+        state.committed.remove(&partition);
+        Some(partition)
     }
 
     pub(crate) fn fail_commits_until(&self, until: Instant) {

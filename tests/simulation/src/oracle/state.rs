@@ -60,6 +60,8 @@ pub(super) struct State {
     pub(super) unclaimed: BTreeSet<u128>,
     /// When each partition was rewound to an offset last.
     pub(super) rewound_at: BTreeMap<Partition, Instant>,
+    /// Whether some keys were lost, not all, and may not be restored yet.
+    pub(super) is_lost_in_part: bool,
     /// When keys were lost last.
     pub(super) keys_lost_at: Option<Instant>,
     pub(super) clients: BTreeMap<usize, Client>,
@@ -184,11 +186,15 @@ impl State {
         violations
     }
 
-    /// Notes that keys are lost. Returns whether everything that was lost before is restored.
-    pub(super) fn lose_keys(&mut self) -> bool {
+    /// Notes that keys are lost. Returns whether nothing else than all keys was lost before, or
+    /// everything that was is restored.
+    pub(super) fn lose_keys(&mut self, all: bool) -> bool {
         self.silent.clear();
         let before = self.keys_lost_at.replace(Instant::now());
-        before.is_none_or(|before| before.elapsed() > RESTORED_WITHIN)
+        let is_restored = before.is_none_or(|before| before.elapsed() > RESTORED_WITHIN);
+        let was_lost_in_part = self.is_lost_in_part && !is_restored;
+        self.is_lost_in_part = was_lost_in_part || !all;
+        !was_lost_in_part
     }
 
     pub(super) fn set_published(&mut self, event: u128) {

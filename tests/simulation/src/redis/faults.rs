@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ingest_worker::worker::pipeline::Partition;
 use tokio::time::Instant;
 
 use super::{
@@ -63,6 +64,13 @@ impl Server {
         state.snapshots.clear();
         state.master().store.clear();
         self.sim.oracle.all_keys_lost();
+    }
+
+    /// Returns whether a watermark says how far a partition is done.
+    pub(crate) fn has_watermark(&self, (topic, partition): &Partition) -> bool {
+        let source = format!("/{topic}/{partition}/");
+        let mut state = self.state();
+        state.master().store.hash_fields().any(|field| format!("{field}/").contains(&source))
     }
 
     /// Deletes up to `count` random keys.

@@ -129,6 +129,15 @@ impl Store {
         }
     }
 
+    /// Returns the fields of all hashes.
+    pub(crate) fn hash_fields(&self) -> impl Iterator<Item = &str> {
+        let hashes = self.keys.values().filter_map(|entry| match &*entry.value {
+            Value::Hash(fields) => Some(fields),
+            _ => None,
+        });
+        hashes.flat_map(BTreeMap::keys).map(String::as_str)
+    }
+
     pub(crate) fn hash_set(&mut self, key: &str, field: &str, value: &[u8]) -> Result<(), Refusal> {
         if self.value(key).is_none() {
             self.set(key, Value::Hash(BTreeMap::new()), None, false);
