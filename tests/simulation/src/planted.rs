@@ -99,9 +99,6 @@ bugs! {
         "confirmed.map_or(offset, |limit| offset.min(limit))" =>
         "confirmed.map_or(offset, |_| offset)";
     "ingest-worker/src/infrastructure/kafka/offsets/restore.rs":
-        "a rebuild that another worker began is forgotten if its offset is not committed",
-        ".or(goes_on.then_some(position))" => "";
-    "ingest-worker/src/infrastructure/kafka/offsets/restore.rs":
         "a restore begins one record too late",
         "(from < assigned.position()?).then_some(from)" =>
         "(from < assigned.position()?).then_some(from + 1)";

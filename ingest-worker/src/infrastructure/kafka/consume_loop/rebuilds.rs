@@ -1,5 +1,7 @@
-//! When a partition without a watermark is rebuilt again. A Redis that evicts may take the watermark
-//! in every rebuild, as a rebuild fills its memory: new records are published in between.
+//! When a partition without a watermark is rebuilt again: the first time at once, as no new record
+//! may be published before a watermark says that the rest is being rebuilt. A Redis that evicts may
+//! take the watermark in every rebuild, as a rebuild fills its memory: from the second time on, new
+//! records are published in between.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -13,8 +15,8 @@ use crate::{
     notification::loss_time::LossTime,
 };
 
-/// The maximum time from the end of a rebuild to the next one of the same partition. It is as long
-/// as the rebuild took, if that is less.
+/// The maximum time from the end of a repeated rebuild to the next one of the same partition. It is
+/// as long as the rebuild took, if that is less.
 const MAX_PAUSE: Duration = Duration::from_mins(1);
 
 /// The time after which a rebuild counts as ended: the records that are left may be deleted.
@@ -27,6 +29,8 @@ pub(super) struct Rebuilds(BTreeMap<Partition, Rebuild>);
 #[derive(Debug)]
 struct Rebuild {
     began: Instant,
+    /// Whether another one came just before.
+    is_repeated: bool,
     /// When the next one may begin; none before this one has ended.
     next_at: Option<Instant>,
     /// When Redis lost data, if the watermark was missing again since.
@@ -52,14 +56,16 @@ impl Rebuilds {
     pub(super) fn admit(&mut self, partition: &Partition, to: RewindTo) -> Option<RewindTo> {
         let RewindTo::Age { max, silent_until, loss } = to else { return Some(to) };
         let (now, mut first_loss) = (Instant::now(), loss);
-        if let Some(rebuild) = self.0.get_mut(partition) {
+        let before = self.0.get_mut(partition);
+        let is_repeated = before.is_some();
+        if let Some(rebuild) = before {
             first_loss = rebuild.loss.map_or(loss, |earlier| earlier.min(loss));
             rebuild.loss = Some(first_loss);
-            if rebuild.next_at.is_none_or(|next_at| now < next_at) {
+            if rebuild.is_repeated && rebuild.next_at.is_none_or(|next_at| now < next_at) {
                 return None;
             }
         }
-        let rebuild = Rebuild { began: now, next_at: None, loss: None };
+        let rebuild = Rebuild { began: now, is_repeated, next_at: None, loss: None };
         self.0.insert(partition.clone(), rebuild);
         Some(RewindTo::Age { max, silent_until, loss: first_loss })
     }
@@ -79,7 +85,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_rebuild_that_is_lost_is_repeated_after_its_end_and_as_much_time_for_new_records() {
+    async fn a_rebuild_that_is_lost_is_repeated_at_once_then_after_as_much_time_for_new_records() {
         let (mut rebuilds, mut offsets) = (Rebuilds::default(), Offsets::default());
         let partition = ("t".to_owned(), 0);
         offsets.assign("t", 0);
@@ -87,8 +93,11 @@ mod tests {
             let admitted = offsets.read("t", 0, offset).expect("an assigned partition");
             offsets.finish("t", 0, offset, admitted.id);
         }
-        assert_eq!(rebuilds.admit(&partition, missing(1)), Some(missing(1)));
-        offsets.begin_restore("t", 0, 0, None, LossTime::IntactUntil(1));
+        for intact_until in [0, 1] {
+            let missing = missing(intact_until);
+            assert_eq!(rebuilds.admit(&partition, missing), Some(missing));
+            offsets.begin_restore("t", 0, 0, None, LossTime::IntactUntil(intact_until));
+        }
         for _ in 0..10 {
             advance(SECOND).await;
             rebuilds.update(&offsets);

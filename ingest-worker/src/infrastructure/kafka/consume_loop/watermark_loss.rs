@@ -8,9 +8,16 @@ use crate::{
     notification::{loss_time::LossTime, publisher::StoredWatermark},
 };
 
-/// Returns from where a partition has to be read again, if one of the values is below `needed`, is
-/// of a restore to the histories that goes beyond, or is missing: then nothing older than `limit`,
-/// and nothing at all if that is zero. `loss` is when Redis lost data.
+/// Returns the offset below which a former owner was restoring a partition to the histories, if it
+/// was.
+pub(super) fn begun_until(values: &[Option<String>]) -> Option<i64> {
+    let begun = |value: &Option<String>| Position::of(value.as_deref()?)?.silent_until;
+    values.iter().filter_map(begun).map(|(until, _)| until).max()
+}
+
+/// Returns from where a partition has to be read again, if one of the values is below `needed` or
+/// missing: then nothing older than `limit`, and nothing at all if that is zero. `loss` is when
+/// Redis lost data.
 pub(super) fn rewind_to<'v>(
     values: impl Iterator<Item = &'v Option<String>>,
     needed: i64,
@@ -21,9 +28,7 @@ pub(super) fn rewind_to<'v>(
     let mut begun = None::<LossTime>;
     for value in values {
         match value.as_deref().and_then(Position::of) {
-            Some(Position { next, silent_until, .. })
-                if next < needed || silent_until.is_some_and(|(until, _)| needed < until) =>
-            {
+            Some(Position { next, silent_until, .. }) if next < needed => {
                 let (silent, loss) = silent_until.unzip();
                 let silent = silent.unwrap_or(0);
                 begun = begun.into_iter().chain(loss).min();

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::{
     tracked::{Tracked, TrackedPartitions},
-    watermark_loss::{intact_until, rewind_to},
+    watermark_loss::{begun_until, intact_until, rewind_to},
     watermark_source::{ReadWatermark, WatermarkSource},
     watermark_value::Position,
 };
@@ -194,7 +194,9 @@ impl Watermarks {
         // When Redis lost data is not known. A history that exists by now has survived, unless it
         // is being rebuilt after the same loss.
         let loss = offsets.loss_noticed_at().unwrap_or(LossTime::NoticedAt(read.at));
-        let rewind = rewind_to(values.iter(), position, self.limit, loss);
+        // More may have been finished before that loss than was committed.
+        let needed = begun_until(&values).map_or(position, |until| until.max(position));
+        let rewind = rewind_to(values.iter(), needed, self.limit, loss);
         self.track(partition, Tracked::new(epoch, read));
         rewind
     }
