@@ -73,6 +73,10 @@ pub struct Watermark {
 }
 
 impl Watermark {
+    /// The source whose value is the time, in milliseconds, from which on a server has kept all that
+    /// workers have published there.
+    pub(crate) const SINCE: &str = "since";
+
     /// Returns the name of the source that is a partition, as a group reads it. The id of the topic
     /// differs after it was created again, and on another cluster; brokers before version 2.8 have
     /// none.

@@ -61,13 +61,15 @@ impl Oracle {
     }
 
     /// Takes a message that a script has published on a user's channel. A call that is late may be
-    /// from before all keys were lost.
-    pub(crate) fn published(&self, channel: &str, message: &[u8], is_late: bool) {
+    /// from before all keys were lost. A server that is marked holds since when it has data.
+    pub(crate) fn published(&self, channel: &str, message: &[u8], is_late: bool, is_marked: bool) {
+        self.note_mark(is_marked);
         self.appended(channel, message, false, is_late);
     }
 
     /// Takes a message that a script has added to a user's history only.
-    pub(crate) fn stored(&self, channel: &str, message: &[u8]) {
+    pub(crate) fn stored(&self, channel: &str, message: &[u8], is_marked: bool) {
+        self.note_mark(is_marked);
         self.recorder.reach("a history was rebuilt");
         self.appended(channel, message, true, false);
     }

@@ -110,6 +110,9 @@ bugs! {
         "WatermarkSource::new(&self.group, topic, *id, offsets.topic_id(topic))" =>
         "WatermarkSource::new(&self.group, topic, *id / 8, offsets.topic_id(topic))";
     "ingest-worker/src/infrastructure/kafka/consume_loop/watermarks.rs":
+        "a history that was made after a loss counts as survived",
+        "LossTime::NoticedAt(read.lost_before())" => "LossTime::NoticedAt(read.at)";
+    "ingest-worker/src/infrastructure/kafka/consume_loop/watermarks.rs":
         "what Redis lost before it held a watermark is not restored",
         "if is_written && tracked.is_unproven {" =>
         "if is_written && tracked.is_unproven && false {";

@@ -76,19 +76,19 @@ impl Publisher for RedisStore {
             let is_last = range.end == notifications.len();
             let mut calls = calls_by_user(notifications, range);
             calls.retain(|call| self.client.supports_user(call.user) && progress.may_send(call));
-            let mut commands: Vec<Cmd> = calls
-                .iter()
-                .map(|call| self.command(&connection.script, call, notifications))
-                .collect();
+            let script_calls =
+                calls.iter().map(|call| self.command(&connection.script, call, notifications));
+            let mut commands: Vec<Cmd> = keys.note_since().chain(script_calls).collect();
+            let noted = commands.len() - calls.len();
             if is_last {
                 commands.append(&mut replacing);
             }
             let mut results = self.run(&connection, RedisCall::Publish, commands, true).await?;
-            let replies = results.split_off(calls.len());
+            let replies = results.split_off(noted + calls.len());
             if !replies.is_empty() {
                 stored = self.replaced(keys, written, replies).await?;
             }
-            for (call, result) in calls.iter().zip(results) {
+            for (call, result) in calls.iter().zip(results.into_iter().skip(noted)) {
                 self.record(call, result, &mut progress).await?;
             }
         }

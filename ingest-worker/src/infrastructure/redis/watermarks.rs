@@ -42,6 +42,16 @@ impl WatermarkKeys {
         self.keys.iter().map(command).collect()
     }
 
+    /// Returns the commands that note since when each master has its data, before anything is
+    /// published there.
+    pub(super) fn note_since(&self) -> impl Iterator<Item = Cmd> {
+        self.keys.iter().map(|key| {
+            let mut command = cmd("EVALSHA");
+            command.arg(&*self.script).arg(1).arg(&**key);
+            command
+        })
+    }
+
     fn are_those_of(&self, stored: &StoredWatermark) -> bool {
         stored.len() == self.keys.len() && self.keys.iter().all(|key| stored.contains_key(key))
     }

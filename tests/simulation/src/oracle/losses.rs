@@ -72,11 +72,12 @@ impl Oracle {
     }
 
     /// Takes how long ago a worker that rewinds a partition knew, or believes, that Redis had its
-    /// data. One that was assigned the partition after a loss takes everything that exists by then
-    /// for what has survived, and publishes what is missing there. Other workers then see that the
-    /// history of the user has survived.
+    /// data. One that was assigned the partition after a loss, and finds no time since when Redis has
+    /// data, takes everything that exists by then for what has survived, and publishes what is
+    /// missing there. Other workers then see that the history of the user has survived.
     pub(crate) fn rewound(&self, partition: &Partition, to: RewindTo, intact_ms_ago: u64) {
-        let State { silent, events, keys_lost_at, rewound_at, .. } = &mut *self.state();
+        let State { silent, events, keys_lost_at, unmarked_since_loss, rewound_at, .. } =
+            &mut *self.state();
         let lost_ms_ago = keys_lost_at.map_or(u128::MAX, |at| at.elapsed().as_millis());
         if let RewindTo::Offset { from, .. } = to {
             rewound_at.insert(partition.clone(), Instant::now());
@@ -88,12 +89,20 @@ impl Oracle {
                 silent.retain(|event| !events[event].copies.iter().any(is_published));
             }
         }
-        if u128::from(intact_ms_ago) <= lost_ms_ago {
+        let unmarked_ms_ago = unmarked_since_loss.map_or(0, |at| at.elapsed().as_millis());
+        if u128::from(intact_ms_ago) < unmarked_ms_ago {
             let is_of_partition =
                 |event: &&EventState| event.copies.iter().any(|(of_copy, _)| of_copy == partition);
             let users: BTreeSet<&str> =
                 events.values().filter(is_of_partition).map(|event| &*event.event.user).collect();
             silent.retain(|event| !users.contains(&*events[event].event.user));
+        }
+    }
+
+    /// Notes that something is published, on a server that may hold since when it has data.
+    pub(super) fn note_mark(&self, is_marked: bool) {
+        if !is_marked {
+            self.state().unmarked_since_loss.get_or_insert_with(Instant::now);
         }
     }
 

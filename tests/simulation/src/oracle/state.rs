@@ -64,6 +64,8 @@ pub(super) struct State {
     pub(super) is_lost_in_part: bool,
     /// When keys were lost last.
     pub(super) keys_lost_at: Option<Instant>,
+    /// When something was published first since, while Redis did not hold since when it has data.
+    pub(super) unmarked_since_loss: Option<Instant>,
     pub(super) clients: BTreeMap<usize, Client>,
     /// The read cursor of each user on the master, since it was last lost.
     pub(super) cursors: BTreeMap<String, Id>,
@@ -190,6 +192,7 @@ impl State {
     /// everything that was is restored.
     pub(super) fn lose_keys(&mut self, all: bool) -> bool {
         self.silent.clear();
+        self.unmarked_since_loss = None;
         let before = self.keys_lost_at.replace(Instant::now());
         let is_restored = before.is_none_or(|before| before.elapsed() > RESTORED_WITHIN);
         let was_lost_in_part = self.is_lost_in_part && !is_restored;

@@ -213,6 +213,12 @@ impl PublishOnce<'_> {
 
 /// `replace_watermarks.lua` of the worker.
 pub(super) fn replace_watermarks(db: &mut impl Database, key: &str, args: &[Vec<u8>]) -> String {
+    if let Ok(None) = db.store().hash_get(key, "since") {
+        let now = db.store().now.to_string();
+        // The script ignores a refusal here.
+        let set = db.allow(Write::AddsMemory);
+        set.and_then(|()| db.store().hash_set(key, "since", now.as_bytes())).ok();
+    }
     let mut lines = Vec::new();
     for watermark in args.chunks_exact(4) {
         let [field, expected, prefix, new] = watermark else { continue };

@@ -258,7 +258,8 @@ impl Database for NodeDatabase<'_> {
         // PUBLISH is no write: only what the oracle knows is refused.
         if channel.starts_with("ws:") && message != HISTORY_CHANGED {
             self.allow(Write::Other)?;
-            self.sim.oracle.published(channel, message, self.is_late);
+            let is_marked = self.store().is_marked();
+            self.sim.oracle.published(channel, message, self.is_late, is_marked);
         }
         let push = [Reply::text("message"), Reply::text(channel), Reply::Bulk(message.into())];
         let mut receivers = 0;
@@ -272,7 +273,8 @@ impl Database for NodeDatabase<'_> {
     }
 
     fn stored(&mut self, channel: &str, message: &[u8]) {
-        self.sim.oracle.stored(channel, message);
+        let is_marked = self.store().is_marked();
+        self.sim.oracle.stored(channel, message, is_marked);
     }
 
     fn counted(&mut self, stream: &str, state: &ReadState) {

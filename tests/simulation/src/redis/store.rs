@@ -129,6 +129,11 @@ impl Store {
         }
     }
 
+    /// Returns whether it holds since when workers have published there.
+    pub(crate) fn is_marked(&self) -> bool {
+        self.hash_get("ws:watermark:0", "since").is_ok_and(|since| since.is_some())
+    }
+
     /// Returns the fields of all hashes.
     pub(crate) fn hash_fields(&self) -> impl Iterator<Item = &str> {
         let hashes = self.keys.values().filter_map(|entry| match &*entry.value {

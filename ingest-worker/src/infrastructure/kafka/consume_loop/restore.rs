@@ -21,7 +21,7 @@ use crate::{
         source::{RecordSource, RewindTo},
     },
     metrics::RewindReason,
-    notification::publisher::Publisher,
+    notification::publisher::{Publisher, Watermark},
 };
 
 impl<'c, S, P, D, L> ConsumeLoop<'c, S, P, D, L>
@@ -57,13 +57,16 @@ where
             let mut names: Vec<Arc<str>> =
                 sources.iter().map(|source| Arc::clone(&source.name)).collect();
             names.extend(sources.iter().map(|source| Arc::clone(&source.without_id)));
+            names.push(Watermark::SINCE.into());
             let (mut stored, at) = processor.watermarks(&names).await;
+            let since = stored.pop().unwrap_or_default();
             let without_id = stored.split_off(sources.len());
             let read = sources.into_iter().zip(stored).zip(without_id);
             let read = read.map(|((source, stored), without_id)| ReadWatermark {
                 source,
                 stored,
                 without_id,
+                since: since.clone(),
                 at,
             });
             Completed::Read(partitions.into_iter().zip(read).collect())

@@ -34,6 +34,8 @@ pub(super) struct ReadWatermark {
     pub(super) stored: StoredWatermark,
     /// What they hold under the name without the topic's id.
     pub(super) without_id: StoredWatermark,
+    /// Since when they have kept what was published.
+    pub(super) since: StoredWatermark,
     /// When they were read, in milliseconds by the clock of the servers.
     pub(super) at: i64,
 }
@@ -51,6 +53,14 @@ impl ReadWatermark {
             values.filter(|v| position(v).is_some()).max_by_key(position).map(str::to_owned)
         };
         self.stored.iter().map(highest).collect()
+    }
+
+    /// Returns when the servers that have no position lost theirs, or a time after that: everything
+    /// that a worker has published there since then is newer.
+    pub(super) fn lost_before(&self) -> i64 {
+        let lost = self.stored.keys().zip(self.highest()).filter(|(_, value)| value.is_none());
+        let since = |key: &Arc<str>| self.since.get(key)?.as_deref()?.parse().ok();
+        lost.filter_map(|(key, _)| since(key)).min().unwrap_or(self.at)
     }
 
     /// Returns the position before which a former owner has finished the records of the partition,
@@ -86,8 +96,28 @@ mod tests {
         ] {
             let source = WatermarkSource::new("g", "t", 0, Some("present"));
             let (stored, without_id) = (server(stored), server(without_id));
-            let read = ReadWatermark { source, stored, without_id, at: 0 };
+            let read = ReadWatermark { source, stored, without_id, since: [].into(), at: 0 };
             assert_eq!(read.highest(), [expected.map(str::to_owned)]);
+        }
+    }
+
+    #[test]
+    fn only_servers_that_have_no_position_say_when_they_lost_it() {
+        let servers = |values: [&str; 2]| -> StoredWatermark {
+            let value = |value: &str| Some(value.to_owned()).filter(|value| !value.is_empty());
+            ["0", "1"].map(Arc::from).into_iter().zip(values.map(value)).collect()
+        };
+        for (stored, since, expected) in [
+            (["", ""], ["3", "2"], 2),
+            (["", ""], ["3", ""], 3),
+            (["", "a.1 7 at 5"], ["3", "2"], 3),
+            (["", "a.1 7 at 5"], ["", "2"], 9),
+            (["", ""], ["no time", ""], 9),
+        ] {
+            let source = WatermarkSource::new("g", "t", 0, None);
+            let (without_id, since) = (servers(["", ""]), servers(since));
+            let read = ReadWatermark { source, stored: servers(stored), without_id, since, at: 9 };
+            assert_eq!(read.lost_before(), expected);
         }
     }
 
@@ -105,7 +135,8 @@ mod tests {
             };
             let stored: StoredWatermark = values.iter().enumerate().map(stored).collect();
             let source = WatermarkSource::new("g", "t", 0, Some("present"));
-            let read = ReadWatermark { source, stored, without_id: [].into(), at: 0 };
+            let read =
+                ReadWatermark { source, stored, without_id: [].into(), since: [].into(), at: 0 };
             assert_eq!(read.reread_until(), expected, "{values:?}");
         }
     }

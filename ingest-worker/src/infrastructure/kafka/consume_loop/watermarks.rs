@@ -191,9 +191,10 @@ impl Watermarks {
             self.sync_at = Instant::now();
         }
         let values = if is_renamed { Vec::new() } else { read.highest() };
-        // When Redis lost data is not known. A history that exists by now has survived, unless it
-        // is being rebuilt after the same loss.
-        let loss = offsets.loss_noticed_at().unwrap_or(LossTime::NoticedAt(read.at));
+        // A history that a worker has made since the loss is newer. Any other has survived, unless
+        // it is being rebuilt after the same loss.
+        let noticed = LossTime::NoticedAt(read.lost_before());
+        let loss = offsets.loss_noticed_at().unwrap_or(noticed);
         // More may have been finished before that loss than was committed.
         let needed = begun_until(&values).map_or(position, |until| until.max(position));
         let rewind = rewind_to(values.iter(), needed, self.limit, loss);
