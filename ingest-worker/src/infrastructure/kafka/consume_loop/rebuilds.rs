@@ -33,6 +33,8 @@ struct Rebuild {
     is_repeated: bool,
     /// When the next one may begin; none before this one has ended.
     next_at: Option<Instant>,
+    /// When Redis lost what is rebuilt.
+    rebuilt_loss: LossTime,
     /// When Redis lost data, if the watermark was missing again since.
     loss: Option<LossTime>,
 }
@@ -59,13 +61,21 @@ impl Rebuilds {
         let before = self.0.get_mut(partition);
         let is_repeated = before.is_some();
         if let Some(rebuild) = before {
-            first_loss = rebuild.loss.map_or(loss, |earlier| earlier.min(loss));
+            // What is not rebuilt yet was lost then, also if it is lost again.
+            let unfinished = Some(rebuild.rebuilt_loss).filter(|_| rebuild.next_at.is_none());
+            first_loss = rebuild.loss.into_iter().chain(unfinished).fold(loss, LossTime::min);
             rebuild.loss = Some(first_loss);
             if rebuild.is_repeated && rebuild.next_at.is_none_or(|next_at| now < next_at) {
                 return None;
             }
         }
-        let rebuild = Rebuild { began: now, is_repeated, next_at: None, loss: None };
+        let rebuild = Rebuild {
+            began: now,
+            is_repeated,
+            next_at: None,
+            rebuilt_loss: first_loss,
+            loss: None,
+        };
         self.0.insert(partition.clone(), rebuild);
         Some(RewindTo::Age { max, silent_until, loss: first_loss })
     }
@@ -93,10 +103,10 @@ mod tests {
             let admitted = offsets.read("t", 0, offset).expect("an assigned partition");
             offsets.finish("t", 0, offset, admitted.id);
         }
-        for intact_until in [0, 1] {
-            let missing = missing(intact_until);
-            assert_eq!(rebuilds.admit(&partition, missing), Some(missing));
-            offsets.begin_restore("t", 0, 0, None, LossTime::IntactUntil(intact_until));
+        for intact_until in [1, 2] {
+            let to = missing(intact_until);
+            assert_eq!(rebuilds.admit(&partition, to), Some(missing(1)), "nothing is rebuilt yet");
+            offsets.begin_restore("t", 0, 0, None, LossTime::IntactUntil(1));
         }
         for _ in 0..10 {
             advance(SECOND).await;
@@ -113,7 +123,7 @@ mod tests {
             advance(SECOND).await;
         }
         rebuilds.update(&offsets);
-        assert_eq!(rebuilds.admit(&partition, missing(3)), Some(missing(2)));
+        assert_eq!(rebuilds.admit(&partition, missing(3)), Some(missing(1)));
     }
 
     #[tokio::test(start_paused = true)]
