@@ -2,6 +2,17 @@
 
 use super::*;
 
+/// Runs a worker until it has finished and committed three records.
+async fn finish_three(setup: &Setup) {
+    let script = async {
+        for id in 1..=3 {
+            setup.broker.produce(0, of_user(id, "u"));
+        }
+        setup.committed(0, 3).await;
+    };
+    setup.run(script).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_flush_rebuilds_histories_and_publishes_nothing() {
     let setup = Setup::new([0]);
@@ -81,13 +92,7 @@ async fn a_watermark_of_an_earlier_version_is_read_and_replaced() {
     for (stored, published) in [("x.1 1", &[1, 2, 3, 2, 3][..]), ("x.1 3", &[1, 2, 3])] {
         let setup = Setup::new([0]);
         setup.broker.set_topic_id("present");
-        let before = async {
-            for id in 1..=3 {
-                setup.broker.produce(0, of_user(id, "u"));
-            }
-            setup.committed(0, 3).await;
-        };
-        setup.run(before).await;
+        finish_three(&setup).await;
         let data = Data::with_watermark(&Arc::from("g/t/0"), stored);
         setup.store.fail_over_to(data);
         setup.broker.assign(0);
@@ -177,13 +182,7 @@ async fn a_topic_that_is_created_again_is_reread_also_by_the_next_owner() {
 #[tokio::test(start_paused = true)]
 async fn a_group_without_offsets_publishes_nothing_again_that_it_has_finished_long_ago() {
     let setup = Setup::new([0]);
-    let before = async {
-        for id in 1..=3 {
-            setup.broker.produce(0, of_user(id, "u"));
-        }
-        setup.committed(0, 3).await;
-    };
-    setup.run(before).await;
+    finish_three(&setup).await;
     let source = Arc::from("g/t/0");
     let without_claims = Data::with_watermark(&source, &setup.store.watermark(&source));
     setup.store.fail_over_to(without_claims);
@@ -202,13 +201,7 @@ async fn a_group_without_offsets_publishes_nothing_again_that_it_has_finished_lo
 async fn a_rebuild_is_completed_without_publishing_what_is_not_committed() {
     for committed in [None, Some(1)] {
         let setup = Setup::new([0]);
-        let before = async {
-            for id in 1..=3 {
-                setup.broker.produce(0, of_user(id, "u"));
-            }
-            setup.committed(0, 3).await;
-        };
-        setup.run(before).await;
+        finish_three(&setup).await;
         let rebuilding = Data::with_watermark(&Arc::from("g/t/0"), "x.1 0 history-until 3 5 at 5");
         setup.store.fail_over_to(rebuilding);
         setup.broker.forget_commits();
