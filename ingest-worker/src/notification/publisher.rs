@@ -195,6 +195,8 @@ pub(crate) struct FakePublisher {
     pub(crate) fails: std::sync::atomic::AtomicBool,
     /// The outcome for a user whose notifications are not published.
     pub(crate) unpublished: Option<(UserId, PublishOutcome)>,
+    /// The time, which each read of watermarks takes a millisecond of.
+    pub(crate) time: std::sync::atomic::AtomicI64,
 }
 
 #[cfg(test)]
@@ -229,10 +231,11 @@ impl Publisher for FakePublisher {
         &self,
         sources: &[Arc<str>],
     ) -> Result<Vec<StoredWatermark>, TransientError> {
+        self.time.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         Ok(vec![StoredWatermark::new(); sources.len()])
     }
 
     async fn time(&self) -> Result<i64, TransientError> {
-        Ok(0)
+        Ok(self.time.load(std::sync::atomic::Ordering::Relaxed))
     }
 }

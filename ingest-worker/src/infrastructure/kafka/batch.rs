@@ -222,13 +222,13 @@ impl<P: Publisher, D: OwnerDirectory> BatchProcessor<P, D> {
         Ok(Attempted::Dispatched(dispatch.await?))
     }
 
-    /// Reads the watermarks of partitions and the time afterwards, during an outage until it
-    /// succeeds.
+    /// Reads the time and then the watermarks of partitions, during an outage until it succeeds:
+    /// what is published after a loss that they show is newer.
     pub(crate) async fn watermarks(&self, sources: &[Arc<str>]) -> (Vec<StoredWatermark>, i64) {
         let publisher = &self.dispatcher.publisher;
         let read = || async {
-            let stored = publisher.watermarks(sources).await?;
-            Ok((stored, publisher.time().await?))
+            let at = publisher.time().await?;
+            Ok((publisher.watermarks(sources).await?, at))
         };
         retry::until_success(&self.metrics, read).await
     }

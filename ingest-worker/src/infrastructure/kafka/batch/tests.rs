@@ -159,3 +159,9 @@ async fn a_parked_record_that_was_tried_stays_parked_and_backs_off_during_an_out
     let (_, outcomes) = completed(processor.deliver(batch, Arc::default()).await);
     assert_eq!(outcomes, [Outcome::Published]);
 }
+
+/// What another worker publishes after a loss, while the watermarks are read, has not survived it.
+#[tokio::test]
+async fn the_time_at_which_watermarks_are_read_is_not_after_it() {
+    assert_eq!(processor().watermarks(&["g/t/0".into()]).await.1, 0);
+}

@@ -23,7 +23,7 @@ pub(super) struct Tracked {
     pub(super) source: WatermarkSource,
     /// What each server has.
     pub(super) stored: StoredWatermark,
-    /// When the servers were read, in milliseconds.
+    /// A time just before the servers were read, in milliseconds.
     pub(super) read_at: i64,
     /// The token of the next value: the same until its outcome is known.
     pub(super) token: String,

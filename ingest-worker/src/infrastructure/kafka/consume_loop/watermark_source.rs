@@ -36,7 +36,7 @@ pub(super) struct ReadWatermark {
     pub(super) without_id: StoredWatermark,
     /// Since when they have kept what was published.
     pub(super) since: StoredWatermark,
-    /// When they were read, in milliseconds by the clock of the servers.
+    /// A time just before they were read, in milliseconds by the clock of the servers.
     pub(super) at: i64,
 }
 
