@@ -12,7 +12,7 @@ use redis::{Cmd, RedisError, RedisResult, Value, aio::AsyncPushSender};
 use super::{
     cluster::Cluster,
     nodes::{Condition, Node, Nodes, ReplicaAck},
-    pubsub::PubSub,
+    pubsub::{Channel, PubSub},
     sentinel::Sentinels,
     server::{RequiredRole, Servers, check, expect_master, role, unavailable},
 };
@@ -71,6 +71,13 @@ impl RedisConnection {
     /// If a server does not respond.
     pub async fn follow(&self, pubsub: &PubSub) -> RedisResult<Option<PubSub>> {
         pubsub.after_moves(self.nodes()).await
+    }
+
+    /// Returns whether commands for the key of a channel go to another server than the one where
+    /// `pubsub` is subscribed to it.
+    #[must_use]
+    pub fn has_moved(&self, pubsub: &PubSub, channel: &Channel) -> bool {
+        pubsub.is_elsewhere(&self.nodes(), channel)
     }
 
     fn required_role(&self) -> RequiredRole {

@@ -75,9 +75,15 @@ impl PubSub {
 
     /// Returns whether a channel has to be subscribed at another server in `next`.
     #[must_use]
-    pub fn has_moved(&self, channel: &Channel, next: &Self) -> bool {
+    pub fn is_elsewhere_in(&self, next: &Self, channel: &Channel) -> bool {
+        self.is_elsewhere(&next.nodes, channel)
+    }
+
+    /// Returns whether others of these servers than the one that it is subscribed at would publish
+    /// to a channel.
+    pub(super) fn is_elsewhere(&self, nodes: &Nodes, channel: &Channel) -> bool {
         let key = &channel.slot_key;
-        self.nodes.address_of_key(key) != next.nodes.address_of_key(key)
+        self.nodes.address_of_key(key) != nodes.address_of_key(key)
     }
 
     /// Subscribes to channels and waits for the confirmation.

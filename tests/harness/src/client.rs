@@ -1,6 +1,10 @@
 //! A WebSocket client.
 
-use std::{fmt, net::SocketAddr, time::Duration};
+use std::{
+    fmt,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, bail, ensure};
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -211,8 +215,9 @@ impl Client {
     /// # Errors
     /// As [`Client::next_frame`].
     pub async fn next_notification(&mut self, limit: Duration) -> anyhow::Result<Value> {
+        let deadline = Instant::now() + limit;
         loop {
-            let frame = self.next_frame(limit).await?;
+            let frame = self.next_frame(deadline - Instant::now()).await?;
             if frame["event"] != "connection_state" && frame["event"] != "read_state" {
                 return Ok(frame);
             }

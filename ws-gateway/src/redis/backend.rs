@@ -46,6 +46,10 @@ pub(super) trait Backend {
         subscribed: &HashSet<UserId>,
     ) -> RedisResult<Option<Vec<UserId>>>;
 
+    /// Whether the channel of a user is subscribed at another master than commands go to: a frame
+    /// from there may be on its way for longer than a check takes.
+    fn has_moved(&self, user: &UserId) -> bool;
+
     /// Reads the newest position of each user.
     async fn positions(&mut self, users: &[UserId]) -> RedisResult<Vec<UserReply<Position>>>;
 
@@ -166,7 +170,7 @@ impl Backend for RedisBackend {
                 return Ok(None);
             }
         };
-        let has_moved = |user: &&UserId| self.pubsub.has_moved(&self.channel(user), &next);
+        let has_moved = |user: &&UserId| self.pubsub.is_elsewhere_in(&next, &self.channel(user));
         let moved: Vec<UserId> = subscribed.iter().filter(has_moved).cloned().collect();
         let mut channels = self.channels(&moved);
         channels.append(&mut self.own_channels);
@@ -174,6 +178,10 @@ impl Backend for RedisBackend {
         self.pubsub = next;
         self.subscribe_own_channels().await?;
         Ok(Some(moved))
+    }
+
+    fn has_moved(&self, user: &UserId) -> bool {
+        self.connection.has_moved(&self.pubsub, &self.channel(user))
     }
 
     async fn positions(&mut self, users: &[UserId]) -> RedisResult<Vec<UserReply<Position>>> {

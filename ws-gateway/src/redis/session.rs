@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     hub::{Hub, PendingSubscription, Resync, Subscription, SubscriptionPlan},
-    metrics::{GapRepair, Metrics},
+    metrics::{GapRepair, Metrics, RedisUserError},
     protocol::Position,
 };
 use gap::{Gap, Gaps, MAX_STREAMS};
@@ -218,12 +218,18 @@ impl<B: Backend> Session<B> {
     }
 
     /// Reads the newest position of each subscribed user. A frame up to it that is still on its way
-    /// is delivered first: once the position counts, it would be taken for a duplicate.
+    /// is delivered first: once the position counts, it would be taken for a duplicate. Users whose
+    /// slot has moved have none until their channels are subscribed at its new master.
     async fn delivered_positions(
         &mut self,
         users: &[UserId],
     ) -> RedisResult<Vec<UserReply<Position>>> {
-        let positions = self.backend.positions(users).await?;
+        let mut positions = self.backend.positions(users).await?;
+        for (user, position) in users.iter().zip(&mut positions) {
+            if self.backend.has_moved(user) {
+                *position = Err(RedisUserError::SlotMoving);
+            }
+        }
         self.check_connections().await?;
         Ok(positions)
     }

@@ -1,5 +1,7 @@
 //! The slots of a cluster: which master serves a key, and moving a slot to another one.
 
+use std::{collections::BTreeSet, ops::RangeInclusive};
+
 use anyhow::Context as _;
 
 use super::{Cluster, command, connect};
@@ -10,23 +12,28 @@ impl Cluster {
     /// # Errors
     /// When no running node knows one.
     pub async fn node_of(&self, slot: u16) -> anyhow::Result<usize> {
+        let served = self.served_slots().await?;
+        let of_slot = served.into_iter().find(|(slots, _)| slots.contains(&slot));
+        of_slot.map(|(_, node)| node).with_context(|| format!("no node serves slot {slot}"))
+    }
+
+    /// Returns the slots that masters serve, with the index of the master.
+    async fn served_slots(&self) -> anyhow::Result<Vec<(RangeInclusive<u16>, usize)>> {
         let mut query = redis::cmd("CLUSTER");
         query.arg("SLOTS");
         let ranges: Vec<Vec<redis::Value>> =
             query.query_async(&mut self.any_connection().await?).await?;
-        for range in ranges {
+        let served = |range: Vec<redis::Value>| {
             let mut fields = range.into_iter();
             let mut next = || fields.next().context("an incomplete range in CLUSTER SLOTS");
             let first: u16 = redis::from_redis_value(next()?)?;
             let last: u16 = redis::from_redis_value(next()?)?;
             let mut master: Vec<redis::Value> = redis::from_redis_value(next()?)?;
-            if (first..=last).contains(&slot) {
-                let port: u16 = redis::from_redis_value(master.swap_remove(1))?;
-                let node = self.nodes.iter().position(|node| node.client_port == port);
-                return node.with_context(|| format!("unknown node at port {port}"));
-            }
-        }
-        anyhow::bail!("no node serves slot {slot}")
+            let port: u16 = redis::from_redis_value(master.swap_remove(1))?;
+            let node = self.nodes.iter().position(|node| node.client_port == port);
+            Ok((first..=last, node.with_context(|| format!("unknown node at port {port}"))?))
+        };
+        ranges.into_iter().map(served).collect()
     }
 
     /// Returns the slot of a key.
@@ -54,8 +61,7 @@ impl Cluster {
     /// # Errors
     /// When a node returns an error.
     pub async fn end_migration(&self, slot: u16, from: usize, to: usize) -> anyhow::Result<()> {
-        let (from, to) = (&self.nodes[from], &self.nodes[to]);
-        let mut source = connect(from.port).await?;
+        let (port, mut source) = (self.nodes[to].port, connect(self.nodes[from].port).await?);
         loop {
             let mut query = redis::cmd("CLUSTER");
             query.arg("GETKEYSINSLOT").arg(slot).arg(100);
@@ -64,12 +70,17 @@ impl Cluster {
                 break;
             }
             let mut migrate = redis::cmd("MIGRATE");
-            migrate.arg("127.0.0.1").arg(to.port).arg("").arg(0).arg(5_000).arg("KEYS").arg(keys);
+            migrate.arg("127.0.0.1").arg(port).arg("").arg(0).arg(5_000).arg("KEYS").arg(keys);
             migrate.exec_async(&mut source).await?;
         }
-        // The new owner first, so that the slot always has one.
-        for node in [to, from] {
-            command(node.port, &["SETSLOT", &slot.to_string(), "NODE", &to.id]).await?;
+        // The new owner first, so that the slot always has one. All others are told as well: they
+        // do not believe it if the former owner has had a greater configuration epoch.
+        let masters: BTreeSet<usize> =
+            self.served_slots().await?.into_iter().map(|(_, node)| node).collect();
+        let others = masters.into_iter().filter(|node| ![from, to].contains(node));
+        for node in [to, from].into_iter().chain(others) {
+            let slot = slot.to_string();
+            command(self.nodes[node].port, &["SETSLOT", &slot, "NODE", &self.nodes[to].id]).await?;
         }
         Ok(())
     }

@@ -139,6 +139,10 @@ impl Backend for FakeRedis {
         Ok(Some(moved))
     }
 
+    fn has_moved(&self, user: &UserId) -> bool {
+        self.state().moved.contains(user)
+    }
+
     async fn positions(&mut self, users: &[UserId]) -> RedisResult<Vec<UserReply<Position>>> {
         let during = self.state().during_positions.take();
         if let Some(during) = during {

@@ -50,3 +50,20 @@ async fn a_slot_that_has_moved_wakes_retries_and_loads_the_revocations() {
     assert!(time::timeout(Duration::from_secs(2), context.session.run()).await.is_err());
     assert_eq!((u.position(), context.redis.state().loads), (at(7), loads + 1));
 }
+
+/// The new master publishes a frame, and returns its position, before the other nodes have it.
+#[tokio::test(start_paused = true)]
+async fn a_frame_that_a_new_master_of_a_slot_forwards_is_delivered_after_its_position_is_read() {
+    let mut context = context();
+    context.redis.fail("u", Some(RedisUserError::SlotMoving));
+    let u = context.connect("u");
+    context.session.start().await.unwrap();
+    context.redis.fail("u", None);
+    context.redis.state().moved = vec![user("u")];
+    context.redis.state().users.get_mut("u").unwrap().stream.push(7);
+    context.session.retries.due().await;
+    context.session.retry().await.unwrap();
+    context.hub.deliver("u", frame(7));
+    assert!(time::timeout(Duration::from_secs(5), context.session.run()).await.is_err());
+    assert_eq!((received(&u), u.position()), (vec!["7".into()], at(7)));
+}

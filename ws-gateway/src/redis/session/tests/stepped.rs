@@ -80,6 +80,10 @@ impl Backend for Stepped {
         Ok(None)
     }
 
+    fn has_moved(&self, _: &UserId) -> bool {
+        false
+    }
+
     async fn positions(&mut self, users: &[UserId]) -> RedisResult<Vec<UserReply<Position>>> {
         self.step(format!("positions {users:?}")).await;
         let reply = self.redis.positions(users).await;
