@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeSet, ops::RangeInclusive};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 
-use super::{Cluster, command, connect};
+use super::{CONVERGE_TIMEOUT, Cluster, command, connect};
+use crate::eventually;
 
 impl Cluster {
     /// Returns the index of the master that serves a slot.
@@ -61,7 +62,8 @@ impl Cluster {
     /// # Errors
     /// When a node returns an error.
     pub async fn end_migration(&self, slot: u16, from: usize, to: usize) -> anyhow::Result<()> {
-        let (port, mut source) = (self.nodes[to].port, connect(self.nodes[from].port).await?);
+        let (from, to) = (&self.nodes[from], &self.nodes[to]);
+        let mut source = connect(from.port).await?;
         loop {
             let mut query = redis::cmd("CLUSTER");
             query.arg("GETKEYSINSLOT").arg(slot).arg(100);
@@ -70,18 +72,32 @@ impl Cluster {
                 break;
             }
             let mut migrate = redis::cmd("MIGRATE");
-            migrate.arg("127.0.0.1").arg(port).arg("").arg(0).arg(5_000).arg("KEYS").arg(keys);
+            migrate.arg("127.0.0.1").arg(to.port).arg("").arg(0).arg(5_000).arg("KEYS").arg(keys);
             migrate.exec_async(&mut source).await?;
         }
-        // The new owner first, so that the slot always has one. All others are told as well: they
-        // do not believe it if the former owner has had a greater configuration epoch.
-        let masters: BTreeSet<usize> =
-            self.served_slots().await?.into_iter().map(|(_, node)| node).collect();
-        let others = masters.into_iter().filter(|node| ![from, to].contains(node));
-        for node in [to, from].into_iter().chain(others) {
-            let slot = slot.to_string();
-            command(self.nodes[node].port, &["SETSLOT", &slot, "NODE", &self.nodes[to].id]).await?;
+        // The new owner first, so that the slot always has one.
+        for node in [to, from] {
+            command(node.port, &["SETSLOT", &slot.to_string(), "NODE", &to.id]).await?;
         }
+        eventually("all masters know the epoch of the new owner", CONVERGE_TIMEOUT, async || {
+            self.check_epochs().await
+        })
+        .await
+    }
+
+    /// Checks that all masters know the newest configuration epoch. A slot that moves to one that
+    /// does not know it may belong to no node afterwards, as each names the other.
+    async fn check_epochs(&self) -> anyhow::Result<()> {
+        let served = self.served_slots().await?;
+        let mut epochs = BTreeSet::new();
+        for node in served.into_iter().map(|(_, node)| node).collect::<BTreeSet<_>>() {
+            let mut query = redis::cmd("CLUSTER");
+            query.arg("INFO");
+            let info: redis::InfoDict =
+                query.query_async(&mut connect(self.nodes[node].port).await?).await?;
+            epochs.insert(info.get::<u64>("cluster_current_epoch"));
+        }
+        ensure!(epochs.len() == 1, "epochs {epochs:?}");
         Ok(())
     }
 
