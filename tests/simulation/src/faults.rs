@@ -117,6 +117,7 @@ impl System {
             }
             Fault::RedisFailover => redis.fail_over(sim.index(8), false),
             Fault::RedisDemoted => redis.fail_over(sim.index(3), true),
+            Fault::RedisFlush if sim.chance(50) => redis.flush_after(sim.index(12)),
             Fault::RedisFlush => redis.flush(),
             Fault::RedisEvicts => redis.evict(1 + sim.index(6)),
             Fault::RedisOutOfMemory => redis.refuse(OUT_OF_MEMORY, self.percent(), duration),

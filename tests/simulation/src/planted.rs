@@ -233,4 +233,11 @@ bugs! {
     "ws-gateway/src/redis/push_handler.rs":
         "devices keep their counts when a history is restored or lost",
         "self.hub.history_changed(user);" => "";
+    "ingest-worker/src/infrastructure/redis/watermarks.rs":
+        "a loss in the middle of a pipeline counts as one before it",
+        ".arg(last.of(key))" => r#".arg("")"#;
+    "ingest-worker/src/infrastructure/kafka/consume_loop/watermarks.rs":
+        "a missing watermark is written with a batch",
+        "if matches!(rewind, Some(RewindTo::Age { .. })) {" =>
+        "if matches!(rewind, Some(RewindTo::Offset { .. })) {";
 }

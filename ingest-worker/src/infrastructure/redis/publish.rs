@@ -78,19 +78,22 @@ impl Publisher for RedisStore {
             calls.retain(|call| self.client.supports_user(call.user) && progress.may_send(call));
             let script_calls =
                 calls.iter().map(|call| self.command(&connection.script, call, notifications));
-            let mut commands: Vec<Cmd> = keys.note_since().chain(script_calls).collect();
-            let noted = commands.len() - calls.len();
+            let since = keys.note_since(&self.round_trip_times);
+            let mut commands: Vec<Cmd> = since.chain(script_calls).collect();
+            let begin = commands.len() - calls.len();
             if is_last {
                 commands.append(&mut replacing);
             }
-            let mut results = self.run(&connection, RedisCall::Publish, commands, true).await?;
-            let replies = results.split_off(noted + calls.len());
+            let mut noted = self.run(&connection, RedisCall::Publish, commands, true).await?;
+            let mut results = noted.split_off(begin);
+            let replies = results.split_off(calls.len());
             if !replies.is_empty() {
                 stored = self.replaced(keys, written, replies).await?;
             }
-            for (call, result) in calls.iter().zip(results.into_iter().skip(noted)) {
+            for (call, result) in calls.iter().zip(results) {
                 self.record(call, result, &mut progress).await?;
             }
+            self.round_trip_times.record(keys, noted);
         }
         if progress.calls > 0 && progress.out_of_memory == progress.calls {
             return Err(error::transient_code(OUT_OF_MEMORY));

@@ -1,5 +1,4 @@
--- Replaces watermarks that still have the expected value. The field `since` is set first, if it is
--- missing: the time in ms from which on the server has kept all that workers have published there.
+-- Replaces watermarks that still have the expected value.
 --
 -- KEYS[1] the hash of this server's watermarks
 -- ARGV, for each watermark: its field, the expected value (empty: none), the prefix that values of
@@ -9,9 +8,10 @@
 -- error with which Redis refused to replace it.
 local call, lines = redis.pcall, {}
 local time = call('TIME')
-local now = not time.err and string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
-local at = now and ' at ' .. now or ''
-if now and not call('HGET', KEYS[1], 'since') then call('HSET', KEYS[1], 'since', now) end
+local at = ''
+if not time.err then
+  at = string.format(' at %.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+end
 for i = 1, #ARGV, 4 do
   local value = call('HGET', KEYS[1], ARGV[i])
   if type(value) == 'table' then

@@ -16,7 +16,7 @@ use tracing::{debug, info};
 
 use super::{
     error,
-    watermarks::{REPLACE_WATERMARKS, WatermarkKeys},
+    watermarks::{NOTE_SINCE, REPLACE_WATERMARKS, RoundTripTimes, WatermarkKeys},
 };
 use crate::{
     metrics::{Metrics, RedisCall},
@@ -46,6 +46,7 @@ pub struct RedisStore {
     connection: Arc<Mutex<Option<Connection>>>,
     /// Attempts to publish, so that no two watermarks are equal.
     pub(super) attempts: Arc<AtomicU64>,
+    pub(super) round_trip_times: RoundTripTimes,
     /// Whether Redis refused the watermarks the last time.
     pub(super) watermarks_refused: Arc<AtomicBool>,
     /// Whether a connection was logged since something was published: a server that accepts
@@ -75,7 +76,8 @@ impl RedisStore {
         replica_ack: Option<ReplicaAck>,
         metrics: Metrics,
     ) -> Self {
-        let (connection, attempts, watermarks_refused, connection_logged) = Default::default();
+        let (connection, attempts, round_trip_times) = Default::default();
+        let (watermarks_refused, connection_logged) = Default::default();
         Self {
             client,
             retention,
@@ -83,6 +85,7 @@ impl RedisStore {
             replica_ack,
             connection,
             attempts,
+            round_trip_times,
             watermarks_refused,
             connection_logged,
         }
@@ -161,9 +164,10 @@ impl RedisStore {
         let commands = self.client.connect().await?;
         let script = load(&commands, PUBLISH_ONCE).await?;
         let replace = load(&commands, REPLACE_WATERMARKS).await?;
+        let note_since = load(&commands, NOTE_SINCE).await?;
         let keys = commands.key_on_each_master(&self.client.keys.watermark_prefix());
         let keys = keys.into_iter().map(Arc::from).collect();
-        let watermarks = WatermarkKeys { script: replace, keys };
+        let watermarks = WatermarkKeys { replace, note_since, keys };
         if self.connection_logged.swap(true, Ordering::Relaxed) {
             debug!(redis = ?commands, "connected to Redis");
         } else {

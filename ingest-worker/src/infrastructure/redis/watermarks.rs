@@ -2,23 +2,56 @@
 //! published. A replica that has a value has all writes before it, as replication keeps their
 //! order.
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use redis::{Cmd, RedisResult, Value, cmd, from_redis_value};
 
 use super::error;
 use crate::notification::publisher::{StoredWatermark, Watermark};
 
-/// The script and the keys that one connection uses.
+/// The scripts and the keys that one connection uses.
 #[derive(Clone, Debug)]
 pub(super) struct WatermarkKeys {
-    /// SHA-1 under which every server has the script.
-    pub(super) script: Arc<str>,
+    /// SHA-1 under which every server has [`REPLACE_WATERMARKS`].
+    pub(super) replace: Arc<str>,
+    /// SHA-1 under which every server has [`NOTE_SINCE`].
+    pub(super) note_since: Arc<str>,
     /// A key on each master.
     pub(super) keys: Arc<[Arc<str>]>,
 }
 
 pub(super) const REPLACE_WATERMARKS: &str = include_str!("replace_watermarks.lua");
+pub(super) const NOTE_SINCE: &str = include_str!("note_since.lua");
+
+/// When the last round trip that succeeded began, in milliseconds, by the key of each server.
+/// Clones share it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct RoundTripTimes(Arc<Mutex<HashMap<Arc<str>, String>>>);
+
+impl RoundTripTimes {
+    fn of(&self, key: &str) -> String {
+        self.state().get(key).cloned().unwrap_or_default()
+    }
+
+    /// Takes the replies to the commands of [`WatermarkKeys::note_since`], once everything in the
+    /// round trip has succeeded.
+    pub(super) fn record(&self, keys: &WatermarkKeys, replies: Vec<RedisResult<Value>>) {
+        let mut state = self.state();
+        for (key, reply) in keys.keys.iter().zip(replies) {
+            let time = reply.and_then(|reply| Ok(from_redis_value::<String>(reply)?));
+            if let Some(time) = time.ok().filter(|time| !time.is_empty()) {
+                state.insert(Arc::clone(key), time);
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, HashMap<Arc<str>, String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl WatermarkKeys {
     /// Returns the commands that replace watermarks, one for each master. `attempt` makes the
@@ -30,7 +63,7 @@ impl WatermarkKeys {
         }
         let command = |key: &Arc<str>| {
             let mut command = cmd("EVALSHA");
-            command.arg(&*self.script).arg(1).arg(&**key);
+            command.arg(&*self.replace).arg(1).arg(&**key);
             for Watermark { source, stored, token, position } in watermarks {
                 let expected = stored.get(key).and_then(Option::as_deref).unwrap_or_default();
                 let prefix = format!("{token}.");
@@ -44,10 +77,10 @@ impl WatermarkKeys {
 
     /// Returns the commands that note since when each master has its data, before anything is
     /// published there.
-    pub(super) fn note_since(&self) -> impl Iterator<Item = Cmd> {
+    pub(super) fn note_since(&self, last: &RoundTripTimes) -> impl Iterator<Item = Cmd> {
         self.keys.iter().map(|key| {
             let mut command = cmd("EVALSHA");
-            command.arg(&*self.script).arg(1).arg(&**key);
+            command.arg(&*self.note_since).arg(1).arg(&**key).arg(last.of(key));
             command
         })
     }
@@ -108,7 +141,7 @@ mod tests {
 
     fn keys() -> WatermarkKeys {
         let keys = ["ws:watermark:0", "ws:watermark:3"].map(Arc::from);
-        WatermarkKeys { script: "sha".into(), keys: keys.into() }
+        WatermarkKeys { replace: "sha".into(), note_since: "sha".into(), keys: keys.into() }
     }
 
     fn watermark(values: &[(&str, Option<&str>)]) -> Watermark {
@@ -132,6 +165,23 @@ mod tests {
         assert_eq!(commands.iter().map(last).collect::<Vec<_>>(), [8, 8]);
         let other = watermark(&[("ws:watermark:0", Some("a-1.3 5")), ("ws:watermark:1", None)]);
         assert!(keys().commands(&[other], 1).is_empty());
+    }
+
+    #[test]
+    fn a_round_trip_names_the_time_at_which_the_last_one_that_succeeded_began() {
+        let (keys, times) = (keys(), RoundTripTimes::default());
+        let named = || {
+            let last = |command: Cmd| match command.args_iter().last() {
+                Some(redis::Arg::Simple(bytes)) => String::from_utf8_lossy(bytes).into_owned(),
+                other => panic!("{other:?}"),
+            };
+            keys.note_since(&times).map(last).collect::<Vec<_>>()
+        };
+        assert_eq!(named(), ["", ""]);
+        times.record(&keys, vec![Ok(Value::BulkString("7".into())), refusal("NOPERM")]);
+        assert_eq!(named(), ["7", ""]);
+        times.record(&keys, vec![Ok(Value::BulkString("".into())), refusal("NOPERM")]);
+        assert_eq!(named(), ["7", ""]);
     }
 
     #[test]

@@ -12,6 +12,8 @@ use super::{
 const PUBLISH_ONCE: &str = "publish-once";
 /// The hash of the script that replaces watermarks.
 pub const REPLACE_WATERMARKS: &str = "replace-watermarks";
+/// The hash of the script that notes since when a server has its data.
+pub const NOTE_SINCE: &str = "note-since";
 
 /// Runs a command that is not about its connection.
 pub fn run(db: &mut impl Database, command: &[Vec<u8>]) -> Reply {
@@ -29,8 +31,10 @@ pub fn run(db: &mut impl Database, command: &[Vec<u8>]) -> Reply {
         }
         "SCRIPT" => {
             db.load_scripts();
-            let replaces_watermarks = text(&command[2]).contains("HSET");
-            Ok(Reply::text(if replaces_watermarks { REPLACE_WATERMARKS } else { PUBLISH_ONCE }))
+            let source = text(&command[2]);
+            let hashes = [("XADD", PUBLISH_ONCE), ("'since'", NOTE_SINCE)];
+            let hash = hashes.iter().find(|(part, _)| source.contains(part));
+            Ok(Reply::text(hash.map_or(REPLACE_WATERMARKS, |(_, hash)| hash)))
         }
         "EVALSHA" => run_script(db, command),
         "HMGET" => hash_fields(db, command),
@@ -68,10 +72,10 @@ fn run_script(db: &mut impl Database, command: &[Vec<u8>]) -> Result<Reply, Refu
         return Err("NOSCRIPT No matching script".into());
     }
     let (keys, args) = keys_and_args(command);
-    Ok(Reply::text(if text(&command[1]) == REPLACE_WATERMARKS {
-        scripts::replace_watermarks(db, &keys[0], &args)
-    } else {
-        scripts::publish_once(db, &keys, &args)
+    Ok(Reply::text(match text(&command[1]).as_str() {
+        REPLACE_WATERMARKS => scripts::replace_watermarks(db, &keys[0], &args),
+        NOTE_SINCE => scripts::note_since(db, &keys[0], &text(&args[0])),
+        _ => scripts::publish_once(db, &keys, &args),
     }))
 }
 

@@ -66,6 +66,22 @@ impl Server {
         self.sim.oracle.all_keys_lost();
     }
 
+    /// Deletes every key when so many more scripts have run, which may be in the middle of a pipeline.
+    pub(crate) fn flush_after(&self, scripts: usize) {
+        self.state().faults.scripts_until_flush = Some(scripts);
+    }
+
+    /// Deletes every key if as many scripts have run as were to run before.
+    pub(super) fn flush_if_due(&self) {
+        let mut state = self.state();
+        let left = state.faults.scripts_until_flush.take();
+        state.faults.scripts_until_flush = left.and_then(|left| left.checked_sub(1));
+        drop(state);
+        if left == Some(0) {
+            self.flush();
+        }
+    }
+
     /// Returns whether a watermark says how far a partition is done.
     pub(crate) fn has_watermark(&self, (topic, partition): &Partition) -> bool {
         let source = format!("/{topic}/{partition}/");

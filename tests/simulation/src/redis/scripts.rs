@@ -211,14 +211,24 @@ impl PublishOnce<'_> {
     }
 }
 
-/// `replace_watermarks.lua` of the worker.
-pub(super) fn replace_watermarks(db: &mut impl Database, key: &str, args: &[Vec<u8>]) -> String {
-    if let Ok(None) = db.store().hash_get(key, "since") {
-        let now = db.store().now.to_string();
+/// `note_since.lua` of the worker.
+pub(super) fn note_since(db: &mut impl Database, key: &str, last: &str) -> String {
+    let now = db.store().now;
+    let begun = last.parse().unwrap_or(now).min(now);
+    let is_earlier = |since: Option<Vec<u8>>| {
+        let since = since.and_then(|since| String::from_utf8_lossy(&since).parse().ok());
+        begun < since.unwrap_or(u64::MAX)
+    };
+    if db.store().hash_get(key, "since").is_ok_and(is_earlier) {
         // The script ignores a refusal here.
         let set = db.allow(Write::AddsMemory);
-        set.and_then(|()| db.store().hash_set(key, "since", now.as_bytes())).ok();
+        set.and_then(|()| db.store().hash_set(key, "since", begun.to_string().as_bytes())).ok();
     }
+    now.to_string()
+}
+
+/// `replace_watermarks.lua` of the worker.
+pub(super) fn replace_watermarks(db: &mut impl Database, key: &str, args: &[Vec<u8>]) -> String {
     let mut lines = Vec::new();
     for watermark in args.chunks_exact(4) {
         let [field, expected, prefix, new] = watermark else { continue };

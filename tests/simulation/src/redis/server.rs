@@ -76,6 +76,8 @@ pub(super) struct Faults {
     pub(super) lost_replies: Vec<bool>,
     /// The same for reads.
     pub(super) lost_reads: Vec<bool>,
+    /// The number of scripts until every key is deleted.
+    pub(super) scripts_until_flush: Option<usize>,
 }
 
 impl Server {
@@ -101,6 +103,9 @@ impl Server {
 
     /// Runs a command of a connection; the reply goes to its output.
     pub(super) fn execute(&self, id: u64, command: &[Vec<u8>]) {
+        if command[0] == b"EVALSHA" {
+            self.flush_if_due();
+        }
         let mut state = self.state();
         let Some(connection) = state.connections.get(&id) else { return };
         let (node, output) = (connection.node, connection.output.clone());

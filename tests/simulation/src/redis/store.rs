@@ -44,6 +44,8 @@ pub struct Store {
     keys: BTreeMap<String, Entry>,
     /// The server's clock, in milliseconds since 1970.
     pub now: u64,
+    /// The least time of a new position.
+    first_position: u64,
     /// How many entries a stream keeps beyond `MAXLEN ~`: Redis trims whole nodes only.
     pub trim_slack: usize,
 }
@@ -65,8 +67,11 @@ impl Store {
         self.keys.keys()
     }
 
+    /// Deletes every key. No position of the same millisecond is assigned again: on a real server
+    /// more time passes.
     pub(crate) fn clear(&mut self) {
         self.keys.clear();
+        self.first_position = self.now + 1;
     }
 
     pub(crate) fn value(&self, key: &str) -> Option<&Value> {
@@ -166,7 +171,7 @@ impl Store {
             }
             self.set(key, Value::Stream(Stream::default()), None, false);
         }
-        let (now, slack) = (self.now, self.trim_slack);
+        let (now, slack) = (self.now.max(self.first_position), self.trim_slack);
         let Some(Value::Stream(stream)) = self.value_mut(key) else {
             return Err(WRONG_TYPE.into());
         };

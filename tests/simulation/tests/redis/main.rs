@@ -18,6 +18,8 @@ const PUBLISH_ONCE: &str =
     include_str!("../../../../ingest-worker/src/infrastructure/redis/publish_once.lua");
 const REPLACE_WATERMARKS: &str =
     include_str!("../../../../ingest-worker/src/infrastructure/redis/replace_watermarks.lua");
+const NOTE_SINCE: &str =
+    include_str!("../../../../ingest-worker/src/infrastructure/redis/note_since.lua");
 const MARKS: &str = include_str!("../../../../ws-gateway/src/redis/history/marks.lua");
 const NEWEST_POSITION: &str = include_str!("../../../../ws-gateway/src/redis/newest_position.lua");
 const PAGE: &str = include_str!("../../../../ws-gateway/src/redis/history/page.lua");
@@ -83,8 +85,12 @@ impl Operations {
             ["stream", "start", "position", "owner"].map(|kind| format!("ws:{kind}:{{{user}}}"));
         match self.random.random_range(0..150_u32) {
             110.. => self.read_state(user, [&stream, &start, &position]),
-            100..105 => command(&["HMGET", WATERMARKS, "a", "b"]),
-            105..110 => self.replace_watermarks(),
+            100..103 => command(&["HMGET", WATERMARKS, "a", "b", "since"]),
+            103..107 => self.replace_watermarks(),
+            107..110 => {
+                let last = self.number().to_string();
+                command(&["EVAL", NOTE_SINCE, "1", WATERMARKS, &last])
+            }
             0..40 => self.publish(user, &[&stream, &start, &position]),
             40..50 => {
                 let keys = ["EVAL", NEWEST_POSITION, "2", &stream, &position];
@@ -250,8 +256,12 @@ fn run_simulated(simulated: &mut Simulated, command: &Command) -> Reply {
     if command[1..].first().is_some_and(|script| script == PUBLISH_ONCE) {
         parts[0] = b"EVALSHA".to_vec();
     }
-    if command[1..].first().is_some_and(|script| script == REPLACE_WATERMARKS) {
-        (parts[0], parts[1]) = ("EVALSHA".into(), commands::REPLACE_WATERMARKS.into());
+    let hashes =
+        [(REPLACE_WATERMARKS, commands::REPLACE_WATERMARKS), (NOTE_SINCE, commands::NOTE_SINCE)];
+    for (script, hash) in hashes {
+        if command[1..].first().is_some_and(|text| text == script) {
+            (parts[0], parts[1]) = ("EVALSHA".into(), hash.into());
+        }
     }
     simulated.store.now += 1;
     commands::run(simulated, &parts)

@@ -50,6 +50,9 @@ impl Ids {
 
     fn text(&mut self, bytes: &[u8]) -> String {
         let text = String::from_utf8_lossy(bytes);
+        if text.parse::<u64>().is_ok_and(|millis| millis >= 1_000) {
+            return "time".into();
+        }
         let lines = text.lines().map(|line| {
             if let Some(error) = line.strip_prefix('-') {
                 format!("-{}", Self::error(error))

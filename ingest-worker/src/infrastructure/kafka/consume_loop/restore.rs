@@ -94,7 +94,8 @@ where
         let mut write = self.watermarks.all(&self.source.offsets());
         if !write.watermarks.is_empty() {
             self.processor.write_watermarks(&mut write).await;
-            self.watermarks.compare_written(write, &mut self.source.offsets());
+            let lost = self.watermarks.compare_written(write, &mut self.source.offsets());
+            self.leave_rewinds(lost);
             self.source.store_offsets();
         }
     }
@@ -111,9 +112,7 @@ where
             Completed::Read(_) => return,
         };
         let lost = self.watermarks.compare_written(write, &mut self.source.offsets());
-        for (partition, _) in lost {
-            self.watermarks.forget(&partition);
-        }
+        self.leave_rewinds(lost);
         if let Some(delivered) = delivered {
             self.apply_outcomes(delivered);
         }
@@ -243,11 +242,23 @@ where
         let mut due = Vec::new();
         for (partition, to) in lost {
             match self.rebuilds.admit(&partition, to) {
-                Some(to) => due.push((partition, to)),
-                None => drop(self.watermarks.forget(&partition)),
+                Some(admitted) => due.push((partition, admitted)),
+                None => self.leave_rewinds(vec![(partition, to)]),
             }
         }
         due
+    }
+
+    /// Leaves partitions to be compared again, by this worker or their next owners.
+    fn leave_rewinds(&mut self, lost: Vec<(Partition, RewindTo)>) {
+        for (partition, to) in lost {
+            self.watermarks.forget(&partition);
+            if matches!(to, RewindTo::Age { .. }) {
+                // Without a watermark, histories are rebuilt up to what is committed; the rest would
+                // be published again.
+                self.source.offsets().set_confirmed(&partition.0, partition.1, None);
+            }
+        }
     }
 
     fn end_stuck(&mut self) {

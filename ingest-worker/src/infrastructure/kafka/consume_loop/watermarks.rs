@@ -187,8 +187,7 @@ impl Watermarks {
             offsets.set_reread_until(&partition.0, partition.1, until);
         }
         if read.stored.values().any(Option::is_none) {
-            // Before anything is published, so that its loss is noticed.
-            self.sync_at = Instant::now();
+            self.write_first();
         }
         let values = if is_renamed { Vec::new() } else { read.highest() };
         // A history that a worker has made since the loss is newer. Any other has survived, unless
@@ -245,9 +244,18 @@ impl Watermarks {
                 let token = String::new();
                 let tracked = Tracked { epoch, source, stored, read_at, token, is_unproven };
                 self.track(&partition, tracked);
+                if matches!(rewind, Some(RewindTo::Age { .. })) {
+                    self.write_first();
+                }
                 Some((partition, rewind?))
             };
         written.filter_map(compare).collect()
+    }
+
+    /// Writes missing watermarks before anything is published. A batch that expected none would not
+    /// notice a loss of the notifications before its watermarks.
+    fn write_first(&mut self) {
+        self.sync_at = Instant::now();
     }
 
     /// Forgets what the servers hold, to compare again after a while. Returns whether that is news

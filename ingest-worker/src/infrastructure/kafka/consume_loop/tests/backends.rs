@@ -59,6 +59,8 @@ struct StoreState {
     refused: HashSet<String>,
     calls: usize,
     data: Data,
+    /// After how many more notifications all data are lost.
+    lost_after: Option<usize>,
 }
 
 /// What a failover goes back in.
@@ -79,6 +81,11 @@ impl Store {
     /// Makes a replica the master.
     pub(super) fn fail_over_to(&self, data: Data) {
         self.state().data = data;
+    }
+
+    /// Loses all data after so many more notifications, in the middle of a call.
+    pub(super) fn lose_after(&self, notifications: usize) {
+        self.state().lost_after = Some(notifications);
     }
 
     /// The value of a watermark.
@@ -166,6 +173,13 @@ impl Publisher for Store {
             return Err(error(System::Redis));
         }
         let publish = |sent: &OutgoingNotification| {
+            state.lost_after = match state.lost_after {
+                Some(0) => {
+                    state.data = Data::default();
+                    None
+                }
+                left => left.map(|left| left - 1),
+            };
             if state.refused.contains(sent.user.as_str()) {
                 return PublishOutcome::Refused(error(System::Redis));
             }

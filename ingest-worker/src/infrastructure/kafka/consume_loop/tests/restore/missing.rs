@@ -34,6 +34,27 @@ async fn a_flush_rebuilds_histories_and_publishes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_flush_in_the_middle_of_the_first_call_after_a_flush_is_noticed() {
+    let setup = Setup::new([0]);
+    let script = async {
+        for id in 1..=3 {
+            setup.broker.produce(0, of_user(id, "u"));
+        }
+        setup.committed(0, 3).await;
+        sleep(SYNC).await;
+        setup.store.fail_over_to(Data::default());
+        setup.store.lose_after(2);
+        sleep(3 * SYNC).await;
+        // Their claims are back.
+        setup.broker.produce(0, of_user(1, "u"));
+        setup.committed(0, 4).await;
+    };
+    setup.run(script).await;
+    assert_eq!(setup.store.published(), [1, 2, 3]);
+    assert_eq!(rewinds(&setup, RewindReason::Missing), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_another_worker_has_rebuilt_is_not_published_after_a_second_flush() {
     let setup = Setup::new([0]);
     let script = async {
