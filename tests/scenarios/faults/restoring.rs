@@ -2,7 +2,9 @@
 //! empty, while workers are killed or join and clients are away. Each case prints a row.
 
 pub(crate) mod case;
+mod publications;
 pub(crate) mod receiver;
+mod watermarks;
 
 use std::collections::HashSet;
 
@@ -20,7 +22,9 @@ use crate::{
     runner::scenarios,
     under_load::UnderLoad,
 };
-use case::{Case, Loss, Meanwhile};
+use case::{Case, Loss, Meanwhile, User};
+use publications::Publications;
+use watermarks::{wait_for_watermarks, wait_until_rebuilt};
 
 scenarios![
     random_losses_are_restored,
@@ -29,6 +33,7 @@ scenarios![
     a_redis_that_comes_back_empty_before_the_workers_start_notifies_no_connected_client_twice,
     a_power_failure_that_takes_the_last_second_costs_no_event,
     a_flush_under_load_costs_no_event_and_notifies_no_connected_client_twice,
+    flushes_in_a_row_under_load_publish_no_event_again,
     a_redis_that_comes_back_empty_gets_its_histories_back,
     a_flush_is_repaired_without_notifying_connected_clients,
     a_worker_that_is_killed_while_it_restores_is_completed_by_the_next,
@@ -140,6 +145,35 @@ async fn a_flush_under_load_costs_no_event_and_notifies_no_connected_client_twic
         Ok(stored)
     })
     .await
+}
+
+/// Events arrive while histories are rebuilt, which are lost before that has ended.
+async fn flushes_in_a_row_under_load_publish_no_event_again(
+    context: &Context,
+) -> anyhow::Result<()> {
+    let stack = context.own_broker(&Layout { workers: 2, ..layout() }).await?;
+    let published = Publications::count(&stack).await?;
+    let mut users: Vec<User> = (0..80).map(|_| User::fresh()).collect();
+    case::send(&stack, &mut users, 100).await?;
+    // What a partition that changes hands has not committed is published again after a flush.
+    wait_for_watermarks(&stack).await?;
+    let mut load = UnderLoad::start(stack, "flushes in a row").await?;
+    let mut redis = load.stack.redis.connection().await?;
+    for flushes in 2..RunProfile::current().pick(4, 10) {
+        for _ in 0..flushes {
+            load.events.wait_for_sent(30).await?;
+            cmd("FLUSHALL").exec_async(&mut redis).await?;
+        }
+        load.wait_for_recovery("flushed").await?;
+        wait_until_rebuilt(&load.stack).await?;
+    }
+    load.events.stop_and_flush().await?;
+    load.clients.violations(&load.stack).await?.ensure_none()?;
+    for user in &users {
+        user.restored(&load.stack).await?;
+    }
+    published.expect_each_once(&load.stack, users.len() * users[0].events.len()).await?;
+    load.shut_down().await
 }
 
 /// Lets Redis lose data so many times while events arrive: `lose` returns the positions that it had

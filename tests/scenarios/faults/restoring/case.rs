@@ -17,13 +17,14 @@ use harness::{
 use redis::cmd;
 use serde_json::Value;
 
-use super::receiver::Receiver;
+use super::{
+    receiver::Receiver,
+    watermarks::{WATERMARKS, wait_for_watermarks},
+};
 use crate::{
     assertions::wait_for_published, run_profile::RunProfile, under_load::RECOVERY_TIMEOUT,
 };
 
-/// The hash of the watermarks on a single server.
-const WATERMARKS: &str = "ws:watermark:0";
 /// Longest time until what was lost is back, for the restart of Redis and for each event: about
 /// five times what unoptimized services take beside other processes. Only a defect takes longer.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -240,27 +241,6 @@ pub(crate) async fn send(
         user.published = positions.into_iter().collect();
     }
     Ok(())
-}
-
-/// Waits until Redis has a watermark of each partition. A worker that has read nothing of a
-/// partition writes the first one when the client reports its position.
-async fn wait_for_watermarks(stack: &Stack) -> anyhow::Result<()> {
-    eventually("each partition has a watermark", RECOVERY_TIMEOUT, async || {
-        let mut assigned = 0.0;
-        for worker in &stack.workers {
-            let partitions = worker.metric("ingest_worker_assigned_partitions").await?;
-            // During a rebalance, not all partitions are assigned.
-            ensure!(partitions > 0.0, "{} has no partition yet", worker.name());
-            assigned += partitions;
-        }
-        let mut fields = cmd("HLEN");
-        let written: f64 =
-            fields.arg(WATERMARKS).query_async(&mut stack.redis.connection().await?).await?;
-        // One more field says since when Redis has data.
-        ensure!(written > assigned, "{} of {assigned} have", written - 1.0);
-        Ok(())
-    })
-    .await
 }
 
 /// Waits until the history of a user has every event, each once. Returns the position of each
