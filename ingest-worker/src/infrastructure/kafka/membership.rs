@@ -12,7 +12,7 @@ use std::{
 };
 
 use rdkafka::{
-    ClientContext, TopicPartitionList,
+    ClientContext, Offset, TopicPartitionList,
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, Consumer as _, ConsumerContext, Rebalance},
     error::{KafkaError, KafkaResult},
@@ -182,6 +182,15 @@ impl Membership {
         ignored.into_iter().collect()
     }
 
+    fn note_committed(&self, list: &TopicPartitionList) {
+        let mut offsets = self.offsets();
+        for element in list.elements().iter().filter(|element| element.error().is_ok()) {
+            if let Offset::Offset(offset) = element.offset() {
+                offsets.set_committed(element.topic(), element.partition(), offset);
+            }
+        }
+    }
+
     fn topic_log(&self) -> MutexGuard<'_, TopicLog> {
         self.topic_log.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -274,6 +283,7 @@ impl ConsumerContext for Membership {
     fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
         if result.is_ok() {
             self.backward_commits().committed(offsets);
+            self.note_committed(offsets);
         }
         if self.commits.report(&result, offsets, &self.outage) {
             self.metrics.commit_failures.inc();

@@ -82,6 +82,8 @@ struct Assigned {
     never_finished: BTreeSet<i64>,
     /// The position that Redis has; without it, everything that is finished is committed.
     confirmed: Option<i64>,
+    /// The committed offset, if it is known; there may be a later one.
+    committed: Option<i64>,
 }
 
 impl Offsets {
@@ -90,6 +92,18 @@ impl Offsets {
         self.last_epoch += 1;
         let assigned = Assigned { epoch: self.last_epoch, ..Assigned::default() };
         self.topics.entry(topic.to_owned()).or_default().insert(partition, assigned);
+    }
+
+    /// Notes that an offset of a partition is committed.
+    pub(crate) fn set_committed(&mut self, topic: &str, partition: i32, offset: i64) {
+        if let Some(assigned) = self.get_mut(topic, partition) {
+            assigned.committed = Some(offset);
+        }
+    }
+
+    /// Returns the committed offset of a partition, if it is known; there may be a later one.
+    pub(crate) fn committed(&self, topic: &str, partition: i32) -> Option<i64> {
+        self.get(topic, partition)?.committed
     }
 
     /// Stops tracking a partition; its unfinished records are stale.

@@ -65,7 +65,7 @@ fn positions(
     client: &StreamConsumer<Membership>,
     partitions: &[(Partition, RewindTo)],
 ) -> KafkaResult<Vec<KafkaResult<Option<i64>>>> {
-    let (mut times, mut list) = (TopicPartitionList::new(), TopicPartitionList::new());
+    let (mut times, mut unknown) = (TopicPartitionList::new(), TopicPartitionList::new());
     for ((topic, partition), to) in partitions {
         let time = match to {
             // Out of range, the client would apply `KAFKA_AUTO_OFFSET_RESET`.
@@ -73,10 +73,14 @@ fn positions(
             RewindTo::Age { max, .. } => Offset::Offset(since(*max)),
         };
         times.add_partition_offset(topic, *partition, time)?;
-        list.add_partition(topic, *partition);
+        if client.context().offsets().committed(topic, *partition).is_none() {
+            unknown.add_partition(topic, *partition);
+        }
     }
     let found = client.offsets_for_times(times, TIMEOUT)?;
-    let committed = client.committed_offsets(list, TIMEOUT)?;
+    // The coordinator answers when a rebalance of the group ends, which may wait for a dead member.
+    let read = (unknown.count() > 0).then(|| client.committed_offsets(unknown, TIMEOUT));
+    let read = read.unwrap_or_else(|| Ok(TopicPartitionList::new()));
     let offsets = client.context().offsets();
     let position = |((topic, partition), to): &(Partition, RewindTo)| {
         let found = match offset(found.find_partition(topic, *partition)) {
@@ -84,7 +88,11 @@ fn positions(
             Err(KafkaError::OffsetFetch(RDKafkaErrorCode::Unknown)) => return Ok(None),
             found => found?,
         };
-        let committed = offset(committed.find_partition(topic, *partition))?;
+        let committed = match (offsets.committed(topic, *partition), &read) {
+            (Some(committed), _) => Some(committed),
+            (None, Ok(read)) => offset(read.find_partition(topic, *partition))?,
+            (None, Err(error)) => return Err(error.clone()),
+        };
         Ok(offsets.rewind_start(topic, *partition, *to, found, committed))
     };
     Ok(partitions.iter().map(position).collect())

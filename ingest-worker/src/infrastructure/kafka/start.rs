@@ -42,6 +42,7 @@ fn try_set_committed(
         let is_unknown = unknown.get(&(topic.clone(), *partition)) == Some(epoch);
         if let Some(committed) = committed.filter(|_| is_unknown) {
             offsets.set_start(topic, *partition, committed);
+            offsets.set_committed(topic, *partition, committed);
         }
     }
     Ok(())

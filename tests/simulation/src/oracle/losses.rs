@@ -32,16 +32,17 @@ impl Oracle {
         lost
     }
 
-    /// Returns an event that a failover has lost and that is not restored, although Kafka has it.
+    /// Returns an event that Redis has lost and that is not restored, although Kafka has it.
     pub(crate) fn not_restored(&self) -> Option<String> {
         let state = self.state();
         let has_record = |(partition, offset): &(Partition, i64)| {
             state.record(partition, *offset).is_some_and(|record| !record.is_deleted)
         };
-        let lost = state.events.values().find(|event| {
+        let (_, lost) = state.events.iter().find(|(id, event)| {
             let has_recipient = event.event.names_user || !state.owners_lost;
             let has_record = event.copies.iter().all(has_record);
-            event.is_lost && !event.is_claimed && has_recipient && has_record
+            let is_lost = event.is_lost || state.silent.contains(id);
+            is_lost && !event.is_claimed && has_recipient && has_record
         })?;
         Some(format!("{:?} is lost and not restored", lost.event))
     }

@@ -12,7 +12,9 @@ use shared::config;
 use tokio::time::timeout;
 
 use super::*;
-use crate::{config::command, infrastructure::kafka::offsets::InFlightId};
+use crate::{
+    config::command, infrastructure::kafka::offsets::InFlightId, notification::loss_time::LossTime,
+};
 
 const LIMIT: Duration = Duration::from_mins(1);
 
@@ -79,6 +81,11 @@ async fn a_member_reads_its_partitions_and_commits_up_to_the_first_unfinished_re
     }
     source.store_offsets();
     assert_eq!(source.fatal_error(), None);
+    let begun = Instant::now();
+    while committed(&servers, &group).is_none_or(|offset| offset < 3) {
+        assert!(begun.elapsed() < LIMIT, "the offset is committed");
+        timeout(Duration::from_millis(100), source.read()).await.ok();
+    }
     drop((records, source));
     tokio::task::spawn_blocking(move || drop(consumer)).await.expect("it leaves the group");
     assert_eq!(committed(&servers, &group), Some(3));
@@ -160,4 +167,26 @@ async fn offsets_below_the_committed_one_are_committed_after_a_rewind() {
         consumer.client.seek("t", 0, beginning, LIMIT).expect("the partition is assigned");
     }
     assert_eq!(consumer.membership().metrics().offset_resets.get(), 1);
+}
+
+/// The coordinator answers no request for offsets until a rebalance of the group ends.
+#[tokio::test]
+async fn a_partition_is_rewound_while_the_coordinator_returns_no_offsets() {
+    let cluster = MockCluster::new(1).expect("a broker");
+    let (consumer, _) = member(&cluster);
+    let mut source = consumer.source();
+    for (offset, id) in read_all(&mut source).await {
+        source.offsets().finish("t", 0, offset, id);
+    }
+    source.store_offsets();
+    let begun = Instant::now();
+    while source.offsets().committed("t", 0) != Some(5) {
+        assert!(begun.elapsed() < LIMIT, "nothing is committed");
+        timeout(Duration::from_millis(100), source.read()).await.ok();
+    }
+    let denied = RDKafkaRespErr::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED;
+    cluster.request_errors(RDKafkaApiKey::OffsetFetch, &[denied]);
+    let to = RewindTo::Offset { from: 2, silent_until: 0, loss: LossTime::default() };
+    let rewound = source.rewind(&[(("t".to_owned(), 0), to)]).await;
+    assert!(matches!(rewound[..], [Ok(Some(2))]), "{rewound:?}");
 }

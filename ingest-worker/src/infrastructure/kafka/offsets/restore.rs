@@ -78,6 +78,7 @@ impl Offsets {
             restored_until: until,
             reread_until: assigned.reread_until,
             read_until,
+            committed: assigned.committed,
             never_finished: assigned.never_finished().split_off(&finished_elsewhere),
             ..Assigned::default()
         };
@@ -224,7 +225,7 @@ impl Assigned {
     pub(super) fn end_restore(&mut self) {
         (self.silent_until, self.restored_until, self.read_until) = (0, 0, 0);
         self.never_finished.clear();
-        self.confirmed = None;
+        (self.confirmed, self.committed) = (None, None);
     }
 
     /// Returns how the notification of a record is restored.
