@@ -82,8 +82,17 @@ struct Assigned {
     never_finished: BTreeSet<i64>,
     /// The position that Redis has; without it, everything that is finished is committed.
     confirmed: Option<i64>,
-    /// The committed offset, if it is known; there may be a later one.
-    committed: Option<i64>,
+    committed: Committed,
+}
+
+/// What is known of the committed offset of a partition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Committed {
+    #[default]
+    Unknown,
+    Nothing,
+    /// There may be a later one.
+    Offset(i64),
 }
 
 impl Offsets {
@@ -94,16 +103,28 @@ impl Offsets {
         self.topics.entry(topic.to_owned()).or_default().insert(partition, assigned);
     }
 
-    /// Notes that an offset of a partition is committed.
-    pub(crate) fn set_committed(&mut self, topic: &str, partition: i32, offset: i64) {
-        if let Some(assigned) = self.get_mut(topic, partition) {
-            assigned.committed = Some(offset);
+    /// Notes what was committed when a partition was assigned, unless something was since.
+    pub(crate) fn set_first_committed(
+        &mut self,
+        (topic, partition): &Partition,
+        epoch: u64,
+        committed: Committed,
+    ) {
+        let assigned = self.get_mut(topic, *partition).filter(|assigned| assigned.epoch == epoch);
+        if let Some(assigned) = assigned.filter(|a| a.committed == Committed::Unknown) {
+            assigned.committed = committed;
         }
     }
 
-    /// Returns the committed offset of a partition, if it is known; there may be a later one.
-    pub(crate) fn committed(&self, topic: &str, partition: i32) -> Option<i64> {
-        self.get(topic, partition)?.committed
+    /// Notes that an offset of a partition is committed.
+    pub(crate) fn set_committed(&mut self, topic: &str, partition: i32, offset: i64) {
+        if let Some(assigned) = self.get_mut(topic, partition) {
+            assigned.committed = Committed::Offset(offset);
+        }
+    }
+
+    pub(crate) fn committed(&self, topic: &str, partition: i32) -> Committed {
+        self.get(topic, partition).map_or(Committed::Unknown, |assigned| assigned.committed)
     }
 
     /// Stops tracking a partition; its unfinished records are stale.

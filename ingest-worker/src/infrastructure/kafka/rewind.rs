@@ -12,7 +12,11 @@ use rdkafka::{
 };
 use shared::time::{Timestamp, millis};
 
-use super::{membership::Membership, offsets::Partition, source::RewindTo};
+use super::{
+    membership::Membership,
+    offsets::{Committed, Partition},
+    source::RewindTo,
+};
 
 /// Time limit for the brokers to answer, and for the client to seek.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -73,7 +77,7 @@ fn positions(
             RewindTo::Age { max, .. } => Offset::Offset(since(*max)),
         };
         times.add_partition_offset(topic, *partition, time)?;
-        if client.context().offsets().committed(topic, *partition).is_none() {
+        if client.context().offsets().committed(topic, *partition) == Committed::Unknown {
             unknown.add_partition(topic, *partition);
         }
     }
@@ -89,9 +93,10 @@ fn positions(
             found => found?,
         };
         let committed = match (offsets.committed(topic, *partition), &read) {
-            (Some(committed), _) => Some(committed),
-            (None, Ok(read)) => offset(read.find_partition(topic, *partition))?,
-            (None, Err(error)) => return Err(error.clone()),
+            (Committed::Offset(committed), _) => Some(committed),
+            (Committed::Nothing, _) => None,
+            (Committed::Unknown, Ok(read)) => offset(read.find_partition(topic, *partition))?,
+            (Committed::Unknown, Err(error)) => return Err(error.clone()),
         };
         Ok(offsets.rewind_start(topic, *partition, *to, found, committed))
     };

@@ -10,7 +10,11 @@ use rdkafka::{
 };
 use tracing::debug;
 
-use super::{membership::Membership, offsets::Partition, rewind};
+use super::{
+    membership::Membership,
+    offsets::{Committed, Partition},
+    rewind,
+};
 
 /// Time limit for the brokers to answer.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -39,10 +43,12 @@ fn try_set_committed(
     let unknown = offsets.without_start();
     for ((topic, partition), epoch) in assigned {
         let committed = rewind::offset(committed.find_partition(topic, *partition))?;
-        let is_unknown = unknown.get(&(topic.clone(), *partition)) == Some(epoch);
+        let partition = (topic.clone(), *partition);
+        let known = committed.map_or(Committed::Nothing, Committed::Offset);
+        offsets.set_first_committed(&partition, *epoch, known);
+        let is_unknown = unknown.get(&partition) == Some(epoch);
         if let Some(committed) = committed.filter(|_| is_unknown) {
-            offsets.set_start(topic, *partition, committed);
-            offsets.set_committed(topic, *partition, committed);
+            offsets.set_start(topic, partition.1, committed);
         }
     }
     Ok(())

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{Assigned, Offsets, Partition, TopicId};
+use super::{Assigned, Committed, Offsets, Partition, TopicId};
 use crate::{
     domain::record::Restore, infrastructure::kafka::rewind_to::RewindTo,
     notification::loss_time::LossTime,
@@ -225,7 +225,7 @@ impl Assigned {
     pub(super) fn end_restore(&mut self) {
         (self.silent_until, self.restored_until, self.read_until) = (0, 0, 0);
         self.never_finished.clear();
-        (self.confirmed, self.committed) = (None, None);
+        (self.confirmed, self.committed) = (None, Committed::Unknown);
     }
 
     /// Returns how the notification of a record is restored.
