@@ -23,8 +23,8 @@ pub(super) struct Tracked {
     pub(super) source: WatermarkSource,
     /// What each server has.
     pub(super) stored: StoredWatermark,
-    /// A time just before the servers were read, in milliseconds.
-    pub(super) read_at: i64,
+    /// What was known of losses when the servers were read.
+    pub(super) at_read: LossTime,
     /// The token of the next value: the same until its outcome is known.
     pub(super) token: String,
     /// Whether something may have been published without a watermark after it.
@@ -62,11 +62,10 @@ impl TrackedPartitions {
 }
 
 impl Tracked {
-    pub(super) fn new(
-        epoch: u64,
-        ReadWatermark { source, stored, at: read_at, .. }: ReadWatermark,
-    ) -> Self {
-        Self { epoch, source, stored, read_at, token: String::new(), is_unproven: false }
+    pub(super) fn new(epoch: u64, read: ReadWatermark) -> Self {
+        let at_read = read.loss_time();
+        let ReadWatermark { source, stored, .. } = read;
+        Self { epoch, source, stored, at_read, token: String::new(), is_unproven: false }
     }
 
     /// Returns from where, once the next value is written, the partition is read again: what was
@@ -75,7 +74,7 @@ impl Tracked {
         if !self.is_unproven {
             return None;
         }
-        let loss = intact_until(&self.stored, self.read_at);
+        let loss = intact_until(&self.stored, self.at_read);
         match rewind_to(self.stored.values(), next, Duration::ZERO, loss)? {
             RewindTo::Offset { from, silent_until, loss } => {
                 Some((from, (silent_until > 0).then_some((silent_until, loss))))

@@ -51,12 +51,13 @@ pub(super) fn rewind_to<'v>(
     }
 }
 
-/// Returns the last time, in milliseconds, at which each server is known to have had its data: when
-/// it stored its value, or else when it was read.
-pub(super) fn intact_until(stored: &StoredWatermark, read_at: i64) -> LossTime {
+/// Returns until when each server is known to have had its data: when it stored its value, or else
+/// `at_read`, when it was read.
+pub(super) fn intact_until(stored: &StoredWatermark, at_read: LossTime) -> LossTime {
     let stored_at = |value: &Option<String>| Position::of(value.as_deref()?)?.stored_at;
-    let times = stored.values().map(|value| stored_at(value).unwrap_or(read_at));
-    LossTime::IntactUntil(times.min().unwrap_or(read_at))
+    let times =
+        stored.values().map(|value| stored_at(value).map_or(at_read, LossTime::IntactUntil));
+    times.min().unwrap_or(at_read)
 }
 
 #[cfg(test)]
@@ -102,14 +103,15 @@ mod tests {
             };
             values.iter().enumerate().map(keyed).collect()
         };
-        for (values, expected) in [
-            (&["a.1 4 at 7", "a.1 4 at 5"][..], 5),
-            (&["", "a.1 4 at 11"], 9),
-            (&["a.1 4"], 9),
-            (&[], 9),
-        ] {
-            let expected = LossTime::IntactUntil(expected);
-            assert_eq!(intact_until(&stored(values), 9), expected, "{values:?}");
+        for at_read in [LossTime::IntactUntil(9), LossTime::NoticedAt(9)] {
+            for (values, expected) in [
+                (&["a.1 4 at 7", "a.1 4 at 5"][..], LossTime::IntactUntil(5)),
+                (&["", "a.1 4 at 11"], at_read),
+                (&["a.1 4"], at_read),
+                (&[], at_read),
+            ] {
+                assert_eq!(intact_until(&stored(values), at_read), expected, "{values:?}");
+            }
         }
     }
 }

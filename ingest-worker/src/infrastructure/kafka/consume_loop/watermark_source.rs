@@ -4,7 +4,10 @@
 use std::sync::Arc;
 
 use super::watermark_value::Position;
-use crate::notification::publisher::{StoredWatermark, Watermark};
+use crate::notification::{
+    loss_time::LossTime,
+    publisher::{StoredWatermark, Watermark},
+};
 
 /// The names of a partition's watermark.
 #[derive(Clone, Debug)]
@@ -61,6 +64,16 @@ impl ReadWatermark {
         let lost = self.stored.keys().zip(self.highest()).filter(|(_, value)| value.is_none());
         let since = |key: &Arc<str>| self.since.get(key)?.as_deref()?.parse().ok();
         lost.filter_map(|(key, _)| since(key)).min().unwrap_or(self.at)
+    }
+
+    /// Returns what is known of losses: a server without a position had lost its data before, the
+    /// others had theirs.
+    pub(super) fn loss_time(&self) -> LossTime {
+        if self.highest().iter().any(Option::is_none) {
+            LossTime::NoticedAt(self.lost_before())
+        } else {
+            LossTime::IntactUntil(self.at)
+        }
     }
 
     /// Returns the position before which a former owner has finished the records of the partition,

@@ -224,7 +224,7 @@ impl Watermarks {
                     !is_new(value) && written.stored.get(*key) != Some(value)
                 };
                 let is_written = stored.values().all(is_new);
-                let loss = intact_until(&written.stored, tracked.read_at);
+                let loss = intact_until(&written.stored, tracked.at_read);
                 let rewind = if is_written && tracked.is_unproven {
                     // The servers may have lost what was published since the value before.
                     rewind_to(written.stored.values(), position, self.limit, loss)
@@ -237,12 +237,12 @@ impl Watermarks {
                 let confirmed = confirmed.min().flatten().filter(|_| is_written);
                 offsets.set_confirmed(&partition.0, partition.1, confirmed);
                 let is_unproven = !is_written && rewind.is_none();
-                let (source, read_at) = (tracked.source.clone(), tracked.read_at);
+                let (source, at_read) = (tracked.source.clone(), tracked.at_read);
                 if is_written {
                     self.forgotten.remove(&partition);
                 }
                 let token = String::new();
-                let tracked = Tracked { epoch, source, stored, read_at, token, is_unproven };
+                let tracked = Tracked { epoch, source, stored, at_read, token, is_unproven };
                 self.track(&partition, tracked);
                 if matches!(rewind, Some(RewindTo::Age { .. })) {
                     self.write_first();
