@@ -21,7 +21,8 @@ test: lint ## lint, unit tests, and scenarios against real servers; ONLY=name fi
 simulate: ## run seeds of the simulation until one fails; FROM=n, COUNT=n; SEED=n replays one
 	@tests/setup.sh demo
 	$(CARGO) build --locked --package simulation
-	@$${CARGO_TARGET_DIR:-target}/debug/simulate --from $(or $(FROM),1) $(if $(COUNT),--count $(COUNT)) \
+	@$${CARGO_TARGET_DIR:-target}/debug/simulate \
+		$(if $(FROM),--from $(FROM)) $(if $(COUNT),--count $(COUNT)) \
 		$(if $(SEED),--seed $(SEED)) $(if $(WITHOUT),--without $(WITHOUT)) $(if $(RECORDS),--records $(RECORDS))
 
 bench: ## measure the figures of tests/README.md, half an hour; ONLY=name,name; QUICK=1

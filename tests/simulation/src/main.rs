@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    num::NonZeroU64,
+    num::{NonZeroU64, NonZeroUsize},
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -20,19 +20,19 @@ struct Arguments {
     #[arg(long)]
     seed: Option<u64>,
     /// Faults that do not happen.
-    #[arg(long, value_enum, value_delimiter = ',')]
+    #[arg(long, value_enum, value_delimiter = ',', requires = "seed")]
     without: Vec<Fault>,
     /// Number of records, instead of the seed's.
-    #[arg(long)]
-    records: Option<usize>,
+    #[arg(long, requires = "seed")]
+    records: Option<NonZeroUsize>,
     /// The first of the seeds to run.
-    #[arg(long, default_value = "1")]
+    #[arg(long, default_value = "1", conflicts_with = "seed")]
     from: u64,
     /// How many seeds to run; without it until the first failure.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "seed")]
     count: Option<NonZeroU64>,
     /// Runs on after a failure.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "seed")]
     keep_going: bool,
 }
 
@@ -44,7 +44,8 @@ fn main() -> ExitCode {
     let runner = Runner::this_program();
     match arguments.seed {
         Some(seed) => {
-            let case = Case { seed, without: arguments.without, records: arguments.records };
+            let records = arguments.records.map(NonZeroUsize::get);
+            let case = Case { seed, without: arguments.without, records };
             replay(&runner, &case)
         }
         None => search(&runner, &arguments),
@@ -62,7 +63,8 @@ fn replay(runner: &Runner, case: &Case) -> ExitCode {
     if !report.has_failed() {
         return ExitCode::SUCCESS;
     }
-    let (smaller, report) = runner.shrink(case, report, Report::has_failed);
+    let before = report.clone();
+    let (smaller, report) = runner.shrink(case, report, |smaller| smaller.fails_like(&before));
     println!("\nthe smallest failing run that was found: {}\n{report}", smaller.command());
     ExitCode::FAILURE
 }
@@ -71,7 +73,7 @@ fn search(runner: &Runner, arguments: &Arguments) -> ExitCode {
     let (begin, mut totals) = (Instant::now(), Totals::default());
     let mut last_printed = Instant::now();
     let count = arguments.count.map_or(u64::MAX, NonZeroU64::get);
-    let cases = (arguments.from..).take(usize::try_from(count).unwrap_or(usize::MAX));
+    let cases = (arguments.from..=u64::MAX).take(usize::try_from(count).unwrap_or(usize::MAX));
     runner.run_all(cases.map(Case::of_seed), |case, report| {
         if report.has_failed() {
             println!("FAILED: {}: {}", case.command(), report.violations.join("; "));

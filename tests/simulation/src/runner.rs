@@ -263,6 +263,19 @@ impl Report {
         !self.violations.is_empty()
     }
 
+    /// Whether a property did not hold that did not in another report either, be it of another
+    /// client, record or time.
+    #[must_use]
+    pub fn fails_like(&self, other: &Self) -> bool {
+        let kind = |violation: &String| {
+            let words = violation.split_whitespace();
+            let words = words.filter(|word| !word.contains(|letter: char| letter.is_ascii_digit()));
+            words.collect::<Vec<_>>().join(" ")
+        };
+        let known: Vec<String> = other.violations.iter().map(kind).collect();
+        self.violations.iter().any(|violation| known.contains(&kind(violation)))
+    }
+
     fn read(result: &Value) -> Self {
         let texts = |name: &str| {
             let items = result[name].as_array().into_iter().flatten();

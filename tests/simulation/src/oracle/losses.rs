@@ -41,7 +41,9 @@ impl Oracle {
         let (_, lost) = state.events.iter().find(|(id, event)| {
             let has_recipient = event.event.names_user || !state.owners_lost;
             let has_record = event.copies.iter().all(has_record);
-            let is_lost = event.is_lost || state.silent.contains(id);
+            // A flush takes all owners.
+            let is_flushed = event.event.names_user && state.silent.contains(id);
+            let is_lost = event.is_lost || is_flushed;
             is_lost && !event.is_claimed && has_recipient && has_record
         })?;
         Some(format!("{:?} is lost and not restored", lost.event))

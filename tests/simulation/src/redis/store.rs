@@ -79,6 +79,22 @@ impl Store {
         entry.expires.is_none_or(|at| at > self.now).then_some(&*entry.value)
     }
 
+    /// Returns the type of a key, as the command `TYPE` names it, how many entries a stream has, and
+    /// in how many milliseconds the key expires.
+    #[must_use]
+    pub fn describe(&self, key: &str) -> (&'static str, Option<usize>, Option<u64>) {
+        let (name, length) = match self.value(key) {
+            None => return ("none", None, None),
+            Some(Value::Text(_)) => ("string", None),
+            Some(Value::Stream(stream)) => ("stream", Some(stream.entries.len())),
+            Some(Value::Sorted(_)) => ("zset", None),
+            Some(Value::Hash(_)) => ("hash", None),
+            Some(Value::Set) => ("set", None),
+        };
+        let expires = self.keys.get(key).and_then(|entry| entry.expires);
+        (name, length, expires.map(|at| at - self.now))
+    }
+
     fn value_mut(&mut self, key: &str) -> Option<&mut Value> {
         let now = self.now;
         let entry = self.keys.get_mut(key).filter(|entry| entry.expires.is_none_or(|at| at > now));

@@ -1,10 +1,11 @@
-//! The simulated Redis against a real server: the same random operations, the same replies.
+//! The simulated Redis against a real server: the same random operations, the same replies, messages
+//! and keys.
 
+mod real;
 mod replies;
 
 use harness::redis::Redis;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
-use redis::{Cmd, RedisError, Value, aio::MultiplexedConnection};
 use simulation::redis::{
     commands,
     database::{Database, ReadState, Write},
@@ -12,6 +13,7 @@ use simulation::redis::{
     store::Store,
 };
 
+use real::Real;
 use replies::Ids;
 
 const PUBLISH_ONCE: &str =
@@ -26,6 +28,12 @@ const PAGE: &str = include_str!("../../../../ws-gateway/src/redis/history/page.l
 const READ_STATE: &str = include_str!("../../../../ws-gateway/src/redis/read_state.lua");
 
 const WATERMARKS: &str = "ws:watermark:0";
+const CHANNEL: &str = "ws:channel";
+
+/// Lifetimes that differ by more than a seed takes, in milliseconds.
+const LIFETIMES: [&str; 3] = ["60000", "120000", "180000"];
+/// How exactly the times are compared until keys expire, in milliseconds.
+const RESOLUTION: u64 = 60_000;
 
 const SEEDS: u64 = 10;
 const OPERATIONS: usize = 200;
@@ -35,6 +43,8 @@ const OPERATIONS: usize = 200;
 struct Simulated {
     store: Store,
     is_out_of_memory: bool,
+    /// What was published by the last operation.
+    messages: Vec<Vec<u8>>,
 }
 
 impl Database for Simulated {
@@ -47,8 +57,10 @@ impl Database for Simulated {
         if is_refused { Err("OOM command not allowed".into()) } else { Ok(()) }
     }
 
-    fn publish(&mut self, _: &str, _: &[u8]) -> Result<i64, String> {
-        Ok(0)
+    fn publish(&mut self, channel: &str, message: &[u8]) -> Result<i64, String> {
+        assert_eq!(channel, CHANNEL);
+        self.messages.push(message.to_vec());
+        Ok(1)
     }
 
     fn stored(&mut self, _: &str, _: &[u8]) {}
@@ -94,7 +106,7 @@ impl Operations {
             0..40 => self.publish(user, &[&stream, &start, &position]),
             40..50 => {
                 let keys = ["EVAL", NEWEST_POSITION, "2", &stream, &position];
-                command(&[&keys[..], &[&self.start(), "60000", "ws:channel"]].concat())
+                command(&[&keys[..], &[&self.start(), self.lifetime(), CHANNEL]].concat())
             }
             50..55 => {
                 command(&["XRANGE", &stream, &format!("0-{}", self.number()), "+", "COUNT", "7"])
@@ -102,7 +114,7 @@ impl Operations {
             55..60 => self.page(&stream),
             60..65 => command(&["EVAL", MARKS, "2", &position, &start]),
             65..70 => command(&["MEMORY", "USAGE", &stream, "SAMPLES", "0"]),
-            70..75 => command(&["SET", &owner, "teacher", "PX", "60000"]),
+            70..75 => command(&["SET", &owner, "teacher", "PX", self.lifetime()]),
             75..80 => command(&["GET", &owner]),
             80..85 => command(&["GET", &stream]),
             85..88 => {
@@ -146,7 +158,9 @@ impl Operations {
         let mut parts = command(&["EVAL", PUBLISH_ONCE, &(keys.len() + events.len()).to_string()]);
         parts.extend(keys.iter().map(|key| (*key).to_owned()));
         parts.extend(events.iter().map(|event| seen(user, *event)));
-        parts.extend(command(&["ws:channel", "60000", "60000", "1000", "60000"]));
+        let [claim, stream, position] = [(); 3].map(|()| self.lifetime());
+        let length = ["3", "1000"][self.random.random_range(0..2)];
+        parts.extend(command(&[CHANNEL, claim, stream, length, position]));
         // Published; rebuilt silently; rebuilt where a history has survived, or one with entries.
         let losses =
             ["", "intact-until 1", "intact-until 9000000000000000", "noticed-at 9000000000000000"];
@@ -172,9 +186,9 @@ impl Operations {
             _ => {
                 let positions = ["", "7-7", &up_to, &up_to, &up_to];
                 let up_to = positions[self.random.random_range(0..positions.len())];
-                let channel = ["", "ws:channel"][self.random.random_range(0..2)];
+                let channel = ["", CHANNEL][self.random.random_range(0..2)];
                 let script = ["EVAL", READ_STATE, "4", stream, start, position, &read];
-                command(&[&script[..], &[channel, up_to, "60000"]].concat())
+                command(&[&script[..], &[channel, up_to, self.lifetime()]].concat())
             }
         }
     }
@@ -187,6 +201,10 @@ impl Operations {
             parts.extend(command(&[field, expected, "t.", &format!("t.{number} 5")]));
         }
         parts
+    }
+
+    fn lifetime(&mut self) -> &'static str {
+        LIFETIMES[self.random.random_range(0..LIFETIMES.len())]
     }
 
     /// Returns a new event, or one that may have been published.
@@ -229,24 +247,6 @@ fn seen(user: u32, event: u32) -> String {
     format!("ws:seen:{{{user}}}:{event}")
 }
 
-async fn run_real(
-    real: &mut MultiplexedConnection,
-    command: &Command,
-) -> Result<Value, RedisError> {
-    let mut parts = command.iter();
-    let mut request = Cmd::new();
-    if is_limit(command) {
-        let limit = if command[1] == "full" { "1" } else { "0" };
-        request.arg(&["CONFIG", "SET", "maxmemory", limit]);
-    } else {
-        request.arg(parts.next().expect("a command has a name"));
-        parts.for_each(|part| {
-            request.arg(part);
-        });
-    }
-    request.query_async(real).await
-}
-
 fn run_simulated(simulated: &mut Simulated, command: &Command) -> Reply {
     if is_limit(command) {
         simulated.is_out_of_memory = command[1] == "full";
@@ -267,27 +267,49 @@ fn run_simulated(simulated: &mut Simulated, command: &Command) -> Reply {
     commands::run(simulated, &parts)
 }
 
-/// A stream that is created again within a millisecond would assign an id again.
-async fn await_next_millisecond(real: &mut MultiplexedConnection) {
-    let mut first = None;
-    loop {
-        let (seconds, micros): (u64, u64) =
-            Cmd::new().arg("TIME").query_async(real).await.expect("the server answers");
-        let now = (seconds, micros / 1000);
-        if *first.get_or_insert(now) != now {
-            return;
-        }
+/// Returns the keys of a command.
+fn keys(command: &Command) -> impl Iterator<Item = &String> {
+    command.iter().filter(|part| part.starts_with("ws:") && *part != CHANNEL)
+}
+
+/// Whether the reply is a number that is not simulated.
+fn is_estimate(command: &Command) -> bool {
+    command.starts_with(&["MEMORY".to_owned(), "USAGE".to_owned()])
+}
+
+/// Runs an operation on both servers, and compares their replies, messages and keys.
+async fn compare(
+    operation: &Command,
+    (real, real_ids): (&mut Real, &mut Ids),
+    (simulated, simulated_ids): (&mut Simulated, &mut Ids),
+) {
+    let (of_real, of_simulated) = (real_ids.resolve(operation), simulated_ids.resolve(operation));
+    real.await_next_millisecond().await;
+    let expected = real_ids.of_real(real.run(&of_real).await);
+    let actual = simulated_ids.of_simulated(run_simulated(simulated, &of_simulated));
+    if !is_estimate(operation) {
+        assert_eq!(actual, expected);
+    }
+    for message in std::mem::take(&mut simulated.messages) {
+        let expected = real_ids.text(&real.message().await);
+        assert_eq!(simulated_ids.text(&message), expected, "published");
+    }
+    for key in keys(operation) {
+        let (name, length, expires) = real.describe(key).await;
+        let expected = (name.as_str(), length, expires.map(|ms| ms.div_ceil(RESOLUTION)));
+        let (name, length, expires) = simulated.store.describe(key);
+        let actual = (name, length, expires.map(|ms| ms.div_ceil(RESOLUTION)));
+        assert_eq!(actual, expected, "{key}");
     }
 }
 
 #[tokio::test]
-async fn the_simulated_redis_answers_like_a_real_one() {
+async fn the_simulated_redis_does_what_a_real_one_does() {
     let folder = tempfile::tempdir().expect("a folder");
-    let server = Redis::start(folder.path()).await.expect("a server");
-    let mut real = server.connection().await.expect("a connection");
+    let mut real = Real::connect(Redis::start(folder.path()).await.expect("a server")).await;
     for seed in 0..SEEDS {
         for reset in [command(&["MEMORY", "free"]), command(&["FLUSHALL"])] {
-            run_real(&mut real, &reset).await.expect("the server is reset");
+            real.run(&reset).await.expect("the server is reset");
         }
         let mut simulated = Simulated::default();
         simulated.store.now = 1_000;
@@ -295,13 +317,15 @@ async fn the_simulated_redis_answers_like_a_real_one() {
         let mut operations =
             Operations { random: StdRng::seed_from_u64(seed), events: 0, starts: 0 };
         for number in 0..OPERATIONS {
-            let command = operations.next();
-            await_next_millisecond(&mut real).await;
-            let (of_real, of_simulated) =
-                (real_ids.resolve(&command), simulated_ids.resolve(&command));
-            let expected = real_ids.of_real(run_real(&mut real, &of_real).await);
-            let actual = simulated_ids.of_simulated(run_simulated(&mut simulated, &of_simulated));
-            assert_eq!(actual, expected, "seed {seed}, operation {number}: {command:?}");
+            let operation = operations.next();
+            let is_short = |part: &&String| !part.contains('\n');
+            let parts: Vec<&String> = operation.iter().filter(is_short).collect();
+            eprintln!("seed {seed}, operation {number}: {parts:?}");
+            compare(&operation, (&mut real, &mut real_ids), (&mut simulated, &mut simulated_ids))
+                .await;
         }
     }
+    // Nothing else was published.
+    real.run(&command(&["PUBLISH", CHANNEL, "end"])).await.expect("it is published");
+    assert_eq!(real.message().await, b"end");
 }

@@ -48,7 +48,7 @@ impl Ids {
         text.split(' ').next().unwrap_or_default().to_owned()
     }
 
-    fn text(&mut self, bytes: &[u8]) -> String {
+    pub(crate) fn text(&mut self, bytes: &[u8]) -> String {
         let text = String::from_utf8_lossy(bytes);
         if text.parse::<u64>().is_ok_and(|millis| millis >= 1_000) {
             return "time".into();
@@ -68,7 +68,7 @@ impl Ids {
             Err(error) => format!("error {}", error.code().unwrap_or("?")),
             Ok(Value::Nil) => "nil".into(),
             Ok(Value::Okay) => "ok".into(),
-            Ok(Value::Int(_)) => "number".into(),
+            Ok(Value::Int(number)) => number.to_string(),
             Ok(Value::BulkString(bytes)) => self.text(&bytes),
             Ok(Value::SimpleString(text)) => self.text(text.as_bytes()),
             Ok(Value::Array(items)) => {
@@ -84,7 +84,7 @@ impl Ids {
             Reply::Error(error) => format!("error {}", Self::error(&error)),
             Reply::Nil => "nil".into(),
             Reply::Ok => "ok".into(),
-            Reply::Int(_) => "number".into(),
+            Reply::Int(number) => number.to_string(),
             Reply::Bulk(bytes) => self.text(&bytes),
             Reply::Array(items) => {
                 let items = items.into_iter().map(|item| self.of_simulated(item));
