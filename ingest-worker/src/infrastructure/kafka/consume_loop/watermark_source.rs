@@ -131,6 +131,8 @@ mod tests {
             let (without_id, since) = (servers(["", ""]), servers(since));
             let read = ReadWatermark { source, stored: servers(stored), without_id, since, at: 9 };
             assert_eq!(read.lost_before(), expected);
+            // It had lost its data before it was read.
+            assert_eq!(read.loss_time(), LossTime::NoticedAt(expected));
         }
     }
 
