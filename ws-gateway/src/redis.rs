@@ -6,6 +6,7 @@
 
 mod backend;
 mod balance;
+mod channels;
 pub(crate) mod check;
 mod history;
 mod operators;

@@ -12,6 +12,7 @@ pub mod planted;
 mod process;
 mod recorder;
 pub mod redis;
+pub mod report;
 pub mod run;
 pub mod runner;
 mod simulation;

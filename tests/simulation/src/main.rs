@@ -10,7 +10,8 @@ use std::{
 use clap::Parser;
 use simulation::{
     plan::Fault,
-    runner::{self, Case, Report, Runner},
+    report::Report,
+    runner::{self, Case, Runner},
     states::STATES,
 };
 

@@ -2,6 +2,7 @@
 
 pub mod commands;
 mod connection;
+mod current_faults;
 pub mod database;
 mod dial;
 pub(crate) mod faults;

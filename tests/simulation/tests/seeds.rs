@@ -4,7 +4,8 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use simulation::{
     planted::BUGS,
-    runner::{Case, Report, Runner},
+    report::Report,
+    runner::{Case, Runner},
     states::STATES,
 };
 

@@ -12,11 +12,12 @@ use tokio::sync::Notify;
 use tracing::debug;
 
 use super::{
+    channels::subscribe_each,
     history::{Page, PageRequest, StreamSize},
     operators,
     positions::{RedisClock, newest_position, read_position},
     push_handler::PushHandler,
-    reply::{UserReply, user_reply},
+    reply::UserReply,
     revocations::KnownRevocations,
     stream_reader::StreamReader,
 };
@@ -199,38 +200,6 @@ impl Backend for RedisBackend {
     }
 }
 
-/// Subscribes to channels.
-trait Subscribe {
-    /// Returns when Redis has confirmed all of the channels, or refused them because of one.
-    fn subscribe(&mut self, channels: Vec<Channel>)
-    -> impl Future<Output = RedisResult<()>> + Send;
-}
-
-impl Subscribe for PubSub {
-    async fn subscribe(&mut self, channels: Vec<Channel>) -> RedisResult<()> {
-        Self::subscribe(self, channels).await
-    }
-}
-
-/// Subscribes to all channels together, or one by one if Redis refuses one of them.
-///
-/// # Errors
-/// If the connection or the server failed.
-async fn subscribe_each(
-    pubsub: &mut impl Subscribe,
-    channels: Vec<Channel>,
-) -> RedisResult<Vec<UserReply<()>>> {
-    let reply = user_reply(pubsub.subscribe(channels.clone()).await)?;
-    if reply.is_ok() || channels.len() == 1 {
-        return Ok(vec![reply; channels.len()]);
-    }
-    let mut replies = Vec::with_capacity(channels.len());
-    for channel in channels {
-        replies.push(user_reply(pubsub.subscribe(vec![channel]).await)?);
-    }
-    Ok(replies)
-}
-
 /// Reads a page for each request, in one round trip, and one more if they are first pages. Those of
 /// a replica reach back to no position.
 ///
@@ -259,44 +228,4 @@ pub(super) async fn read_pages(
         Ok(page.map(|page| Page { reaches_back: page.reaches_back && are_of_masters, ..page }))
     };
     requests.iter().map(page).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use redis::ErrorKind;
-
-    use super::*;
-    use crate::metrics::RedisUserError;
-
-    /// A connection that may not subscribe to one of the channels.
-    #[derive(Default)]
-    struct FakePubSub {
-        subscribed: Vec<String>,
-        is_lost: bool,
-    }
-
-    impl Subscribe for FakePubSub {
-        async fn subscribe(&mut self, channels: Vec<Channel>) -> RedisResult<()> {
-            if self.is_lost {
-                return Err((ErrorKind::Io, "connection lost").into());
-            }
-            if channels.iter().any(|channel| channel.name == "refused") {
-                return redis::parse_redis_value(b"-NOPERM no\r\n")?.extract_error().map(drop);
-            }
-            self.subscribed.extend(channels.into_iter().map(|channel| channel.name));
-            Ok(())
-        }
-    }
-
-    #[tokio::test]
-    async fn a_refused_channel_is_refused_alone_and_an_error_of_the_connection_ends_all() {
-        let channel = |name: &str| Channel { name: name.into(), slot_key: name.into() };
-        let channels = vec![channel("u"), channel("refused"), channel("v")];
-        let mut pubsub = FakePubSub::default();
-        let replies = subscribe_each(&mut pubsub, channels.clone()).await.unwrap();
-        assert_eq!(replies, [Ok(()), Err(RedisUserError::NoPermission), Ok(())]);
-        assert_eq!(pubsub.subscribed, ["u", "v"]);
-        pubsub.is_lost = true;
-        assert!(subscribe_each(&mut pubsub, channels).await.is_err());
-    }
 }

@@ -6,6 +6,7 @@ use ingest_worker::worker::pipeline::Partition;
 use tokio::time::Instant;
 
 use super::{
+    current_faults::Faults,
     database::Write,
     server::{Connection, Node, Server},
     store::{Store, Value},
@@ -184,6 +185,6 @@ impl Server {
     /// Ends all faults that do not end by themselves.
     pub(crate) fn end_faults(&self) {
         let mut state = self.state();
-        state.faults = super::server::Faults::default();
+        state.faults = Faults::default();
     }
 }
