@@ -64,6 +64,23 @@ async fn read_all(source: &mut KafkaSource<'_>) -> Vec<(i64, InFlightId)> {
     records
 }
 
+/// Reads the five records, and stores their offsets as those of finished ones.
+async fn finish_all(source: &mut KafkaSource<'_>) {
+    for (offset, id) in read_all(source).await {
+        source.offsets().finish("t", 0, offset, id);
+    }
+    source.store_offsets();
+}
+
+/// Polls until it is done: what the client reports is taken meanwhile.
+async fn read_until(source: &mut KafkaSource<'_>, what: &str, is_done: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_done() {
+        assert!(begun.elapsed() < LIMIT, "{what}");
+        timeout(Duration::from_millis(100), source.read()).await.ok();
+    }
+}
+
 #[tokio::test]
 async fn a_member_reads_its_partitions_and_commits_up_to_the_first_unfinished_record() {
     let cluster = MockCluster::new(1).expect("a broker");
@@ -83,11 +100,8 @@ async fn a_member_reads_its_partitions_and_commits_up_to_the_first_unfinished_re
     }
     source.store_offsets();
     assert_eq!(source.fatal_error(), None);
-    let begun = Instant::now();
-    while committed(&servers, &group).is_none_or(|offset| offset < 3) {
-        assert!(begun.elapsed() < LIMIT, "the offset is committed");
-        timeout(Duration::from_millis(100), source.read()).await.ok();
-    }
+    let is_committed = || committed(&servers, &group).is_some_and(|offset| offset >= 3);
+    read_until(&mut source, "the offset is committed", is_committed).await;
     drop((records, source));
     tokio::task::spawn_blocking(move || drop(consumer)).await.expect("it leaves the group");
     assert_eq!(committed(&servers, &group), Some(3));
@@ -107,12 +121,8 @@ async fn a_commit_that_fails_is_counted_and_the_next_one_covers_it() {
     }
     source.store_offsets();
     let failures = &consumer.membership().metrics().commit_failures;
-    let begun = Instant::now();
-    while failures.get() == 0 || committed(&servers, &group) != Some(5) {
-        assert!(begun.elapsed() < LIMIT, "{} failures are counted", failures.get());
-        // What the client reports is taken while it is polled.
-        timeout(Duration::from_millis(100), source.read()).await.ok();
-    }
+    let is_repeated = || failures.get() > 0 && committed(&servers, &group) == Some(5);
+    read_until(&mut source, "the failure is counted and the commit repeated", is_repeated).await;
     assert_eq!(failures.get(), 1);
 }
 
@@ -123,10 +133,7 @@ async fn an_offset_of_a_rewound_partition_is_committed_again_without_further_pro
     let servers = cluster.bootstrap_servers();
     let (consumer, group) = member(&cluster);
     let mut source = consumer.source();
-    for (offset, id) in read_all(&mut source).await {
-        source.offsets().finish("t", 0, offset, id);
-    }
-    source.store_offsets();
+    finish_all(&mut source).await;
     let begun = Instant::now();
     while committed(&servers, &group) != Some(5) {
         assert!(begun.elapsed() < LIMIT, "nothing is committed");
@@ -177,15 +184,9 @@ async fn a_partition_is_rewound_while_the_coordinator_returns_no_offsets() {
     let cluster = MockCluster::new(1).expect("a broker");
     let (consumer, _) = member(&cluster);
     let mut source = consumer.source();
-    for (offset, id) in read_all(&mut source).await {
-        source.offsets().finish("t", 0, offset, id);
-    }
-    source.store_offsets();
-    let begun = Instant::now();
-    while source.offsets().committed("t", 0) != Committed::Offset(5) {
-        assert!(begun.elapsed() < LIMIT, "nothing is committed");
-        timeout(Duration::from_millis(100), source.read()).await.ok();
-    }
+    finish_all(&mut source).await;
+    let is_committed = || consumer.membership().offsets().committed("t", 0) == Committed::Offset(5);
+    read_until(&mut source, "nothing is committed", is_committed).await;
     let denied = RDKafkaRespErr::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED;
     cluster.request_errors(RDKafkaApiKey::OffsetFetch, &[denied]);
     let to = RewindTo::Offset { from: 2, silent_until: 0, loss: LossTime::default() };

@@ -2,15 +2,17 @@
 
 use super::*;
 
+/// Produces three records and waits until they are committed.
+async fn commit_three(setup: &Setup) {
+    for id in 1..=3 {
+        setup.broker.produce(0, of_user(id, "u"));
+    }
+    setup.committed(0, 3).await;
+}
+
 /// Runs a worker until it has finished and committed three records.
 async fn finish_three(setup: &Setup) {
-    let script = async {
-        for id in 1..=3 {
-            setup.broker.produce(0, of_user(id, "u"));
-        }
-        setup.committed(0, 3).await;
-    };
-    setup.run(script).await;
+    setup.run(commit_three(setup)).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -37,10 +39,7 @@ async fn a_flush_rebuilds_histories_and_publishes_nothing() {
 async fn a_flush_in_the_middle_of_the_first_call_after_a_flush_is_noticed() {
     let setup = Setup::new([0]);
     let script = async {
-        for id in 1..=3 {
-            setup.broker.produce(0, of_user(id, "u"));
-        }
-        setup.committed(0, 3).await;
+        commit_three(&setup).await;
         sleep(SYNC).await;
         setup.store.fail_over_to(Data::default());
         setup.store.lose_after(2);
@@ -58,10 +57,7 @@ async fn a_flush_in_the_middle_of_the_first_call_after_a_flush_is_noticed() {
 async fn what_another_worker_has_rebuilt_is_not_published_after_a_second_flush() {
     let setup = Setup::new([0]);
     let script = async {
-        for id in 1..=3 {
-            setup.broker.produce(0, of_user(id, "u"));
-        }
-        setup.committed(0, 3).await;
+        commit_three(&setup).await;
         sleep(SYNC).await;
         setup.store.refuse(Some("u"));
         setup.store.fail_over_to(Data::default());
@@ -129,10 +125,7 @@ async fn a_watermark_of_a_former_topic_is_none_of_this_one() {
     let setup = Setup::new([0]);
     setup.broker.set_topic_id("present");
     let script = async {
-        for id in 1..=3 {
-            setup.broker.produce(0, of_user(id, "u"));
-        }
-        setup.committed(0, 3).await;
+        commit_three(&setup).await;
         sleep(SYNC).await;
         let former = Data::with_watermark(&Arc::from("g/t/0"), "x.1 100 topic-id former");
         setup.store.fail_over_to(former);
