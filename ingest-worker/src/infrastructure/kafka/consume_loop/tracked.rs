@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use super::{
-    watermark_loss::{intact_until, rewind_to},
+    watermark_loss::{loss_time, rewind_to},
     watermark_source::{ReadWatermark, WatermarkSource},
 };
 use crate::{
@@ -74,7 +74,7 @@ impl Tracked {
         if !self.is_unproven {
             return None;
         }
-        let loss = intact_until(&self.stored, self.at_read);
+        let loss = loss_time(&self.stored, self.at_read);
         match rewind_to(self.stored.values(), next, Duration::ZERO, loss)? {
             RewindTo::Offset { from, silent_until, loss } => {
                 Some((from, (silent_until > 0).then_some((silent_until, loss))))

@@ -51,9 +51,9 @@ pub(super) fn rewind_to<'v>(
     }
 }
 
-/// Returns until when each server is known to have had its data: when it stored its value, or else
-/// `at_read`, when it was read.
-pub(super) fn intact_until(stored: &StoredWatermark, at_read: LossTime) -> LossTime {
+/// Returns what is known of when servers have lost data: each had them when it stored its value;
+/// without one, what was known when it was read.
+pub(super) fn loss_time(stored: &StoredWatermark, at_read: LossTime) -> LossTime {
     let stored_at = |value: &Option<String>| Position::of(value.as_deref()?)?.stored_at;
     let times =
         stored.values().map(|value| stored_at(value).map_or(at_read, LossTime::IntactUntil));
@@ -110,7 +110,7 @@ mod tests {
                 (&["a.1 4"], at_read),
                 (&[], at_read),
             ] {
-                assert_eq!(intact_until(&stored(values), at_read), expected, "{values:?}");
+                assert_eq!(loss_time(&stored(values), at_read), expected, "{values:?}");
             }
         }
     }

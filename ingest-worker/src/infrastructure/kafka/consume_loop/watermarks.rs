@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::{
     tracked::{Tracked, TrackedPartitions},
-    watermark_loss::{begun_until, intact_until, rewind_to},
+    watermark_loss::{begun_until, loss_time, rewind_to},
     watermark_source::{ReadWatermark, WatermarkSource},
     watermark_value::Position,
 };
@@ -224,7 +224,7 @@ impl Watermarks {
                     !is_new(value) && written.stored.get(*key) != Some(value)
                 };
                 let is_written = stored.values().all(is_new);
-                let loss = intact_until(&written.stored, tracked.at_read);
+                let loss = loss_time(&written.stored, tracked.at_read);
                 let rewind = if is_written && tracked.is_unproven {
                     // The servers may have lost what was published since the value before.
                     rewind_to(written.stored.values(), position, self.limit, loss)
